@@ -1,0 +1,50 @@
+"""Settings that every off-policy algorithm of the suite shares (paper, Table 2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True, slots=True)
+class OffPolicyConfig:
+    """Defaults are the paper's Table 2 where it speaks; each algorithm adds its own fields."""
+
+    gamma: float = 0.95
+    """Discount of future rewards per environment step."""
+    learning_rate: float = 0.01
+    """Step size of Adam, for all networks."""
+    learning_rate_end: float = 0.0
+    """Learning rate at the end of the run, reached linearly, as in the PIC program whose settings Table 2 repeats."""
+    hidden: int = 128
+    """Hidden units of each layer."""
+    tau: float = 0.01
+    """Target smoothing: target <- tau * online + (1 - tau) * target after every gradient step."""
+    gradient_clip: float = 10.0
+    """Largest gradient norm of a network; a guard against single bad batches."""
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("gamma", 0.0, 1.0),
+            ("learning_rate", 0.0, 1.0),
+            ("learning_rate_end", 0.0, 1.0),
+            ("tau", 0.0, 1.0),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ValueError(f"{name} = {value}: expected a number from {low:g} to {high:g}")
+        if self.hidden < 1:
+            raise ValueError(f"hidden = {self.hidden}: expected a positive number of units")
+        if not self.gradient_clip > 0:
+            raise ValueError(f"gradient_clip = {self.gradient_clip}: expected a positive norm")
+
+
+def check_choice(config: object, name: str, choices: tuple[str, ...]) -> None:
+    """Raise ValueError naming the choices where field `name` of `config` is none of them."""
+    value = getattr(config, name)
+    if value not in choices:
+        raise ValueError(f"{name} = {value!r}: expected one of {', '.join(choices)}")
+
+
+def field_names(config: object) -> tuple[str, ...]:
+    """Names of the fields of a settings dataclass, in order."""
+    return tuple(field.name for field in fields(config))  # type: ignore[arg-type]

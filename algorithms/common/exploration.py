@@ -1,0 +1,47 @@
+"""Random choice of discrete actions; all randomness comes from the generator that is passed in."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from envs.shapes import Float, Int
+
+
+def gumbel_noise(like: Tensor, generator: torch.Generator) -> Tensor:
+    """Standard Gumbel draws with the shape, type and device of `like`."""
+    uniform = torch.rand(like.shape, generator=generator, device=like.device, dtype=like.dtype)
+    tiny = torch.finfo(like.dtype).tiny
+    exponential = (-torch.log(uniform.clamp(min=tiny))).clamp(min=tiny)
+    return -torch.log(exponential)
+
+
+def sample_actions(logits: Float[Tensor, "*batch action"], generator: torch.Generator) -> Int[Tensor, "*batch"]:
+    """Draws from softmax(logits), by the Gumbel-max trick."""
+    return (logits + gumbel_noise(logits, generator)).argmax(-1)
+
+
+def straight_through_sample(
+    logits: Float[Tensor, "*batch action"], generator: torch.Generator
+) -> Float[Tensor, "*batch action"]:
+    """One-hot draws from softmax(logits) whose gradient is that of the relaxed draw (temperature 1)."""
+    relaxed = torch.softmax(logits + gumbel_noise(logits, generator), dim=-1)
+    hard = torch.zeros_like(relaxed).scatter_(-1, relaxed.argmax(-1, keepdim=True), 1.0)
+    return hard + relaxed - relaxed.detach()
+
+
+def epsilon_greedy(
+    values: Float[Tensor, "*batch action"], epsilon: float, generator: torch.Generator
+) -> Int[Tensor, "*batch"]:
+    """The best action, or with chance `epsilon` a uniformly random one."""
+    best = values.argmax(-1)
+    explore = torch.rand(best.shape, generator=generator, device=best.device) < epsilon
+    random = torch.randint(values.shape[-1], best.shape, generator=generator, device=best.device)
+    return torch.where(explore, random, best)
+
+
+def linear_schedule(start: float, end: float, duration: float, step: float) -> float:
+    """Value at `step` of the line from `start` at 0 to `end` at `duration`, constant afterwards."""
+    if duration <= 0:
+        return end
+    return start + (end - start) * min(1.0, step / duration)

@@ -1,0 +1,87 @@
+"""What every learner has in common: optimisers, schedules and exact state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from algorithms.common.config import OffPolicyConfig
+from algorithms.common.exploration import linear_schedule
+from envs.shapes import Float, Int
+
+
+class OffPolicyLearner:
+    """Base of the learners: keeps networks and optimisers as attributes and saves exactly those."""
+
+    def __init__(self, config: OffPolicyConfig, device: torch.device) -> None:
+        self.base_config = config
+        self.device = device
+        self.optimisers: list[torch.optim.Adam] = []
+
+    def adam(self, *networks: nn.Module) -> torch.optim.Adam:
+        """Adam over the networks' parameters, its learning rate following `learning_rate` -> `learning_rate_end`."""
+        on_gpu = self.device.type == "cuda"
+        rate = torch.tensor(self.base_config.learning_rate) if on_gpu else self.base_config.learning_rate
+        parameters = [p for network in networks for p in network.parameters()]
+        optimiser = torch.optim.Adam(parameters, lr=rate, fused=True, capturable=on_gpu)
+        self.optimisers.append(optimiser)
+        return optimiser
+
+    def schedule(self, environment_step: int, total_steps: int) -> None:
+        """Set the learning rate for the coming gradient steps."""
+        config = self.base_config
+        rate = linear_schedule(config.learning_rate, config.learning_rate_end, total_steps, environment_step)
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                if isinstance(group["lr"], Tensor):
+                    group["lr"].fill_(rate)
+                else:
+                    group["lr"] = rate
+
+    def clip_gradient(self, network: nn.Module) -> Float[Tensor, ""]:
+        """Limit the gradient norm of a network; returns the norm before."""
+        return nn.utils.clip_grad_norm_(network.parameters(), self.base_config.gradient_clip)
+
+    def _stateful(self) -> dict[str, Any]:
+        kinds = (nn.Module, torch.optim.Optimizer)
+        return {name: value for name, value in vars(self).items() if isinstance(value, kinds)}
+
+    def state_dict(self) -> dict[str, Any]:
+        """State of every network and optimiser by attribute name."""
+        return {name: value.state_dict() for name, value in self._stateful().items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore `state_dict`; raises KeyError or RuntimeError where names or shapes differ."""
+        parts = self._stateful()
+        if parts.keys() != state.keys():
+            raise KeyError(f"expected the parts {sorted(parts)}, found {sorted(state)}")
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+
+
+@torch.no_grad()
+def polyak_update(target: nn.Module, online: nn.Module, tau: float) -> None:
+    """target <- tau * online + (1 - tau) * target, parameter by parameter."""
+    torch._foreach_lerp_(list(target.parameters()), list(online.parameters()), tau)
+
+
+def frozen(network: nn.Module) -> Callable[..., Tensor]:
+    """The network as a function through which gradients flow to the inputs but not to its weights."""
+    weights = {name: parameter.detach() for name, parameter in network.named_parameters()}
+    return lambda *inputs, **options: torch.func.functional_call(network, weights, inputs, options)
+
+
+def take(
+    values: Float[Tensor, "batch agent action"], action: Int[Tensor, "batch agent"]
+) -> Float[Tensor, "batch agent"]:
+    """Value of the action each agent took."""
+    return values.gather(-1, action.long()[..., None]).squeeze(-1)
+
+
+def gradients_to_zero(optimisers: Iterable[torch.optim.Optimizer]) -> None:
+    """Forget the gradients of the last step."""
+    for optimiser in optimisers:
+        optimiser.zero_grad()

@@ -1,0 +1,209 @@
+"""Everything that decides a run: task, algorithm, seed and three groups of settings, resolved before the run starts."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import math
+import re
+from dataclasses import dataclass, field
+from typing import Any, get_args, get_type_hints
+
+import algorithms
+import envs
+from benchmark.errors import UserError
+
+GROUPS = ("environment", "training", "algorithm")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingConfig:
+    """The schedule of training, the same for every algorithm."""
+
+    num_envs: int = 4
+    """Copies of the task stepped in lockstep with one frozen policy."""
+    update_interval: int = 100
+    """Environment steps, counted over all copies, between blocks of gradient steps."""
+    gradient_steps: int = 8
+    """Gradient steps for every `update_interval` environment steps (paper, Table 2)."""
+    batch_size: int = 1024
+    """Transitions of a gradient step (paper, Table 2)."""
+    replay_capacity: int = 1_000_000
+    """Transitions kept for learning (paper, Table 2); a run shorter than this keeps what it makes."""
+    learning_starts: int = 1024
+    """Transitions in the replay before the first gradient step."""
+    observation_dtype: str = "float32"
+    """How the replay stores observations: float32 or float16 (half the memory)."""
+    reward_scale: str = "standardise"
+    """What learners see of the reward: standardise (subtract the running mean, divide by the running standard
+    deviation), per_agent (divide by the number of agents) or raw. The reported score is never scaled."""
+    evaluation_interval: int = 10_000
+    """Environment steps between evaluations."""
+    evaluation_episodes: int = 100
+    """Episodes of an evaluation, the same ones every time and for every algorithm and seed."""
+    evaluation_seed: int = 20_200
+    """Seed of the evaluation episodes."""
+    log_interval: int = 1_000
+    """Environment steps averaged in one line of metrics.jsonl."""
+    checkpoint_seconds: float = 300.0
+    """Least time between checkpoints; 0 writes one after every block of gradient steps. A run resumed from any
+    checkpoint makes the same numbers."""
+    checkpoint_replay_gib: float = 4.0
+    """Largest replay that checkpoints hold. Beyond it a resumed run refills its replay and its record says so."""
+    threads: int = 1
+    """CPU threads. Part of the settings because sums in another order round differently."""
+
+    def __post_init__(self) -> None:
+        for setting in dataclasses.fields(self):
+            value = getattr(self, setting.name)
+            if isinstance(value, (int, float)) and not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"{setting.name} = {value}: expected zero or a positive number")
+        positive = ("num_envs", "update_interval", "batch_size", "replay_capacity", "evaluation_interval")
+        for name in (*positive, "evaluation_episodes", "log_interval", "threads", "learning_starts"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} = {getattr(self, name)}: expected a positive whole number")
+        algorithms_choice = {
+            "observation_dtype": ("float32", "float16"),
+            "reward_scale": ("standardise", "per_agent", "raw"),
+        }
+        for name, choices in algorithms_choice.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} = {getattr(self, name)!r}: expected one of {', '.join(choices)}")
+
+
+@dataclass(frozen=True, slots=True)
+class RunConfig:
+    """One run, fully resolved."""
+
+    task: str
+    algorithm: str
+    seed: int
+    total_steps: int
+    environment: Any
+    """Settings of the task's environment (`envs.settings`)."""
+    training: TrainingConfig
+    algorithm_settings: Any
+    """Settings of the algorithm (its `Config`)."""
+    variant: str = "default"
+    """Label of the settings: the name of the folder that holds the runs made with them."""
+    device: str = field(default="cpu", compare=False)
+
+    def identity(self) -> dict[str, Any]:
+        """What makes two runs the same: everything but the device and how often checkpoints are written."""
+        record = dataclasses.asdict(self)
+        del record["device"]
+        for name in ("checkpoint_seconds", "checkpoint_replay_gib"):
+            del record["training"][name]
+        return record
+
+    def digest(self) -> str:
+        """Short hash of the identity."""
+        canonical = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+def resolve(
+    task: str,
+    algorithm: str,
+    seed: int,
+    total_steps: int,
+    overrides: dict[str, Any] | None = None,
+    variant: str | None = None,
+    device: str = "cpu",
+) -> RunConfig:
+    """Build the settings of a run from defaults and overrides such as `{"algorithm.alpha": 0.1}`.
+
+    Values may be strings, as typed on a command line. Raises UserError naming the wrong part and the valid ones.
+    """
+    if total_steps < 1:
+        raise UserError(f"--total-steps {total_steps}: expected a positive number of environment steps")
+    if seed < 0:
+        raise UserError(f"--seed {seed}: expected zero or a positive whole number")
+    overrides = dict(overrides or {})
+    types = {
+        "environment": envs.settings(task),
+        "training": TrainingConfig,
+        "algorithm": algorithms.config_type(algorithm),
+    }
+    values: dict[str, dict[str, Any]] = {group: {} for group in GROUPS}
+    for key, text in overrides.items():
+        group, name = _split_key(key, types)
+        values[group][name] = _parse(key, text, get_type_hints(types[group])[name])
+    try:
+        built = {group: types[group](**values[group]) for group in GROUPS}
+    except ValueError as error:
+        raise UserError(f"bad setting: {error}") from error
+    label = variant or variant_label(overrides)
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.,=+-]{0,99}", label):
+        raise UserError(f"variant {label!r}: use letters, digits and _ . , = + - only, at most 100 of them")
+    return RunConfig(
+        task, algorithm, seed, total_steps, built["environment"], built["training"], built["algorithm"], label, device
+    )
+
+
+def variant_label(overrides: dict[str, Any]) -> str:
+    """Folder name for runs made with these overrides: readable where short, else a hash."""
+    if not overrides:
+        return "default"
+    label = ",".join(f"{key.split('.', 1)[-1]}={overrides[key]}" for key in sorted(overrides))
+    if re.fullmatch(r"[A-Za-z0-9_.,=+-]{1,80}", label):
+        return label
+    return "settings-" + hashlib.sha256(label.encode()).hexdigest()[:10]
+
+
+def _split_key(key: str, types: dict[str, Any]) -> tuple[str, str]:
+    names = [f"{group}.{setting.name}" for group in GROUPS for setting in dataclasses.fields(types[group])]
+    if key in names:
+        group, name = key.split(".", 1)
+        return group, name
+    same_name = [name for name in names if name.split(".", 1)[1] == key]
+    close = same_name or difflib.get_close_matches(key, names, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(close)}?" if close else f"the settings are: {', '.join(names)}"
+    raise UserError(f"--set {key}: no such setting for this task and algorithm; {hint}")
+
+
+def _parse(key: str, value: Any, kind: Any) -> Any:
+    """Read `value` as `kind`: a string, a number, true/false, or one of these or `none`."""
+    if not isinstance(value, str):
+        return value
+    options = list(get_args(kind) or (kind,))
+    if type(None) in options and value.lower() == "none":
+        return None
+    if bool in options and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    if int in options and re.fullmatch(r"[+-]?\d[\d_]*", value):
+        return int(value)
+    if int in options and float not in options:
+        number = _number(value)
+        if number is not None and number.is_integer():
+            return int(number)
+    if float in options and _number(value) is not None:
+        return _number(value)
+    literals = [option for option in options if isinstance(option, str)]
+    if str in options or value in literals:
+        return value
+    wanted = " or ".join(literals or [getattr(option, "__name__", str(option)) for option in options])
+    raise UserError(f"--set {key}={value}: expected {wanted.replace('NoneType', 'none')}")
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def parse_assignments(pairs: list[str]) -> dict[str, str]:
+    """Turn `["a.b=1"]` into `{"a.b": "1"}`. Raises UserError for anything else."""
+    result: dict[str, str] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key or not value:
+            raise UserError(f"--set {pair}: expected key=value, for example --set algorithm.gamma=0.9")
+        if key in result:
+            raise UserError(f"--set {key}: given twice")
+        result[key] = value
+    return result

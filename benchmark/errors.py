@@ -1,0 +1,25 @@
+"""Errors that a user can mend: shown as one line that says what to do, without a traceback."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from algorithms import UnknownAlgorithmError
+from envs import EnvironmentNotAvailableError, UnknownTaskError
+
+
+class UserError(Exception):
+    """A wrong setting, a broken file, a machine too small. The message says what was found and what to do."""
+
+
+def report_errors(main: Callable[[], int]) -> int:
+    """Run a command; print errors a user can mend as one line on stderr and return exit status 2."""
+    try:
+        return main()
+    except (UserError, UnknownTaskError, EnvironmentNotAvailableError, UnknownAlgorithmError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted: run the same command again to go on from the last checkpoint", file=sys.stderr)
+        return 130

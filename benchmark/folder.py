@@ -1,0 +1,166 @@
+"""The folder of one run: what is in it, who may write to it, and whether it belongs to the settings asked for.
+
+DIR/<task>/<algorithm>/<variant>/seed_<k>/
+    config.json        the resolved settings and their hash
+    machine.json       code, packages and hardware of every start of the run
+    status.json        running, finished or failed; the step reached; wall time
+    metrics.jsonl      training metrics, one line per log interval            (the same for the same seed)
+    evaluation.jsonl   per-episode returns of every evaluation                (the same for the same seed)
+    timing.jsonl       wall time by phase                                     (differs from run to run)
+    checkpoint.pt      exact state to resume from, replaced atomically; removed once the run is finished
+    policy.pt          the trained learner, once the run is finished
+"""
+
+from __future__ import annotations
+
+import datetime
+import fcntl
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, TextIO
+
+import torch
+
+from benchmark.config import RunConfig
+from benchmark.errors import UserError
+from benchmark.files import AppendLog, read_json, readable_os_errors, write_json
+
+
+def run_path(results: Path, config: RunConfig) -> Path:
+    """Folder of a run below `results`."""
+    return results / config.task / config.algorithm / config.variant / f"seed_{config.seed}"
+
+
+def status_of(path: Path) -> dict[str, Any]:
+    """The status record of a run folder; state `absent` where there is none."""
+    file = path / "status.json"
+    return read_json(file) if file.exists() else {"state": "absent", "step": 0, "wall_seconds": 0.0}
+
+
+class RunFolder:
+    """Open folder of a run, locked against a second writer."""
+
+    def __init__(self, results: Path, config: RunConfig) -> None:
+        self.path = run_path(results, config)
+        self.config = config
+        with readable_os_errors(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = self._take_lock()
+            self._check_or_write_config()
+        self.metrics = AppendLog(self.path / "metrics.jsonl")
+        self.evaluation = AppendLog(self.path / "evaluation.jsonl")
+        self.timing = AppendLog(self.path / "timing.jsonl")
+        self.checkpoint = self.path / "checkpoint.pt"
+        self.policy = self.path / "policy.pt"
+
+    def _take_lock(self) -> TextIO:
+        stream = (self.path / "lock").open("w")
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            stream.close()
+            raise UserError(f"{self.path} is in use by another process: wait for it, or stop it first") from error
+        return stream
+
+    def _check_or_write_config(self) -> None:
+        file = self.path / "config.json"
+        wanted = self.config.identity() | {"config_hash": self.config.digest()}
+        if not file.exists():
+            write_json(file, wanted)
+            return
+        found = read_json(file)
+        if found == wanted:
+            return
+        different = sorted(_differences(found, wanted))
+        raise UserError(
+            f"{self.path} was made with other settings ({'; '.join(different[:4])}): "
+            "use --variant NAME or another --results folder, or delete that folder"
+        )
+
+    def write_status(self, state: str, step: int, wall_seconds: float, message: str = "") -> None:
+        """Replace status.json."""
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        record = {
+            "state": state,
+            "step": step,
+            "total_steps": self.config.total_steps,
+            "wall_seconds": round(wall_seconds, 3),
+            "message": message,
+            "updated": now,
+        }
+        with readable_os_errors(self.path):
+            write_json(self.path / "status.json", record)
+
+    def record_machine(self, step: int, device: str, note: str = "") -> None:
+        """Add this start of the run to machine.json."""
+        file = self.path / "machine.json"
+        facts = machine_facts(device) | {"from_step": step, "note": note}
+        record = read_json(file) if file.exists() else {**facts, "starts": []}
+        with readable_os_errors(self.path):
+            write_json(file, record | {"starts": [*record["starts"], facts]})
+
+    def close(self) -> None:
+        """Give the lock back."""
+        self._lock.close()
+
+
+def _differences(found: dict[str, Any], wanted: dict[str, Any], prefix: str = "") -> list[str]:
+    rows: list[str] = []
+    for key in found.keys() | wanted.keys():
+        before, now = found.get(key), wanted.get(key)
+        if before == now or key == "config_hash":
+            continue
+        if isinstance(before, dict) and isinstance(now, dict):
+            rows += _differences(before, now, f"{prefix}{key}.")
+        else:
+            rows.append(f"{prefix}{key} was {before}, now {now}")
+    return rows
+
+
+def machine_facts(device: str) -> dict[str, Any]:
+    """Which code runs on what: commit, versions, processor, GPU."""
+    import numpy as np
+
+    gpu = torch.cuda.get_device_name(device) if device.startswith("cuda") else None
+    return {
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": " ".join(sys.argv),
+        **_git_facts(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "device": device,
+        "gpu": gpu,
+        "cpu": _processor(),
+        "cores": os.cpu_count(),
+        "host": platform.node(),
+        "slurm_job": os.environ.get("SLURM_JOB_ID"),
+    }
+
+
+def _git_facts() -> dict[str, Any]:
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return {"commit": None, "dirty": None}
+
+    def git(*arguments: str) -> str | None:
+        try:
+            done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True, timeout=20)
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return done.stdout.strip()
+
+    changes = git("status", "--porcelain")
+    return {"commit": git("rev-parse", "HEAD"), "dirty": None if changes is None else bool(changes)}
+
+
+def _processor() -> str:
+    file = Path("/proc/cpuinfo")
+    if file.exists():
+        for line in file.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,72 @@
+"""How much memory a run takes, known before it starts."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+import algorithms
+import envs
+from benchmark.config import RunConfig
+from benchmark.errors import UserError
+from benchmark.replay import replay_bytes
+
+GIB = 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryEstimate:
+    """Bytes by purpose."""
+
+    replay: int
+    update: int
+    """Activations of one gradient step, from the algorithm's own count."""
+
+    @property
+    def total(self) -> int:
+        return self.replay + self.update
+
+    def __str__(self) -> str:
+        return f"{self.total / GIB:.2f} GiB (replay {self.replay / GIB:.2f}, gradient step {self.update / GIB:.2f})"
+
+
+def estimate(config: RunConfig) -> MemoryEstimate:
+    """Memory of a run, without building it."""
+    spec = envs.spec(config.task, **dataclasses.asdict(config.environment))
+    settings = config.training
+    capacity = min(settings.replay_capacity, config.total_steps + settings.update_interval)
+    replay = replay_bytes(spec, settings.num_envs, capacity, getattr(torch, settings.observation_dtype))
+    floats = algorithms.floats_per_transition(config.algorithm, spec, config.algorithm_settings)
+    return MemoryEstimate(replay, 4 * floats * settings.batch_size)
+
+
+def available_bytes(device: str) -> int:
+    """Memory that can still be taken on `device`; on a CPU, limits of a container are heeded."""
+    if device.startswith("cuda"):
+        return torch.cuda.mem_get_info(device)[0]
+    amounts = [_meminfo_available()]
+    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+    if limit.exists() and used.exists() and limit.read_text().strip().isdigit():
+        amounts.append(int(limit.read_text()) - int(used.read_text()))
+    return min(amounts)
+
+
+def _meminfo_available() -> int:
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    raise UserError("/proc/meminfo has no line MemAvailable: this system is not supported")
+
+
+def require(config: RunConfig) -> MemoryEstimate:
+    """The estimate; raises UserError where the machine has less."""
+    needed, free = estimate(config), available_bytes(config.device)
+    if needed.total > free:
+        raise UserError(
+            f"{config.task} {config.algorithm} needs {needed} on {config.device}, but {free / GIB:.2f} GiB are free: "
+            "lower --set training.replay_capacity or training.batch_size, or --set training.observation_dtype=float16"
+        )
+    return needed

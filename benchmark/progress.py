@@ -1,0 +1,47 @@
+"""Progress of one run: a bar on a terminal, plain lines in a log."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+
+from tqdm import tqdm
+
+
+class Progress:
+    """Context manager around a run."""
+
+    def __init__(self, title: str, total_steps: int, quiet: bool) -> None:
+        self.title, self.quiet = title, quiet
+        self.scores: dict[str, float] = {}
+        on_terminal = sys.stderr.isatty() and not quiet
+        self.bar = tqdm(total=total_steps, desc=title, unit="step", unit_scale=True) if on_terminal else None
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def note(self, text: str) -> None:
+        """Say something once."""
+        if self.bar is not None:
+            self.bar.write(f"{self.title}: {text}", file=sys.stderr)
+        elif not self.quiet:
+            print(f"{self.title}: {text}", file=sys.stderr, flush=True)
+
+    def advance_to(self, step: int) -> None:
+        """Move the bar."""
+        if self.bar is not None:
+            self.bar.update(step - self.bar.n)
+
+    def score(self, step: int, policy: str, mean: float) -> None:
+        """Show the mean return of an evaluation."""
+        self.scores[policy] = mean
+        if self.bar is not None:
+            self.bar.set_postfix({name: f"{value:.0f}" for name, value in self.scores.items()})
+        elif not self.quiet:
+            print(f"{self.title}: step {step}: {policy} return {mean:.1f}", file=sys.stderr, flush=True)

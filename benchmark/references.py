@@ -1,0 +1,64 @@
+"""Scripted reference policies on the evaluation episodes of a task: the lines beside the learning curves.
+
+    python -m benchmark.references --tasks mpe/cooperative_navigation_3 --results results/quick
+
+writes DIR/<task>/references.json. A sweep does the same for its tasks.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import envs
+from benchmark.config import TrainingConfig
+from benchmark.errors import report_errors
+from benchmark.files import read_json, readable_os_errors, write_json
+from benchmark.randomness import stream
+
+
+def play(task: str, policy: str, episodes: int, seed: int) -> list[float]:
+    """Returns of one scripted policy, on the CPU in float64."""
+    environment = envs.make(task, episodes, "cpu", dtype="float64")
+    generator = stream(seed, "evaluation", environment.device)
+    environment.reset(seed)
+    controller = envs.controllers(task)[policy](environment)
+    for _ in range(environment.spec.episode_length):
+        environment.step(controller.act(generator))
+    return [round(value, 4) for value in environment.scores()["return"].tolist()]
+
+
+def write_references(task: str, results: Path, episodes: int, seed: int) -> dict[str, Any]:
+    """Play every reference policy of the task and write references.json; an up-to-date file is left as it is."""
+    file = results / task / "references.json"
+    if file.exists():
+        record = read_json(file)
+        if record.get("evaluation_seed") == seed and record.get("episodes") == episodes:
+            return record
+    policies = {name: {"returns": play(task, name, episodes, seed)} for name in envs.controllers(task)}
+    record = {"task": task, "evaluation_seed": seed, "episodes": episodes, "policies": policies}
+    with readable_os_errors(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_json(file, record)
+    return record
+
+
+def main() -> int:
+    """Entry point of `python -m benchmark.references`."""
+    defaults = TrainingConfig()
+    parser = argparse.ArgumentParser(prog="python -m benchmark.references", description=__doc__.splitlines()[0])
+    parser.add_argument("--tasks", nargs="+", required=True)
+    parser.add_argument("--results", type=Path, default=Path("results/raw"))
+    parser.add_argument("--episodes", type=int, default=defaults.evaluation_episodes)
+    parser.add_argument("--seed", type=int, default=defaults.evaluation_seed)
+    options = parser.parse_args()
+    for task in options.tasks:
+        record = write_references(task, options.results, options.episodes, options.seed)
+        means = {name: sum(p["returns"]) / len(p["returns"]) for name, p in record["policies"].items()}
+        print(f"{task}: " + ", ".join(f"{name} {mean:.1f}" for name, mean in means.items()))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(report_errors(main))

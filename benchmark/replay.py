@@ -1,0 +1,153 @@
+"""Replay memory: one preallocated ring of whole episodes, on the training device.
+
+Time-major storage of shape (episode slot, time, env, ...). Each episode takes `episode_length + 1` time slots, so an
+observation is stored once and serves as the next observation of the step before it. All copies of a task run in
+lockstep, which makes every slot of the ring valid or not by arithmetic alone.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from algorithms.protocols import Batch
+from envs.protocols import EnvironmentSpec, Graph, Step
+
+_GIB = 2**30
+
+
+class Replay:
+    """Ring of the last `capacity` transitions (rounded up to whole episodes of all copies)."""
+
+    def __init__(
+        self,
+        spec: EnvironmentSpec,
+        num_envs: int,
+        capacity: int,
+        device: torch.device,
+        observation_dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.spec, self.num_envs, self.device = spec, num_envs, device
+        self.length = spec.episode_length
+        self.slots = episode_slots(spec, num_envs, capacity)
+        shapes = storage_layout(spec, num_envs, self.slots, observation_dtype)
+        self.storage = {name: torch.empty(shape, dtype=kind, device=device) for name, (shape, kind) in shapes.items()}
+        self.static_graph: Graph | None = None
+        self.episode = 0
+        """Episodes begun before the running one."""
+        self.time = 0
+        """Steps stored of the running episode."""
+
+    def __len__(self) -> int:
+        """Transitions that can be drawn."""
+        complete = min(self.episode, self.slots - 1)
+        return (complete * self.length + self.time) * self.num_envs
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the whole ring."""
+        return sum(tensor.nbytes for tensor in self.storage.values())
+
+    def begin_episode(self, step: Step) -> None:
+        """Start an episode with the observation after a reset. Raises RuntimeError inside an episode."""
+        if self.time == self.length:
+            self.episode, self.time = self.episode + 1, 0
+        elif self.time:
+            raise RuntimeError(f"an episode of {self.length} steps was begun anew after {self.time} steps")
+        self._write_observation(step)
+
+    def add(self, action: Tensor, step: Step) -> None:
+        """Store the action taken and what the environment answered. Raises RuntimeError past the end of an episode."""
+        if self.time == self.length:
+            raise RuntimeError("the episode is complete: call begin_episode before adding more")
+        slot = self.episode % self.slots
+        self.storage["action"][slot, self.time] = action
+        self.storage["reward"][slot, self.time] = step.reward
+        self.storage["terminated"][slot, self.time] = step.terminated
+        self.time += 1
+        self._write_observation(step)
+
+    def _write_observation(self, step: Step) -> None:
+        slot = self.episode % self.slots
+        self.storage["observation"][slot, self.time] = step.observation
+        if self.spec.static_graph:
+            if self.static_graph is None:
+                self.static_graph = Graph(step.graph.neighbours[:1], step.graph.mask[:1])
+            return
+        self.storage["neighbours"][slot, self.time] = step.graph.neighbours
+        self.storage["mask"][slot, self.time] = step.graph.mask
+
+    def sample(self, batch_size: int, generator: torch.Generator) -> Batch:
+        """Draw transitions uniformly, with replacement. Raises RuntimeError where there are none."""
+        if not len(self):
+            raise RuntimeError("the replay is empty")
+        index = torch.randint(len(self), (batch_size,), generator=generator, device=self.device)
+        env, step = index % self.num_envs, index // self.num_envs
+        oldest = max(0, self.episode - self.slots + 1)
+        slot = (oldest + step // self.length) % self.slots
+        time = step % self.length
+        store = self.storage
+        return Batch(
+            observation=store["observation"][slot, time, env].float(),
+            graph=self._graph(slot, time, env),
+            action=store["action"][slot, time, env].long(),
+            reward=store["reward"][slot, time, env],
+            next_observation=store["observation"][slot, time + 1, env].float(),
+            next_graph=self._graph(slot, time + 1, env),
+            terminated=store["terminated"][slot, time, env],
+        )
+
+    def _graph(self, slot: Tensor, time: Tensor, env: Tensor) -> Graph:
+        if self.static_graph is not None:
+            return Graph(*(part.expand(len(env), -1, -1) for part in self.static_graph))
+        store = self.storage
+        return Graph(store["neighbours"][slot, time, env].long(), store["mask"][slot, time, env])
+
+    def state_dict(self) -> dict[str, Any]:
+        """The filled part of the ring and its counters."""
+        used = min(self.episode + 1, self.slots)
+        # A view would be saved with all of the ring behind it, hence the copy of a ring that is not yet full.
+        full = used == self.slots
+        storage = {name: tensor if full else tensor[:used].clone() for name, tensor in self.storage.items()}
+        graph = None if self.static_graph is None else tuple(self.static_graph)
+        return {"storage": storage, "episode": self.episode, "time": self.time, "static_graph": graph}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore `state_dict`, exactly."""
+        for name, tensor in state["storage"].items():
+            self.storage[name][: len(tensor)] = tensor
+        self.episode, self.time = state["episode"], state["time"]
+        if state["static_graph"] is not None:
+            self.static_graph = Graph(*(part.to(self.device) for part in state["static_graph"]))
+
+
+def episode_slots(spec: EnvironmentSpec, num_envs: int, capacity: int) -> int:
+    """Episodes of all copies that hold `capacity` transitions, and one more that is being written."""
+    return math.ceil(capacity / (spec.episode_length * num_envs)) + 1
+
+
+def storage_layout(
+    spec: EnvironmentSpec, num_envs: int, slots: int, observation_dtype: torch.dtype
+) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+    """Shape and type of every stored field."""
+    agents, front = spec.num_agents, (slots, spec.episode_length + 1, num_envs)
+    index = torch.uint8 if agents <= 256 else torch.int16
+    layout = {
+        "observation": ((*front, agents, spec.observation_dim), observation_dtype),
+        "action": ((*front, agents), torch.uint8),
+        "reward": ((*front, agents), torch.float32),
+        "terminated": (front, torch.bool),
+    }
+    if not spec.static_graph:
+        layout["neighbours"] = ((*front, agents, spec.max_neighbours), index)
+        layout["mask"] = ((*front, agents, spec.max_neighbours), torch.bool)
+    return layout
+
+
+def replay_bytes(spec: EnvironmentSpec, num_envs: int, capacity: int, observation_dtype: torch.dtype) -> int:
+    """Bytes that a replay of `capacity` transitions takes."""
+    layout = storage_layout(spec, num_envs, episode_slots(spec, num_envs, capacity), observation_dtype)
+    return sum(math.prod(shape) * kind.itemsize for shape, kind in layout.values())

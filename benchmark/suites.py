@@ -1,0 +1,88 @@
+"""Suites: named sets of runs.
+
+smoke   minutes: every available scenario and algorithm once, to see that all of it works
+quick   about two hours on two cores: learns visibly on small numbers of agents
+all     the paper: 13 tasks, 7 algorithms, 5 seeds
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import algorithms
+from benchmark.tasks import TABLE_1
+
+PAPER_SEEDS = (0, 1, 2, 3, 4)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One run of a suite, not yet resolved."""
+
+    task: str
+    algorithm: str
+    seed: int
+    total_steps: int
+    variant: str
+    overrides: dict[str, Any] = field(default_factory=dict)
+
+
+def smoke() -> list[Cell]:
+    """The smallest task of every MPE scenario, a thousand steps each."""
+    tasks = ("cooperative_navigation_3", "heterogeneous_navigation_4", "cooperative_push_3", "prey_and_predator_3")
+    overrides = {
+        "training.batch_size": 64,
+        "training.learning_starts": 64,
+        "training.evaluation_interval": 500,
+        "training.evaluation_episodes": 20,
+        "training.log_interval": 100,
+    }
+    return [
+        Cell(f"mpe/{task}", algorithm, seed, 2_000, "smoke", overrides)
+        for task in tasks
+        for algorithm in algorithms.ALGORITHMS
+        for seed in (0, 1)
+    ]
+
+
+def quick() -> list[Cell]:
+    """Small cooperative navigation, two seeds: the paper's shared reward, and the difference reward at 15 agents."""
+    cells = []
+    for algorithm in algorithms.ALGORITHMS:
+        for seed in (0, 1):
+            for task, steps in (("mpe/cooperative_navigation_3", 30_000), ("mpe/cooperative_navigation_6", 30_000)):
+                overrides = {"training.evaluation_interval": 2_500, "training.evaluation_episodes": 256}
+                cells.append(Cell(task, algorithm, seed, steps, "quick", overrides))
+            cells.append(difference_cell(algorithm, seed))
+    return cells
+
+
+def difference_cell(algorithm: str, seed: int) -> Cell:
+    """Fifteen agents learning from difference rewards with the true neighbour order."""
+    overrides: dict[str, Any] = {
+        "environment.reward": "difference",
+        "environment.neighbour_order": "true",
+        "training.num_envs": 20,
+        "training.batch_size": 64,
+        "training.learning_starts": 64,
+        "training.evaluation_interval": 1_250,
+        "training.evaluation_episodes": 100,
+    }
+    if algorithm == "ip":
+        overrides["algorithm.credit"] = "own"
+    return Cell("mpe/cooperative_navigation_15", algorithm, seed, 15_000, "difference", overrides)
+
+
+def paper() -> list[Cell]:
+    """Table 1 times seven algorithms times five seeds, with the settings of Table 2."""
+    return [
+        Cell(task.name, algorithm, seed, task.total_steps, "default")
+        for task in TABLE_1
+        for algorithm in algorithms.PAPER_ALGORITHMS
+        for seed in PAPER_SEEDS
+    ]
+
+
+SUITES = {"smoke": smoke, "quick": quick, "all": paper}
+"""Name -> function that lists the cells."""

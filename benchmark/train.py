@@ -1,0 +1,380 @@
+"""One training run: rollouts with a frozen policy, gradient steps, evaluations, exact resume.
+
+    python -m benchmark.train --task mpe/cooperative_navigation_3 --algorithm ip --seed 0 --total-steps 30000
+
+The same command again continues a run that was stopped, from its last checkpoint and with the same numbers as if it had
+never been stopped. A finished run is left as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import math
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import algorithms
+import envs
+from benchmark import evaluation, memory
+from benchmark.config import RunConfig, parse_assignments, resolve
+from benchmark.errors import UserError, report_errors
+from benchmark.files import load_checkpoint, save_checkpoint
+from benchmark.folder import RunFolder, status_of
+from benchmark.progress import Progress
+from benchmark.randomness import stream, stream_seed
+from benchmark.replay import Replay
+from benchmark.rewards import RewardScale
+from benchmark.tasks import TASKS, default_total_steps
+from envs.protocols import Graph, Step
+
+CHECKPOINT_FORMAT = 1
+_GENERATORS = ("actions", "replay", "update")
+
+
+class Training:
+    """A run in memory: environment, learner, replay and counters. `advance` makes it longer, `state_dict` saves it."""
+
+    def __init__(self, config: RunConfig) -> None:
+        self.config, self.settings = config, config.training
+        self.device = torch.device(config.device)
+        torch.set_num_threads(self.settings.threads)
+        environment_settings = dataclasses.asdict(config.environment)
+        self.environment = envs.make(config.task, self.settings.num_envs, config.device, **environment_settings)
+        self.evaluation_environment = envs.make(
+            config.task, self.settings.evaluation_episodes, config.device, **environment_settings
+        )
+        self.spec = self.environment.spec
+        self.learner = algorithms.make(
+            config.algorithm, self.spec, config.algorithm_settings, config.device, stream_seed(config.seed, "weights")
+        )
+        self.generators = {name: stream(config.seed, name, self.device) for name in _GENERATORS}
+        capacity = min(self.settings.replay_capacity, config.total_steps + self.settings.update_interval)
+        observation_dtype = getattr(torch, self.settings.observation_dtype)
+        self.replay = Replay(self.spec, self.settings.num_envs, capacity, self.device, observation_dtype)
+        self.reward_scale = RewardScale(self.settings.reward_scale, self.spec.num_agents, self.device)
+        self.environment_step = 0
+        """Environment steps so far, over all copies."""
+        self.updates = 0
+        self.owed = 0
+        """Gradient steps owed, in units of 1 / update_interval."""
+        self.metric_sums: dict[str, torch.Tensor] = {}
+        self.metric_count = 0
+        self.episode_returns: list[float] = []
+        self.seconds = dict.fromkeys(("act", "environment", "update", "evaluation"), 0.0)
+        self.current = self.environment.reset(stream_seed(config.seed, "environment"))
+        self.replay.begin_episode(self.current)
+
+    def advance(self) -> None:
+        """One block: about `update_interval` environment steps with a frozen policy, then the gradient steps due."""
+        rounds = max(1, round(self.settings.update_interval / self.settings.num_envs))
+        self.learner.schedule(self.environment_step, self.config.total_steps)
+        for _ in range(rounds):
+            self._environment_step()
+        if len(self.replay) >= self.settings.learning_starts:
+            self.owed += rounds * self.settings.num_envs * self.settings.gradient_steps
+        with self._timed("update"):
+            while self.owed >= self.settings.update_interval:
+                self.owed -= self.settings.update_interval
+                self._gradient_step()
+
+    def _environment_step(self) -> None:
+        if self.replay.time == self.spec.episode_length:
+            self.episode_returns += self.environment.scores()["return"].tolist()
+            self.current = self.environment.reset()
+            self.replay.begin_episode(self.current)
+        with self._timed("act"):
+            actions = self.learner.act(
+                self.current.observation, self.current.graph, self.generators["actions"], greedy=False
+            )
+        with self._timed("environment"):
+            self.current = self.environment.step(actions)
+            self.replay.add(actions, self.current)
+            self.reward_scale.observe(self.current.reward)
+        self.environment_step += self.settings.num_envs
+
+    def _gradient_step(self) -> None:
+        batch = self.replay.sample(self.settings.batch_size, self.generators["replay"])
+        batch = batch._replace(reward=self.reward_scale.apply(batch.reward))
+        for name, value in self.learner.update(batch, self.generators["update"]).items():
+            self.metric_sums[name] = self.metric_sums[name] + value if name in self.metric_sums else value
+        self.metric_count += 1
+        self.updates += 1
+
+    def take_metrics(self) -> dict[str, Any]:
+        """Means since the last call, for metrics.jsonl. Raises UserError where a metric is not finite."""
+        record: dict[str, Any] = {"step": self.environment_step, "update": self.updates}
+        if self.episode_returns:
+            record["train/return"] = sum(self.episode_returns) / len(self.episode_returns)
+        for name, total in self.metric_sums.items():
+            record[name] = total.item() / self.metric_count
+        record["reward/mean"] = self.reward_scale.mean().item()
+        record["reward/std"] = self.reward_scale.standard_deviation().item()
+        self.metric_sums, self.metric_count, self.episode_returns = {}, 0, []
+        for name, value in record.items():
+            if not math.isfinite(value):
+                raise UserError(
+                    f"{name} is {value} at step {self.environment_step}: training diverged; "
+                    "try a lower --set algorithm.learning_rate"
+                )
+        return record
+
+    def evaluate(self) -> list[dict[str, Any]]:
+        """Greedy and sampled episodes on the fixed evaluation starts; training is not touched."""
+        with self._timed("evaluation"):
+            return evaluation.evaluate(
+                self.evaluation_environment, self.learner, self.settings.evaluation_seed, self.environment_step
+            )
+
+    @contextmanager
+    def _timed(self, phase: str) -> Iterator[None]:
+        begin = time.perf_counter()
+        yield
+        self.seconds[phase] += time.perf_counter() - begin
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that decides the rest of the run."""
+        replay_fits = self.replay.nbytes <= self.settings.checkpoint_replay_gib * 2**30
+        step = self.current
+        return {
+            "learner": self.learner.state_dict(),
+            "environment": self.environment.state_dict(),
+            "generators": {name: generator.get_state() for name, generator in self.generators.items()},
+            "replay": self.replay.state_dict() if replay_fits else None,
+            "reward_scale": self.reward_scale.state_dict(),
+            "counters": [self.environment_step, self.updates, self.owed, self.metric_count],
+            "metric_sums": self.metric_sums,
+            "episode_returns": self.episode_returns,
+            "current": [step.observation, *step.graph, step.reward, step.terminated, step.truncated],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> bool:
+        """Continue from `state_dict`; returns whether the replay was part of it."""
+        self.learner.load_state_dict(state["learner"])
+        self.environment.load_state_dict(state["environment"])
+        for name, generator in self.generators.items():
+            generator.set_state(state["generators"][name].cpu())
+        self.reward_scale.load_state_dict(state["reward_scale"])
+        self.environment_step, self.updates, self.owed, self.metric_count = state["counters"]
+        self.metric_sums, self.episode_returns = state["metric_sums"], state["episode_returns"]
+        observation, neighbours, mask, *rest = state["current"]
+        self.current = Step(observation, Graph(neighbours, mask), *rest)
+        if state["replay"] is not None:
+            self.replay.load_state_dict(state["replay"])
+            return True
+        self.current = self.environment.reset()
+        self.replay.begin_episode(self.current)
+        return False
+
+
+class Recorder:
+    """Decides when to log, evaluate and checkpoint, and writes it to the run folder."""
+
+    def __init__(self, training: Training, folder: RunFolder, progress: Progress) -> None:
+        self.training, self.folder, self.progress = training, folder, progress
+        self.config, self.settings = training.config, training.settings
+        self.begin = time.monotonic()
+        self.wall_before = 0.0
+        self.last_checkpoint = self.begin
+        self.stop_requested = False
+
+    @property
+    def wall_seconds(self) -> float:
+        """Wall time of the run, earlier starts counted in up to their last checkpoint."""
+        return self.wall_before + time.monotonic() - self.begin
+
+    def resume(self) -> None:
+        """Continue from the checkpoint, or record the evaluation of the untrained learner."""
+        note = ""
+        if self.folder.checkpoint.exists():
+            state = load_checkpoint(self.folder.checkpoint, self.config.device)
+            try:
+                if state["format"] != CHECKPOINT_FORMAT:
+                    raise KeyError(f"format {state['format']}, expected {CHECKPOINT_FORMAT}")
+                if not self.training.load_state_dict(state["training"]):
+                    note = "the replay was larger than training.checkpoint_replay_gib and is being refilled"
+            except (KeyError, RuntimeError, ValueError, TypeError) as error:
+                raise UserError(
+                    f"{self.folder.checkpoint} does not fit this version of the code ({str(error)[:120]}); "
+                    f"delete {self.folder.path} to make the run again"
+                ) from error
+            for name, position in state["logs"].items():
+                getattr(self.folder, name).rewind(position)
+            self.wall_before = state["wall_seconds"]
+            self.progress.note(f"resumed at step {self.training.environment_step}" + (f": {note}" if note else ""))
+        else:
+            for log in (self.folder.metrics, self.folder.evaluation, self.folder.timing):
+                log.path.unlink(missing_ok=True)
+            self._evaluate()
+        self.folder.record_machine(self.training.environment_step, self.config.device, note)
+        self._write_status("running")
+
+    def after_block(self, before: int) -> None:
+        """Called after every block of training; `before` is the environment step at its start."""
+        now = self.training.environment_step
+        done = now >= self.config.total_steps
+        if done or now // self.settings.log_interval > before // self.settings.log_interval:
+            self._log()
+        if done or now // self.settings.evaluation_interval > before // self.settings.evaluation_interval:
+            self._evaluate()
+        due = time.monotonic() - self.last_checkpoint >= self.settings.checkpoint_seconds
+        if (due or self.stop_requested) and not done:
+            self.save()
+        self.progress.advance_to(now)
+
+    def _log(self) -> None:
+        self.folder.metrics.append(self.training.take_metrics())
+        now, wall = self.training.environment_step, self.wall_seconds
+        seconds = {phase: round(value, 3) for phase, value in self.training.seconds.items()}
+        rate = round(now / wall, 2) if wall else 0.0
+        self.folder.timing.append(
+            {"step": now, "wall_seconds": round(wall, 3), "env_steps_per_second": rate, "seconds": seconds}
+        )
+        self._write_status("running")
+
+    def _evaluate(self) -> None:
+        for record in self.training.evaluate():
+            self.folder.evaluation.append(record)
+            mean = sum(record["returns"]) / len(record["returns"])
+            self.progress.score(self.training.environment_step, record["policy"], mean)
+
+    def save(self) -> None:
+        """Write a checkpoint, tied to the present length of the logs."""
+        logs = {name: getattr(self.folder, name) for name in ("metrics", "evaluation", "timing")}
+        for log in logs.values():
+            log.sync()
+        state = {
+            "format": CHECKPOINT_FORMAT,
+            "training": self.training.state_dict(),
+            "logs": {name: log.position() for name, log in logs.items()},
+            "wall_seconds": self.wall_seconds,
+        }
+        save_checkpoint(self.folder.checkpoint, state)
+        self.last_checkpoint = time.monotonic()
+
+    def finish(self) -> None:
+        """Keep the trained learner, drop the checkpoint, mark the run finished."""
+        state = {"learner": self.training.learner.state_dict(), "config": self.config.identity()}
+        save_checkpoint(self.folder.policy, state)
+        self._write_status("finished")
+        self.folder.checkpoint.unlink(missing_ok=True)
+
+    def fail(self, message: str) -> None:
+        """Mark the run failed; its last checkpoint stays. The error behind `message` is raised by the caller, so a
+        disk too full for this note as well adds nothing."""
+        with contextlib.suppress(UserError):
+            self._write_status("failed", message)
+
+    def _write_status(self, state: str, message: str = "") -> None:
+        self.folder.write_status(state, self.training.environment_step, self.wall_seconds, message)
+
+
+def run(config: RunConfig, results: Path, quiet: bool = False) -> Path:
+    """Train until `config.total_steps`, resuming where a checkpoint exists; returns the run folder.
+
+    Raises UserError for what a user can mend (see `benchmark.errors`) and stops with KeyboardInterrupt, after writing a
+    checkpoint, on SIGTERM, SIGUSR1 and Ctrl-C.
+    """
+    folder = RunFolder(results, config)
+    try:
+        if status_of(folder.path)["state"] == "finished":
+            return folder.path
+        memory.require(config)
+        progress = Progress(f"{config.task} {config.algorithm} seed {config.seed}", config.total_steps, quiet)
+        recorder = Recorder(Training(config), folder, progress)
+        with _stop_signals(recorder), progress:
+            _train(recorder)
+        return folder.path
+    finally:
+        folder.close()
+
+
+def _train(recorder: Recorder) -> None:
+    training = recorder.training
+    recorder.resume()
+    try:
+        while training.environment_step < recorder.config.total_steps:
+            before = training.environment_step
+            training.advance()
+            recorder.after_block(before)
+            if recorder.stop_requested and training.environment_step < recorder.config.total_steps:
+                raise KeyboardInterrupt
+        recorder.finish()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        recorder.fail(f"{type(error).__name__}: {error}")
+        raise
+
+
+@contextmanager
+def _stop_signals(recorder: Recorder) -> Iterator[None]:
+    """Ask the run to write a checkpoint and stop when a scheduler or a user says so."""
+
+    def request(number: int, frame: object) -> None:
+        recorder.stop_requested = True
+
+    names = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+    previous = {name: signal.signal(name, request) for name in names}
+    try:
+        yield
+    finally:
+        for name, handler in previous.items():
+            signal.signal(name, handler)
+
+
+def choose_device(name: str) -> str:
+    """`auto` becomes cuda where there is one. Raises UserError for a device that is not here."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    kind = name.split(":")[0]
+    if kind not in ("cpu", "cuda"):
+        raise UserError(f"--device {name}: expected auto, cpu, cuda or cuda:K")
+    if kind == "cuda":
+        index = name.partition(":")[2] or "0"
+        if not index.isdigit() or int(index) >= torch.cuda.device_count():
+            raise UserError(f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices; use cpu")
+    return name
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Command line of `python -m benchmark.train`."""
+    parser = argparse.ArgumentParser(prog="python -m benchmark.train", description=__doc__.splitlines()[0])
+    parser.add_argument("--task", required=True, help=f"for example {TASKS[0].name}; see benchmark/tasks.py")
+    parser.add_argument("--algorithm", required=True, help=f"one of {', '.join(algorithms.ALGORITHMS)}")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--total-steps", type=int, help="environment steps over all copies; default: the paper's")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:K")
+    parser.add_argument("--results", type=Path, default=Path("results/raw"), help="folder below which runs are kept")
+    parser.add_argument("--variant", help="label of these settings; default: made from the --set options")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+    return parser.parse_args(arguments)
+
+
+def main() -> int:
+    """Entry point of `python -m benchmark.train`."""
+    options = parse_arguments()
+    config = resolve(
+        options.task,
+        options.algorithm,
+        options.seed,
+        options.total_steps if options.total_steps is not None else default_total_steps(options.task),
+        parse_assignments(options.assignments),
+        options.variant,
+        choose_device(options.device),
+    )
+    path = run(config, options.results, options.quiet)
+    print(f"finished: {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(report_errors(main))

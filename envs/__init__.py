@@ -1,0 +1,96 @@
+"""Batched multi-agent environments.
+
+    import envs
+    environment = envs.make("mpe/cooperative_navigation_30", num_envs=4)
+    step = environment.reset(seed=0)
+
+`envs.tasks()` lists the tasks, `envs.settings(task)` what can be set, `envs.spec(task)` what a learner must know.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Any
+
+from envs.errors import EnvironmentNotAvailableError, UnknownTaskError
+
+if TYPE_CHECKING:
+    import torch
+
+    from envs.protocols import Environment, EnvironmentSpec
+
+__all__ = ["EnvironmentNotAvailableError", "UnknownTaskError", "make", "settings", "spec", "tasks"]
+
+_NOT_YET = (
+    "cityflow/hangzhou_16",
+    "cityflow/manhattan_96",
+    "cityflow/synthetic_49",
+    "cityflow/synthetic_100",
+    "cityflow/synthetic_225",
+    "cityflow/synthetic_1225",
+    "magent/jungle_20",
+)
+
+
+def tasks() -> tuple[str, ...]:
+    """The names `make` accepts, sorted."""
+    from envs.mpe.scenarios import TASKS
+
+    return tuple(sorted(TASKS))
+
+
+def settings(task: str) -> type:
+    """The dataclass of a task's settings: its fields are what `make` accepts, with their defaults."""
+    _require_available(task)
+    from envs.mpe.settings import Settings
+
+    return Settings
+
+
+def make(task: str, num_envs: int, device: str | torch.device = "cpu", **settings_given: Any) -> Environment:
+    """`num_envs` copies of `task` in lockstep on `device`.
+
+    Raises UnknownTaskError for a name not in `tasks()`, EnvironmentNotAvailableError for a task of the paper that is
+    not part of the project yet, TypeError or ValueError for settings that `settings(task)` does not accept.
+    """
+    chosen = _settings(task, settings_given)
+    import torch
+
+    from envs.mpe.environment import ParticleEnvironment
+    from envs.mpe.scenarios import scenario
+
+    return ParticleEnvironment(scenario(task), chosen, num_envs, torch.device(device))
+
+
+def spec(task: str, **settings_given: Any) -> EnvironmentSpec:
+    """The `EnvironmentSpec` that `make` would give, without building anything."""
+    chosen = _settings(task, settings_given)
+    from envs.mpe.scenarios import scenario
+    from envs.mpe.settings import make_spec
+
+    return make_spec(scenario(task), chosen)
+
+
+def _settings(task: str, given: dict[str, Any]) -> Any:
+    kind = settings(task)
+    unknown = sorted(set(given) - set(kind.__dataclass_fields__))  # type: ignore[attr-defined]
+    if unknown:
+        raise TypeError(
+            f"{task} has no setting {', '.join(unknown)}; it has {', '.join(kind.__dataclass_fields__)}"  # type: ignore[attr-defined]
+        )
+    return kind(**given)
+
+
+def _require_available(task: str) -> None:
+    names = tasks()
+    if task in names:
+        return
+    if task in _NOT_YET:
+        platform = task.partition("/")[0]
+        raise EnvironmentNotAvailableError(
+            f"{task} needs the {platform} environment, which is not part of the project yet; "
+            f"available are {', '.join(names)}"
+        )
+    close = difflib.get_close_matches(task, [*names, *_NOT_YET], n=3)
+    hint = f"; did you mean {' or '.join(close)}?" if close else "."
+    raise UnknownTaskError(f"there is no task {task!r}{hint} envs.tasks() lists all of them")

@@ -1,0 +1,19 @@
+"""What can go wrong when an environment is asked for."""
+
+from __future__ import annotations
+
+
+class UnknownTaskError(ValueError):
+    """The task name is not one of `envs.tasks()`."""
+
+
+class EnvironmentNotAvailableError(RuntimeError):
+    """The task is part of the paper, but its platform's environment cannot be made here."""
+
+
+class PreyWeightsError(RuntimeError):
+    """The weights of the scripted prey are missing or do not fit the task."""
+
+
+class TraceError(ValueError):
+    """A recorded trace is missing, damaged or not in the expected format."""

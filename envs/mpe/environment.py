@@ -1,0 +1,173 @@
+"""A batch of copies of one particle task in lockstep."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from envs.mpe.graph import nearest_agents
+from envs.mpe.initial import prey_noise, starting_positions
+from envs.mpe.observation import Observer
+from envs.mpe.physics import Physics
+from envs.mpe.prey import PreyPolicy, gumbel_noise, load_prey, prey_force, soft_action
+from envs.mpe.reward import RewardRule
+from envs.mpe.scenarios import EPISODE_LENGTH, Scenario
+from envs.mpe.settings import Settings, make_spec
+from envs.protocols import Graph, Step
+from envs.shapes import Float
+
+
+class ParticleEnvironment:
+    """`num_envs` copies of a particle task; implements `envs.protocols.Environment`.
+
+    Actions are indices (env, agent) of {nothing, +x, -x, +y, -y}, or vectors (env, agent, 5) over them, used as given.
+    """
+
+    def __init__(self, scenario: Scenario, settings: Settings, num_envs: int, device: torch.device) -> None:
+        if num_envs < 1:
+            raise ValueError(f"num_envs must be at least 1, not {num_envs}")
+        numba, dtype = settings.uses_numba(device), settings.torch_dtype()
+        true_order = settings.neighbour_order == "true"
+        movable = range(scenario.num_agents, scenario.num_agents + scenario.num_prey)
+        self.spec = make_spec(scenario, settings)
+        self.scenario, self.settings, self.num_envs, self.device = scenario, settings, num_envs, device
+        self._numba, self._dtype = numba, dtype
+        self._physics = Physics(scenario, settings.contact == "published", dtype, device, numba)
+        self._observer = Observer(range(scenario.num_agents), scenario.sections, true_order, numba)
+        self._prey_observer = Observer(movable, scenario.prey_sections, true_order, numba)
+        self._rule = RewardRule(scenario, settings.reward, dtype, device, numba)
+        self.prey: PreyPolicy | None = None
+        if scenario.num_prey:
+            self.prey = load_prey(settings.prey_weights, scenario.prey_observation_dim).to(device)
+        self._mask = torch.ones(
+            num_envs, scenario.num_agents, self.spec.max_neighbours, dtype=torch.bool, device=device
+        )
+        self._yes = torch.ones(num_envs, dtype=torch.bool, device=device)
+        self._no = torch.zeros(num_envs, dtype=torch.bool, device=device)
+        self._position = torch.zeros(num_envs, scenario.num_entities, 2, dtype=dtype, device=device)
+        self._velocity = torch.zeros_like(self._position)
+        self._totals = torch.zeros(num_envs, 1 + len(self._rule.measures), dtype=torch.float64, device=device)
+        self._noise: Tensor | None = None
+        self._seed, self._next_episode, self._first_episode = 0, 0, 0
+        self._time: int | None = None
+
+    @property
+    def position(self) -> Float[Tensor, "env entity xy"]:
+        """A copy of where all entities are: agents, prey, landmarks."""
+        return self._position.clone()
+
+    @property
+    def velocity(self) -> Float[Tensor, "env entity xy"]:
+        """A copy of the velocity of all entities."""
+        return self._velocity.clone()
+
+    def reset(self, seed: int | None = None) -> Step:
+        """Begin the next episodes, or, with a seed (0 to 2^63 - 1), the first ones of that seed."""
+        if seed is not None:
+            if not 0 <= seed < 2**63:
+                raise ValueError(f"seed must be between 0 and 2^63 - 1, not {seed}")
+            self._seed, self._next_episode = seed, 0
+        self._first_episode = self._next_episode
+        self._next_episode += self.num_envs
+        position = starting_positions(self.scenario, self._seed, self._episodes())
+        self._position.copy_(torch.from_numpy(position))
+        self._velocity.zero_()
+        self._begin()
+        return self._first_step()
+
+    def step(self, actions: Tensor, prey_forces: Float[Tensor, "env prey xy"] | None = None) -> Step:
+        """Advance all copies by one step. `prey_forces` replaces the scripted prey's own (to replay a recording).
+
+        Raises RuntimeError after the end of an episode, ValueError for actions of a wrong shape or value.
+        """
+        if self._time is None or self._time >= EPISODE_LENGTH:
+            raise RuntimeError("the episodes have not begun or are over: call reset() first")
+        if actions.shape[0] != self.num_envs:
+            raise ValueError(f"actions are for {actions.shape[0]} copies, but there are {self.num_envs}")
+        force = self._physics.action_force(actions, self._dtype)
+        if self.scenario.num_prey:
+            agents = self.scenario.num_agents
+            force[:, agents:] = self._prey_forces() if prey_forces is None else prey_forces
+        self._physics.advance(self._position, self._velocity, force)
+        reward = self._rule.pay(self._position, self._totals)
+        self._time += 1
+        return self._observe(reward)
+
+    def scores(self) -> dict[str, Float[Tensor, " env"]]:
+        """`return`: the published score, num_agents times the sum of the team reward so far, whatever the reward mode.
+        Means over the steps so far: `coverage`, the sum over landmarks of the distance to the nearest agent, and
+        `collisions`, ordered pairs of touching agents (navigation); `ball_to_target` (push); `captures` (prey).
+        """
+        means = self._totals[:, 1:] / max(self._time or 0, 1)
+        measures = {name: means[:, i] for i, name in enumerate(self._rule.measures)}
+        return {"return": self.spec.num_agents * self._totals[:, 0], **measures}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and plain numbers; the noise of prey follows from the seed and the episode numbers."""
+        return {
+            "task": self.scenario.task,
+            "seed": self._seed,
+            "first_episode": self._first_episode,
+            "next_episode": self._next_episode,
+            "time": self._time,
+            "position": self._position.clone(),
+            "velocity": self._velocity.clone(),
+            "totals": self._totals.clone(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue exactly. Raises ValueError if the state is of another task, number of copies or type."""
+        saved = (state["task"], tuple(state["position"].shape), state["position"].dtype)
+        own = (self.scenario.task, tuple(self._position.shape), self._dtype)
+        if saved != own:
+            raise ValueError(f"the state is of (task, shape, type) {saved}; this environment is {own}")
+        self._seed, self._time = state["seed"], state["time"]
+        self._first_episode, self._next_episode = state["first_episode"], state["next_episode"]
+        self._position.copy_(state["position"])
+        self._velocity.copy_(state["velocity"])
+        self._totals.copy_(state["totals"])
+        self._draw_noise()
+
+    def set_state(self, position: Float[Tensor, "env entity xy"], velocity: Float[Tensor, "env entity xy"]) -> Step:
+        """Begin episodes from a given state instead of a drawn one (to replay a recording)."""
+        self._position.copy_(position)
+        self._velocity.copy_(velocity)
+        self._begin()
+        return self._first_step()
+
+    def prey_observation(self) -> Float[Tensor, "env prey feature"]:
+        """What the scripted prey see now."""
+        return self._prey_observer.observe(self._position, self._velocity)
+
+    def _episodes(self) -> range:
+        return range(self._first_episode, self._first_episode + self.num_envs)
+
+    def _begin(self) -> None:
+        self._time = 0
+        self._totals.zero_()
+        self._draw_noise()
+
+    def _draw_noise(self) -> None:
+        """Draw the prey's noise (env, step, prey, action) of the running episodes."""
+        if self.scenario.num_prey:
+            self._noise = gumbel_noise(prey_noise(self.scenario, self._seed, self._episodes())).to(self.device)
+
+    def _prey_forces(self) -> Float[Tensor, "env prey xy"]:
+        assert self.prey is not None
+        assert self._noise is not None
+        with torch.no_grad():
+            logits = self.prey.logits(self.prey_observation())
+            return prey_force(soft_action(logits, self._noise[:, self._time]))
+
+    def _first_step(self) -> Step:
+        shape = (self.num_envs, self.spec.num_agents)
+        return self._observe(torch.zeros(shape, dtype=self._dtype, device=self.device))
+
+    def _observe(self, reward: Float[Tensor, "env agent"]) -> Step:
+        observation = self._observer.observe(self._position, self._velocity)
+        agents = self._position[:, : self.spec.num_agents]
+        neighbours = nearest_agents(agents, self.spec.max_neighbours, self._numba)
+        ended = self._yes if self._time == EPISODE_LENGTH else self._no
+        return Step(observation, Graph(neighbours, self._mask), reward, self._no, ended)

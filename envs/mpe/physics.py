@@ -1,0 +1,214 @@
+"""Forces, contacts and motion of one step.
+
+Per step of 0.1 world seconds, for every entity that can move (the published order of operations):
+
+    F_a = sum_b K (x_a - x_b)/d * k ln(1 + exp((d_min - d)/k)),  d = |x_a - x_b|                  (contact)
+    v  <- (1 - c) v + dt (u + F)/m, shortened to the maximum speed;  x <- x + dt v                (motion)
+
+u is the action force, K = 100, k = 0.001, c = 0.25; d_min is the sum of the contact radii of the two.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numba import njit
+from torch import Tensor
+
+from envs.mpe.scenarios import CONTACT_FORCE, CONTACT_MARGIN, DAMPING, NUM_ACTIONS, TIME_STEP, Scenario
+from envs.shapes import Float
+
+CONTACT_RANGE = 45 * CONTACT_MARGIN
+"""Beyond this gap a contact force is below 1e-20 and left out by the numba path."""
+SMALLEST_DISTANCE = 1e-30
+"""Entities in the same place push each other in no direction (instead of giving NaN)."""
+
+
+class Physics:
+    """Moves all entities of a batch of copies by one step."""
+
+    def __init__(
+        self, scenario: Scenario, published_contact: bool, dtype: torch.dtype, device: torch.device, use_numba: bool
+    ) -> None:
+        def constant(values: tuple[float, ...]) -> Tensor:
+            return torch.tensor(values, dtype=dtype, device=device)
+
+        self.use_numba = use_numba
+        self.num_agents = scenario.num_agents
+        self.num_movable = scenario.num_movable
+        self.acceleration = constant(scenario.acceleration)
+        self.radius = constant(scenario.contact_radius(published_contact))
+        self.collides = torch.tensor(scenario.collides, device=device)
+        self.mass = constant(scenario.mass[: scenario.num_movable])
+        self.max_speed = constant(scenario.max_speed[: scenario.num_movable])
+        if use_numba:
+            self._arrays = tuple(t.numpy() for t in (self.radius, self.collides, self.mass, self.max_speed))
+            self._acceleration = self.acceleration.numpy()
+
+    def action_force(self, actions: Tensor, dtype: torch.dtype) -> Float[Tensor, "env movable xy"]:
+        """Force of the agents' actions, zero for everything else that moves.
+
+        `actions` are indices (env, agent) of {nothing, +x, -x, +y, -y} or vectors (env, agent, 5) over these, whose
+        differences a1 - a2 and a3 - a4 are taken in the vectors' own type. Raises ValueError for a wrong shape or,
+        on a CPU, for an index out of range or a vector that is not finite.
+        """
+        check_action_shape(actions, self.num_agents)
+        force = torch.zeros(actions.shape[0], self.num_movable, 2, dtype=dtype, device=self.mass.device)
+        if not self.use_numba:
+            force[:, : self.num_agents] = action_force_torch(actions, self.acceleration[: self.num_agents])
+        elif actions.ndim == 3:
+            if not _vector_force_numba(actions.numpy(), self._acceleration, force.numpy()):
+                raise_bad_action(actions)
+        elif not _index_force_numba(actions.numpy(), self._acceleration, force.numpy()):
+            raise_bad_action(actions)
+        return force
+
+    def advance(
+        self,
+        position: Float[Tensor, "env entity xy"],
+        velocity: Float[Tensor, "env entity xy"],
+        force: Float[Tensor, "env movable xy"],
+    ) -> None:
+        """Change `position` and `velocity` in place by one step under `force`, which is used up."""
+        if self.use_numba:
+            advance_numba(position.numpy(), velocity.numpy(), force.numpy(), *self._arrays)
+        else:
+            advance_torch(position, velocity, force, self.radius, self.collides, self.mass, self.max_speed)
+
+
+def check_action_shape(actions: Tensor, num_agents: int) -> None:
+    """Raise ValueError unless `actions` are integers (env, agent) or floating point vectors (env, agent, 5)."""
+    wanted_ndim = 3 if actions.is_floating_point() else 2
+    if actions.ndim != wanted_ndim or actions.shape[1] != num_agents or (wanted_ndim == 3 and actions.shape[2] != 5):
+        raise ValueError(
+            f"actions have shape {tuple(actions.shape)} and type {actions.dtype}; expected integers "
+            f"(env, {num_agents}) or floating point vectors (env, {num_agents}, {NUM_ACTIONS})"
+        )
+
+
+def raise_bad_action(actions: Tensor) -> None:
+    """Say which action is out of range or not finite."""
+    bad = ~torch.isfinite(actions) if actions.is_floating_point() else (actions < 0) | (actions >= NUM_ACTIONS)
+    where = bad.nonzero()[0].tolist()
+    expected = "finite numbers" if actions.is_floating_point() else f"indices from 0 to {NUM_ACTIONS - 1}"
+    raise ValueError(f"the action at {where} is {actions[tuple(where)].item()}; expected {expected}")
+
+
+def action_force_torch(actions: Tensor, acceleration: Float[Tensor, " agent"]) -> Float[Tensor, "env agent xy"]:
+    """Force of indices (env, agent) or vectors (env, agent, 5)."""
+    if actions.device.type == "cpu":
+        bad = ~torch.isfinite(actions) if actions.is_floating_point() else (actions < 0) | (actions >= NUM_ACTIONS)
+        if bad.any():
+            raise_bad_action(actions)
+    if not actions.is_floating_point():
+        actions = torch.nn.functional.one_hot(actions.long(), NUM_ACTIONS).to(acceleration.dtype)
+    pushes = actions[..., 1::2] - actions[..., 2::2]
+    return pushes.to(acceleration.dtype) * acceleration[:, None]
+
+
+@njit(cache=True, nogil=True)
+def _index_force_numba(actions: np.ndarray, acceleration: np.ndarray, force: np.ndarray) -> bool:
+    valid = True
+    for env in range(actions.shape[0]):
+        for agent in range(actions.shape[1]):
+            action = actions[env, agent]
+            if action < 0 or action > 4:
+                valid = False
+            elif action > 0:
+                axis = (action - 1) // 2
+                force[env, agent, axis] = acceleration[agent] if action % 2 == 1 else -acceleration[agent]
+    return valid
+
+
+@njit(cache=True, nogil=True)
+def _vector_force_numba(actions: np.ndarray, acceleration: np.ndarray, force: np.ndarray) -> bool:
+    valid = True
+    for env in range(actions.shape[0]):
+        for agent in range(actions.shape[1]):
+            across = actions[env, agent, 1] - actions[env, agent, 2]
+            along = actions[env, agent, 3] - actions[env, agent, 4]
+            if not math.isfinite(across + along + actions[env, agent, 0]):
+                valid = False
+            force[env, agent, 0] = acceleration[agent] * across
+            force[env, agent, 1] = acceleration[agent] * along
+    return valid
+
+
+def advance_torch(
+    position: Float[Tensor, "env entity xy"],
+    velocity: Float[Tensor, "env entity xy"],
+    force: Float[Tensor, "env movable xy"],
+    radius: Float[Tensor, " entity"],
+    collides: Tensor,
+    mass: Float[Tensor, " movable"],
+    max_speed: Float[Tensor, " movable"],
+) -> None:
+    """One step of all copies, in place; the same as `advance_numba`."""
+    movable = mass.shape[0]
+    apart = position[:, :movable, None] - position[:, None]
+    distance = apart.square().sum(-1).sqrt()
+    pairs = collides[:movable, None] & collides
+    pairs.diagonal().fill_(False)
+    overlap = (radius[:movable, None] + radius - distance) / CONTACT_MARGIN
+    strength = CONTACT_FORCE * CONTACT_MARGIN * torch.logaddexp(overlap, torch.zeros_like(overlap))  # softplus
+    strength = torch.where(pairs, strength / distance.clamp(min=SMALLEST_DISTANCE), 0.0)
+    total = force + (strength[..., None] * apart).sum(2)
+    new = velocity[:, :movable] * (1 - DAMPING) + total / mass[:, None] * TIME_STEP
+    speed = new.square().sum(-1, keepdim=True).sqrt()
+    limit = max_speed[:, None]
+    new = torch.where(speed > limit, new / speed.clamp(min=SMALLEST_DISTANCE) * limit, new)
+    velocity[:, :movable] = new
+    position[:, :movable] += new * TIME_STEP
+
+
+@njit(cache=True, nogil=True)
+def advance_numba(
+    position: np.ndarray,
+    velocity: np.ndarray,
+    force: np.ndarray,
+    radius: np.ndarray,
+    collides: np.ndarray,
+    mass: np.ndarray,
+    max_speed: np.ndarray,
+) -> None:
+    """One step of all copies, in place; the same as `advance_torch`."""
+    for env in range(position.shape[0]):
+        _add_contacts(position[env], force[env], radius, collides)
+        for a in range(mass.shape[0]):
+            vx = velocity[env, a, 0] * (1 - DAMPING) + force[env, a, 0] / mass[a] * TIME_STEP
+            vy = velocity[env, a, 1] * (1 - DAMPING) + force[env, a, 1] / mass[a] * TIME_STEP
+            speed = math.sqrt(vx * vx + vy * vy)
+            if speed > max_speed[a]:
+                vx = vx / speed * max_speed[a]
+                vy = vy / speed * max_speed[a]
+            velocity[env, a, 0] = vx
+            velocity[env, a, 1] = vy
+            position[env, a, 0] += vx * TIME_STEP
+            position[env, a, 1] += vy * TIME_STEP
+
+
+@njit(cache=True, nogil=True)
+def _add_contacts(position: np.ndarray, force: np.ndarray, radius: np.ndarray, collides: np.ndarray) -> None:
+    """Add the contact forces of one copy to `force`."""
+    movable = force.shape[0]
+    for a in range(movable):
+        if not collides[a]:
+            continue
+        for b in range(a + 1, position.shape[0]):
+            dx = position[a, 0] - position[b, 0]
+            dy = position[a, 1] - position[b, 1]
+            reach = radius[a] + radius[b] + CONTACT_RANGE
+            squared = dx * dx + dy * dy
+            if squared > reach * reach or not collides[b]:
+                continue
+            distance = math.sqrt(squared)
+            overlap = (radius[a] + radius[b] - distance) / CONTACT_MARGIN
+            softplus = max(overlap, 0.0) + math.log1p(math.exp(-abs(overlap)))
+            strength = CONTACT_FORCE * CONTACT_MARGIN * softplus / max(distance, SMALLEST_DISTANCE)
+            force[a, 0] += strength * dx
+            force[a, 1] += strength * dy
+            if b < movable:
+                force[b, 0] -= strength * dx
+                force[b, 1] -= strength * dy

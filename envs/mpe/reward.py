@@ -1,0 +1,261 @@
+"""Rewards after a step, in three modes, and the running totals that scores are made of.
+
+With the team reward r of the scenario (see scenarios.py), agent i receives
+
+    shared       r                                       what the published tasks pay everyone
+    local        r_i, by who caused it, with sum_i r_i = r
+    difference   r - r without i                         what would be missing without i, all else equal
+
+Local shares: the distance of a landmark goes to the agent nearest to it, a collision to the first agent of each
+ordered pair; 2 |ball - target| is split evenly, the smallest distance to the ball goes to the agent that has it, each
+hit to its agent; the distance to the nearest prey and each capture go to their predator. When agent i is taken away,
+the factor 6 of the navigation with six agents stays and only the constant of i itself goes.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numba import njit
+from torch import Tensor
+
+from envs.mpe.scenarios import NavigationReward, PushReward, Scenario, TagReward
+from envs.mpe.settings import Reward
+from envs.shapes import Float
+
+SHARED, LOCAL, DIFFERENCE = 0, 1, 2
+_MODES: dict[Reward, int] = {"shared": SHARED, "local": LOCAL, "difference": DIFFERENCE}
+MEASURES = {NavigationReward: ("collisions", "coverage"), PushReward: ("ball_to_target",), TagReward: ("captures",)}
+"""What is measured besides the team reward, in the order of the columns of the totals after the first."""
+
+
+class RewardRule:
+    """Pays the agents of a batch of copies."""
+
+    def __init__(self, scenario: Scenario, mode: Reward, dtype: torch.dtype, device: torch.device, numba: bool) -> None:
+        self.num_agents = scenario.num_agents
+        self.rule = scenario.reward
+        self.mode = _MODES[mode]
+        self.use_numba = numba
+        self.measures = MEASURES[type(self.rule)]
+        self.size = torch.tensor(scenario.size[: self.num_agents], dtype=dtype, device=device)
+        self.kind = torch.tensor(scenario.kinds, device=device)
+        self._arrays = (self.size.numpy(), self.kind.numpy()) if numba else ()
+
+    def pay(
+        self, position: Float[Tensor, "env entity xy"], totals: Float[Tensor, "env total"]
+    ) -> Float[Tensor, "env agent"]:
+        """A new tensor of rewards; adds the team reward and the measures of this step to `totals` in place."""
+        if self.use_numba:
+            dtype = np.float32 if position.dtype == torch.float32 else np.float64
+            reward = np.empty((position.shape[0], self.num_agents), dtype)
+            self._pay_numba(position.numpy(), reward, totals.numpy())
+            return torch.from_numpy(reward)
+        shares, differences, constant, measures = self._pay_torch(position)
+        team = shares.sum(1) + constant
+        totals += torch.stack([team, *measures], 1)
+        if self.mode == SHARED:
+            return team[:, None].expand(-1, self.num_agents).contiguous()
+        return shares + constant[:, None] / self.num_agents if self.mode == LOCAL else differences
+
+    def _pay_torch(self, position: Tensor) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+        """Shares and differences (env, agent), the part of r shared evenly (env), and the measures (env each)."""
+        if isinstance(self.rule, NavigationReward):
+            return navigation_torch(position, self.rule, self.size, self.kind)
+        if isinstance(self.rule, PushReward):
+            return push_torch(position, self.rule, self.num_agents)
+        return tag_torch(position, self.rule, self.num_agents)
+
+    def _pay_numba(self, position: np.ndarray, reward: np.ndarray, totals: np.ndarray) -> None:
+        rule = self.rule
+        if isinstance(rule, NavigationReward):
+            weights = (rule.coverage_weight, rule.penalty_per_agent, rule.cross_kind_weight)
+            size, kind = self._arrays
+            navigation_numba(position, size, kind, rule.landmarks.start, weights, self.mode, reward, totals)
+        elif isinstance(rule, PushReward):
+            push_numba(position, rule.ball, rule.target, rule.hit_distance, self.mode, reward, totals)
+        else:
+            tag_numba(position, rule.prey.start, rule.prey.stop, rule.capture_distance, self.mode, reward, totals)
+
+
+def navigation_torch(
+    position: Float[Tensor, "env entity xy"],
+    rule: NavigationReward,
+    size: Float[Tensor, " agent"],
+    kind: Tensor,
+) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+    """As `navigation_numba`."""
+    num_agents = size.shape[0]
+    agents = position[:, :num_agents]
+    landmarks = position[:, rule.landmarks.start : rule.landmarks.stop]
+    nearest, who = _distance(agents, landmarks).topk(2, dim=1, largest=False)
+    first, second, owner = nearest[:, 0], nearest[:, 1], who[:, 0]
+    zero = torch.zeros_like(agents[..., 0])
+    uncovered = zero.scatter_add(1, owner, first)
+    spared = zero.scatter_add(1, owner, second - first)
+    touching = _distance(agents, agents) < size[:, None] + size
+    touching.diagonal(dim1=1, dim2=2).fill_(False)
+    weight = torch.where(kind[:, None] == kind, 1.0, rule.cross_kind_weight).to(position.dtype)
+    collisions = (touching * weight).sum(2)
+    shares = -rule.coverage_weight * uncovered - collisions
+    differences = rule.coverage_weight * spared - 2 * collisions - rule.penalty_per_agent
+    constant = torch.full_like(first[:, 0], -num_agents * rule.penalty_per_agent)
+    return shares, differences, constant, [touching.sum((1, 2)).to(position.dtype), first.sum(1)]
+
+
+@njit(cache=True, nogil=True)
+def navigation_numba(
+    position: np.ndarray,
+    size: np.ndarray,
+    kind: np.ndarray,
+    first_landmark: int,
+    weights: tuple[float, float, float],
+    mode: int,
+    reward: np.ndarray,
+    totals: np.ndarray,
+) -> None:
+    """Distances to the nearest agent, over all landmarks (as many as agents), and collisions."""
+    coverage_weight, penalty, cross_weight = weights
+    num_agents = reward.shape[1]
+    own = np.empty(num_agents)
+    for env in range(reward.shape[0]):
+        own[:] = -penalty
+        coverage = 0.0
+        for landmark in range(first_landmark, position.shape[1]):
+            first, second, owner = _two_nearest(position[env], num_agents, landmark)
+            coverage += first
+            own[owner] += coverage_weight * (second - first if mode == DIFFERENCE else -first)
+        collisions, cost = _collide(position[env], size, kind, cross_weight, 2.0 if mode == DIFFERENCE else 1.0, own)
+        team = -coverage_weight * coverage - num_agents * penalty - cost
+        for agent in range(num_agents):
+            reward[env, agent] = team if mode == SHARED else own[agent]
+        totals[env, 0] += team
+        totals[env, 1] += collisions
+        totals[env, 2] += coverage
+
+
+@njit(cache=True, nogil=True)
+def _collide(
+    position: np.ndarray, size: np.ndarray, kind: np.ndarray, cross_weight: float, factor: float, own: np.ndarray
+) -> tuple[int, float]:
+    """Charge `factor` times its collisions to every agent in `own`; return ordered collisions and their cost."""
+    collisions, cost = 0, 0.0
+    for a in range(len(own)):
+        for b in range(a + 1, len(own)):
+            dx = position[a, 0] - position[b, 0]
+            dy = position[a, 1] - position[b, 1]
+            reach = size[a] + size[b]
+            if dx * dx + dy * dy < reach * reach:
+                weight = 1.0 if kind[a] == kind[b] else cross_weight
+                own[a] -= factor * weight
+                own[b] -= factor * weight
+                collisions += 2
+                cost += 2 * weight
+    return collisions, cost
+
+
+@njit(cache=True, nogil=True)
+def _two_nearest(position: np.ndarray, num_agents: int, entity: int) -> tuple[float, float, int]:
+    """Smallest and second smallest distance of an agent to an entity, and the nearest agent."""
+    first, second, owner = np.inf, np.inf, 0
+    for agent in range(num_agents):
+        dx = position[agent, 0] - position[entity, 0]
+        dy = position[agent, 1] - position[entity, 1]
+        squared = dx * dx + dy * dy
+        if squared < first:
+            first, second, owner = squared, first, agent
+        elif squared < second:
+            second = squared
+    return math.sqrt(first), math.sqrt(second), owner
+
+
+def push_torch(
+    position: Float[Tensor, "env entity xy"], rule: PushReward, num_agents: int
+) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+    """As `push_numba`."""
+    ball, target = position[:, rule.ball : rule.ball + 1], position[:, rule.target : rule.target + 1]
+    to_ball = _distance(position[:, :num_agents], ball)[..., 0]
+    to_target = _distance(ball, target)[:, 0, 0]
+    nearest, who = to_ball.topk(2, dim=1, largest=False)
+    zero = torch.zeros_like(to_ball)
+    hits = (to_ball < rule.hit_distance).to(position.dtype)
+    shares = 0.1 * hits - zero.scatter(1, who[:, :1], 0.1 * nearest[:, :1])
+    differences = 0.1 * hits + zero.scatter(1, who[:, :1], 0.1 * (nearest[:, 1:] - nearest[:, :1]))
+    return shares, differences, -2 * to_target, [to_target]
+
+
+@njit(cache=True, nogil=True)
+def push_numba(
+    position: np.ndarray, ball: int, target: int, hit_distance: float, mode: int, reward: np.ndarray, totals: np.ndarray
+) -> None:
+    """Distance of the ball to its target, nearness of the agents to the ball."""
+    num_agents = reward.shape[1]
+    own = np.empty(num_agents)
+    for env in range(reward.shape[0]):
+        dx = position[env, ball, 0] - position[env, target, 0]
+        dy = position[env, ball, 1] - position[env, target, 1]
+        to_target = math.sqrt(dx * dx + dy * dy)
+        own[:] = 0.0 if mode == DIFFERENCE else -2 * to_target / num_agents
+        first, second, owner = _two_nearest(position[env], num_agents, ball)
+        own[owner] += 0.1 * (second - first) if mode == DIFFERENCE else -0.1 * first
+        hits = 0
+        for agent in range(num_agents):
+            dx = position[env, agent, 0] - position[env, ball, 0]
+            dy = position[env, agent, 1] - position[env, ball, 1]
+            if dx * dx + dy * dy < hit_distance * hit_distance:
+                own[agent] += 0.1
+                hits += 1
+        team = -2 * to_target - 0.1 * first + 0.1 * hits
+        for agent in range(num_agents):
+            reward[env, agent] = team if mode == SHARED else own[agent]
+        totals[env, 0] += team
+        totals[env, 1] += to_target
+
+
+def tag_torch(
+    position: Float[Tensor, "env entity xy"], rule: TagReward, num_agents: int
+) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+    """As `tag_numba`."""
+    distance = _distance(position[:, :num_agents], position[:, rule.prey.start : rule.prey.stop])
+    captures = (distance < rule.capture_distance).sum(2).to(position.dtype)
+    shares = -0.1 * distance.amin(2) + 10 * captures
+    return shares, shares, torch.zeros_like(shares[:, 0]), [captures.sum(1)]
+
+
+@njit(cache=True, nogil=True)
+def tag_numba(
+    position: np.ndarray,
+    first_prey: int,
+    last_prey: int,
+    capture_distance: float,
+    mode: int,
+    reward: np.ndarray,
+    totals: np.ndarray,
+) -> None:
+    """Nearness to the prey and captures; taking a predator away takes exactly its own share."""
+    num_agents = reward.shape[1]
+    own = np.empty(num_agents)
+    for env in range(reward.shape[0]):
+        team, captures = 0.0, 0
+        for agent in range(num_agents):
+            nearest = np.inf
+            caught = 0
+            for prey in range(first_prey, last_prey):
+                dx = position[env, agent, 0] - position[env, prey, 0]
+                dy = position[env, agent, 1] - position[env, prey, 1]
+                squared = dx * dx + dy * dy
+                nearest = min(nearest, squared)
+                caught += squared < capture_distance * capture_distance
+            own[agent] = -0.1 * math.sqrt(nearest) + 10 * caught
+            team += own[agent]
+            captures += caught
+        for agent in range(num_agents):
+            reward[env, agent] = team if mode == SHARED else own[agent]
+        totals[env, 0] += team
+        totals[env, 1] += captures
+
+
+def _distance(a: Float[Tensor, "env one xy"], b: Float[Tensor, "env two xy"]) -> Float[Tensor, "env one two"]:
+    return (a[:, :, None] - b[:, None]).square().sum(-1).sqrt()

@@ -1,0 +1,94 @@
+"""What a user may change about a particle task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+
+from envs.mpe.scenarios import EPISODE_LENGTH, NUM_ACTIONS, Scenario
+from envs.protocols import EnvironmentSpec
+
+Reward = Literal["shared", "local", "difference"]
+NeighbourOrder = Literal["published", "true"]
+Contact = Literal["published", "true"]
+StateType = Literal["float32", "float64"]
+Backend = Literal["auto", "numba", "torch"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Settings of every `mpe/` task; the defaults are the published task."""
+
+    reward: Reward = "shared"
+    """Who is paid: `shared` gives everyone the team reward r; `local` splits r by who caused it; `difference` gives
+    agent i the team reward minus the team reward without i."""
+    neighbour_order: NeighbourOrder = "published"
+    """Where the published task sorts what an agent sees by |x_j - 2 x_i|, `true` sorts by the distance |x_j - x_i|."""
+    num_neighbours: int | None = None
+    """Width of the neighbour lists; None takes 4 below 30 agents and 8 from there on, at most all others."""
+    dtype: StateType = "float32"
+    """Floating point type of the state, observations and rewards."""
+    prey_weights: str = "shipped"
+    """Network of the scripted prey: `shipped`, `original`, or the path of an .npz file."""
+    contact: Contact = "published"
+    """`published` takes twice the size of agent 0 as the contact distance of all pairs where the published task does;
+    `true` takes the sum of the two sizes."""
+    backend: Backend = "auto"
+    """Implementation of a step: `numba` (CPU only), `torch` (any device), or `auto`: numba on a CPU, else torch."""
+
+    def __post_init__(self) -> None:
+        _require_choice("reward", self.reward, get_args(Reward))
+        _require_choice("neighbour_order", self.neighbour_order, get_args(NeighbourOrder))
+        _require_choice("dtype", self.dtype, get_args(StateType))
+        _require_choice("contact", self.contact, get_args(Contact))
+        _require_choice("backend", self.backend, get_args(Backend))
+        if self.num_neighbours is not None and (
+            not isinstance(self.num_neighbours, int) or isinstance(self.num_neighbours, bool) or self.num_neighbours < 1
+        ):
+            raise ValueError(
+                f"num_neighbours must be None or a whole number of at least 1, not {self.num_neighbours!r}"
+            )
+        if not isinstance(self.prey_weights, str) or not self.prey_weights:
+            raise ValueError(
+                f"prey_weights must be 'shipped', 'original' or the path of an .npz file, not {self.prey_weights!r}"
+            )
+
+    def neighbour_count(self, num_agents: int) -> int:
+        """Width of the neighbour lists among `num_agents`. Raises ValueError if more are asked for than there are."""
+        if self.num_neighbours is None:
+            return min(4 if num_agents < 30 else 8, num_agents - 1)
+        if self.num_neighbours > num_agents - 1:
+            raise ValueError(
+                f"num_neighbours={self.num_neighbours} but each of the {num_agents} agents has only {num_agents - 1} "
+                "others; choose a smaller number or None"
+            )
+        return self.num_neighbours
+
+    def torch_dtype(self) -> torch.dtype:
+        """The torch type named by `dtype`."""
+        return torch.float32 if self.dtype == "float32" else torch.float64
+
+    def uses_numba(self, device: torch.device) -> bool:
+        """Whether a step on `device` runs in numba. Raises ValueError for numba on anything but a CPU."""
+        if self.backend == "numba" and device.type != "cpu":
+            raise ValueError(f"backend='numba' needs the device cpu, not {device}; choose backend='torch' or 'auto'")
+        return self.backend != "torch" and device.type == "cpu"
+
+
+def make_spec(scenario: Scenario, settings: Settings) -> EnvironmentSpec:
+    """What a learner sees of the task."""
+    return EnvironmentSpec(
+        num_agents=scenario.num_agents,
+        observation_dim=scenario.observation_dim,
+        num_actions=NUM_ACTIONS,
+        episode_length=EPISODE_LENGTH,
+        max_neighbours=settings.neighbour_count(scenario.num_agents),
+        agent_kinds=scenario.kinds,
+    )
+
+
+def _require_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, not {value!r}")

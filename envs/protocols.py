@@ -1,0 +1,85 @@
+"""The seam between environments and everything else: what a batch of tasks in lockstep looks like.
+
+An environment holds `num_envs` independent copies of one task. All copies start and end their episodes together, after
+exactly `spec.episode_length` steps. Tensors go in and out; there are no dictionaries per agent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from envs.shapes import Bool, Float, Int
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentSpec:
+    """What a learner must know to build its networks."""
+
+    num_agents: int
+    observation_dim: int
+    num_actions: int
+    """Number of discrete actions of each agent."""
+    episode_length: int
+    """Environment steps until truncation."""
+    max_neighbours: int
+    """Width of the neighbour lists."""
+    agent_kinds: tuple[int, ...]
+    """Kind of each agent, 0, 1, ...: kinds have their own observation encoder (paper B.2)."""
+    static_graph: bool = False
+    """True where the neighbour lists never change (a road network)."""
+
+
+class Graph(NamedTuple):
+    """Who hears whom. Slots beyond an agent's degree are masked; their index is 0 and must not be used."""
+
+    neighbours: Int[Tensor, "*batch agent neighbour"]
+    mask: Bool[Tensor, "*batch agent neighbour"]
+
+
+class Step(NamedTuple):
+    """What an environment returns, at reset and after every action."""
+
+    observation: Float[Tensor, "env agent feature"]
+    graph: Graph
+    reward: Float[Tensor, "env agent"]
+    """Zero at reset."""
+    terminated: Bool[Tensor, " env"]
+    """The task ended: no bootstrapping."""
+    truncated: Bool[Tensor, " env"]
+    """The time limit was reached: bootstrapping goes on."""
+
+
+class Environment(Protocol):
+    """A batch of equal tasks in lockstep, on one device."""
+
+    spec: EnvironmentSpec
+    num_envs: int
+    device: torch.device
+
+    def reset(self, seed: int | None = None) -> Step:
+        """Begin new episodes in all copies. A seed restarts every random stream of the environment, so that equal
+        seeds give equal episodes; None draws the next episodes of the running streams."""
+        ...
+
+    def step(self, actions: Tensor) -> Step:
+        """Advance all copies. Actions are action indices (env, agent), or, where the task accepts them, vectors over
+        the actions (env, agent, action) such as relaxed one-hots. Raises RuntimeError after the end of an episode
+        until `reset` is called."""
+        ...
+
+    def scores(self) -> dict[str, Float[Tensor, " env"]]:
+        """Scores of the running episodes by name. `return` is always there and is the reported score: higher is
+        better, and it does not depend on the reward mode that is learned from."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything needed to continue exactly, random streams included: tensors and plain numbers only."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from `state`; the next step equals the one the saved environment would have made, bit for bit."""
+        ...

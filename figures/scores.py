@@ -1,0 +1,188 @@
+"""Final scores: what each algorithm reached on each task, how much of the gap it closed, and who leads."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from figures.statistics import (
+    Summary,
+    final_score,
+    gap_scale,
+    interquartile_mean,
+    stratified_bootstrap_interval,
+    summarise,
+    welch_half_width,
+)
+from results.checks import algorithm_order, group_runs
+from results.records import POLICIES, References, Results, Run
+
+BOOTSTRAP_SEED = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """The final score of one algorithm on one task and variant."""
+
+    task: str
+    variant: str
+    algorithm: str
+    summaries: dict[str, Summary]
+    """Policy to the summary of its final scores over seeds."""
+    gaps: dict[str, Summary]
+    """Policy to the gap closed, in %; empty where the task has no such references."""
+    seed_gaps: dict[str, tuple[float, ...]]
+    """Policy to the gap closed by each seed, in %."""
+    seeds: int
+    unfinished: int
+    """Unfinished or failed runs: they do not count towards the score, unless it is provisional."""
+    provisional: bool
+    """No seed has finished: the score is that of unfinished runs."""
+    steps: int
+    """Environment steps after which the last evaluation counted was made (the earliest, where seeds differ)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """Gap closed by one algorithm over several tasks, in %."""
+
+    algorithm: str
+    tasks: int
+    runs: int
+    mean: float
+    interquartile_mean: float
+    low: float
+    high: float
+    """``low`` to ``high``: 95 % interval of the interquartile mean."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceScore:
+    """One scripted policy on one task."""
+
+    task: str
+    policy: str
+    return_mean: float
+    standard_error: float | None
+    episodes: int
+    evaluation_seed: int
+
+
+def final_scores(results: Results) -> list[Score]:
+    """One score for each task, variant and algorithm that has a run, in the order of the figures."""
+    scores = []
+    for (task, variant), algorithms in group_runs(results).items():
+        scale = _gap_scale(results.references.get(task))
+        for algorithm in algorithm_order(set(algorithms)):
+            scores.append(_score(task, variant, algorithm, algorithms[algorithm], scale))
+    return scores
+
+
+def leaders(scores: list[Score], policy: str) -> set[str]:
+    """The algorithms to set in bold among the scores of one task and variant.
+
+    That is the best mean and every one that Welch's 95 % interval cannot tell from it. Nobody is bold where the
+    comparison means little: fewer than two algorithms, a provisional score, a single seed, unequal numbers of
+    steps, or no two algorithms that can be told apart.
+    """
+    candidates = [score for score in scores if policy in score.summaries]
+    summaries = {score.algorithm: score.summaries[policy] for score in candidates}
+    comparable = (
+        len(candidates) > 1
+        and len({score.steps for score in candidates}) == 1
+        and not any(score.provisional for score in candidates)
+        and all(summary.std is not None and math.isfinite(summary.mean) for summary in summaries.values())
+    )
+    if not comparable:
+        return set()
+    best = max(summaries.values(), key=lambda summary: summary.mean)
+    bold = set()
+    for name, summary in summaries.items():
+        half_width = welch_half_width(best, summary)
+        if summary is best or (half_width is not None and best.mean - summary.mean <= half_width):
+            bold.add(name)
+    return bold if len(bold) < len(summaries) else set()
+
+
+def aggregate(scores: list[Score], policy: str, variant: str = "default") -> list[Aggregate]:
+    """Gap closed over the tasks on which every algorithm finished; the interval is a bootstrap within tasks.
+
+    Empty when there are fewer than two such tasks or algorithms: one task needs no aggregate.
+    """
+    own = [score for score in scores if score.variant == variant]
+    usable = [score for score in own if policy in score.gaps and not score.provisional]
+    usable = [score for score in usable if all(map(math.isfinite, score.seed_gaps[policy]))]
+    algorithms = algorithm_order({score.algorithm for score in own})
+    everyone = set(algorithms)
+    tasks = [
+        task
+        for task in sorted({score.task for score in usable})
+        if {score.algorithm for score in usable if score.task == task} == everyone
+    ]
+    if len(tasks) < 2 or len(algorithms) < 2:
+        return []
+    rows = []
+    for algorithm in algorithms:
+        by_task = {score.task: np.array(score.seed_gaps[policy]) for score in usable if score.algorithm == algorithm}
+        strata = [by_task[task] for task in tasks]
+        pooled = np.concatenate(strata)
+        generator = np.random.default_rng(BOOTSTRAP_SEED)
+        low, high = stratified_bootstrap_interval(strata, interquartile_mean, generator)
+        rows.append(
+            Aggregate(algorithm, len(tasks), pooled.size, float(pooled.mean()), interquartile_mean(pooled), low, high)
+        )
+    return rows
+
+
+def reference_scores(results: Results) -> list[ReferenceScore]:
+    """The mean return of every reference policy, with its standard error over the evaluation episodes."""
+    rows = []
+    for task, references in sorted(results.references.items()):
+        for policy, returns in references.returns.items():
+            own = summarise(returns)
+            error = own.std / math.sqrt(own.count) if own.std is not None else None
+            rows.append(ReferenceScore(task, policy, own.mean, error, own.count, references.evaluation_seed))
+    return rows
+
+
+def _gap_scale(references: References | None) -> tuple[float, float] | None:
+    if references is None or not {"random", "assignment"} <= set(references.returns):
+        return None
+    return gap_scale(float(np.mean(references.returns["random"])), float(np.mean(references.returns["assignment"])))
+
+
+def _score(task: str, variant: str, algorithm: str, runs: list[Run], scale: tuple[float, float] | None) -> Score:
+    evaluated = [run for run in runs if run.evaluations]
+    finished = [run for run in evaluated if run.status.finished]
+    counted = finished or evaluated
+    finals = {policy: [value for run in counted if (value := _final(run, policy)) is not None] for policy in POLICIES}
+    summaries = {policy: summarise(values) for policy, values in finals.items() if values}
+    gaps, seed_gaps = {}, {}
+    if scale is not None:
+        offset, factor = scale
+        gaps = {policy: summary.scaled(offset, factor) for policy, summary in summaries.items()}
+        seed_gaps = {policy: tuple((value - offset) * factor for value in finals[policy]) for policy in summaries}
+    return Score(
+        task=task,
+        variant=variant,
+        algorithm=algorithm,
+        summaries=summaries,
+        gaps=gaps,
+        seed_gaps=seed_gaps,
+        seeds=len(counted),
+        unfinished=sum(not run.status.finished for run in runs),
+        provisional=bool(counted) and not finished,
+        steps=min((run.last_evaluation_step() or 0 for run in counted), default=0),
+    )
+
+
+def _final(run: Run, policy: str) -> float | None:
+    own = [evaluation for evaluation in run.evaluations if evaluation.policy == policy]
+    if not own:
+        return None
+    means = [
+        float(np.mean(evaluation.returns)) if np.isfinite(evaluation.returns).all() else math.nan for evaluation in own
+    ]
+    return final_score([evaluation.step for evaluation in own], means)

@@ -1,0 +1,1 @@
+"""Run folders and published results: read, checked, and turned into tables. Draws nothing and trains nothing."""

@@ -1,0 +1,236 @@
+"""Run folders to a small, checksummed set of files that ships with the project, and back.
+
+python -m results.publish --results DIR [--output results/published]
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import io
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from results.files import read_json, write_atomically
+from results.records import Cell, Evaluation, MetricRow, Results, ResultsError, Run, Status
+from results.runs import load_runs, references_from_json
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+PRIVATE_MACHINE_FACTS = frozenset({"host", "hostname", "user"})
+"""Facts of machine.json that identify a computer and explain no number; they are not published."""
+
+NAME = pa.dictionary(pa.int32(), pa.string())
+CELL_FIELDS = [("task", NAME), ("algorithm", NAME), ("variant", NAME), ("seed", pa.int32())]
+EVALUATION_SCHEMA = pa.schema(
+    [
+        *CELL_FIELDS,
+        ("step", pa.int64()),
+        ("policy", NAME),
+        ("returns", pa.list_(pa.float32())),
+        ("scores", pa.map_(pa.string(), pa.float64())),
+    ]
+)
+METRIC_SCHEMA = pa.schema([*CELL_FIELDS, ("step", pa.int64()), ("name", NAME), ("value", pa.float64())])
+
+
+def publish(results: Results, output: Path) -> tuple[Path, ...]:
+    """Write evaluations.parquet, metrics.parquet and, last, manifest.json; returns their paths.
+
+    The manifest carries the checksums, so a set that was interrupted half way is refused when it is read.
+    """
+    contents = {
+        "evaluations.parquet": _parquet(_evaluation_columns(results.runs), EVALUATION_SCHEMA),
+        "metrics.parquet": _parquet(_metric_columns(results.runs), METRIC_SCHEMA),
+    }
+    manifest = {
+        "format": FORMAT,
+        "files": {name: {"sha256": _sha256(data), "bytes": len(data)} for name, data in contents.items()},
+        "runs": [_run_to_json(run) for run in results.runs],
+        "references": {task: _references_to_json(results, task) for task in sorted(results.references)},
+        "notes": list(results.notes),
+    }
+    for name, data in contents.items():
+        write_atomically(output / name, data)
+    write_atomically(output / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+    return (*(output / name for name in contents), output / MANIFEST)
+
+
+def read_published(directory: Path) -> Results:
+    """The published set in ``directory``. Raises ResultsError when a file is missing or its checksum is wrong."""
+    path = directory / MANIFEST
+    manifest = read_json(path)
+    if manifest.get("format") != FORMAT:
+        raise ResultsError(
+            f"{path}: format is {manifest.get('format')!r}, this version reads {FORMAT}; publish it again"
+        )
+    try:
+        files = {name: _verified(directory / name, facts["sha256"]) for name, facts in manifest["files"].items()}
+        evaluations = _read_evaluations(files["evaluations.parquet"])
+        metrics = _read_metrics(files["metrics.parquet"])
+        runs = tuple(_run_from_json(value, evaluations, metrics) for value in manifest["runs"])
+        references = {
+            task: references_from_json(task, value, f"{path} ({task})")
+            for task, value in manifest["references"].items()
+        }
+        return Results(runs, references, tuple(manifest["notes"]))
+    except (KeyError, TypeError, pa.ArrowException) as error:
+        raise ResultsError(f"corrupt file {path}: {error!r}; publish the runs again") from error
+
+
+def load_results(directory: Path) -> Results:
+    """Published results when ``directory`` holds a manifest.json, run folders otherwise."""
+    return read_published(directory) if (directory / MANIFEST).exists() else load_runs(directory)
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _verified(path: Path, expected: str) -> bytes:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ResultsError(f"cannot read {path}: {error.strerror}; the published set is incomplete") from error
+    found = _sha256(data)
+    if found != expected:
+        raise ResultsError(
+            f"{path} does not match {MANIFEST}: expected sha256 {expected[:12]}, found {found[:12]}; "
+            "it was changed or copied in part: fetch it again, or publish the runs again"
+        )
+    return data
+
+
+def _parquet(columns: dict[str, list[Any]], schema: pa.Schema) -> bytes:
+    table = pa.table({name: pa.array(columns[name], type=schema.field(name).type) for name in schema.names}, schema)
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def _evaluation_columns(runs: Sequence[Run]) -> dict[str, list[Any]]:
+    rows = [
+        (
+            *_cell_values(run),
+            evaluation.step,
+            evaluation.policy,
+            list(evaluation.returns),
+            list(evaluation.scores.items()),
+        )
+        for run in runs
+        for evaluation in run.evaluations
+    ]
+    return _columns(rows, EVALUATION_SCHEMA)
+
+
+def _metric_columns(runs: Sequence[Run]) -> dict[str, list[Any]]:
+    rows = [
+        (*_cell_values(run), row.step, name, value)
+        for run in runs
+        for row in run.metrics
+        for name, value in row.values.items()
+    ]
+    return _columns(rows, METRIC_SCHEMA)
+
+
+def _columns(rows: list[tuple[Any, ...]], schema: pa.Schema) -> dict[str, list[Any]]:
+    return {name: [row[index] for row in rows] for index, name in enumerate(schema.names)}
+
+
+def _cell_values(run: Run) -> tuple[str, str, str, int]:
+    return run.cell.task, run.cell.algorithm, run.cell.variant, run.cell.seed
+
+
+def _rows(data: bytes) -> Iterator[tuple[Cell, list[Any]]]:
+    """The cell of every row of a Parquet file, and what follows the cell's columns."""
+    table = pq.read_table(io.BytesIO(data))
+    for task, algorithm, variant, seed, *rest in zip(*(column.to_pylist() for column in table.columns), strict=True):
+        yield Cell(task, variant, algorithm, seed), rest
+
+
+def _read_evaluations(data: bytes) -> dict[Cell, list[Evaluation]]:
+    found: dict[Cell, list[Evaluation]] = defaultdict(list)
+    for cell, (step, policy, returns, scores) in _rows(data):
+        found[cell].append(Evaluation(step, policy, tuple(returns), dict(scores)))
+    return found
+
+
+def _read_metrics(data: bytes) -> dict[Cell, list[MetricRow]]:
+    found: dict[Cell, list[MetricRow]] = defaultdict(list)
+    for cell, (step, name, value) in _rows(data):
+        rows = found[cell]
+        timing = name.startswith("timing/")
+        same_line = rows and rows[-1].step == step and timing == next(iter(rows[-1].values)).startswith("timing/")
+        if not same_line:
+            rows.append(MetricRow(step, {}))
+        rows[-1].values[name] = value
+    return found
+
+
+def _run_to_json(run: Run) -> dict[str, Any]:
+    machine = {name: value for name, value in run.machine.items() if name not in PRIVATE_MACHINE_FACTS}
+    return {
+        **asdict(run.cell),
+        "config_hash": run.config_hash,
+        "status": asdict(run.status),
+        "machine": machine,
+        "config": run.config,
+        "notes": list(run.notes),
+    }
+
+
+def _run_from_json(
+    value: dict[str, Any], evaluations: dict[Cell, list[Evaluation]], metrics: dict[Cell, list[MetricRow]]
+) -> Run:
+    cell = Cell(value["task"], value["variant"], value["algorithm"], value["seed"])
+    return Run(
+        cell=cell,
+        config=value["config"],
+        machine=value["machine"],
+        status=Status(**value["status"]),
+        evaluations=tuple(evaluations.get(cell, [])),
+        metrics=tuple(metrics.get(cell, [])),
+        notes=tuple(value["notes"]),
+    )
+
+
+def _references_to_json(results: Results, task: str) -> dict[str, Any]:
+    references = results.references[task]
+    return {
+        "evaluation_seed": references.evaluation_seed,
+        "episodes": references.episodes,
+        "policies": {name: {"returns": list(returns)} for name, returns in references.returns.items()},
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line: 0 when the set was written and read back, 1 with one line on standard error otherwise."""
+    parser = argparse.ArgumentParser(prog="python -m results.publish", description="Publish run folders as Parquet.")
+    parser.add_argument("--results", type=Path, required=True, metavar="DIR", help="folder that holds the run folders")
+    parser.add_argument(
+        "--output", type=Path, default=Path("results/published"), metavar="DIR", help="default: %(default)s"
+    )
+    options = parser.parse_args(arguments)
+    try:
+        results = load_runs(options.results)
+        for path in publish(results, options.output):
+            print(f"wrote {path} ({path.stat().st_size:,} bytes)")
+        read_published(options.output)
+    except ResultsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    unfinished = sum(not run.status.finished for run in results.runs)
+    print(f"published {len(results.runs)} runs, {unfinished} of them unfinished or failed; checksums verified")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

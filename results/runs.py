@@ -1,0 +1,254 @@
+"""Run folders to records. The layout is described in results/README.md.
+
+DIR/<task>/<algorithm>/<variant>/seed_<k>/   one run
+DIR/<task>/references.json                   scripted policies on the same evaluation episodes (optional)
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from results.files import read_json, read_json_lines
+from results.frames import evaluations_frame, metrics_frame
+from results.records import (
+    POLICIES,
+    STATES,
+    Cell,
+    Evaluation,
+    MetricRow,
+    References,
+    Results,
+    ResultsError,
+    Run,
+    Status,
+)
+
+__all__ = ["evaluations_frame", "load_run", "load_runs", "metrics_frame", "references_from_json", "thin"]
+
+Row = TypeVar("Row", Evaluation, MetricRow)
+SEED_FOLDER = re.compile(r"seed_(\d+)")
+CONFIG_KEYS = ("task", "algorithm", "variant", "seed", "total_steps", "config_hash")
+METRIC_POINTS = 200
+"""Rows of training metrics and of timings kept for each run: enough for a curve, small enough to publish."""
+
+
+def load_runs(directory: Path) -> Results:
+    """Every run folder below ``directory``, finished or not.
+
+    Raises ResultsError when there is none, when a file is corrupt (naming file and line), when a config disagrees
+    with the folder it lies in, or when one cell was run twice with different configs.
+    """
+    folders = list(_seed_folders(directory))
+    notes = [
+        f"{folder.relative_to(directory)} has no config.json: the run never started, it is not counted"
+        for folder in folders
+        if not (folder / "config.json").exists()
+    ]
+    runs = [(folder, load_run(folder)) for folder in folders if (folder / "config.json").exists()]
+    if not runs:
+        raise ResultsError(
+            f"no runs found in {directory}: expected run folders <task>/<algorithm>/<variant>/seed_<k>/ or published "
+            f"results (manifest.json); make runs with: python -m benchmark.sweep --suite smoke --results {directory}"
+        )
+    kept, repeated = _without_repetitions(runs)
+    references, unused = _load_references(directory, {run.cell.task for run in kept})
+    return Results(
+        runs=tuple(sorted(kept, key=lambda run: run.cell)), references=references, notes=(*notes, *repeated, *unused)
+    )
+
+
+def load_run(folder: Path) -> Run:
+    """One run folder. A torn last line is left out, with a note, when the run has not finished."""
+    config = read_json(folder / "config.json")
+    cell = _cell(folder, config)
+    machine_file = folder / "machine.json"
+    notes: list[str] = []
+    if machine_file.exists():
+        machine = read_json(machine_file)
+    else:
+        machine = {}
+        notes.append("machine.json is missing: the run cannot say which code and hardware made it")
+    status = _load_status(folder / "status.json")
+    torn = not status.finished
+    evaluations = _load_evaluations(folder / "evaluation.jsonl", torn, notes)
+    bin_width = max(1.0, int(config["total_steps"]) / METRIC_POINTS)
+    metrics = _load_metrics(folder / "metrics.jsonl", torn, notes, bin_width, prefix="")
+    timing = _load_metrics(folder / "timing.jsonl", torn, notes, bin_width, prefix="timing/")
+    return Run(cell, config, machine, status, evaluations, (*metrics, *timing), tuple(notes))
+
+
+def thin(rows: list[MetricRow], bin_width: float) -> list[MetricRow]:
+    """The last row of every ``bin_width`` steps, so that equal settings keep equal steps, however long each ran."""
+    last_of_bin = {int((row.step - 1) // bin_width): row for row in rows}
+    return list(last_of_bin.values())
+
+
+def _seed_folders(directory: Path) -> Iterator[Path]:
+    if not directory.is_dir():
+        return
+    for path in sorted(directory.rglob("seed_*")):
+        nested = any(SEED_FOLDER.fullmatch(part) for part in path.relative_to(directory).parts[:-1])
+        if path.is_dir() and SEED_FOLDER.fullmatch(path.name) and not nested:
+            yield path
+
+
+def _cell(folder: Path, config: dict[str, Any]) -> Cell:
+    missing = [key for key in CONFIG_KEYS if key not in config]
+    if missing:
+        raise ResultsError(f"corrupt file {folder / 'config.json'}: no {', '.join(missing)}")
+    try:
+        cell = Cell(str(config["task"]), str(config["variant"]), str(config["algorithm"]), int(config["seed"]))
+        int(config["total_steps"])
+    except (TypeError, ValueError) as error:
+        raise ResultsError(f"corrupt file {folder / 'config.json'}: seed and total_steps must be integers") from error
+    expected = tuple(str(cell).split("/"))
+    if folder.resolve().parts[-len(expected) :] != expected:
+        raise ResultsError(
+            f"{folder / 'config.json'} describes {cell}, which is not the folder it lies in; move it back"
+        )
+    return cell
+
+
+def _load_status(path: Path) -> Status:
+    if not path.exists():
+        return Status("running", 0, "status.json is missing: the run was killed before its first report", "", 0.0)
+    value = read_json(path)
+    state = value.get("state")
+    if state not in STATES:
+        raise ResultsError(f"corrupt file {path}: state is {state!r}, expected one of {', '.join(STATES)}")
+    try:
+        return Status(
+            state=str(state),
+            step=int(value["step"]),
+            message=str(value.get("message") or ""),
+            updated=str(value.get("updated") or ""),
+            wall_seconds=float(value.get("wall_seconds") or 0.0),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ResultsError(f"corrupt file {path}: step and wall_seconds must be numbers") from error
+
+
+def _load_evaluations(path: Path, may_end_torn: bool, notes: list[str]) -> tuple[Evaluation, ...]:
+    rows, torn = read_json_lines(path, may_end_torn)
+    notes.extend([torn] if torn else [])
+    by_policy: dict[str, list[Evaluation]] = {policy: [] for policy in POLICIES}
+    for number, row in rows:
+        evaluation = _evaluation(row, f"{path}, line {number}")
+        _append_newest(by_policy[evaluation.policy], evaluation, path.name, notes)
+    evaluations = [evaluation for policy in POLICIES for evaluation in by_policy[policy]]
+    for policy, own in by_policy.items():
+        broken = [evaluation.step for evaluation in own if not all(map(math.isfinite, evaluation.returns))]
+        if broken:
+            notes.append(f"{policy} returns are not finite from step {broken[0]} on ({len(broken)} evaluations)")
+    return tuple(sorted(evaluations, key=lambda evaluation: (evaluation.step, evaluation.policy)))
+
+
+def _evaluation(row: dict[str, Any], where: str) -> Evaluation:
+    try:
+        policy, returns = str(row["policy"]), np.asarray(row["returns"], dtype=np.float32)
+        scores = {str(name): float(value) for name, value in (row.get("scores") or {}).items()}
+        step = int(row["step"])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ResultsError(f"corrupt file {where}: expected step, policy, returns (numbers) and scores") from error
+    if policy not in POLICIES:
+        raise ResultsError(f"corrupt file {where}: policy is {policy!r}, expected one of {', '.join(POLICIES)}")
+    if returns.ndim != 1 or not returns.size:
+        raise ResultsError(f"corrupt file {where}: returns must be a list with one number for each episode")
+    return Evaluation(step, policy, tuple(returns.tolist()), scores)
+
+
+def _load_metrics(path: Path, may_end_torn: bool, notes: list[str], bin_width: float, prefix: str) -> list[MetricRow]:
+    lines, torn = read_json_lines(path, may_end_torn)
+    notes.extend([torn] if torn else [])
+    rows: list[MetricRow] = []
+    first_broken: dict[str, int] = {}
+    for number, line in lines:
+        try:
+            values = {prefix + name: value for name, value in _numbers(line) if name != "step"}
+            row = MetricRow(int(line["step"]), values)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ResultsError(f"corrupt file {path}, line {number}: expected a step and named numbers") from error
+        _append_newest(rows, row, path.name, notes)
+        for name, value in values.items():
+            if not math.isfinite(value):
+                first_broken.setdefault(name, row.step)
+    notes.extend(f"{name} is not finite, first at step {step}" for name, step in first_broken.items())
+    return thin(rows, bin_width)
+
+
+def _numbers(line: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    """Named numbers of one line; a nested object gives names with a slash, an absent value (null) gives none."""
+    for name, value in line.items():
+        if isinstance(value, dict):
+            yield from _numbers(value, f"{prefix}{name}/")
+        elif value is not None:
+            yield prefix + name, float(value)
+
+
+def _append_newest(rows: list[Row], row: Row, name: str, notes: list[str]) -> None:
+    """Append a row; one that goes back in steps was written after a resume and replaces what it repeats."""
+    length = len(rows)
+    while rows and rows[-1].step >= row.step:
+        rows.pop()
+    if len(rows) < length:
+        notes.append(f"{name}: resumed at step {row.step}, which replaced {length - len(rows)} earlier line(s)")
+    rows.append(row)
+
+
+def _without_repetitions(runs: Iterable[tuple[Path, Run]]) -> tuple[list[Run], list[str]]:
+    """One run for each cell. Copies with one config keep the one that came furthest; two configs are an error."""
+    kept: dict[Cell, tuple[Path, Run]] = {}
+    notes = []
+    for folder, run in runs:
+        if run.cell not in kept:
+            kept[run.cell] = (folder, run)
+            continue
+        other_folder, other = kept[run.cell]
+        if other.config_hash != run.config_hash:
+            raise ResultsError(
+                f"{run.cell} was run twice with different configs ({other_folder}: {other.config_hash[:12]}, "
+                f"{folder}: {run.config_hash[:12]}); keep one, or give one another variant name"
+            )
+        if (run.status.finished, run.status.step) > (other.status.finished, other.status.step):
+            kept[run.cell] = (folder, run)
+        notes.append(f"{run.cell} was found twice with the same config: the copy that came furthest is used")
+    return [run for _, run in kept.values()], notes
+
+
+def _load_references(directory: Path, tasks: set[str]) -> tuple[dict[str, References], list[str]]:
+    found: dict[str, References] = {}
+    notes = []
+    for path in sorted(directory.rglob("references.json")):
+        parent = path.parent.relative_to(directory).as_posix()
+        task = next((task for task in sorted(tasks) if f"/{parent}".endswith(f"/{task}")), None)
+        if task is None:
+            notes.append(f"{path.relative_to(directory)}: no run of this task, its references are not shown")
+            continue
+        references = references_from_json(task, read_json(path), str(path))
+        if found.setdefault(task, references) != references:
+            raise ResultsError(f"{path}: a second references.json for {task} with other numbers; keep one")
+    return found, notes
+
+
+def references_from_json(task: str, value: dict[str, Any], where: str) -> References:
+    """The reference policies of one task; ``where`` names the file in errors."""
+    try:
+        returns = {
+            str(name): tuple(np.asarray(policy["returns"], dtype=np.float32).tolist())
+            for name, policy in value["policies"].items()
+        }
+        references = References(task, int(value["evaluation_seed"]), int(value["episodes"]), returns)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ResultsError(
+            f"corrupt file {where}: expected evaluation_seed, episodes and policies, each with its returns"
+        ) from error
+    wrong = [name for name, own in returns.items() if len(own) != references.episodes]
+    if wrong:
+        raise ResultsError(f"corrupt file {where}: {', '.join(wrong)} must have {references.episodes} returns")
+    return references

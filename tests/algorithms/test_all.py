@@ -1,0 +1,97 @@
+"""What holds for every algorithm: it learns a task with a known optimum, saves exactly, is deterministic."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+import algorithms
+from algorithms.protocols import Batch, Graph, Learner
+from tests.algorithms.conftest import random_batch, ring, spec
+
+NAMES = tuple(algorithms.ALGORITHMS)
+PROBLEM = spec(num_agents=4, observation_dim=3, num_actions=3)
+FAST: dict[str, dict[str, Any]] = {
+    "ip": {"learning_rate": 3e-3, "hidden": 32, "alpha": 0.1},
+    "iql": {"hidden": 32, "epsilon_fraction": 0.0},
+}
+
+
+def build(name: str, seed: int = 0, **settings: Any) -> Learner:
+    return algorithms.make(name, PROBLEM, algorithms.config_type(name)(**(FAST[name] | settings)), seed=seed)
+
+
+def game(size: int, generator: torch.Generator, shift: int) -> Batch:
+    """One-step game with a known optimum of 1: act like the symbol seen by agent i - shift. Agent i hears i - 1."""
+    symbol = torch.randint(3, (size, 4), generator=generator)
+    observation = torch.nn.functional.one_hot(symbol, 3).float()
+    action = torch.randint(3, (size, 4), generator=generator)
+    reward = (action == symbol.roll(shift, 1)).float()
+    graph = Graph(ring(4, size).neighbours[..., :1], torch.ones(size, 4, 1, dtype=torch.bool))
+    return Batch(observation, graph, action, reward, observation, graph, torch.ones(size, dtype=torch.bool))
+
+
+def play(learner: Learner, generator: torch.Generator, shift: int) -> float:
+    batch = game(500, generator, shift)
+    actions = learner.act(batch.observation, batch.graph, generator, greedy=True)
+    return (actions == batch.observation.argmax(-1).roll(shift, 1)).float().mean().item()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_finds_the_known_optimum(name: str, generator: torch.Generator) -> None:
+    learner = build(name)
+    learner.schedule(0, 1000)
+    assert play(learner, generator, 0) < 0.7
+    for _ in range(400):
+        learner.update(game(64, generator, 0), generator)
+    assert play(learner, generator, 0) > 0.98
+
+
+def test_propagation_finds_what_only_a_neighbour_knows(generator: torch.Generator) -> None:
+    """The best action is what the agent heard sees: IP learns it; without messages nobody can."""
+    scores = {}
+    for aggregation in ("attention", "mean", "none"):
+        learner = build("ip", aggregation=aggregation)
+        for _ in range(800):
+            learner.update(game(64, generator, 1), generator)
+        scores[aggregation] = play(learner, generator, 1)
+    assert min(scores["attention"], scores["mean"]) > 0.95
+    assert scores["none"] < 0.5
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_saved_and_restored_learner_goes_on_equally(name: str) -> None:
+    first, second = build(name, seed=1), build(name, seed=2)
+    generator = torch.Generator().manual_seed(5)
+    for _ in range(3):
+        first.update(random_batch(8, PROBLEM, generator), generator)
+    second.load_state_dict(first.state_dict())
+    batch = random_batch(8, PROBLEM, generator)
+    one = first.update(batch, torch.Generator().manual_seed(6))
+    two = second.update(batch, torch.Generator().manual_seed(6))
+    assert {k: v.item() for k, v in one.items()} == {k: v.item() for k, v in two.items()}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_seed_decides_the_initial_weights(name: str, generator: torch.Generator) -> None:
+    batch = random_batch(8, PROBLEM, generator)
+    before = torch.random.get_rng_state()
+    losses = [build(name, seed).update(batch, torch.Generator().manual_seed(0))["loss/q"].item() for seed in (0, 0, 1)]
+    assert losses[0] == losses[1] != losses[2]
+    assert torch.equal(before, torch.random.get_rng_state()), "building a learner must not touch global randomness"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_memory_estimate_grows_with_agents(name: str) -> None:
+    config = algorithms.config_type(name)()
+    small, large = (algorithms.floats_per_transition(name, spec(num_agents=n), config) for n in (10, 100))
+    assert large > 9 * small > 0
+
+
+def test_unknown_names_are_explained() -> None:
+    with pytest.raises(algorithms.UnknownAlgorithmError, match="did you mean 'iql'"):
+        algorithms.config_type("iqll")
+    with pytest.raises(algorithms.AlgorithmNotAvailableError, match="not part of the project yet"):
+        algorithms.config_type("qmix")

@@ -1,0 +1,170 @@
+"""IP against values computed by hand, and the flow of its gradients."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from algorithms.common.exploration import sample_actions, straight_through_sample
+from algorithms.common.graph import Neighbourhood, neighbourhood
+from algorithms.ip import IP, Config
+from algorithms.protocols import Batch
+from tests.algorithms.conftest import random_batch, spec
+
+PROBLEM = spec(num_agents=3, observation_dim=4, num_actions=3)
+
+
+class Constant(torch.nn.Module):
+    """The same output for every agent."""
+
+    def __init__(self, *values: float) -> None:
+        super().__init__()
+        self.values = torch.nn.Parameter(torch.tensor(values))
+
+    def forward(self, x: torch.Tensor, neighbours: Neighbourhood, own_credit: bool = False) -> torch.Tensor:
+        return self.values.expand(*x.shape[:-1], -1)
+
+
+class ActionValue(torch.nn.Module):
+    """Q_i = value of the own action, plus a tenth of the sum of the neighbours' actions' values."""
+
+    def __init__(self, *values: float) -> None:
+        super().__init__()
+        self.values = torch.nn.Parameter(torch.tensor(values))
+
+    def forward(self, x: torch.Tensor, neighbours: Neighbourhood, own_credit: bool = False) -> torch.Tensor:
+        own = (x[..., -3:] @ self.values)[..., None]
+        heard = neighbours.total(own.detach() if own_credit else own)
+        return own + 0.1 * heard
+
+
+def learner(**settings: object) -> IP:
+    return IP(PROBLEM, Config(**settings), torch.device("cpu"))  # type: ignore[arg-type]
+
+
+def fixed_batch(generator: torch.Generator) -> Batch:
+    return random_batch(2, PROBLEM, generator)._replace(
+        action=torch.tensor([[0, 1, 2], [2, 2, 2]]),
+        reward=torch.tensor([[1.0, 2.0, 3.0], [0.0, 0.0, -1.0]]),
+        terminated=torch.tensor([False, True]),
+    )
+
+
+def test_q_loss_by_hand(generator: torch.Generator) -> None:
+    """Each agent of a ring of three hears both others. Vbar = 4 and gamma = 0.5: targets are r + 2, or r at an end."""
+    ip = learner(gamma=0.5)
+    ip.q1, ip.q2 = ActionValue(1.0, 2.0, 3.0), ActionValue(0.0, 0.0, 0.0)  # type: ignore[assignment]
+    ip.target_value = Constant(4.0)  # type: ignore[assignment]
+    batch = fixed_batch(generator)
+    loss, values = ip.q_loss(batch, neighbourhood(batch.graph))
+    taken = [[1 + 0.5, 2 + 0.4, 3 + 0.3], [3 + 0.6] * 3]
+    targets = [[3.0, 4.0, 5.0], [0.0, 0.0, -1.0]]
+    by_hand = sum(
+        0.5 * (q - y) ** 2 + 0.5 * y**2
+        for qs, ys in zip(taken, targets, strict=True)
+        for q, y in zip(qs, ys, strict=True)
+    )
+    torch.testing.assert_close(loss, torch.tensor(by_hand / 6))
+    torch.testing.assert_close(values, torch.tensor(taken))
+
+
+def test_policy_terms_by_hand(generator: torch.Generator) -> None:
+    """A policy that always takes action 1 (logit 50): entropy 0 and the smaller of both values of that joint action."""
+    ip = learner()
+    ip.policy = Constant(0.0, 50.0, 0.0)  # type: ignore[assignment]
+    ip.q1, ip.q2 = ActionValue(0.0, 5.0, 0.0), ActionValue(9.0, 4.0, 9.0)  # type: ignore[assignment]
+    batch = fixed_batch(generator)
+    value, entropy = ip.policy_terms(batch.observation, neighbourhood(batch.graph), generator)
+    torch.testing.assert_close(value, torch.full((2, 3), 4.0 + 0.8))
+    torch.testing.assert_close(entropy, torch.zeros(2, 3), atol=1e-6, rtol=0)
+
+
+def test_entropy_is_exact(generator: torch.Generator) -> None:
+    ip = learner()
+    ip.policy = Constant(0.0, math.log(2.0), math.log(3.0))  # type: ignore[assignment]
+    batch = fixed_batch(generator)
+    _, entropy = ip.policy_terms(batch.observation, neighbourhood(batch.graph), generator)
+    by_hand = -sum(p * math.log(p) for p in (1 / 6, 2 / 6, 3 / 6))
+    torch.testing.assert_close(entropy, torch.full((2, 3), by_hand))
+
+
+def test_losses_of_one_update_by_hand(generator: torch.Generator) -> None:
+    """J(eta) = 1/2 (V - min Q - alpha H)^2 and J(theta) = -alpha H - min Q, with constants everywhere."""
+    ip = learner(alpha=0.5, gamma=0.5)
+    ip.policy, ip.value, ip.target_value = Constant(0.0, 0.0, 0.0), Constant(3.0), Constant(3.0)  # type: ignore[assignment]
+    ip.q1, ip.q2 = Constant(2.0), Constant(7.0)  # type: ignore[assignment]
+    metrics = ip.update(fixed_batch(generator), generator)
+    entropy = math.log(3.0)
+    torch.testing.assert_close(metrics["loss/policy"], torch.tensor(-0.5 * entropy - 2.0))
+    torch.testing.assert_close(metrics["loss/value"], torch.tensor(0.5 * (3.0 - 2.0 - 0.5 * entropy) ** 2))
+
+
+@pytest.mark.parametrize(("credit", "expected"), [("team", 1.0 + 0.2), ("own", 1.0)])
+def test_credit_path(credit: str, expected: float, generator: torch.Generator) -> None:
+    """With team credit agent i's action is felt in its own Q and in its two neighbours' (0.1 each)."""
+    ip = learner(credit=credit)
+    ip.q1 = ip.q2 = ActionValue(1.0, 2.0, 4.0)  # type: ignore[assignment]
+    batch = fixed_batch(generator)
+    here = neighbourhood(batch.graph)
+    logits = torch.zeros(2, 3, 3, requires_grad=True)
+    state = generator.get_state()
+    ip.policy = type("Given", (torch.nn.Module,), {"forward": lambda self, x, neighbours: logits})()  # type: ignore[assignment]
+    value, _ = ip.policy_terms(batch.observation, here, generator)
+    (gradient,) = torch.autograd.grad(value.sum(), logits)
+    generator.set_state(state)
+    relaxed = torch.zeros(2, 3, 3, requires_grad=True)
+    joint = straight_through_sample(relaxed, generator)
+    (unit,) = torch.autograd.grad((joint @ torch.tensor([1.0, 2.0, 4.0])).sum(), relaxed)
+    torch.testing.assert_close(gradient, expected * unit)
+
+
+def test_policy_loss_leaves_the_critics_alone(generator: torch.Generator) -> None:
+    ip = learner()
+    batch = fixed_batch(generator)
+    value, entropy = ip.policy_terms(batch.observation, neighbourhood(batch.graph), generator)
+    (value + entropy).sum().backward()
+    assert all(p.grad is None for q in (ip.q1, ip.q2) for p in q.parameters())
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in ip.policy.parameters())
+
+
+def test_straight_through_sample_has_the_policys_frequencies(generator: torch.Generator) -> None:
+    logits = torch.log(torch.tensor([0.2, 0.3, 0.5])).expand(40_000, -1)
+    for draws in (
+        straight_through_sample(logits, generator).mean(0),
+        sample_actions(logits, generator).bincount() / 4e4,
+    ):
+        torch.testing.assert_close(draws, torch.tensor([0.2, 0.3, 0.5]), atol=0.01, rtol=0)
+    one_hot = straight_through_sample(logits[:100], generator)
+    torch.testing.assert_close(one_hot.max(-1).values, torch.ones(100))
+
+
+def test_target_value_moves_by_tau(generator: torch.Generator) -> None:
+    ip = learner(tau=0.25)
+    before = [p.clone() for p in ip.target_value.parameters()]
+    ip.update(fixed_batch(generator), generator)
+    for old, new, online in zip(before, ip.target_value.parameters(), ip.value.parameters(), strict=True):
+        torch.testing.assert_close(new, 0.75 * old + 0.25 * online)
+
+
+def test_kernels_give_equal_updates() -> None:
+    """Ten updates with the dense and with the gather kernel lead to the same weights."""
+    trained = []
+    for kernel in ("dense", "gather"):
+        generator = torch.Generator().manual_seed(3)
+        torch.manual_seed(3)
+        ip = learner(kernel=kernel, learning_rate=1e-3)
+        for _ in range(10):
+            ip.update(random_batch(16, PROBLEM, generator), generator)
+        trained.append(torch.cat([p.flatten() for p in ip.policy.parameters()]))
+    torch.testing.assert_close(trained[0], trained[1], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"credit": "mine"}, {"aggregation": "max"}, {"hops": -1}, {"heads": 3}, {"alpha": -0.1}, {"gamma": 1.5}],
+)
+def test_bad_settings_are_refused(settings: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        Config(**settings)  # type: ignore[arg-type]

@@ -1,0 +1,79 @@
+"""The propagation network: equivariance, reach of messages, kinds of agents."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from algorithms.common.graph import neighbourhood
+from algorithms.common.networks import KindLinear, PropagationNetwork
+from algorithms.protocols import Graph
+from tests.algorithms.conftest import random_graph, ring
+
+AGGREGATIONS = ("attention", "mean", "sum")
+
+
+def build(hops: int, aggregation: str, kinds: tuple[int, ...]) -> PropagationNetwork:
+    torch.manual_seed(1)
+    return PropagationNetwork(kinds, 4, 8, 3, hops, aggregation, heads=2)
+
+
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+def test_relabelling_agents_relabels_outputs(aggregation: str, generator: torch.Generator) -> None:
+    network = build(2, aggregation, (0,) * 6)
+    graph, x = random_graph(2, 6, 3, generator), torch.randn(2, 6, 4, generator=generator)
+    order = torch.randperm(6, generator=generator)
+    relabelled = Graph(order.argsort()[graph.neighbours[:, order]], graph.mask[:, order])
+    before = network(x, neighbourhood(graph))
+    torch.testing.assert_close(network(x[:, order], neighbourhood(relabelled)), before[:, order])
+
+
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+@pytest.mark.parametrize("hops", [0, 1, 2])
+def test_messages_travel_one_edge_per_round(aggregation: str, hops: int, generator: torch.Generator) -> None:
+    """On a ring of 7, the output of agent 0 depends on exactly the agents within `hops` edges."""
+    network = build(hops, aggregation, (0,) * 7)
+    x = torch.randn(1, 7, 4, generator=generator).requires_grad_()
+    network(x, neighbourhood(ring(7, 1)))[0, 0].sum().backward()
+    assert x.grad is not None
+    reached = x.grad[0].abs().sum(-1) > 0
+    distance = torch.tensor([0, 1, 2, 3, 3, 2, 1])
+    assert reached.tolist() == (distance <= hops).tolist()
+
+
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+def test_own_credit_cuts_the_gradient_not_the_value(aggregation: str, generator: torch.Generator) -> None:
+    network = build(1, aggregation, (0,) * 5)
+    x = torch.randn(1, 5, 4, generator=generator).requires_grad_()
+    graph = neighbourhood(ring(5, 1))
+    torch.testing.assert_close(network(x, graph, own_credit=True), network(x, graph))
+    network(x, graph, own_credit=True)[0, 0].sum().backward()
+    assert x.grad is not None
+    assert (x.grad[0].abs().sum(-1) > 0).tolist() == [True, False, False, False, False]
+
+
+def test_none_keeps_the_size_but_hears_nobody(generator: torch.Generator) -> None:
+    """The ablation without propagation has the parameters of `mean`."""
+    deaf, hearing = build(2, "none", (0,) * 5), build(2, "mean", (0,) * 5)
+    assert sum(p.numel() for p in deaf.parameters()) == sum(p.numel() for p in hearing.parameters())
+    x = torch.randn(1, 5, 4, generator=generator).requires_grad_()
+    deaf(x, neighbourhood(ring(5, 1)))[0, 0].sum().backward()
+    assert x.grad is not None
+    assert (x.grad[0].abs().sum(-1) > 0).tolist() == [True, False, False, False, False]
+
+
+def test_kinds_have_their_own_layer(generator: torch.Generator) -> None:
+    layer = KindLinear((0, 1, 0, 1, 1), 4, 6)
+    x = torch.randn(2, 5, 4, generator=generator)
+    result = layer(x)
+    for agent, kind in enumerate((0, 1, 0, 1, 1)):
+        torch.testing.assert_close(result[:, agent], layer.layers[kind](x[:, agent]))
+
+
+def test_every_weight_receives_gradient(generator: torch.Generator) -> None:
+    network = build(2, "attention", (0, 1, 0, 1, 0, 1))
+    x = torch.randn(4, 6, 4, generator=generator)
+    network(x, neighbourhood(random_graph(4, 6, 3, generator))).square().sum().backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name
