@@ -6,12 +6,13 @@ state-action values, bar a slowly moving copy. Every network is a `PropagationNe
 
     J(eta)   = 1/2 (V_i(s) - E[min_k Q_i^k(s, a_i, a_Ni)] - alpha H(q_i))^2                   (4.3, loss of V_i)
     J(kappa) = 1/2 (Q_i(s, a_i, a_Ni) - r_i - gamma Vbar_i(s'))^2                             (4.3, loss of Q_i)
-    J(theta) = sum_i [-alpha H(q_i) - min_k Q_i^k(s, a_i, a_Ni)],  a ~ prod_i q_i             (4.3, loss of the policy)
+    J(theta) = sum_i [-alpha H(q_i) - E[min_k Q_i^k(s, a_i, a_Ni)]],  a ~ prod q_i            (4.3, loss of the policy)
 
-As the paper remarks, one joint action a is drawn per state and serves all agents' terms. The draw is a straight-through
-Gumbel one-hot, so that J(theta) reaches theta through every Q_j that hears agent i.
+Q_i has an output for each own action, so the mean over a_i is exact. The neighbours' actions come from one joint draw
+that serves all agents' terms, as the paper remarks; it is a straight-through Gumbel one-hot, so that J(theta) reaches
+theta through every Q_j that hears agent i.
 
-Deviations from the paper (see DEVIATIONS.md): ip-entropy, ip-aggregation, ip-credit, ip-head-scale.
+Deviations from the paper (see DEVIATIONS.md): ip-entropy, ip-own-action, ip-aggregation, ip-credit, ip-head-scale.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from torch import Tensor
 from algorithms.common.config import OffPolicyConfig, check_choice
 from algorithms.common.exploration import sample_actions, straight_through_sample
 from algorithms.common.graph import LARGEST_DENSE, Neighbourhood, neighbourhood
-from algorithms.common.learner import OffPolicyLearner, frozen, polyak_update
-from algorithms.common.networks import PropagationNetwork
+from algorithms.common.learner import OffPolicyLearner, frozen, polyak_update, take
+from algorithms.common.networks import JointActionValue, LayerOptions, PropagationNetwork
 from algorithms.protocols import Batch, EnvironmentSpec, Graph
 from envs.shapes import Float, Int
 
@@ -41,8 +42,6 @@ class Config(OffPolicyConfig):
     """Weight of the entropy, for rewards in the scale the learner sees."""
     hops: int = 2
     """Rounds M of intention propagation in the policy and in V; 0 makes the policies independent."""
-    critic_hops: int = 1
-    """Rounds in Q: 1 makes Q_i a function of the actions of agent i and of its neighbours."""
     aggregation: str = "attention"
     """How messages are joined: attention, mean, sum, or none (same size of network, but nobody hears anybody)."""
     heads: int = 1
@@ -58,8 +57,8 @@ class Config(OffPolicyConfig):
         check_choice(self, "aggregation", AGGREGATIONS)
         check_choice(self, "credit", ("team", "own"))
         check_choice(self, "kernel", ("dense", "gather", "auto"))
-        if self.hops < 0 or self.critic_hops < 0:
-            raise ValueError(f"hops = {self.hops}, critic_hops = {self.critic_hops}: expected zero or more rounds")
+        if self.hops < 0:
+            raise ValueError(f"hops = {self.hops}: expected zero or more rounds")
         if self.heads < 1 or self.hidden % self.heads:
             raise ValueError(f"heads = {self.heads}: expected a divisor of hidden = {self.hidden}")
         if self.alpha < 0:
@@ -74,15 +73,14 @@ class IP(OffPolicyLearner):
         self.config = config
         self.num_actions = spec.num_actions
 
-        def network(input_dim: int, output_dim: int, hops: int) -> PropagationNetwork:
-            sizes = (input_dim, config.hidden, output_dim, hops)
-            return PropagationNetwork(spec.agent_kinds, *sizes, config.aggregation, config.heads).to(device)
-
-        self.policy = network(spec.observation_dim, spec.num_actions, config.hops)
-        self.value = network(spec.observation_dim, 1, config.hops)
+        layer = LayerOptions(config.aggregation, config.heads)
+        kinds, observed, hidden = spec.agent_kinds, spec.observation_dim, config.hidden
+        self.policy = PropagationNetwork(kinds, observed, spec.num_actions, hidden, config.hops, layer).to(device)
+        self.value = PropagationNetwork(kinds, observed, 1, hidden, config.hops, layer).to(device)
         self.target_value = copy.deepcopy(self.value).requires_grad_(False)
-        self.q1 = network(spec.observation_dim + spec.num_actions, 1, config.critic_hops)
-        self.q2 = network(spec.observation_dim + spec.num_actions, 1, config.critic_hops)
+        self.q1, self.q2 = (
+            JointActionValue(kinds, observed, spec.num_actions, hidden, layer).to(device) for _ in range(2)
+        )
         self.optimiser = self.adam(self.policy, self.value, self.q1, self.q2)
 
     @torch.no_grad()
@@ -100,26 +98,24 @@ class IP(OffPolicyLearner):
             future = future.masked_fill(batch.terminated[:, None], 0.0)
             target = batch.reward + self.config.gamma * future
         chosen = torch.nn.functional.one_hot(batch.action.long(), self.num_actions).to(batch.observation.dtype)
-        node = torch.cat([batch.observation, chosen], dim=-1)
-        values = [q(node, here).squeeze(-1) for q in (self.q1, self.q2)]
+        values = [take(q(batch.observation, chosen, here), batch.action) for q in (self.q1, self.q2)]
         loss = sum(0.5 * (value - target).square().mean() for value in values)
         return loss, values[0].detach()  # type: ignore[return-value]
 
     def policy_terms(
         self, observation: Float[Tensor, "batch agent feature"], here: Neighbourhood, generator: torch.Generator
     ) -> tuple[Float[Tensor, "batch agent"], Float[Tensor, "batch agent"]]:
-        """min_k Q_i^k(s, a_i, a_Ni) of one joint draw a from the policy, and the entropies H(q_i).
+        """E[min_k Q_i^k(s, a_i, a_Ni)] under the policy, and the entropies H(q_i).
 
-        Both carry gradients to the policy, none to Q.
+        The mean over a_i is exact, that over a_Ni is one joint draw. Both results carry gradients to the policy, none
+        to Q.
         """
-        logits = self.policy(observation, here)
-        log_q = torch.log_softmax(logits, dim=-1)
+        log_q = torch.log_softmax(self.policy(observation, here), dim=-1)
         entropy = -(log_q.exp() * log_q).sum(-1)
-        joint = straight_through_sample(logits, generator)  # a ~ prod_i q_i
-        node = torch.cat([observation, joint], dim=-1)
+        joint = straight_through_sample(log_q, generator)  # a ~ prod_i q_i
         own_credit = self.config.credit == "own"
-        values = [frozen(q)(node, here, own_credit=own_credit).squeeze(-1) for q in (self.q1, self.q2)]
-        return torch.minimum(*values), entropy
+        values = [frozen(q)(observation, joint, here, own_credit=own_credit) for q in (self.q1, self.q2)]
+        return (log_q.exp() * torch.minimum(*values)).sum(-1), entropy
 
     def update(self, batch: Batch, generator: torch.Generator) -> dict[str, Float[Tensor, ""]]:
         here = neighbourhood(batch.graph, self.config.kernel)
@@ -157,7 +153,7 @@ def floats_per_transition(spec: EnvironmentSpec, config: Config) -> int:
     two observations, and the adjacency matrices or the neighbours' rows."""
     agents, hidden = spec.num_agents, config.hidden
     per_round = hidden * (6 if config.aggregation == "attention" else 4)
-    rounds = config.hops + 2 * config.critic_hops
+    rounds = config.hops + 2
     nodes = agents * (2 * spec.observation_dim + 2 * (rounds * per_round + 6 * hidden))
     dense = config.kernel == "dense" or (config.kernel == "auto" and agents <= LARGEST_DENSE)
     edges = (

@@ -14,14 +14,12 @@ from figures.curves import curves_caption, draw_learning_curves
 from figures.diagnostics import DIAGNOSTICS_CAPTION, draw_diagnostics
 from figures.report import Drawing, build_report
 from figures.scores import Aggregate, ReferenceScore, Score, aggregate, final_scores, reference_scores
-from figures.style import family_of, figure_style, save_figure, task_title
+from figures.style import family_of, family_title, figure_style, save_figure, task_title
 from figures.tables import markdown_table, scores_frame, scores_page
 from results.checks import group_runs
 from results.files import write_atomically
 from results.publish import load_results
 from results.records import POLICIES, Results, ResultsError
-
-POLICY_TITLES = {"greedy": "greedy policy", "sampled": "sampled policy"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,7 +46,7 @@ def draw_all(results: Results, output: Path) -> Iterator[Path]:
             for policy in POLICIES:
                 figure = draw_learning_curves(results, family, policy)
                 svg, paths = save_figure(figure, output / f"curves-{family}-{policy}")
-                curves.append(Drawing(f"{family}, {POLICY_TITLES[policy]}", svg, curves_caption(family, policy)))
+                curves.append(Drawing(f"{family_title(family)}, {policy} policy", svg, curves_caption(family, policy)))
                 yield from paths
         for task, variant in group_runs(results):
             drawn = draw_diagnostics(results, task, variant)

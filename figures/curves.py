@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -24,12 +23,16 @@ from figures.style import (
     PanelSize,
     algorithm_styles,
     family_of,
+    family_title,
     format_steps_axis,
     format_value_axis,
+    legend_shape,
     panel_grid,
+    row_major,
     short_number,
     task_title,
 )
+from results.checks import group_runs
 from results.frames import evaluations_frame
 from results.records import POLICIES, Results, Run
 
@@ -57,18 +60,12 @@ class Panel:
     """Mean return of each reference policy."""
 
 
-def natural_key(name: str) -> list[tuple[int, int | str]]:
-    """Sort key that puts ``navigation_15`` before ``navigation_200``."""
-    return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", name) if part]
-
-
 def panels_of(results: Results, family: str, policy: str) -> list[Panel]:
     """The panels of one family of tasks, tasks in natural order, the default variant of each first."""
     members = tuple(run for run in results.runs if family_of(run.cell.task) == family)
     frame = evaluations_frame(Results(members))
-    cells = {(run.cell.task, run.cell.variant) for run in members}
     panels = []
-    for task, variant in sorted(cells, key=lambda cell: (natural_key(cell[0]), cell[1] != "default", cell[1])):
+    for task, variant in group_runs(Results(members)):
         own = frame[(frame["task"] == task) & (frame["variant"] == variant) & (frame["policy"] == policy)]
         runs = tuple(run for run in members if (run.cell.task, run.cell.variant) == (task, variant))
         references = results.references.get(task)
@@ -86,11 +83,9 @@ def draw_learning_curves(results: Results, family: str, policy: str) -> Figure:
     size = PanelSize() if len(panels) > 1 else SINGLE_PANEL
     width = min(COLUMNS, len(panels)) * (size.left + size.width + size.right)
     shown = [name for name in styles if any(name == run.cell.algorithm for panel in panels for run in panel.runs)]
-    columns = max(1, min(len(shown), int(width / 0.98)))
-    rows = -(-len(shown) // columns)
     notes = _note_handles(panels)
-    note_columns = max(1, min(len(notes), int(width / 2.6)))
-    note_rows = -(-len(notes) // note_columns)
+    columns, rows = legend_shape(len(shown), width, entry_width=0.98)
+    note_columns, note_rows = legend_shape(len(notes), width, entry_width=2.4)
     legend_height = (rows + note_rows) * LEGEND_ROW + 0.12
     figure, axes = panel_grid(len(panels), COLUMNS, size, legend_height)
     for index, (panel, own_axes) in enumerate(zip(panels, axes, strict=True)):
@@ -107,7 +102,8 @@ def draw_learning_curves(results: Results, family: str, policy: str) -> Figure:
 def draw_panel(axes: Axes, panel: Panel, styles: dict[str, AlgorithmStyle], height: float) -> None:
     """All algorithms of one panel, ``height`` inches tall, with its reference policies."""
     axes.set_title(task_title(panel.task, panel.variant), loc="left", pad=17, fontweight="bold")
-    axes.text(0, 1.035, seeds_text(panel, styles), transform=axes.transAxes, size=8.5, color=MUTED, va="bottom")
+    seeds = seeds_text(panel, styles)
+    axes.annotate(seeds, (0, 1), (0, 5), xycoords="axes fraction", textcoords="offset points", size=9, color=MUTED)
     if panel.evaluations.empty:
         axes.text(0.5, 0.5, f"no {panel.policy} evaluation yet", transform=axes.transAxes, ha="center", color=MUTED)
         axes.set(xticks=[], yticks=[])
@@ -206,12 +202,10 @@ def curves_caption(family: str, policy: str) -> str:
     """What the reader of a figure of learning curves must know, in whole sentences."""
     actions = "the most probable action of each agent" if policy == "greedy" else "actions drawn from the policy"
     return (
-        f"Learning curves on {family} tasks, evaluated with {actions} on fixed evaluation episodes. Episodes are "
-        "averaged within a seed; the line is the mean over seeds and the band one sample standard deviation "
-        "(n \u2212 1) to either side; a single seed has no band. Seeds meet only at steps they share exactly, nothing "
-        "is interpolated. Where fewer than all seeds have come that far, the line is a hairline without a band, and an "
-        "open circle marks the last evaluation of an unfinished or failed run. Horizontal lines are scripted reference "
-        "policies on the same task; an arrow beside a name means that it lies outside the axis. Larger is better."
+        f"{family_title(family)} tasks, evaluated with {actions}. Line: mean over seeds; band: one sample standard "
+        "deviation (n\u00a0\u2212\u00a01) to either side, none for a single seed. Hairline without a band: steps that "
+        "fewer than all seeds of that curve were evaluated at. Open circle: the last evaluation of an unfinished or "
+        "failed run. Larger is better."
     )
 
 
@@ -286,7 +280,7 @@ def _legend(
 ) -> None:
     if handles:
         figure.legend(
-            handles=handles,
+            handles=row_major(handles, columns),
             loc="lower center",
             bbox_to_anchor=(0.5, bottom),
             ncols=columns,

@@ -9,11 +9,20 @@ from matplotlib.lines import Line2D
 
 from figures.curves import draw_curve
 from figures.statistics import across_seeds
-from figures.style import PanelSize, algorithm_styles, format_steps_axis, format_value_axis, panel_grid
+from figures.style import (
+    PanelSize,
+    algorithm_styles,
+    format_steps_axis,
+    format_value_axis,
+    legend_shape,
+    panel_grid,
+    row_major,
+)
 from results.frames import evaluations_frame, metrics_frame
 from results.records import Results
 
 COLUMNS = 4
+BINS = 50
 SIZE = PanelSize(width=1.95, height=1.35, left=0.58, right=0.14, top=0.4, bottom=0.46)
 COUNTERS = frozenset({"update", "timing/wall_seconds"})
 """Logged values that only count upwards: they are kept in the data and not drawn."""
@@ -39,6 +48,12 @@ def diagnostics_frame(results: Results, task: str, variant: str) -> pd.DataFrame
     return pd.concat(parts or [metrics])[["algorithm", "seed", "step", "name", "value"]]
 
 
+def in_bins(values: pd.DataFrame, bin_width: float) -> pd.DataFrame:
+    """Mean of each seed within each ``bin_width`` steps, at the end of the bin: columns seed, step, value."""
+    ends = np.ceil(values["step"] / bin_width).clip(lower=1) * bin_width if bin_width > 0 else values["step"]
+    return values.assign(step=ends).groupby(["seed", "step"])["value"].mean().reset_index()
+
+
 def metric_order(names: set[str]) -> list[str]:
     """Training return, entropy and throughput first, then every other metric by name."""
     return [name for name in FIRST if name in names] + sorted(names - set(FIRST))
@@ -51,7 +66,10 @@ def draw_diagnostics(results: Results, task: str, variant: str) -> Figure | None
     if not names:
         return None
     styles = algorithm_styles(run.cell.algorithm for run in results.runs)
-    figure, axes = panel_grid(len(names), COLUMNS, SIZE, legend_height=0.34)
+    present = [style for name, style in styles.items() if name in set(frame["algorithm"])]
+    width = min(COLUMNS, len(names)) * (SIZE.left + SIZE.width + SIZE.right)
+    legend = legend_shape(len(present), width, entry_width=0.98)
+    figure, axes = panel_grid(len(names), COLUMNS, SIZE, legend_height=0.24 * legend[1] + 0.1)
     last_step = float(frame["step"].max())
     for name, own_axes in zip(names, axes, strict=True):
         own_axes.set_title(NAMES.get(name, name.replace("_", " ")), loc="left", fontsize=10)
@@ -59,18 +77,18 @@ def draw_diagnostics(results: Results, task: str, variant: str) -> Figure | None
             own = frame[(frame["name"] == name) & (frame["algorithm"] == algorithm)]
             finite = own[np.isfinite(own["value"])]
             if not finite.empty:
-                draw_curve(own_axes, across_seeds(finite[["seed", "step", "value"]]), style, offset=index)
+                draw_curve(own_axes, across_seeds(in_bins(finite, last_step / BINS)), style, offset=index)
         format_steps_axis(own_axes, last_step)
         format_value_axis(own_axes)
-    present = [style for name, style in styles.items() if name in set(frame["algorithm"])]
     handles = [Line2D([], [], color=s.colour, marker=s.marker, markeredgewidth=0, label=s.label) for s in present]
-    columns = max(1, min(len(handles), int(figure.get_size_inches()[0] / 0.98)))
-    figure.legend(handles=handles, loc="lower center", ncols=columns, frameon=False, handlelength=1.8)
+    figure.legend(
+        handles=row_major(handles, legend[0]), loc="lower center", ncols=legend[0], frameon=False, handlelength=1.8
+    )
     return figure
 
 
 DIAGNOSTICS_CAPTION = (
-    "Mean over seeds and one sample standard deviation, as in the learning curves, at the steps all seeds logged; a "
-    "hairline where fewer did. Each run keeps at most 200 logged rows, the last of each bin of steps. Values that "
-    "are not finite are left out here and listed under the issues."
+    f"The values of each seed are averaged within {BINS} equal bins of environment steps; the line is the mean over "
+    "seeds, the band one sample standard deviation, a hairline where fewer than all seeds have come that far. "
+    "evaluation/ is the greedy policy. Values that are not finite are left out here and listed under the issues."
 )

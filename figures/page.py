@@ -17,7 +17,7 @@ html { scroll-padding-top: 1rem; }
 body { margin: 0; background: var(--paper); color: var(--ink); line-height: 1.55; font-size: 17px;
   font-family: "Iowan Old Style", "Palatino Linotype", Palatino, "Book Antiqua", "Source Serif 4", Georgia, serif; }
 .page { display: grid; grid-template-columns: minmax(0, 1120px); justify-content: center; padding: 0 1.5rem 5rem; }
-header { padding: 3.2rem 0 1.2rem; border-bottom: 2px solid var(--ink); margin-bottom: 1.6rem; }
+header { padding: 2.2rem 0 1.2rem; border-bottom: 2px solid var(--ink); margin-bottom: 1.6rem; }
 h1 { font-size: 2.2rem; line-height: 1.15; margin: 0 0 .6rem; font-weight: 600; letter-spacing: -.01em; }
 h2 { font-size: 1.5rem; margin: 3.2rem 0 .7rem; font-weight: 600; border-bottom: 1px solid var(--line);
   padding-bottom: .3rem; }
@@ -27,28 +27,28 @@ p { max-width: 44rem; margin: .6rem 0; }
 a { color: var(--accent); text-decoration-thickness: 1px; text-underline-offset: .15em; }
 nav, table, summary, .facts, .badge, figcaption, .key { font-family: system-ui, -apple-system, "Segoe UI", Roboto,
   "Helvetica Neue", Arial, sans-serif; }
-nav { font-size: .88rem; }
+nav { font-size: .88rem; padding-top: 1.2rem; }
 nav ol { list-style: none; margin: 0; padding: 0; display: flex; flex-wrap: wrap; gap: .3rem 1.3rem; }
 nav ol ol { display: none; }
 nav a { text-decoration: none; }
 nav a:hover { text-decoration: underline; }
-.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(118px, 1fr)); gap: 1px; margin: 1.6rem 0 1.2rem;
+.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(104px, 1fr)); gap: 1px; margin: 1.6rem 0 1.2rem;
   background: var(--line); border: 1px solid var(--line); border-radius: 6px; overflow: hidden; }
 .facts div { background: var(--paper); padding: .7rem .9rem; }
-.facts dt { font-size: .74rem; color: var(--muted); }
-.facts dd { margin: .05rem 0 0; font-size: 1.25rem; font-variant-numeric: tabular-nums; }
+.facts dt { font-size: .72rem; color: var(--muted); white-space: nowrap; }
+.facts dd { margin: .05rem 0 0; font-size: 1.15rem; white-space: nowrap; font-variant-numeric: tabular-nums; }
 figure { margin: 1.2rem 0 2.2rem; }
 figure img { display: block; max-width: 100%; height: auto; margin: 0 auto; }
 figcaption, .caption { font-size: .85rem; line-height: 1.5; color: var(--muted); max-width: 54rem; margin: .6rem 0 0; }
 .scroll { overflow-x: auto; margin: .9rem 0 .4rem; }
-table { border-collapse: collapse; font-size: .84rem; font-variant-numeric: tabular-nums; min-width: 100%; }
+table { border-collapse: collapse; font-size: .8rem; font-variant-numeric: tabular-nums; min-width: 100%; }
 th { text-align: left; font-weight: 600; border-bottom: 1.5px solid var(--ink); padding: 0; white-space: nowrap; }
-th.plain { padding: .4rem .7rem; }
-th button { all: unset; cursor: pointer; padding: .4rem .7rem; display: block; width: 100%; box-sizing: border-box; }
+th.plain { padding: .4rem .55rem; }
+th button { all: unset; cursor: pointer; padding: .4rem .55rem; display: block; width: 100%; box-sizing: border-box; }
 th button:focus-visible { outline: 2px solid var(--accent); outline-offset: -2px; }
 th[aria-sort] button::after { content: " \\2193"; color: var(--accent); }
 th[aria-sort="ascending"] button::after { content: " \\2191"; }
-td { padding: .34rem .7rem; border-bottom: 1px solid var(--line); vertical-align: top; }
+td { padding: .34rem .55rem; border-bottom: 1px solid var(--line); vertical-align: top; }
 td.number { text-align: right; white-space: nowrap; }
 th.number { text-align: right; }
 tbody tr:hover td { background: var(--panel); }
@@ -66,7 +66,7 @@ footer { margin-top: 4rem; padding-top: 1rem; border-top: 1px solid var(--line);
   font-size: .88rem; }
 @media (min-width: 1480px) {
   .page { grid-template-columns: 190px minmax(0, 1120px); column-gap: 3.5rem; }
-  nav { position: sticky; top: 0; align-self: start; padding-top: 3.6rem; max-height: 100vh; overflow-y: auto; }
+  nav { position: sticky; top: 0; align-self: start; padding-top: 2.6rem; max-height: 100vh; overflow-y: auto; }
   nav ol { display: block; } nav ol ol { display: block; padding-left: .9rem; margin: .1rem 0 .4rem; }
   nav li { margin: .28rem 0; } nav ol ol a { color: var(--muted); }
 }

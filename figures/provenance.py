@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections import Counter, defaultdict
 from html import escape
 from typing import Any
 
+from figures.style import algorithm_label
 from figures.tables import DASH, Cell, html_table
 from results.checks import IDENTITY_KEYS, differing_keys, group_runs
 from results.records import Results, Run
+
+DIRTY_NOTE = '<p class="caption">+ after a commit: made with uncommitted changes.</p>'
 
 
 def runs_section(results: Results) -> str:
@@ -37,6 +39,12 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60:,} h {minutes % 60:02d} min"
 
 
+def short_duration(seconds: float) -> str:
+    """A sum of times, rounded: ``12 min``, ``5.1 h``, ``1,204 h``."""
+    hours = seconds / 3600
+    return duration(seconds) if hours < 1 else f"{hours:.1f} h" if hours < 100 else f"{hours:,.0f} h"
+
+
 def count_text(count: int) -> str:
     """A large count, shortened: ``12,345``, ``1.2 M``."""
     return f"{count:,}" if count < 1_000_000 else f"{count / 1e6:,.1f} M"
@@ -45,12 +53,7 @@ def count_text(count: int) -> str:
 def commit_text(machine: dict[str, Any]) -> str:
     """The first letters of the commit, with a plus sign for uncommitted changes."""
     commit = machine.get("commit")
-    return (str(commit)[:10] + (" + changes" if machine.get("dirty") else "")) if commit else "unknown"
-
-
-def hardware_text(machine: dict[str, Any]) -> str:
-    """The GPU where there was one, the CPU otherwise."""
-    return _fact(machine.get("gpu") or machine.get("cpu")) or "unknown"
+    return (str(commit)[:10] + ("+" if machine.get("dirty") else "")) if commit else "unknown"
 
 
 def _fact(value: Any) -> str:
@@ -61,41 +64,47 @@ def _fact(value: Any) -> str:
     return "" if value is None else str(value)
 
 
+def _machine_facts(run: Run) -> tuple[str, ...]:
+    """What the numbers of a run may depend on besides its config, and its speed does: code and hardware."""
+    facts = (_fact(run.machine.get(name)) or DASH for name in ("python", "torch", "cpu", "gpu"))
+    return commit_text(run.machine), *facts
+
+
+def _numbered_machines(results: Results) -> dict[tuple[str, ...], int]:
+    return {facts: number for number, facts in enumerate(sorted(set(map(_machine_facts, results.runs))), start=1)}
+
+
 def _machines(results: Results) -> str:
-    facts = ("python", "torch", "cpu", "gpu")
-    counted: Counter[tuple[str, ...]] = Counter()
-    seconds: dict[tuple[str, ...], float] = defaultdict(float)
-    for run in results.runs:
-        key = (commit_text(run.machine), *(_fact(run.machine.get(name)) or DASH for name in facts))
-        counted[key] += 1
-        seconds[key] += run.status.wall_seconds
-    rows: list[list[Cell]] = [
-        [*((text, text) for text in key), (str(count), count), (duration(seconds[key]), seconds[key])]
-        for key, count in sorted(counted.items())
-    ]
-    return html_table(["Commit", "Python", "PyTorch", "CPU", "GPU", "Runs", "Time"], rows)
+    rows: list[list[Cell]] = []
+    for facts, number in _numbered_machines(results).items():
+        own = [run for run in results.runs if _machine_facts(run) == facts]
+        seconds = sum(run.status.wall_seconds for run in own)
+        words: list[Cell] = [(text, text) for text in facts]
+        rows.append([(str(number), number), *words, (str(len(own)), len(own)), (duration(seconds), seconds)])
+    return html_table(["Machine", "Commit", "Python", "PyTorch", "CPU", "GPU", "Runs", "Time"], rows)
 
 
 def _runs_table(results: Results) -> str:
-    header = ["Task", "Variant", "Algorithm", "Seed", "State", "Steps", "Of", "Time", "Steps/s", "Commit", "Hardware"]
-    return html_table([*header, "Config"], [_run_row(run) for run in results.runs])
+    header = ["Task", "Variant", "Algorithm", "Seed", "State", "Steps", "Of", "Time", "Steps/s"]
+    machines = _numbered_machines(results)
+    rows = [_run_row(run, machines[_machine_facts(run)]) for run in results.runs]
+    return html_table([*header, "Machine", "Commit", "Config"], rows)
 
 
-def _run_row(run: Run) -> list[Cell]:
+def _run_row(run: Run, machine: int) -> list[Cell]:
     status, cell = run.status, run.cell
     speed = status.step / status.wall_seconds if status.wall_seconds > 0 else float("-inf")
-    commit, hardware = commit_text(run.machine), hardware_text(run.machine)
-    state = "unfinished" if status.state == "running" else status.state
+    commit, state = commit_text(run.machine), "unfinished" if status.state == "running" else status.state
     return [
-        *((text, text) for text in (cell.task, cell.variant, cell.algorithm)),
+        *((text, text) for text in (cell.task, cell.variant, algorithm_label(cell.algorithm))),
         (str(cell.seed), cell.seed),
         (state, state),
         (f"{status.step:,}", status.step),
         (f"{run.total_steps:,}", run.total_steps),
         (duration(status.wall_seconds), status.wall_seconds),
         (f"{speed:,.0f}" if speed > 0 else DASH, speed),
+        (str(machine), machine),
         (commit, commit),
-        (hardware, hardware),
         (run.config_hash[:10], run.config_hash),
     ]
 
@@ -105,7 +114,7 @@ def _config_block(task: str, variant: str, algorithm: str, runs: list[Run]) -> s
     seeds = ", ".join(str(run.cell.seed) for run in runs)
     shared = {name: value for name, value in runs[0].config.items() if name not in IDENTITY_KEYS}
     parts = [
-        f"<details><summary>{escape(task)} \u00b7 {escape(algorithm)} \u00b7 {escape(variant)}"
+        f"<details><summary>{escape(task)} \u00b7 {escape(algorithm_label(algorithm))} \u00b7 {escape(variant)}"
         f"<small>seeds {seeds}</small></summary>"
     ]
     hashes: list[list[Cell]] = [

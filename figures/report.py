@@ -9,7 +9,7 @@ from html import escape
 from figures import provenance
 from figures.page import figure_block, page
 from figures.scores import Score, aggregate, leaders, reference_scores
-from figures.style import algorithm_styles
+from figures.style import algorithm_styles, task_title
 from figures.tables import (
     AGGREGATE_CAPTION,
     DASH,
@@ -53,7 +53,7 @@ def build_report(
     sections = [
         Section("coverage", "Coverage and issues", _coverage(results) + _issues(results)),
         Section("scores", "Final scores", _scores(results, scores)),
-        Section("curves", "Learning curves", "\n".join(_drawing(drawing) for drawing in curves)),
+        Section("curves", "Learning curves", "\n".join([CURVES_INTRODUCTION, *map(_drawing, curves)])),
         Section("diagnostics", "Diagnostics", _diagnostics(diagnostics)),
         Section("runs", "What was run", provenance.runs_section(results)),
         Section("method", "How to read this report", METHOD),
@@ -80,8 +80,8 @@ def _header(results: Results) -> str:
         "tasks": len({run.cell.task for run in runs}),
         "algorithms": len({run.cell.algorithm for run in runs}),
         "seeds": len({run.cell.seed for run in runs}),
-        "environment steps": provenance.count_text(sum(run.status.step for run in runs)),
-        "computing time": provenance.duration(sum(run.status.wall_seconds for run in runs)),
+        "steps in all": provenance.count_text(sum(run.status.step for run in runs)),
+        "computing time": provenance.short_duration(sum(run.status.wall_seconds for run in runs)),
     }
     tiles = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts.items())
     compared = ", ".join(style.label for style in algorithm_styles(run.cell.algorithm for run in runs).values())
@@ -120,10 +120,11 @@ def _issues(results: Results) -> str:
         return "<h3>Issues</h3>\n<p>None: every run finished, and every algorithm has every seed.</p>"
     rows = "".join(
         f'<tr><td><span class="badge {issue.kind}">{issue.kind}</span></td>'
-        f"<td>{escape(issue.subject)}</td><td>{escape(issue.message)}</td></tr>"
+        f"<td>{escape(issue.subject)}</td><td>{', '.join(map(str, issue.seeds)) or DASH}</td>"
+        f"<td>{escape(issue.message)}</td></tr>"
         for issue in issues
     )
-    head = "".join(f'<th class="plain" scope="col">{name}</th>' for name in ("Kind", "Where", "What"))
+    head = "".join(f'<th class="plain" scope="col">{name}</th>' for name in ("Kind", "Where", "Seeds", "What"))
     return (
         f'<h3>Issues</h3>\n<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
     )
@@ -153,20 +154,21 @@ def _score_matrix(results: Results, scores: list[Score], policy: str) -> str:
     bounds = [
         name for name in ("random", "assignment") if any(name in own.returns for own in results.references.values())
     ]
-    header = ["Task", "Variant", *(style.label for style in styles.values()), *bounds]
+    header = ["Task", *(style.label for style in styles.values()), *bounds]
     references = {(row.task, row.policy): row.return_mean for row in reference_scores(results)}
     rows: list[list[Cell]] = []
     bold = set()
     for task, variant in group_runs(results):
         own = {score.algorithm: score for score in scores if (score.task, score.variant) == (task, variant)}
         best = leaders(list(own.values()), policy)
-        row: list[Cell] = [(task, task), (variant, variant)]
+        title = task_title(task, variant)
+        row: list[Cell] = [(title, title)]
         for name in styles:
             summary = own[name].summaries.get(policy) if name in own else None
             mark = "†" if summary and own[name].provisional else ""
             if name in best:
                 bold.add((len(rows), len(row)))
-            row.append((plus_minus(summary) + mark, summary.mean if summary else float("-inf")))
+            row.append((plus_minus(summary).replace(" ±", "\n±") + mark, summary.mean if summary else float("-inf")))
         for name in bounds:
             value = references.get((task, name))
             row.append((number(value), float("-inf") if value is None else value))
@@ -188,6 +190,11 @@ def _diagnostics(drawings: Sequence[Drawing]) -> str:
     ]
     return "\n".join(blocks)
 
+
+CURVES_INTRODUCTION = """<p>Episodes are averaged within a seed. Seeds meet only at the steps they share exactly: the
+curve runs over every step that any seed was evaluated at, and nothing is interpolated. Where fewer than all seeds have
+come that far, a jump may only mean that a seed is missing. Horizontal lines are scripted reference policies; an arrow
+beside a name means that it lies outside the axis.</p>"""
 
 METHOD = """<p><strong>Return.</strong> The team reward summed over the steps of an episode and over the agents;
 larger is better. Every evaluation plays the same fixed episodes, apart from training.</p>

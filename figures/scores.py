@@ -17,7 +17,7 @@ from figures.statistics import (
     welch_half_width,
 )
 from results.checks import algorithm_order, group_runs
-from results.records import POLICIES, References, Results, Run
+from results.records import POLICIES, References, Results, Run, natural_key
 
 BOOTSTRAP_SEED = 0
 
@@ -48,6 +48,7 @@ class Score:
 class Aggregate:
     """Gap closed by one algorithm over several tasks, in %."""
 
+    variant: str
     algorithm: str
     tasks: int
     runs: int
@@ -106,40 +107,43 @@ def leaders(scores: list[Score], policy: str) -> set[str]:
     return bold if len(bold) < len(summaries) else set()
 
 
-def aggregate(scores: list[Score], policy: str, variant: str = "default") -> list[Aggregate]:
-    """Gap closed over the tasks on which every algorithm finished; the interval is a bootstrap within tasks.
+def aggregate(scores: list[Score], policy: str) -> list[Aggregate]:
+    """Gap closed over the tasks of a variant that every algorithm finished; the interval is a bootstrap within tasks.
 
-    Empty when there are fewer than two such tasks or algorithms: one task needs no aggregate.
+    A variant with fewer than two such tasks or algorithms has no rows: one task needs no aggregate.
     """
+    variants = sorted({score.variant for score in scores}, key=lambda name: (name != "default", name))
+    return [row for variant in variants for row in _aggregate_variant(scores, policy, variant)]
+
+
+def _aggregate_variant(scores: list[Score], policy: str, variant: str) -> list[Aggregate]:
     own = [score for score in scores if score.variant == variant]
     usable = [score for score in own if policy in score.gaps and not score.provisional]
     usable = [score for score in usable if all(map(math.isfinite, score.seed_gaps[policy]))]
-    algorithms = algorithm_order({score.algorithm for score in own})
-    everyone = set(algorithms)
+    everyone = {score.algorithm for score in own}
     tasks = [
         task
         for task in sorted({score.task for score in usable})
         if {score.algorithm for score in usable if score.task == task} == everyone
     ]
-    if len(tasks) < 2 or len(algorithms) < 2:
+    if len(tasks) < 2 or len(everyone) < 2:
         return []
     rows = []
-    for algorithm in algorithms:
+    for algorithm in algorithm_order(everyone):
         by_task = {score.task: np.array(score.seed_gaps[policy]) for score in usable if score.algorithm == algorithm}
         strata = [by_task[task] for task in tasks]
         pooled = np.concatenate(strata)
         generator = np.random.default_rng(BOOTSTRAP_SEED)
         low, high = stratified_bootstrap_interval(strata, interquartile_mean, generator)
-        rows.append(
-            Aggregate(algorithm, len(tasks), pooled.size, float(pooled.mean()), interquartile_mean(pooled), low, high)
-        )
+        centre = interquartile_mean(pooled)
+        rows.append(Aggregate(variant, algorithm, len(tasks), pooled.size, float(pooled.mean()), centre, low, high))
     return rows
 
 
 def reference_scores(results: Results) -> list[ReferenceScore]:
     """The mean return of every reference policy, with its standard error over the evaluation episodes."""
     rows = []
-    for task, references in sorted(results.references.items()):
+    for task, references in sorted(results.references.items(), key=lambda item: natural_key(item[0])):
         for policy, returns in references.returns.items():
             own = summarise(returns)
             error = own.std / math.sqrt(own.count) if own.std is not None else None

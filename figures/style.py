@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -18,6 +19,8 @@ from results.checks import algorithm_order
 from results.files import write_atomically
 
 matplotlib.use("Agg")
+
+Entry = TypeVar("Entry")
 
 INK, MUTED, GRID, PAPER = "#1f2328", "#66707b", "#e4e7eb", "#ffffff"
 
@@ -42,6 +45,14 @@ KNOWN_STYLES = {
     "dgn": AlgorithmStyle("DGN", "#009e73", "P"),
     "iql": AlgorithmStyle("IQL", "#5b5f66", "X"),
 }
+COORDINATES = re.compile(r'\b(?:d|x|y|x1|x2|y1|y2)="[^"]*"')
+LONG_DECIMALS = re.compile(r"(\.\d\d)\d+")
+"""Coordinates of an SVG keep two decimals (1/100 point): nobody sees the rest, and the report halves in size."""
+
+FAMILY_TITLES = {"mpe": "MPE", "cityflow": "CityFlow", "magent": "MAgent"}
+SPEAKING_FAMILIES = ("mpe", "magent")
+"""Families whose task names speak for themselves."""
+
 EXTRA_COLOURS = ("#8b5fbf", "#a0522d", "#b5b000", "#1b7f7f", "#c2185b", "#3f51b5")
 EXTRA_MARKERS = ("*", "h", "<", ">", "p", "d")
 
@@ -114,28 +125,42 @@ def algorithm_styles(names: Iterable[str]) -> dict[str, AlgorithmStyle]:
     return {name: styles[name] for name in ordered}
 
 
+def algorithm_label(name: str) -> str:
+    """The name of an algorithm as readers know it: ``MADDPG`` for ``maddpg``."""
+    return KNOWN_STYLES[name].label if name in KNOWN_STYLES else name
+
+
 def task_title(task: str, variant: str = "default") -> str:
-    """``mpe/cooperative_navigation_30`` as ``Cooperative navigation, N = 30``, with the variant when it has a name."""
-    words = task.rsplit("/", 1)[-1].split("_")
+    """``mpe/cooperative_navigation_30`` as ``Cooperative navigation, N = 30``, with the variant when it has a name.
+
+    Where the name alone says little, the family comes first: ``CityFlow: Synthetic, N = 49``.
+    """
+    family, words = family_of(task), task.rsplit("/", 1)[-1].split("_")
     count = f", N = {words.pop()}" if len(words) > 1 and words[-1].isdigit() else ""
     title = " ".join(words)
+    prefix = "" if family in SPEAKING_FAMILIES else f"{family_title(family)}: "
     suffix = "" if variant == "default" else f" ({variant.replace('_', ' ')})"
-    return f"{title[:1].upper()}{title[1:]}{count}{suffix}"
+    return f"{prefix}{title[:1].upper()}{title[1:]}{count}{suffix}"
 
 
 def family_of(task: str) -> str:
-    """The part of a task's name before the first slash: ``mpe``, ``traffic``, ``jungle``."""
+    """The part of a task's name before the first slash: ``mpe``, ``cityflow``, ``magent``."""
     return task.split("/", 1)[0]
+
+
+def family_title(family: str) -> str:
+    """A family as a word in a heading."""
+    return FAMILY_TITLES.get(family, f"{family[:1].upper()}{family[1:]}")
 
 
 @dataclass(frozen=True, slots=True)
 class PanelSize:
     """Inner size of a panel and the room around it, in inches."""
 
-    width: float = 2.45
+    width: float = 2.36
     height: float = 1.9
     left: float = 0.62
-    right: float = 0.92
+    right: float = 0.98
     top: float = 0.52
     bottom: float = 0.5
 
@@ -159,10 +184,21 @@ def panel_grid(count: int, columns: int, size: PanelSize, legend_height: float) 
     return figure, axes
 
 
+def legend_shape(count: int, width: float, entry_width: float) -> tuple[int, int]:
+    """(columns, rows) of a legend of ``count`` entries, each ``entry_width`` inches, in rows of nearly equal length."""
+    rows = max(1, -(-count // max(1, int(width / entry_width))))
+    return max(1, -(-count // rows)), rows
+
+
+def row_major(entries: Sequence[Entry], columns: int) -> list[Entry]:
+    """Entries in the order in which a legend, which fills column by column, must get them to read along its rows."""
+    return [entry for column in range(columns) for entry in entries[column::columns]]
+
+
 def format_steps_axis(axes: Axes, last_step: float) -> None:
     """Horizontal axis in thousands or millions of environment steps, starting at 0."""
     scale, unit = (1e6, "millions") if last_step >= 1e6 else (1e3, "thousands") if last_step >= 2e3 else (1, "")
-    axes.set_xlim(0, last_step if last_step > 0 else 1)
+    axes.set_xlim(0, 1.01 * last_step if last_step > 0 else 1)
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / scale:g}"))
     axes.set_xlabel(f"environment steps ({unit})" if unit else "environment steps")
@@ -185,7 +221,7 @@ def svg_text(figure: Figure) -> str:
     """The figure as SVG; the same figure gives the same text, byte for byte."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-    return buffer.getvalue()
+    return COORDINATES.sub(lambda found: LONG_DECIMALS.sub(r"\1", found.group()), buffer.getvalue())
 
 
 def dark_svg(svg: str) -> str:

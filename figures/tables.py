@@ -10,6 +10,7 @@ import pandas as pd
 from figures.page import page
 from figures.scores import Aggregate, ReferenceScore, Score, leaders
 from figures.statistics import Summary
+from figures.style import algorithm_label
 from results.records import POLICIES
 
 DASH = "\u2013"
@@ -70,16 +71,14 @@ def score_rows(scores: list[Score]) -> tuple[list[str], list[list[Cell]], set[tu
     rows: list[list[Cell]] = []
     for score in scores:
         peers = [other for other in scores if (other.task, other.variant) == (score.task, score.variant)]
-        row: list[Cell] = [(name, name) for name in (score.task, score.variant, score.algorithm)]
+        row: list[Cell] = [(name, name) for name in (score.task, score.variant, algorithm_label(score.algorithm))]
         for policy in POLICIES:
             if score.algorithm in leaders(peers, policy):
                 bold.add((len(rows), len(row)))
             mark = "†" if score.provisional and policy in score.summaries else ""
             for summary, digits in ((score.summaries.get(policy), None), (score.gaps.get(policy), 1)):
                 row.append((plus_minus(summary, digits) + mark, summary.mean if summary else -math.inf))
-        seeds = f"{score.seeds} ({score.unfinished} unfinished)" if score.unfinished else str(score.seeds)
-        row += [(seeds, score.seeds), (f"{score.steps:,}", score.steps)]
-        rows.append(row)
+        rows.append([*row, (_seeds_text(score), score.seeds), (f"{score.steps:,}", score.steps)])
     return header, rows, bold
 
 
@@ -94,7 +93,7 @@ def markdown_table(scores: list[Score]) -> str:
 
 
 def html_table(header: list[str], rows: list[list[Cell]], bold: set[tuple[int, int]] | None = None) -> str:
-    """A sortable HTML table: click a header to sort. Numbers are right-aligned."""
+    """A sortable HTML table: click a header to sort. Numbers are right-aligned, line breaks are kept."""
     lines = ['<div class="scroll"><table class="sortable"><thead><tr>']
     numeric = [
         bool(rows) and all(isinstance(row[column][1], (int, float)) for row in rows) for column in range(len(header))
@@ -105,7 +104,9 @@ def html_table(header: list[str], rows: list[list[Cell]], bold: set[tuple[int, i
     for row_index, row in enumerate(rows):
         cells = []
         for column, (text, key) in enumerate(row):
-            content = f"<strong>{escape(text)}</strong>" if (row_index, column) in (bold or set()) else escape(text)
+            content = escape(text).replace("\n", "<br>")
+            if (row_index, column) in (bold or set()):
+                content = f"<strong>{content}</strong>"
             cells.append(f'<td{_align(numeric[column])} data-sort="{escape(_sort_key(key))}">{content}</td>')
         lines.append("<tr>" + "".join(cells) + "</tr>")
     lines.append("</tbody></table></div>")
@@ -114,10 +115,11 @@ def html_table(header: list[str], rows: list[list[Cell]], bold: set[tuple[int, i
 
 def aggregate_table(rows: list[Aggregate]) -> str:
     """Gap closed over tasks, as HTML."""
-    header = ["Algorithm", "Tasks", "Runs", "Mean gap %", "Interquartile mean %", "95 % interval"]
+    header = ["Variant", "Algorithm", "Tasks", "Runs", "Mean gap %", "Interquartile mean %", "95 % interval"]
     cells: list[list[Cell]] = [
         [
-            (row.algorithm, row.algorithm),
+            (row.variant, row.variant),
+            (algorithm_label(row.algorithm), algorithm_label(row.algorithm)),
             (str(row.tasks), row.tasks),
             (str(row.runs), row.runs),
             (number(row.mean, 1), row.mean),
@@ -156,7 +158,7 @@ SCORES_CAPTION = (
 
 
 AGGREGATE_CAPTION = (
-    "Gap closed, pooled over seeds and the tasks (default variant) on which every algorithm has a finished run. The "
+    "Gap closed, pooled over seeds and over the tasks of a variant on which every algorithm has a finished run. The "
     "interval is that of the interquartile mean: 95 % percentile bootstrap, seeds redrawn within each task."
 )
 
@@ -167,6 +169,13 @@ def scores_page(scores: list[Score]) -> str:
         f'<h2>Final scores</h2>\n{html_table(*score_rows(scores))}\n<p class="caption">{escape(SCORES_CAPTION)}</p>'
     )
     return page("Final scores", "", content)
+
+
+def _seeds_text(score: Score) -> str:
+    """``3``, ``3 (1 unfinished)`` when a fourth does not count yet, ``1 unfinished`` when only such runs exist."""
+    if score.provisional or not score.seeds:
+        return f"{score.unfinished} unfinished"
+    return f"{score.seeds} ({score.unfinished} unfinished)" if score.unfinished else str(score.seeds)
 
 
 def _sort_key(key: float | str) -> str:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
-from results.records import COMPARED_ALGORITHMS, POLICIES, Results, Run
+from results.records import COMPARED_ALGORITHMS, COMPARED_TASKS, POLICIES, Results, Run
 
 IDENTITY_KEYS = frozenset({"seed", "config_hash"})
 """Config entries in which the seeds of one cell are meant to differ."""
@@ -19,28 +19,30 @@ class Issue:
     kind: str
     subject: str
     message: str
+    seeds: tuple[int, ...] = ()
+    """The seeds it holds for; empty when it is not about single runs."""
 
 
 def find_issues(results: Results) -> tuple[Issue, ...]:
     """Every failed, unfinished or missing run, every config that differs between seeds, every note; worst first."""
     issues = [issue for run in results.runs for issue in _run_issues(run)]
     issues += _missing(results) + _differing_configs(results) + _reference_issues(results)
-    dirty = [run for run in results.runs if run.machine.get("dirty")]
+    dirty = [run for run in results.runs if _any_dirty(run)]
     if dirty:
         issues.append(
             Issue("note", f"{len(dirty)} run(s)", "made with uncommitted changes: the commit alone is not the code")
         )
     issues += [Issue("note", "results folder", note) for note in results.notes]
     order = ("failed", "unfinished", "missing", "differs", "note")
-    return tuple(sorted(issues, key=lambda issue: order.index(issue.kind)))
+    return tuple(sorted(_merge_seeds(issues), key=lambda issue: order.index(issue.kind)))
 
 
 def group_runs(results: Results) -> dict[tuple[str, str], dict[str, list[Run]]]:
-    """(task, variant) to algorithm to its runs in the order of their seeds."""
+    """(task, variant) to algorithm to its runs, all in the order of their cells."""
     groups: dict[tuple[str, str], dict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))
-    for run in results.runs:
+    for run in sorted(results.runs, key=lambda run: run.cell.order()):
         groups[run.cell.task, run.cell.variant][run.cell.algorithm].append(run)
-    return {key: dict(algorithms) for key, algorithms in sorted(groups.items())}
+    return {key: dict(algorithms) for key, algorithms in groups.items()}
 
 
 def algorithm_order(names: set[str]) -> list[str]:
@@ -67,32 +69,61 @@ def differing_keys(runs: list[Run]) -> dict[str, list[Any]]:
     return {name: own for name, own in values.items() if any(value != own[0] for value in own)}
 
 
+def _merge_seeds(issues: list[Issue]) -> list[Issue]:
+    """What is said of several seeds in the same words is said once."""
+    merged: dict[tuple[str, str, str], tuple[int, ...]] = {}
+    for issue in issues:
+        key = (issue.kind, issue.subject, issue.message)
+        merged[key] = (*merged.get(key, ()), *issue.seeds)
+    return [Issue(*key, seeds) for key, seeds in merged.items()]
+
+
 def _run_issues(run: Run) -> list[Issue]:
-    subject, status = str(run.cell), run.status
+    cell, status = run.cell, run.status
+    subject, seeds = f"{cell.task}/{cell.algorithm}/{cell.variant}", (cell.seed,)
     progress = f"at step {status.step:,} of {run.total_steps:,}"
     last = run.last_evaluation_step()
-    issues = [Issue("note", subject, note) for note in run.notes]
+    issues = [Issue("note", subject, note, seeds) for note in (*run.notes, *_start_notes(run))]
     if status.state == "failed":
-        issues.append(Issue("failed", subject, f"{progress}: {status.message or 'no message was left'}"))
+        issues.append(Issue("failed", subject, f"{progress}: {status.message or 'no message was left'}", seeds))
     elif not status.finished:
         since = f", last sign of life {status.updated}" if status.updated else ""
         message = f" ({status.message})" if status.message else ""
-        issues.append(Issue("unfinished", subject, f"{progress}{since}{message}"))
+        issues.append(Issue("unfinished", subject, f"{progress}{since}{message}", seeds))
     if last is None:
-        issues.append(Issue("unfinished", subject, "has no evaluation, so no figure or table shows it"))
+        issues.append(Issue("unfinished", subject, "has no evaluation, so no figure or table shows it", seeds))
         return issues
-    if status.finished and last < run.total_steps:
-        issues.append(
-            Issue("note", subject, f"finished, but was last evaluated at step {last:,} of {run.total_steps:,}")
-        )
+    interval = int(run.config.get("training", {}).get("evaluation_interval", 1))
+    if status.finished and run.total_steps - last >= interval:
+        message = f"finished, but was last evaluated at step {last:,} of {run.total_steps:,}"
+        issues.append(Issue("note", subject, message, seeds))
     absent = [policy for policy in POLICIES if policy not in {evaluation.policy for evaluation in run.evaluations}]
-    issues += [Issue("note", subject, f"has no evaluation of the {policy} policy") for policy in absent]
+    issues += [Issue("note", subject, f"has no evaluation of the {policy} policy", seeds) for policy in absent]
     return issues
 
 
+def _any_dirty(run: Run) -> bool:
+    return any(facts.get("dirty") for facts in (run.machine, *(run.machine.get("starts") or [])))
+
+
+def _start_notes(run: Run) -> list[str]:
+    """What the resumed starts of a run said, and whether they ran other code or hardware than the first."""
+    starts = run.machine.get("starts") or []
+    notes = [str(start["note"]) for start in starts if start.get("note")]
+    changed = [
+        name
+        for name in ("commit", "torch", "cpu", "gpu")
+        if any(start.get(name) != starts[0].get(name) for start in starts)
+    ]
+    return [*notes, f"resumed with another {', '.join(changed)}"] if changed else notes
+
+
 def _missing(results: Results) -> list[Issue]:
-    """Algorithms with no run, and seeds that another algorithm of the same task and variant has."""
+    """Tasks and algorithms of the paper with no run, and seeds that another algorithm of the same cell has."""
     issues = []
+    absent_tasks = [task for task in COMPARED_TASKS if task not in {run.cell.task for run in results.runs}]
+    if absent_tasks:
+        issues.append(Issue("missing", "tasks of the paper", f"no run of {', '.join(absent_tasks)}"))
     everyone = set(COMPARED_ALGORITHMS) | {run.cell.algorithm for run in results.runs}
     for (task, variant), algorithms in group_runs(results).items():
         subject = f"{task} ({variant})"
@@ -103,9 +134,7 @@ def _missing(results: Results) -> list[Issue]:
         for algorithm in algorithm_order(set(algorithms)):
             without = sorted(seeds - {run.cell.seed for run in algorithms[algorithm]})
             if without:
-                issues.append(
-                    Issue("missing", subject, f"no run of {algorithm} with seed {', '.join(map(str, without))}")
-                )
+                issues.append(Issue("missing", subject, f"no run of {algorithm}", tuple(without)))
     return issues
 
 

@@ -25,8 +25,10 @@ from results.runs import load_runs, references_from_json
 
 FORMAT = 1
 MANIFEST = "manifest.json"
-PRIVATE_MACHINE_FACTS = frozenset({"host", "hostname", "user"})
-"""Facts of machine.json that identify a computer and explain no number; they are not published."""
+CODE_FACTS = ("commit", "dirty", "started", "from_step", "note", "python", "torch", "numpy")
+HARDWARE_FACTS = ("device", "gpu", "cpu", "cores")
+PUBLISHED_MACHINE_FACTS = CODE_FACTS + HARDWARE_FACTS
+"""Facts of machine.json that may explain a number. Others, such as the host or the command, are not published."""
 
 NAME = pa.dictionary(pa.int32(), pa.string())
 CELL_FIELDS = [("task", NAME), ("algorithm", NAME), ("variant", NAME), ("seed", pa.int32())]
@@ -175,8 +177,14 @@ def _read_metrics(data: bytes) -> dict[Cell, list[MetricRow]]:
     return found
 
 
+def _published_facts(facts: dict[str, Any]) -> dict[str, Any]:
+    return {name: facts[name] for name in PUBLISHED_MACHINE_FACTS if name in facts}
+
+
 def _run_to_json(run: Run) -> dict[str, Any]:
-    machine = {name: value for name, value in run.machine.items() if name not in PRIVATE_MACHINE_FACTS}
+    machine = _published_facts(run.machine)
+    if run.machine.get("starts"):
+        machine["starts"] = [_published_facts(start) for start in run.machine["starts"]]
     return {
         **asdict(run.cell),
         "config_hash": run.config_hash,

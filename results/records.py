@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
 COMPARED_ALGORITHMS = ("ip", "qmix", "maddpg", "maddpgs", "pic", "dgn", "iql")
 """Intention Propagation and the six baselines of the paper, in the order used by every figure and table."""
+
+COMPARED_TASKS = (
+    *(f"cityflow/{name}" for name in ("hangzhou_16", "manhattan_96")),
+    *(f"cityflow/synthetic_{count}" for count in (49, 100, 225, 1225)),
+    *(f"mpe/cooperative_navigation_{count}" for count in (15, 30, 200)),
+    *(f"mpe/{name}_100" for name in ("heterogeneous_navigation", "cooperative_push", "prey_and_predator")),
+    "magent/jungle_20",
+)
+"""The 13 tasks of the paper's Table 1."""
 
 POLICIES = ("greedy", "sampled")
 """How actions are chosen in an evaluation: the most probable one, or drawn from the policy."""
@@ -14,11 +24,17 @@ POLICIES = ("greedy", "sampled")
 STATES = ("running", "finished", "failed")
 
 
+def natural_key(name: str) -> list[tuple[int, int, str]]:
+    """Sort key that puts ``navigation_15`` before ``navigation_200``."""
+    parts = re.findall(r"\d+|\D+", name)
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts]
+
+
 class ResultsError(Exception):
     """Results cannot be read or written; the message is one line naming the file and the remedy."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Cell:
     """Which run it is: one algorithm on one task, in one variant, with one seed."""
 
@@ -29,6 +45,13 @@ class Cell:
 
     def __str__(self) -> str:
         return f"{self.task}/{self.algorithm}/{self.variant}/seed_{self.seed}"
+
+    def order(self) -> tuple[Any, ...]:
+        """Sort key: tasks in natural order, the default variant first, the paper's algorithms in its order, seeds."""
+        known = self.algorithm in COMPARED_ALGORITHMS
+        place = COMPARED_ALGORITHMS.index(self.algorithm) if known else len(COMPARED_ALGORITHMS)
+        variant = (self.variant != "default", self.variant)
+        return natural_key(self.task), variant, place, self.algorithm, self.seed
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,12 +54,15 @@ def load_runs(directory: Path) -> Results:
     if not runs:
         raise ResultsError(
             f"no runs found in {directory}: expected run folders <task>/<algorithm>/<variant>/seed_<k>/ or published "
-            f"results (manifest.json); make runs with: python -m benchmark.sweep --suite smoke --results {directory}"
+            "results (manifest.json); make runs with: python -m benchmark.sweep --suite smoke --results results/smoke, "
+            "and name that folder with --results results/smoke"
         )
     kept, repeated = _without_repetitions(runs)
     references, unused = _load_references(directory, {run.cell.task for run in kept})
     return Results(
-        runs=tuple(sorted(kept, key=lambda run: run.cell)), references=references, notes=(*notes, *repeated, *unused)
+        runs=tuple(sorted(kept, key=lambda run: run.cell.order())),
+        references=references,
+        notes=(*notes, *repeated, *unused),
     )
 
 

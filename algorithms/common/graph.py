@@ -63,10 +63,10 @@ class DenseNeighbourhood(Neighbourhood):
         return self.share @ values
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        scores = torch.einsum("bihd,bjhd->bhij", query, key) / math.sqrt(query.shape[-1])
-        weights = torch.softmax(scores + self.penalty[:, None], dim=-1)
-        received = torch.einsum("bhij,bjhd->bihd", weights, value).flatten(2)
-        return received * self.connected
+        query, key, value = (x.transpose(1, 2) for x in (query, key, value))
+        scores = query @ key.transpose(2, 3) / math.sqrt(query.shape[-1]) + self.penalty[:, None]
+        received = torch.softmax(scores, dim=-1) @ value
+        return received.transpose(1, 2).flatten(2) * self.connected
 
 
 class GatherNeighbourhood(Neighbourhood):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
@@ -11,6 +13,15 @@ from envs.shapes import Float
 HEAD_SCALE = 0.1
 """Initial scale of output layers relative to torch's default, as in the PIC program: first values are near zero and
 first policies near uniform."""
+
+
+class LayerOptions(NamedTuple):
+    """How a propagation layer joins messages."""
+
+    aggregation: str
+    """attention, mean, sum or none (the same size, but nobody hears anybody)."""
+    heads: int
+    """Attention heads."""
 
 
 class KindLinear(nn.Module):
@@ -69,22 +80,20 @@ class PropagationLayer(nn.Module):
             self.query = nn.Linear(hidden, hidden, bias=False)
             self.key = nn.Linear(hidden, hidden, bias=False)
 
-    def forward(self, x: Tensor, mu: Tensor, neighbours: Neighbourhood, own_credit: bool) -> Tensor:
-        """x: node inputs, mu: embeddings of the last round, both (batch, agent, hidden).
-
-        own_credit cuts the gradient through what is received, so that an output depends, for the gradient, on its own
-        agent's input alone.
-        """
-        sent = mu.detach() if own_credit else mu
+    def forward(
+        self,
+        x: Float[Tensor, "batch agent hidden"],
+        asking: Float[Tensor, "batch agent hidden"],
+        sent: Float[Tensor, "batch agent hidden"],
+        neighbours: Neighbourhood,
+    ) -> Float[Tensor, "batch agent hidden"]:
+        """x: node inputs; asking: embeddings of the receivers, which decide whom to attend to; sent: what each agent
+        tells its neighbours."""
         if self.aggregation == "none":
-            message = self.received(mu)
+            message = self.received(asking)
         elif self.aggregation == "attention":
-            split = (self.heads, -1)
-            message = neighbours.attend(
-                self.query(mu).unflatten(-1, split),
-                self.key(sent).unflatten(-1, split),
-                self.received(sent).unflatten(-1, split),
-            )
+            query, key, value = self.query(asking), self.key(sent), self.received(sent)
+            message = neighbours.attend(*(part.unflatten(-1, (self.heads, -1)) for part in (query, key, value)))
         elif self.aggregation == "mean":
             message = neighbours.mean(self.received(sent))
         else:
@@ -100,24 +109,47 @@ class PropagationNetwork(nn.Module):
     """
 
     def __init__(
-        self,
-        agent_kinds: tuple[int, ...],
-        input_dim: int,
-        hidden: int,
-        output_dim: int,
-        hops: int,
-        aggregation: str,
-        heads: int,
+        self, agent_kinds: tuple[int, ...], input_dim: int, output_dim: int, hidden: int, hops: int, layer: LayerOptions
     ) -> None:
         super().__init__()
         self.encoder = KindLinear(agent_kinds, input_dim, hidden)
-        self.rounds = nn.ModuleList(PropagationLayer(hidden, aggregation, heads) for _ in range(hops))
+        self.rounds = nn.ModuleList(PropagationLayer(hidden, *layer) for _ in range(hops))
         self.head = head(hidden * (hops + 1), output_dim)
 
     def forward(
-        self, x: Float[Tensor, "batch agent feature"], neighbours: Neighbourhood, own_credit: bool = False
+        self, x: Float[Tensor, "batch agent feature"], neighbours: Neighbourhood
     ) -> Float[Tensor, "batch agent output"]:
         embeddings = [torch.relu(self.encoder(x))]  # mu^0: every agent's plan before it hears anybody
         for layer in self.rounds:
-            embeddings.append(layer(embeddings[0], embeddings[-1], neighbours, own_credit))  # eq. (6)
+            embeddings.append(layer(embeddings[0], embeddings[-1], embeddings[-1], neighbours))  # eq. (6)
         return self.head(torch.cat(embeddings, dim=-1))  # eq. (5)
+
+
+class JointActionValue(nn.Module):
+    """Q_i(s, ., a_Ni): a value for each action of agent i, given what its neighbours see and do.
+
+    One round of eq. (6) in which every agent sends its observation and action and receives with its observation alone,
+    so that the own action enters through the choice of the output only.
+    """
+
+    def __init__(
+        self, agent_kinds: tuple[int, ...], observation_dim: int, num_actions: int, hidden: int, layer: LayerOptions
+    ) -> None:
+        super().__init__()
+        self.own = KindLinear(agent_kinds, observation_dim, hidden)
+        self.sent = KindLinear(agent_kinds, observation_dim + num_actions, hidden)
+        self.round = PropagationLayer(hidden, *layer)
+        self.head = head(2 * hidden, num_actions)
+
+    def forward(
+        self,
+        observation: Float[Tensor, "batch agent feature"],
+        actions: Float[Tensor, "batch agent action"],
+        neighbours: Neighbourhood,
+        own_credit: bool = False,
+    ) -> Float[Tensor, "batch agent action"]:
+        """actions: one-hot. own_credit cuts the gradient to the neighbours' actions."""
+        own = torch.relu(self.own(observation))
+        sent = torch.relu(self.sent(torch.cat([observation, actions], dim=-1)))
+        mu = self.round(own, own, sent.detach() if own_credit else sent, neighbours)
+        return self.head(torch.cat([own, mu], dim=-1))

@@ -167,7 +167,6 @@ class ParticleEnvironment:
 
     def _observe(self, reward: Float[Tensor, "env agent"]) -> Step:
         observation = self._observer.observe(self._position, self._velocity)
-        agents = self._position[:, : self.spec.num_agents]
-        neighbours = nearest_agents(agents, self.spec.max_neighbours, self._numba)
+        neighbours = nearest_agents(self._position, self.spec.num_agents, self.spec.max_neighbours, self._numba)
         ended = self._yes if self._time == EPISODE_LENGTH else self._no
         return Step(observation, Graph(neighbours, self._mask), reward, self._no, ended)

@@ -11,6 +11,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
+from envs.mpe.nearest import smallest, split, squared_distances
 from envs.mpe.scenarios import Order, Section
 from envs.shapes import Float, Int
 
@@ -85,32 +86,33 @@ def observe_numba(
     position: np.ndarray, velocity: np.ndarray, first_viewer: int, sections: np.ndarray, seen: np.ndarray
 ) -> None:
     """Write what every viewer sees to `seen`; the same as `observe_torch`."""
+    columns = np.empty((2, position.shape[1]), position.dtype)
+    keys = np.empty((2, position.shape[1]), position.dtype)
     chosen = np.empty(position.shape[1], np.int64)
-    keys = np.empty((2, position.shape[1]))
     for env in range(position.shape[0]):
+        split(position[env], columns)
         for row in range(seen.shape[1]):
             viewer = first_viewer + row
-            for axis in range(2):
-                seen[env, row, axis] = velocity[env, viewer, axis]
-                seen[env, row, 2 + axis] = position[env, viewer, axis]
+            seen[env, row, :2] = velocity[env, viewer]
+            seen[env, row, 2:4] = position[env, viewer]
             column = 4
             for section in range(sections.shape[0]):
                 start, stop, count, order, with_velocities = sections[section]
-                _choose(position[env], viewer, start, stop, count, order, chosen, keys)
+                _choose(columns, viewer, start, stop, count, order, chosen, keys)
                 for slot in range(count):
                     for axis in range(2):
-                        seen[env, row, column] = position[env, chosen[slot], axis] - position[env, viewer, axis]
+                        seen[env, row, column] = columns[axis, start + chosen[slot]] - columns[axis, viewer]
                         column += 1
                 if with_velocities:
                     for slot in range(count):
                         for axis in range(2):
-                            seen[env, row, column] = velocity[env, chosen[slot], axis]
+                            seen[env, row, column] = velocity[env, start + chosen[slot], axis]
                             column += 1
 
 
 @njit(cache=True, nogil=True)
 def _choose(
-    position: np.ndarray,
+    columns: np.ndarray,
     viewer: int,
     start: int,
     stop: int,
@@ -119,36 +121,34 @@ def _choose(
     chosen: np.ndarray,
     keys: np.ndarray,
 ) -> None:
-    """Insert the entities start..stop one by one into the sorted list of the first `count` in `chosen`."""
-    held = 0
-    x, y = position[viewer, 0], position[viewer, 1]
-    for entity in range(start, stop):
-        if entity == viewer:
-            continue
-        dx = position[entity, 0] - x
-        dy = position[entity, 1] - y
-        second = 0.0
-        if order == 1:
-            first = dx * dx + dy * dy
-        elif order == 2:
-            first = (dx - x) * (dx - x) + (dy - y) * (dy - y)
-        elif order == 3:
-            first = dx
-            second = dy
-        else:
-            first = float(entity)
-        if held == count and first > keys[0, count - 1]:
-            continue
-        slot = held
-        while slot > 0 and (first < keys[0, slot - 1] or (first == keys[0, slot - 1] and second < keys[1, slot - 1])):
-            if slot < count:
-                keys[0, slot] = keys[0, slot - 1]
-                keys[1, slot] = keys[1, slot - 1]
-                chosen[slot] = chosen[slot - 1]
-            slot -= 1
-        if slot < count:
-            keys[0, slot] = first
-            keys[1, slot] = second
-            chosen[slot] = entity
-        if held < count:
-            held += 1
+    """Write the offsets of the first `count` entities of start..stop, except the viewer, to `chosen`."""
+    x, y = columns[0, viewer], columns[1, viewer]
+    itself = viewer - start
+    if order == 0:
+        for slot in range(count):
+            chosen[slot] = slot + 1 if 0 <= itself <= slot else slot
+        return
+    if order == 1:
+        squared_distances(columns, x, y, start, stop, keys[0])
+    elif order == 2:
+        for slot in range(stop - start):
+            dx = columns[0, start + slot] - x - x
+            dy = columns[1, start + slot] - y - y
+            keys[0, slot] = dx * dx + dy * dy
+    else:
+        for slot in range(stop - start):
+            keys[0, slot] = _lexicographic_rank(columns, viewer, start, stop, start + slot)
+    if 0 <= itself < stop - start:
+        keys[0, itself] = np.inf
+    smallest(keys[0], stop - start, chosen, count, keys[1])
+
+
+@njit(cache=True, nogil=True)
+def _lexicographic_rank(columns: np.ndarray, viewer: int, start: int, stop: int, entity: int) -> int:
+    """How many of the entities start..stop come before `entity` as the viewer sees them."""
+    dx, dy = columns[0, entity] - columns[0, viewer], columns[1, entity] - columns[1, viewer]
+    before = 0
+    for other in range(start, stop):
+        other_dx = columns[0, other] - columns[0, viewer]
+        before += other_dx < dx or (other_dx == dx and columns[1, other] - columns[1, viewer] < dy)
+    return before

@@ -17,12 +17,13 @@ import torch
 from numba import njit
 from torch import Tensor
 
+from envs.mpe.nearest import split, squared_distances
 from envs.mpe.scenarios import CONTACT_FORCE, CONTACT_MARGIN, DAMPING, NUM_ACTIONS, TIME_STEP, Scenario
-from envs.shapes import Float
+from envs.shapes import Bool, Float
 
 CONTACT_RANGE = 45 * CONTACT_MARGIN
 """Beyond this gap a contact force is below 1e-20 and left out by the numba path."""
-SMALLEST_DISTANCE = 1e-30
+SMALLEST_DISTANCE = 1e-12
 """Entities in the same place push each other in no direction (instead of giving NaN)."""
 
 
@@ -141,26 +142,43 @@ def advance_torch(
     velocity: Float[Tensor, "env entity xy"],
     force: Float[Tensor, "env movable xy"],
     radius: Float[Tensor, " entity"],
-    collides: Tensor,
+    collides: Bool[Tensor, " entity"],
     mass: Float[Tensor, " movable"],
     max_speed: Float[Tensor, " movable"],
 ) -> None:
     """One step of all copies, in place; the same as `advance_numba`."""
     movable = mass.shape[0]
+    total = force + contact_force_torch(position, radius, collides, movable)
+    new = velocity[:, :movable] * (1 - DAMPING) + total / mass[:, None] * TIME_STEP
+    new = limit_speed_torch(new, max_speed)
+    velocity[:, :movable] = new
+    position[:, :movable] += new * TIME_STEP
+
+
+def contact_force_torch(
+    position: Float[Tensor, "env entity xy"],
+    radius: Float[Tensor, " entity"],
+    collides: Bool[Tensor, " entity"],
+    movable: int,
+) -> Float[Tensor, "env movable xy"]:
+    """Sum of the contact forces on the first `movable` entities; differentiable."""
     apart = position[:, :movable, None] - position[:, None]
-    distance = apart.square().sum(-1).sqrt()
+    distance = apart.square().sum(-1).clamp(min=SMALLEST_DISTANCE**2).sqrt()
     pairs = collides[:movable, None] & collides
     pairs.diagonal().fill_(False)
     overlap = (radius[:movable, None] + radius - distance) / CONTACT_MARGIN
-    strength = CONTACT_FORCE * CONTACT_MARGIN * torch.logaddexp(overlap, torch.zeros_like(overlap))  # softplus
-    strength = torch.where(pairs, strength / distance.clamp(min=SMALLEST_DISTANCE), 0.0)
-    total = force + (strength[..., None] * apart).sum(2)
-    new = velocity[:, :movable] * (1 - DAMPING) + total / mass[:, None] * TIME_STEP
-    speed = new.square().sum(-1, keepdim=True).sqrt()
+    softplus = torch.logaddexp(overlap, torch.zeros_like(overlap))
+    strength = torch.where(pairs, CONTACT_FORCE * CONTACT_MARGIN * softplus / distance, 0.0)
+    return (strength[..., None] * apart).sum(2)
+
+
+def limit_speed_torch(
+    velocity: Float[Tensor, "env movable xy"], max_speed: Float[Tensor, " movable"]
+) -> Float[Tensor, "env movable xy"]:
+    """Velocities shortened to the maximum speeds; differentiable."""
+    speed = velocity.square().sum(-1, keepdim=True).clamp(min=SMALLEST_DISTANCE**2).sqrt()
     limit = max_speed[:, None]
-    new = torch.where(speed > limit, new / speed.clamp(min=SMALLEST_DISTANCE) * limit, new)
-    velocity[:, :movable] = new
-    position[:, :movable] += new * TIME_STEP
+    return torch.where(speed > limit, velocity / speed * limit, velocity)
 
 
 @njit(cache=True, nogil=True)
@@ -174,8 +192,12 @@ def advance_numba(
     max_speed: np.ndarray,
 ) -> None:
     """One step of all copies, in place; the same as `advance_torch`."""
+    columns = np.empty((2, position.shape[1]), position.dtype)
+    squared = np.empty(position.shape[1], position.dtype)
+    reach = radius + np.max(radius) + CONTACT_RANGE
     for env in range(position.shape[0]):
-        _add_contacts(position[env], force[env], radius, collides)
+        split(position[env], columns)
+        _add_contacts(columns, force[env], radius, collides, reach * reach, squared)
         for a in range(mass.shape[0]):
             vx = velocity[env, a, 0] * (1 - DAMPING) + force[env, a, 0] / mass[a] * TIME_STEP
             vy = velocity[env, a, 1] * (1 - DAMPING) + force[env, a, 1] / mass[a] * TIME_STEP
@@ -190,25 +212,39 @@ def advance_numba(
 
 
 @njit(cache=True, nogil=True)
-def _add_contacts(position: np.ndarray, force: np.ndarray, radius: np.ndarray, collides: np.ndarray) -> None:
-    """Add the contact forces of one copy to `force`."""
-    movable = force.shape[0]
+def _add_contacts(
+    columns: np.ndarray,
+    force: np.ndarray,
+    radius: np.ndarray,
+    collides: np.ndarray,
+    squared_reach: np.ndarray,
+    squared: np.ndarray,
+) -> None:
+    """Add the contact forces of one copy to `force`; no contact of `a` is farther than the root of squared_reach[a]."""
+    movable, stop = force.shape[0], collides.size
+    while stop > 0 and not collides[stop - 1]:
+        stop -= 1
     for a in range(movable):
         if not collides[a]:
             continue
-        for b in range(a + 1, position.shape[0]):
-            dx = position[a, 0] - position[b, 0]
-            dy = position[a, 1] - position[b, 1]
-            reach = radius[a] + radius[b] + CONTACT_RANGE
-            squared = dx * dx + dy * dy
-            if squared > reach * reach or not collides[b]:
+        squared_distances(columns, columns[0, a], columns[1, a], a + 1, stop, squared)
+        for slot in range(stop - a - 1):
+            b = a + 1 + slot
+            if squared[slot] > squared_reach[a] or not collides[b]:
                 continue
-            distance = math.sqrt(squared)
-            overlap = (radius[a] + radius[b] - distance) / CONTACT_MARGIN
-            softplus = max(overlap, 0.0) + math.log1p(math.exp(-abs(overlap)))
-            strength = CONTACT_FORCE * CONTACT_MARGIN * softplus / max(distance, SMALLEST_DISTANCE)
-            force[a, 0] += strength * dx
-            force[a, 1] += strength * dy
-            if b < movable:
-                force[b, 0] -= strength * dx
-                force[b, 1] -= strength * dy
+            strength = _contact_strength(math.sqrt(squared[slot]), radius[a] + radius[b])
+            for axis in range(2):
+                push = strength * (columns[axis, a] - columns[axis, b])
+                force[a, axis] += push
+                if b < movable:
+                    force[b, axis] -= push
+
+
+@njit(cache=True, nogil=True)
+def _contact_strength(distance: float, contact_distance: float) -> float:
+    """Size of a contact force, divided by the distance; 0 where the softplus is below exp(-45)."""
+    overlap = (contact_distance - distance) / CONTACT_MARGIN
+    if overlap < -CONTACT_RANGE / CONTACT_MARGIN:
+        return 0.0
+    softplus = max(overlap, 0.0) + math.log1p(math.exp(-abs(overlap)))
+    return CONTACT_FORCE * CONTACT_MARGIN * softplus / max(distance, SMALLEST_DISTANCE)

@@ -21,6 +21,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
+from envs.mpe.nearest import split, squared_distances
 from envs.mpe.scenarios import NavigationReward, PushReward, Scenario, TagReward
 from envs.mpe.settings import Reward
 from envs.shapes import Float
@@ -42,7 +43,7 @@ class RewardRule:
         self.measures = MEASURES[type(self.rule)]
         self.size = torch.tensor(scenario.size[: self.num_agents], dtype=dtype, device=device)
         self.kind = torch.tensor(scenario.kinds, device=device)
-        self._arrays = (self.size.numpy(), self.kind.numpy()) if numba else ()
+        self._arrays = self.size.cpu().numpy(), self.kind.cpu().numpy()
 
     def pay(
         self, position: Float[Tensor, "env entity xy"], totals: Float[Tensor, "env total"]
@@ -120,14 +121,18 @@ def navigation_numba(
     coverage_weight, penalty, cross_weight = weights
     num_agents = reward.shape[1]
     own = np.empty(num_agents)
+    columns = np.empty((2, position.shape[1]), position.dtype)
+    squared = np.empty(num_agents, position.dtype)
     for env in range(reward.shape[0]):
+        split(position[env], columns)
         own[:] = -penalty
         coverage = 0.0
         for landmark in range(first_landmark, position.shape[1]):
-            first, second, owner = _two_nearest(position[env], num_agents, landmark)
+            first, second, owner = _two_nearest(columns, landmark, squared)
             coverage += first
             own[owner] += coverage_weight * (second - first if mode == DIFFERENCE else -first)
-        collisions, cost = _collide(position[env], size, kind, cross_weight, 2.0 if mode == DIFFERENCE else 1.0, own)
+        factor = 2.0 if mode == DIFFERENCE else 1.0
+        collisions, cost = _collide(columns, size, kind, cross_weight, factor, own, squared)
         team = -coverage_weight * coverage - num_agents * penalty - cost
         for agent in range(num_agents):
             reward[env, agent] = team if mode == SHARED else own[agent]
@@ -138,16 +143,24 @@ def navigation_numba(
 
 @njit(cache=True, nogil=True)
 def _collide(
-    position: np.ndarray, size: np.ndarray, kind: np.ndarray, cross_weight: float, factor: float, own: np.ndarray
+    columns: np.ndarray,
+    size: np.ndarray,
+    kind: np.ndarray,
+    cross_weight: float,
+    factor: float,
+    own: np.ndarray,
+    squared: np.ndarray,
 ) -> tuple[int, float]:
     """Charge `factor` times its collisions to every agent in `own`; return ordered collisions and their cost."""
-    collisions, cost = 0, 0.0
+    collisions, cost, largest = 0, 0.0, np.max(size)
     for a in range(len(own)):
-        for b in range(a + 1, len(own)):
-            dx = position[a, 0] - position[b, 0]
-            dy = position[a, 1] - position[b, 1]
-            reach = size[a] + size[b]
-            if dx * dx + dy * dy < reach * reach:
+        squared_distances(columns, columns[0, a], columns[1, a], a + 1, len(own), squared)
+        farthest = (size[a] + largest) * (size[a] + largest)
+        for slot in range(len(own) - a - 1):
+            if squared[slot] > farthest:
+                continue
+            b = a + 1 + slot
+            if squared[slot] < (size[a] + size[b]) * (size[a] + size[b]):
                 weight = 1.0 if kind[a] == kind[b] else cross_weight
                 own[a] -= factor * weight
                 own[b] -= factor * weight
@@ -157,17 +170,16 @@ def _collide(
 
 
 @njit(cache=True, nogil=True)
-def _two_nearest(position: np.ndarray, num_agents: int, entity: int) -> tuple[float, float, int]:
-    """Smallest and second smallest distance of an agent to an entity, and the nearest agent."""
+def _two_nearest(columns: np.ndarray, entity: int, squared: np.ndarray) -> tuple[float, float, int]:
+    """Smallest and second smallest distance of an agent to an entity, and the nearest agent; `squared` is scratch."""
+    squared_distances(columns, columns[0, entity], columns[1, entity], 0, len(squared), squared)
     first, second, owner = np.inf, np.inf, 0
-    for agent in range(num_agents):
-        dx = position[agent, 0] - position[entity, 0]
-        dy = position[agent, 1] - position[entity, 1]
-        squared = dx * dx + dy * dy
-        if squared < first:
-            first, second, owner = squared, first, agent
-        elif squared < second:
-            second = squared
+    for agent in range(len(squared)):
+        if squared[agent] < second:
+            if squared[agent] < first:
+                first, second, owner = squared[agent], first, agent
+            else:
+                second = squared[agent]
     return math.sqrt(first), math.sqrt(second), owner
 
 
@@ -193,18 +205,19 @@ def push_numba(
     """Distance of the ball to its target, nearness of the agents to the ball."""
     num_agents = reward.shape[1]
     own = np.empty(num_agents)
+    columns = np.empty((2, position.shape[1]), position.dtype)
+    squared = np.empty(num_agents, position.dtype)
     for env in range(reward.shape[0]):
+        split(position[env], columns)
         dx = position[env, ball, 0] - position[env, target, 0]
         dy = position[env, ball, 1] - position[env, target, 1]
         to_target = math.sqrt(dx * dx + dy * dy)
         own[:] = 0.0 if mode == DIFFERENCE else -2 * to_target / num_agents
-        first, second, owner = _two_nearest(position[env], num_agents, ball)
+        first, second, owner = _two_nearest(columns, ball, squared)
         own[owner] += 0.1 * (second - first) if mode == DIFFERENCE else -0.1 * first
         hits = 0
         for agent in range(num_agents):
-            dx = position[env, agent, 0] - position[env, ball, 0]
-            dy = position[env, agent, 1] - position[env, ball, 1]
-            if dx * dx + dy * dy < hit_distance * hit_distance:
+            if squared[agent] < hit_distance * hit_distance:
                 own[agent] += 0.1
                 hits += 1
         team = -2 * to_target - 0.1 * first + 0.1 * hits

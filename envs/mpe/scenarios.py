@@ -23,9 +23,9 @@ PREY_ACCELERATION = 4.0
 DEVIATIONS = {
     "push-100": "Cooperative push with 100 agents was never published. It takes the world of the 15-agent task "
     "unchanged (half width 2, agents of size 0.02 that see 10 others, ball of size 0.2 and mass 8) and only adds "
-    "agents: the paper prints an observation of 28 numbers, which among the published sizes only that task has. Nothing has to be "
-    "scaled for the task to stay feasible: the ball is no heavier, 100 agents cover under 1 % of the floor, and all of "
-    "them can stand within the hit distance at once.",
+    "agents: the paper prints an observation of 28 numbers, which among the published sizes only that task has. "
+    "Nothing has to be scaled for the task to stay feasible: the ball is no heavier, 100 agents cover under 1 % of the "
+    "floor, and all of them can stand within the hit distance at once.",
 }
 """Where a task is not the published one: identifier and reason."""
 
@@ -259,7 +259,7 @@ def _push(num_agents: int) -> Scenario:
         num_movable=num_agents + 1,
         kinds=(0,) * num_agents,
         size=(size,) * num_agents + (ball_size, 0.05),
-        mass=(1.0,) * num_agents + (ball_mass, ball_mass),
+        mass=(1.0,) * num_agents + (ball_mass, 4.0),
         collides=(False,) * ghosts + (True,) * (num_agents - ghosts) + (True, False),
         max_speed=(math.inf,) * (num_agents + 2),
         acceleration=(5.0,) * num_agents,

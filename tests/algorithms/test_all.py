@@ -14,7 +14,7 @@ from tests.algorithms.conftest import random_batch, ring, spec
 NAMES = tuple(algorithms.ALGORITHMS)
 PROBLEM = spec(num_agents=4, observation_dim=3, num_actions=3)
 FAST: dict[str, dict[str, Any]] = {
-    "ip": {"learning_rate": 3e-3, "hidden": 32, "alpha": 0.1},
+    "ip": {"learning_rate": 3e-3, "hidden": 32, "alpha": 0.05},
     "iql": {"hidden": 32, "epsilon_fraction": 0.0},
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -23,7 +24,7 @@ class Constant(torch.nn.Module):
         super().__init__()
         self.values = torch.nn.Parameter(torch.tensor(values))
 
-    def forward(self, x: torch.Tensor, neighbours: Neighbourhood, own_credit: bool = False) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, *others: Any, **options: Any) -> torch.Tensor:
         return self.values.expand(*x.shape[:-1], -1)
 
 
@@ -34,10 +35,11 @@ class ActionValue(torch.nn.Module):
         super().__init__()
         self.values = torch.nn.Parameter(torch.tensor(values))
 
-    def forward(self, x: torch.Tensor, neighbours: Neighbourhood, own_credit: bool = False) -> torch.Tensor:
-        own = (x[..., -3:] @ self.values)[..., None]
-        heard = neighbours.total(own.detach() if own_credit else own)
-        return own + 0.1 * heard
+    def forward(
+        self, observation: torch.Tensor, actions: torch.Tensor, neighbours: Neighbourhood, own_credit: bool = False
+    ) -> torch.Tensor:
+        sent = (actions @ self.values)[..., None]
+        return self.values + 0.1 * neighbours.total(sent.detach() if own_credit else sent)
 
 
 def learner(**settings: object) -> IP:
@@ -94,30 +96,41 @@ def test_losses_of_one_update_by_hand(generator: torch.Generator) -> None:
     """J(eta) = 1/2 (V - min Q - alpha H)^2 and J(theta) = -alpha H - min Q, with constants everywhere."""
     ip = learner(alpha=0.5, gamma=0.5)
     ip.policy, ip.value, ip.target_value = Constant(0.0, 0.0, 0.0), Constant(3.0), Constant(3.0)  # type: ignore[assignment]
-    ip.q1, ip.q2 = Constant(2.0), Constant(7.0)  # type: ignore[assignment]
+    ip.q1, ip.q2 = Constant(2.0, 2.0, 2.0), Constant(7.0, 7.0, 7.0)  # type: ignore[assignment]
     metrics = ip.update(fixed_batch(generator), generator)
     entropy = math.log(3.0)
     torch.testing.assert_close(metrics["loss/policy"], torch.tensor(-0.5 * entropy - 2.0))
     torch.testing.assert_close(metrics["loss/value"], torch.tensor(0.5 * (3.0 - 2.0 - 0.5 * entropy) ** 2))
 
 
-@pytest.mark.parametrize(("credit", "expected"), [("team", 1.0 + 0.2), ("own", 1.0)])
-def test_credit_path(credit: str, expected: float, generator: torch.Generator) -> None:
-    """With team credit agent i's action is felt in its own Q and in its two neighbours' (0.1 each)."""
-    ip = learner(credit=credit)
-    ip.q1 = ip.q2 = ActionValue(1.0, 2.0, 4.0)  # type: ignore[assignment]
+def test_own_action_is_averaged_exactly(generator: torch.Generator) -> None:
+    """Without neighbours' influence the value is sum_a q_i(a) min_k Q_i^k(a), whatever is drawn."""
+    ip = learner()
+    ip.policy = Constant(0.0, math.log(2.0), math.log(3.0))  # type: ignore[assignment]
+    ip.q1, ip.q2 = Constant(6.0, 0.0, 4.0), Constant(9.0, -3.0, 2.0)  # type: ignore[assignment]
     batch = fixed_batch(generator)
-    here = neighbourhood(batch.graph)
+    value, _ = ip.policy_terms(batch.observation, neighbourhood(batch.graph), generator)
+    torch.testing.assert_close(value, torch.full((2, 3), 6.0 / 6 - 3.0 * 2 / 6 + 2.0 * 3 / 6))
+
+
+@pytest.mark.parametrize(("credit", "heard"), [("team", 0.2), ("own", 0.0)])
+def test_credit_path(credit: str, heard: float, generator: torch.Generator) -> None:
+    """Agent i's policy feels its own Q exactly and, with team credit only, its two neighbours' Q (0.1 each) through the
+    draw."""
+    ip = learner(credit=credit)
+    values = torch.tensor([1.0, 2.0, 4.0])
+    ip.q1 = ip.q2 = ActionValue(*values.tolist())  # type: ignore[assignment]
+    batch = fixed_batch(generator)
     logits = torch.zeros(2, 3, 3, requires_grad=True)
-    state = generator.get_state()
     ip.policy = type("Given", (torch.nn.Module,), {"forward": lambda self, x, neighbours: logits})()  # type: ignore[assignment]
-    value, _ = ip.policy_terms(batch.observation, here, generator)
+    state = generator.get_state()
+    value, _ = ip.policy_terms(batch.observation, neighbourhood(batch.graph), generator)
     (gradient,) = torch.autograd.grad(value.sum(), logits)
     generator.set_state(state)
-    relaxed = torch.zeros(2, 3, 3, requires_grad=True)
-    joint = straight_through_sample(relaxed, generator)
-    (unit,) = torch.autograd.grad((joint @ torch.tensor([1.0, 2.0, 4.0])).sum(), relaxed)
-    torch.testing.assert_close(gradient, expected * unit)
+    draw = torch.zeros(2, 3, 3, requires_grad=True)
+    (by_draw,) = torch.autograd.grad((straight_through_sample(draw, generator) @ values).sum(), draw)
+    exact = (values - values.mean()) / 3  # gradient of the mean of the values under softmax(0)
+    torch.testing.assert_close(gradient, exact + heard * by_draw)
 
 
 def test_policy_loss_leaves_the_critics_alone(generator: torch.Generator) -> None:

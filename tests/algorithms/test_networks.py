@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from algorithms.common.graph import neighbourhood
-from algorithms.common.networks import KindLinear, PropagationNetwork
+from algorithms.common.networks import JointActionValue, KindLinear, LayerOptions, PropagationNetwork
 from algorithms.protocols import Graph
 from tests.algorithms.conftest import random_graph, ring
 
@@ -15,7 +15,7 @@ AGGREGATIONS = ("attention", "mean", "sum")
 
 def build(hops: int, aggregation: str, kinds: tuple[int, ...]) -> PropagationNetwork:
     torch.manual_seed(1)
-    return PropagationNetwork(kinds, 4, 8, 3, hops, aggregation, heads=2)
+    return PropagationNetwork(kinds, 4, 3, 8, hops, LayerOptions(aggregation, heads=2))
 
 
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
@@ -42,14 +42,18 @@ def test_messages_travel_one_edge_per_round(aggregation: str, hops: int, generat
 
 
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
-def test_own_credit_cuts_the_gradient_not_the_value(aggregation: str, generator: torch.Generator) -> None:
-    network = build(1, aggregation, (0,) * 5)
-    x = torch.randn(1, 5, 4, generator=generator).requires_grad_()
-    graph = neighbourhood(ring(5, 1))
-    torch.testing.assert_close(network(x, graph, own_credit=True), network(x, graph))
-    network(x, graph, own_credit=True)[0, 0].sum().backward()
-    assert x.grad is not None
-    assert (x.grad[0].abs().sum(-1) > 0).tolist() == [True, False, False, False, False]
+def test_joint_action_value_hears_the_neighbours_actions_alone(aggregation: str, generator: torch.Generator) -> None:
+    """Q_i(s, ., a_Ni) does not depend on a_i, nor on anybody out of earshot."""
+    torch.manual_seed(1)
+    network = JointActionValue((0,) * 6, 4, 3, 8, LayerOptions(aggregation, 2))
+    x = torch.randn(1, 6, 4, generator=generator)
+    for own_credit, reached in ((False, [False, True, False, False, False, True]), (True, [False] * 6)):
+        actions = torch.eye(3)[torch.randint(3, (1, 6), generator=generator)].requires_grad_()
+        output = network(x, actions, neighbourhood(ring(6, 1)), own_credit=own_credit)
+        gradient = torch.autograd.grad(output[0, 0].sum(), actions, allow_unused=True)[0]
+        felt = torch.zeros(6) if gradient is None else gradient[0].abs().sum(-1)
+        assert (felt > 0).tolist() == reached
+        torch.testing.assert_close(output, network(x, actions, neighbourhood(ring(6, 1))))
 
 
 def test_none_keeps_the_size_but_hears_nobody(generator: torch.Generator) -> None:

@@ -76,7 +76,10 @@ def write_run(
     write_json(folder / "status.json", status)
     write_lines(folder / "evaluation.jsonl", sorted(rows, key=lambda row: row["step"]))
     write_lines(folder / "metrics.jsonl", metrics)
-    timing = [{"step": step, "wall_seconds": step / 40, "env_steps_per_second": 40.0, "seconds": {"act": 1.0}} for step in sorted(set(steps))]
+    timing = [
+        {"step": step, "wall_seconds": step / 40, "env_steps_per_second": 40.0, "seconds": {"act": 1.0}}
+        for step in sorted(set(steps))
+    ]
     write_lines(folder / "timing.jsonl", timing)
     return folder
 
@@ -97,7 +100,9 @@ def write_lines(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def rising(start: float, end: float, last_step: int, interval: int, shift: float = 0.0) -> list[tuple[int, list[float]]]:
+def rising(
+    start: float, end: float, last_step: int, interval: int, shift: float = 0.0
+) -> list[tuple[int, list[float]]]:
     """Evaluations of two episodes that approach ``end``, every ``interval`` steps from 0 on."""
     steps = range(0, last_step + 1, interval)
     means = [end + (start - end) * math.exp(-3 * step / max(last_step, 1)) + shift for step in steps]
@@ -115,7 +120,12 @@ def write_study(root: Path) -> None:
                 for step in range(500, 4001, 500)
             ]
             write_run(
-                root, {"greedy": curve, "sampled": curve}, algorithm=algorithm, seed=seed, metrics=losses, scores={"collisions": 1.5}
+                root,
+                {"greedy": curve, "sampled": curve},
+                algorithm=algorithm,
+                seed=seed,
+                metrics=losses,
+                scores={"collisions": 1.5},
             )
     half = rising(-470.0, -400.0, 2000, 500)
     write_run(root, {"greedy": half, "sampled": half}, algorithm="qmix", seed=0, state="running")

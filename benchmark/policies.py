@@ -1,0 +1,53 @@
+"""Trained policies from files: policy.pt of a finished run, or checkpoint.pt of one that is still going."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import algorithms
+import envs
+from algorithms.protocols import Learner
+from benchmark.config import RunConfig, TrainingConfig
+from benchmark.errors import UserError
+from benchmark.files import load_checkpoint, read_json
+
+
+def load_policy(path: Path, device: str = "cpu") -> tuple[RunConfig, Learner]:
+    """The settings of the run and its learner, ready to act.
+
+    Raises UserError where the file is missing, damaged, or was made by another version of the code.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; expected policy.pt or checkpoint.pt of a run folder")
+    state = load_checkpoint(path, device)
+    try:
+        if "learner" in state:
+            record, weights = state["config"], state["learner"]
+        else:
+            record, weights = read_json(path.parent / "config.json"), state["training"]["learner"]
+        config = config_from_record(record, device)
+        spec = envs.spec(config.task, **record["environment"])
+        learner = algorithms.make(config.algorithm, spec, config.algorithm_settings, device)
+        learner.schedule(config.total_steps, config.total_steps)
+        learner.load_state_dict(weights)
+    except (KeyError, TypeError, RuntimeError) as error:
+        detail = str(error).splitlines()[0][:120]
+        raise UserError(f"{path} does not fit this version of the code ({detail}): train the run again") from error
+    return config, learner
+
+
+def config_from_record(record: dict[str, Any], device: str = "cpu") -> RunConfig:
+    """Settings from `RunConfig.identity()` or config.json. Raises KeyError or TypeError where fields differ."""
+    task, algorithm = record["task"], record["algorithm"]
+    return RunConfig(
+        task,
+        algorithm,
+        record["seed"],
+        record["total_steps"],
+        envs.settings(task)(**record["environment"]),
+        TrainingConfig(**record["training"]),
+        algorithms.config_type(algorithm)(**record["algorithm_settings"]),
+        record["variant"],
+        device,
+    )

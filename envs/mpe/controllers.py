@@ -1,0 +1,131 @@
+"""Reference policies that use the full state: a scale for what learners reach.
+
+`random` draws a uniform action, `stay` does nothing, `nearest` drives every agent to its nearest landmark, the ball, or
+its nearest prey, `assignment` drives the agents to the landmarks of the one-to-one assignment with the least total
+distance at the start of the episode, which is close to the best possible in the navigation tasks.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from envs.mpe.environment import ParticleEnvironment
+from envs.mpe.scenarios import NUM_ACTIONS, NavigationReward, PushReward
+from envs.shapes import Float
+
+PROPORTIONAL_GAIN = 2.0
+"""Part of the full action per world unit to the target."""
+DERIVATIVE_GAIN = 0.5
+"""Part of the full action per unit of speed, against the motion."""
+
+
+class Controller(Protocol):
+    """A policy made for one environment."""
+
+    def __init__(self, environment: ParticleEnvironment) -> None: ...
+
+    def act(self, generator: torch.Generator) -> Tensor:
+        """Actions for the environment's present state: indices (env, agent) or vectors (env, agent, 5)."""
+        ...
+
+
+class Random:
+    """A uniform action for every agent at every step."""
+
+    def __init__(self, environment: ParticleEnvironment) -> None:
+        self.environment = environment
+
+    def act(self, generator: torch.Generator) -> Tensor:
+        """Indices (env, agent), drawn on the generator's device."""
+        shape = (self.environment.num_envs, self.environment.spec.num_agents)
+        actions = torch.randint(NUM_ACTIONS, shape, generator=generator, device=generator.device)
+        return actions.to(self.environment.device)
+
+
+class Stay:
+    """Nothing at all."""
+
+    def __init__(self, environment: ParticleEnvironment) -> None:
+        self.environment = environment
+
+    def act(self, generator: torch.Generator) -> Tensor:
+        """Zeros (env, agent)."""
+        shape = (self.environment.num_envs, self.environment.spec.num_agents)
+        return torch.zeros(shape, dtype=torch.int64, device=self.environment.device)
+
+
+class Nearest:
+    """Every agent heads for its nearest landmark or prey, or for the ball."""
+
+    def __init__(self, environment: ParticleEnvironment) -> None:
+        self.environment = environment
+        rule = environment.scenario.reward
+        if isinstance(rule, NavigationReward):
+            self.targets = rule.landmarks
+        else:
+            self.targets = range(rule.ball, rule.ball + 1) if isinstance(rule, PushReward) else rule.prey
+
+    def act(self, generator: torch.Generator) -> Float[Tensor, "env agent action"]:
+        """Vectors; draws nothing."""
+        position, num_agents = self.environment.position, self.environment.spec.num_agents
+        agents, targets = position[:, :num_agents], position[:, self.targets.start : self.targets.stop]
+        chosen = (agents[:, :, None] - targets[:, None]).square().sum(-1).argmin(-1)
+        goal = targets.gather(1, chosen[..., None].expand(-1, -1, 2))
+        return drive(agents, self.environment.velocity[:, :num_agents], goal)
+
+
+class Assignment:
+    """Every agent heads for its own landmark, chosen when `act` is first called in an episode."""
+
+    def __init__(self, environment: ParticleEnvironment) -> None:
+        if not isinstance(environment.scenario.reward, NavigationReward):
+            raise ValueError(f"{environment.scenario.task} has no landmarks to assign; use another controller")
+        self.environment = environment
+        self.landmarks = environment.scenario.reward.landmarks
+        self._plan: tuple[Tensor, Tensor] | None = None
+
+    def act(self, generator: torch.Generator) -> Float[Tensor, "env agent action"]:
+        """Vectors; draws nothing."""
+        position, num_agents = self.environment.position, self.environment.spec.num_agents
+        agents, landmarks = position[:, :num_agents], position[:, self.landmarks.start : self.landmarks.stop]
+        if self._plan is None or not torch.equal(landmarks, self._plan[0]):  # a new episode
+            self._plan = landmarks, assign(agents, landmarks)
+        return drive(agents, self.environment.velocity[:, :num_agents], self._plan[1])
+
+
+CONTROLLERS: dict[str, type[Controller]] = {
+    "random": Random,
+    "stay": Stay,
+    "nearest": Nearest,
+    "assignment": Assignment,
+}
+"""All of them; `assignment` is for the navigation tasks only."""
+
+
+def assign(
+    agents: Float[Tensor, "env agent xy"], landmarks: Float[Tensor, "env agent xy"]
+) -> Float[Tensor, "env agent xy"]:
+    """The landmark of each agent in the one-to-one assignment with the least total distance."""
+    from scipy.optimize import linear_sum_assignment
+
+    goal = torch.empty_like(landmarks)
+    for copy, cost in enumerate(torch.cdist(agents.cpu().double(), landmarks.cpu().double()).numpy()):
+        order, chosen = linear_sum_assignment(cost)
+        goal[copy, torch.from_numpy(order)] = landmarks[copy, torch.from_numpy(chosen)]
+    return goal
+
+
+def drive(
+    position: Float[Tensor, "env agent xy"],
+    velocity: Float[Tensor, "env agent xy"],
+    goal: Float[Tensor, "env agent xy"],
+) -> Float[Tensor, "env agent action"]:
+    """Vectors of a proportional-derivative law towards `goal`, each axis limited to a full action."""
+    push = (PROPORTIONAL_GAIN * (goal - position) - DERIVATIVE_GAIN * velocity).clamp(-1, 1)
+    actions = torch.zeros(*push.shape[:2], NUM_ACTIONS, dtype=push.dtype, device=push.device)
+    actions[..., 1::2] = push.clamp(min=0)
+    actions[..., 2::2] = (-push).clamp(min=0)
+    return actions

@@ -1,0 +1,157 @@
+"""Any task as a PettingZoo parallel environment, for use with other libraries.
+
+    from envs.pettingzoo import parallel_env
+    environment = parallel_env("mpe/cooperative_navigation_3", render_mode="rgb_array", reward="local")
+    observations, infos = environment.reset(seed=0)
+
+It is one copy of what `envs.make` gives, with the same random streams: equal seeds and actions give equal numbers.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium.spaces import Box, Discrete
+from pettingzoo import ParallelEnv
+
+import envs
+from envs.protocols import Graph, Step
+
+Infos = dict[str, dict[str, Any]]
+
+
+class ParallelEnvironment(ParallelEnv):
+    """One copy of a task, with a dictionary entry for every agent: agent_0, agent_1, ...
+
+    Actions are indices 0 to num_actions - 1, observations float32 vectors (feature,), rewards plain numbers. The info
+    of an agent lists the numbers of the agents it hears under "neighbours". All agents are truncated together, after
+    `max_cycles` steps or at the time limit of the task, whichever comes first.
+
+    Raises what `envs.make` raises, and ValueError for an unknown `render_mode` or a `max_cycles` below 1.
+    """
+
+    metadata: dict[str, Any] = {  # noqa: RUF012  the name every PettingZoo environment has it under
+        "name": "particle_task",
+        "render_modes": ["rgb_array"],
+        "render_fps": 10,
+        "is_parallelizable": True,
+    }
+
+    def __init__(
+        self, task: str, render_mode: str | None = None, max_cycles: int | None = None, **settings: Any
+    ) -> None:
+        modes = self.metadata["render_modes"]
+        if render_mode is not None and render_mode not in modes:
+            raise ValueError(f"render_mode must be None or one of {', '.join(map(repr, modes))}, not {render_mode!r}")
+        if max_cycles is not None and max_cycles < 1:
+            raise ValueError(f"max_cycles must be None or at least 1, not {max_cycles}")
+        self.environment = envs.make(task, num_envs=1, **settings)
+        self.metadata = {**self.metadata, "name": task}
+        self.render_mode = render_mode
+        spec = self.environment.spec
+        self.possible_agents = [f"agent_{i}" for i in range(spec.num_agents)]
+        self.agents: list[str] = []
+        self.observation_spaces = {name: _unbounded(spec.observation_dim) for name in self.possible_agents}
+        self.action_spaces = {name: Discrete(spec.num_actions) for name in self.possible_agents}
+        self.state_space = _unbounded(spec.num_agents * spec.observation_dim)
+        self._last_step = min(max_cycles or spec.episode_length, spec.episode_length)
+        self._time = 0
+        self._observation: np.ndarray | None = None
+
+    def observation_space(self, agent: str) -> Box:
+        """The same object every time."""
+        return self.observation_spaces[agent]
+
+    def action_space(self, agent: str) -> Discrete:
+        """The same object every time, so that it can be seeded."""
+        return self.action_spaces[agent]
+
+    def reset(
+        self, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, np.ndarray], Infos]:
+        """Begin an episode. A seed restarts the random streams; None goes on with them, or, at the first reset,
+        starts from a random seed. There are no `options`; they are ignored, as PettingZoo expects.
+        """
+        if seed is None and self._observation is None:
+            seed = secrets.randbelow(2**63)
+        step = self.environment.reset(None if seed is None else int(seed))
+        self.agents = list(self.possible_agents)
+        self._time = 0
+        return self._keep(step), self._infos(step.graph)
+
+    def step(
+        self, actions: dict[str, int]
+    ) -> tuple[dict[str, np.ndarray], dict[str, float], dict[str, bool], dict[str, bool], Infos]:
+        """Observations, rewards, terminations, truncations and infos of all agents.
+
+        Raises RuntimeError before the first reset and after the end of an episode, ValueError for actions that are
+        not one index for every agent.
+        """
+        if not self.agents:
+            raise RuntimeError("the episode has not begun or is over: call reset() first")
+        step = self.environment.step(torch.tensor([self._indices(actions)]))
+        self._time += 1
+        terminated, truncated = bool(step.terminated[0]), bool(step.truncated[0]) or self._time >= self._last_step
+        rewards = dict(zip(self.agents, step.reward[0].tolist(), strict=True))
+        names, observations, infos = self.agents, self._keep(step), self._infos(step.graph)
+        if terminated or truncated:
+            self.agents = []
+        return observations, rewards, dict.fromkeys(names, terminated), dict.fromkeys(names, truncated), infos
+
+    def state(self) -> np.ndarray:
+        """The observations of all agents one after the other, (num_agents * observation_dim,) float32."""
+        if self._observation is None:
+            raise RuntimeError("there is no state yet: call reset() first")
+        return self._observation.reshape(-1).copy()
+
+    def render(self) -> np.ndarray | None:
+        """A frame (height, width, 3), uint8; None, with a warning, if no `render_mode` was chosen."""
+        if self.render_mode is None:
+            gymnasium.logger.warn("render() gives nothing because no render_mode was chosen; choose 'rgb_array'")
+            return None
+        from envs.drawing import draw  # here, so that training through this adapter does not need Pillow
+
+        return draw(self.environment)
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _indices(self, actions: dict[str, int]) -> list[int]:
+        wrong = set(actions) ^ set(self.agents)
+        if wrong:
+            raise ValueError(
+                f"expected one action for each of {self.agents[0]} to {self.agents[-1]}; "
+                f"missing or unknown: {', '.join(sorted(map(str, wrong)))}"
+            )
+        for name, action in actions.items():
+            if not self.action_spaces[name].contains(action):
+                last = self.environment.spec.num_actions - 1
+                raise ValueError(f"the action of {name} is {action!r}; expected a whole number from 0 to {last}")
+        return [int(actions[name]) for name in self.agents]
+
+    def _keep(self, step: Step) -> dict[str, np.ndarray]:
+        """Remember the observations for `state` and hand out copies by agent."""
+        self._observation = step.observation[0].cpu().numpy().astype(np.float32)
+        return dict(zip(self.possible_agents, self._observation.copy(), strict=True))
+
+    def _infos(self, graph: Graph) -> Infos:
+        neighbours, masks = graph.neighbours[0].tolist(), graph.mask[0].tolist()
+        return {
+            name: {"neighbours": [j for j, there in zip(heard, mask, strict=True) if there]}
+            for name, heard, mask in zip(self.possible_agents, neighbours, masks, strict=True)
+        }
+
+
+def parallel_env(
+    task: str, render_mode: str | None = None, max_cycles: int | None = None, **settings: Any
+) -> ParallelEnvironment:
+    """The factory that PettingZoo modules have; arguments as of `ParallelEnvironment`."""
+    return ParallelEnvironment(task, render_mode, max_cycles, **settings)
+
+
+def _unbounded(size: int) -> Box:
+    return Box(-np.inf, np.inf, (size,), np.float32)

@@ -1,0 +1,240 @@
+"""Watch a policy: play episodes of a task, print their returns and draw them into a GIF.
+
+    python -m envs.play mpe/cooperative_navigation_30 --policy greedy --gif navigation.gif
+
+A policy is `greedy` (every agent heads for its nearest landmark or prey, or for the ball), another name from
+`envs.controllers(task)`, or the path of a trained policy: policy.pt or checkpoint.pt of a run. Trained policies take
+their most likely action, or draw one with --sampled, and play with the environment settings they were trained with.
+Equal seeds give equal episodes.
+
+Exit code: 0 if the GIF was written, 2 for an error, which is one line on stderr, 130 when interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import difflib
+import itertools
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO, NoReturn
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+import envs
+from envs.drawing import LARGEST, PALETTE, REFERENCE, SMALLEST, draw
+from envs.errors import EnvironmentNotAvailableError, PreyWeightsError, UnknownTaskError
+from envs.protocols import Environment, Step
+
+Act = Callable[[Step], Tensor]
+
+MOST_PIXELS = 300_000_000
+"""Of all frames of a GIF together: they are held in memory, one byte each."""
+LAST_FRAME_MILLISECONDS = 1500
+"""How long the end of an episode stays."""
+FASTEST = 50
+"""Frames per second; viewers show faster GIFs slowly."""
+
+
+LEAST_DIFFERENCE = 10
+"""In some channel, of 255, between the colours of a GIF."""
+
+
+class PlayError(Exception):
+    """Something a user can mend; the message is one line."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    try:
+        options = _parse(arguments)
+        play(options)
+    except (PlayError, UnknownTaskError, EnvironmentNotAvailableError, PreyWeightsError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted: no GIF was written", file=sys.stderr)
+        return 130
+    return 0
+
+
+@torch.no_grad()
+def play(options: argparse.Namespace) -> None:
+    """Play, print and draw what the command line asks for. Raises PlayError."""
+    environment, act = _cast(options)
+    num_frames = options.episodes * (environment.spec.episode_length + 1)
+    if num_frames * options.size**2 > MOST_PIXELS:
+        episodes = MOST_PIXELS // (options.size**2 * (environment.spec.episode_length + 1))
+        raise PlayError(
+            f"{options.episodes} episodes are too many for one GIF of --size {options.size}: "
+            f"choose at most {episodes}, or a smaller --size"
+        )
+    frames: list[Image.Image] = []
+    palette = gif_palette()
+    with _replacing(options.gif) as stream:
+        for episode in range(options.episodes):
+            _play_episode(environment, act, options.seed if episode == 0 else None, options, palette, frames)
+            score = environment.scores()["return"].item()
+            print(f"episode {episode + 1} of {options.episodes}: return {score:.2f}", flush=True)
+        write_gif(stream, frames, options.fps, environment.spec.episode_length + 1)
+    size = options.gif.stat().st_size / 1000
+    print(f"{options.gif}: {len(frames)} frames of {options.size} x {options.size} pixels, {size:.0f} kB")
+
+
+def write_gif(stream: BinaryIO, frames: Sequence[Image.Image], fps: int, episode_frames: int) -> None:
+    """Write frames that share a palette; the last of every `episode_frames` is shown for longer."""
+    durations = [round(1000 / fps)] * len(frames)
+    durations[episode_frames - 1 :: episode_frames] = [LAST_FRAME_MILLISECONDS] * (len(frames) // episode_frames)
+    frames[0].save(
+        stream, format="GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0, optimize=True
+    )
+
+
+def gif_palette() -> Image.Image:
+    """An image with the palette of all GIFs: the colours of `drawing` and mixtures of every two of them.
+
+    Mixtures close to a colour that is already there are left out, so that each pure colour is matched by itself.
+    """
+    colours = np.array(PALETTE)
+    for first, second in itertools.combinations(PALETTE, 2):
+        for share in (1 / 3, 2 / 3):
+            mixture = np.rint(np.multiply(first, 1 - share) + np.multiply(second, share)).astype(int)
+            if np.abs(colours - mixture).max(1).min() >= LEAST_DIFFERENCE:
+                colours = np.vstack((colours, mixture))
+    image = Image.new("P", (1, 1))
+    image.putpalette(colours[:256].astype(np.uint8).tobytes())
+    return image
+
+
+def _play_episode(
+    environment: Environment,
+    act: Act,
+    seed: int | None,
+    options: argparse.Namespace,
+    palette: Image.Image,
+    frames: list[Image.Image],
+) -> None:
+    """Play one episode and append its frames, the first state included."""
+
+    def keep() -> None:
+        frame = Image.fromarray(draw(environment, size=options.size, neighbours=options.neighbours))
+        frames.append(frame.quantize(palette=palette, dither=Image.Dither.NONE))
+
+    step = environment.reset(seed)
+    keep()
+    for _ in range(environment.spec.episode_length):
+        step = environment.step(act(step))
+        keep()
+
+
+def _cast(options: argparse.Namespace) -> tuple[Environment, Act]:
+    """The environment and who acts in it."""
+    controllers = {"greedy": "nearest", **{name: name for name in envs.controllers(options.task)}}
+    generator = torch.Generator().manual_seed(options.seed)
+    if options.policy not in controllers:
+        path = Path(options.policy)
+        if path.suffix != ".pt" and not path.exists():
+            close = difflib.get_close_matches(options.policy, controllers, n=1)
+            hint = f"; did you mean {close[0]}?" if close else ";"
+            raise PlayError(
+                f"there is no policy {options.policy!r}{hint} expected one of {', '.join(controllers)}, "
+                "or the path of a policy.pt or checkpoint.pt"
+            )
+        return _cast_learner(options, path, generator)
+    if options.sampled:
+        raise PlayError(f"--sampled is for trained policies; {options.policy} knows only one way to act: leave it out")
+    environment = envs.make(options.task, num_envs=1)
+    controller = envs.controllers(options.task)[controllers[options.policy]](environment)
+    return environment, lambda _: controller.act(generator)
+
+
+def _cast_learner(options: argparse.Namespace, path: Path, generator: torch.Generator) -> tuple[Environment, Act]:
+    # The only place where envs looks outwards: what a policy file holds is known to benchmark alone. Nothing of it is
+    # imported unless a trained policy is asked for.
+    from benchmark.errors import UserError
+    from benchmark.policies import load_policy
+
+    try:
+        config, learner = load_policy(path)
+    except (UserError, ValueError) as error:
+        raise PlayError(str(error)) from error
+    if config.task != options.task:
+        raise PlayError(
+            f"this policy was trained on {config.task}; play it with: "
+            f"python -m envs.play {config.task} --policy {path} --gif {options.gif}"
+        )
+    settings = {
+        setting.name: getattr(config.environment, setting.name) for setting in dataclasses.fields(config.environment)
+    }
+    environment = envs.make(config.task, num_envs=1, **settings)
+    return environment, lambda step: learner.act(step.observation, step.graph, generator, greedy=not options.sampled)
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    """A new file under a temporary name, which takes its name when complete; PlayError if it cannot be written."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        try:
+            if path.is_dir():
+                raise PlayError(f"cannot write {path}: it is a folder; give the name of a file")
+            with temporary.open("wb") as stream:
+                yield stream
+            temporary.replace(path)
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+    except OSError as error:
+        reason = error.strerror if path.parent.is_dir() else f"there is no folder {path.parent}"
+        raise PlayError(f"cannot write {path}: {reason}; give --gif a file in a folder you can write to") from error
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise PlayError(f"{message} (python -m envs.play --help explains all options)")
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = _Parser(prog="python -m envs.play", description="Play episodes, print their returns, draw a GIF.")
+    parser.add_argument("task", metavar="TASK", help="for example mpe/cooperative_navigation_30")
+    parser.add_argument(
+        "--policy", default="greedy", help="greedy (default), random, stay, ..., or a policy.pt or checkpoint.pt"
+    )
+    parser.add_argument("--gif", required=True, type=Path, metavar="OUT.gif", help="the file to write")
+    parser.add_argument("--episodes", type=_whole(1, 10_000), default=1, metavar="N")
+    parser.add_argument("--seed", type=_whole(0, 2**63 - 1), default=0, metavar="N")
+    parser.add_argument(
+        "--size", type=_whole(SMALLEST, LARGEST), default=REFERENCE, metavar="PIXELS", help="side of the frames"
+    )
+    parser.add_argument("--fps", type=_whole(1, FASTEST), default=10, metavar="N", help="steps shown in a second")
+    parser.add_argument("--sampled", action="store_true", help="draw the actions of a trained policy")
+    parser.add_argument("--neighbours", action="store_true", help="show who hears whom")
+    options = parser.parse_args(arguments)
+    if options.gif.suffix.lower() != ".gif":
+        raise PlayError(f"--gif {options.gif}: expected a name that ends in .gif")
+    return options
+
+
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    """Reads a whole number within limits."""
+
+    def read(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = least - 1
+        if not least <= number <= most:
+            raise argparse.ArgumentTypeError(f"expected a whole number from {least} to {most}, not {text!r}")
+        return number
+
+    return read
+
+
+if __name__ == "__main__":
+    sys.exit(main())

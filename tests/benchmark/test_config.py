@@ -1,0 +1,101 @@
+"""Settings: what is accepted, what is refused and how it is explained."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from algorithms import UnknownAlgorithmError
+from benchmark.config import parse_assignments, resolve, variant_label
+from benchmark.errors import UserError
+from envs import EnvironmentNotAvailableError, UnknownTaskError
+
+TASK = "mpe/cooperative_navigation_3"
+
+
+def make(**overrides: Any) -> Any:
+    return resolve(TASK, "ip", 0, 100, {key.replace("__", "."): value for key, value in overrides.items()}, "test")
+
+
+def test_table_2_is_the_default() -> None:
+    """The paper's Table 2, number by number."""
+    config = make()
+    training, settings = config.training, config.algorithm_settings
+    assert (settings.learning_rate, settings.gamma, settings.hidden) == (0.01, 0.95, 128)
+    assert (settings.tau, settings.alpha, settings.hops) == (0.01, 0.2, 2)
+    assert (training.replay_capacity, training.batch_size, training.gradient_steps) == (1_000_000, 1024, 8)
+    assert config.environment.reward == "shared"
+
+
+def test_text_becomes_the_fields_type() -> None:
+    config = make(
+        training__batch_size="64",
+        training__replay_capacity="1e5",
+        algorithm__alpha="1e-3",
+        environment__reward="difference",
+        environment__num_neighbours="none",
+    )
+    assert config.training.batch_size == 64
+    assert config.training.replay_capacity == 100_000
+    assert config.algorithm_settings.alpha == 1e-3
+    assert config.environment.reward == "difference"
+    assert config.environment.num_neighbours is None
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("batch_size", "64", "did you mean training.batch_size"),
+        ("training.batchsize", "64", "did you mean training.batch_size"),
+        ("nonsense", "1", "the settings are: environment"),
+        ("training.batch_size", "many", "expected int"),
+        ("training.batch_size", "0", "expected a positive whole number"),
+        ("training.batch_size", "1.5", "expected int"),
+        ("algorithm.gamma", "1.5", "expected a number from 0 to 1"),
+        ("algorithm.gamma", "nan", "expected float"),
+        ("algorithm.aggregation", "max", "expected one of attention, mean"),
+        ("training.reward_scale", "big", "expected one of standardise"),
+        ("environment.reward", "mine", "reward"),
+    ],
+)
+def test_wrong_settings_are_explained(key: str, value: str, message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        resolve(TASK, "ip", 0, 100, {key: value})
+    assert "\n" not in str(caught.value)
+
+
+def test_wrong_names_and_numbers_are_explained() -> None:
+    with pytest.raises(UnknownTaskError, match="did you mean mpe/cooperative_navigation_30"):
+        resolve("mpe/coperative_navigation_30", "ip", 0, 100)
+    with pytest.raises(EnvironmentNotAvailableError, match="not part of the project yet"):
+        resolve("cityflow/hangzhou_16", "ip", 0, 100)
+    with pytest.raises(UnknownAlgorithmError, match="did you mean 'iql'"):
+        resolve(TASK, "iqll", 0, 100)
+    with pytest.raises(UserError, match="--total-steps -5"):
+        resolve(TASK, "ip", 0, -5)
+    with pytest.raises(UserError, match="--seed -1"):
+        resolve(TASK, "ip", -1, 100)
+    with pytest.raises(UserError, match="variant"):
+        resolve(TASK, "ip", 0, 100, variant="../elsewhere")
+
+
+def test_assignments() -> None:
+    assert parse_assignments(["a.b=1", "c.d=x=y"]) == {"a.b": "1", "c.d": "x=y"}
+    for wrong in (["a.b"], ["=1"], ["a.b="], ["a.b=1", "a.b=2"]):
+        with pytest.raises(UserError):
+            parse_assignments(wrong)
+
+
+def test_variant_label_is_readable_and_safe() -> None:
+    assert variant_label({}) == "default"
+    assert variant_label({"training.batch_size": "64", "algorithm.alpha": "0.1"}) == "alpha=0.1,batch_size=64"
+    assert variant_label({"environment.prey_weights": "/tmp/x y.npz"}).startswith("settings-")
+
+
+def test_digest_tells_settings_apart_but_not_devices() -> None:
+    assert make().digest() == make().digest()
+    assert make().digest() != make(algorithm__alpha=0.1).digest()
+    assert make().digest() == make(training__checkpoint_seconds=1.0).digest(), "how often it is saved changes nothing"
+    on_gpu = resolve(TASK, "ip", 0, 100, variant="test", device="cuda")
+    assert on_gpu.digest() == make().digest()

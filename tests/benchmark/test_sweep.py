@@ -1,0 +1,122 @@
+"""Sweeps: planning, skipping, failing, retrying, estimating."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmark import suites, sweep
+from benchmark.errors import UserError
+from benchmark.folder import status_of
+from benchmark.suites import SUITES, Cell
+from benchmark.tasks import TABLE_1, TASKS
+from tests.benchmark.conftest import SMALL
+
+TASK = "mpe/cooperative_navigation_3"
+
+
+@pytest.fixture
+def tiny_suite(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two algorithms of which the first fails: its batch is refused at the first gradient step."""
+    cells = [
+        Cell(TASK, "ip", 0, 300, "tiny", SMALL | {"algorithm.kernel": "dense"}),
+        Cell(TASK, "iql", 0, 300, "tiny", SMALL),
+        Cell("cityflow/hangzhou_16", "iql", 0, 300, "tiny", {}),
+        Cell(TASK, "qmix", 0, 300, "tiny", {}),
+    ]
+    monkeypatch.setitem(SUITES, "smoke", lambda: cells)
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["sweep", "--suite", "smoke", "--device", "cpu", *arguments])
+    return sweep.main()
+
+
+def test_suites_are_what_they_say() -> None:
+    """`all` is Table 1 times seven algorithms times five seeds; every suite names tasks that exist."""
+    cells = suites.paper()
+    assert len(cells) == 13 * 7 * 5
+    assert {cell.task for cell in cells} == {task.name for task in TABLE_1}
+    known = {task.name for task in TASKS}
+    for cells_of in SUITES.values():
+        assert {cell.task for cell in cells_of()} <= known
+
+
+def test_every_cell_of_smoke_and_quick_resolves(tmp_path: Path) -> None:
+    for name in ("smoke", "quick"):
+        plans = sweep.plan(SUITES[name](), tmp_path, "cpu")
+        assert {item.state for item in plans} == {"absent"}
+        paths = [sweep.run_path(tmp_path, item.config) for item in plans if item.config]
+        assert len(set(paths)) == len(plans), "no two cells share a folder"
+
+
+def test_table_1_by_number_of_agents() -> None:
+    """Table 1 of the paper: platforms and numbers of agents."""
+    numbers: dict[str, list[int]] = {}
+    for task in TABLE_1:
+        numbers.setdefault(task.platform, []).append(task.num_agents)
+        assert task.name.endswith(f"_{task.num_agents}")
+    assert sorted(numbers["cityflow"]) == [16, 49, 96, 100, 225, 1225]
+    assert sorted(numbers["mpe"]) == [15, 30, 100, 100, 100, 200]
+    assert numbers["magent"] == [20]
+
+
+def test_sweep_runs_skips_and_reports(
+    tiny_suite: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, "--results", str(tmp_path), "--workers", "2") == 0
+    output = capsys.readouterr().out
+    assert "2 finished now, 0 had finished before, 0 failed" in output
+    assert "unavailable: 1 runs: algorithm 'qmix' is not part of the project yet" in output
+    assert "unavailable: 1 runs: cityflow/hangzhou_16" in output
+    references = json.loads((tmp_path / TASK / "references.json").read_text())
+    assert {"random", "stay", "assignment"} <= references["policies"].keys()
+    assert len(references["policies"]["random"]["returns"]) == 3
+
+    assert call(monkeypatch, "--results", str(tmp_path), "--workers", "2") == 0
+    assert "0 finished now, 2 had finished before" in capsys.readouterr().out
+    assert call(monkeypatch, "--results", str(tmp_path), "--dry-run") == 0
+    assert "4 runs: 2 finished, 2 unavailable" in capsys.readouterr().out
+
+
+def test_failed_run_is_reported_and_retried_on_request(
+    tiny_suite: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    only = ("--results", str(tmp_path), "--algorithms", "iql", "--tasks", TASK)
+    folder = tmp_path / TASK / "iql/tiny/seed_0"
+    (folder / "metrics.jsonl").mkdir(parents=True)  # a folder where a file must be written
+    assert call(monkeypatch, *only) == 1
+    output = capsys.readouterr().out
+    assert "FAILED" in output
+    assert "output.log" in output
+    assert status_of(folder)["state"] == "failed"
+    (folder / "metrics.jsonl").rmdir()
+
+    assert call(monkeypatch, *only) == 1
+    assert "run it again with --retry-failed" in capsys.readouterr().out
+    assert call(monkeypatch, *only, "--retry-failed") == 0
+    assert status_of(folder)["state"] == "finished"
+
+
+def test_estimate_names_memory_and_time(
+    tiny_suite: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, "--results", str(tmp_path), "--estimate") == 0
+    output = capsys.readouterr().out
+    assert output.count("GiB") == 2
+    assert "not counted: 2 runs that are unavailable" in output
+    assert not any(tmp_path.iterdir()), "an estimate starts nothing"
+
+
+def test_filters() -> None:
+    cells = SUITES["quick"]()
+    chosen = sweep.select(cells, [TASK], ["iql"], [7, 8, 9])
+    assert [(c.task, c.algorithm, c.seed) for c in chosen] == [(TASK, "iql", seed) for seed in (7, 8, 9)]
+    wrong: list[dict[str, Any]] = [{"tasks": ["mpe/x"]}, {"names": ["x"]}]
+    for filters in wrong:
+        with pytest.raises(UserError, match="not in this suite"):
+            sweep.select(cells, filters.get("tasks", []), filters.get("names", []), [])

@@ -1,0 +1,369 @@
+"""Whole runs: determinism, exact resume, errors."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from benchmark import memory, train
+from benchmark.config import RunConfig, resolve
+from benchmark.errors import UserError
+from benchmark.folder import RunFolder, run_path, status_of
+from benchmark.train import Training
+from tests.benchmark.conftest import small_config
+
+ROOT = Path(__file__).resolve().parents[2]
+LOGS = ("metrics.jsonl", "evaluation.jsonl")
+
+
+def logs(path: Path) -> list[str]:
+    return [(path / name).read_text() for name in LOGS]
+
+
+def lines(path: Path, name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (path / name).read_text().splitlines()]
+
+
+def weights(path: Path) -> dict[str, Any]:
+    return torch.load(path / "policy.pt", weights_only=True)["learner"]
+
+
+def assert_same(one: Any, two: Any) -> None:
+    """Equal, bit for bit."""
+    if isinstance(one, dict):
+        assert one.keys() == two.keys()
+        for key in one:
+            assert_same(one[key], two[key])
+    elif isinstance(one, torch.Tensor):
+        assert torch.equal(one, two)
+    elif isinstance(one, list | tuple):
+        for a, b in zip(one, two, strict=True):
+            assert_same(a, b)
+    else:
+        assert one == two
+
+
+@pytest.mark.parametrize("algorithm", ["ip", "iql"])
+def test_same_seed_same_files_other_seed_other(algorithm: str, tmp_path: Path) -> None:
+    one = train.run(small_config(algorithm), tmp_path / "a", quiet=True)
+    two = train.run(small_config(algorithm), tmp_path / "b", quiet=True)
+    other = train.run(small_config(algorithm, seed=1), tmp_path / "a", quiet=True)
+    assert logs(one) == logs(two)
+    assert_same(weights(one), weights(two))
+    assert logs(one)[0] != logs(other)[0]
+    assert logs(one)[1] != logs(other)[1]
+
+
+def test_run_folder_tells_everything(tmp_path: Path) -> None:
+    config = small_config("ip")
+    path = train.run(config, tmp_path, quiet=True)
+    assert path == tmp_path / "mpe/cooperative_navigation_3/ip/test/seed_0"
+    assert status_of(path)["state"] == "finished"
+    assert json.loads((path / "config.json").read_text())["config_hash"] == config.digest()
+    machine = json.loads((path / "machine.json").read_text())
+    assert {"commit", "torch", "cpu", "starts", "device"} <= machine.keys()
+    evaluations = lines(path, "evaluation.jsonl")
+    assert [(e["step"], e["policy"]) for e in evaluations] == [
+        (step, policy) for step in (0, 300, 600, 900) for policy in ("greedy", "sampled")
+    ]
+    assert all(len(e["returns"]) == 3 for e in evaluations)
+    metrics = lines(path, "metrics.jsonl")
+    assert [m["step"] for m in metrics] == [200, 400, 600, 800, 900]
+    assert metrics[-1]["update"] == 8 * 900 // 100
+    assert not (path / "checkpoint.pt").exists()
+
+
+def test_finished_run_is_left_alone(tmp_path: Path) -> None:
+    path = train.run(small_config(), tmp_path, quiet=True)
+    before = {file.name: file.stat().st_mtime_ns for file in path.iterdir() if file.name != "lock"}
+    train.run(small_config(), tmp_path, quiet=True)
+    assert before == {file.name: file.stat().st_mtime_ns for file in path.iterdir() if file.name != "lock"}
+
+
+def test_evaluation_does_not_disturb_training() -> None:
+    """Evaluating more often changes no weight."""
+    trained = []
+    for evaluations in (0, 3):
+        training = Training(small_config("ip"))
+        for _ in range(4):
+            training.advance()
+            for _ in range(evaluations):
+                training.evaluate()
+        trained.append(training.learner.state_dict())
+    assert_same(*trained)
+
+
+def test_evaluation_episodes_are_the_same_for_every_seed() -> None:
+    """An untrained greedy policy that always does the same thing scores equally under every training seed."""
+    returns = []
+    for seed in (0, 1):
+        training = Training(small_config(seed=seed))
+        training.learner.act = lambda observation, *_: torch.zeros(observation.shape[:2], dtype=torch.long)  # type: ignore[method-assign]
+        returns.append(training.evaluate()[0]["returns"])
+    assert returns[0] == returns[1]
+
+
+@pytest.mark.parametrize(("envs", "interval"), [(4, 100), (20, 100), (4, 150), (8, 100)])
+def test_ratio_of_updates_is_kept(envs: int, interval: int) -> None:
+    """8 gradient steps per `update_interval` environment steps, however many copies there are."""
+    training = Training(small_config(training_num_envs=envs, training_update_interval=interval))
+    for _ in range(30):
+        training.advance()
+    expected = training.environment_step * 8 / interval
+    assert abs(training.updates - expected) <= 8 * max(1, envs * 4 / interval)
+
+
+@pytest.mark.parametrize("algorithm", ["ip", "iql"])
+def test_state_in_memory_is_complete(algorithm: str, tmp_path: Path) -> None:
+    """A training saved to disk and loaded into a fresh one goes on bit for bit, wherever an episode stands."""
+    config = small_config(algorithm, training_update_interval=60)
+    first, second = Training(config), Training(config)
+    for _ in range(5):
+        first.advance()
+    torch.save(first.state_dict(), tmp_path / "state.pt")
+    assert second.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    for training in (first, second):
+        for _ in range(5):
+            training.advance()
+    one, two = first.state_dict(), second.state_dict()
+    one.pop("replay"), two.pop("replay")  # the part of the ring that is not yet written differs
+    assert_same(one, two)
+    assert_same(*(training.replay.sample(64, torch.Generator().manual_seed(0)) for training in (first, second)))
+
+
+KILLER = """
+import os, signal, sys
+from pathlib import Path
+import torch
+from benchmark import evaluation, files, train
+from tests.benchmark.conftest import small_config
+
+where, count, results = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
+calls = 0
+
+def die_in(function, before=True):
+    def wrapped(*arguments, **options):
+        global calls
+        calls += 1
+        if calls == count and before:
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = function(*arguments, **options)
+        if calls == count:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+    return wrapped
+
+if where == "update":
+    train.Training._gradient_step = die_in(train.Training._gradient_step)
+elif where == "evaluation":
+    evaluation.play_episodes = die_in(evaluation.play_episodes)
+elif where == "log":
+    files.AppendLog.append = die_in(files.AppendLog.append, before=False)
+elif where == "checkpoint":
+    save = torch.save
+    def half(state, stream):
+        global calls
+        calls += 1
+        if calls == count:
+            stream.write(b"half a checkpoint")
+            stream.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+        save(state, stream)
+    torch.save = half
+elif where == "rename":
+    Path.replace = die_in(Path.replace, before=False)
+elif where == "torn line":
+    append = files.AppendLog.append
+    def torn(self, record):
+        global calls
+        calls += 1
+        append(self, record)
+        if calls == count:
+            with self.path.open("r+b") as stream:
+                stream.truncate(self.path.stat().st_size - 5)
+            os.kill(os.getpid(), signal.SIGKILL)
+    files.AppendLog.append = torn
+torch.set_num_threads(1)
+train.run(small_config("ip"), results, quiet=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.set_num_threads(1)
+    return train.run(small_config("ip"), tmp_path_factory.mktemp("whole"), quiet=True)
+
+
+def killed_run(where: str, count: int, results: Path) -> Path:
+    """Start a run in a process that kills itself at the given moment."""
+    done = subprocess.run(
+        [sys.executable, "-c", KILLER, where, str(count), str(results)], cwd=ROOT, capture_output=True, timeout=120
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()[-2000:]
+    return run_path(results, small_config("ip"))
+
+
+@pytest.mark.parametrize(
+    ("where", "count"),
+    [("update", 37), ("evaluation", 4), ("log", 6), ("checkpoint", 3), ("rename", 14), ("torn line", 7)],
+)
+def test_killed_run_ends_like_an_uninterrupted_one(where: str, count: int, tmp_path: Path, uninterrupted: Path) -> None:
+    """SIGKILL in the middle of an update, an evaluation, a log line, a checkpoint or a rename."""
+    path = killed_run(where, count, tmp_path)
+    assert status_of(path)["state"] != "finished"
+    train.run(small_config("ip"), tmp_path, quiet=True)
+    assert logs(path) == logs(uninterrupted)
+    assert_same(weights(path), weights(uninterrupted))
+    assert not list(path.glob("*.tmp"))
+
+
+def test_stop_signal_writes_a_checkpoint(tmp_path: Path, uninterrupted: Path) -> None:
+    """SIGTERM, as schedulers send it: a checkpoint, exit, and the same numbers when it goes on."""
+    code = KILLER.replace("os.kill(os.getpid(), signal.SIGKILL)", "os.kill(os.getpid(), signal.SIGTERM)")
+    code = code.replace('small_config("ip")', 'small_config("ip", training_checkpoint_seconds=1e6)')
+    subprocess.run([sys.executable, "-c", code, "update", "30", str(tmp_path)], cwd=ROOT, capture_output=True)
+    path = run_path(tmp_path, small_config("ip"))
+    assert (path / "checkpoint.pt").exists()
+    train.run(small_config("ip"), tmp_path, quiet=True)
+    assert logs(path) == logs(uninterrupted)
+
+
+def test_replay_too_large_for_checkpoints_is_refilled_and_recorded(tmp_path: Path) -> None:
+    config = small_config(training_checkpoint_replay_gib=0.0)
+    begin_run(config, tmp_path, blocks=5)
+    path = train.run(config, tmp_path, quiet=True)
+    starts = json.loads((path / "machine.json").read_text())["starts"]
+    assert "refilled" in starts[-1]["note"]
+    assert status_of(path)["state"] == "finished"
+
+
+def begin_run(config: RunConfig, results: Path, blocks: int) -> Path:
+    """A run that was stopped after some blocks, with its checkpoint."""
+    folder = RunFolder(results, config)
+    recorder = train.Recorder(Training(config), folder, train.Progress("", config.total_steps, quiet=True))
+    recorder.resume()
+    for _ in range(blocks):
+        before = recorder.training.environment_step
+        recorder.training.advance()
+        recorder.after_block(before)
+    folder.close()
+    return folder.path
+
+
+@pytest.mark.parametrize("damage", ["truncate", "overwrite", "garbage", "other"])
+def test_damaged_checkpoint_is_explained(damage: str, tmp_path: Path) -> None:
+    path = begin_run(small_config(), tmp_path, blocks=3)
+    file = path / "checkpoint.pt"
+    content = file.read_bytes()
+    if damage == "truncate":
+        file.write_bytes(content[: len(content) // 2])
+    elif damage == "overwrite":
+        file.write_bytes(b"\0" * len(content))
+    elif damage == "garbage":
+        file.write_text("not a checkpoint")
+    else:
+        torch.save({"format": 1, "training": {}, "logs": {}}, file)
+    with pytest.raises(UserError, match="delete") as caught:
+        train.run(small_config(), tmp_path, quiet=True)
+    assert "\n" not in str(caught.value)
+    assert file.exists(), "nothing is deleted behind the user's back"
+
+
+@pytest.mark.parametrize("name", LOGS)
+def test_damaged_log_is_explained(name: str, tmp_path: Path) -> None:
+    path = begin_run(small_config(), tmp_path, blocks=4)
+    content = (path / name).read_bytes()
+    (path / name).write_bytes(content[:5] + b"X" + content[6:])
+    with pytest.raises(UserError, match=f"{name} is damaged"):
+        train.run(small_config(), tmp_path, quiet=True)
+
+
+def test_folder_of_other_settings_is_refused(tmp_path: Path) -> None:
+    train.run(small_config(), tmp_path, quiet=True)
+    with pytest.raises(UserError, match=r"gamma was 0.95, now 0.9"):
+        train.run(small_config(algorithm_gamma=0.9), tmp_path, quiet=True)
+
+
+def test_second_writer_is_refused(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, small_config())
+    with pytest.raises(UserError, match="in use by another process"):
+        RunFolder(tmp_path, small_config())
+    folder.close()
+
+
+def test_results_that_are_no_folder_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="choose another --results folder"):
+        train.run(small_config(), tmp_path / "file", quiet=True)
+
+
+def test_full_disk_leaves_the_last_checkpoint(tmp_path: Path, uninterrupted: Path) -> None:
+    """A file-size limit stands for a full disk: the write fails, the run says so and goes on once there is room."""
+    begin_run(small_config("ip"), tmp_path, blocks=3)
+    path = run_path(tmp_path, small_config("ip"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        with pytest.raises(UserError, match="run the same command again"):
+            train.run(small_config("ip"), tmp_path, quiet=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    assert status_of(path)["state"] == "failed"
+    train.run(small_config("ip"), tmp_path, quiet=True)
+    assert logs(path) == logs(uninterrupted)
+
+
+def test_diverged_training_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train.RewardScale, "apply", lambda self, reward: reward * float("nan"))
+    with pytest.raises(UserError, match=r"training diverged; try a lower --set algorithm\.learning_rate"):
+        train.run(small_config(), tmp_path, quiet=True)
+    assert status_of(run_path(tmp_path, small_config()))["state"] == "failed"
+
+
+def test_too_little_memory_is_refused_with_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available_bytes", lambda device: 10_000)
+    with pytest.raises(UserError, match=r"needs .* GiB .* are free: lower"):
+        train.run(small_config(), tmp_path, quiet=True)
+
+
+def test_estimate_of_a_large_run_needs_no_memory() -> None:
+    needed = memory.estimate(resolve("mpe/cooperative_navigation_200", "ip", 0, 1_500_000))
+    assert needed.replay > 20 * memory.GIB
+    assert needed.total > needed.replay
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--task", "mpe/nothing", "--algorithm", "ip"], "no task"),
+        (["--task", "mpe/cooperative_navigation_3", "--algorithm", "ipp"], "did you mean 'ip'"),
+        (["--task", "mpe/cooperative_navigation_3", "--algorithm", "ip", "--total-steps", "-1"], "--total-steps -1"),
+        (["--task", "mpe/cooperative_navigation_3", "--algorithm", "ip", "--set", "x=1"], "no such setting"),
+        (["--task", "mpe/cooperative_navigation_3", "--algorithm", "ip", "--device", "tpu"], "--device tpu"),
+        (["--task", "magent/jungle_20", "--algorithm", "ip"], "not part of the project yet"),
+    ],
+)
+def test_command_line_errors_are_one_line(arguments: list[str], message: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmark.train", *arguments, "--results", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert message in done.stderr
+    assert not any(tmp_path.iterdir()), "nothing is written for a command that is wrong"

@@ -1,0 +1,102 @@
+"""What is published can be read back unchanged, or is refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from results.files import write_atomically
+from results.publish import load_results, main, publish, read_published
+from results.records import ResultsError
+from results.runs import load_runs
+from tests.figures.synthetic import write_run, write_study
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    write_study(tmp_path / "raw")
+    return tmp_path / "raw"
+
+
+def test_round_trip_keeps_every_number(study: Path, tmp_path: Path) -> None:
+    results = load_runs(study)
+    publish(results, tmp_path / "published")
+    returned = load_results(tmp_path / "published")
+    assert [replace(run, machine={}) for run in returned.runs] == [replace(run, machine={}) for run in results.runs]
+    assert returned.references == results.references
+    assert returned.notes == results.notes
+
+
+def test_manifest_says_what_made_the_runs_but_not_on_whose_computer(study: Path, tmp_path: Path) -> None:
+    folder = write_run(
+        study, {}, algorithm="dgn", state="running", machine={"starts": [{"host": "secret", "note": "x"}]}
+    )
+    assert main(["--results", str(study), "--output", str(tmp_path / "published")]) == 0
+    text = (tmp_path / "published" / "manifest.json").read_text()
+    run = next(run for run in json.loads(text)["runs"] if run["algorithm"] == "dgn")
+    assert run["config"] == json.loads((folder / "config.json").read_text())
+    assert run["config_hash"] == run["config"]["config_hash"]
+    assert (run["machine"]["commit"][:4], run["machine"]["cpu"]) == ("0123", "Example CPU")
+    assert run["machine"]["starts"] == [{"note": "x"}]
+    assert run["status"]["state"] == "running"
+    assert "secret" not in text
+
+
+def test_parquet_opens_in_pandas(study: Path, tmp_path: Path) -> None:
+    publish(load_runs(study), tmp_path)
+    frame = pd.read_parquet(tmp_path / "evaluations.parquet")
+    assert list(frame.columns[:6]) == ["task", "algorithm", "variant", "seed", "step", "policy"]
+    assert frame["returns"].iloc[0].dtype == "float32"
+
+
+def test_publishing_twice_gives_the_same_bytes(study: Path, tmp_path: Path) -> None:
+    first, second = (publish(load_runs(study), tmp_path / name) for name in ("first", "second"))
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+
+
+def test_a_changed_file_is_refused(study: Path, tmp_path: Path) -> None:
+    publish(load_runs(study), tmp_path)
+    path = tmp_path / "evaluations.parquet"
+    path.write_bytes(path.read_bytes() + b"x")
+    with pytest.raises(ResultsError, match=r"evaluations\.parquet does not match manifest\.json: expected sha256"):
+        read_published(tmp_path)
+
+
+def test_a_missing_file_and_another_format_are_refused(study: Path, tmp_path: Path) -> None:
+    publish(load_runs(study), tmp_path)
+    (tmp_path / "metrics.parquet").unlink()
+    with pytest.raises(ResultsError, match=r"metrics\.parquet: No such file.*incomplete"):
+        read_published(tmp_path)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    (tmp_path / "manifest.json").write_text(json.dumps({**manifest, "format": 99}))
+    with pytest.raises(ResultsError, match="format is 99, this version reads 1"):
+        read_published(tmp_path)
+
+
+def test_dirty_duplicates_are_refused_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, rate in (("monday", 0.1), ("tuesday", 0.2)):
+        write_run(tmp_path / "raw" / name, {"greedy": [(0, [1.0])]}, learning_rate=rate)
+    assert main(["--results", str(tmp_path / "raw"), "--output", str(tmp_path / "published")]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert "run twice with different configs" in error
+    assert not (tmp_path / "published").exists()
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file.txt"
+    write_atomically(path, "old")
+
+    def refuse(self: Path, target: Path) -> Path:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(ResultsError, match=r"file\.txt: No space left on device"):
+        write_atomically(path, "new")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
