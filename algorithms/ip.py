@@ -99,8 +99,8 @@ class IP(OffPolicyLearner):
             target = batch.reward + self.config.gamma * future
         chosen = torch.nn.functional.one_hot(batch.action.long(), self.num_actions).to(batch.observation.dtype)
         values = [take(q(batch.observation, chosen, here), batch.action) for q in (self.q1, self.q2)]
-        loss = sum(0.5 * (value - target).square().mean() for value in values)
-        return loss, values[0].detach()  # type: ignore[return-value]
+        loss = torch.stack([0.5 * (value - target).square().mean() for value in values]).sum()
+        return loss, values[0].detach()
 
     def policy_terms(
         self, observation: Float[Tensor, "batch agent feature"], here: Neighbourhood, generator: torch.Generator

@@ -1,0 +1,1 @@
+"""The shared runner: tasks, suites, one training loop, evaluation, run folders, sweeps."""

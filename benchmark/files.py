@@ -32,6 +32,7 @@ def readable_os_errors(path: Path, advice: str = "") -> Iterator[None]:
             errno.EPERM: "permission denied: choose a --results folder you can write to",
             errno.ENOTDIR: "a part of this path is a file, not a folder: choose another --results folder",
             errno.EEXIST: "a file is in the way: choose another --results folder",
+            errno.EISDIR: "a folder is in the way: remove it",
         }
         reason = reasons.get(error.errno or 0)
         if reason is None:
@@ -57,7 +58,11 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
 def write_json(path: Path, record: dict[str, Any]) -> None:
     """Write a readable JSON file atomically."""
     text = json.dumps(record, indent=2, default=str) + "\n"
-    write_atomically(path, lambda stream: stream.write(text.encode()) and None)
+    write_atomically(path, lambda stream: _write_all(stream, text.encode()))
+
+
+def _write_all(stream: BinaryIO, data: bytes) -> None:
+    stream.write(data)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -129,15 +134,28 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
             raise OSError(errno.ENOSPC, str(error)) from error
 
 
-def load_checkpoint(path: Path, device: str) -> dict[str, Any]:
-    """Read a checkpoint. Raises UserError where the file is damaged."""
+# What torch.load has been seen to raise for files cut short, overwritten or made by something else.
+_DAMAGE = (
+    OSError,
+    RuntimeError,
+    EOFError,
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+)
+
+
+def load_checkpoint(path: Path, device: str, advice: str = "restore it or make it again") -> dict[str, Any]:
+    """Read a checkpoint. Raises UserError, with `advice`, where the file is damaged."""
     try:
         state = torch.load(path, map_location=device, weights_only=True)
-    except (OSError, RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+    except _DAMAGE as error:
         detail = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-        raise UserError(
-            f"{path} is damaged ({detail}); restore it, or delete {path.parent} to make the run again"
-        ) from error
+        raise UserError(f"{path} is damaged ({detail}); {advice}") from error
     if not isinstance(state, dict):
-        raise UserError(f"{path} is not a checkpoint; delete {path.parent} to make the run again")
+        raise UserError(f"{path} is not a checkpoint; {advice}")
     return state

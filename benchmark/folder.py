@@ -13,6 +13,7 @@ DIR/<task>/<algorithm>/<variant>/seed_<k>/
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import fcntl
 import os
@@ -93,6 +94,13 @@ class RunFolder:
         }
         with readable_os_errors(self.path):
             write_json(self.path / "status.json", record)
+
+    def mark_failed(self, message: str) -> None:
+        """Write down that the run failed; its last checkpoint stays. The caller raises the error behind `message`, so
+        a disk too full for this note as well adds nothing."""
+        with contextlib.suppress(UserError):
+            status = status_of(self.path)
+            self.write_status("failed", status["step"], status["wall_seconds"], message)
 
     def record_machine(self, step: int, device: str, note: str = "") -> None:
         """Add this start of the run to machine.json."""

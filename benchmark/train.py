@@ -9,7 +9,6 @@ never been stopped. A finished run is left as it is.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
 import math
 import signal
@@ -26,7 +25,7 @@ import envs
 from benchmark import evaluation, memory
 from benchmark.config import RunConfig, parse_assignments, resolve
 from benchmark.errors import UserError, report_errors
-from benchmark.files import load_checkpoint, save_checkpoint
+from benchmark.files import load_checkpoint, readable_os_errors, save_checkpoint
 from benchmark.folder import RunFolder, status_of
 from benchmark.progress import Progress
 from benchmark.randomness import stream, stream_seed
@@ -194,7 +193,8 @@ class Recorder:
         """Continue from the checkpoint, or record the evaluation of the untrained learner."""
         note = ""
         if self.folder.checkpoint.exists():
-            state = load_checkpoint(self.folder.checkpoint, self.config.device)
+            advice = f"restore it, or delete {self.folder.path} to make the run again"
+            state = load_checkpoint(self.folder.checkpoint, self.config.device, advice)
             try:
                 if state["format"] != CHECKPOINT_FORMAT:
                     raise KeyError(f"format {state['format']}, expected {CHECKPOINT_FORMAT}")
@@ -211,7 +211,8 @@ class Recorder:
             self.progress.note(f"resumed at step {self.training.environment_step}" + (f": {note}" if note else ""))
         else:
             for log in (self.folder.metrics, self.folder.evaluation, self.folder.timing):
-                log.path.unlink(missing_ok=True)
+                with readable_os_errors(log.path):
+                    log.path.unlink(missing_ok=True)
             self._evaluate()
         self.folder.record_machine(self.training.environment_step, self.config.device, note)
         self._write_status("running")
@@ -266,14 +267,8 @@ class Recorder:
         self._write_status("finished")
         self.folder.checkpoint.unlink(missing_ok=True)
 
-    def fail(self, message: str) -> None:
-        """Mark the run failed; its last checkpoint stays. The error behind `message` is raised by the caller, so a
-        disk too full for this note as well adds nothing."""
-        with contextlib.suppress(UserError):
-            self._write_status("failed", message)
-
-    def _write_status(self, state: str, message: str = "") -> None:
-        self.folder.write_status(state, self.training.environment_step, self.wall_seconds, message)
+    def _write_status(self, state: str) -> None:
+        self.folder.write_status(state, self.training.environment_step, self.wall_seconds)
 
 
 def run(config: RunConfig, results: Path, quiet: bool = False) -> Path:
@@ -292,6 +287,9 @@ def run(config: RunConfig, results: Path, quiet: bool = False) -> Path:
         with _stop_signals(recorder), progress:
             _train(recorder)
         return folder.path
+    except Exception as error:
+        folder.mark_failed(f"{type(error).__name__}: {error}")
+        raise
     finally:
         folder.close()
 
@@ -299,19 +297,13 @@ def run(config: RunConfig, results: Path, quiet: bool = False) -> Path:
 def _train(recorder: Recorder) -> None:
     training = recorder.training
     recorder.resume()
-    try:
-        while training.environment_step < recorder.config.total_steps:
-            before = training.environment_step
-            training.advance()
-            recorder.after_block(before)
-            if recorder.stop_requested and training.environment_step < recorder.config.total_steps:
-                raise KeyboardInterrupt
-        recorder.finish()
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        recorder.fail(f"{type(error).__name__}: {error}")
-        raise
+    while training.environment_step < recorder.config.total_steps:
+        before = training.environment_step
+        training.advance()
+        recorder.after_block(before)
+        if recorder.stop_requested and training.environment_step < recorder.config.total_steps:
+            raise KeyboardInterrupt
+    recorder.finish()
 
 
 @contextmanager

@@ -4,7 +4,8 @@
     environment = envs.make("mpe/cooperative_navigation_30", num_envs=4)
     step = environment.reset(seed=0)
 
-`envs.tasks()` lists the tasks, `envs.settings(task)` what can be set, `envs.spec(task)` what a learner must know.
+`envs.tasks()` lists the tasks, `envs.settings(task)` what can be set, `envs.spec(task)` what a learner must know,
+`envs.controllers(task)` the reference policies.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from envs.errors import EnvironmentNotAvailableError, UnknownTaskError
 if TYPE_CHECKING:
     import torch
 
+    from envs.mpe.controllers import Controller
     from envs.protocols import Environment, EnvironmentSpec
 
-__all__ = ["EnvironmentNotAvailableError", "UnknownTaskError", "make", "settings", "spec", "tasks"]
+__all__ = ["EnvironmentNotAvailableError", "UnknownTaskError", "controllers", "make", "settings", "spec", "tasks"]
 
 _NOT_YET = (
     "cityflow/hangzhou_16",
@@ -69,6 +71,15 @@ def spec(task: str, **settings_given: Any) -> EnvironmentSpec:
     from envs.mpe.settings import make_spec
 
     return make_spec(scenario(task), chosen)
+
+
+def controllers(task: str) -> dict[str, type[Controller]]:
+    """The reference policies of a task by name; each is made as `controller(environment)`."""
+    _require_available(task)
+    from envs.mpe.controllers import controllers_for
+    from envs.mpe.scenarios import scenario
+
+    return controllers_for(scenario(task))
 
 
 def _settings(task: str, given: dict[str, Any]) -> Any:

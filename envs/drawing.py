@@ -100,9 +100,9 @@ def draw(environment: Environment, copy: int = 0, size: int = REFERENCE, neighbo
         _draw_links(brush, position[: environment.spec.num_agents], environment.spec.max_neighbours)
     _draw_entities(brush, environment.scenario, position, velocity)
     frame = brush.image.reduce(SUPERSAMPLING)
-    score = environment.scores()["return"][copy].item()
-    step = f"step {time} of {environment.spec.episode_length}"
-    _write(frame, view, environment.scenario, f"{step}    return {score:,.1f}")
+    length, score = environment.spec.episode_length, environment.scores()["return"][copy].item()
+    _write(frame, view, environment.scenario, f"step {time} of {length}    return {score:,.1f}")
+    _draw_progress(frame, view, time / length)
     return np.asarray(frame).copy()
 
 
@@ -319,6 +319,14 @@ def _write(frame: Image.Image, view: View, scenario: Scenario, status: str) -> N
         pen.text((margin, margin / 2), name, INK, font, anchor="lm")
     if pen.textlength(status, font) <= room:
         pen.text((view.size - margin, margin / 2), status, MUTED, font, anchor="rm")
+
+
+def _draw_progress(frame: Image.Image, view: View, done: float) -> None:
+    """A bar along the lower edge, as long as the share of the episode that is over."""
+    if done:
+        height = max(2, round(3 * view.unit))
+        box = (0, view.size - height, round(done * view.size) - 1, view.size - 1)
+        ImageDraw.Draw(frame).rectangle(box, fill=GREY)
 
 
 def font_size(view: View) -> float:

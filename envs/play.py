@@ -162,8 +162,10 @@ def _cast_learner(options: argparse.Namespace, path: Path, generator: torch.Gene
 
     try:
         config, learner = load_policy(path)
-    except (UserError, ValueError) as error:
+    except UserError as error:
         raise PlayError(str(error)) from error
+    except Exception as error:  # damaged bytes make the readers raise a dozen unrelated types
+        raise PlayError(f"{path} is not a policy that can be played ({type(error).__name__}: {error})") from error
     if config.task != options.task:
         raise PlayError(
             f"this policy was trained on {config.task}; play it with: "
@@ -207,12 +209,20 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--policy", default="greedy", help="greedy (default), random, stay, ..., or a policy.pt or checkpoint.pt"
     )
     parser.add_argument("--gif", required=True, type=Path, metavar="OUT.gif", help="the file to write")
-    parser.add_argument("--episodes", type=_whole(1, 10_000), default=1, metavar="N")
-    parser.add_argument("--seed", type=_whole(0, 2**63 - 1), default=0, metavar="N")
     parser.add_argument(
-        "--size", type=_whole(SMALLEST, LARGEST), default=REFERENCE, metavar="PIXELS", help="side of the frames"
+        "--episodes", type=_whole(1, 10_000), default=1, metavar="N", help="played one after the other; 1"
     )
-    parser.add_argument("--fps", type=_whole(1, FASTEST), default=10, metavar="N", help="steps shown in a second")
+    parser.add_argument(
+        "--seed", type=_whole(0, 2**63 - 1), default=0, metavar="N", help="of starting positions and actions; 0"
+    )
+    parser.add_argument(
+        "--size",
+        type=_whole(SMALLEST, LARGEST),
+        default=REFERENCE,
+        metavar="PIXELS",
+        help=f"side of the frames; {REFERENCE}",
+    )
+    parser.add_argument("--fps", type=_whole(1, FASTEST), default=10, metavar="N", help="steps shown in a second; 10")
     parser.add_argument("--sampled", action="store_true", help="draw the actions of a trained policy")
     parser.add_argument("--neighbours", action="store_true", help="show who hears whom")
     options = parser.parse_args(arguments)

@@ -34,6 +34,8 @@ class KindLinear(nn.Module):
         members = [[i for i, kind in enumerate(agent_kinds) if kind == k] for k in kinds]
         self.sizes = [len(group) for group in members]
         order = torch.tensor([i for group in members for i in group])
+        self.order: Tensor
+        self.inverse: Tensor
         self.register_buffer("order", order, persistent=False)
         self.register_buffer("inverse", order.argsort(), persistent=False)
 

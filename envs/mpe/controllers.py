@@ -13,9 +13,11 @@ import torch
 from torch import Tensor
 
 from envs.mpe.environment import ParticleEnvironment
-from envs.mpe.scenarios import NUM_ACTIONS, NavigationReward, PushReward
+from envs.mpe.scenarios import NUM_ACTIONS, NavigationReward, PushReward, Scenario
+from envs.protocols import Environment
 from envs.shapes import Float
 
+# These gains reproduce the reference returns of the published environments within their sampling error.
 PROPORTIONAL_GAIN = 2.0
 """Part of the full action per world unit to the target."""
 DERIVATIVE_GAIN = 0.5
@@ -25,7 +27,7 @@ DERIVATIVE_GAIN = 0.5
 class Controller(Protocol):
     """A policy made for one environment."""
 
-    def __init__(self, environment: ParticleEnvironment) -> None: ...
+    def __init__(self, environment: Environment) -> None: ...
 
     def act(self, generator: torch.Generator) -> Tensor:
         """Actions for the environment's present state: indices (env, agent) or vectors (env, agent, 5)."""
@@ -35,8 +37,8 @@ class Controller(Protocol):
 class Random:
     """A uniform action for every agent at every step."""
 
-    def __init__(self, environment: ParticleEnvironment) -> None:
-        self.environment = environment
+    def __init__(self, environment: Environment) -> None:
+        self.environment = particles(environment)
 
     def act(self, generator: torch.Generator) -> Tensor:
         """Indices (env, agent), drawn on the generator's device."""
@@ -48,8 +50,8 @@ class Random:
 class Stay:
     """Nothing at all."""
 
-    def __init__(self, environment: ParticleEnvironment) -> None:
-        self.environment = environment
+    def __init__(self, environment: Environment) -> None:
+        self.environment = particles(environment)
 
     def act(self, generator: torch.Generator) -> Tensor:
         """Zeros (env, agent)."""
@@ -60,9 +62,9 @@ class Stay:
 class Nearest:
     """Every agent heads for its nearest landmark or prey, or for the ball."""
 
-    def __init__(self, environment: ParticleEnvironment) -> None:
-        self.environment = environment
-        rule = environment.scenario.reward
+    def __init__(self, environment: Environment) -> None:
+        self.environment = particles(environment)
+        rule = self.environment.scenario.reward
         if isinstance(rule, NavigationReward):
             self.targets = rule.landmarks
         else:
@@ -80,11 +82,12 @@ class Nearest:
 class Assignment:
     """Every agent heads for its own landmark, chosen when `act` is first called in an episode."""
 
-    def __init__(self, environment: ParticleEnvironment) -> None:
-        if not isinstance(environment.scenario.reward, NavigationReward):
-            raise ValueError(f"{environment.scenario.task} has no landmarks to assign; use another controller")
-        self.environment = environment
-        self.landmarks = environment.scenario.reward.landmarks
+    def __init__(self, environment: Environment) -> None:
+        self.environment = particles(environment)
+        scenario = self.environment.scenario
+        if not isinstance(scenario.reward, NavigationReward):
+            raise ValueError(f"{scenario.task} has no landmarks to assign; use another controller")
+        self.landmarks = scenario.reward.landmarks
         self._plan: tuple[Tensor, Tensor] | None = None
 
     def act(self, generator: torch.Generator) -> Float[Tensor, "env agent action"]:
@@ -96,13 +99,19 @@ class Assignment:
         return drive(agents, self.environment.velocity[:, :num_agents], self._plan[1])
 
 
-CONTROLLERS: dict[str, type[Controller]] = {
-    "random": Random,
-    "stay": Stay,
-    "nearest": Nearest,
-    "assignment": Assignment,
-}
-"""All of them; `assignment` is for the navigation tasks only."""
+def controllers_for(scenario: Scenario) -> dict[str, type[Controller]]:
+    """The reference policies that make sense for a task, by name."""
+    controllers: dict[str, type[Controller]] = {"random": Random, "stay": Stay, "nearest": Nearest}
+    if isinstance(scenario.reward, NavigationReward):
+        controllers["assignment"] = Assignment
+    return controllers
+
+
+def particles(environment: Environment) -> ParticleEnvironment:
+    """The environment itself, if it is a particle task, whose positions these policies read; else raises TypeError."""
+    if not isinstance(environment, ParticleEnvironment):
+        raise TypeError(f"particle controllers need an environment of an mpe/ task, not a {type(environment).__name__}")
+    return environment
 
 
 def assign(

@@ -87,6 +87,8 @@ class ParticleEnvironment:
         if actions.shape[0] != self.num_envs:
             raise ValueError(f"actions are for {actions.shape[0]} copies, but there are {self.num_envs}")
         force = self._physics.action_force(actions, self._dtype)
+        if prey_forces is not None:
+            _require_shape("prey_forces", prey_forces, (self.num_envs, self.scenario.num_prey, 2))
         if self.scenario.num_prey:
             agents = self.scenario.num_agents
             force[:, agents:] = self._prey_forces() if prey_forces is None else prey_forces
@@ -118,7 +120,10 @@ class ParticleEnvironment:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue exactly. Raises ValueError if the state is of another task, number of copies or type."""
+        """Continue exactly. Raises ValueError if the state is of another task, number of copies or type, or partial."""
+        missing = sorted(set(self.state_dict()) - set(state))
+        if missing:
+            raise ValueError(f"this is no state of a particle environment: {', '.join(missing)} missing")
         saved = (state["task"], tuple(state["position"].shape), state["position"].dtype)
         own = (self.scenario.task, tuple(self._position.shape), self._dtype)
         if saved != own:
@@ -132,6 +137,8 @@ class ParticleEnvironment:
 
     def set_state(self, position: Float[Tensor, "env entity xy"], velocity: Float[Tensor, "env entity xy"]) -> Step:
         """Begin episodes from a given state instead of a drawn one (to replay a recording)."""
+        for name, value in (("position", position), ("velocity", velocity)):
+            _require_shape(name, value, tuple(self._position.shape))
         self._position.copy_(position)
         self._velocity.copy_(velocity)
         self._begin()
@@ -170,3 +177,8 @@ class ParticleEnvironment:
         neighbours = nearest_agents(self._position, self.spec.num_agents, self.spec.max_neighbours, self._numba)
         ended = self._yes if self._time == EPISODE_LENGTH else self._no
         return Step(observation, Graph(neighbours, self._mask), reward, self._no, ended)
+
+
+def _require_shape(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
+    if tensor.shape != shape:
+        raise ValueError(f"{name} has the shape {tuple(tensor.shape)}, expected {shape}")

@@ -69,9 +69,10 @@ def _chosen(
 ) -> Int[Tensor, "env viewer count"]:
     """Which entities of the section each viewer sees, as offsets into the section's range."""
     device = apart.device
-    itself = torch.tensor(viewers, device=device)[:, None] == torch.tensor(section.entities, device=device)
+    group = torch.arange(section.entities.start, section.entities.stop, device=device)
+    itself = torch.arange(viewers.start, viewers.stop, device=device)[:, None] == group
     if section.order == Order.INDEX:
-        key = torch.arange(len(section.entities), device=device).expand(apart.shape[:3]).to(apart.dtype)
+        key = group.to(apart.dtype).expand(apart.shape[:3])
     elif section.order == Order.LEXICOGRAPHIC:
         by_second = apart[..., 1].argsort(dim=-1, stable=True)
         by_both = apart[..., 0].gather(-1, by_second).argsort(dim=-1, stable=True)

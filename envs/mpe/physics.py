@@ -56,13 +56,13 @@ class Physics:
         on a CPU, for an index out of range or a vector that is not finite.
         """
         check_action_shape(actions, self.num_agents)
+        actions = plain_actions(actions)
         force = torch.zeros(actions.shape[0], self.num_movable, 2, dtype=dtype, device=self.mass.device)
         if not self.use_numba:
             force[:, : self.num_agents] = action_force_torch(actions, self.acceleration[: self.num_agents])
-        elif actions.ndim == 3:
-            if not _vector_force_numba(actions.numpy(), self._acceleration, force.numpy()):
-                raise_bad_action(actions)
-        elif not _index_force_numba(actions.numpy(), self._acceleration, force.numpy()):
+            return force
+        apply = _vector_force_numba if actions.ndim == 3 else _index_force_numba
+        if not apply(actions.numpy(), self._acceleration, force.numpy()):
             raise_bad_action(actions)
         return force
 
@@ -89,6 +89,14 @@ def check_action_shape(actions: Tensor, num_agents: int) -> None:
         )
 
 
+def plain_actions(actions: Tensor) -> Tensor:
+    """The same actions as contiguous int64, float32 or float64, without a gradient."""
+    if not actions.is_floating_point():
+        return actions.long().contiguous()
+    known = actions.dtype in (torch.float32, torch.float64)
+    return (actions if known else actions.float()).detach().contiguous()
+
+
 def raise_bad_action(actions: Tensor) -> None:
     """Say which action is out of range or not finite."""
     bad = ~torch.isfinite(actions) if actions.is_floating_point() else (actions < 0) | (actions >= NUM_ACTIONS)
@@ -104,7 +112,7 @@ def action_force_torch(actions: Tensor, acceleration: Float[Tensor, " agent"]) -
         if bad.any():
             raise_bad_action(actions)
     if not actions.is_floating_point():
-        actions = torch.nn.functional.one_hot(actions.long(), NUM_ACTIONS).to(acceleration.dtype)
+        actions = torch.nn.functional.one_hot(actions, NUM_ACTIONS).to(acceleration.dtype)
     pushes = actions[..., 1::2] - actions[..., 2::2]
     return pushes.to(acceleration.dtype) * acceleration[:, None]
 

@@ -5,9 +5,9 @@ trained by gradient descent through whole simulated episodes, without any value 
 the task with 3 predators, the one for 26 numbers in the task with 6. The cost, summed over steps and prey, is
 
     sum_i sigmoid((c - |x_q - x_i|)/w)                 being caught, softened: c is the capture distance plus w
-    + 2 sum_axis max(|x_q| - b, 0)                     leaving the square of half width b
+    + 3 sum_axis max(|x_q| - b, 0)                     leaving the square of half width b
 
-with w = 0.05 and b = 0.9: nothing else keeps the prey from running away for ever. In half of the copies the predators
+with w = 0.1 and b = 0.9: nothing else keeps the prey from running away for ever. In half of the copies the predators
 chase their nearest prey, in the other half they move at random.
 """
 
@@ -30,13 +30,13 @@ from envs.mpe.prey import LAYERS, SHIPPED, PreyPolicy, prey_force, soft_action
 from envs.mpe.scenarios import DAMPING, EPISODE_LENGTH, NUM_ACTIONS, TIME_STEP, Scenario, TagReward, scenario
 from envs.shapes import Float
 
-SOFTNESS = 0.05
+SOFTNESS = 0.1
 BORDER = 0.9
-BORDER_COST = 2.0
+BORDER_COST = 3.0
 HIDDEN = 32
-BATCH = 128
-ITERATIONS = 500
-LEARNING_RATE = 3e-3
+BATCH = 64
+ITERATIONS = 600
+LEARNING_RATE = 5e-3
 SEED = 0
 TASKS = ("mpe/prey_and_predator_3", "mpe/prey_and_predator_6")
 

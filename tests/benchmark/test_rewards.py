@@ -17,7 +17,7 @@ def test_running_moments_equal_those_of_all_rewards() -> None:
         scale.observe(reward)
     assert scale.mean().item() == pytest.approx(rewards.double().mean().item())
     assert scale.standard_deviation().item() == pytest.approx(rewards.double().std(correction=0).item())
-    scaled = scale.apply(rewards)
+    scaled = scale.apply(rewards.flatten(0, 1))
     assert scaled.mean().item() == pytest.approx(0.0, abs=1e-5)
     assert scaled.std(correction=0).item() == pytest.approx(1.0, abs=1e-5)
 

@@ -1,0 +1,133 @@
+"""What holds for the project as a whole: directions of imports, lists that must agree, the recipes of the README."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from algorithms import ALGORITHMS, PAPER_ALGORITHMS
+from benchmark.config import resolve
+from benchmark.tasks import TABLE_1
+from benchmark.train import Training
+from envs.mpe import scenarios
+from results.records import COMPARED_ALGORITHMS, COMPARED_TASKS
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("algorithms", "benchmark", "envs", "figures", "results", "slurm")
+ALLOWED = {
+    "envs": {"envs"},
+    "algorithms": {"algorithms", "envs.protocols", "envs.shapes"},
+    "benchmark": {"benchmark", "algorithms", "envs"},
+    "slurm": {"slurm", "benchmark"},
+    "results": {"results"},
+    "figures": {"figures", "results"},
+}
+EXCEPTIONS = {("envs/play.py", "benchmark.policies"), ("envs/play.py", "benchmark.errors")}
+"""The player loads trained policies."""
+
+
+def imports(file: Path) -> Iterator[str]:
+    """Modules of this project that a file imports, anywhere in it."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module]
+        yield from (name for name in names if name.split(".")[0] in PACKAGES)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_imports_point_one_way(package: str) -> None:
+    wrong = []
+    for file in (ROOT / package).rglob("*.py"):
+        for name in imports(file):
+            allowed = any(name == prefix or name.startswith(prefix + ".") for prefix in ALLOWED[package])
+            if not allowed and (file.relative_to(ROOT).as_posix(), name) not in EXCEPTIONS:
+                wrong.append(f"{file.relative_to(ROOT)} imports {name}")
+    assert not wrong
+
+
+def test_training_needs_few_packages() -> None:
+    """A bare GPU node has torch, numpy, numba and tqdm: a run must import nothing else."""
+    code = (
+        "import sys\n"
+        "for name in ('scipy', 'pandas', 'matplotlib', 'seaborn', 'pettingzoo', 'PIL', 'pyarrow', 'jaxtyping',"
+        " 'beartype', 'submitit', 'gymnasium'):\n"
+        "    sys.modules[name] = None\n"
+        "from pathlib import Path\n"
+        "from benchmark.config import resolve\n"
+        "from benchmark.train import Training\n"
+        "for task in ('cooperative_navigation_3', 'prey_and_predator_3'):\n"
+        "    for algorithm in ('ip', 'iql'):\n"
+        "        settings = {'training.batch_size': 8, 'training.learning_starts': 8}\n"
+        "        training = Training(resolve('mpe/' + task, algorithm, 0, 100, settings))\n"
+        "        training.advance()\n"
+        "        training.evaluate()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+
+
+def test_lists_agree() -> None:
+    """Files that may not import each other repeat names: they must be the same."""
+    assert tuple(COMPARED_TASKS) == tuple(task.name for task in TABLE_1)
+    assert set(COMPARED_ALGORITHMS) == set(PAPER_ALGORITHMS)
+    assert set(ALGORITHMS) <= set(PAPER_ALGORITHMS)
+
+
+def test_modules_explain_themselves() -> None:
+    for package in PACKAGES:
+        for file in (ROOT / package).rglob("*.py"):
+            if file.read_text().strip():
+                assert ast.get_docstring(ast.parse(file.read_text())), f"{file} has no docstring"
+
+
+def test_deviations_named_in_code_are_explained() -> None:
+    """Every id that a file refers to has a row in DEVIATIONS.md."""
+    explained = {
+        line.split("|")[1].strip() for line in (ROOT / "DEVIATIONS.md").read_text().splitlines() if line.count("|") > 3
+    }
+    named = set()
+    for file in (ROOT / "algorithms").glob("*.py"):
+        for line in (ast.get_docstring(ast.parse(file.read_text())) or "").splitlines():
+            if "DEVIATIONS.md" in line:
+                named |= {word.strip(" .") for word in line.split(":", 1)[1].split(",")}
+    assert named
+    assert named <= explained, named - explained
+
+
+def recipe(name: str) -> str:
+    """The code block of the README that follows the given marker."""
+    text = (ROOT / "README.md").read_text().split(f"<!-- recipe: {name} -->", 1)[1]
+    return text.split("```python\n", 1)[1].split("```", 1)[0]
+
+
+def test_readme_recipe_for_an_algorithm_trains(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The algorithm of the README, copied out of it, runs and learns its share of the known game."""
+    code = recipe("algorithms/vdn.py")
+    assert len(code.splitlines()) < 40
+    (tmp_path / "vdn_from_readme.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(ALGORITHMS, "vdn", ("vdn_from_readme", "VDN"))
+    settings = {"training.batch_size": 16, "training.learning_starts": 16}
+    training = Training(resolve("mpe/cooperative_navigation_3", "vdn", 0, 200, settings))
+    training.advance()
+    training.advance()
+    assert training.updates == 16
+    assert training.take_metrics()["loss/q"] > 0
+
+
+def test_readme_recipe_for_a_task_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    code = recipe("a particle task")
+    assert len(code.splitlines()) < 40
+    try:
+        exec(compile(code, "README.md", "exec"), {})
+        training = Training(resolve("mpe/wide_navigation_10", "ip", 0, 200, {"training.evaluation_episodes": 2}))
+        training.advance()
+        assert training.spec.observation_dim == 26
+    finally:
+        scenarios.SCENARIOS.pop("mpe/wide_navigation_10", None)
