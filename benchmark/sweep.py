@@ -42,7 +42,7 @@ class Plan:
     cell: Cell
     config: RunConfig | None
     state: str
-    """absent, running (or stopped), finished, failed, or unavailable."""
+    """absent, running (or stopped), finished, failed, unavailable, or too large (for the memory of this machine)."""
     reason: str = ""
 
     @property
@@ -81,6 +81,16 @@ def plan(cells: list[Cell], results: Path, device: str) -> list[Plan]:
         status = status_of(run_path(results, config))
         plans.append(Plan(cell, config, status["state"], status.get("message", "")))
     return plans
+
+
+def refuse_what_does_not_fit(plans: list[Plan]) -> None:
+    """Mark runs that need more memory than there is, with the numbers, before anything starts."""
+    for item in plans:
+        if item.config is not None and item.state != "finished":
+            try:
+                memory.require(item.config)
+            except UserError as error:
+                item.state, item.reason = "too large", str(error)
 
 
 def print_plan(plans: list[Plan]) -> None:
@@ -237,13 +247,10 @@ def main() -> int:
 
 def _run(plans: list[Plan], results: Path, options: argparse.Namespace) -> int:
     """Run what is not finished; the exit status is 1 where anything failed."""
-    failed_before = [item for item in plans if item.state == "failed" and not options.retry_failed]
-    todo = [
-        item for item in plans if item.config is not None and item.state != "finished" and item not in failed_before
-    ]
-    for item in todo:
-        assert item.config is not None
-        memory.require(item.config)
+    refuse_what_does_not_fit(plans)
+    skipped_states = {"finished", "unavailable", "too large"} | (set() if options.retry_failed else {"failed"})
+    todo = [item for item in plans if item.state not in skipped_states]
+    left_out = [item for item in plans if item.state in skipped_states & {"too large", "failed"}]
     for task in dict.fromkeys(item.cell.task for item in plans if item.config is not None):
         settings = {item.config.training for item in plans if item.cell.task == task and item.config is not None}
         largest = max(settings, key=lambda training: training.evaluation_episodes)
@@ -255,9 +262,10 @@ def _run(plans: list[Plan], results: Path, options: argparse.Namespace) -> int:
     print(f"{len(todo) - len(pool.failed)} finished now, {skipped} had finished before, {len(pool.failed)} failed")
     for reason, count in Counter(item.reason for item in unavailable).items():
         print(f"unavailable: {count} runs: {reason}")
-    for item in failed_before:
-        print(f"failed before: {item.name}: {item.reason} (run it again with --retry-failed)")
-    return 1 if pool.failed or failed_before else 0
+    for item in left_out:
+        advice = " (run it again with --retry-failed)" if item.state == "failed" else ""
+        print(f"{item.state}: {item.name}: {item.reason}{advice}")
+    return 1 if pool.failed or left_out else 0
 
 
 if __name__ == "__main__":

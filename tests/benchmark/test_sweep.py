@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmark import suites, sweep
+from benchmark import memory, suites, sweep
 from benchmark.errors import UserError
 from benchmark.folder import status_of
 from benchmark.suites import SUITES, Cell
@@ -100,6 +100,16 @@ def test_failed_run_is_reported_and_retried_on_request(
     assert "run it again with --retry-failed" in capsys.readouterr().out
     assert call(monkeypatch, *only, "--retry-failed") == 0
     assert status_of(folder)["state"] == "finished"
+
+
+def test_run_that_does_not_fit_is_refused_and_the_others_run(
+    tiny_suite: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(memory, "available_bytes", lambda device: 300_000)  # IQL fits, IP does not
+    assert call(monkeypatch, "--results", str(tmp_path), "--tasks", TASK) == 1
+    output = capsys.readouterr().out
+    assert "1 finished now, 0 had finished before, 0 failed" in output
+    assert f"too large: {TASK} ip tiny seed 0: {TASK} ip needs 0.00 GiB" in output
 
 
 def test_estimate_names_memory_and_time(
