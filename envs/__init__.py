@@ -36,9 +36,9 @@ _NOT_YET = (
 
 def tasks() -> tuple[str, ...]:
     """The names `make` accepts, sorted."""
-    from envs.mpe.scenarios import TASKS
+    from envs.mpe.scenarios import SCENARIOS
 
-    return tuple(sorted(TASKS))
+    return tuple(sorted(SCENARIOS))
 
 
 def settings(task: str) -> type:

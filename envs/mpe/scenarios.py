@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import partial
 
 TIME_STEP = 0.1
 DAMPING = 0.25
@@ -167,7 +168,7 @@ class Scenario:
 
 def scenario(task: str) -> Scenario:
     """The task called `task`. Raises KeyError if there is none."""
-    return _BUILDERS[task]()
+    return SCENARIOS[task]()
 
 
 def task_of_recording(name: str) -> str:
@@ -331,16 +332,26 @@ _FAMILIES: tuple[tuple[Callable[[int], Scenario], str, str, tuple[int, ...]], ..
 )
 
 
-def _builder(build: Callable[[int], Scenario], num_agents: int) -> Callable[[], Scenario]:
-    return lambda: build(num_agents)
+SCENARIOS: dict[str, Callable[[], Scenario]] = {
+    f"mpe/{family}_{n}": partial(build, n) for build, family, _, sizes in _FAMILIES for n in sizes
+}
+"""Every particle task by name: a function that describes it."""
 
-
-_BUILDERS = {f"mpe/{family}_{n}": _builder(build, n) for build, family, _, sizes in _FAMILIES for n in sizes}
 _RECORDINGS = {
     f"{recorded}_n{n}": f"mpe/{family}_{n}"
     for _, family, recorded, sizes in _FAMILIES
     for n in sizes
     if (family, n) != ("cooperative_push", 100)
 }
-TASKS = tuple(_BUILDERS)
-"""Names of all particle tasks."""
+
+
+def register(task: str) -> Callable[[Callable[[], Scenario]], Callable[[], Scenario]]:
+    """Decorator that adds a particle task under a name of its own. Raises ValueError where the name is taken."""
+    if task in SCENARIOS:
+        raise ValueError(f"there is a task {task!r} already: choose another name")
+
+    def add(describe: Callable[[], Scenario]) -> Callable[[], Scenario]:
+        SCENARIOS[task] = describe
+        return describe
+
+    return add

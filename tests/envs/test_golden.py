@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from envs.mpe.scenarios import TASKS, scenario
+from envs.mpe.scenarios import SCENARIOS, scenario
 from envs.mpe.traces import load_trace
 from envs.verify import main, verify
 from tests.envs.conftest import DATA, GOLDEN
@@ -40,7 +40,7 @@ def test_all_traces(path: Path) -> None:
 
 @pytest.mark.skipif(not ALL, reason="the full set of recorded traces is not beside this repository")
 def test_every_published_task_has_a_trace() -> None:
-    recorded = {scenario(task).recorded_as for task in TASKS} - {None}
+    recorded = {scenario(task).recorded_as for task in SCENARIOS} - {None}
     assert recorded == {path.stem for path in ALL}
 
 

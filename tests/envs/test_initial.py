@@ -9,7 +9,7 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from envs.mpe.initial import prey_noise, starting_positions
-from envs.mpe.scenarios import TASKS, Start, scenario, task_of_recording
+from envs.mpe.scenarios import SCENARIOS, Start, scenario, task_of_recording
 from tests.envs.conftest import DATA
 
 RECORDED = json.loads((DATA / "initial_statistics.json").read_text())
@@ -53,7 +53,7 @@ def test_agents_are_independent_of_landmarks(name: str) -> None:
     assert abs(values.mean() - recorded["landmark_to_nearest_agent_mean"]) < 4 * error
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", SCENARIOS)
 def test_every_group_is_where_it_should_be(task: str) -> None:
     data = scenario(task)
     positions = starting_positions(data, 0, range(40))

@@ -20,7 +20,7 @@ from envs.errors import EnvironmentNotAvailableError, PreyWeightsError, UnknownT
 from envs.mpe.environment import ParticleEnvironment
 from envs.mpe.observation import Observer, observe_torch
 from envs.mpe.physics import advance_torch, contact_force_torch
-from envs.mpe.scenarios import TASKS
+from envs.mpe.scenarios import SCENARIOS
 from envs.protocols import Step
 from tests.envs.conftest import FAMILIES, particles, random_actions
 
@@ -43,7 +43,7 @@ def same(one: list[torch.Tensor], two: list[torch.Tensor]) -> bool:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", SCENARIOS)
 def test_shapes_and_types(task: str, dtype: str) -> None:
     environment = particles(task, 2, dtype=dtype)
     spec = environment.spec
@@ -70,7 +70,7 @@ def test_observation_sizes_are_the_published_ones() -> None:
         "cooperative_push": {3: 12, 6: 18, 15: 28, 30: 18, 100: 28},
         "prey_and_predator": {3: 16, 6: 28, 15: 34, 30: 44, 100: 44},
     }
-    assert {f"mpe/{family}_{n}" for family, by_size in sizes.items() for n in by_size} == set(TASKS)
+    assert {f"mpe/{family}_{n}" for family, by_size in sizes.items() for n in by_size} == set(SCENARIOS)
     for family, by_size in sizes.items():
         for num_agents, size in by_size.items():
             assert envs.spec(f"mpe/{family}_{num_agents}").observation_dim == size
@@ -306,7 +306,7 @@ def test_neighbour_lists_have_the_promised_width() -> None:
 
 
 def test_unknown_and_unavailable_tasks() -> None:
-    assert envs.tasks() == tuple(sorted(TASKS))
+    assert envs.tasks() == tuple(sorted(SCENARIOS))
     for ask in (envs.make, envs.spec, envs.settings, envs.controllers):
         arguments = (1,) if ask is envs.make else ()
         with pytest.raises(UnknownTaskError, match=r"mpe/cooperative_navigation_30.*envs\.tasks\(\) lists all"):
