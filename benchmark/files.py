@@ -128,10 +128,11 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     with readable_os_errors(path, advice):
         try:
             write_atomically(path, lambda stream: torch.save(state, stream))
-        except RuntimeError as error:  # torch reports a failed write of its zip stream as a RuntimeError
-            if "write" not in str(error).lower() and "file" not in str(error).lower():
-                raise
-            raise OSError(errno.ENOSPC, str(error)) from error
+        except RuntimeError as error:
+            # After a failed write torch closes its zip stream, which fails too: the first failure is the one to report.
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from error
+            raise
 
 
 # What torch.load has been seen to raise for files cut short, overwritten or made by something else.

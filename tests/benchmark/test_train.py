@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmark import memory, train
+from benchmark import files, memory, train
 from benchmark.config import RunConfig, resolve
 from benchmark.errors import UserError
 from benchmark.folder import RunFolder, run_path, status_of
@@ -322,6 +322,16 @@ def test_full_disk_leaves_the_last_checkpoint(tmp_path: Path, uninterrupted: Pat
     assert status_of(path)["state"] == "failed"
     train.run(small_config("ip"), tmp_path, quiet=True)
     assert logs(path) == logs(uninterrupted)
+
+
+def test_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The device that is always full answers every write as a full disk does."""
+    open_file = Path.open
+    monkeypatch.setattr(Path, "open", lambda self, *mode: open_file(Path("/dev/full"), *mode, buffering=0))
+    with pytest.raises(UserError, match=r"the disk is full: free some space; the last checkpoint is intact"):
+        files.save_checkpoint(tmp_path / "checkpoint.pt", {"weights": torch.zeros(1000)})
+    with pytest.raises(UserError, match="the disk is full"):
+        files.AppendLog(tmp_path / "metrics.jsonl").append({"step": 1})
 
 
 def test_diverged_training_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
