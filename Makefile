@@ -15,7 +15,7 @@ help:
 	@echo "make test-slow  the slow tests"
 	@echo "make check      lint, format and types"
 	@echo "make bench      speed of environments and learners"
-	@echo "make quick      the quick suite: learns visibly on small numbers of agents (about two hours on two cores)"
+	@echo "make quick      the quick suite: learns visibly on small numbers of agents (about half an hour on two cores)"
 	@echo "make clean      remove what the targets made, results of smoke runs included"
 
 .venv: $(INSTALLED)

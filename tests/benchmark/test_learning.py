@@ -1,0 +1,45 @@
+"""Curves that must rise: the learners on small navigation, measured as the share of the gap from random play to a fixed
+assignment that they close. Thresholds leave room for the noise of a seed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from benchmark.config import resolve
+from benchmark.references import play
+from benchmark.suites import difference_cell
+from benchmark.train import Training
+
+EPISODES = 200
+
+
+def gap_closed(task: str, algorithm: str, steps: int, overrides: dict[str, Any]) -> float:
+    """Train one seed; the better of its greedy and sampled scores on the gap from random (0) to assignment (1)."""
+    settings = overrides | {"training.evaluation_episodes": EPISODES}
+    training = Training(resolve(task, algorithm, 0, steps, settings, "test"))
+    while training.environment_step < steps:
+        training.advance()
+    score = max(sum(record["returns"]) / EPISODES for record in training.evaluate())
+    seed = training.settings.evaluation_seed
+    random, assignment = (sum(play(task, name, EPISODES, seed)) / EPISODES for name in ("random", "assignment"))
+    return (score - random) / (assignment - random)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(("algorithm", "least"), [("ip", 0.40), ("iql", 0.28)])
+def test_difference_rewards_at_fifteen_agents(algorithm: str, least: float) -> None:
+    cell = difference_cell(algorithm, seed=0)
+    assert gap_closed(cell.task, algorithm, cell.total_steps, cell.overrides) >= least
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(("algorithm", "least"), [("ip", 0.25), ("iql", 0.10)])
+def test_shared_reward_at_three_agents(algorithm: str, least: float) -> None:
+    overrides: dict[str, Any] = {"training.batch_size": 256}
+    if algorithm == "ip":
+        overrides |= {"algorithm.learning_rate": 0.003, "algorithm.learning_rate_end": 0.003, "algorithm.alpha": 0.1}
+    assert gap_closed("mpe/cooperative_navigation_3", algorithm, 10_000, overrides) >= least
