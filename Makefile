@@ -37,7 +37,7 @@ quick: $(INSTALLED)
 	$(BIN)/python -m figures --results results/quick --output figures/output/quick
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -m "not slow" --numprocesses $(WORKERS)
+	$(BIN)/python -m pytest -m "not slow and not bench" --numprocesses $(WORKERS)
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow
@@ -52,7 +52,7 @@ format: $(INSTALLED)
 	$(BIN)/ruff format .
 
 bench: $(INSTALLED)
-	$(BIN)/python -m pytest tests/benchmarks --benchmark-enable --benchmark-only -s
+	$(BIN)/python -m pytest tests/benchmarks -m "not slow" --benchmark-enable --benchmark-columns=median,iqr,ops -s
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .benchmarks .hypothesis results/smoke figures/output

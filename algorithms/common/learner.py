@@ -24,7 +24,11 @@ class OffPolicyLearner:
     def adam(self, *networks: nn.Module) -> torch.optim.Adam:
         """Adam over the networks' parameters, its learning rate following `learning_rate` -> `learning_rate_end`."""
         on_gpu = self.device.type == "cuda"
-        rate = torch.tensor(self.base_config.learning_rate) if on_gpu else self.base_config.learning_rate
+        rate = (
+            torch.tensor(self.base_config.learning_rate, device=self.device)
+            if on_gpu
+            else self.base_config.learning_rate
+        )
         parameters = [p for network in networks for p in network.parameters()]
         optimiser = torch.optim.Adam(parameters, lr=rate, fused=True, capturable=on_gpu)
         self.optimisers.append(optimiser)

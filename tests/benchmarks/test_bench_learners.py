@@ -48,14 +48,17 @@ def update(training: Training) -> Callable[[], object]:
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_update(benchmark: Any, algorithm: str) -> None:
-    benchmark(update(prepare(algorithm, 15)))
+    metrics = benchmark(update(prepare(algorithm, 15)))
+    assert metrics["loss/q"].isfinite()
 
 
 def test_draw(benchmark: Any) -> None:
     training = prepare("iql", 30)
-    benchmark(lambda: training.replay.sample(1024, training.generators["replay"]))
+    batch = benchmark(lambda: training.replay.sample(1024, training.generators["replay"]))
+    assert len(batch.reward) == 1024
 
 
+@pytest.mark.bench
 def test_tables(capsys: pytest.CaptureFixture[str]) -> None:
     """Print what a gradient step costs by algorithm, aggregation and kernel, beside one matrix product of its size."""
     rows = []

@@ -52,6 +52,7 @@ def test_numba_step(benchmark: Any, num_agents: int) -> None:
     benchmark(play_episode, environment, actions)
 
 
+@pytest.mark.bench
 def test_speed_table(capsys: pytest.CaptureFixture[str]) -> None:
     """Print the table; slowness does not fail."""
     rows = []
