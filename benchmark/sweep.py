@@ -42,7 +42,7 @@ class Plan:
     cell: Cell
     config: RunConfig | None
     state: str
-    """absent, running (or stopped), finished, failed, unavailable, or too large (for the memory of this machine)."""
+    """absent, unfinished (running or stopped), finished, failed, unavailable, or too large for this machine's memory."""
     reason: str = ""
 
     @property
@@ -79,7 +79,8 @@ def plan(cells: list[Cell], results: Path, device: str) -> list[Plan]:
             plans.append(Plan(cell, None, "unavailable", str(error)))
             continue
         status = status_of(run_path(results, config))
-        plans.append(Plan(cell, config, status["state"], status.get("message", "")))
+        state = "unfinished" if status["state"] == "running" else status["state"]
+        plans.append(Plan(cell, config, state, status.get("message", "")))
     return plans
 
 
@@ -96,9 +97,8 @@ def refuse_what_does_not_fit(plans: list[Plan]) -> None:
 def print_plan(plans: list[Plan]) -> None:
     """One line per cell."""
     for item in plans:
-        state = "stopped" if item.state == "running" else item.state
         reason = f": {item.reason}" if item.reason else ""
-        print(f"{state:<12} {item.name}, {item.cell.total_steps} steps{reason}")
+        print(f"{item.state:<12} {item.name}, {item.cell.total_steps} steps{reason}")
     counts = Counter(item.state for item in plans)
     print(f"{len(plans)} runs: " + ", ".join(f"{count} {state}" for state, count in sorted(counts.items())))
 
