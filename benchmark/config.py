@@ -164,6 +164,9 @@ def _split_key(key: str, types: dict[str, Any]) -> tuple[str, str]:
     raise UserError(f"--set {key}: no such setting for this task and algorithm; {hint}")
 
 
+_IN_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "none"}
+
+
 def _parse(key: str, value: Any, kind: Any) -> Any:
     """Read `value` as `kind`: a string, a number, true/false, or one of these or `none`."""
     if not isinstance(value, str):
@@ -184,8 +187,8 @@ def _parse(key: str, value: Any, kind: Any) -> Any:
     literals = [option for option in options if isinstance(option, str)]
     if str in options or value in literals:
         return value
-    wanted = " or ".join(literals or [getattr(option, "__name__", str(option)) for option in options])
-    raise UserError(f"--set {key}={value}: expected {wanted.replace('NoneType', 'none')}")
+    wanted = " or ".join(literals or [_IN_WORDS[option] for option in options])
+    raise UserError(f"--set {key}={value}: expected {wanted}")
 
 
 def _number(text: str) -> float | None:

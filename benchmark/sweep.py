@@ -42,7 +42,7 @@ class Plan:
     cell: Cell
     config: RunConfig | None
     state: str
-    """absent, unfinished (running or stopped), finished, failed, unavailable, or too large for this machine's memory."""
+    """absent, unfinished (running or stopped), finished, failed, unavailable, or too large for the machine's memory."""
     reason: str = ""
 
     @property

@@ -26,7 +26,7 @@ from benchmark import evaluation, memory
 from benchmark.config import RunConfig, parse_assignments, resolve
 from benchmark.errors import UserError, report_errors
 from benchmark.files import load_checkpoint, readable_os_errors, save_checkpoint
-from benchmark.folder import RunFolder, status_of
+from benchmark.folder import RunFolder, run_path, status_of
 from benchmark.progress import Progress
 from benchmark.randomness import stream, stream_seed
 from benchmark.replay import Replay
@@ -277,11 +277,13 @@ def run(config: RunConfig, results: Path, quiet: bool = False) -> Path:
     Raises UserError for what a user can mend (see `benchmark.errors`) and stops with KeyboardInterrupt, after writing a
     checkpoint, on SIGTERM, SIGUSR1 and Ctrl-C.
     """
+    finished = status_of(run_path(results, config))["state"] == "finished"
+    if not finished:
+        memory.require(config)
     folder = RunFolder(results, config)
     try:
-        if status_of(folder.path)["state"] == "finished":
+        if finished:
             return folder.path
-        memory.require(config)
         progress = Progress(f"{config.task} {config.algorithm} seed {config.seed}", config.total_steps, quiet)
         recorder = Recorder(Training(config), folder, progress)
         with _stop_signals(recorder), progress:

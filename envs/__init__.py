@@ -99,8 +99,7 @@ def _require_available(task: str) -> None:
     if task in _NOT_YET:
         platform = task.partition("/")[0]
         raise EnvironmentNotAvailableError(
-            f"{task} needs the {platform} environment, which is not part of the project yet; "
-            f"available are {', '.join(names)}"
+            f"{task} needs the {platform} environment, which is not part of the project yet; envs.tasks() lists what is"
         )
     close = difflib.get_close_matches(task, [*names, *_NOT_YET], n=3)
     hint = f"; did you mean {' or '.join(close)}?" if close else "."

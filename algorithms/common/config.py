@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,3 @@ def check_choice(config: object, name: str, choices: tuple[str, ...]) -> None:
     value = getattr(config, name)
     if value not in choices:
         raise ValueError(f"{name} = {value!r}: expected one of {', '.join(choices)}")
-
-
-def field_names(config: object) -> tuple[str, ...]:
-    """Names of the fields of a settings dataclass, in order."""
-    return tuple(field.name for field in fields(config))  # type: ignore[arg-type]

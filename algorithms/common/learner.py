@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -83,9 +83,3 @@ def take(
 ) -> Float[Tensor, "batch agent"]:
     """Value of the action each agent took."""
     return values.gather(-1, action.long()[..., None]).squeeze(-1)
-
-
-def gradients_to_zero(optimisers: Iterable[torch.optim.Optimizer]) -> None:
-    """Forget the gradients of the last step."""
-    for optimiser in optimisers:
-        optimiser.zero_grad()
