@@ -58,9 +58,9 @@ def quick() -> list[Cell]:
 
 def _three_agents(algorithm: str, seed: int) -> Cell:
     """Three agents, shared reward, the paper's batch."""
-    overrides: dict[str, Any] = {"training.evaluation_interval": 2_500, "training.evaluation_episodes": 400}
+    overrides: dict[str, Any] = {"training.evaluation_interval": 2_500, "training.evaluation_episodes": 1000}
     if algorithm == "ip":
-        overrides |= _gentle(0.003) | {"algorithm.alpha": 0.1}
+        overrides |= _gentle(0.001) | {"algorithm.alpha": 0.1}
     return Cell("mpe/cooperative_navigation_3", algorithm, seed, 30_000, "quick", overrides)
 
 
