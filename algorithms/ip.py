@@ -2,7 +2,8 @@
 
 Symbols: s state, a joint action, N_i neighbours of agent i, q_i policy of agent i (the output of the intention
 propagation network Lambda_theta, eqs. (5) and (6)), H entropy, alpha its weight, V_eta value, Q_kappa twin
-state-action values, bar a slowly moving copy. Policy and V are a `PropagationNetwork`, Q a `JointActionValue`; all agents share them.
+state-action values, bar a slowly moving copy. Policy and V are a `PropagationNetwork`, Q a `JointActionValue`; all
+agents share them.
 
     J(eta)   = 1/2 (V_i(s) - E[min_k Q_i^k(s, a_i, a_Ni)] - alpha H(q_i))^2                   (4.3, loss of V_i)
     J(kappa) = 1/2 (Q_i(s, a_i, a_Ni) - r_i - gamma Vbar_i(s'))^2                             (4.3, loss of Q_i)
