@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import matplotlib
+import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -53,7 +54,8 @@ FAMILY_TITLES = {"mpe": "MPE", "cityflow": "CityFlow", "magent": "MAgent"}
 SPEAKING_FAMILIES = ("mpe", "magent")
 """Families whose task names speak for themselves."""
 
-EXTRA_COLOURS = ("#8b5fbf", "#a0522d", "#b5b000", "#1b7f7f", "#c2185b", "#3f51b5")
+EXTRA_COLOURS = tuple(seaborn.color_palette("dark").as_hex()[4:])
+"""For algorithms that the paper does not know, in order."""
 EXTRA_MARKERS = ("*", "h", "<", ">", "p", "d")
 
 DARK_COLOURS = {
