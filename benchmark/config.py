@@ -16,6 +16,8 @@ import envs
 from benchmark.errors import UserError
 
 GROUPS = ("environment", "training", "algorithm")
+WITHOUT_EFFECT = ("checkpoint_seconds", "checkpoint_replay_gib")
+"""Training settings that change no number: two runs that differ in them alone are the same run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ class RunConfig:
         """What makes two runs the same: everything but the device and how often checkpoints are written."""
         record = dataclasses.asdict(self)
         del record["device"]
-        for name in ("checkpoint_seconds", "checkpoint_replay_gib"):
+        for name in WITHOUT_EFFECT:
             del record["training"][name]
         return record
 
@@ -145,9 +147,10 @@ def resolve(
 
 def variant_label(overrides: dict[str, Any]) -> str:
     """Folder name for runs made with these overrides: readable where short, else a hash."""
-    if not overrides:
+    names = {key: key.split(".", 1)[-1] for key in sorted(overrides)}
+    label = ",".join(f"{name}={overrides[key]}" for key, name in names.items() if name not in WITHOUT_EFFECT)
+    if not label:
         return "default"
-    label = ",".join(f"{key.split('.', 1)[-1]}={overrides[key]}" for key in sorted(overrides))
     if re.fullmatch(r"[A-Za-z0-9_.,=+-]{1,80}", label):
         return label
     return "settings-" + hashlib.sha256(label.encode()).hexdigest()[:10]

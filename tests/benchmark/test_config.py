@@ -88,7 +88,7 @@ def test_assignments() -> None:
 
 
 def test_variant_label_is_readable_and_safe() -> None:
-    assert variant_label({}) == "default"
+    assert variant_label({}) == variant_label({"training.checkpoint_seconds": "5"}) == "default"
     assert variant_label({"training.batch_size": "64", "algorithm.alpha": "0.1"}) == "alpha=0.1,batch_size=64"
     assert variant_label({"environment.prey_weights": "/tmp/x y.npz"}).startswith("settings-")
 
