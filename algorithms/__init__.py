@@ -11,13 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from algorithms.common.config import OffPolicyConfig
+    from algorithms.common.learner import OffPolicyLearner
     from algorithms.protocols import EnvironmentSpec, Learner
 
 ALGORITHMS = {
     "ip": ("algorithms.ip", "IP"),
+    "qmix": ("algorithms.qmix", "QMIX"),
+    "maddpg": ("algorithms.maddpg", "MADDPG"),
+    "maddpgs": ("algorithms.maddpgs", "MADDPGS"),
+    "pic": ("algorithms.pic", "PIC"),
+    "dgn": ("algorithms.dgn", "DGN"),
     "iql": ("algorithms.iql", "IQL"),
 }
-"""Name -> module and class of the learner. Each module also has a `Config`."""
+"""Name -> module and class of the learner. Each module also has a `Config` and `floats_per_transition`."""
 
 PAPER_ALGORITHMS = ("ip", "qmix", "maddpg", "maddpgs", "pic", "dgn", "iql")
 """The algorithms the paper compares (section 5.2)."""
@@ -27,19 +33,16 @@ class UnknownAlgorithmError(ValueError):
     """No algorithm of that name."""
 
 
-class AlgorithmNotAvailableError(UnknownAlgorithmError):
-    """An algorithm of the paper that the project does not have yet."""
+class UnsupportedTaskError(ValueError):
+    """The algorithm cannot play the task."""
 
 
 def _module(name: str) -> Any:
     if name in ALGORITHMS:
         return import_module(ALGORITHMS[name][0])
-    known = ", ".join(ALGORITHMS)
-    if name in PAPER_ALGORITHMS:
-        raise AlgorithmNotAvailableError(f"algorithm {name!r} is not part of the project yet; available: {known}")
     close = difflib.get_close_matches(name, ALGORITHMS, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    raise UnknownAlgorithmError(f"unknown algorithm {name!r}{hint} Available: {known}")
+    hint = f"; did you mean {close[0]!r}?" if close else "."
+    raise UnknownAlgorithmError(f"unknown algorithm {name!r}{hint} Available: {', '.join(ALGORITHMS)}")
 
 
 def config_type(name: str) -> type[OffPolicyConfig]:
@@ -47,18 +50,36 @@ def config_type(name: str) -> type[OffPolicyConfig]:
     return _module(name).Config
 
 
+def learner_type(name: str) -> type[OffPolicyLearner]:
+    """The learner's class, which says what it can do. Raises UnknownAlgorithmError."""
+    return getattr(_module(name), ALGORITHMS[name][1])
+
+
+def check_supported(name: str, spec: EnvironmentSpec) -> None:
+    """Raises UnsupportedTaskError where the algorithm cannot play such a task."""
+    if spec.action_dim and not learner_type(name).continuous_actions:
+        able = ", ".join(other for other in ALGORITHMS if learner_type(other).continuous_actions)
+        raise UnsupportedTaskError(f"{name} needs discrete actions; continuous ones can be learned by: {able}")
+
+
 def make(name: str, spec: EnvironmentSpec, config: Any, device: str = "cpu", seed: int = 0) -> Learner:
     """Build a learner.
 
     Initial weights are drawn on the CPU from `seed`, so they are the same on every device; the global random state is
-    left as it was. Raises UnknownAlgorithmError for a name not in `ALGORITHMS`.
+    left as it was. Raises UnknownAlgorithmError for a name not in `ALGORITHMS`, UnsupportedTaskError for a task that
+    the algorithm cannot play.
     """
     import torch
 
-    module = _module(name)
+    check_supported(name, spec)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return getattr(module, ALGORITHMS[name][1])(spec, config, torch.device(device))
+        return learner_type(name)(spec, config, torch.device(device))  # type: ignore[return-value]
+
+
+def action_width(name: str, spec: EnvironmentSpec, config: Any) -> int:
+    """Size of the action vectors that the learner gives and the replay stores; 0 for action indices."""
+    return learner_type(name).action_width_for(spec, config)
 
 
 def floats_per_transition(name: str, spec: EnvironmentSpec, config: Any) -> int:

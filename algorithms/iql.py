@@ -8,7 +8,7 @@ Each agent i learns Q(o_i, a_i) from its own reward as if it were alone. With do
 Qbar is a slowly moving copy of Q: Qbar <- tau Q + (1 - tau) Qbar.                               (3)
 A time limit is a truncation, so (1) bootstraps through it.
 
-Deviations from the paper's Table 2 (see DEVIATIONS.md): iql-learning-rate, iql-exploration, kind-encoders.
+Deviations from the paper's Table 2 (see DEVIATIONS.md): q-learning-rate, exploration, kind-encoders.
 """
 
 from __future__ import annotations
@@ -19,62 +19,32 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from algorithms.common.config import OffPolicyConfig
-from algorithms.common.exploration import epsilon_greedy, linear_schedule
-from algorithms.common.learner import OffPolicyLearner, polyak_update, take
+from algorithms.common.config import EpsilonGreedyConfig
+from algorithms.common.learner import EpsilonGreedyLearner, polyak_update, take
 from algorithms.common.networks import AgentMLP
 from algorithms.protocols import Batch, EnvironmentSpec, Graph
-from envs.shapes import Float, Int
+from envs.shapes import Float
 
 
 @dataclass(frozen=True, slots=True)
-class Config(OffPolicyConfig):
-    """Settings of IQL; gamma, tau and the like come from `OffPolicyConfig` (paper, Table 2)."""
-
-    learning_rate: float = 0.001
-    """Step size of Adam: Q-learning with Table 2's 0.01 is unstable."""
-    learning_rate_end: float = 0.001
-    """Constant learning rate."""
-    epsilon_start: float = 1.0
-    """Chance of a random action at the first environment step."""
-    epsilon_end: float = 0.05
-    """Chance of a random action once it has stopped falling."""
-    epsilon_steps: int = 50_000
-    """Environment steps over which epsilon falls linearly ..."""
-    epsilon_fraction: float = 0.4
-    """... but over at most this share of the run, so that short runs exploit too."""
-
-    def __post_init__(self) -> None:
-        OffPolicyConfig.__post_init__(self)
-        for name in ("epsilon_start", "epsilon_end", "epsilon_fraction"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ValueError(f"{name} = {getattr(self, name)}: expected a number from 0 to 1")
-        if self.epsilon_steps < 0:
-            raise ValueError(f"epsilon_steps = {self.epsilon_steps}: expected zero or more environment steps")
+class Config(EpsilonGreedyConfig):
+    """Settings of IQL: those of all Q-learners, and Table 2."""
 
 
-class IQL(OffPolicyLearner):
+class IQL(EpsilonGreedyLearner):
     """Shared Q-network, epsilon-greedy behaviour, double Q-learning."""
 
     def __init__(self, spec: EnvironmentSpec, config: Config, device: torch.device) -> None:
-        super().__init__(config, device)
+        super().__init__(spec, config, device)
         self.config = config
         self.q = AgentMLP(spec.agent_kinds, spec.observation_dim, config.hidden, spec.num_actions).to(device)
         self.target_q = copy.deepcopy(self.q).requires_grad_(False)
         self.optimiser = self.adam(self.q)
-        self.epsilon = config.epsilon_start
 
-    def schedule(self, environment_step: int, total_steps: int) -> None:
-        super().schedule(environment_step, total_steps)
-        duration = min(self.config.epsilon_steps, self.config.epsilon_fraction * total_steps)
-        self.epsilon = linear_schedule(self.config.epsilon_start, self.config.epsilon_end, duration, environment_step)
-
-    @torch.no_grad()
-    def act(
-        self, observation: Float[Tensor, "env agent feature"], graph: Graph, generator: torch.Generator, greedy: bool
-    ) -> Int[Tensor, "env agent"]:
-        values = self.q(observation)
-        return values.argmax(-1) if greedy else epsilon_greedy(values, self.epsilon, generator)
+    def action_values(
+        self, observation: Float[Tensor, "env agent feature"], graph: Graph
+    ) -> Float[Tensor, "env agent action"]:
+        return self.q(observation)
 
     def loss(self, batch: Batch) -> tuple[Float[Tensor, ""], Float[Tensor, "batch agent"]]:
         """Loss (2) and the values of the actions taken."""

@@ -21,7 +21,8 @@ class Batch(NamedTuple):
 
     observation: Float[Tensor, "batch agent feature"]
     graph: Graph
-    action: Int[Tensor, "batch agent"]
+    action: Int[Tensor, "batch agent"] | Float[Tensor, "batch agent action"]
+    """Indices, or vectors for a learner whose `action_width` is not 0."""
     reward: Float[Tensor, "batch agent"]
     """In the scale chosen by the runner (`training.reward_scale`), the same for all algorithms."""
     next_observation: Float[Tensor, "batch agent feature"]
@@ -33,6 +34,9 @@ class Batch(NamedTuple):
 class Learner(Protocol):
     """An algorithm: chooses actions, learns from batches, can be saved and restored exactly."""
 
+    action_width: int
+    """Size of the action vectors that `act` gives and the replay stores; 0 for action indices."""
+
     def schedule(self, environment_step: int, total_steps: int) -> None:
         """Set everything that follows the course of training (learning rate, exploration). Called by the runner before
         each rollout with the environment steps made so far, counted over all copies, and the length of the run."""
@@ -40,7 +44,7 @@ class Learner(Protocol):
 
     def act(
         self, observation: Float[Tensor, "env agent feature"], graph: Graph, generator: torch.Generator, greedy: bool
-    ) -> Int[Tensor, "env agent"]:
+    ) -> Int[Tensor, "env agent"] | Float[Tensor, "env agent action"]:
         """Actions of all agents: the behaviour policy, or its most likely action where `greedy`."""
         ...
 

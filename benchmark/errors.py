@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from algorithms import UnknownAlgorithmError
+from algorithms import UnknownAlgorithmError, UnsupportedTaskError
 from envs import EnvironmentNotAvailableError, UnknownTaskError
 
 
@@ -17,7 +17,7 @@ def report_errors(main: Callable[[], int]) -> int:
     """Run a command; print errors a user can mend as one line on stderr and return exit status 2."""
     try:
         return main()
-    except (UserError, UnknownTaskError, EnvironmentNotAvailableError, UnknownAlgorithmError) as error:
+    except (UserError, UnknownTaskError, EnvironmentNotAvailableError, UnknownAlgorithmError, UnsupportedTaskError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

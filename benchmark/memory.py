@@ -40,7 +40,8 @@ def estimate(config: RunConfig) -> MemoryEstimate:
     spec = envs.spec(config.task, **dataclasses.asdict(config.environment))
     settings = config.training
     capacity = min(settings.replay_capacity, config.total_steps + settings.update_interval)
-    replay = replay_bytes(spec, settings.num_envs, capacity, getattr(torch, settings.observation_dtype))
+    width = algorithms.action_width(config.algorithm, spec, config.algorithm_settings)
+    replay = replay_bytes(spec, settings.num_envs, capacity, getattr(torch, settings.observation_dtype), width)
     floats = algorithms.floats_per_transition(config.algorithm, spec, config.algorithm_settings)
     return MemoryEstimate(replay, int(ALLOCATOR_OVERHEAD * 4 * floats * settings.batch_size))
 

@@ -29,11 +29,12 @@ class Replay:
         capacity: int,
         device: torch.device,
         observation_dtype: torch.dtype = torch.float32,
+        action_width: int = 0,
     ) -> None:
         self.spec, self.num_envs, self.device = spec, num_envs, device
         self.length = spec.episode_length
         self.slots = episode_slots(spec, num_envs, capacity)
-        shapes = storage_layout(spec, num_envs, self.slots, observation_dtype)
+        shapes = storage_layout(spec, num_envs, self.slots, observation_dtype, action_width)
         self.storage = {name: torch.empty(shape, dtype=kind, device=device) for name, (shape, kind) in shapes.items()}
         self.static_graph: Graph | None = None
         self.episode = 0
@@ -90,10 +91,11 @@ class Replay:
         slot = (oldest + step // self.length) % self.slots
         time = step % self.length
         store = self.storage
+        action = store["action"][slot, time, env]
         return Batch(
             observation=store["observation"][slot, time, env].float(),
             graph=self._graph(slot, time, env),
-            action=store["action"][slot, time, env].long(),
+            action=action if action.is_floating_point() else action.long(),
             reward=store["reward"][slot, time, env],
             next_observation=store["observation"][slot, time + 1, env].float(),
             next_graph=self._graph(slot, time + 1, env),
@@ -130,14 +132,14 @@ def episode_slots(spec: EnvironmentSpec, num_envs: int, capacity: int) -> int:
 
 
 def storage_layout(
-    spec: EnvironmentSpec, num_envs: int, slots: int, observation_dtype: torch.dtype
+    spec: EnvironmentSpec, num_envs: int, slots: int, observation_dtype: torch.dtype, action_width: int = 0
 ) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
-    """Shape and type of every stored field."""
+    """Shape and type of every stored field; actions are indices, or vectors of size `action_width` where it is not 0."""
     agents, front = spec.num_agents, (slots, spec.episode_length + 1, num_envs)
     index = torch.uint8 if agents <= 256 else torch.int16
-    layout = {
+    layout: dict[str, tuple[tuple[int, ...], torch.dtype]] = {
         "observation": ((*front, agents, spec.observation_dim), observation_dtype),
-        "action": ((*front, agents), torch.uint8),
+        "action": ((*front, agents, action_width), torch.float32) if action_width else ((*front, agents), torch.uint8),
         "reward": ((*front, agents), torch.float32),
         "terminated": (front, torch.bool),
     }
@@ -147,7 +149,9 @@ def storage_layout(
     return layout
 
 
-def replay_bytes(spec: EnvironmentSpec, num_envs: int, capacity: int, observation_dtype: torch.dtype) -> int:
+def replay_bytes(
+    spec: EnvironmentSpec, num_envs: int, capacity: int, observation_dtype: torch.dtype, action_width: int = 0
+) -> int:
     """Bytes that a replay of `capacity` transitions takes."""
-    layout = storage_layout(spec, num_envs, episode_slots(spec, num_envs, capacity), observation_dtype)
+    layout = storage_layout(spec, num_envs, episode_slots(spec, num_envs, capacity), observation_dtype, action_width)
     return sum(math.prod(shape) * kind.itemsize for shape, kind in layout.values())

@@ -22,7 +22,7 @@ class EnvironmentSpec:
     num_agents: int
     observation_dim: int
     num_actions: int
-    """Number of discrete actions of each agent."""
+    """Number of discrete actions of each agent; 0 where actions are continuous."""
     episode_length: int
     """Environment steps until truncation."""
     max_neighbours: int
@@ -31,6 +31,10 @@ class EnvironmentSpec:
     """Kind of each agent, 0, 1, ...: kinds have their own observation encoder (paper B.2)."""
     static_graph: bool = False
     """True where the neighbour lists never change (a road network)."""
+    action_dim: int = 0
+    """Size of each agent's continuous action, a vector in [-1, 1]; 0 where actions are discrete."""
+    relaxed_actions: bool = False
+    """Whether `step` also takes vectors over the discrete actions (env, agent, action), such as relaxed one-hots."""
 
 
 class Graph(NamedTuple):
@@ -66,9 +70,9 @@ class Environment(Protocol):
         ...
 
     def step(self, actions: Tensor) -> Step:
-        """Advance all copies. Actions are action indices (env, agent), or, where the task accepts them, vectors over
-        the actions (env, agent, action) such as relaxed one-hots. Raises RuntimeError after the end of an episode
-        until `reset` is called."""
+        """Advance all copies. Actions are action indices (env, agent), or, with `spec.relaxed_actions`, vectors over
+        the actions (env, agent, action), or, with `spec.action_dim`, continuous vectors (env, agent, action). Raises
+        RuntimeError after the end of an episode until `reset` is called."""
         ...
 
     def scores(self) -> dict[str, Float[Tensor, " env"]]:

@@ -38,6 +38,32 @@ class OffPolicyConfig:
             raise ValueError(f"gradient_clip = {self.gradient_clip}: expected a positive norm")
 
 
+@dataclass(frozen=True, slots=True)
+class EpsilonGreedyConfig(OffPolicyConfig):
+    """Settings of the algorithms that value actions: one schedule of exploration for all of them."""
+
+    learning_rate: float = 0.001
+    """Step size of Adam: Q-learning with Table 2's 0.01 is unstable."""
+    learning_rate_end: float = 0.001
+    """Constant learning rate."""
+    epsilon_start: float = 1.0
+    """Chance of a random action at the first environment step."""
+    epsilon_end: float = 0.05
+    """Chance of a random action once it has stopped falling."""
+    epsilon_steps: int = 50_000
+    """Environment steps over which epsilon falls linearly ..."""
+    epsilon_fraction: float = 0.4
+    """... but over at most this share of the run, so that short runs exploit too."""
+
+    def __post_init__(self) -> None:
+        OffPolicyConfig.__post_init__(self)
+        for name in ("epsilon_start", "epsilon_end", "epsilon_fraction"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"{name} = {getattr(self, name)}: expected a number from 0 to 1")
+        if self.epsilon_steps < 0:
+            raise ValueError(f"epsilon_steps = {self.epsilon_steps}: expected zero or more environment steps")
+
+
 def check_choice(config: object, name: str, choices: tuple[str, ...]) -> None:
     """Raise ValueError naming the choices where field `name` of `config` is none of them."""
     value = getattr(config, name)

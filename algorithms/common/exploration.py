@@ -1,4 +1,4 @@
-"""Random choice of discrete actions; all randomness comes from the generator that is passed in."""
+"""Random choice of actions; all randomness comes from the generator that is passed in."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ def gumbel_noise(like: Tensor, generator: torch.Generator) -> Tensor:
     tiny = torch.finfo(like.dtype).tiny
     exponential = (-torch.log(uniform.clamp(min=tiny))).clamp(min=tiny)
     return -torch.log(exponential)
+
+
+def normal_noise(like: Tensor, generator: torch.Generator) -> Tensor:
+    """Standard normal draws with the shape, type and device of `like`."""
+    return torch.randn(like.shape, generator=generator, device=like.device, dtype=like.dtype)
 
 
 def sample_actions(logits: Float[Tensor, "*batch action"], generator: torch.Generator) -> Int[Tensor, "*batch"]:

@@ -2,7 +2,8 @@
 
 `dense` turns the neighbour lists into an adjacency matrix and uses batched matrix products: the fastest up to a few
 hundred agents. `gather` collects the neighbours' rows: memory grows with N * K, not N * N, for a thousand agents and
-more. Linear maps are applied to nodes before any gather.
+more. A fully connected graph needs neither for sums and means: there a message is the sum over everybody minus oneself.
+Linear maps are applied to nodes before any gather.
 
 An agent without neighbours receives zeros.
 """
@@ -16,10 +17,13 @@ import torch
 from torch import Tensor
 
 from algorithms.protocols import Graph
-from envs.shapes import Bool, Float
+from envs.shapes import Bool, Float, Int
 
 LARGEST_DENSE = 256
 """Number of agents up to which `auto` takes the dense kernel."""
+KERNELS = ("auto", "dense", "gather")
+GRAPHS = ("task", "full")
+"""Who hears whom. task: what the environment says (nearest agents, a road network); full: everybody hears everybody."""
 
 
 class Neighbourhood(ABC):
@@ -34,26 +38,37 @@ class Neighbourhood(ABC):
         """Mean of the neighbours' values."""
 
     @abstractmethod
+    def attention(
+        self, query: Float[Tensor, "batch agent head feature"], key: Float[Tensor, "batch agent head feature"]
+    ) -> Float[Tensor, "batch ..."]:
+        """Softmax of the scaled products of each agent's query with its neighbours' keys. The last axis runs over
+        neighbours (zero where masked); the axes between are the kernel's own. An agent without neighbours has weights
+        without meaning."""
+
+    @abstractmethod
+    def apply(
+        self, weights: Float[Tensor, "batch ..."], value: Float[Tensor, "batch agent head feature"]
+    ) -> Float[Tensor, "batch agent message"]:
+        """Sums of the neighbours' values with weights from `attention`; heads are concatenated."""
+
     def attend(
         self,
         query: Float[Tensor, "batch agent head feature"],
         key: Float[Tensor, "batch agent head feature"],
         value: Float[Tensor, "batch agent head feature"],
-    ) -> Float[Tensor, "batch agent feature"]:
+    ) -> Float[Tensor, "batch agent message"]:
         """Scaled dot-product attention of each agent over its neighbours; heads are concatenated."""
+        return self.apply(self.attention(query, key), value)
 
 
 class DenseNeighbourhood(Neighbourhood):
-    """Adjacency matrices (batch, agent, agent)."""
+    """Adjacency matrices (batch, agent, agent); a batch of 1 serves every batch size."""
 
-    def __init__(self, graph: Graph) -> None:
-        batch, agents, _ = graph.neighbours.shape
-        adjacency = torch.zeros(batch, agents, agents, device=graph.mask.device)
-        adjacency.scatter_add_(2, graph.neighbours.long(), graph.mask.to(adjacency.dtype))
+    def __init__(self, adjacency: Float[Tensor, "batch agent agent"]) -> None:
         self.adjacency = adjacency
         degree = adjacency.sum(-1, keepdim=True)
         self.share = adjacency / degree.clamp(min=1.0)
-        self.connected = degree > 0
+        self.connected = (degree > 0).to(adjacency.dtype)
         self.penalty = torch.zeros_like(adjacency).masked_fill_(adjacency == 0, torch.finfo(adjacency.dtype).min)
 
     def total(self, values: Tensor) -> Tensor:
@@ -62,11 +77,32 @@ class DenseNeighbourhood(Neighbourhood):
     def mean(self, values: Tensor) -> Tensor:
         return self.share @ values
 
-    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        query, key, value = (x.transpose(1, 2) for x in (query, key, value))
+    def attention(self, query: Tensor, key: Tensor) -> Tensor:
+        query, key = query.transpose(1, 2), key.transpose(1, 2)
         scores = query @ key.transpose(2, 3) / math.sqrt(query.shape[-1]) + self.penalty[:, None]
-        received = torch.softmax(scores, dim=-1) @ value
-        return received.transpose(1, 2).flatten(2) * self.connected
+        return torch.softmax(scores, dim=-1)
+
+    def apply(self, weights: Tensor, value: Tensor) -> Tensor:
+        return (weights @ value.transpose(1, 2)).transpose(1, 2).flatten(2) * self.connected
+
+
+class FullNeighbourhood(DenseNeighbourhood):
+    """Everybody hears everybody else, and with `self_loops` themselves: sums and means in O(N)."""
+
+    def __init__(self, agents: int, self_loops: bool, device: torch.device) -> None:
+        adjacency = torch.ones(1, agents, agents, device=device)
+        if not self_loops:
+            adjacency.diagonal(dim1=1, dim2=2).zero_()
+        super().__init__(adjacency)
+        self.self_loops = self_loops
+        self.degree = agents if self_loops else max(agents - 1, 1)
+
+    def total(self, values: Tensor) -> Tensor:
+        everybody = values.sum(1, keepdim=True)
+        return everybody.expand_as(values) if self.self_loops else everybody - values
+
+    def mean(self, values: Tensor) -> Tensor:
+        return self.total(values) / self.degree
 
 
 class GatherNeighbourhood(Neighbourhood):
@@ -74,8 +110,7 @@ class GatherNeighbourhood(Neighbourhood):
 
     def __init__(self, graph: Graph) -> None:
         batch, agents, slots = graph.neighbours.shape
-        offset = torch.arange(batch, device=graph.neighbours.device)[:, None, None] * agents
-        self.rows = (graph.neighbours.long() + offset).flatten()
+        self.rows = flat_rows(graph.neighbours)
         self.shape = (batch, agents, slots)
         self.mask: Bool[Tensor, "batch agent neighbour"] = graph.mask
         self.degree = graph.mask.sum(-1, keepdim=True)
@@ -89,23 +124,100 @@ class GatherNeighbourhood(Neighbourhood):
     def mean(self, values: Tensor) -> Tensor:
         return self.total(values) / self.degree.clamp(min=1)
 
-    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        keys, values = self._collect(key), self._collect(value)
-        scores = torch.einsum("bihd,bikhd->bihk", query, keys) / math.sqrt(query.shape[-1])
-        scores = scores.masked_fill(~self.mask[:, :, None], torch.finfo(scores.dtype).min)
-        received = torch.einsum("bihk,bikhd->bihd", torch.softmax(scores, dim=-1), values).flatten(2)
+    def attention(self, query: Tensor, key: Tensor) -> Tensor:
+        scores = torch.einsum("bihd,bikhd->bihk", query, self._collect(key)) / math.sqrt(query.shape[-1])
+        return torch.softmax(scores.masked_fill(~self.mask[:, :, None], torch.finfo(scores.dtype).min), dim=-1)
+
+    def apply(self, weights: Tensor, value: Tensor) -> Tensor:
+        received = torch.einsum("bihk,bikhd->bihd", weights, self._collect(value)).flatten(2)
         return received * (self.degree > 0)
 
 
-def neighbourhood(graph: Graph, kernel: str = "auto") -> Neighbourhood:
+class DirectedEdges:
+    """The edges of a batch of graphs, for belief propagation: slot [i, s] holds the message into i from neighbour s.
+
+    `exclude[b, i, s]` is the slot of the sender j in which the message from i into j stands: the message that j leaves
+    out when it speaks to i. It is K where i does not speak to j.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        neighbours, self.mask = graph.neighbours.long(), graph.mask
+        batch, agents, slots = neighbours.shape
+        self.slots = slots
+        rows = flat_rows(neighbours)
+        heard_by_sender = neighbours.flatten(0, 1).index_select(0, rows).unflatten(0, (batch, agents, slots))
+        heard = self.mask.flatten(0, 1).index_select(0, rows).unflatten(0, (batch, agents, slots))
+        receiver = torch.arange(agents, device=neighbours.device)[:, None, None]
+        back = (heard_by_sender == receiver) & heard
+        position = torch.arange(slots, device=neighbours.device)
+        self.exclude: Int[Tensor, "batch agent neighbour"] = torch.where(back, position, slots).amin(-1)
+        self.outgoing_rows = rows * (slots + 1) + self.exclude.flatten()
+
+    def incoming_weights(
+        self, scores: Float[Tensor, "batch agent neighbour"] | None, mean: bool
+    ) -> Float[Tensor, "batch agent exclusion neighbour"]:
+        """Weights of the messages into each agent with one of them left out: K + 1 rows, the last leaves out none.
+
+        A softmax of `scores` over the messages that stay, or, without scores, their mean or sum.
+        """
+        stays = ~torch.eye(self.slots + 1, self.slots, dtype=torch.bool, device=self.mask.device)
+        present = self.mask[:, :, None] & stays
+        if scores is None:
+            weights = present.float()
+            return weights / weights.sum(-1, keepdim=True).clamp(min=1.0) if mean else weights
+        allowed = scores[:, :, None].masked_fill(~present, torch.finfo(scores.dtype).min)
+        return torch.softmax(allowed, dim=-1) * present
+
+    def to_receivers(
+        self, told: Float[Tensor, "batch agent exclusion feature"]
+    ) -> Float[Tensor, "batch agent neighbour feature"]:
+        """For every edge j -> i what j gathered without the message of i."""
+        batch, agents, exclusions, _ = told.shape
+        return told.flatten(0, 2).index_select(0, self.outgoing_rows).unflatten(0, (batch, agents, exclusions - 1))
+
+
+def flat_rows(neighbours: Int[Tensor, "batch agent neighbour"]) -> Int[Tensor, " edge"]:
+    """Row of every neighbour in a tensor whose batch and agent axes are flattened."""
+    batch, agents, _ = neighbours.shape
+    offset = torch.arange(batch, device=neighbours.device)[:, None, None] * agents
+    return (neighbours.long() + offset).flatten()
+
+
+def full_graph(like: Graph) -> Graph:
+    """Neighbour lists in which everybody hears everybody else, for as many copies as `like` has."""
+    batch, agents, _ = like.neighbours.shape
+    device = like.neighbours.device
+    own = torch.arange(agents, device=device)
+    slot = torch.arange(agents - 1, device=device)
+    neighbours = slot + (slot >= own[:, None])  # everyone but the own number
+    mask = torch.ones(batch, agents, agents - 1, dtype=torch.bool, device=device)
+    return Graph(neighbours.expand(batch, -1, -1), mask)
+
+
+def neighbourhood(graph: Graph, kernel: str = "auto", which: str = "task", self_loops: bool = False) -> Neighbourhood:
     """Prepare the aggregation over `graph`, once for all networks that use it.
 
-    kernel: `dense`, `gather` or `auto` (dense up to `LARGEST_DENSE` agents). Raises ValueError for any other.
+    kernel: `dense`, `gather` or `auto` (dense up to `LARGEST_DENSE` agents). which: `task` or `full`, see `GRAPHS`.
+    self_loops: agents hear themselves too. Raises ValueError for another kernel.
     """
-    if kernel == "auto":
-        kernel = "dense" if graph.neighbours.shape[1] <= LARGEST_DENSE else "gather"
-    if kernel == "dense":
-        return DenseNeighbourhood(graph)
-    if kernel == "gather":
-        return GatherNeighbourhood(graph)
-    raise ValueError(f"kernel = {kernel!r}: expected dense, gather or auto")
+    batch, agents, _ = graph.neighbours.shape
+    device = graph.mask.device
+    if kernel not in KERNELS:
+        raise ValueError(f"kernel = {kernel!r}: expected dense, gather or auto")
+    if which == "full":
+        return FullNeighbourhood(agents, self_loops, device)
+    if kernel == "dense" or (kernel == "auto" and agents <= LARGEST_DENSE):
+        adjacency = torch.zeros(batch, agents, agents, device=device)
+        adjacency.scatter_add_(2, graph.neighbours.long(), graph.mask.to(adjacency.dtype))
+        if self_loops:
+            adjacency.diagonal(dim1=1, dim2=2).fill_(1.0)
+        return DenseNeighbourhood(adjacency)
+    return GatherNeighbourhood(with_self(graph) if self_loops else graph)
+
+
+def with_self(graph: Graph) -> Graph:
+    """The same lists with every agent's own number in front."""
+    batch, agents, _ = graph.neighbours.shape
+    own = torch.arange(agents, device=graph.neighbours.device)[:, None].expand(batch, -1, -1)
+    neighbours = torch.cat([own.to(graph.neighbours.dtype), graph.neighbours], dim=-1)
+    return Graph(neighbours, torch.cat([torch.ones_like(own, dtype=torch.bool), graph.mask], dim=-1))

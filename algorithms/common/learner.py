@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from algorithms.common.config import OffPolicyConfig
-from algorithms.common.exploration import linear_schedule
+from algorithms.common.config import EpsilonGreedyConfig, OffPolicyConfig
+from algorithms.common.exploration import epsilon_greedy, linear_schedule
+from algorithms.protocols import EnvironmentSpec, Graph
 from envs.shapes import Float, Int
 
 
 class OffPolicyLearner:
     """Base of the learners: keeps networks and optimisers as attributes and saves exactly those."""
 
-    def __init__(self, config: OffPolicyConfig, device: torch.device) -> None:
+    continuous_actions: ClassVar[bool] = False
+    """Whether the algorithm can learn continuous actions too."""
+
+    def __init__(self, spec: EnvironmentSpec, config: OffPolicyConfig, device: torch.device) -> None:
         self.base_config = config
         self.device = device
+        self.action_width = self.action_width_for(spec, config)
         self.optimisers: list[torch.optim.Adam] = []
+
+    @classmethod
+    def action_width_for(cls, spec: EnvironmentSpec, config: Any) -> int:
+        """Size of the action vectors that `act` gives and the replay stores; 0 for action indices."""
+        return spec.action_dim
 
     def adam(self, *networks: nn.Module) -> torch.optim.Adam:
         """Adam over the networks' parameters, its learning rate following `learning_rate` -> `learning_rate_end`."""
@@ -63,7 +74,35 @@ class OffPolicyLearner:
         if parts.keys() != state.keys():
             raise KeyError(f"expected the parts {sorted(parts)}, found {sorted(state)}")
         for name, part in parts.items():
-            part.load_state_dict(state[name])
+            part.load_state_dict(copy.deepcopy(state[name]))  # optimisers would go on with the given tensors themselves
+
+
+class EpsilonGreedyLearner(OffPolicyLearner):
+    """Base of the learners that value actions and explore by chance; `epsilon` follows the settings."""
+
+    def __init__(self, spec: EnvironmentSpec, config: EpsilonGreedyConfig, device: torch.device) -> None:
+        super().__init__(spec, config, device)
+        self.exploration = config
+        self.epsilon = config.epsilon_start
+
+    def schedule(self, environment_step: int, total_steps: int) -> None:
+        super().schedule(environment_step, total_steps)
+        config = self.exploration
+        duration = min(config.epsilon_steps, config.epsilon_fraction * total_steps)
+        self.epsilon = linear_schedule(config.epsilon_start, config.epsilon_end, duration, environment_step)
+
+    def action_values(
+        self, observation: Float[Tensor, "env agent feature"], graph: Graph
+    ) -> Float[Tensor, "env agent action"]:
+        """What each agent's policy is greedy in."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def act(
+        self, observation: Float[Tensor, "env agent feature"], graph: Graph, generator: torch.Generator, greedy: bool
+    ) -> Int[Tensor, "env agent"]:
+        values = self.action_values(observation, graph)
+        return values.argmax(-1) if greedy else epsilon_greedy(values, self.epsilon, generator)
 
 
 @torch.no_grad()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from algorithms.common.graph import Neighbourhood
+from algorithms.common.graph import DirectedEdges, Neighbourhood
+from algorithms.protocols import EnvironmentSpec
 from envs.shapes import Float
 
 HEAD_SCALE = 0.1
@@ -19,7 +21,7 @@ class LayerOptions(NamedTuple):
     """How a propagation layer joins messages."""
 
     aggregation: str
-    """attention, mean, sum or none (the same size, but nobody hears anybody)."""
+    """attention, mean, sum, or none: about the same size, but nobody hears anybody."""
     heads: int
     """Attention heads."""
 
@@ -103,45 +105,152 @@ class PropagationLayer(nn.Module):
         return torch.relu(self.own(x) + message)
 
 
+READOUTS = ("all", "rounds", "last")
+"""What the head reads: the embeddings of all rounds with the agent's own plan mu^0, those of the rounds, the last."""
+
+
+class PropagationOptions(NamedTuple):
+    """Shape of a propagation network."""
+
+    hidden: int
+    hops: int
+    """Rounds M; after them an agent knows of agents M edges away."""
+    layer: LayerOptions
+    tied: bool = False
+    """One set of weights for all rounds, as in a fixed-point iteration, instead of one for each."""
+    readout: str = "all"
+    """See `READOUTS`."""
+
+    @property
+    def features(self) -> int:
+        """Width of what the head reads."""
+        rounds = {"all": self.hops + 1, "rounds": max(self.hops, 1), "last": 1}
+        return self.hidden * rounds[self.readout]
+
+    def read(self, embeddings: list[Tensor]) -> Tensor:
+        """What the head reads of mu^0, ..., mu^M."""
+        start = {"all": 0, "rounds": min(1, self.hops), "last": self.hops}
+        return torch.cat(embeddings[start[self.readout] :], dim=-1)
+
+
 class PropagationNetwork(nn.Module):
     """Embedded mean-field inference over the agents (structure2vec; paper 4.2 and B.2).
 
-    mu_i^0 = relu(W s_i) with W of the agent's kind; `hops` rounds of eq. (6); the head reads the concatenation of all
+    mu_i^0 = relu(W s_i) with W of the agent's kind; M rounds of eq. (6); the head reads the concatenation of all
     rounds, [mu_i^0, ..., mu_i^M] (paper B.2: the final feature is the embeddings of all layers).
     """
 
     def __init__(
-        self, agent_kinds: tuple[int, ...], input_dim: int, output_dim: int, hidden: int, hops: int, layer: LayerOptions
+        self, agent_kinds: tuple[int, ...], input_dim: int, output_dim: int, options: PropagationOptions
     ) -> None:
         super().__init__()
-        self.encoder = KindLinear(agent_kinds, input_dim, hidden)
-        self.rounds = nn.ModuleList(PropagationLayer(hidden, *layer) for _ in range(hops))
-        self.head = head(hidden * (hops + 1), output_dim)
+        self.options = options
+        self.encoder = KindLinear(agent_kinds, input_dim, options.hidden)
+        layers = min(options.hops, 1) if options.tied else options.hops
+        self.rounds = nn.ModuleList(PropagationLayer(options.hidden, *options.layer) for _ in range(layers))
+        self.head = head(options.features, output_dim)
 
     def forward(
         self, x: Float[Tensor, "batch agent feature"], neighbours: Neighbourhood
     ) -> Float[Tensor, "batch agent output"]:
         embeddings = [torch.relu(self.encoder(x))]  # mu^0: every agent's plan before it hears anybody
-        for layer in self.rounds:
+        for hop in range(self.options.hops):
+            layer = self.rounds[0 if self.options.tied else hop]
             embeddings.append(layer(embeddings[0], embeddings[-1], embeddings[-1], neighbours))  # eq. (6)
-        return self.head(torch.cat(embeddings, dim=-1))  # eq. (5)
+        return self.head(self.options.read(embeddings))  # eq. (5)
+
+
+class BeliefLayer(nn.Module):
+    """One round of embedded loopy belief propagation (Dai et al. 2016): messages along edges, and what they add up to.
+
+    nu_{j->i}' = relu(W1 x_j + W2 sum of nu_{k->j} over k in N_j without i)
+    mu_i       = relu(W3 x_i + W4 sum of nu_{k->i}' over k in N_i)
+    """
+
+    def __init__(self, hidden: int, aggregation: str, heads: int) -> None:
+        super().__init__()
+        if heads != 1:
+            raise ValueError(f"heads = {heads}: belief propagation attends with one head")
+        self.aggregation = aggregation
+        self.own = nn.Linear(hidden, hidden)  # W1
+        self.received = nn.Linear(hidden, hidden, bias=False)  # W2
+        self.belief_own = nn.Linear(hidden, hidden)  # W3
+        self.belief_received = nn.Linear(hidden, hidden, bias=False)  # W4
+        if aggregation == "attention":
+            self.query = nn.Linear(hidden, hidden, bias=False)
+            self.key = nn.Linear(hidden, hidden, bias=False)
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch agent hidden"],
+        messages: Float[Tensor, "batch agent neighbour hidden"] | None,
+        edges: DirectedEdges,
+    ) -> tuple[Float[Tensor, "batch agent neighbour hidden"], Float[Tensor, "batch agent hidden"]]:
+        """x: node inputs; messages: those of the round before, in the slots of their receivers, or None at the start,
+        when nothing has been said. Returns the new messages and the beliefs."""
+        told = self.own(x)[:, :, None]
+        if messages is None or self.aggregation == "none":
+            told = torch.relu(told.expand(-1, -1, edges.slots + 1, -1))
+        else:
+            weights = self._weights(x, messages, edges)
+            told = torch.relu(told + weights @ self.received(messages))
+        messages = edges.to_receivers(told)
+        if self.aggregation == "none":
+            return messages, torch.relu(self.belief_own(x) + self.belief_received(x))
+        weights = self._weights(x, messages, edges)[:, :, -1:]  # with nobody left out
+        belief = (weights @ self.belief_received(messages)).squeeze(2)
+        return messages, torch.relu(self.belief_own(x) + belief)
+
+    def _weights(self, x: Tensor, messages: Tensor, edges: DirectedEdges) -> Tensor:
+        if self.aggregation != "attention":
+            return edges.incoming_weights(None, mean=self.aggregation == "mean")
+        scores = (self.key(messages) @ self.query(x)[..., None]).squeeze(-1) / math.sqrt(x.shape[-1])
+        return edges.incoming_weights(scores, mean=False)
+
+
+class BeliefNetwork(nn.Module):
+    """Embedded loopy belief propagation: like `PropagationNetwork`, but what an agent says to a neighbour leaves out
+    what that neighbour told it, so that nothing echoes straight back (paper 4.2, last paragraph)."""
+
+    def __init__(
+        self, agent_kinds: tuple[int, ...], input_dim: int, output_dim: int, options: PropagationOptions
+    ) -> None:
+        super().__init__()
+        self.options = options
+        self.encoder = KindLinear(agent_kinds, input_dim, options.hidden)
+        layers = min(options.hops, 1) if options.tied else options.hops
+        self.rounds = nn.ModuleList(BeliefLayer(options.hidden, *options.layer) for _ in range(layers))
+        self.head = head(options.features, output_dim)
+
+    def forward(
+        self, x: Float[Tensor, "batch agent feature"], edges: DirectedEdges
+    ) -> Float[Tensor, "batch agent output"]:
+        embeddings = [torch.relu(self.encoder(x))]
+        messages = None
+        for hop in range(self.options.hops):
+            layer = self.rounds[0 if self.options.tied else hop]
+            messages, belief = layer(embeddings[0], messages, edges)
+            embeddings.append(belief)
+        return self.head(self.options.read(embeddings))
 
 
 class JointActionValue(nn.Module):
-    """Q_i(s, ., a_Ni): a value for each action of agent i, given what its neighbours see and do.
+    """Q_i(s, a_i, a_Ni), given what agent i and its neighbours see and do: one round of eq. (6).
 
-    One round of eq. (6) in which every agent sends its observation and action and receives with its observation alone,
-    so that the own action enters through the choice of the output only.
+    Discrete actions: the network has a value for each action of agent i; every agent sends its observation and action
+    and receives with its observation alone, so that the own action enters through the choice of the output only.
+    Continuous actions: one value; the own action is an input.
     """
 
-    def __init__(
-        self, agent_kinds: tuple[int, ...], observation_dim: int, num_actions: int, hidden: int, layer: LayerOptions
-    ) -> None:
+    def __init__(self, agent_kinds: tuple[int, ...], spec: EnvironmentSpec, hidden: int, layer: LayerOptions) -> None:
         super().__init__()
-        self.own = KindLinear(agent_kinds, observation_dim, hidden)
-        self.sent = KindLinear(agent_kinds, observation_dim + num_actions, hidden)
+        self.own_action = spec.action_dim > 0
+        action_size = spec.action_dim or spec.num_actions
+        joint = spec.observation_dim + action_size
+        self.own = KindLinear(agent_kinds, joint if self.own_action else spec.observation_dim, hidden)
+        self.sent = KindLinear(agent_kinds, joint, hidden)
         self.round = PropagationLayer(hidden, *layer)
-        self.head = head(2 * hidden, num_actions)
+        self.head = head(2 * hidden, 1 if self.own_action else spec.num_actions)
 
     def forward(
         self,
@@ -149,9 +258,10 @@ class JointActionValue(nn.Module):
         actions: Float[Tensor, "batch agent action"],
         neighbours: Neighbourhood,
         own_credit: bool = False,
-    ) -> Float[Tensor, "batch agent action"]:
-        """actions: one-hot. own_credit cuts the gradient to the neighbours' actions."""
-        own = torch.relu(self.own(observation))
-        sent = torch.relu(self.sent(torch.cat([observation, actions], dim=-1)))
+    ) -> Float[Tensor, "batch agent output"]:
+        """actions: one-hot or continuous. own_credit cuts the gradient to the neighbours' actions."""
+        joint = torch.cat([observation, actions], dim=-1)
+        own = torch.relu(self.own(joint if self.own_action else observation))
+        sent = torch.relu(self.sent(joint))
         mu = self.round(own, own, sent.detach() if own_credit else sent, neighbours)
         return self.head(torch.cat([own, mu], dim=-1))

@@ -13,14 +13,18 @@ from tests.algorithms.conftest import random_batch, ring, spec
 
 NAMES = tuple(algorithms.ALGORITHMS)
 PROBLEM = spec(num_agents=4, observation_dim=3, num_actions=3)
+ACTOR_CRITICS = {"learning_rate": 3e-3}
 FAST: dict[str, dict[str, Any]] = {
-    "ip": {"learning_rate": 3e-3, "hidden": 32, "alpha": 0.05},
-    "iql": {"hidden": 32, "epsilon_fraction": 0.0},
+    "ip": ACTOR_CRITICS | {"alpha": 0.05},
+    "maddpg": ACTOR_CRITICS,
+    "maddpgs": ACTOR_CRITICS,
+    "pic": ACTOR_CRITICS,
 }
 
 
 def build(name: str, seed: int = 0, **settings: Any) -> Learner:
-    return algorithms.make(name, PROBLEM, algorithms.config_type(name)(**(FAST[name] | settings)), seed=seed)
+    config = algorithms.config_type(name)(**({"hidden": 32} | FAST.get(name, {}) | settings))
+    return algorithms.make(name, PROBLEM, config, seed=seed)
 
 
 def game(size: int, generator: torch.Generator, shift: int) -> Batch:
@@ -52,13 +56,19 @@ def test_finds_the_known_optimum(name: str, generator: torch.Generator) -> None:
 def test_propagation_finds_what_only_a_neighbour_knows(generator: torch.Generator) -> None:
     """The best action is what the agent heard sees: IP learns it; without messages nobody can."""
     scores = {}
-    for aggregation in ("attention", "mean", "none"):
-        learner = build("ip", aggregation=aggregation)
+    settings: dict[str, dict[str, Any]] = {
+        "attention": {},
+        "mean": {"aggregation": "mean"},
+        "belief propagation": {"inference": "belief_propagation"},
+        "none": {"policy_messages": False},
+    }
+    for label, chosen in settings.items():
+        learner = build("ip", **chosen)
         for _ in range(800):
             learner.update(game(64, generator, 1), generator)
-        scores[aggregation] = play(learner, generator, 1)
-    assert min(scores["attention"], scores["mean"]) > 0.95
-    assert scores["none"] < 0.5
+        scores[label] = play(learner, generator, 1)
+    assert scores.pop("none") < 0.5
+    assert min(scores.values()) > 0.95
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -93,5 +103,3 @@ def test_memory_estimate_grows_with_agents(name: str) -> None:
 def test_unknown_names_are_explained() -> None:
     with pytest.raises(algorithms.UnknownAlgorithmError, match="did you mean 'iql'"):
         algorithms.config_type("iqll")
-    with pytest.raises(algorithms.AlgorithmNotAvailableError, match="not part of the project yet"):
-        algorithms.config_type("qmix")

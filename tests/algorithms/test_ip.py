@@ -78,7 +78,7 @@ def test_policy_terms_by_hand(generator: torch.Generator) -> None:
     ip.policy = Constant(0.0, 50.0, 0.0)  # type: ignore[assignment]
     ip.q1, ip.q2 = ActionValue(0.0, 5.0, 0.0), ActionValue(9.0, 4.0, 9.0)  # type: ignore[assignment]
     batch = fixed_batch(generator)
-    value, entropy = ip.policy_terms(batch.observation, neighbourhood(batch.graph), generator)
+    value, entropy = ip.policy_terms(batch, neighbourhood(batch.graph), generator)
     torch.testing.assert_close(value, torch.full((2, 3), 4.0 + 0.8))
     torch.testing.assert_close(entropy, torch.zeros(2, 3), atol=1e-6, rtol=0)
 
@@ -87,7 +87,7 @@ def test_entropy_is_exact(generator: torch.Generator) -> None:
     ip = learner()
     ip.policy = Constant(0.0, math.log(2.0), math.log(3.0))  # type: ignore[assignment]
     batch = fixed_batch(generator)
-    _, entropy = ip.policy_terms(batch.observation, neighbourhood(batch.graph), generator)
+    _, entropy = ip.policy_terms(batch, neighbourhood(batch.graph), generator)
     by_hand = -sum(p * math.log(p) for p in (1 / 6, 2 / 6, 3 / 6))
     torch.testing.assert_close(entropy, torch.full((2, 3), by_hand))
 
@@ -109,7 +109,7 @@ def test_own_action_is_averaged_exactly(generator: torch.Generator) -> None:
     ip.policy = Constant(0.0, math.log(2.0), math.log(3.0))  # type: ignore[assignment]
     ip.q1, ip.q2 = Constant(6.0, 0.0, 4.0), Constant(9.0, -3.0, 2.0)  # type: ignore[assignment]
     batch = fixed_batch(generator)
-    value, _ = ip.policy_terms(batch.observation, neighbourhood(batch.graph), generator)
+    value, _ = ip.policy_terms(batch, neighbourhood(batch.graph), generator)
     torch.testing.assert_close(value, torch.full((2, 3), 6.0 / 6 - 3.0 * 2 / 6 + 2.0 * 3 / 6))
 
 
@@ -124,7 +124,7 @@ def test_credit_path(credit: str, heard: float, generator: torch.Generator) -> N
     logits = torch.zeros(2, 3, 3, requires_grad=True)
     ip.policy = type("Given", (torch.nn.Module,), {"forward": lambda self, x, neighbours: logits})()  # type: ignore[assignment]
     state = generator.get_state()
-    value, _ = ip.policy_terms(batch.observation, neighbourhood(batch.graph), generator)
+    value, _ = ip.policy_terms(batch, neighbourhood(batch.graph), generator)
     (gradient,) = torch.autograd.grad(value.sum(), logits)
     generator.set_state(state)
     draw = torch.zeros(2, 3, 3, requires_grad=True)
@@ -136,7 +136,7 @@ def test_credit_path(credit: str, heard: float, generator: torch.Generator) -> N
 def test_policy_loss_leaves_the_critics_alone(generator: torch.Generator) -> None:
     ip = learner()
     batch = fixed_batch(generator)
-    value, entropy = ip.policy_terms(batch.observation, neighbourhood(batch.graph), generator)
+    value, entropy = ip.policy_terms(batch, neighbourhood(batch.graph), generator)
     (value + entropy).sum().backward()
     assert all(p.grad is None for q in (ip.q1, ip.q2) for p in q.parameters())
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in ip.policy.parameters())

@@ -6,16 +6,22 @@ import pytest
 import torch
 
 from algorithms.common.graph import neighbourhood
-from algorithms.common.networks import JointActionValue, KindLinear, LayerOptions, PropagationNetwork
+from algorithms.common.networks import (
+    JointActionValue,
+    KindLinear,
+    LayerOptions,
+    PropagationNetwork,
+    PropagationOptions,
+)
 from algorithms.protocols import Graph
-from tests.algorithms.conftest import random_graph, ring
+from tests.algorithms.conftest import random_graph, ring, spec
 
 AGGREGATIONS = ("attention", "mean", "sum")
 
 
 def build(hops: int, aggregation: str, kinds: tuple[int, ...]) -> PropagationNetwork:
     torch.manual_seed(1)
-    return PropagationNetwork(kinds, 4, 3, 8, hops, LayerOptions(aggregation, heads=2))
+    return PropagationNetwork(kinds, 4, 3, PropagationOptions(8, hops, LayerOptions(aggregation, heads=2)))
 
 
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
@@ -45,7 +51,7 @@ def test_messages_travel_one_edge_per_round(aggregation: str, hops: int, generat
 def test_joint_action_value_hears_the_neighbours_actions_alone(aggregation: str, generator: torch.Generator) -> None:
     """Q_i(s, ., a_Ni) does not depend on a_i, nor on anybody out of earshot."""
     torch.manual_seed(1)
-    network = JointActionValue((0,) * 6, 4, 3, 8, LayerOptions(aggregation, 2))
+    network = JointActionValue((0,) * 6, spec(6, 4, 3), 8, LayerOptions(aggregation, 2))
     x = torch.randn(1, 6, 4, generator=generator)
     for own_credit, reached in ((False, [False, True, False, False, False, True]), (True, [False] * 6)):
         actions = torch.eye(3)[torch.randint(3, (1, 6), generator=generator)].requires_grad_()

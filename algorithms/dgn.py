@@ -1,0 +1,183 @@
+"""Graph convolutional reinforcement learning (DGN), Jiang et al. 2020: Q-learning on features that neighbours share.
+
+    h_i^0 = relu(W relu(W' o_i))                                                                           (1)
+    alpha_ij^m = softmax over j of (q_i^m . k_j^m) / sqrt(d),  j in N_i and i itself, m a head             (2)
+    h_i^l = relu(W_o [sum_j alpha_ij^1 v_j^1, ..., sum_j alpha_ij^M v_j^M])   for two layers l             (3)
+    Q_i = W_q [h_i^0, h_i^1, h_i^2]                                                                        (4)
+
+with q, k, v = relu of a linear map of h^(l-1).
+
+    L = mean over batch and agents of (y_i - Q_i(a_i))^2 + lambda KL(alpha_i(s) || alpha_i(s'))            (5)
+    y_i = r_i + gamma max_a Qbar_i(s', a)                                                                  (6)
+
+The second term of (5) is the temporal relation regularisation: the attention of the upper layer, averaged over heads,
+should change slowly; at s' it is that of the present network, without gradient. The graph of s serves s' too, as
+published, so that both attentions run over the same agents.
+
+Deviations from the papers (see DEVIATIONS.md): dgn-neighbours, dgn-encoder, q-learning-rate, exploration,
+kind-encoders.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from algorithms.common.config import EpsilonGreedyConfig, check_choice
+from algorithms.common.graph import GRAPHS, KERNELS, LARGEST_DENSE, Neighbourhood, neighbourhood
+from algorithms.common.learner import EpsilonGreedyLearner, polyak_update, take
+from algorithms.common.networks import KindLinear, head
+from algorithms.protocols import Batch, EnvironmentSpec, Graph
+from envs.shapes import Float
+
+
+@dataclass(frozen=True, slots=True)
+class Config(EpsilonGreedyConfig):
+    """Settings of DGN: those of all Q-learners, Table 2, and the published network."""
+
+    layers: int = 2
+    """Relation layers: an agent knows of agents that many edges away."""
+    heads: int = 8
+    """Attention heads; must divide `hidden`."""
+    relation_weight: float = 0.03
+    """lambda of eq. (5); 0 leaves the regularisation out (DGN-R)."""
+    activated_relations: bool = True
+    """Queries, keys and values go through a ReLU, as in the published program."""
+    fixed_graph: bool = True
+    """The graph of s serves s' in the targets, as published; False takes that of s'."""
+    graph: str = "task"
+    """task: nearest agents or the road network, as the environment says; full: everybody hears everybody."""
+    kernel: str = "auto"
+    """Aggregation kernel: dense, gather or auto. The results are equal; the speed is not."""
+
+    def __post_init__(self) -> None:
+        EpsilonGreedyConfig.__post_init__(self)
+        check_choice(self, "graph", GRAPHS)
+        check_choice(self, "kernel", KERNELS)
+        if self.layers < 1:
+            raise ValueError(f"layers = {self.layers}: expected one or more relation layers")
+        if self.heads < 1 or self.hidden % self.heads:
+            raise ValueError(f"heads = {self.heads}: expected a divisor of hidden = {self.hidden}")
+        if self.relation_weight < 0:
+            raise ValueError(f"relation_weight = {self.relation_weight}: expected zero or more")
+
+
+class RelationLayer(nn.Module):
+    """Multi-head attention over neighbours and oneself, eqs. (2) and (3)."""
+
+    def __init__(self, hidden: int, heads: int, activated: bool) -> None:
+        super().__init__()
+        self.heads, self.activated = heads, activated
+        self.projection = nn.Linear(hidden, 3 * hidden)  # queries, keys and values side by side
+        self.output = nn.Linear(hidden, hidden)
+
+    def forward(
+        self, h: Float[Tensor, "batch agent hidden"], neighbours: Neighbourhood
+    ) -> tuple[Float[Tensor, "batch agent hidden"], Float[Tensor, "batch ..."]]:
+        """The next features and the attention weights, in the layout of the kernel (heads before the last axis)."""
+        projected = self.projection(h)
+        if self.activated:
+            projected = torch.relu(projected)
+        query, key, value = (part.unflatten(-1, (self.heads, -1)) for part in projected.chunk(3, dim=-1))
+        relation = neighbours.attention(query, key)  # (2)
+        return torch.relu(self.output(neighbours.apply(relation, value))), relation  # (3)
+
+
+class RelationNetwork(nn.Module):
+    """Encoder, relation layers and the Q head over the features of all of them."""
+
+    def __init__(self, spec: EnvironmentSpec, config: Config) -> None:
+        super().__init__()
+        self.encoder = KindLinear(spec.agent_kinds, spec.observation_dim, config.hidden)
+        self.second = nn.Linear(config.hidden, config.hidden)
+        self.relations = nn.ModuleList(
+            RelationLayer(config.hidden, config.heads, config.activated_relations) for _ in range(config.layers)
+        )
+        self.head = head(config.hidden * (config.layers + 1), spec.num_actions)
+
+    def forward(
+        self, x: Float[Tensor, "batch agent feature"], neighbours: Neighbourhood
+    ) -> tuple[Float[Tensor, "batch agent action"], Float[Tensor, "batch ..."]]:
+        """Q-values, and the attention of the upper layer."""
+        features = [torch.relu(self.second(torch.relu(self.encoder(x))))]  # (1)
+        for layer in self.relations:
+            h, relation = layer(features[-1], neighbours)
+            features.append(h)
+        return self.head(torch.cat(features, dim=-1)), relation  # (4)
+
+
+class DGN(EpsilonGreedyLearner):
+    """Shared relation network, epsilon-greedy behaviour, Q-learning."""
+
+    def __init__(self, spec: EnvironmentSpec, config: Config, device: torch.device) -> None:
+        super().__init__(spec, config, device)
+        self.config = config
+        self.q = RelationNetwork(spec, config).to(device)
+        self.target_q = copy.deepcopy(self.q).requires_grad_(False)
+        self.optimiser = self.adam(self.q)
+
+    def hears(self, graph: Graph) -> Neighbourhood:
+        """Who hears whom; everybody hears themselves."""
+        return neighbourhood(graph, self.config.kernel, self.config.graph, self_loops=True)
+
+    def action_values(
+        self, observation: Float[Tensor, "env agent feature"], graph: Graph
+    ) -> Float[Tensor, "env agent action"]:
+        return self.q(observation, self.hears(graph))[0]
+
+    def losses(self, batch: Batch) -> tuple[Float[Tensor, ""], Float[Tensor, ""], Float[Tensor, "batch agent"]]:
+        """Both terms of eq. (5) before lambda, and the values of the actions taken."""
+        here = self.hears(batch.graph)
+        values, relation = self.q(batch.observation, here)
+        value = take(values, batch.action)
+        with torch.no_grad():
+            there = here if self.config.fixed_graph else self.hears(batch.next_graph)
+            future = self.target_q(batch.next_observation, there)[0].amax(-1)
+            future = future.masked_fill(batch.terminated[:, None], 0.0)
+            target = batch.reward + self.config.gamma * future  # (6)
+        change = torch.zeros((), device=values.device)
+        if self.config.relation_weight:
+            with torch.no_grad():
+                next_relation = self.q(batch.next_observation, here)[1]
+            change = relation_change(relation, next_relation, batch.reward.numel())
+        return (target - value).square().mean(), change, value
+
+    def update(self, batch: Batch, generator: torch.Generator) -> dict[str, Float[Tensor, ""]]:
+        q_loss, change, value = self.losses(batch)
+        self.optimiser.zero_grad()
+        (q_loss + self.config.relation_weight * change).backward()  # (5)
+        norm = self.clip_gradient(self.q)
+        self.optimiser.step()
+        polyak_update(self.target_q, self.q, self.config.tau)
+        return {
+            "loss/q": q_loss.detach(),
+            "loss/relation": change.detach(),
+            "value/q": value.detach().mean(),
+            "gradient_norm/q": norm,
+        }
+
+
+def relation_change(
+    before: Float[Tensor, "batch ..."], after: Float[Tensor, "batch ..."], agents: int
+) -> Float[Tensor, ""]:
+    """KL(before || after) of attention weights over the last axis, averaged over heads and over `agents`, the number of
+    agents in the whole batch. Masked neighbours have weight zero in both and do not count."""
+    tiny = torch.finfo(before.dtype).tiny
+    divergence = before * (before.clamp(min=tiny).log() - after.clamp(min=tiny).log())
+    heads = before.numel() // before.shape[-1] // agents
+    return divergence.sum() / (agents * heads)
+
+
+def floats_per_transition(spec: EnvironmentSpec, config: Config) -> int:
+    """Floats alive for each transition of a batch: features and projections of every layer with their gradients, two
+    observations, and attention weights over all agents or the neighbours' rows."""
+    agents, hidden = spec.num_agents, config.hidden
+    nodes = agents * (2 * spec.observation_dim + hidden * (8 + 12 * config.layers))
+    if config.graph == "full" or config.kernel == "dense" or (config.kernel == "auto" and agents <= LARGEST_DENSE):
+        edges = agents * agents * (6 + 5 * config.heads * config.layers)
+    else:
+        edges = agents * (spec.max_neighbours + 1) * hidden * 4 * config.layers
+    return nodes + edges

@@ -1,0 +1,28 @@
+"""MADDPGS: MADDPG with shuffled agents, a baseline of Liu et al. 2019.
+
+The joint critic reads the agents in a new random order in every update, the same for the whole minibatch, for s and s'
+alike, and in another one in the actor's step: it cannot rely on who stands where. Everything else is MADDPG.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from algorithms.maddpg import MADDPG, Config, floats_per_transition
+from envs.shapes import Float, Int
+
+__all__ = ["MADDPGS", "Config", "floats_per_transition"]
+
+
+class MADDPGS(MADDPG):
+    """MADDPG whose critic sees the agents in random order."""
+
+    def order(self, num_agents: int, generator: torch.Generator) -> Int[Tensor, " agent"]:
+        """A random permutation of the agents."""
+        return torch.rand(num_agents, generator=generator, device=self.device).argsort()
+
+    def arrange(
+        self, joint: Float[Tensor, "... agent feature"], generator: torch.Generator
+    ) -> Float[Tensor, "... agent feature"]:
+        return joint.index_select(-2, self.order(joint.shape[-2], generator))

@@ -1,0 +1,83 @@
+"""PIC, Liu et al. 2019: MADDPG with a permutation invariant critic, a graph network over all agents.
+
+    h_i^l = (1/N) [relu((1/N) sum over j != i of (W h_j^(l-1) + b)) + relu(V h_i^(l-1) + c)],  l = 1, 2        (1)
+    Q(o, a) = w . max over i of h_i^2 + b,   h_i^0 = [o_i, a_i]                                               (2)
+
+Everybody hears everybody, so the sum is that over all agents minus the own term: no matrix of agents by agents. Actor,
+losses and schedule are those of `algorithms.maddpg`.
+
+(1) divides by N twice in each layer, as published: activations shrink with 1/N^2 and the critic is almost blind at
+first where N is large. `critic = repaired` takes the mean over the N - 1 others and no second division.
+
+Deviations from the papers (see DEVIATIONS.md): maddpg-one-batch, maddpg-discrete-actions, maddpg-gradient-clip,
+maddpg-team-reward, kind-encoders.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from algorithms import maddpg
+from algorithms.common.config import check_choice
+from algorithms.common.networks import KindLinear, head
+from algorithms.maddpg import MADDPG
+from algorithms.protocols import EnvironmentSpec
+from envs.shapes import Float
+
+
+@dataclass(frozen=True, slots=True)
+class Config(maddpg.Config):
+    """Settings of PIC: MADDPG's, and the critic's form."""
+
+    critic: str = "published"
+    """published: two divisions by N in each layer; repaired: a mean over the others."""
+    pooling: str = "max"
+    """How the team's value reads the agents' features: max or mean."""
+
+    def __post_init__(self) -> None:
+        maddpg.Config.__post_init__(self)
+        check_choice(self, "critic", ("published", "repaired"))
+        check_choice(self, "pooling", ("max", "mean"))
+
+
+class GraphCritic(nn.Module):
+    """Two fully connected graph layers and a pool over agents, eqs. (1) and (2)."""
+
+    def __init__(self, spec: EnvironmentSpec, config: Config) -> None:
+        super().__init__()
+        hidden, agents = config.hidden, spec.num_agents
+        self.pooling = config.pooling
+        self.others = agents if config.critic == "published" else max(agents - 1, 1)
+        self.shrink = 1.0 / agents if config.critic == "published" else 1.0
+        # W and V (and b and c) of a layer side by side: one matrix product for both.
+        self.first = KindLinear(spec.agent_kinds, spec.observation_dim + spec.num_actions, 2 * hidden)
+        self.second = nn.Linear(hidden, 2 * hidden)
+        self.head = head(hidden, 1)
+
+    def forward(self, joint: Float[Tensor, "batch agent feature"]) -> Float[Tensor, " batch"]:
+        """joint: the observation and action of every agent."""
+        h = self.combine(self.first(joint))
+        h = self.combine(self.second(h))
+        pooled = h.amax(1) if self.pooling == "max" else h.mean(1)
+        return self.head(pooled).squeeze(-1)  # (2)
+
+    def combine(self, mapped: Float[Tensor, "batch agent both"]) -> Float[Tensor, "batch agent hidden"]:
+        """Eq. (1) after the linear maps. Both divisions are positive factors, which relu lets pass."""
+        message, own = mapped.chunk(2, dim=-1)
+        received = (message.sum(1, keepdim=True) - message) * (self.shrink / self.others)
+        return torch.relu(received) + torch.relu(own * self.shrink)  # (1)
+
+
+class PIC(MADDPG):
+    """Shared actor, permutation invariant critic."""
+
+    def build_critic(self, spec: EnvironmentSpec, config: Config) -> nn.Module:  # type: ignore[override]
+        return GraphCritic(spec, config)
+
+
+def floats_per_transition(spec: EnvironmentSpec, config: Config) -> int:
+    """Floats alive for each transition of a batch: MADDPG's, and two graph layers with their gradients."""
+    return maddpg.floats_per_transition(spec, config) + spec.num_agents * 16 * config.hidden

@@ -1,0 +1,116 @@
+"""QMIX, Rashid et al. 2018: the team's value is a monotonic function of the agents' values.
+
+    Q_tot(s, a) = w2(s)^T elu(W1(s) q + b1(s)) + b2(s),   q_i = Q(o_i, a_i),   W1(s), w2(s) >= 0          (1)
+
+Weights and biases come from hypernetworks of the state s, here the observations of all agents side by side; their
+absolute values make (1) monotonic in every q_i, so that each agent's greedy action is its part of the joint one.
+
+    y = r + gamma Qbar_tot(s', a'),   a'_i = argmax_a Q(o'_i, a)                                           (2)
+    L = mean over the batch of 1/2 (y - Q_tot(s, a))^2                                                     (3)
+
+r is the team's reward: the mean of the agents' rewards. Qbar is a slowly moving copy of agents and mixer.
+
+Deviations from the papers (see DEVIATIONS.md): qmix-inputs, qmix-team-reward, q-learning-rate, exploration,
+target-smoothing, kind-encoders.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from algorithms.common.config import EpsilonGreedyConfig
+from algorithms.common.learner import EpsilonGreedyLearner, polyak_update, take
+from algorithms.common.networks import AgentMLP
+from algorithms.protocols import Batch, EnvironmentSpec, Graph
+from envs.shapes import Float
+
+
+@dataclass(frozen=True, slots=True)
+class Config(EpsilonGreedyConfig):
+    """Settings of QMIX: those of all Q-learners, Table 2, and the published sizes of the mixer."""
+
+    mixing: int = 32
+    """Hidden units of the mixer."""
+    hypernetwork: int = 64
+    """Hidden units of the hypernetworks that make the mixer's weights."""
+
+    def __post_init__(self) -> None:
+        EpsilonGreedyConfig.__post_init__(self)
+        for name in ("mixing", "hypernetwork"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} = {getattr(self, name)}: expected a positive number of units")
+
+
+def hypernetwork(state_dim: int, hidden: int, outputs: int) -> nn.Sequential:
+    """A network of the state with one hidden layer, whose outputs are weights of another."""
+    return nn.Sequential(nn.Linear(state_dim, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
+
+
+class Mixer(nn.Module):
+    """Q_tot from the agents' values and the state, eq. (1)."""
+
+    def __init__(self, num_agents: int, state_dim: int, config: Config) -> None:
+        super().__init__()
+        units, hidden = config.mixing, config.hypernetwork
+        self.shape = (num_agents, units)
+        self.first_weight = hypernetwork(state_dim, hidden, num_agents * units)
+        self.first_bias = nn.Linear(state_dim, units)
+        self.second_weight = hypernetwork(state_dim, hidden, units)
+        self.second_bias = hypernetwork(state_dim, units, 1)
+
+    def forward(
+        self, values: Float[Tensor, "batch agent"], observation: Float[Tensor, "batch agent feature"]
+    ) -> Float[Tensor, " batch"]:
+        state = observation.flatten(1)
+        weight = self.first_weight(state).abs().unflatten(-1, self.shape)
+        mixed = nn.functional.elu(torch.bmm(values[:, None], weight).squeeze(1) + self.first_bias(state))
+        return (mixed * self.second_weight(state).abs()).sum(-1) + self.second_bias(state).squeeze(-1)  # (1)
+
+
+class QMIX(EpsilonGreedyLearner):
+    """Shared Q-network and mixer, epsilon-greedy behaviour, double Q-learning."""
+
+    def __init__(self, spec: EnvironmentSpec, config: Config, device: torch.device) -> None:
+        super().__init__(spec, config, device)
+        self.config = config
+        self.q = AgentMLP(spec.agent_kinds, spec.observation_dim, config.hidden, spec.num_actions).to(device)
+        self.mixer = Mixer(spec.num_agents, spec.num_agents * spec.observation_dim, config).to(device)
+        self.target_q = copy.deepcopy(self.q).requires_grad_(False)
+        self.target_mixer = copy.deepcopy(self.mixer).requires_grad_(False)
+        self.optimiser = self.adam(self.q, self.mixer)
+
+    def action_values(
+        self, observation: Float[Tensor, "env agent feature"], graph: Graph
+    ) -> Float[Tensor, "env agent action"]:
+        return self.q(observation)
+
+    def loss(self, batch: Batch) -> tuple[Float[Tensor, ""], Float[Tensor, " batch"]]:
+        """Loss (3) and Q_tot of the actions taken."""
+        value = self.mixer(take(self.q(batch.observation), batch.action), batch.observation)
+        with torch.no_grad():
+            best = self.q(batch.next_observation).argmax(-1)
+            future = take(self.target_q(batch.next_observation), best)
+            future = self.target_mixer(future, batch.next_observation).masked_fill(batch.terminated, 0.0)
+            target = batch.reward.mean(-1) + self.config.gamma * future  # (2)
+        return 0.5 * (target - value).square().mean(), value  # (3)
+
+    def update(self, batch: Batch, generator: torch.Generator) -> dict[str, Float[Tensor, ""]]:
+        loss, value = self.loss(batch)
+        self.optimiser.zero_grad()
+        loss.backward()
+        norms = {f"gradient_norm/{name}": self.clip_gradient(getattr(self, name)) for name in ("q", "mixer")}
+        self.optimiser.step()
+        polyak_update(self.target_q, self.q, self.config.tau)
+        polyak_update(self.target_mixer, self.mixer, self.config.tau)
+        return {"loss/q": loss.detach(), "value/q": value.detach().mean(), **norms}
+
+
+def floats_per_transition(spec: EnvironmentSpec, config: Config) -> int:
+    """Floats alive for each transition of a batch: IQL's, and for each agent the mixer's weights with their
+    gradients and the state."""
+    q_learning = 2 * spec.observation_dim + 6 * config.hidden + 4 * spec.num_actions
+    return spec.num_agents * (q_learning + 4 * config.mixing + spec.observation_dim) + 12 * config.hypernetwork
