@@ -69,7 +69,9 @@ class DenseNeighbourhood(Neighbourhood):
         degree = adjacency.sum(-1, keepdim=True)
         self.share = adjacency / degree.clamp(min=1.0)
         self.connected = (degree > 0).to(adjacency.dtype)
-        self.penalty = torch.zeros_like(adjacency).masked_fill_(adjacency == 0, torch.finfo(adjacency.dtype).min)
+        # Of senders by receivers, see `attention`.
+        missing = adjacency.transpose(1, 2) == 0
+        self.penalty = torch.zeros_like(adjacency).masked_fill_(missing, torch.finfo(adjacency.dtype).min)
 
     def total(self, values: Tensor) -> Tensor:
         return self.adjacency @ values
@@ -78,9 +80,10 @@ class DenseNeighbourhood(Neighbourhood):
         return self.share @ values
 
     def attention(self, query: Tensor, key: Tensor) -> Tensor:
-        query, key = query.transpose(1, 2), key.transpose(1, 2)
-        scores = query @ key.transpose(2, 3) / math.sqrt(query.shape[-1]) + self.penalty[:, None]
-        return torch.softmax(scores, dim=-1)
+        # Scores of senders by receivers: a softmax over a short last axis is many times slower than over the one before.
+        scores = key.transpose(1, 2) @ query.permute(0, 2, 3, 1)
+        scores = torch.add(self.penalty[:, None], scores, alpha=1.0 / math.sqrt(query.shape[-1]))
+        return torch.softmax(scores, dim=-2).transpose(2, 3)
 
     def apply(self, weights: Tensor, value: Tensor) -> Tensor:
         return (weights @ value.transpose(1, 2)).transpose(1, 2).flatten(2) * self.connected
