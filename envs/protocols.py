@@ -38,7 +38,8 @@ class EnvironmentSpec:
 
 
 class Graph(NamedTuple):
-    """Who hears whom. Slots beyond an agent's degree are masked; their index is 0 and must not be used."""
+    """Who hears whom: lists without the agent itself and without repetition. Slots beyond an agent's degree are masked;
+    their index is 0 and must not be used."""
 
     neighbours: Int[Tensor, "*batch agent neighbour"]
     mask: Bool[Tensor, "*batch agent neighbour"]

@@ -32,7 +32,7 @@ def straight_through_sample(
     """One-hot draws from softmax(logits) whose gradient is that of the relaxed draw (temperature 1)."""
     relaxed = torch.softmax(logits + gumbel_noise(logits, generator), dim=-1)
     hard = torch.zeros_like(relaxed).scatter_(-1, relaxed.argmax(-1, keepdim=True), 1.0)
-    return hard + relaxed - relaxed.detach()
+    return hard + (relaxed - relaxed.detach())  # in this order the value is one-hot to the last bit
 
 
 def epsilon_greedy(
