@@ -10,9 +10,9 @@ with q, k, v = relu of a linear map of h^(l-1).
     L = mean over batch and agents of (y_i - Q_i(a_i))^2 + lambda KL(alpha_i(s) || alpha_i(s'))            (5)
     y_i = r_i + gamma max_a Qbar_i(s', a)                                                                  (6)
 
-The second term of (5) is the temporal relation regularisation: the attention of the upper layer should change slowly. It
-is the mean over its heads; at s' the attention is that of the present network, without gradient. The graph of s serves
-s' too, as published, so that both attentions run over the same agents.
+The second term of (5) is the temporal relation regularisation: the attention of the upper layer should change slowly.
+It is the mean over its heads; at s' the attention is that of the present network, without gradient. The graph of s
+serves s' too, as published, so that both attentions run over the same agents.
 
 Deviations from the papers (see DEVIATIONS.md): dgn-neighbours, dgn-encoder, q-learning-rate, exploration,
 kind-encoders.

@@ -80,7 +80,7 @@ class DenseNeighbourhood(Neighbourhood):
         return self.share @ values
 
     def attention(self, query: Tensor, key: Tensor) -> Tensor:
-        # Scores of senders by receivers: a softmax over a short last axis is many times slower than over the one before.
+        # Scores of senders by receivers: a softmax over a short last axis is far slower than over the axis before it.
         scores = key.transpose(1, 2) @ query.permute(0, 2, 3, 1)
         scores = torch.add(self.penalty[:, None], scores, alpha=1.0 / math.sqrt(query.shape[-1]))
         return torch.softmax(scores, dim=-2).transpose(2, 3)
