@@ -2,6 +2,7 @@
 
 smoke   minutes: every available scenario and algorithm once, to see that all of it works
 quick   half an hour on two cores: learns visibly on small numbers of agents
+proof   half an hour on two cores: who finds the known optimum of each game of the proving ground
 all     the paper: 13 tasks, 7 algorithms, 5 seeds
 """
 
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import algorithms
-from benchmark.tasks import TABLE_1
+from benchmark.tasks import PROVING_GROUND, TABLE_1
 
 PAPER_SEEDS = (0, 1, 2, 3, 4)
 
@@ -97,6 +98,25 @@ def _gentle(end: float) -> dict[str, Any]:
     return {"algorithm.learning_rate": 0.003, "algorithm.learning_rate_end": end}
 
 
+def proof() -> list[Cell]:
+    """The games of the proving ground, with one setting of sizes for every algorithm and otherwise its defaults."""
+    overrides: dict[str, Any] = {
+        "training.num_envs": 20,
+        "training.batch_size": 128,
+        "training.learning_starts": 256,
+        "training.evaluation_episodes": 500,
+        "training.log_interval": 500,
+        "algorithm.hidden": 64,
+    }
+    interval = "training.evaluation_interval"
+    return [
+        Cell(task.name, algorithm, seed, task.total_steps, "proof", overrides | {interval: task.total_steps // 10})
+        for task in PROVING_GROUND
+        for algorithm in algorithms.ALGORITHMS
+        for seed in PAPER_SEEDS
+    ]
+
+
 def paper() -> list[Cell]:
     """Table 1 times seven algorithms times five seeds, with the settings of Table 2."""
     return [
@@ -107,5 +127,5 @@ def paper() -> list[Cell]:
     ]
 
 
-SUITES = {"smoke": smoke, "quick": quick, "all": paper}
+SUITES = {"smoke": smoke, "quick": quick, "proof": proof, "all": paper}
 """Name -> function that lists the cells."""

@@ -75,7 +75,7 @@ def plan(cells: list[Cell], results: Path, device: str) -> list[Plan]:
             config = resolve(
                 cell.task, cell.algorithm, cell.seed, cell.total_steps, cell.overrides, cell.variant, device
             )
-        except (envs.EnvironmentNotAvailableError, algorithms.AlgorithmNotAvailableError) as error:
+        except envs.EnvironmentNotAvailableError as error:
             plans.append(Plan(cell, None, "unavailable", str(error)))
             continue
         status = status_of(run_path(results, config))

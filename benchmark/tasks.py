@@ -1,4 +1,4 @@
-"""The tasks as data: every row of the paper's Table 1 and small siblings for smoke runs.
+"""The tasks as data: every row of the paper's Table 1, small siblings for smoke runs, games with a known optimum.
 
 Adding a task: give it an environment in `envs` and a line here.
 """
@@ -30,7 +30,7 @@ class Task:
 
     @property
     def platform(self) -> str:
-        """cityflow, mpe or magent."""
+        """cityflow, mpe, magent or game."""
         return self.name.split("/")[0]
 
 
@@ -70,7 +70,18 @@ SIBLINGS = (
 )
 """Other sizes of the same scenarios."""
 
-TASKS = TABLE_1 + SIBLINGS
+PROVING_GROUND = (
+    Task("game/climbing_2", 2, 20_000),
+    Task("game/penalty_2", 2, 20_000),
+    Task("game/two_step_2", 2, 20_000),
+    Task("game/chain_8", 8, 20_000),
+    Task("game/ring_8", 8, 20_000),
+    Task("game/echo_8", 8, 20_000),
+    Task("game/walk_1", 1, 20_000),
+)
+"""Small games with a known optimum: who finds it, and who cannot."""
+
+TASKS = TABLE_1 + SIBLINGS + PROVING_GROUND
 
 
 def default_total_steps(name: str) -> int:

@@ -14,6 +14,7 @@ import difflib
 from typing import TYPE_CHECKING, Any
 
 from envs.errors import EnvironmentNotAvailableError, UnknownTaskError
+from envs.platforms import PLATFORMS, Platform
 
 if TYPE_CHECKING:
     import torch
@@ -35,18 +36,13 @@ _NOT_YET = (
 
 
 def tasks() -> tuple[str, ...]:
-    """The names `make` accepts, sorted."""
-    from envs.mpe.scenarios import SCENARIOS
-
-    return tuple(sorted(SCENARIOS))
+    """The names `make` accepts, sorted. Games along a ring or chain can be made in other sizes, too: game/ring_30."""
+    return tuple(sorted(task for platform in PLATFORMS.values() for task in platform.tasks()))
 
 
 def settings(task: str) -> type:
     """The dataclass of a task's settings: its fields are what `make` accepts, with their defaults."""
-    _require_available(task)
-    from envs.mpe.settings import Settings
-
-    return Settings
+    return _platform(task).settings(task)
 
 
 def make(task: str, num_envs: int, device: str | torch.device = "cpu", **settings_given: Any) -> Environment:
@@ -58,28 +54,17 @@ def make(task: str, num_envs: int, device: str | torch.device = "cpu", **setting
     chosen = _settings(task, settings_given)
     import torch
 
-    from envs.mpe.environment import ParticleEnvironment
-    from envs.mpe.scenarios import scenario
-
-    return ParticleEnvironment(scenario(task), chosen, num_envs, torch.device(device))
+    return _platform(task).make(task, chosen, num_envs, torch.device(device))
 
 
 def spec(task: str, **settings_given: Any) -> EnvironmentSpec:
     """The `EnvironmentSpec` that `make` would give, without building anything."""
-    chosen = _settings(task, settings_given)
-    from envs.mpe.scenarios import scenario
-    from envs.mpe.settings import make_spec
-
-    return make_spec(scenario(task), chosen)
+    return _platform(task).spec(task, _settings(task, settings_given))
 
 
 def controllers(task: str) -> dict[str, type[Controller]]:
     """The reference policies of a task by name; each is made as `controller(environment)`."""
-    _require_available(task)
-    from envs.mpe.controllers import controllers_for
-    from envs.mpe.scenarios import scenario
-
-    return controllers_for(scenario(task))
+    return _platform(task).controllers(task)
 
 
 def _settings(task: str, given: dict[str, Any]) -> Any:
@@ -92,15 +77,15 @@ def _settings(task: str, given: dict[str, Any]) -> Any:
     return kind(**given)
 
 
-def _require_available(task: str) -> None:
-    names = tasks()
-    if task in names:
-        return
+def _platform(task: str) -> Platform:
+    """What makes the task. Raises UnknownTaskError or EnvironmentNotAvailableError, saying which there are."""
+    name = task.partition("/")[0]
+    if name in PLATFORMS and PLATFORMS[name].exists(task):
+        return PLATFORMS[name]
     if task in _NOT_YET:
-        platform = task.partition("/")[0]
         raise EnvironmentNotAvailableError(
-            f"{task} needs the {platform} environment, which is not part of the project yet; envs.tasks() lists what is"
+            f"{task} needs the {name} environment, which is not part of the project yet; envs.tasks() lists what is"
         )
-    close = difflib.get_close_matches(task, [*names, *_NOT_YET], n=3)
+    close = difflib.get_close_matches(task, [*tasks(), *_NOT_YET], n=3)
     hint = f"; did you mean {' or '.join(close)}?" if close else "."
     raise UnknownTaskError(f"there is no task {task!r}{hint} envs.tasks() lists all of them")

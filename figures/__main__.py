@@ -12,6 +12,7 @@ import pandas as pd
 
 from figures.curves import curves_caption, draw_learning_curves
 from figures.diagnostics import DIAGNOSTICS_CAPTION, draw_diagnostics
+from figures.proof import proof_markdown
 from figures.report import Drawing, build_report
 from figures.scores import Aggregate, ReferenceScore, Score, aggregate, final_scores, reference_scores
 from figures.style import family_of, family_title, figure_style, save_figure, task_title
@@ -84,6 +85,9 @@ def _write_tables(results: Results, scores: list[Score], output: Path) -> Iterat
         "scores.html": scores_page(scores),
         "references.csv": _csv(reference_scores(results)),
     }
+    proof = proof_markdown(results, scores)
+    if proof is not None:
+        tables["proof.md"] = proof
     for policy in POLICIES:
         rows = aggregate(scores, policy)
         if rows:

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from figures.scores import GAP_TOPS
 from figures.statistics import across_seeds
 from figures.style import (
     GRID,
@@ -38,8 +39,8 @@ from results.records import POLICIES, Results, Run
 
 COLUMNS = 3
 SINGLE_PANEL = PanelSize(width=4.3, height=2.7, right=1.1)
-REFERENCE_DASHES = {"random": (0, (1, 2)), "stay": (0, (4, 2, 1, 2)), "assignment": (0, (5, 2))}
-GAP_ENDS = ("random", "assignment")
+REFERENCE_DASHES = {"random": (0, (1, 2)), "stay": (0, (4, 2, 1, 2)), **dict.fromkeys(GAP_TOPS, (0, (5, 2)))}
+GAP_ENDS = ("random", *GAP_TOPS)
 """The reference policies that bound the gap: they are always inside the vertical axis."""
 OTHER_DASHES = (0, (2, 3))
 LABEL_POINTS = 8.5

@@ -8,7 +8,8 @@ from html import escape
 
 from figures import provenance
 from figures.page import figure_block, page
-from figures.scores import Score, aggregate, leaders, reference_scores
+from figures.proof import proof_html
+from figures.scores import GAP_TOPS, Score, aggregate, leaders, reference_scores
 from figures.style import algorithm_styles, task_title
 from figures.tables import (
     AGGREGATE_CAPTION,
@@ -53,6 +54,7 @@ def build_report(
     sections = [
         Section("coverage", "Coverage and issues", _coverage(results) + _issues(results)),
         Section("scores", "Final scores", _scores(results, scores)),
+        *_proving_ground(results, scores),
         Section("curves", "Learning curves", "\n".join([CURVES_INTRODUCTION, *map(_drawing, curves)])),
         Section("diagnostics", "Diagnostics", _diagnostics(diagnostics)),
         Section("runs", "What was run", provenance.runs_section(results)),
@@ -148,12 +150,17 @@ def _scores(results: Results, scores: list[Score]) -> str:
     return "\n".join(parts)
 
 
+def _proving_ground(results: Results, scores: list[Score]) -> list[Section]:
+    """A chapter of its own for the games, where there are any."""
+    content = proof_html(results, scores)
+    return [] if content is None else [Section("proof", "Proving ground", content)]
+
+
 def _score_matrix(results: Results, scores: list[Score], policy: str) -> str:
-    """Tasks down, algorithms across, and the two reference policies that bound the gap."""
+    """Tasks down, algorithms across, and the reference policies that bound the gap."""
     styles = algorithm_styles(score.algorithm for score in scores)
-    bounds = [
-        name for name in ("random", "assignment") if any(name in own.returns for own in results.references.values())
-    ]
+    known = {name for own in results.references.values() for name in own.returns}
+    bounds = [name for name in ("random", *reversed(GAP_TOPS)) if name in known]
     header = ["Task", *(style.label for style in styles.values()), *bounds]
     references = {(row.task, row.policy): row.return_mean for row in reference_scores(results)}
     rows: list[list[Cell]] = []
@@ -196,12 +203,14 @@ curve runs over every step that any seed was evaluated at, and nothing is interp
 come that far, a jump may only mean that a seed is missing. Horizontal lines are scripted reference policies; an arrow
 beside a name means that it lies outside the axis.</p>"""
 
-METHOD = """<p><strong>Return.</strong> The team reward summed over the steps of an episode and over the agents;
-larger is better. Every evaluation plays the same fixed episodes, apart from training.</p>
+METHOD = """<p><strong>Return.</strong> The team reward summed over the steps of an episode and over the agents; where
+the agents of a game have one payoff in common, that payoff. Larger is better. Every evaluation plays the same fixed
+episodes, apart from training.</p>
 <p><strong>Greedy and sampled.</strong> Greedy takes the most probable action of each agent, sampled draws from the
 policy as in training. Both are shown, because a stochastic policy can be good in one and poor in the other.</p>
-<p><strong>Gap closed.</strong> 0 % is the random policy and 100 % a scripted assignment of agents to goals, both
-measured on the task itself. The scripted policy is a yardstick, not an upper bound.</p>
+<p><strong>Gap closed.</strong> 0 % is the random policy. 100 % is the optimum on the games of the proving ground, where
+it is known, and elsewhere a scripted assignment of agents to goals, which is a yardstick, not an upper bound. All are
+measured on the task itself.</p>
 <p><strong>Seeds.</strong> A seed is one independent training run, and the unit of every deviation and interval here;
 episodes only make the value of one seed more exact. With few seeds the deviation is itself uncertain: read small
 differences as noise.</p>

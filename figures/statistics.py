@@ -66,13 +66,13 @@ def final_score(steps: ArrayLike, values: ArrayLike, last: int = FINAL_EVALUATIO
     return float(np.asarray(values, dtype=float)[order][-last:].mean())
 
 
-def gap_scale(random: float, assignment: float) -> tuple[float, float] | None:
-    """(offset, factor) such that gap closed in % = (R - offset) * factor = 100 (R - random) / (assignment - random).
+def gap_scale(random: float, top: float) -> tuple[float, float] | None:
+    """(offset, factor) such that gap closed in % = (R - offset) * factor = 100 (R - random) / (top - random).
 
-    0 % is the random policy, 100 % the scripted assignment. None when the two do not differ, or when assignment is
-    the worse one: then there is no gap to close.
+    0 % is the random policy, 100 % the reference policy at the top. None when the two do not differ, or when the top
+    is the worse one: then there is no gap to close.
     """
-    gap = assignment - random
+    gap = top - random
     return (random, 100.0 / gap) if gap > 0 else None
 
 

@@ -50,8 +50,8 @@ COORDINATES = re.compile(r'\b(?:d|x|y|x1|x2|y1|y2)="[^"]*"')
 LONG_DECIMALS = re.compile(r"(\.\d\d)\d+")
 """Coordinates of an SVG keep two decimals (1/100 point): nobody sees the rest, and the report halves in size."""
 
-FAMILY_TITLES = {"mpe": "MPE", "cityflow": "CityFlow", "magent": "MAgent"}
-SPEAKING_FAMILIES = ("mpe", "magent")
+FAMILY_TITLES = {"mpe": "MPE", "cityflow": "CityFlow", "magent": "MAgent", "game": "Proving ground"}
+SPEAKING_FAMILIES = ("mpe", "magent", "game")
 """Families whose task names speak for themselves."""
 
 EXTRA_COLOURS = tuple(seaborn.color_palette("dark").as_hex()[4:])

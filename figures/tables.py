@@ -84,12 +84,20 @@ def score_rows(scores: list[Score]) -> tuple[list[str], list[list[Cell]], set[tu
 
 def markdown_table(scores: list[Score]) -> str:
     """The score table as Markdown, with its explanation."""
-    header, rows, bold = score_rows(scores)
-    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * 3 + "---:|" * (len(header) - 3)]
+    return "\n".join([*markdown_lines(*score_rows(scores), words=3), "", SCORES_CAPTION, ""])
+
+
+def markdown_lines(
+    header: list[str], rows: list[list[Cell]], bold: set[tuple[int, int]] | None = None, words: int = 0
+) -> list[str]:
+    """The lines of a Markdown table whose first `words` columns are text; the others are numbers, aligned right."""
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * words + "---:|" * (len(header) - words)]
     for row_index, row in enumerate(rows):
-        cells = [f"**{text}**" if (row_index, column) in bold else text for column, (text, _) in enumerate(row)]
+        cells = [
+            f"**{text}**" if (row_index, column) in (bold or set()) else text for column, (text, _) in enumerate(row)
+        ]
         lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join([*lines, "", SCORES_CAPTION, ""])
+    return lines
 
 
 def html_table(header: list[str], rows: list[list[Cell]], bold: set[tuple[int, int]] | None = None) -> str:
@@ -150,10 +158,11 @@ def reference_table(rows: list[ReferenceScore]) -> str:
 
 SCORES_CAPTION = (
     "Final score of a seed: its mean over the last 3 evaluations. Shown: mean ± sample standard deviation over "
-    "finished seeds (no deviation for a single seed). Gap: 100 (R \u2212 random) / (assignment \u2212 random), with "
-    "both scripted policies of the same task. Bold: the best mean, and all that Welch's 95 % interval cannot tell from "
-    "it; nothing is bold with fewer than two algorithms, a single seed, unequal steps, or where no two can be told "
-    "apart. †: no seed has finished, the score is provisional."
+    "finished seeds (no deviation for a single seed). Gap: 100 (R \u2212 random) / (top \u2212 random), with both "
+    "scripted policies of the same task; top is the optimal policy where it is known, else the assignment. Bold: the "
+    "best mean, and all that Welch's 95 % interval cannot tell from it; nothing is bold with fewer than two "
+    "algorithms, a single seed, unequal steps, or where no two can be told apart. †: no seed has finished, the score "
+    "is provisional."
 )
 
 

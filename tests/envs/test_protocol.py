@@ -17,6 +17,7 @@ from jaxtyping import jaxtyped
 
 import envs
 from envs.errors import EnvironmentNotAvailableError, PreyWeightsError, UnknownTaskError
+from envs.games.games import TASKS as GAMES
 from envs.mpe.environment import ParticleEnvironment
 from envs.mpe.observation import Observer, observe_torch
 from envs.mpe.physics import advance_torch, contact_force_torch
@@ -306,7 +307,7 @@ def test_neighbour_lists_have_the_promised_width() -> None:
 
 
 def test_unknown_and_unavailable_tasks() -> None:
-    assert envs.tasks() == tuple(sorted(SCENARIOS))
+    assert envs.tasks() == tuple(sorted([*SCENARIOS, *GAMES]))
     for ask in (envs.make, envs.spec, envs.settings, envs.controllers):
         arguments = (1,) if ask is envs.make else ()
         with pytest.raises(UnknownTaskError, match=r"mpe/cooperative_navigation_30.*envs\.tasks\(\) lists all"):

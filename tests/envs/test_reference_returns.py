@@ -14,6 +14,7 @@ import torch
 
 import envs
 from envs.errors import PreyWeightsError
+from envs.mpe.scenarios import SCENARIOS
 from tests.envs.conftest import particles
 
 PUBLISHED: dict[str, dict[str, tuple[float, float]]] = {
@@ -96,7 +97,7 @@ def test_policies_score_as_published(task: str, policy: str) -> None:
 
 
 def test_every_task_has_its_controllers() -> None:
-    for task in envs.tasks():
+    for task in SCENARIOS:
         navigation = "navigation" in task
         assert list(envs.controllers(task)) == ["random", "stay", "nearest"] + ["assignment"] * navigation
     assignment = envs.controllers("mpe/cooperative_navigation_3")["assignment"]

@@ -44,14 +44,14 @@ def test_final_score_takes_the_last_three_in_step_order() -> None:
     assert final_score([10], [5.0]) == 5.0
 
 
-def test_gap_closed_is_zero_for_random_and_hundred_for_assignment() -> None:
-    scale = gap_scale(random=-470.0, assignment=-190.0)
+def test_gap_closed_is_zero_for_random_and_hundred_for_the_top() -> None:
+    scale = gap_scale(random=-470.0, top=-190.0)
     assert scale is not None
     assert Summary(-470.0, None, 1).scaled(*scale).mean == 0.0
     assert Summary(-190.0, None, 1).scaled(*scale).mean == pytest.approx(100.0)
     assert Summary(-330.0, 28.0, 2).scaled(*scale) == Summary(pytest.approx(50.0), pytest.approx(10.0), 2)
-    assert gap_scale(random=-5.0, assignment=-5.0) is None
-    assert gap_scale(random=-5.0, assignment=-6.0) is None
+    assert gap_scale(random=-5.0, top=-5.0) is None
+    assert gap_scale(random=-5.0, top=-6.0) is None
 
 
 def test_interquartile_mean_cuts_a_quarter_at_each_end() -> None:

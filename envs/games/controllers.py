@@ -1,0 +1,70 @@
+"""Reference policies of the games: `random` draws a uniform action, `optimal` knows the whole state and cannot be
+beaten, `selfish` takes what an agent on a ring or chain likes best, whatever its neighbours do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from envs.games.environment import GameEnvironment
+from envs.games.games import Coordination, Game
+from envs.protocols import Environment
+from envs.shapes import Int
+
+if TYPE_CHECKING:
+    from envs.mpe.controllers import Controller
+
+
+class Random:
+    """A uniform action for every agent at every step."""
+
+    def __init__(self, environment: Environment) -> None:
+        self.environment = played(environment)
+
+    def act(self, generator: torch.Generator) -> Int[Tensor, "env agent"]:
+        """Indices, drawn on the generator's device."""
+        spec = self.environment.spec
+        shape = (self.environment.num_envs, spec.num_agents)
+        actions = torch.randint(spec.num_actions, shape, generator=generator, device=generator.device)
+        return actions.to(self.environment.device)
+
+
+class Optimal:
+    """A joint action with the largest sum of team rewards to come."""
+
+    def __init__(self, environment: Environment) -> None:
+        self.environment = played(environment)
+
+    def act(self, generator: torch.Generator) -> Int[Tensor, "env agent"]:
+        """Indices; draws nothing."""
+        return self.environment.game.optimum(self.environment.state)
+
+
+class Selfish:
+    """Every agent's own preference."""
+
+    def __init__(self, environment: Environment) -> None:
+        self.environment = played(environment)
+        if not isinstance(self.environment.game, Coordination):
+            raise ValueError(f"agents of {self.environment.task} have no preferences; use another controller")
+
+    def act(self, generator: torch.Generator) -> Int[Tensor, "env agent"]:
+        """Indices; draws nothing."""
+        return self.environment.state.argmax(-1)
+
+
+def controllers_for(game: Game) -> dict[str, type[Controller]]:
+    """The reference policies that make sense for a game, by name."""
+    controllers: dict[str, type[Controller]] = {"random": Random, "optimal": Optimal}
+    if isinstance(game, Coordination):
+        controllers["selfish"] = Selfish
+    return controllers
+
+
+def played(environment: Environment) -> GameEnvironment:
+    """The environment itself, if it is a game, whose state these policies read; else raises TypeError."""
+    if not isinstance(environment, GameEnvironment):
+        raise TypeError(f"these controllers need an environment of a game/ task, not a {type(environment).__name__}")
+    return environment

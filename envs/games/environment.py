@@ -1,0 +1,127 @@
+"""A batch of copies of one game in lockstep."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from envs.games.draws import uniform
+from envs.games.games import Game
+from envs.games.settings import Settings, make_spec
+from envs.protocols import EnvironmentSpec, Graph, Step
+from envs.shapes import Float, Int
+
+
+class GameEnvironment:
+    """`num_envs` copies of a game; implements `envs.protocols.Environment`.
+
+    Actions are indices (env, agent). Games end by themselves: the last step is `terminated`, never `truncated`.
+    """
+
+    def __init__(self, task: str, game: Game, settings: Settings, num_envs: int, device: torch.device) -> None:
+        if num_envs < 1:
+            raise ValueError(f"num_envs must be at least 1, not {num_envs}")
+        self.spec = make_spec(game)
+        self.task, self.game, self.settings, self.num_envs, self.device = task, game, settings, num_envs, device
+        self._dtype = settings.torch_dtype()
+        self._graph = static_graph(game, self.spec, num_envs, device)
+        self._index = torch.eye(game.num_agents, dtype=torch.float64, device=device).expand(num_envs, -1, -1)
+        self._yes = torch.ones(num_envs, dtype=torch.bool, device=device)
+        self._no = torch.zeros(num_envs, dtype=torch.bool, device=device)
+        shape = (num_envs, game.num_agents, game.num_features)
+        self._state = torch.zeros(shape, dtype=torch.float64, device=device)
+        self._return = torch.zeros(num_envs, dtype=torch.float64, device=device)
+        self._seed, self._next_episode = 0, 0
+        self._time: int | None = None
+
+    @property
+    def state(self) -> Float[Tensor, "env agent feature"]:
+        """A copy of what each agent sees of the game's state, its index apart: the argument of the game's rules."""
+        return self._state.clone()
+
+    def reset(self, seed: int | None = None) -> Step:
+        """Begin the next episodes, or, with a seed (0 to 2^63 - 1), the first ones of that seed."""
+        if seed is not None:
+            if not 0 <= seed < 2**63:
+                raise ValueError(f"seed must be between 0 and 2^63 - 1, not {seed}")
+            self._seed, self._next_episode = seed, 0
+        episodes = range(self._next_episode, self._next_episode + self.num_envs)
+        self._next_episode = episodes.stop
+        self._state = self.game.start(uniform(self._seed, episodes, self.game.draws, self.device))
+        self._return = torch.zeros_like(self._return)
+        self._time = 0
+        return self._step(torch.zeros(self.num_envs, self.spec.num_agents, dtype=torch.float64, device=self.device))
+
+    def step(self, actions: Int[Tensor, "env agent"]) -> Step:
+        """Advance all copies by one step.
+
+        Raises RuntimeError after the end of an episode, ValueError for actions of a wrong shape or type or, on a CPU,
+        out of range.
+        """
+        if self._time is None or self._time >= self.spec.episode_length:
+            raise RuntimeError("the episodes have not begun or are over: call reset() first")
+        self._require_actions(actions)
+        actions = actions.long()
+        reward = self.game.reward(self._state, actions)
+        team = self.game.team_reward(reward)
+        self._state = self.game.follow(self._state, actions)
+        self._return = self._return + team
+        self._time += 1
+        return self._step(team[:, None].expand_as(reward) if self.settings.reward == "shared" else reward)
+
+    def scores(self) -> dict[str, Float[Tensor, " env"]]:
+        """`return`: the sum of the team reward so far, whatever the reward mode."""
+        return {"return": self._return.clone()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and plain numbers; episodes to come follow from the seed and their numbers."""
+        return {
+            "task": self.task,
+            "seed": self._seed,
+            "next_episode": self._next_episode,
+            "time": self._time,
+            "state": self._state.clone(),
+            "return": self._return.clone(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue exactly. Raises ValueError if the state is of another task or number of copies, or partial."""
+        missing = sorted(set(self.state_dict()) - set(state))
+        if missing:
+            raise ValueError(f"this is no state of a game: {', '.join(missing)} missing")
+        saved, own = (state["task"], tuple(state["state"].shape)), (self.task, tuple(self._state.shape))
+        if saved != own:
+            raise ValueError(f"the state is of (task, shape) {saved}; this environment is {own}")
+        self._seed, self._next_episode, self._time = state["seed"], state["next_episode"], state["time"]
+        self._state, self._return = (state[name].to(self.device, copy=True) for name in ("state", "return"))
+
+    def _require_actions(self, actions: Tensor) -> None:
+        shape = (self.num_envs, self.spec.num_agents)
+        integers = not (actions.is_floating_point() or actions.is_complex() or actions.dtype == torch.bool)
+        if tuple(actions.shape) != shape or not integers:
+            raise ValueError(
+                f"actions have shape {tuple(actions.shape)} and type {actions.dtype}; expected integers {shape}"
+            )
+        if self.device.type == "cpu":  # elsewhere this would wait for the device
+            bad = (actions < 0) | (actions >= self.spec.num_actions)
+            if bad.any():
+                place = bad.nonzero()[0].tolist()
+                raise ValueError(
+                    f"the action at {place} is {int(actions[tuple(place)])}; expected indices from 0 to "
+                    f"{self.spec.num_actions - 1}"
+                )
+
+    def _step(self, reward: Float[Tensor, "env agent"]) -> Step:
+        seen = torch.cat([self._state, self._index], dim=-1) if self.game.sees_index else self._state
+        ended = self._yes if self._time == self.spec.episode_length else self._no
+        return Step(seen.to(self._dtype, copy=True), self._graph, reward.to(self._dtype).contiguous(), ended, self._no)
+
+
+def static_graph(game: Game, spec: EnvironmentSpec, num_envs: int, device: torch.device) -> Graph:
+    """Who hears whom, the same in every copy."""
+    slots = range(spec.max_neighbours)
+    neighbours = [[heard[slot] if slot < len(heard) else 0 for slot in slots] for heard in game.hears]
+    mask = [[slot < len(heard) for slot in slots] for heard in game.hears]
+    return Graph(*(torch.tensor(part, device=device).repeat(num_envs, 1, 1) for part in (neighbours, mask)))

@@ -1,0 +1,290 @@
+"""What each game is: who hears whom, how an episode starts, what is paid, what comes next, what is best.
+
+All rules are pure functions of the state, which holds what each agent sees of it: (env, agent, feature), float64.
+Agent i is paid r_i(s, a_i, a_Ni), as in the paper's equation (1); where the agents share one payoff, everyone gets it.
+Matrix games follow Claus and Boutilier (1998), the two-step game Rashid et al. (2018, QMIX).
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from envs.games.optimum import best_joint_action
+from envs.shapes import Float, Int
+
+Neighbours = tuple[tuple[int, ...], ...]
+Payoff = tuple[tuple[float, ...], ...]
+
+CLIMBING: Payoff = ((11, -30, 0), (-30, 7, 6), (0, 0, 5))
+"""The best pair of actions is ruinous when one agent misses it, and the third action looks safe."""
+PENALTY: Payoff = ((10, 0, -100), (0, 2, 0), (-100, 0, 10))
+"""Two best pairs: the agents must agree on one; the second action is safe."""
+TWO_STEP: tuple[Payoff, Payoff] = (((7, 7), (7, 7)), ((0, 1), (1, 8)))
+"""The matrices A and B of the second step."""
+COUPLING: Payoff = ((0, 1, 1), (1, 0, 1), (1, 1, 0))
+"""What two neighbours on a ring or chain share: 1 for different actions."""
+CELL_PAY = (0.6, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
+"""Reward of a step that ends in each cell of the corridor: a near lure at one end, more at the other."""
+WALK_STEPS = 8
+SYMBOLS = 3
+
+
+class Game(ABC):
+    """The rules of one game. Sizes are fixed; nothing is remembered between calls."""
+
+    one_payoff = False
+    """Whether all agents share one payoff, which is the team's reward, rather than each having its share r_i of it."""
+
+    def __init__(
+        self,
+        hears: Neighbours,
+        num_actions: int,
+        num_features: int,
+        episode_length: int = 1,
+        draws: int = 0,
+        sees_index: bool = False,
+    ) -> None:
+        self.hears, self.num_agents = hears, len(hears)
+        """For each agent, whom it hears."""
+        self.num_actions, self.episode_length = num_actions, episode_length
+        self.num_features = num_features
+        """What each agent sees of the state, its own index apart."""
+        self.draws = draws
+        """Uniform numbers that decide an episode."""
+        self.sees_index = sees_index
+        """Whether an agent also sees who it is."""
+
+    @abstractmethod
+    def start(self, uniform: Float[Tensor, "env draw"]) -> Float[Tensor, "env agent feature"]:
+        """The first state of the episodes that these numbers decide."""
+
+    @abstractmethod
+    def reward(
+        self, state: Float[Tensor, "env agent feature"], action: Int[Tensor, "env agent"]
+    ) -> Float[Tensor, "env agent"]:
+        """r_i(s, a_i, a_Ni) of every agent."""
+
+    def follow(
+        self, state: Float[Tensor, "env agent feature"], action: Int[Tensor, "env agent"]
+    ) -> Float[Tensor, "env agent feature"]:
+        """The next state; that of a game of one step stays as it is."""
+        return state
+
+    @abstractmethod
+    def optimum(self, state: Float[Tensor, "env agent feature"]) -> Int[Tensor, "env agent"]:
+        """A joint action with the largest sum of team rewards to come."""
+
+    def team_reward(self, reward: Float[Tensor, "env agent"]) -> Float[Tensor, " env"]:
+        """The sum of r_i, or the one payoff."""
+        return reward[:, 0] if self.one_payoff else reward.sum(-1)
+
+
+class MatrixGame(Game):
+    """Two agents, one step, one payoff that depends on both actions. They see who they are and hear each other."""
+
+    one_payoff = True
+
+    def __init__(self, payoff: Payoff) -> None:
+        super().__init__(((1,), (0,)), len(payoff), 0, sees_index=True)
+        self.payoff = payoff
+
+    def start(self, uniform: Tensor) -> Tensor:
+        return uniform.new_zeros(len(uniform), 2, 0)
+
+    def reward(self, state: Tensor, action: Tensor) -> Tensor:
+        return state.new_tensor(self.payoff)[action[:, 0], action[:, 1]][:, None].expand(-1, 2)
+
+    def optimum(self, state: Tensor) -> Tensor:
+        return _largest_entry(state.new_tensor(self.payoff)).expand(len(state), -1)
+
+
+class TwoStep(Game):
+    """The first agent's first action chooses the matrix that pays in the second step. State: first step, A or B."""
+
+    one_payoff = True
+
+    def __init__(self) -> None:
+        super().__init__(((1,), (0,)), 2, 3, episode_length=2, sees_index=True)
+
+    def start(self, uniform: Tensor) -> Tensor:
+        return _show(torch.zeros(len(uniform), 2, dtype=torch.int64, device=uniform.device), 3)
+
+    def reward(self, state: Tensor, action: Tensor) -> Tensor:
+        nothing = ((0.0, 0.0), (0.0, 0.0))
+        matrices = state.new_tensor((nothing, *TWO_STEP))
+        return matrices[state[:, 0].argmax(-1), action[:, 0], action[:, 1]][:, None].expand(-1, 2)
+
+    def follow(self, state: Tensor, action: Tensor) -> Tensor:
+        place = state[:, 0].argmax(-1)
+        chosen = torch.where(place == 0, 1 + action[:, 0], place)
+        return _show(chosen[:, None].expand(-1, 2), 3)
+
+    def optimum(self, state: Tensor) -> Tensor:
+        matrices = state.new_tensor(TWO_STEP)
+        first = matrices.amax((1, 2)).argmax().repeat(2)  # towards the matrix with the largest entry
+        return torch.stack([first, *map(_largest_entry, matrices)])[state[:, 0].argmax(-1)]
+
+
+class Coordination(Game):
+    """Agents on a ring or chain, each with preferences that it alone sees, psi_i(a) uniform in [-1, 1].
+
+    r_i = psi_i(a_i) + 1/2 sum over its neighbours j of w(a_i, a_j), so the team's reward counts every edge once.
+    """
+
+    def __init__(self, num_agents: int, closed: bool) -> None:
+        line, num_actions = range(num_agents), len(COUPLING)
+        beside: Neighbours = tuple(tuple(j for j in (i - 1, i + 1) if j in line) for i in line)
+        if closed:
+            beside = tuple(((i - 1) % num_agents, (i + 1) % num_agents) for i in line)
+        super().__init__(beside, num_actions, num_actions, draws=num_agents * num_actions)
+        self.closed = closed
+
+    def start(self, uniform: Tensor) -> Tensor:
+        return (2 * uniform - 1).view(-1, self.num_agents, self.num_actions)
+
+    def reward(self, state: Tensor, action: Tensor) -> Tensor:
+        own = state.gather(-1, action[..., None]).squeeze(-1)
+        edge = state.new_tensor(COUPLING)[action, action.roll(-1, 1)]  # between agents i and i + 1
+        if not self.closed:
+            edge[:, -1] = 0
+        return own + (edge + edge.roll(1, 1)) / 2
+
+    def optimum(self, state: Tensor) -> Tensor:
+        return best_joint_action(state, state.new_tensor(COUPLING), self.closed)
+
+
+class Echo(Game):
+    """Agents on a directed ring: agent i is paid 1 for naming the symbol that agent i - 1 sees, and hears only it."""
+
+    def __init__(self, num_agents: int) -> None:
+        before = tuple(((i - 1) % num_agents,) for i in range(num_agents))
+        super().__init__(before, SYMBOLS, SYMBOLS, draws=num_agents)
+
+    def start(self, uniform: Tensor) -> Tensor:
+        return _show((uniform * SYMBOLS).long(), SYMBOLS)
+
+    def reward(self, state: Tensor, action: Tensor) -> Tensor:
+        return (action == self.optimum(state)).to(state.dtype)
+
+    def optimum(self, state: Tensor) -> Tensor:
+        return state.argmax(-1).roll(1, 1)
+
+
+class TabularModel(NamedTuple):
+    """A game of one agent as tables. State number S, the number of rows, is the end, from which nothing follows."""
+
+    observation: Float[Tensor, "state feature"]
+    next_state: Int[Tensor, "state action"]
+    """Moves are certain."""
+    reward: Float[Tensor, "state action"]
+    start: Float[Tensor, " state"]
+    """Chance that an episode starts here."""
+
+
+class Walk(Game):
+    """One agent in a corridor for a fixed number of steps: left, stay or right; each step pays by the cell it ends in.
+
+    The agent sees its cell and the time, both one-hot, and starts in a uniform cell. From the first three cells it is
+    best to go to the lure, from all others to walk to the far end. It hears nobody: here Intention Propagation is soft
+    actor-critic.
+    """
+
+    def __init__(self) -> None:
+        self.num_cells = len(CELL_PAY)
+        super().__init__(((),), 3, self.num_cells + WALK_STEPS, episode_length=WALK_STEPS, draws=1)
+
+    def start(self, uniform: Tensor) -> Tensor:
+        cell = (uniform * self.num_cells).long()
+        return self._see(torch.zeros_like(cell), cell)
+
+    def reward(self, state: Tensor, action: Tensor) -> Tensor:
+        return state.new_tensor(CELL_PAY)[self._move(state, action)]
+
+    def follow(self, state: Tensor, action: Tensor) -> Tensor:
+        return self._see(state[..., self.num_cells :].argmax(-1) + 1, self._move(state, action))
+
+    def optimum(self, state: Tensor) -> Tensor:
+        cell, time = state[..., : self.num_cells].argmax(-1), state[..., self.num_cells :].argmax(-1)
+        return self.action_values().argmax(-1).to(state.device)[time * self.num_cells + cell]
+
+    def model(self) -> TabularModel:
+        """The game as tables: state time * num_cells + cell."""
+        number = torch.arange(WALK_STEPS * self.num_cells)
+        observation = self._see(number // self.num_cells, number % self.num_cells)
+        states, actions = observation[:, None].expand(-1, 3, -1), torch.arange(3).expand(len(number), -1)
+        reached = (number // self.num_cells + 1)[:, None] * self.num_cells + self._move(states, actions)
+        start = (number < self.num_cells).double() / self.num_cells
+        return TabularModel(observation, reached.clamp(max=len(number)), self.reward(states, actions), start)
+
+    def action_values(self, gamma: float = 1.0) -> Float[Tensor, "state action"]:
+        """The most that can be earned after each action in each state of `model`, by dynamic programming."""
+        model = self.model()
+        value = torch.zeros(len(model.start) + 1, dtype=torch.float64)
+        for _ in range(WALK_STEPS):
+            action_value = model.reward + gamma * value[model.next_state]
+            value[:-1] = action_value.amax(-1)
+        return action_value
+
+    def _move(self, state: Tensor, action: Tensor) -> Tensor:
+        """The cell that an action leads to."""
+        return (state[..., : self.num_cells].argmax(-1) + action - 1).clamp(0, self.num_cells - 1)
+
+    def _see(self, time: Tensor, cell: Tensor) -> Tensor:
+        """What is seen at a time in a cell; no time is marked once the last step is done."""
+        return torch.cat([_show(cell, self.num_cells), _show(time, WALK_STEPS + 1)[..., :-1]], dim=-1)
+
+
+FAMILIES: dict[str, tuple[Callable[[int], Game], range]] = {
+    "climbing": (lambda _: MatrixGame(CLIMBING), range(2, 3)),
+    "penalty": (lambda _: MatrixGame(PENALTY), range(2, 3)),
+    "two_step": (lambda _: TwoStep(), range(2, 3)),
+    "chain": (lambda num_agents: Coordination(num_agents, closed=False), range(2, 10_000)),
+    "ring": (lambda num_agents: Coordination(num_agents, closed=True), range(3, 10_000)),
+    "echo": (Echo, range(2, 10_000)),
+    "walk": (lambda _: Walk(), range(1, 2)),
+}
+"""How a game is made for a number of agents, and the numbers it can be made for."""
+
+TASKS = tuple(
+    f"game/{name}" for name in ("climbing_2", "penalty_2", "two_step_2", "chain_8", "ring_8", "echo_8", "walk_1")
+)
+"""The games of the suites; chains, rings and echoes of other sizes can be made as well."""
+
+
+def exists(task: str) -> bool:
+    """Whether there is such a game."""
+    return _parts(task) is not None
+
+
+def game(task: str) -> Game:
+    """The game of a name such as `game/ring_8`. Raises KeyError where there is none."""
+    parts = _parts(task)
+    if parts is None:
+        raise KeyError(f"there is no game {task!r}; the families are {', '.join(FAMILIES)}")
+    family, num_agents = parts
+    return FAMILIES[family][0](num_agents)
+
+
+def _parts(task: str) -> tuple[str, int] | None:
+    """Family and number of agents of an existing game."""
+    found = re.fullmatch(r"game/([a-z_]+)_([1-9]\d*)", task)
+    if found is None or found[1] not in FAMILIES or int(found[2]) not in FAMILIES[found[1]][1]:
+        return None
+    return found[1], int(found[2])
+
+
+def _show(index: Int[Tensor, "*batch"], size: int) -> Float[Tensor, "*batch feature"]:
+    return one_hot(index, size).double()
+
+
+def _largest_entry(matrix: Float[Tensor, "action other"]) -> Int[Tensor, "2"]:
+    """Row and column of the largest entry, the first of several."""
+    index = matrix.argmax()
+    return torch.stack([index // matrix.shape[1], index % matrix.shape[1]])

@@ -1,0 +1,45 @@
+"""The best joint action of agents along a chain or ring, by dynamic programming (Viterbi's algorithm)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from envs.shapes import Float, Int
+
+
+def best_joint_action(
+    preference: Float[Tensor, "env agent action"], coupling: Float[Tensor, "action other"], closed: bool
+) -> Int[Tensor, "env agent"]:
+    """The a that maximises sum_i preference_i(a_i) + sum_i coupling(a_i, a_i+1).
+
+    The second sum runs along the chain and, where `closed`, from the last agent back to the first. The first agent's
+    action is held fixed at each of its values in turn; best(f, a) is then the most that the agents behind one that
+    takes a can add, itself included. There must be at least two agents.
+    """
+    end = coupling.T if closed else torch.zeros_like(coupling)  # (first, action)
+    best = preference[:, -1, None] + end  # (env, first, action)
+    choices: list[Tensor] = []
+    for agent in range(preference.shape[1] - 2, 0, -1):
+        behind, choice = (coupling + best[:, :, None]).max(-1)  # (env, first, action) over the next agent's action
+        best = preference[:, agent, None] + behind
+        choices.append(choice)
+    behind, second = (coupling + best).max(-1)  # (env, first): the first agent's own action is the fixed one
+    first = (preference[:, 0] + behind).argmax(-1)
+    env = torch.arange(len(first), device=first.device)
+    actions = [first, second[env, first]]
+    for choice in reversed(choices):
+        actions.append(choice[env, first, actions[-1]])
+    return torch.stack(actions, dim=1)
+
+
+def joint_value(
+    preference: Float[Tensor, "env agent action"],
+    coupling: Float[Tensor, "action other"],
+    closed: bool,
+    action: Int[Tensor, "env agent"],
+) -> Float[Tensor, " env"]:
+    """The sum that `best_joint_action` maximises, of any joint action."""
+    own = preference.gather(-1, action[..., None]).squeeze(-1).sum(-1)
+    edges = coupling[action, action.roll(-1, 1)]
+    return own + (edges if closed else edges[:, :-1]).sum(-1)

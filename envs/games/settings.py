@@ -1,0 +1,51 @@
+"""What a user may change about a game."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+
+from envs.games.games import Game
+from envs.protocols import EnvironmentSpec
+
+Reward = Literal["local", "shared"]
+StateType = Literal["float32", "float64"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Settings of every `game/` task."""
+
+    reward: Reward = "local"
+    """Who is paid: `local` pays agent i its own r_i, the paper's equation (1); `shared` gives everyone the team's sum.
+    Games with one payoff give it to everyone either way."""
+    dtype: StateType = "float32"
+    """Floating point type of observations and rewards."""
+
+    def __post_init__(self) -> None:
+        _require_choice("reward", self.reward, get_args(Reward))
+        _require_choice("dtype", self.dtype, get_args(StateType))
+
+    def torch_dtype(self) -> torch.dtype:
+        """The torch type named by `dtype`."""
+        return torch.float32 if self.dtype == "float32" else torch.float64
+
+
+def make_spec(game: Game) -> EnvironmentSpec:
+    """What a learner sees of the game. An agent that hears nobody has one masked slot."""
+    return EnvironmentSpec(
+        num_agents=game.num_agents,
+        observation_dim=game.num_features + (game.num_agents if game.sees_index else 0),
+        num_actions=game.num_actions,
+        episode_length=game.episode_length,
+        max_neighbours=max(1, *map(len, game.hears)),
+        agent_kinds=(0,) * game.num_agents,
+        static_graph=True,
+    )
+
+
+def _require_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, not {value!r}")

@@ -1,0 +1,118 @@
+"""The platforms by name: each knows its tasks and how to make them, and imports the rest of itself only then.
+
+Adding one: write a class with these functions and give it a line in `PLATFORMS`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import torch
+
+    from envs.mpe.controllers import Controller
+    from envs.protocols import Environment, EnvironmentSpec
+
+
+class Platform(Protocol):
+    """Environments that are made in one way. Tasks that are given exist; settings are of the type `settings` gives."""
+
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the tasks, the platform's own name and a slash in front."""
+        ...
+
+    def exists(self, task: str) -> bool:
+        """Whether the task can be made: one of `tasks`, or another size of one where sizes are free."""
+        ...
+
+    def settings(self, task: str) -> type:
+        """The dataclass of a task's settings."""
+        ...
+
+    def spec(self, task: str, settings: Any) -> EnvironmentSpec:
+        """What a learner must know, without building anything."""
+        ...
+
+    def make(self, task: str, settings: Any, num_envs: int, device: torch.device) -> Environment:
+        """Copies of a task in lockstep."""
+        ...
+
+    def controllers(self, task: str) -> dict[str, type[Controller]]:
+        """The reference policies by name."""
+        ...
+
+
+class Particles:
+    """The `mpe/` tasks."""
+
+    def tasks(self) -> tuple[str, ...]:
+        from envs.mpe.scenarios import SCENARIOS
+
+        return tuple(SCENARIOS)
+
+    def exists(self, task: str) -> bool:
+        return task in self.tasks()
+
+    def settings(self, task: str) -> type:
+        from envs.mpe.settings import Settings
+
+        return Settings
+
+    def spec(self, task: str, settings: Any) -> EnvironmentSpec:
+        from envs.mpe.scenarios import scenario
+        from envs.mpe.settings import make_spec
+
+        return make_spec(scenario(task), settings)
+
+    def make(self, task: str, settings: Any, num_envs: int, device: torch.device) -> Environment:
+        from envs.mpe.environment import ParticleEnvironment
+        from envs.mpe.scenarios import scenario
+
+        return ParticleEnvironment(scenario(task), settings, num_envs, device)
+
+    def controllers(self, task: str) -> dict[str, type[Controller]]:
+        from envs.mpe.controllers import controllers_for
+        from envs.mpe.scenarios import scenario
+
+        return controllers_for(scenario(task))
+
+
+class Games:
+    """The `game/` tasks."""
+
+    def tasks(self) -> tuple[str, ...]:
+        from envs.games.games import TASKS
+
+        return TASKS
+
+    def exists(self, task: str) -> bool:
+        from envs.games.games import exists
+
+        return exists(task)
+
+    def settings(self, task: str) -> type:
+        from envs.games.settings import Settings
+
+        return Settings
+
+    def spec(self, task: str, settings: Any) -> EnvironmentSpec:
+        from envs.games.games import game
+        from envs.games.settings import make_spec
+
+        return make_spec(game(task))
+
+    def make(self, task: str, settings: Any, num_envs: int, device: torch.device) -> Environment:
+        from envs.games.environment import GameEnvironment
+        from envs.games.games import game
+
+        return GameEnvironment(task, game(task), settings, num_envs, device)
+
+    def controllers(self, task: str) -> dict[str, type[Controller]]:
+        from envs.games.controllers import controllers_for
+        from envs.games.games import game
+
+        return controllers_for(game(task))
+
+
+PLATFORMS: dict[str, Platform] = {"mpe": Particles(), "game": Games()}
+"""First part of a task's name to what makes it."""
