@@ -1,9 +1,11 @@
 """Suites: named sets of runs.
 
-smoke   minutes: every available scenario and algorithm once, to see that all of it works
-quick   half an hour on two cores: learns visibly on small numbers of agents
-proof   half an hour on two cores: who finds the known optimum of each game of the proving ground
-all     the paper: 13 tasks, 7 algorithms, 5 seeds
+smoke        minutes: every available scenario and algorithm once, to see that all of it works
+quick        half an hour on two cores: learns visibly on small numbers of agents
+proof        half an hour on two cores: who finds the known optimum of each game of the proving ground
+propagation  three quarters of an hour on two cores: IP with and without its rounds, by kind of reward
+pic          ten minutes on two cores: PIC as in recorded runs of its own program
+all          the paper: 13 tasks, 7 algorithms, 5 seeds
 """
 
 from __future__ import annotations
@@ -48,58 +50,103 @@ def smoke() -> list[Cell]:
 
 
 def quick() -> list[Cell]:
-    """Small cooperative navigation, two seeds: the paper's shared reward, and the difference reward at 15 agents."""
-    return [
-        cell(algorithm, seed)
-        for cell in (_three_agents, _six_agents, difference_cell)
-        for algorithm in algorithms.ALGORITHMS
-        for seed in (0, 1)
-    ]
+    """Small cooperative navigation, three seeds: the paper's shared reward with every algorithm's defaults, and the
+    difference reward at 15 agents for the algorithms that learn from each agent's own reward."""
+    seeds = (0, 1, 2)
+    kinds = [(size, name) for size in SMALL for name in algorithms.ALGORITHMS]
+    shared = [_small_navigation(*size, name, seed) for size, name in kinds for seed in seeds]
+    return shared + [difference_cell(name, seed) for name in INDIVIDUAL for seed in seeds]
 
 
-def _three_agents(algorithm: str, seed: int) -> Cell:
-    """Three agents, shared reward, the paper's batch."""
-    overrides: dict[str, Any] = {"training.evaluation_interval": 2_500, "training.evaluation_episodes": 1000}
-    if algorithm == "ip":
-        overrides |= _gentle(0.001) | {"algorithm.alpha": 0.1}
-    return Cell("mpe/cooperative_navigation_3", algorithm, seed, 30_000, "quick", overrides)
+SMALL = ((3, 1000), (6, 400))
+"""Agents and evaluation episodes of the small tasks: with few agents the starts differ more."""
+INDIVIDUAL = ("ip", "dgn", "iql")
+"""The paper's algorithms that learn from each agent's own reward; the others learn from the team's."""
+ACTOR_CRITICS = ("ip", "maddpg", "maddpgs", "pic")
+"""The algorithms whose default learning rate is Table 2's 0.01, which goes with its batches of 1024."""
 
 
-def _six_agents(algorithm: str, seed: int) -> Cell:
-    """Six agents, shared reward, small batches."""
+def _small_navigation(agents: int, episodes: int, algorithm: str, seed: int) -> Cell:
+    """Shared reward, defaults, but for a quarter of Table 2's batch."""
     overrides: dict[str, Any] = {
-        "training.evaluation_interval": 2_500,
-        "training.evaluation_episodes": 400,
         "training.batch_size": 256,
+        "training.evaluation_interval": 2_500,
+        "training.evaluation_episodes": episodes,
     }
-    if algorithm == "ip":
-        overrides |= _gentle(0.0) | {"algorithm.alpha": 0.05}
-    return Cell("mpe/cooperative_navigation_6", algorithm, seed, 30_000, "quick", overrides)
+    return Cell(f"mpe/cooperative_navigation_{agents}", algorithm, seed, 30_000, "quick", overrides)
 
 
 def difference_cell(algorithm: str, seed: int) -> Cell:
     """Fifteen agents learning from difference rewards with the true neighbour order."""
-    overrides: dict[str, Any] = {
+    overrides = FEW_TRANSITIONS | {
         "environment.reward": "difference",
         "environment.neighbour_order": "true",
-        "training.num_envs": 20,
-        "training.batch_size": 64,
-        "training.learning_starts": 64,
         "training.evaluation_interval": 1_250,
         "training.evaluation_episodes": 400,
     }
+    overrides |= _small_batch_rate(algorithm)
     if algorithm == "ip":
-        overrides |= _gentle(0.0) | {"algorithm.credit": "own"}
+        overrides |= {"algorithm.credit": "own"}
     return Cell("mpe/cooperative_navigation_15", algorithm, seed, 15_000, "difference", overrides)
 
 
-def _gentle(end: float) -> dict[str, Any]:
-    """A smaller learning rate than Table 2's for short runs, and where it ends."""
-    return {"algorithm.learning_rate": 0.003, "algorithm.learning_rate_end": end}
+FEW_TRANSITIONS: dict[str, Any] = {
+    "training.num_envs": 20,
+    "training.batch_size": 64,
+    "training.learning_starts": 64,
+}
+"""Cheap gradient steps, for runs that must be many."""
+
+
+def _small_batch_rate(algorithm: str) -> dict[str, Any]:
+    """With batches a tenth of Table 2's and less, its learning rate kills ReLUs; 0.003 does not."""
+    return {"algorithm.learning_rate": 0.003} if algorithm in ACTOR_CRITICS else {}
+
+
+def propagation() -> list[Cell]:
+    """IP with and without intention propagation (M = 2 and 0 rounds), with shared, local and difference rewards."""
+    sizes = {6: 20_000, 15: 15_000, 30: 15_000}
+    rewards = {
+        6: ("shared", "local", "difference"),
+        15: ("shared", "local", "difference"),
+        30: ("shared", "difference"),
+    }
+    runs = [(n, reward, hops) for n in sizes for reward in rewards[n] for hops in (2, 0)]
+    return [_propagation_cell(n, reward, hops, seed, sizes[n]) for n, reward, hops in runs for seed in (0, 1, 2)]
+
+
+def _propagation_cell(agents: int, reward: str, hops: int, seed: int, steps: int) -> Cell:
+    """The true neighbour order, so that agents see who is near; credit as the reward needs it."""
+    overrides = FEW_TRANSITIONS | {
+        "environment.reward": reward,
+        "environment.neighbour_order": "true",
+        "training.evaluation_interval": steps // 10,
+        "training.evaluation_episodes": 200,
+        "algorithm.learning_rate": 0.003,
+        "algorithm.hops": hops,
+        "algorithm.credit": "own" if reward == "difference" else "team",
+    }
+    return Cell(f"mpe/cooperative_navigation_{agents}", "ip", seed, steps, f"{reward}-M{hops}", overrides)
+
+
+def pic() -> list[Cell]:
+    """PIC as in the recorded runs of its own program: constant learning rate, batches of 1024, three seeds."""
+    overrides: dict[str, Any] = {
+        "training.evaluation_interval": 2_500,
+        "training.evaluation_episodes": 400,
+        "algorithm.learning_rate_end": 0.01,
+    }
+    sizes = {3: 60_000, 6: 40_000}
+    return [
+        Cell(f"mpe/cooperative_navigation_{n}", "pic", seed, steps, "program", overrides)
+        for n, steps in sizes.items()
+        for seed in (0, 1, 2)
+    ]
 
 
 def proof() -> list[Cell]:
-    """The games of the proving ground, with one setting of sizes for every algorithm and otherwise its defaults."""
+    """The games of the proving ground, with one setting of sizes for every algorithm and otherwise its defaults, but
+    for the learning rate that goes with small batches."""
     overrides: dict[str, Any] = {
         "training.num_envs": 20,
         "training.batch_size": 128,
@@ -108,11 +155,17 @@ def proof() -> list[Cell]:
         "training.log_interval": 500,
         "algorithm.hidden": 64,
     }
-    interval = "training.evaluation_interval"
     return [
-        Cell(task.name, algorithm, seed, task.total_steps, "proof", overrides | {interval: task.total_steps // 10})
+        Cell(
+            task.name,
+            name,
+            seed,
+            task.total_steps,
+            "proof",
+            overrides | _small_batch_rate(name) | {"training.evaluation_interval": task.total_steps // 10},
+        )
         for task in PROVING_GROUND
-        for algorithm in algorithms.ALGORITHMS
+        for name in algorithms.ALGORITHMS
         for seed in PAPER_SEEDS
     ]
 
@@ -127,5 +180,12 @@ def paper() -> list[Cell]:
     ]
 
 
-SUITES = {"smoke": smoke, "quick": quick, "proof": proof, "all": paper}
+SUITES = {
+    "smoke": smoke,
+    "quick": quick,
+    "proof": proof,
+    "propagation": propagation,
+    "pic": pic,
+    "all": paper,
+}
 """Name -> function that lists the cells."""
