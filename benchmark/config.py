@@ -18,6 +18,8 @@ from benchmark.errors import UserError
 GROUPS = ("environment", "training", "algorithm")
 WITHOUT_EFFECT = ("checkpoint_seconds", "checkpoint_replay_gib")
 """Training settings that change no number: two runs that differ in them alone are the same run."""
+ACCELERATIONS = ("none", "compile", "cuda_graph")
+"""Ways to run gradient steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,9 @@ class TrainingConfig:
     """Largest replay that checkpoints hold. Beyond it a resumed run refills its replay and its record says so."""
     threads: int = 1
     """CPU threads. Part of the settings because sums in another order round differently."""
+    acceleration: str = "none"
+    """How gradient steps are run: none (as written), compile (torch.compile) or cuda_graph (captured once, then
+    replayed); see benchmark/acceleration.py. Part of the settings because compiled code rounds differently."""
 
     def __post_init__(self) -> None:
         for setting in dataclasses.fields(self):
@@ -66,11 +71,12 @@ class TrainingConfig:
         for name in (*positive, "evaluation_episodes", "log_interval", "threads", "learning_starts"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)}: expected a positive whole number")
-        algorithms_choice = {
+        choices_of = {
             "observation_dtype": ("float32", "float16"),
             "reward_scale": ("standardise", "per_agent", "raw"),
+            "acceleration": ACCELERATIONS,
         }
-        for name, choices in algorithms_choice.items():
+        for name, choices in choices_of.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} = {getattr(self, name)!r}: expected one of {', '.join(choices)}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -13,6 +14,7 @@ import envs
 from benchmark.config import RunConfig
 from benchmark.errors import UserError
 from benchmark.replay import replay_bytes
+from envs.protocols import EnvironmentSpec
 
 GIB = 2**30
 ALLOCATOR_OVERHEAD = 1.5
@@ -42,8 +44,13 @@ def estimate(config: RunConfig) -> MemoryEstimate:
     capacity = min(settings.replay_capacity, config.total_steps + settings.update_interval)
     width = algorithms.action_width(config.algorithm, spec, config.algorithm_settings)
     replay = replay_bytes(spec, settings.num_envs, capacity, getattr(torch, settings.observation_dtype), width)
-    floats = algorithms.floats_per_transition(config.algorithm, spec, config.algorithm_settings)
-    return MemoryEstimate(replay, int(ALLOCATOR_OVERHEAD * 4 * floats * settings.batch_size))
+    return MemoryEstimate(replay, update_bytes(config.algorithm, spec, config.algorithm_settings, settings.batch_size))
+
+
+def update_bytes(algorithm: str, spec: EnvironmentSpec, settings: Any, batch_size: int) -> int:
+    """Memory of one gradient step, from the algorithm's own count; `settings` is its `Config`."""
+    floats = algorithms.floats_per_transition(algorithm, spec, settings)
+    return int(ALLOCATOR_OVERHEAD * 4 * floats * batch_size)
 
 
 def available_bytes(device: str) -> int:

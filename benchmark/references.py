@@ -8,6 +8,7 @@ writes DIR/<task>/references.json. A sweep does the same for its tasks.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,12 @@ from benchmark.files import read_json, readable_os_errors, write_json
 from benchmark.randomness import stream
 
 
-def play(task: str, policy: str, episodes: int, seed: int) -> list[float]:
-    """Returns of one scripted policy, on the CPU in float64."""
-    environment = envs.make(task, episodes, "cpu", dtype="float64")
+def play(task: str, policy: str, episodes: int, seed: int, **settings: Any) -> list[float]:
+    """Returns of one scripted policy, on the CPU, in float64 where the task has a choice. `settings` are those of the
+    task's environment."""
+    if "dtype" in {setting.name for setting in dataclasses.fields(envs.settings(task))}:
+        settings = {"dtype": "float64"} | settings
+    environment = envs.make(task, episodes, "cpu", **settings)
     generator = stream(seed, "evaluation", environment.device)
     environment.reset(seed)
     controller = envs.controllers(task)[policy](environment)

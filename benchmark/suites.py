@@ -121,7 +121,7 @@ def _propagation_cell(agents: int, reward: str, hops: int, seed: int, steps: int
         "environment.reward": reward,
         "environment.neighbour_order": "true",
         "training.evaluation_interval": steps // 10,
-        "training.evaluation_episodes": 200,
+        "training.evaluation_episodes": 400 if agents < 30 else 200,
         "algorithm.learning_rate": 0.003,
         "algorithm.hops": hops,
         "algorithm.credit": "own" if reward == "difference" else "team",
@@ -131,15 +131,18 @@ def _propagation_cell(agents: int, reward: str, hops: int, seed: int, steps: int
 
 def pic() -> list[Cell]:
     """PIC as in the recorded runs of its own program: constant learning rate, batches of 1024, three seeds."""
-    overrides: dict[str, Any] = {
-        "training.evaluation_interval": 2_500,
-        "training.evaluation_episodes": 400,
-        "algorithm.learning_rate_end": 0.01,
-    }
-    sizes = {3: 60_000, 6: 40_000}
+    overrides: dict[str, Any] = {"training.evaluation_interval": 2_500, "algorithm.learning_rate_end": 0.01}
+    steps = {3: 60_000, 6: 40_000}
     return [
-        Cell(f"mpe/cooperative_navigation_{n}", "pic", seed, steps, "program", overrides)
-        for n, steps in sizes.items()
+        Cell(
+            f"mpe/cooperative_navigation_{agents}",
+            "pic",
+            seed,
+            steps[agents],
+            "program",
+            overrides | {"training.evaluation_episodes": episodes},
+        )
+        for agents, episodes in SMALL
         for seed in (0, 1, 2)
     ]
 

@@ -21,7 +21,8 @@ _PROBE_BATCH = 64
 def estimate_seconds(config: RunConfig) -> float:
     """Wall seconds of a whole run: environment steps, choices of actions and gradient steps measured one by one.
 
-    Gradient steps are timed on at most 64 transitions and scaled to the batch: rough where batches are large.
+    Gradient steps are timed as written, without `training.acceleration`, on at most 64 transitions, and scaled to the
+    batch: rough where batches are large.
     """
     settings = config.training
     torch.set_num_threads(settings.threads)

@@ -22,7 +22,7 @@ import torch
 
 import algorithms
 import envs
-from benchmark import evaluation, memory
+from benchmark import acceleration, evaluation, memory
 from benchmark.config import RunConfig, parse_assignments, resolve
 from benchmark.errors import UserError, report_errors
 from benchmark.files import load_checkpoint, readable_os_errors, save_checkpoint
@@ -54,10 +54,13 @@ class Training:
         self.learner = algorithms.make(
             config.algorithm, self.spec, config.algorithm_settings, config.device, stream_seed(config.seed, "weights")
         )
+        self.learn = acceleration.accelerate(self.learner, self.settings.acceleration, self.device)
         self.generators = {name: stream(config.seed, name, self.device) for name in _GENERATORS}
         capacity = min(self.settings.replay_capacity, config.total_steps + self.settings.update_interval)
         observation_dtype = getattr(torch, self.settings.observation_dtype)
-        self.replay = Replay(self.spec, self.settings.num_envs, capacity, self.device, observation_dtype)
+        self.replay = Replay(
+            self.spec, self.settings.num_envs, capacity, self.device, observation_dtype, self.learner.action_width
+        )
         self.reward_scale = RewardScale(self.settings.reward_scale, self.spec.num_agents, self.device)
         self.environment_step = 0
         """Environment steps so far, over all copies."""
@@ -102,7 +105,7 @@ class Training:
     def _gradient_step(self) -> None:
         batch = self.replay.sample(self.settings.batch_size, self.generators["replay"])
         batch = batch._replace(reward=self.reward_scale.apply(batch.reward))
-        for name, value in self.learner.update(batch, self.generators["update"]).items():
+        for name, value in self.learn(batch, self.generators["update"]).items():
             self.metric_sums[name] = self.metric_sums[name] + value if name in self.metric_sums else value
         self.metric_count += 1
         self.updates += 1
@@ -279,7 +282,7 @@ def run(config: RunConfig, results: Path, quiet: bool = False) -> Path:
     """
     finished = status_of(run_path(results, config))["state"] == "finished"
     if not finished:
-        memory.require(config)
+        _require(config)
     folder = RunFolder(results, config)
     try:
         if finished:
@@ -294,6 +297,14 @@ def run(config: RunConfig, results: Path, quiet: bool = False) -> Path:
         raise
     finally:
         folder.close()
+
+
+def _require(config: RunConfig) -> None:
+    """Refuse a run that cannot work here, before anything is written. Raises UserError or UnsupportedTaskError."""
+    spec = envs.spec(config.task, **dataclasses.asdict(config.environment))
+    algorithms.check_supported(config.algorithm, spec)
+    acceleration.require(config.training.acceleration, config.device)
+    memory.require(config)
 
 
 def _train(recorder: Recorder) -> None:

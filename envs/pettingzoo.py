@@ -19,7 +19,8 @@ from gymnasium.spaces import Box, Discrete
 from pettingzoo import ParallelEnv
 
 import envs
-from envs.protocols import Graph, Step
+from envs.mpe.environment import ParticleEnvironment
+from envs.protocols import EnvironmentSpec, Graph, Step
 
 Infos = dict[str, dict[str, Any]]
 
@@ -27,11 +28,13 @@ Infos = dict[str, dict[str, Any]]
 class ParallelEnvironment(ParallelEnv):
     """One copy of a task, with a dictionary entry for every agent: agent_0, agent_1, ...
 
-    Actions are indices 0 to num_actions - 1, observations float32 vectors (feature,), rewards plain numbers. The info
-    of an agent lists the numbers of the agents it hears under "neighbours". All agents are truncated together, after
-    `max_cycles` steps or at the time limit of the task, whichever comes first.
+    Actions are indices 0 to num_actions - 1, or, where they are continuous, vectors (action_dim,) from -1 to 1;
+    observations are float32 vectors (feature,), rewards plain numbers. The info of an agent lists the numbers of the
+    agents it hears under "neighbours". All agents are truncated together, after `max_cycles` steps or at the time limit
+    of the task, whichever comes first.
 
-    Raises what `envs.make` raises, and ValueError for an unknown `render_mode` or a `max_cycles` below 1.
+    Raises what `envs.make` raises, and ValueError for an unknown `render_mode`, one for a task without pictures, or a
+    `max_cycles` below 1.
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012  the name every PettingZoo environment has it under
@@ -50,13 +53,15 @@ class ParallelEnvironment(ParallelEnv):
         if max_cycles is not None and max_cycles < 1:
             raise ValueError(f"max_cycles must be None or at least 1, not {max_cycles}")
         self.environment = envs.make(task, num_envs=1, **settings)
+        if render_mode is not None and not isinstance(self.environment, ParticleEnvironment):
+            raise ValueError(f"{task} has no pictures: leave render_mode={render_mode!r} out")
         self.metadata = {**self.metadata, "name": task}
         self.render_mode = render_mode
         spec = self.environment.spec
         self.possible_agents = [f"agent_{i}" for i in range(spec.num_agents)]
         self.agents: list[str] = []
         self.observation_spaces = {name: _unbounded(spec.observation_dim) for name in self.possible_agents}
-        self.action_spaces = {name: Discrete(spec.num_actions) for name in self.possible_agents}
+        self.action_spaces: dict[str, Box | Discrete] = {name: _action_space(spec) for name in self.possible_agents}
         self.state_space = _unbounded(spec.num_agents * spec.observation_dim)
         self._last_step = min(max_cycles or spec.episode_length, spec.episode_length)
         self._time = 0
@@ -66,7 +71,7 @@ class ParallelEnvironment(ParallelEnv):
         """The same object every time."""
         return self.observation_spaces[agent]
 
-    def action_space(self, agent: str) -> Discrete:
+    def action_space(self, agent: str) -> Box | Discrete:
         """The same object every time, so that it can be seeded."""
         return self.action_spaces[agent]
 
@@ -84,16 +89,16 @@ class ParallelEnvironment(ParallelEnv):
         return self._keep(step), self._infos(step.graph)
 
     def step(
-        self, actions: dict[str, int]
+        self, actions: dict[str, Any]
     ) -> tuple[dict[str, np.ndarray], dict[str, float], dict[str, bool], dict[str, bool], Infos]:
         """Observations, rewards, terminations, truncations and infos of all agents.
 
         Raises RuntimeError before the first reset and after the end of an episode, ValueError for actions that are
-        not one index for every agent.
+        not one index, or one vector from -1 to 1, for every agent.
         """
         if not self.agents:
             raise RuntimeError("the episode has not begun or is over: call reset() first")
-        step = self.environment.step(torch.tensor([self._indices(actions)]))
+        step = self.environment.step(self._joined(actions))
         self._time += 1
         terminated, truncated = bool(step.terminated[0]), bool(step.truncated[0]) or self._time >= self._last_step
         rewards = dict(zip(self.agents, step.reward[0].tolist(), strict=True))
@@ -120,18 +125,24 @@ class ParallelEnvironment(ParallelEnv):
     def close(self) -> None:
         """Nothing is held open."""
 
-    def _indices(self, actions: dict[str, int]) -> list[int]:
+    def _joined(self, actions: dict[str, Any]) -> torch.Tensor:
+        """The actions of all agents in order, (1, agent) or (1, agent, action_dim)."""
         wrong = set(actions) ^ set(self.agents)
         if wrong:
             raise ValueError(
                 f"expected one action for each of {self.agents[0]} to {self.agents[-1]}; "
                 f"missing or unknown: {', '.join(sorted(map(str, wrong)))}"
             )
+        spec = self.environment.spec
         for name, action in actions.items():
-            if not self.action_spaces[name].contains(action):
-                last = self.environment.spec.num_actions - 1
+            if spec.action_dim and not _is_vector(action, spec.action_dim):
+                raise ValueError(f"the action of {name} is {action!r}; expected {spec.action_dim} numbers from -1 to 1")
+            if not spec.action_dim and not self.action_spaces[name].contains(action):
+                last = spec.num_actions - 1
                 raise ValueError(f"the action of {name} is {action!r}; expected a whole number from 0 to {last}")
-        return [int(actions[name]) for name in self.agents]
+        if spec.action_dim:
+            return torch.from_numpy(np.stack([np.asarray(actions[name], np.float32) for name in self.agents]))[None]
+        return torch.tensor([[int(actions[name]) for name in self.agents]])
 
     def _keep(self, step: Step) -> dict[str, np.ndarray]:
         """Remember the observations for `state` and hand out copies by agent."""
@@ -151,6 +162,19 @@ def parallel_env(
 ) -> ParallelEnvironment:
     """The factory that PettingZoo modules have; arguments as of `ParallelEnvironment`."""
     return ParallelEnvironment(task, render_mode, max_cycles, **settings)
+
+
+def _action_space(spec: EnvironmentSpec) -> Box | Discrete:
+    return Box(-1.0, 1.0, (spec.action_dim,), np.float32) if spec.action_dim else Discrete(spec.num_actions)
+
+
+def _is_vector(action: Any, size: int) -> bool:
+    """Whether `action` is an array or list of `size` numbers from -1 to 1, of any type of numbers."""
+    try:
+        vector = np.asarray(action, np.float32)
+    except (TypeError, ValueError):
+        return False
+    return vector.shape == (size,) and bool((np.abs(vector) <= 1).all())  # also refuses what is not a number
 
 
 def _unbounded(size: int) -> Box:

@@ -30,6 +30,7 @@ from torch import Tensor
 import envs
 from envs.drawing import LARGEST, PALETTE, REFERENCE, SMALLEST, draw
 from envs.errors import EnvironmentNotAvailableError, PreyWeightsError, UnknownTaskError
+from envs.mpe.scenarios import SCENARIOS
 from envs.protocols import Environment, Step
 
 Act = Callable[[Step], Tensor]
@@ -136,6 +137,8 @@ def _play_episode(
 def _cast(options: argparse.Namespace) -> tuple[Environment, Act]:
     """The environment and who acts in it."""
     controllers = {"greedy": "nearest", **{name: name for name in envs.controllers(options.task)}}
+    if options.task not in SCENARIOS:
+        raise PlayError(f"{options.task} has no pictures: only particle tasks (mpe/...) can be watched")
     generator = torch.Generator().manual_seed(options.seed)
     if options.policy not in controllers:
         path = Path(options.policy)

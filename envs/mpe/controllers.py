@@ -2,7 +2,8 @@
 
 `random` draws a uniform action, `stay` does nothing, `nearest` drives every agent to its nearest landmark, the ball, or
 its nearest prey, `assignment` drives the agents to the landmarks of the one-to-one assignment with the least total
-distance at the start of the episode, which is close to the best possible in the navigation tasks.
+distance at the start of the episode, which is close to the best possible in the navigation tasks. All of them play
+tasks with discrete and with continuous actions; all but `random` push the same way in both.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from envs.mpe.environment import ParticleEnvironment
-from envs.mpe.scenarios import NUM_ACTIONS, NavigationReward, PushReward, Scenario
+from envs.mpe.scenarios import ACTION_DIM, NUM_ACTIONS, NavigationReward, PushReward, Scenario
 from envs.protocols import Environment
 from envs.shapes import Float
 
@@ -30,7 +31,8 @@ class Controller(Protocol):
     def __init__(self, environment: Environment) -> None: ...
 
     def act(self, generator: torch.Generator) -> Tensor:
-        """Actions for the environment's present state: indices (env, agent) or vectors (env, agent, 5)."""
+        """Actions for the environment's present state: indices (env, agent) or vectors (env, agent, 5), or, where the
+        task's actions are continuous, forces (env, agent, 2)."""
         ...
 
 
@@ -41,9 +43,12 @@ class Random:
         self.environment = particles(environment)
 
     def act(self, generator: torch.Generator) -> Tensor:
-        """Indices (env, agent), drawn on the generator's device."""
+        """Indices (env, agent), or forces uniform in the square [-1, 1]^2; drawn on the generator's device."""
         shape = (self.environment.num_envs, self.environment.spec.num_agents)
-        actions = torch.randint(NUM_ACTIONS, shape, generator=generator, device=generator.device)
+        if self.environment.spec.action_dim:
+            actions = 2 * torch.rand(*shape, ACTION_DIM, generator=generator, device=generator.device) - 1
+        else:
+            actions = torch.randint(NUM_ACTIONS, shape, generator=generator, device=generator.device)
         return actions.to(self.environment.device)
 
 
@@ -54,8 +59,10 @@ class Stay:
         self.environment = particles(environment)
 
     def act(self, generator: torch.Generator) -> Tensor:
-        """Zeros (env, agent)."""
+        """Zeros (env, agent), or (env, agent, 2) for continuous actions."""
         shape = (self.environment.num_envs, self.environment.spec.num_agents)
+        if self.environment.spec.action_dim:
+            return torch.zeros(*shape, ACTION_DIM, device=self.environment.device)
         return torch.zeros(shape, dtype=torch.int64, device=self.environment.device)
 
 
@@ -76,7 +83,7 @@ class Nearest:
         agents, targets = position[:, :num_agents], position[:, self.targets.start : self.targets.stop]
         chosen = (agents[:, :, None] - targets[:, None]).square().sum(-1).argmin(-1)
         goal = targets.gather(1, chosen[..., None].expand(-1, -1, 2))
-        return drive(agents, self.environment.velocity[:, :num_agents], goal)
+        return steer(self.environment, goal)
 
 
 class Assignment:
@@ -96,7 +103,7 @@ class Assignment:
         agents, landmarks = position[:, :num_agents], position[:, self.landmarks.start : self.landmarks.stop]
         if self._plan is None or not torch.equal(landmarks, self._plan[0]):  # a new episode
             self._plan = landmarks, assign(agents, landmarks)
-        return drive(agents, self.environment.velocity[:, :num_agents], self._plan[1])
+        return steer(self.environment, self._plan[1])
 
 
 def controllers_for(scenario: Scenario) -> dict[str, type[Controller]]:
@@ -127,13 +134,34 @@ def assign(
     return goal
 
 
+def steer(environment: ParticleEnvironment, goal: Float[Tensor, "env agent xy"]) -> Float[Tensor, "env agent action"]:
+    """Actions of the kind that the environment takes, which drive its agents towards `goal`."""
+    agents = environment.spec.num_agents
+    position, velocity = environment.position[:, :agents], environment.velocity[:, :agents]
+    push = push_towards(position, velocity, goal)
+    return push if environment.spec.action_dim else over_directions(push)
+
+
 def drive(
     position: Float[Tensor, "env agent xy"],
     velocity: Float[Tensor, "env agent xy"],
     goal: Float[Tensor, "env agent xy"],
 ) -> Float[Tensor, "env agent action"]:
-    """Vectors of a proportional-derivative law towards `goal`, each axis limited to a full action."""
-    push = (PROPORTIONAL_GAIN * (goal - position) - DERIVATIVE_GAIN * velocity).clamp(-1, 1)
+    """Vectors (env, agent, 5) of a proportional-derivative law towards `goal`, each axis limited to a full action."""
+    return over_directions(push_towards(position, velocity, goal))
+
+
+def push_towards(
+    position: Float[Tensor, "env agent xy"],
+    velocity: Float[Tensor, "env agent xy"],
+    goal: Float[Tensor, "env agent xy"],
+) -> Float[Tensor, "env agent xy"]:
+    """Push of a proportional-derivative law towards `goal`, each axis limited to a full action."""
+    return (PROPORTIONAL_GAIN * (goal - position) - DERIVATIVE_GAIN * velocity).clamp(-1, 1)
+
+
+def over_directions(push: Float[Tensor, "env agent xy"]) -> Float[Tensor, "env agent action"]:
+    """Vectors over {nothing, +x, -x, +y, -y} that push as given."""
     actions = torch.zeros(*push.shape[:2], NUM_ACTIONS, dtype=push.dtype, device=push.device)
     actions[..., 1::2] = push.clamp(min=0)
     actions[..., 2::2] = (-push).clamp(min=0)

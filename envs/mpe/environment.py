@@ -22,7 +22,8 @@ from envs.shapes import Float
 class ParticleEnvironment:
     """`num_envs` copies of a particle task; implements `envs.protocols.Environment`.
 
-    Actions are indices (env, agent) of {nothing, +x, -x, +y, -y}, or vectors (env, agent, 5) over them, used as given.
+    Actions are indices (env, agent) of {nothing, +x, -x, +y, -y}, or vectors (env, agent, 5) over them, used as given;
+    with `actions="continuous"`, forces (env, agent, 2) in units of the agent's acceleration, clipped to [-1, 1].
     """
 
     def __init__(self, scenario: Scenario, settings: Settings, num_envs: int, device: torch.device) -> None:
@@ -34,7 +35,8 @@ class ParticleEnvironment:
         self.spec = make_spec(scenario, settings)
         self.scenario, self.settings, self.num_envs, self.device = scenario, settings, num_envs, device
         self._numba, self._dtype = numba, dtype
-        self._physics = Physics(scenario, settings.contact == "published", dtype, device, numba)
+        continuous = settings.actions == "continuous"
+        self._physics = Physics(scenario, settings.contact == "published", dtype, device, numba, continuous)
         self._observer = Observer(range(scenario.num_agents), scenario.sections, true_order, numba)
         self._prey_observer = Observer(movable, scenario.prey_sections, true_order, numba)
         self._rule = RewardRule(scenario, settings.reward, dtype, device, numba)

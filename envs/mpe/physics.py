@@ -18,7 +18,7 @@ from numba import njit
 from torch import Tensor
 
 from envs.mpe.nearest import split, squared_distances
-from envs.mpe.scenarios import CONTACT_FORCE, CONTACT_MARGIN, DAMPING, NUM_ACTIONS, TIME_STEP, Scenario
+from envs.mpe.scenarios import ACTION_DIM, CONTACT_FORCE, CONTACT_MARGIN, DAMPING, NUM_ACTIONS, TIME_STEP, Scenario
 from envs.shapes import Bool, Float
 
 CONTACT_RANGE = 45 * CONTACT_MARGIN
@@ -31,12 +31,19 @@ class Physics:
     """Moves all entities of a batch of copies by one step."""
 
     def __init__(
-        self, scenario: Scenario, published_contact: bool, dtype: torch.dtype, device: torch.device, use_numba: bool
+        self,
+        scenario: Scenario,
+        published_contact: bool,
+        dtype: torch.dtype,
+        device: torch.device,
+        use_numba: bool,
+        continuous: bool = False,
     ) -> None:
         def constant(values: tuple[float, ...]) -> Tensor:
             return torch.tensor(values, dtype=dtype, device=device)
 
         self.use_numba = use_numba
+        self.continuous = continuous
         self.num_agents = scenario.num_agents
         self.num_movable = scenario.num_movable
         self.acceleration = constant(scenario.acceleration)
@@ -52,16 +59,20 @@ class Physics:
         """Force of the agents' actions, zero for everything else that moves.
 
         `actions` are indices (env, agent) of {nothing, +x, -x, +y, -y} or vectors (env, agent, 5) over these, whose
-        differences a1 - a2 and a3 - a4 are taken in the vectors' own type. Raises ValueError for a wrong shape or,
-        on a CPU, for an index out of range or a vector that is not finite.
+        differences a1 - a2 and a3 - a4 are taken in the vectors' own type; where actions are continuous, forces
+        (env, agent, xy) in units of the agent's acceleration, of which each part is clipped to [-1, 1]. Raises
+        ValueError for a wrong shape or, on a CPU, for an index out of range or a vector that is not finite.
         """
-        check_action_shape(actions, self.num_agents)
+        check_action_shape(actions, self.num_agents, self.continuous)
         actions = plain_actions(actions)
         force = torch.zeros(actions.shape[0], self.num_movable, 2, dtype=dtype, device=self.mass.device)
         if not self.use_numba:
             force[:, : self.num_agents] = action_force_torch(actions, self.acceleration[: self.num_agents])
             return force
-        apply = _vector_force_numba if actions.ndim == 3 else _index_force_numba
+        if self.continuous:
+            apply = _push_force_numba
+        else:
+            apply = _vector_force_numba if actions.ndim == 3 else _index_force_numba
         if not apply(actions.numpy(), self._acceleration, force.numpy()):
             raise_bad_action(actions)
         return force
@@ -79,8 +90,16 @@ class Physics:
             advance_torch(position, velocity, force, self.radius, self.collides, self.mass, self.max_speed)
 
 
-def check_action_shape(actions: Tensor, num_agents: int) -> None:
-    """Raise ValueError unless `actions` are integers (env, agent) or floating point vectors (env, agent, 5)."""
+def check_action_shape(actions: Tensor, num_agents: int, continuous: bool = False) -> None:
+    """Raise ValueError unless `actions` are integers (env, agent) or floating point vectors (env, agent, 5); where
+    they are `continuous`, unless they are floating point forces (env, agent, 2)."""
+    if continuous:
+        if not actions.is_floating_point() or actions.ndim != 3 or actions.shape[1:] != (num_agents, ACTION_DIM):
+            raise ValueError(
+                f"actions have shape {tuple(actions.shape)} and type {actions.dtype}; expected floating point forces "
+                f"(env, {num_agents}, {ACTION_DIM}) from -1 to 1"
+            )
+        return
     wanted_ndim = 3 if actions.is_floating_point() else 2
     if actions.ndim != wanted_ndim or actions.shape[1] != num_agents or (wanted_ndim == 3 and actions.shape[2] != 5):
         raise ValueError(
@@ -106,14 +125,15 @@ def raise_bad_action(actions: Tensor) -> None:
 
 
 def action_force_torch(actions: Tensor, acceleration: Float[Tensor, " agent"]) -> Float[Tensor, "env agent xy"]:
-    """Force of indices (env, agent) or vectors (env, agent, 5)."""
+    """Force of indices (env, agent), vectors (env, agent, 5) or continuous actions (env, agent, 2)."""
     if actions.device.type == "cpu":
         bad = ~torch.isfinite(actions) if actions.is_floating_point() else (actions < 0) | (actions >= NUM_ACTIONS)
         if bad.any():
             raise_bad_action(actions)
     if not actions.is_floating_point():
         actions = torch.nn.functional.one_hot(actions, NUM_ACTIONS).to(acceleration.dtype)
-    pushes = actions[..., 1::2] - actions[..., 2::2]
+    continuous = actions.shape[-1] == ACTION_DIM
+    pushes = actions.clamp(-1, 1) if continuous else actions[..., 1::2] - actions[..., 2::2]
     return pushes.to(acceleration.dtype) * acceleration[:, None]
 
 
@@ -142,6 +162,19 @@ def _vector_force_numba(actions: np.ndarray, acceleration: np.ndarray, force: np
                 valid = False
             force[env, agent, 0] = acceleration[agent] * across
             force[env, agent, 1] = acceleration[agent] * along
+    return valid
+
+
+@njit(cache=True, nogil=True)
+def _push_force_numba(actions: np.ndarray, acceleration: np.ndarray, force: np.ndarray) -> bool:
+    valid = True
+    for env in range(actions.shape[0]):
+        for agent in range(actions.shape[1]):
+            for axis in range(2):
+                push = actions[env, agent, axis]
+                if not math.isfinite(push):
+                    valid = False
+                force[env, agent, axis] = acceleration[agent] * min(max(push, -1.0), 1.0)
     return valid
 
 

@@ -7,11 +7,12 @@ from typing import Literal, get_args
 
 import torch
 
-from envs.mpe.scenarios import EPISODE_LENGTH, NUM_ACTIONS, Scenario
+from envs.mpe.scenarios import ACTION_DIM, EPISODE_LENGTH, NUM_ACTIONS, Scenario
 from envs.protocols import EnvironmentSpec
 
 Reward = Literal["shared", "local", "difference"]
 NeighbourOrder = Literal["published", "true"]
+Actions = Literal["discrete", "continuous"]
 Contact = Literal["published", "true"]
 StateType = Literal["float32", "float64"]
 Backend = Literal["auto", "numba", "torch"]
@@ -28,6 +29,9 @@ class Settings:
     """Where the published task sorts what an agent sees by |x_j - 2 x_i|, `true` sorts by the distance |x_j - x_i|."""
     num_neighbours: int | None = None
     """Width of the neighbour lists; None takes 4 below 30 agents and 8 from there on, at most all others."""
+    actions: Actions = "discrete"
+    """`discrete`: agents choose among nothing, +x, -x, +y and -y, as published; `continuous`: each agent's action is a
+    force (x, y) with both parts in [-1, 1], in units of its acceleration."""
     dtype: StateType = "float32"
     """Floating point type of the state, observations and rewards."""
     prey_weights: str = "shipped"
@@ -41,6 +45,7 @@ class Settings:
     def __post_init__(self) -> None:
         _require_choice("reward", self.reward, get_args(Reward))
         _require_choice("neighbour_order", self.neighbour_order, get_args(NeighbourOrder))
+        _require_choice("actions", self.actions, get_args(Actions))
         _require_choice("dtype", self.dtype, get_args(StateType))
         _require_choice("contact", self.contact, get_args(Contact))
         _require_choice("backend", self.backend, get_args(Backend))
@@ -79,13 +84,16 @@ class Settings:
 
 def make_spec(scenario: Scenario, settings: Settings) -> EnvironmentSpec:
     """What a learner sees of the task."""
+    continuous = settings.actions == "continuous"
     return EnvironmentSpec(
         num_agents=scenario.num_agents,
         observation_dim=scenario.observation_dim,
-        num_actions=NUM_ACTIONS,
+        num_actions=0 if continuous else NUM_ACTIONS,
         episode_length=EPISODE_LENGTH,
         max_neighbours=settings.neighbour_count(scenario.num_agents),
         agent_kinds=scenario.kinds,
+        action_dim=ACTION_DIM if continuous else 0,
+        relaxed_actions=not continuous,
     )
 
 

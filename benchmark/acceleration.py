@@ -1,0 +1,224 @@
+"""Faster gradient steps: a learner's `update`, compiled or captured as a CUDA graph (`training.acceleration`).
+
+    none        `update` as it is written
+    compile     `torch.compile` of `update`, on any device. Compiled are the losses and their gradients, in pieces:
+                tracing breaks off at draws from a generator, at `zero_grad` and at `backward`. Optimisers' steps are
+                left as they are: each is one fused kernel already. Meant for GPUs: on one thread of a CPU it was slower
+                than the plain update for every algorithm tried, by a tenth up to twice.
+    cuda_graph  one whole update, optimisers and all, is recorded at the first call and replayed from then on, without
+                the time that Python and kernel launches take; tests/benchmark/test_gpu.py compares its numbers with
+                those of the plain update
+
+An update that is to be captured keeps all it changes in networks and optimisers, draws from the generator it is given
+alone, and takes every step alike: what is a plain number in it stays what it was at the first call. Learning rates on a
+GPU are tensors for this reason.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from algorithms.protocols import Batch, Learner
+from benchmark.config import ACCELERATIONS
+from benchmark.errors import UserError
+
+Update = Callable[[Batch, torch.Generator], dict[str, Tensor]]
+"""Takes one gradient step of every network and returns metrics, as `Learner.update` does."""
+
+WARM_UPS = 3
+"""Updates before a capture, so that what is made at first use (optimiser state, workspaces of libraries) is there."""
+
+
+def accelerate(learner: Learner, mode: str, device: torch.device) -> Update:
+    """The learner's update in the chosen way. Raises what `require` raises, and ValueError for an unknown mode."""
+    require(mode, str(device))
+    if mode == "compile":
+        return CompiledUpdate(learner)
+    if mode == "cuda_graph":
+        return CapturedUpdate(learner, device)
+    return learner.update
+
+
+def require(mode: str, device: str) -> None:
+    """Raises UserError where updates cannot be accelerated so on `device`, ValueError for an unknown mode."""
+    if mode not in ACCELERATIONS:
+        raise ValueError(f"acceleration = {mode!r}: expected one of {', '.join(ACCELERATIONS)}")
+    on_gpu = device.startswith("cuda")
+    if mode == "cuda_graph" and not on_gpu:
+        raise UserError(
+            f"training.acceleration=cuda_graph needs a CUDA device, but the run is on {device}: "
+            "choose --device cuda, or --set training.acceleration=compile or none"
+        )
+    if mode == "compile":
+        missing = _missing_for_gpu() if on_gpu else _missing_for_cpu()
+        if missing:
+            raise UserError(
+                f"training.acceleration=compile on {device} needs {missing}: "
+                "install it, or choose --set training.acceleration=none"
+            )
+
+
+def _missing_for_cpu() -> str:
+    compiler = os.environ.get("CXX", "g++")
+    try:
+        subprocess.run([compiler, "--version"], capture_output=True, check=True, timeout=60)
+    except (OSError, subprocess.SubprocessError):
+        return f"a C++ compiler, and {compiler!r} does not work (the variable CXX names another)"
+    return ""
+
+
+def _missing_for_gpu() -> str:
+    if importlib.util.find_spec("triton") is None:
+        return "the package triton, which is not installed"
+    compilers = [os.environ["CC"]] if "CC" in os.environ else ["gcc", "clang"]
+    if not any(shutil.which(name) for name in compilers):
+        return f"a C compiler, and there is no {' or '.join(compilers)} (the variable CC names another)"
+    return ""
+
+
+class CompiledUpdate:
+    """`learner.update`, compiled piece by piece at the first call (about a minute)."""
+
+    def __init__(self, learner: Learner, backend: str | Callable[..., Any] = "inductor") -> None:
+        for optimiser in _parts(learner, torch.optim.Optimizer):
+            optimiser.step = torch.compiler.disable(optimiser.step)
+        self.update = torch.compile(learner.update, backend=backend, dynamic=False)
+
+    def __call__(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """One gradient step. Raises UserError where the compiler fails."""
+        try:
+            return self.update(batch, generator)
+        except torch._dynamo.exc.BackendCompilerFailed as error:
+            reason = str(error).strip().splitlines()[0][:200]
+            raise UserError(f"the update cannot be compiled ({reason}): --set training.acceleration=none") from error
+
+
+class CapturedUpdate:
+    """`learner.update` as a CUDA graph, captured at the first call.
+
+    Batches are copied into buffers of its own, so all must have the shapes and types of the first one, and the graph
+    keeps the memory of one update. It works on the learner as it is: one that is to be restored from a checkpoint must
+    be restored before the first call.
+    """
+
+    def __init__(self, learner: Learner, device: torch.device) -> None:
+        self.learner, self.device = learner, device
+        self.replay: Callable[[], None] | None = None
+
+    def __call__(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """One gradient step; the metrics are the caller's.
+
+        Raises ValueError for a batch of other shapes or types or for another generator than at the first call,
+        RuntimeError where the learner has been restored since.
+        """
+        if self.replay is None:
+            self._capture(batch, generator)
+            assert self.replay is not None
+        self._check(batch, generator)
+        for own, given in zip(_tensors(self.batch), _tensors(batch), strict=True):
+            own.copy_(given)
+        self.replay()
+        return {name: value.clone() for name, value in self.metrics.items()}
+
+    def _capture(self, batch: Batch, generator: torch.Generator) -> None:
+        self.batch = _own_copy(batch)
+        self.generator = generator
+        with left_unchanged(self.learner, generator):
+            warm_up(self.learner.update, self.batch, generator, self.device)
+        self.states = [(optimiser, optimiser.state) for optimiser in _parts(self.learner, torch.optim.Optimizer)]
+        self.replay, self.metrics = record(self.learner.update, self.batch, generator, self.device)
+
+    def _check(self, batch: Batch, generator: torch.Generator) -> None:
+        if generator is not self.generator:
+            raise ValueError("a captured update draws from the generator it was captured with: pass that one")
+        own, given = ([(tuple(t.shape), t.dtype) for t in _tensors(some)] for some in (self.batch, batch))
+        if own != given:
+            raise ValueError(f"the update was captured for tensors of {own}, but the batch has {given}")
+        if any(optimiser.state is not state for optimiser, state in self.states):
+            raise RuntimeError("the learner was restored after its update had been captured: restore it before")
+
+
+def warm_up(update: Update, batch: Batch, generator: torch.Generator, device: torch.device) -> None:
+    """Some updates on a stream of their own, as a capture needs them before it."""
+    with torch.cuda.device(device):
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(WARM_UPS):
+                update(batch, generator)
+        torch.cuda.current_stream().wait_stream(stream)
+
+
+def record(
+    update: Update, batch: Batch, generator: torch.Generator, device: torch.device
+) -> tuple[Callable[[], None], dict[str, Tensor]]:
+    """Capture an update without running it: a function that runs it on what `batch` then holds, and its metrics."""
+    graph = torch.cuda.CUDAGraph()
+    graph.register_generator_state(generator)
+    with torch.cuda.device(device), torch.cuda.graph(graph):
+        metrics = update(batch, generator)
+    return graph.replay, metrics
+
+
+@contextmanager
+def left_unchanged(learner: Learner, generator: torch.Generator) -> Iterator[None]:
+    """Undo at the end, in place, what updates inside have done to networks, optimisers and generator.
+
+    State that optimisers have made inside stays and is set to zero, which is how Adam's moments and step counts begin.
+    """
+    before = {path: tensor.clone() for path, tensor in state_tensors(learner.state_dict())}
+    drawn = generator.get_state()
+    yield
+    with torch.no_grad():
+        for path, tensor in state_tensors(learner.state_dict()):
+            if path in before:
+                tensor.copy_(before[path])
+            else:
+                tensor.zero_()
+    for network in _parts(learner, nn.Module):
+        network.zero_grad(set_to_none=True)
+    generator.set_state(drawn)
+
+
+def _parts(learner: Learner, kind: type) -> list[Any]:
+    """The learner's networks or optimisers."""
+    return [part for part in vars(learner).values() if isinstance(part, kind)]
+
+
+def state_tensors(state: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Tensor]]:
+    """The tensors in a state dictionary, which are those of the learner itself, by their path."""
+    if isinstance(state, Tensor):
+        yield path, state
+    elif isinstance(state, Mapping):
+        for key, value in state.items():
+            yield from state_tensors(value, (*path, key))
+    elif isinstance(state, list | tuple):
+        for index, value in enumerate(state):
+            yield from state_tensors(value, (*path, index))
+
+
+def _tensors(batch: Any) -> Iterator[Tensor]:
+    """The tensors of a batch, graphs included."""
+    for part in batch:
+        if isinstance(part, Tensor):
+            yield part
+        else:
+            yield from _tensors(part)
+
+
+def _own_copy(batch: Any) -> Any:
+    """The batch, or one of its graphs, in memory of its own."""
+    copies = (
+        part.clone(memory_format=torch.contiguous_format) if isinstance(part, Tensor) else _own_copy(part)
+        for part in batch
+    )
+    return type(batch)(*copies)
