@@ -13,11 +13,15 @@ class UserError(Exception):
     """A wrong setting, a broken file, a machine too small. The message says what was found and what to do."""
 
 
+MENDABLE = (UserError, UnknownTaskError, EnvironmentNotAvailableError, UnknownAlgorithmError, UnsupportedTaskError)
+"""Errors whose message is all that a user needs."""
+
+
 def report_errors(main: Callable[[], int]) -> int:
     """Run a command; print errors a user can mend as one line on stderr and return exit status 2."""
     try:
         return main()
-    except (UserError, UnknownTaskError, EnvironmentNotAvailableError, UnknownAlgorithmError, UnsupportedTaskError) as error:
+    except MENDABLE as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

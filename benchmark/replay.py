@@ -134,7 +134,7 @@ def episode_slots(spec: EnvironmentSpec, num_envs: int, capacity: int) -> int:
 def storage_layout(
     spec: EnvironmentSpec, num_envs: int, slots: int, observation_dtype: torch.dtype, action_width: int = 0
 ) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
-    """Shape and type of every stored field; actions are indices, or vectors of size `action_width` where it is not 0."""
+    """Shape and type of every stored field. Actions are indices, or vectors where `action_width` is not 0."""
     agents, front = spec.num_agents, (slots, spec.episode_length + 1, num_envs)
     index = torch.uint8 if agents <= 256 else torch.int16
     layout: dict[str, tuple[tuple[int, ...], torch.dtype]] = {

@@ -32,8 +32,9 @@ class Cell:
 
 
 def smoke() -> list[Cell]:
-    """The smallest task of every MPE scenario, a thousand steps each."""
-    tasks = ("cooperative_navigation_3", "heterogeneous_navigation_4", "cooperative_push_3", "prey_and_predator_3")
+    """The smallest task of every MPE scenario and a game, two thousand steps each."""
+    scenarios = ("cooperative_navigation_3", "heterogeneous_navigation_4", "cooperative_push_3", "prey_and_predator_3")
+    tasks = (*(f"mpe/{scenario}" for scenario in scenarios), "game/two_step_2")
     overrides = {
         "training.batch_size": 64,
         "training.learning_starts": 64,
@@ -42,7 +43,7 @@ def smoke() -> list[Cell]:
         "training.log_interval": 100,
     }
     return [
-        Cell(f"mpe/{task}", algorithm, seed, 2_000, "smoke", overrides)
+        Cell(task, algorithm, seed, 2_000, "smoke", overrides)
         for task in tasks
         for algorithm in algorithms.ALGORITHMS
         for seed in (0, 1)

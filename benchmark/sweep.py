@@ -10,6 +10,7 @@ it. Ctrl-C stops all of them after a checkpoint; the same command goes on.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import signal
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from tqdm import tqdm
 
 import algorithms
 import envs
-from benchmark import memory
+from benchmark import acceleration, memory
 from benchmark.config import RunConfig, resolve
 from benchmark.errors import UserError, report_errors
 from benchmark.files import read_json
@@ -42,7 +43,7 @@ class Plan:
     cell: Cell
     config: RunConfig | None
     state: str
-    """absent, unfinished (running or stopped), finished, failed, unavailable, or too large for the machine's memory."""
+    """absent, unfinished (running or stopped), finished, failed, unavailable, or refused by this machine."""
     reason: str = ""
 
     @property
@@ -75,7 +76,8 @@ def plan(cells: list[Cell], results: Path, device: str) -> list[Plan]:
             config = resolve(
                 cell.task, cell.algorithm, cell.seed, cell.total_steps, cell.overrides, cell.variant, device
             )
-        except envs.EnvironmentNotAvailableError as error:
+            algorithms.check_supported(cell.algorithm, envs.spec(cell.task, **dataclasses.asdict(config.environment)))
+        except (envs.EnvironmentNotAvailableError, algorithms.UnsupportedTaskError) as error:
             plans.append(Plan(cell, None, "unavailable", str(error)))
             continue
         status = status_of(run_path(results, config))
@@ -84,14 +86,15 @@ def plan(cells: list[Cell], results: Path, device: str) -> list[Plan]:
     return plans
 
 
-def refuse_what_does_not_fit(plans: list[Plan]) -> None:
-    """Mark runs that need more memory than there is, with the numbers, before anything starts."""
+def refuse_what_cannot_run(plans: list[Plan]) -> None:
+    """Mark runs that this machine cannot make, for lack of memory or of what `training.acceleration` needs."""
     for item in plans:
         if item.config is not None and item.state != "finished":
             try:
+                acceleration.require(item.config.training.acceleration, item.config.device)
                 memory.require(item.config)
             except UserError as error:
-                item.state, item.reason = "too large", str(error)
+                item.state, item.reason = "refused", str(error)
 
 
 def print_plan(plans: list[Plan]) -> None:
@@ -247,10 +250,10 @@ def main() -> int:
 
 def _run(plans: list[Plan], results: Path, options: argparse.Namespace) -> int:
     """Run what is not finished; the exit status is 1 where anything failed."""
-    refuse_what_does_not_fit(plans)
-    skipped_states = {"finished", "unavailable", "too large"} | (set() if options.retry_failed else {"failed"})
+    refuse_what_cannot_run(plans)
+    skipped_states = {"finished", "unavailable", "refused"} | (set() if options.retry_failed else {"failed"})
     todo = [item for item in plans if item.state not in skipped_states]
-    left_out = [item for item in plans if item.state in skipped_states & {"too large", "failed"}]
+    left_out = [item for item in plans if item.state in skipped_states & {"refused", "failed"}]
     for task in dict.fromkeys(item.cell.task for item in plans if item.config is not None):
         settings = {item.config.training for item in plans if item.cell.task == task and item.config is not None}
         largest = max(settings, key=lambda training: training.evaluation_episodes)

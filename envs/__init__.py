@@ -19,8 +19,7 @@ from envs.platforms import PLATFORMS, Platform
 if TYPE_CHECKING:
     import torch
 
-    from envs.mpe.controllers import Controller
-    from envs.protocols import Environment, EnvironmentSpec
+    from envs.protocols import Controller, Environment, EnvironmentSpec
 
 __all__ = ["EnvironmentNotAvailableError", "UnknownTaskError", "controllers", "make", "settings", "spec", "tasks"]
 

@@ -100,7 +100,8 @@ class ParallelEnvironment(ParallelEnv):
             raise RuntimeError("the episode has not begun or is over: call reset() first")
         step = self.environment.step(self._joined(actions))
         self._time += 1
-        terminated, truncated = bool(step.terminated[0]), bool(step.truncated[0]) or self._time >= self._last_step
+        terminated = bool(step.terminated[0])
+        truncated = not terminated and (bool(step.truncated[0]) or self._time >= self._last_step)
         rewards = dict(zip(self.agents, step.reward[0].tolist(), strict=True))
         names, observations, infos = self.agents, self._keep(step), self._infos(step.graph)
         if terminated or truncated:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     import torch
 
-    from envs.mpe.controllers import Controller
-    from envs.protocols import Environment, EnvironmentSpec
+    from envs.protocols import Controller, Environment, EnvironmentSpec
 
 
 class Platform(Protocol):

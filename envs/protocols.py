@@ -88,3 +88,13 @@ class Environment(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state`; the next step equals the one the saved environment would have made, bit for bit."""
         ...
+
+
+class Controller(Protocol):
+    """A scripted policy made for one environment."""
+
+    def __init__(self, environment: Environment) -> None: ...
+
+    def act(self, generator: torch.Generator) -> Tensor:
+        """Actions for the environment's present state, in a form that its `step` takes."""
+        ...

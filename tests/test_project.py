@@ -61,10 +61,11 @@ def test_training_needs_few_packages() -> None:
         "from pathlib import Path\n"
         "from benchmark.config import resolve\n"
         "from benchmark.train import Training\n"
-        "for task in ('cooperative_navigation_3', 'prey_and_predator_3'):\n"
-        "    for algorithm in ('ip', 'iql'):\n"
+        "from algorithms import ALGORITHMS\n"
+        "for task in ('mpe/cooperative_navigation_3', 'mpe/prey_and_predator_3', 'game/echo_8'):\n"
+        "    for algorithm in ALGORITHMS:\n"
         "        settings = {'training.batch_size': 8, 'training.learning_starts': 8}\n"
-        "        training = Training(resolve('mpe/' + task, algorithm, 0, 100, settings))\n"
+        "        training = Training(resolve(task, algorithm, 0, 100, settings))\n"
         "        training.advance()\n"
         "        training.evaluate()\n"
     )
@@ -95,7 +96,7 @@ def test_deviations_named_in_code_are_explained() -> None:
     for file in (ROOT / "algorithms").glob("*.py"):
         _, marker, ids = (ast.get_docstring(ast.parse(file.read_text())) or "").partition("(see DEVIATIONS.md):")
         assert marker or file.name in ("__init__.py", "protocols.py", "maddpgs.py"), file
-        named |= {word for word in ids.split(".")[0].replace(",", " ").split()}
+        named |= set(ids.split(".")[0].replace(",", " ").split())
     assert named
     named |= scenarios.DEVIATIONS.keys()
     assert named <= explained, named - explained

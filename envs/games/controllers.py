@@ -3,18 +3,13 @@ beaten, `selfish` takes what an agent on a ring or chain likes best, whatever it
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
 from envs.games.environment import GameEnvironment
 from envs.games.games import Coordination, Game
-from envs.protocols import Environment
+from envs.protocols import Controller, Environment
 from envs.shapes import Int
-
-if TYPE_CHECKING:
-    from envs.mpe.controllers import Controller
 
 
 class Random:

@@ -8,14 +8,12 @@ tasks with discrete and with continuous actions; all but `random` push the same 
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import torch
 from torch import Tensor
 
 from envs.mpe.environment import ParticleEnvironment
 from envs.mpe.scenarios import ACTION_DIM, NUM_ACTIONS, NavigationReward, PushReward, Scenario
-from envs.protocols import Environment
+from envs.protocols import Controller, Environment
 from envs.shapes import Float
 
 # These gains reproduce the reference returns of the published environments within their sampling error.
@@ -23,17 +21,6 @@ PROPORTIONAL_GAIN = 2.0
 """Part of the full action per world unit to the target."""
 DERIVATIVE_GAIN = 0.5
 """Part of the full action per unit of speed, against the motion."""
-
-
-class Controller(Protocol):
-    """A policy made for one environment."""
-
-    def __init__(self, environment: Environment) -> None: ...
-
-    def act(self, generator: torch.Generator) -> Tensor:
-        """Actions for the environment's present state: indices (env, agent) or vectors (env, agent, 5), or, where the
-        task's actions are continuous, forces (env, agent, 2)."""
-        ...
 
 
 class Random:

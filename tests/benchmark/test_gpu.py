@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +13,8 @@ import pytest
 import torch
 
 import envs
-from benchmark import train
+from algorithms import ALGORITHMS
+from benchmark import acceleration, train
 from benchmark.config import resolve
 from benchmark.folder import status_of
 from benchmark.train import Training
@@ -19,6 +24,7 @@ pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
 ]
+ROOT = Path(__file__).resolve().parents[2]
 TASKS = ("mpe/cooperative_navigation_15", "mpe/heterogeneous_navigation_8", "mpe/prey_and_predator_6")
 
 
@@ -40,28 +46,97 @@ def test_environment_steps_as_on_the_cpu(task: str) -> None:
         one, two = cpu.step(actions), gpu.step(actions.cuda())
 
 
-@pytest.mark.parametrize("algorithm", ["ip", "iql"])
-def test_update_does_not_wait_for_the_device(algorithm: str) -> None:
-    training = Training(gpu_config(algorithm))
+@pytest.mark.parametrize("task", TASKS)
+def test_forces_move_as_on_the_cpu(task: str) -> None:
+    """Continuous actions, beyond their limits too; float64, one episode."""
+    cpu, gpu = (envs.make(task, 3, device, dtype="float64", actions="continuous") for device in ("cpu", "cuda"))
+    cpu.reset(7), gpu.reset(7)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(cpu.spec.episode_length):
+        actions = 3 * torch.rand(3, cpu.spec.num_agents, 2, generator=generator) - 1.5
+        one, two = cpu.step(actions), gpu.step(actions.cuda())
+        torch.testing.assert_close(two.observation.cpu(), one.observation, atol=1e-8, rtol=0)
+
+
+@pytest.mark.parametrize("mode", ["none", "cuda_graph"])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_update_does_not_wait_for_the_device(algorithm: str, mode: str) -> None:
+    training = Training(gpu_config(algorithm, **{"training.acceleration": mode}))
     training.advance()
-    batch = training.replay.sample(16, training.generators["replay"])
-    training.learner.update(batch, training.generators["update"])
     torch.cuda.set_sync_debug_mode("error")
     try:
-        training.learner.update(
-            training.replay.sample(16, training.generators["replay"]), training.generators["update"]
-        )
+        for step in (100, 200):
+            training.learner.schedule(step, 900)
+            training.learn(training.replay.sample(16, training.generators["replay"]), training.generators["update"])
     finally:
         torch.cuda.set_sync_debug_mode("default")
 
 
-@pytest.mark.parametrize("algorithm", ["ip", "iql"])
-def test_run_finishes_and_resumes(algorithm: str, tmp_path: Path) -> None:
-    first = Training(gpu_config(algorithm))
+@pytest.fixture
+def deterministic() -> Iterator[None]:
+    """Sums in a fixed order, where torch has such a form of the operation."""
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.usefixtures("deterministic")
+@pytest.mark.parametrize("agents", [3, 15])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_captured_updates_are_the_plain_ones(algorithm: str, agents: int) -> None:
+    """Two blocks of three updates of whole trainings, between which the learning rate falls and the policy acts.
+
+    A block moves each weight by up to 0.03, so that an update lost, doubled, or made with other random numbers, an old
+    batch or an old learning rate would show.
+    """
+    trainings = []
+    for mode in ("none", "cuda_graph"):
+        overrides = SMALL | {
+            "training.acceleration": mode,
+            "training.gradient_steps": 3,
+            "algorithm.learning_rate": 0.01,
+            "algorithm.learning_rate_end": 0.0,
+        }
+        task = f"mpe/cooperative_navigation_{agents}"
+        training = Training(resolve(task, algorithm, 0, 300, overrides, "gpu", "cuda"))
+        for _ in range(2):
+            training.advance()
+        trainings.append(training)
+    plain, captured = trainings
+    assert isinstance(captured.learn, acceleration.CapturedUpdate)
+    assert (plain.updates, captured.updates) == (6, 6)
+    states = [dict(acceleration.state_tensors(training.learner.state_dict())) for training in trainings]
+    assert states[0].keys() == states[1].keys()
+    for path, tensor in states[0].items():
+        torch.testing.assert_close(states[1][path], tensor, atol=1e-4, rtol=1e-3, msg=lambda m, p=path: f"{p}: {m}")
+    generators = [training.generators["update"].get_state() for training in trainings]
+    assert torch.equal(*generators), "as many random numbers were drawn"
+    assert captured.take_metrics() == pytest.approx(plain.take_metrics(), rel=1e-2, abs=1e-4)
+
+
+@pytest.mark.parametrize("mode", ["none", "cuda_graph"])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_run_finishes_and_resumes(algorithm: str, mode: str, tmp_path: Path) -> None:
+    config = gpu_config(algorithm, **{"training.acceleration": mode})
+    first = Training(config)
     first.advance()
     torch.save(first.state_dict(), tmp_path / "state.pt")
-    second = Training(gpu_config(algorithm))
+    second = Training(config)
     assert second.load_state_dict(torch.load(tmp_path / "state.pt", map_location="cuda", weights_only=True))
     second.advance()
     assert second.updates > first.updates
-    assert status_of(train.run(gpu_config(algorithm), tmp_path, quiet=True))["state"] == "finished"
+    assert status_of(train.run(config, tmp_path, quiet=True))["state"] == "finished"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="needs triton")
+@pytest.mark.parametrize("algorithm", ["ip", "iql"])
+def test_run_with_compiled_updates_finishes(algorithm: str, tmp_path: Path) -> None:
+    """In a process of its own, because the shape checks of the test suite cannot be traced."""
+    command = [sys.executable, "-m", "benchmark.train", "--task", "mpe/cooperative_navigation_3", "--quiet"]
+    command += ["--algorithm", algorithm, "--total-steps", "900", "--device", "cuda", "--results", str(tmp_path)]
+    for key, value in (SMALL | {"training.acceleration": "compile"}).items():
+        command += ["--set", f"{key}={value}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr[-2000:]

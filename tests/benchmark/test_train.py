@@ -362,6 +362,21 @@ def test_estimate_of_a_large_run_needs_no_memory() -> None:
         (["--task", "mpe/cooperative_navigation_3", "--algorithm", "ip", "--set", "x=1"], "no such setting"),
         (["--task", "mpe/cooperative_navigation_3", "--algorithm", "ip", "--device", "tpu"], "--device tpu"),
         (["--task", "magent/jungle_20", "--algorithm", "ip"], "not part of the project yet"),
+        (
+            ["--task", "mpe/cooperative_navigation_3", "--algorithm", "iql", "--set", "environment.actions=continuous"],
+            "iql needs discrete actions; continuous ones can be learned by: ip",
+        ),
+        (
+            [
+                "--task",
+                "mpe/cooperative_navigation_3",
+                "--algorithm",
+                "ip",
+                "--set",
+                "training.acceleration=cuda_graph",
+            ],
+            "training.acceleration=cuda_graph needs a CUDA device",
+        ),
     ],
 )
 def test_command_line_errors_are_one_line(arguments: list[str], message: str, tmp_path: Path) -> None:

@@ -130,6 +130,8 @@ def test_a_policy_of_another_task_names_its_own(policy: Path, capsys: pytest.Cap
     [
         (["mpe/cooperative_navigatoin_3"], "did you mean mpe/cooperative_navigation_3"),
         (["cityflow/hangzhou_16"], "not part of the project yet"),
+        (["game/climbing_2"], "game/climbing_2 has no pictures: only particle tasks (mpe/...) can be watched"),
+        (["game/ring_30"], "game/ring_30 has no pictures"),
         (
             [TASK, "--policy", "gredy"],
             "there is no policy 'gredy'; did you mean greedy? expected one of greedy, random",

@@ -1,0 +1,32 @@
+"""Reference policies play every kind of task, in float64 where there is a choice."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import envs
+from benchmark.references import play
+
+NAVIGATION = "mpe/cooperative_navigation_3"
+
+
+def test_particles_are_played_in_float64_unless_told_otherwise() -> None:
+    expected = {}
+    for dtype in ("float64", "float32"):
+        environment = envs.make(NAVIGATION, 3, dtype=dtype)
+        environment.reset(5)
+        controller = envs.controllers(NAVIGATION)["nearest"](environment)
+        for _ in range(environment.spec.episode_length):
+            environment.step(controller.act(torch.Generator()))
+        expected[dtype] = [round(value, 4) for value in environment.scores()["return"].tolist()]
+    assert play(NAVIGATION, "nearest", 3, 5) == expected["float64"]
+    assert play(NAVIGATION, "nearest", 3, 5, dtype="float32") == expected["float32"]
+    assert expected["float64"] == pytest.approx(expected["float32"], rel=1e-3)
+    assert play(NAVIGATION, "random", 3, 5) != play(NAVIGATION, "random", 3, 5, actions="continuous")
+
+
+@pytest.mark.parametrize("task", ["game/climbing_2", "game/ring_8"])
+def test_games_are_played_too(task: str) -> None:
+    returns = {name: sum(play(task, name, 200, 0)) for name in envs.controllers(task)}
+    assert returns["optimal"] > returns["random"]
