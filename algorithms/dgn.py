@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from algorithms.common.config import EpsilonGreedyConfig, check_choice
-from algorithms.common.graph import GRAPHS, KERNELS, LARGEST_DENSE, Neighbourhood, neighbourhood
+from algorithms.common.graph import GRAPHS, KERNELS, Neighbourhood, neighbourhood, takes_dense
 from algorithms.common.learner import EpsilonGreedyLearner, polyak_update, take
 from algorithms.common.networks import KindLinear, head
 from algorithms.protocols import Batch, EnvironmentSpec, Graph
@@ -125,7 +125,8 @@ class DGN(EpsilonGreedyLearner):
 
     def hears(self, graph: Graph) -> Neighbourhood:
         """Who hears whom; everybody hears themselves."""
-        return neighbourhood(graph, self.config.kernel, self.config.graph, self_loops=True)
+        config = self.config
+        return neighbourhood(graph, config.kernel, config.graph, self_loops=True, heads=config.heads)
 
     def action_values(
         self, observation: Float[Tensor, "env agent feature"], graph: Graph
@@ -180,7 +181,7 @@ def floats_per_transition(spec: EnvironmentSpec, config: Config) -> int:
     observations, and attention weights over all agents or the neighbours' rows."""
     agents, hidden = spec.num_agents, config.hidden
     nodes = agents * (2 * spec.observation_dim + hidden * (8 + 12 * config.layers))
-    if config.graph == "full" or config.kernel == "dense" or (config.kernel == "auto" and agents <= LARGEST_DENSE):
+    if takes_dense(agents, config.kernel, config.graph, config.heads):
         edges = agents * agents * (6 + 5 * config.heads * config.layers)
     else:
         edges = agents * (spec.max_neighbours + 1) * hidden * 4 * config.layers

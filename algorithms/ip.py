@@ -40,11 +40,11 @@ from algorithms.common.config import OffPolicyConfig, check_choice
 from algorithms.common.graph import (
     GRAPHS,
     KERNELS,
-    LARGEST_DENSE,
     DirectedEdges,
     Neighbourhood,
     full_graph,
     neighbourhood,
+    takes_dense,
 )
 from algorithms.common.learner import OffPolicyLearner, frozen, polyak_update
 from algorithms.common.networks import (
@@ -165,7 +165,7 @@ class IP(OffPolicyLearner):
 
     def hears(self, graph: Graph) -> Neighbourhood:
         """Who hears whom, for V and Q, and for a policy by mean-field inference."""
-        return neighbourhood(graph, self.config.kernel, self.config.graph)
+        return neighbourhood(graph, self.config.kernel, self.config.graph, heads=self.config.heads)
 
     def policy_outputs(
         self, observation: Float[Tensor, "batch agent feature"], graph: Graph, here: Neighbourhood | None = None
@@ -250,7 +250,7 @@ def floats_per_transition(spec: EnvironmentSpec, config: Config) -> int:
     per_round = hidden * (6 if config.aggregation == "attention" else 4)
     rounds = config.hops + 2
     nodes = agents * (2 * spec.observation_dim + 2 * (rounds * per_round + 6 * hidden))
-    dense = config.kernel == "dense" or (config.kernel == "auto" and agents <= LARGEST_DENSE) or config.graph == "full"
+    dense = takes_dense(agents, config.kernel, config.graph, config.heads)
     edges = agents * agents * (6 + 4 * config.heads * rounds) if dense else agents * slots * hidden * 4 * rounds
     if config.inference == "belief_propagation":
         edges += agents * (slots + 1) * hidden * 8 * config.hops

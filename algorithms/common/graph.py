@@ -20,7 +20,9 @@ from algorithms.protocols import Graph
 from envs.shapes import Bool, Float, Int
 
 LARGEST_DENSE = 256
-"""Number of agents up to which `auto` takes the dense kernel."""
+"""Number of agents up to which `auto` takes the dense kernel ..."""
+LARGEST_DENSE_SCORES = 1024
+"""... where heads times agents are at most this: dense attention has a score for each head and pair of agents."""
 KERNELS = ("auto", "dense", "gather")
 GRAPHS = ("task", "full")
 """Who hears whom. task: what the environment says (nearest agents, a road network); full: everybody hears everybody."""
@@ -197,11 +199,20 @@ def full_graph(like: Graph) -> Graph:
     return Graph(neighbours.expand(batch, -1, -1), mask)
 
 
-def neighbourhood(graph: Graph, kernel: str = "auto", which: str = "task", self_loops: bool = False) -> Neighbourhood:
+def takes_dense(agents: int, kernel: str = "auto", which: str = "task", heads: int = 1) -> bool:
+    """Whether `neighbourhood` works on matrices of agents by agents."""
+    small = agents <= min(LARGEST_DENSE, LARGEST_DENSE_SCORES // heads)
+    return which == "full" or kernel == "dense" or (kernel == "auto" and small)
+
+
+def neighbourhood(
+    graph: Graph, kernel: str = "auto", which: str = "task", self_loops: bool = False, heads: int = 1
+) -> Neighbourhood:
     """Prepare the aggregation over `graph`, once for all networks that use it.
 
-    kernel: `dense`, `gather` or `auto` (dense up to `LARGEST_DENSE` agents). which: `task` or `full`, see `GRAPHS`.
-    self_loops: agents hear themselves too. Raises ValueError for another kernel.
+    kernel: `dense`, `gather` or `auto` (dense for few agents, see `takes_dense`). which: `task` or `full`, see
+    `GRAPHS`. self_loops: agents hear themselves too. heads: of the attention to come. Raises ValueError for another
+    kernel.
     """
     batch, agents, _ = graph.neighbours.shape
     device = graph.mask.device
@@ -209,7 +220,7 @@ def neighbourhood(graph: Graph, kernel: str = "auto", which: str = "task", self_
         raise ValueError(f"kernel = {kernel!r}: expected dense, gather or auto")
     if which == "full":
         return FullNeighbourhood(agents, self_loops, device)
-    if kernel == "dense" or (kernel == "auto" and agents <= LARGEST_DENSE):
+    if takes_dense(agents, kernel, which, heads):
         adjacency = torch.zeros(batch, agents, agents, device=device)
         adjacency.scatter_add_(2, graph.neighbours.long(), graph.mask.to(adjacency.dtype))
         if self_loops:

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from algorithms.common.graph import neighbourhood
+from algorithms.common.graph import DenseNeighbourhood, FullNeighbourhood, GatherNeighbourhood, neighbourhood
 from algorithms.protocols import Graph
 from tests.algorithms.conftest import random_graph
 
@@ -71,3 +71,20 @@ def test_masked_slots_do_not_count(kernel: str, generator: torch.Generator) -> N
 def test_unknown_kernel_is_refused(generator: torch.Generator) -> None:
     with pytest.raises(ValueError, match="expected dense, gather or auto"):
         neighbourhood(random_graph(1, 3, 2, generator), "sparse")
+
+
+@pytest.mark.parametrize(
+    ("agents", "heads", "which", "kind"),
+    [
+        (256, 1, "task", DenseNeighbourhood),
+        (257, 1, "task", GatherNeighbourhood),
+        (128, 8, "task", DenseNeighbourhood),
+        (129, 8, "task", GatherNeighbourhood),
+        (300, 8, "full", FullNeighbourhood),
+    ],
+)
+def test_the_faster_kernel_is_chosen(
+    agents: int, heads: int, which: str, kind: type, generator: torch.Generator
+) -> None:
+    graph = random_graph(1, agents, 2, generator)
+    assert type(neighbourhood(graph, which=which, heads=heads)) is kind
