@@ -1,6 +1,6 @@
 """Run folders to a small, checksummed set of files that ships with the project, and back.
 
-python -m results.publish --results DIR [--output results/published]
+python -m results.publish --results DIR [--output results/published] [--compact]
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,32 @@ EVALUATION_SCHEMA = pa.schema(
     ]
 )
 METRIC_SCHEMA = pa.schema([*CELL_FIELDS, ("step", pa.int64()), ("name", NAME), ("value", pa.float64())])
+
+
+WHOLE_EVALUATIONS = 3
+"""The last evaluations of each policy, of which `compact` keeps every episode: those that final scores are made of."""
+COMPACT_NOTE = f"of all but the last {WHOLE_EVALUATIONS} evaluations of a run, only the mean over episodes is kept"
+
+
+def compact(results: Results) -> Results:
+    """The same results with the returns of earlier evaluations replaced by their mean: curves and scores stay."""
+    return replace(
+        results, runs=tuple(map(_compact_run, results.runs)), notes=(*dict.fromkeys((*results.notes, COMPACT_NOTE)),)
+    )
+
+
+def _compact_run(run: Run) -> Run:
+    kept: set[tuple[str, int]] = set()
+    for policy in {evaluation.policy for evaluation in run.evaluations}:
+        steps = sorted(evaluation.step for evaluation in run.evaluations if evaluation.policy == policy)
+        kept |= {(policy, step) for step in steps[-WHOLE_EVALUATIONS:]}
+    return replace(
+        run,
+        evaluations=tuple(
+            own if (own.policy, own.step) in kept else replace(own, returns=(sum(own.returns) / len(own.returns),))
+            for own in run.evaluations
+        ),
+    )
 
 
 def publish(results: Results, output: Path) -> tuple[Path, ...]:
@@ -226,9 +252,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--output", type=Path, default=Path("results/published"), metavar="DIR", help="default: %(default)s"
     )
+    parser.add_argument(
+        "--compact", action="store_true", help=f"{COMPACT_NOTE}: a smaller set that draws the same curves and scores"
+    )
     options = parser.parse_args(arguments)
     try:
         results = load_runs(options.results)
+        if options.compact:
+            results = compact(results)
         for path in publish(results, options.output):
             print(f"wrote {path} ({path.stat().st_size:,} bytes)")
         read_published(options.output)

@@ -6,11 +6,13 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from figures.scores import final_scores
 from results.files import write_atomically
-from results.publish import load_results, main, publish, read_published
+from results.publish import COMPACT_NOTE, WHOLE_EVALUATIONS, compact, load_results, main, publish, read_published
 from results.records import ResultsError
 from results.runs import load_runs
 from tests.figures.synthetic import write_run, write_study
@@ -44,6 +46,26 @@ def test_manifest_says_what_made_the_runs_but_not_on_whose_computer(study: Path,
     assert run["machine"]["starts"] == [{"note": "x"}]
     assert run["status"]["state"] == "running"
     assert "secret" not in text
+
+
+def test_compact_set_is_smaller_and_gives_the_same_scores(study: Path, tmp_path: Path) -> None:
+    """Final scores are equal, curves equal to rounding, and the set says what it left out."""
+    results = load_runs(study)
+    assert main(["--results", str(study), "--output", str(tmp_path / "small"), "--compact"]) == 0
+    small = load_results(tmp_path / "small")
+    publish(results, tmp_path / "whole")
+    sizes = [(tmp_path / name / "evaluations.parquet").stat().st_size for name in ("small", "whole")]
+    assert sizes[0] < sizes[1]
+    assert COMPACT_NOTE in small.notes
+    assert COMPACT_NOTE not in results.notes
+    assert final_scores(small) == final_scores(compact(results))
+    for before, after in zip(final_scores(results), final_scores(small), strict=True):
+        assert before.seed_gaps == after.seed_gaps
+    for run, short in zip(results.runs, small.runs, strict=True):
+        whole = sum(len(evaluation.returns) > 1 for evaluation in short.evaluations)
+        assert whole <= 2 * WHOLE_EVALUATIONS < len(short.evaluations)
+        for one, two in zip(run.evaluations, short.evaluations, strict=True):
+            assert np.mean(one.returns) == pytest.approx(np.mean(two.returns), rel=1e-6)
 
 
 def test_parquet_opens_in_pandas(study: Path, tmp_path: Path) -> None:
