@@ -71,10 +71,14 @@ def make(name: str, spec: EnvironmentSpec, config: Any, device: str = "cpu", see
     """
     import torch
 
+    from algorithms.common.pieces import piece_size
+
     check_supported(name, spec)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return learner_type(name)(spec, config, torch.device(device))  # type: ignore[return-value]
+        learner = learner_type(name)(spec, config, torch.device(device))
+    learner.piece_size = piece_size(config.piece, floats_per_transition(name, spec, config), learner.device)
+    return learner  # type: ignore[return-value]
 
 
 def action_width(name: str, spec: EnvironmentSpec, config: Any) -> int:

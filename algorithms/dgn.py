@@ -30,6 +30,7 @@ from algorithms.common.config import EpsilonGreedyConfig, check_choice
 from algorithms.common.graph import GRAPHS, KERNELS, Neighbourhood, neighbourhood, takes_dense
 from algorithms.common.learner import EpsilonGreedyLearner, polyak_update, take
 from algorithms.common.networks import KindLinear, head
+from algorithms.common.pieces import Metrics, in_pieces
 from algorithms.protocols import Batch, EnvironmentSpec, Graph
 from envs.shapes import Float
 
@@ -150,19 +151,19 @@ class DGN(EpsilonGreedyLearner):
             change = relation_change(relation, next_relation, batch.reward.numel())
         return (target - value).square().mean(), change, value
 
-    def update(self, batch: Batch, generator: torch.Generator) -> dict[str, Float[Tensor, ""]]:
-        q_loss, change, value = self.losses(batch)
+    def update(self, batch: Batch, generator: torch.Generator) -> Metrics:
         self.optimiser.zero_grad()
-        (q_loss + self.config.relation_weight * change).backward()  # (5)
-        norm = self.clip_gradient(self.q)
+        metrics = in_pieces(batch, self.piece_size, self.backward)
+        metrics["gradient_norm/q"] = self.clip_gradient(self.q)
         self.optimiser.step()
         polyak_update(self.target_q, self.q, self.config.tau)
-        return {
-            "loss/q": q_loss.detach(),
-            "loss/relation": change.detach(),
-            "value/q": value.detach().mean(),
-            "gradient_norm/q": norm,
-        }
+        return metrics
+
+    def backward(self, batch: Batch, share: float) -> Metrics:
+        """Add `share` times the gradients of (5) to those that are there."""
+        q_loss, change, value = self.losses(batch)
+        (share * (q_loss + self.config.relation_weight * change)).backward()  # (5)
+        return {"loss/q": q_loss.detach(), "loss/relation": change.detach(), "value/q": value.detach().mean()}
 
 
 def relation_change(

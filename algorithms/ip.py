@@ -55,6 +55,7 @@ from algorithms.common.networks import (
     PropagationNetwork,
     PropagationOptions,
 )
+from algorithms.common.pieces import Metrics, in_pieces
 from algorithms.protocols import Batch, EnvironmentSpec, Graph
 from envs.shapes import Float, Int
 
@@ -206,37 +207,38 @@ class IP(OffPolicyLearner):
         smaller = torch.minimum(*values) if len(values) == 2 else values[0]
         return (draw.weights * smaller).sum(-1), draw.entropy
 
-    def update(self, batch: Batch, generator: torch.Generator) -> dict[str, Float[Tensor, ""]]:
+    def backward(self, batch: Batch, share: float, generator: torch.Generator) -> Metrics:
+        """Add `share` times the gradients of all losses to those that are there."""
         here, alpha = self.hears(batch.graph), self.temperature()
-        self.optimiser.zero_grad()
-
         q_loss, q_value = self.q_loss(batch, here)
-        q_loss.backward()
+        (share * q_loss).backward()
 
         q_joint, entropy = self.policy_terms(batch, here, generator)
         policy_loss = (-alpha * entropy - q_joint).mean()  # J(theta), mean over agents for the sum
-        policy_loss.backward()
+        (share * policy_loss).backward()
 
         value = self.value(batch.observation, here).squeeze(-1)
         value_target = (q_joint + alpha * entropy).detach()  # eq. (15)
         value_loss = 0.5 * (value - value_target).square().mean()  # J(eta)
-        value_loss.backward()
-
-        networks = {"policy": self.policy, "value": self.value, "q1": self.q1, "q2": self.q2}
-        norms = {f"gradient_norm/{name}": self.clip_gradient(part) for name, part in networks.items() if part}
-        metrics = {
+        (share * value_loss).backward()
+        return {
             "loss/q": q_loss.detach(),
             "loss/value": value_loss.detach(),
             "loss/policy": policy_loss.detach(),
             "policy/entropy": entropy.detach().mean(),
             "value/q": q_value.mean(),
             "value/v": value.detach().mean(),
-            **norms,
         }
+
+    def update(self, batch: Batch, generator: torch.Generator) -> Metrics:
+        self.optimiser.zero_grad()
+        metrics = in_pieces(batch, self.piece_size, lambda piece, share: self.backward(piece, share, generator))
+        networks = {"policy": self.policy, "value": self.value, "q1": self.q1, "q2": self.q2}
+        metrics |= {f"gradient_norm/{name}": self.clip_gradient(part) for name, part in networks.items() if part}
         if self.temperature.log_alpha is not None:
-            excess = entropy.detach().mean() - self.target_entropy
+            metrics["policy/alpha"] = self.temperature.log_alpha.detach().exp()
+            excess = metrics["policy/entropy"] - self.target_entropy
             (self.temperature.log_alpha * excess).backward()  # alpha falls while there is more entropy than asked for
-            metrics["policy/alpha"] = alpha
         self.optimiser.step()
         polyak_update(self.target_value, self.value, self.config.tau)
         return metrics

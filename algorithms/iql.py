@@ -22,6 +22,7 @@ from torch import Tensor
 from algorithms.common.config import EpsilonGreedyConfig
 from algorithms.common.learner import EpsilonGreedyLearner, polyak_update, take
 from algorithms.common.networks import AgentMLP
+from algorithms.common.pieces import Metrics, in_pieces
 from algorithms.protocols import Batch, EnvironmentSpec, Graph
 from envs.shapes import Float
 
@@ -56,14 +57,19 @@ class IQL(EpsilonGreedyLearner):
             target = batch.reward + self.config.gamma * future  # (1)
         return 0.5 * (target - value).square().mean(), value  # (2)
 
-    def update(self, batch: Batch, generator: torch.Generator) -> dict[str, Float[Tensor, ""]]:
-        loss, value = self.loss(batch)
+    def update(self, batch: Batch, generator: torch.Generator) -> Metrics:
         self.optimiser.zero_grad()
-        loss.backward()
-        norm = self.clip_gradient(self.q)
+        metrics = in_pieces(batch, self.piece_size, self.backward)
+        metrics["gradient_norm/q"] = self.clip_gradient(self.q)
         self.optimiser.step()
         polyak_update(self.target_q, self.q, self.config.tau)  # (3)
-        return {"loss/q": loss.detach(), "value/q": value.detach().mean(), "gradient_norm/q": norm}
+        return metrics
+
+    def backward(self, batch: Batch, share: float) -> Metrics:
+        """Add `share` times the gradients of (2) to those that are there."""
+        loss, value = self.loss(batch)
+        (share * loss).backward()
+        return {"loss/q": loss.detach(), "value/q": value.detach().mean()}
 
 
 def floats_per_transition(spec: EnvironmentSpec, config: Config) -> int:

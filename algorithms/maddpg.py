@@ -28,6 +28,7 @@ from algorithms.common.config import OffPolicyConfig
 from algorithms.common.exploration import gumbel_noise, sample_actions, straight_through_sample
 from algorithms.common.learner import OffPolicyLearner, frozen, polyak_update
 from algorithms.common.networks import AgentMLP, head
+from algorithms.common.pieces import Metrics, in_pieces
 from algorithms.protocols import Batch, EnvironmentSpec, Graph
 from envs.shapes import Float, Int
 
@@ -88,11 +89,9 @@ class MADDPG(OffPolicyLearner):
         """The central critic."""
         return JointCritic(spec, config.hidden)
 
-    def arrange(
-        self, joint: Float[Tensor, "... agent feature"], generator: torch.Generator
-    ) -> Float[Tensor, "... agent feature"]:
-        """The agents in the order in which the critic reads them."""
-        return joint
+    def order(self, num_agents: int, generator: torch.Generator) -> Int[Tensor, " agent"] | None:
+        """The agents in the order in which the critic reads them in this step; None leaves them where they are."""
+        return None
 
     @torch.no_grad()
     def act(
@@ -112,53 +111,67 @@ class MADDPG(OffPolicyLearner):
         return torch.softmax(logits, dim=-1) if self.action_width else straight_through_sample(logits, generator)
 
     def critic_loss(
-        self, batch: Batch, generator: torch.Generator
+        self, batch: Batch, generator: torch.Generator, order: Int[Tensor, " agent"] | None = None
     ) -> tuple[Float[Tensor, ""], Float[Tensor, " batch"]]:
-        """Loss (1), and Q of the actions taken."""
+        """Loss (1), and Q of the actions taken; the agents of s and s' alike in the given order."""
         action = batch.action
         if not self.action_width:
             action = nn.functional.one_hot(action.long(), self.num_actions).to(batch.observation.dtype)
-        joint = torch.cat([batch.observation, action], dim=-1)
         with torch.no_grad():
             following = self.policy_actions(self.actor(batch.next_observation), generator)
-            next_joint = torch.cat([batch.next_observation, following], dim=-1)
-            both = self.arrange(torch.stack([joint, next_joint]), generator)  # one order for s and s'
-            future = self.target_critic(both[1]).masked_fill(batch.terminated, 0.0)
+            next_joint = arranged(torch.cat([batch.next_observation, following], dim=-1), order)
+            future = self.target_critic(next_joint).masked_fill(batch.terminated, 0.0)
             target = batch.reward.mean(-1) + self.config.gamma * future
-        value = self.critic(both[0])
+        value = self.critic(arranged(torch.cat([batch.observation, action], dim=-1), order))
         return (value - target).square().mean(), value  # (1)
 
     def actor_loss(
-        self, observation: Float[Tensor, "batch agent feature"], generator: torch.Generator
+        self,
+        observation: Float[Tensor, "batch agent feature"],
+        generator: torch.Generator,
+        order: Int[Tensor, " agent"] | None = None,
     ) -> tuple[Float[Tensor, ""], Float[Tensor, "batch agent action"]]:
         """Loss (2), and the logits. No gradient reaches the critic."""
         logits = self.actor(observation)
         joint = torch.cat([observation, self.policy_actions(logits, generator)], dim=-1)
-        value = frozen(self.critic)(self.arrange(joint, generator))
+        value = frozen(self.critic)(arranged(joint, order))
         return self.config.logit_penalty * logits.square().mean() - value.mean(), logits  # (2)
 
-    def update(self, batch: Batch, generator: torch.Generator) -> dict[str, Float[Tensor, ""]]:
-        critic_loss, value = self.critic_loss(batch, generator)
+    def update(self, batch: Batch, generator: torch.Generator) -> Metrics:
+        num_agents = batch.reward.shape[-1]
+
+        def critic_backward(piece: Batch, share: float) -> Metrics:
+            loss, value = self.critic_loss(piece, generator, order)
+            (share * loss).backward()
+            return {"loss/q": loss.detach(), "value/q": value.detach().mean()}
+
+        def actor_backward(piece: Batch, share: float) -> Metrics:
+            loss, logits = self.actor_loss(piece.observation, generator, order)
+            (share * loss).backward()
+            log_policy = torch.log_softmax(logits.detach(), dim=-1)
+            return {"loss/policy": loss.detach(), "policy/entropy": -(log_policy.exp() * log_policy).sum(-1).mean()}
+
+        order = self.order(num_agents, generator)
         self.critic_optimiser.zero_grad()
-        critic_loss.backward()
-        norms = {"gradient_norm/critic": self.clip_gradient(self.critic)}
+        metrics = in_pieces(batch, self.piece_size, critic_backward)
+        metrics["gradient_norm/critic"] = self.clip_gradient(self.critic)
         self.critic_optimiser.step()
 
-        actor_loss, logits = self.actor_loss(batch.observation, generator)
+        order = self.order(num_agents, generator)
         self.actor_optimiser.zero_grad()
-        actor_loss.backward()
-        norms["gradient_norm/actor"] = self.clip_gradient(self.actor)
+        metrics |= in_pieces(batch, self.piece_size, actor_backward)
+        metrics["gradient_norm/actor"] = self.clip_gradient(self.actor)
         self.actor_optimiser.step()
         for _ in range(self.config.critic_target_updates):
             polyak_update(self.target_critic, self.critic, self.config.tau)
-        log_policy = torch.log_softmax(logits.detach(), dim=-1)
-        return {
-            "loss/q": critic_loss.detach(),
-            "loss/policy": actor_loss.detach(),
-            "policy/entropy": -(log_policy.exp() * log_policy).sum(-1).mean(),
-            "value/q": value.detach().mean(),
-            **norms,
-        }
+        return metrics
+
+
+def arranged(
+    joint: Float[Tensor, "batch agent feature"], order: Int[Tensor, " agent"] | None
+) -> Float[Tensor, "batch agent feature"]:
+    """What the critic reads, with the agents in the given order."""
+    return joint if order is None else joint.index_select(-2, order)
 
 
 def floats_per_transition(spec: EnvironmentSpec, config: Config) -> int:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from algorithms.maddpg import MADDPG, Config, floats_per_transition
-from envs.shapes import Float, Int
+from envs.shapes import Int
 
 __all__ = ["MADDPGS", "Config", "floats_per_transition"]
 
@@ -21,8 +21,3 @@ class MADDPGS(MADDPG):
     def order(self, num_agents: int, generator: torch.Generator) -> Int[Tensor, " agent"]:
         """A random permutation of the agents."""
         return torch.rand(num_agents, generator=generator, device=self.device).argsort()
-
-    def arrange(
-        self, joint: Float[Tensor, "... agent feature"], generator: torch.Generator
-    ) -> Float[Tensor, "... agent feature"]:
-        return joint.index_select(-2, self.order(joint.shape[-2], generator))

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from algorithms.common.config import EpsilonGreedyConfig
 from algorithms.common.learner import EpsilonGreedyLearner, polyak_update, take
 from algorithms.common.networks import AgentMLP
+from algorithms.common.pieces import Metrics, in_pieces
 from algorithms.protocols import Batch, EnvironmentSpec, Graph
 from envs.shapes import Float
 
@@ -98,15 +99,20 @@ class QMIX(EpsilonGreedyLearner):
             target = batch.reward.mean(-1) + self.config.gamma * future  # (2)
         return 0.5 * (target - value).square().mean(), value  # (3)
 
-    def update(self, batch: Batch, generator: torch.Generator) -> dict[str, Float[Tensor, ""]]:
-        loss, value = self.loss(batch)
+    def update(self, batch: Batch, generator: torch.Generator) -> Metrics:
         self.optimiser.zero_grad()
-        loss.backward()
-        norms = {f"gradient_norm/{name}": self.clip_gradient(getattr(self, name)) for name in ("q", "mixer")}
+        metrics = in_pieces(batch, self.piece_size, self.backward)
+        metrics |= {f"gradient_norm/{name}": self.clip_gradient(getattr(self, name)) for name in ("q", "mixer")}
         self.optimiser.step()
         polyak_update(self.target_q, self.q, self.config.tau)
         polyak_update(self.target_mixer, self.mixer, self.config.tau)
-        return {"loss/q": loss.detach(), "value/q": value.detach().mean(), **norms}
+        return metrics
+
+    def backward(self, batch: Batch, share: float) -> Metrics:
+        """Add `share` times the gradients of (3) to those that are there."""
+        loss, value = self.loss(batch)
+        (share * loss).backward()
+        return {"loss/q": loss.detach(), "value/q": value.detach().mean()}
 
 
 def floats_per_transition(spec: EnvironmentSpec, config: Config) -> int:

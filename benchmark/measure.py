@@ -57,7 +57,7 @@ def measure(algorithm: str, agents: int, batch: int, device: str, acceleration: 
     or memory runs out all the same, the result has a note instead of numbers.
     """
     spec, settings = problem(agents), algorithms.config_type(algorithm)()
-    size, note = fit(algorithm, spec, settings, batch, memory.available_bytes(device))
+    size, note = fit(algorithm, spec, settings, batch, memory.available_bytes(device), device)
     if note:
         return Cost(size, note=note)
     try:
@@ -68,13 +68,13 @@ def measure(algorithm: str, agents: int, batch: int, device: str, acceleration: 
         return Cost(size, note=f"ran out of memory on {device} at a batch of {size}")
 
 
-def fit(algorithm: str, spec: EnvironmentSpec, settings: Any, batch: int, free: int) -> tuple[int, str]:
+def fit(algorithm: str, spec: EnvironmentSpec, settings: Any, batch: int, free: int, device: str) -> tuple[int, str]:
     """The batch to measure with, and why there can be none (empty where there can)."""
     size = batch
     if spec.num_agents == ROAD_GRID_AGENTS:
-        while size > 1 and memory.update_bytes(algorithm, spec, settings, size) > free:
+        while size > 1 and memory.update_bytes(algorithm, spec, settings, size, device) > free:
             size //= 2
-    needed = memory.update_bytes(algorithm, spec, settings, size)
+    needed = memory.update_bytes(algorithm, spec, settings, size, device)
     if needed <= free:
         return size, ""
     return size, f"a batch of {size} needs about {needed / GIB:.1f} GiB, but {free / GIB:.1f} GiB are free"

@@ -11,6 +11,7 @@ import torch
 
 import algorithms
 import envs
+from algorithms.common.pieces import piece_size
 from benchmark.config import RunConfig
 from benchmark.errors import UserError
 from benchmark.replay import replay_bytes
@@ -27,7 +28,7 @@ class MemoryEstimate:
 
     replay: int
     update: int
-    """Activations of one gradient step, from the algorithm's own count."""
+    """Batch and activations of one gradient step."""
 
     @property
     def total(self) -> int:
@@ -44,13 +45,21 @@ def estimate(config: RunConfig) -> MemoryEstimate:
     capacity = min(settings.replay_capacity, config.total_steps + settings.update_interval)
     width = algorithms.action_width(config.algorithm, spec, config.algorithm_settings)
     replay = replay_bytes(spec, settings.num_envs, capacity, getattr(torch, settings.observation_dtype), width)
-    return MemoryEstimate(replay, update_bytes(config.algorithm, spec, config.algorithm_settings, settings.batch_size))
+    update = update_bytes(config.algorithm, spec, config.algorithm_settings, settings.batch_size, config.device)
+    return MemoryEstimate(replay, update)
 
 
-def update_bytes(algorithm: str, spec: EnvironmentSpec, settings: Any, batch_size: int) -> int:
-    """Memory of one gradient step, from the algorithm's own count; `settings` is its `Config`."""
+def update_bytes(algorithm: str, spec: EnvironmentSpec, settings: Any, batch_size: int, device: str) -> int:
+    """Memory of one gradient step: the batch, and the activations of a piece of it by the algorithm's own count.
+
+    `settings` is the algorithm's `Config`.
+    """
     floats = algorithms.floats_per_transition(algorithm, spec, settings)
-    return int(ALLOCATOR_OVERHEAD * 4 * floats * batch_size)
+    piece = piece_size(settings.piece, floats, torch.device(device))
+    at_once = batch_size if piece is None else min(piece, batch_size)
+    lists = 2 * spec.max_neighbours * 3  # of 64-bit numbers, and their masks
+    transition = spec.num_agents * (2 * spec.observation_dim + lists + max(spec.num_actions, spec.action_dim) + 2)
+    return int(4 * transition * batch_size + ALLOCATOR_OVERHEAD * 4 * floats * at_once)
 
 
 def available_bytes(device: str) -> int:

@@ -21,6 +21,9 @@ class OffPolicyConfig:
     """Target smoothing: target <- tau * online + (1 - tau) * target after every gradient step."""
     gradient_clip: float = 10.0
     """Largest gradient norm of a network; a guard against single bad batches."""
+    piece: int | None = None
+    """Transitions of a batch whose gradients are computed at once, to be added up; none: on a CPU as many as its caches
+    hold (see `common/pieces.py`), on a GPU all."""
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -34,6 +37,8 @@ class OffPolicyConfig:
                 raise ValueError(f"{name} = {value}: expected a number from {low:g} to {high:g}")
         if self.hidden < 1:
             raise ValueError(f"hidden = {self.hidden}: expected a positive number of units")
+        if self.piece is not None and self.piece < 1:
+            raise ValueError(f"piece = {self.piece}: expected none or a positive number of transitions")
         if not self.gradient_clip > 0:
             raise ValueError(f"gradient_clip = {self.gradient_clip}: expected a positive norm")
 

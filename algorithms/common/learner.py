@@ -25,6 +25,8 @@ class OffPolicyLearner:
         self.base_config = config
         self.device = device
         self.action_width = self.action_width_for(spec, config)
+        self.piece_size = config.piece
+        """Transitions whose gradients are computed at once; None for the whole batch. `algorithms.make` chooses it."""
         self.optimisers: list[torch.optim.Adam] = []
 
     @classmethod

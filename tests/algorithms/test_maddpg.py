@@ -13,7 +13,7 @@ import torch
 
 from algorithms import make
 from algorithms.common.exploration import gumbel_noise
-from algorithms.maddpg import MADDPG, Config
+from algorithms.maddpg import MADDPG, Config, arranged
 from algorithms.maddpgs import MADDPGS
 from algorithms.protocols import Batch, EnvironmentSpec
 from tests.algorithms.conftest import random_batch, ring, spec
@@ -405,7 +405,7 @@ def test_orders_are_uniform(generator: torch.Generator) -> None:
 
 
 def test_shuffled_critic_is_invariant_on_average(generator: torch.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The mean of the critic's value over all 24 orders that `arrange` can give does not depend on who stands where;
+    """The mean of the critic's value over all 24 orders that `order` can give does not depend on who stands where;
     a single one does. The actor's gradient by it is relabelled with the agents."""
     learner = build(MADDPGS)
     learner.critic.double()
@@ -415,7 +415,7 @@ def test_shuffled_critic_is_invariant_on_average(generator: torch.Generator, mon
         values = []
         for order in itertools.permutations(range(4)):
             monkeypatch.setattr(MADDPGS, "order", lambda *_, order=order: torch.tensor(order))
-            values.append(learner.critic(learner.arrange(joint, generator)))
+            values.append(learner.critic(arranged(joint, learner.order(4, generator))))
         return torch.stack(values).mean(0)
 
     relabelling = [2, 0, 3, 1]

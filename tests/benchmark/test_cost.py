@@ -44,7 +44,7 @@ def test_memory_grows_with_the_batch() -> None:
     grown = (512 - 64) * 100 * 4
     assert large.bytes - small.bytes > 128 * grown
     settings = measure.algorithms.config_type("iql")()
-    assert large.bytes < 3 * memory.update_bytes("iql", problem(100), settings, 512)
+    assert large.bytes < 3 * memory.update_bytes("iql", problem(100), settings, 512, "cpu")
 
 
 def test_a_measurement_is_four_updates(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,13 +66,14 @@ def test_a_measurement_is_four_updates(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("algorithm", ["ip", "iql"])
 def test_the_batch_of_the_road_grid_is_halved_until_it_fits(algorithm: str) -> None:
     settings = measure.algorithms.config_type(algorithm)()
-    spec, one = problem(ROAD_GRID_AGENTS), memory.update_bytes(algorithm, problem(ROAD_GRID_AGENTS), settings, 1)
-    assert measure.fit(algorithm, spec, settings, 1024, 1025 * one) == (1024, "")
-    assert measure.fit(algorithm, spec, settings, 1024, 300 * one) == (256, "")
-    size, note = measure.fit(algorithm, spec, settings, 1024, one // 2)
+    spec, device = problem(ROAD_GRID_AGENTS), "cuda"  # a CPU takes the batch in pieces
+    one = memory.update_bytes(algorithm, spec, settings, 1, device)
+    assert measure.fit(algorithm, spec, settings, 1024, 1025 * one, device) == (1024, "")
+    assert measure.fit(algorithm, spec, settings, 1024, 300 * one, device) == (256, "")
+    size, note = measure.fit(algorithm, spec, settings, 1024, one // 2, device)
     assert size == 1
     assert "a batch of 1 needs about" in note
-    size, note = measure.fit(algorithm, problem(15), settings, 1024, 10_000)
+    size, note = measure.fit(algorithm, problem(15), settings, 1024, 10_000, device)
     assert (size, "a batch of 1024 needs about" in note) == (1024, True), "other problems keep their batch"
 
 

@@ -1,0 +1,108 @@
+"""The published results: documents agree with them, and learners do what was promised."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from figures.proof import proof_markdown
+from figures.scores import final_scores
+from results.publish import load_results
+from results.records import COMPARED_ALGORITHMS, Results, Run
+
+ROOT = Path(__file__).resolve().parents[2]
+PIC_PROGRAM = {
+    3: {
+        "random": -407,
+        "assignment": -147,
+        "returns": {
+            5_000: -377.3,
+            10_000: -336.0,
+            15_000: -286.7,
+            20_000: -280.2,
+            25_000: -268.6,
+            30_000: -271.7,
+            35_000: -261.0,
+            40_000: -267.7,
+            45_000: -266.9,
+            50_000: -265.4,
+            55_000: -267.1,
+            60_000: -262.8,
+        },
+    },
+    6: {
+        "random": -4532,
+        "assignment": -1838,
+        "returns": {
+            5_000: -5475.8,
+            10_000: -4899.2,
+            15_000: -4452.9,
+            20_000: -4352.1,
+            25_000: -4470.5,
+            30_000: -4206.0,
+            35_000: -4178.0,
+        },
+    },
+}
+"""Evaluations of one run of the published program of PIC, mean of 20 episodes each, and its own scripted policies."""
+
+
+@cache
+def published() -> Results:
+    return load_results(ROOT / "results" / "published")
+
+
+def runs_of(task: str, algorithm: str, variant: str) -> list[Run]:
+    return [
+        run
+        for run in published().runs
+        if (run.cell.task, run.cell.algorithm, run.cell.variant) == (task, algorithm, variant)
+    ]
+
+
+def gaps(run: Run, policy: str) -> dict[int, float]:
+    """Share of the gap from random play to the assignment that is closed, by step."""
+    means = {name: float(np.mean(returns)) for name, returns in published().references[run.cell.task].returns.items()}
+    scale = means["assignment"] - means["random"]
+    return {
+        own.step: (float(np.mean(own.returns)) - means["random"]) / scale
+        for own in run.evaluations
+        if own.policy == policy
+    }
+
+
+def test_table_of_the_proving_ground_in_the_documents_is_that_of_the_published_runs() -> None:
+    text = (ROOT / "algorithms" / "README.md").read_text()
+    table = text.split("<!-- proof table -->\n")[1].split("<!-- end of proof table -->")[0]
+    assert table.strip() == (proof_markdown(published(), final_scores(published())) or "").strip()
+
+
+@pytest.mark.parametrize("agents", [3, 6])
+@pytest.mark.parametrize("algorithm", COMPARED_ALGORITHMS)
+def test_every_algorithm_learns_small_navigation(agents: int, algorithm: str) -> None:
+    """Three seeds of the quick suite, each clearly above random play at the end, in the better of its two policies."""
+    runs = runs_of(f"mpe/cooperative_navigation_{agents}", algorithm, "quick")
+    assert len(runs) == 3
+    for run in runs:
+        final = max(np.mean(list(gaps(run, policy).values())[-3:]) for policy in ("greedy", "sampled"))
+        assert final > {3: 0.25, 6: 0.05}[agents]
+
+
+@pytest.mark.parametrize("agents", [3, 6])
+def test_pic_learns_as_fast_as_its_own_program(agents: int) -> None:
+    """Gaps closed at equal environment steps, each on its own scale: ours, mean of three seeds, is at least as good on
+    the whole and at the end; a single point may be worse by the noise of the program's 20 episodes."""
+    program = PIC_PROGRAM[agents]
+    scale = program["assignment"] - program["random"]  # type: ignore[operator]
+    own = [gaps(run, "sampled") for run in runs_of(f"mpe/cooperative_navigation_{agents}", "pic", "program")]
+    assert len(own) == 3
+    lead = [
+        np.mean([run[step] for run in own]) - (value - program["random"]) / scale
+        for step, value in program["returns"].items()  # type: ignore[attr-defined]
+    ]
+    assert np.mean(lead) > -0.02
+    assert np.mean(lead[-3:]) > 0
+    assert min(lead) > -0.12
