@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from algorithms.protocols import Batch, Graph
-from envs.shapes import Float
 
-Metrics = dict[str, Float[Tensor, ""]]
+Metrics = dict[str, Tensor]
+"""Single numbers by name."""
 
 CACHE_BYTES = 384 * 2**20
 """Activations that a piece may have, by the algorithms' own counts. On one core a batch of 1024 transitions of 100 agents

@@ -58,13 +58,12 @@ def test_propagation_finds_what_only_a_neighbour_knows(generator: torch.Generato
     scores = {}
     settings: dict[str, dict[str, Any]] = {
         "attention": {},
-        "mean": {"aggregation": "mean"},
         "belief propagation": {"inference": "belief_propagation"},
         "none": {"policy_messages": False},
     }
     for label, chosen in settings.items():
         learner = build("ip", **chosen)
-        for _ in range(800):
+        for _ in range(500):
             learner.update(game(64, generator, 1), generator)
         scores[label] = play(learner, generator, 1)
     assert scores.pop("none") < 0.5
