@@ -18,7 +18,7 @@ Metrics = dict[str, Tensor]
 
 CACHE_BYTES = 384 * 2**20
 """Activations that a piece may have, by the algorithms' own counts. On one core a batch of 1024 transitions of 100
-agents and more takes half to three quarters of the time in such pieces; of 30 agents and fewer it is one piece or two."""
+agents and more takes half to three quarters of the time in such pieces; with 30 agents and fewer it is nearly one."""
 SMALLEST = 16
 """Fewer transitions than this are not worth a piece of their own."""
 
