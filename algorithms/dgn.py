@@ -39,10 +39,6 @@ from envs.shapes import Float
 class Config(EpsilonGreedyConfig):
     """Settings of DGN: those of all Q-learners, Table 2, and the published network."""
 
-    learning_rate: float = 0.0003
-    """Step size of Adam: with 0.001 its scores jump at six agents; the published program has 0.0001."""
-    learning_rate_end: float = 0.0003
-    """Constant learning rate."""
     layers: int = 2
     """Relation layers: an agent knows of agents that many edges away."""
     heads: int = 8
