@@ -133,7 +133,30 @@ class PropagationOptions(NamedTuple):
         return torch.cat(embeddings[start[self.readout] :], dim=-1)
 
 
-class PropagationNetwork(nn.Module):
+class RoundsNetwork(nn.Module):
+    """An encoder with weights for each kind of agent, M rounds of messages, and a head that reads their embeddings."""
+
+    def __init__(
+        self,
+        round_type: type[PropagationLayer] | type[BeliefLayer],
+        agent_kinds: tuple[int, ...],
+        input_dim: int,
+        output_dim: int,
+        options: PropagationOptions,
+    ) -> None:
+        super().__init__()
+        self.options = options
+        self.encoder = KindLinear(agent_kinds, input_dim, options.hidden)
+        different = min(options.hops, 1) if options.tied else options.hops
+        self.rounds = nn.ModuleList(round_type(options.hidden, *options.layer) for _ in range(different))
+        self.head = head(options.features, output_dim)
+
+    def layers(self) -> list[nn.Module]:
+        """The layer of every round; the same one each time where they are tied."""
+        return [self.rounds[0 if self.options.tied else hop] for hop in range(self.options.hops)]
+
+
+class PropagationNetwork(RoundsNetwork):
     """Embedded mean-field inference over the agents (structure2vec; paper 4.2 and B.2).
 
     mu_i^0 = relu(W s_i) with W of the agent's kind; M rounds of eq. (6); the head reads the concatenation of all
@@ -143,19 +166,13 @@ class PropagationNetwork(nn.Module):
     def __init__(
         self, agent_kinds: tuple[int, ...], input_dim: int, output_dim: int, options: PropagationOptions
     ) -> None:
-        super().__init__()
-        self.options = options
-        self.encoder = KindLinear(agent_kinds, input_dim, options.hidden)
-        layers = min(options.hops, 1) if options.tied else options.hops
-        self.rounds = nn.ModuleList(PropagationLayer(options.hidden, *options.layer) for _ in range(layers))
-        self.head = head(options.features, output_dim)
+        super().__init__(PropagationLayer, agent_kinds, input_dim, output_dim, options)
 
     def forward(
         self, x: Float[Tensor, "batch agent feature"], neighbours: Neighbourhood
     ) -> Float[Tensor, "batch agent output"]:
         embeddings = [torch.relu(self.encoder(x))]  # mu^0: every agent's plan before it hears anybody
-        for hop in range(self.options.hops):
-            layer = self.rounds[0 if self.options.tied else hop]
+        for layer in self.layers():
             embeddings.append(layer(embeddings[0], embeddings[-1], embeddings[-1], neighbours))  # eq. (6)
         return self.head(self.options.read(embeddings))  # eq. (5)
 
@@ -208,27 +225,21 @@ class BeliefLayer(nn.Module):
         return edges.incoming_weights(scores, mean=False)
 
 
-class BeliefNetwork(nn.Module):
+class BeliefNetwork(RoundsNetwork):
     """Embedded loopy belief propagation: like `PropagationNetwork`, but what an agent says to a neighbour leaves out
     what that neighbour told it, so that nothing echoes straight back (paper 4.2, last paragraph)."""
 
     def __init__(
         self, agent_kinds: tuple[int, ...], input_dim: int, output_dim: int, options: PropagationOptions
     ) -> None:
-        super().__init__()
-        self.options = options
-        self.encoder = KindLinear(agent_kinds, input_dim, options.hidden)
-        layers = min(options.hops, 1) if options.tied else options.hops
-        self.rounds = nn.ModuleList(BeliefLayer(options.hidden, *options.layer) for _ in range(layers))
-        self.head = head(options.features, output_dim)
+        super().__init__(BeliefLayer, agent_kinds, input_dim, output_dim, options)
 
     def forward(
         self, x: Float[Tensor, "batch agent feature"], edges: DirectedEdges
     ) -> Float[Tensor, "batch agent output"]:
         embeddings = [torch.relu(self.encoder(x))]
         messages = None
-        for hop in range(self.options.hops):
-            layer = self.rounds[0 if self.options.tied else hop]
+        for layer in self.layers():
             messages, belief = layer(embeddings[0], messages, edges)
             embeddings.append(belief)
         return self.head(self.options.read(embeddings))
