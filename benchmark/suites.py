@@ -3,7 +3,7 @@
 smoke        minutes: every available scenario and algorithm once, to see that all of it works
 quick        half an hour on two cores: learns visibly on small numbers of agents
 proof        half an hour on two cores: who finds the known optimum of each game of the proving ground
-propagation  three quarters of an hour on two cores: IP with and without its rounds, by kind of reward
+propagation  an hour on two cores: IP with and without its rounds, by kind of reward
 pic          ten minutes on two cores: PIC as in recorded runs of its own program
 all          the paper: 13 tasks, 7 algorithms, 5 seeds
 """
@@ -104,19 +104,27 @@ def _small_batch_rate(algorithm: str) -> dict[str, Any]:
     return {"algorithm.learning_rate": 0.003} if algorithm in ACTOR_CRITICS else {}
 
 
+POLICIES: dict[str, dict[str, Any]] = {
+    "M2": {"algorithm.hops": 2},
+    "deaf": {"algorithm.hops": 2, "algorithm.policy_messages": False},
+    "M0": {"algorithm.hops": 0},
+}
+"""IP with two rounds; a policy of the same size whose agents hear nobody; policy and V without rounds."""
+
+
 def propagation() -> list[Cell]:
-    """IP with and without intention propagation (M = 2 and 0 rounds), with shared, local and difference rewards."""
+    """IP with and without intention propagation, see `POLICIES`, with shared, local and difference rewards."""
     sizes = {6: 20_000, 15: 15_000, 30: 15_000}
     rewards = {
         6: ("shared", "local", "difference"),
         15: ("shared", "local", "difference"),
         30: ("shared", "difference"),
     }
-    runs = [(n, reward, hops) for n in sizes for reward in rewards[n] for hops in (2, 0)]
-    return [_propagation_cell(n, reward, hops, seed, sizes[n]) for n, reward, hops in runs for seed in (0, 1, 2)]
+    runs = [(n, reward, policy) for n in sizes for reward in rewards[n] for policy in POLICIES]
+    return [_propagation_cell(n, reward, policy, seed, sizes[n]) for n, reward, policy in runs for seed in (0, 1, 2)]
 
 
-def _propagation_cell(agents: int, reward: str, hops: int, seed: int, steps: int) -> Cell:
+def _propagation_cell(agents: int, reward: str, policy: str, seed: int, steps: int) -> Cell:
     """The true neighbour order, so that agents see who is near; credit as the reward needs it."""
     overrides = FEW_TRANSITIONS | {
         "environment.reward": reward,
@@ -124,10 +132,10 @@ def _propagation_cell(agents: int, reward: str, hops: int, seed: int, steps: int
         "training.evaluation_interval": steps // 10,
         "training.evaluation_episodes": 400 if agents < 30 else 200,
         "algorithm.learning_rate": 0.003,
-        "algorithm.hops": hops,
         "algorithm.credit": "own" if reward == "difference" else "team",
     }
-    return Cell(f"mpe/cooperative_navigation_{agents}", "ip", seed, steps, f"{reward}-M{hops}", overrides)
+    overrides |= POLICIES[policy]
+    return Cell(f"mpe/cooperative_navigation_{agents}", "ip", seed, steps, f"{reward}-{policy}", overrides)
 
 
 def pic() -> list[Cell]:
