@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -79,7 +80,7 @@ class OffPolicyLearner:
             part.load_state_dict(copy.deepcopy(state[name]))  # optimisers would go on with the given tensors themselves
 
 
-class EpsilonGreedyLearner(OffPolicyLearner):
+class EpsilonGreedyLearner(OffPolicyLearner, ABC):
     """Base of the learners that value actions and explore by chance; `epsilon` follows the settings."""
 
     def __init__(self, spec: EnvironmentSpec, config: EpsilonGreedyConfig, device: torch.device) -> None:
@@ -93,11 +94,11 @@ class EpsilonGreedyLearner(OffPolicyLearner):
         duration = min(config.epsilon_steps, config.epsilon_fraction * total_steps)
         self.epsilon = linear_schedule(config.epsilon_start, config.epsilon_end, duration, environment_step)
 
+    @abstractmethod
     def action_values(
         self, observation: Float[Tensor, "env agent feature"], graph: Graph
     ) -> Float[Tensor, "env agent action"]:
         """What each agent's policy is greedy in."""
-        raise NotImplementedError
 
     @torch.no_grad()
     def act(
