@@ -17,3 +17,7 @@ class PreyWeightsError(RuntimeError):
 
 class TraceError(ValueError):
     """A recorded trace is missing, damaged or not in the expected format."""
+
+
+class TrafficFileError(ValueError):
+    """A configuration, road network, flow or snapshot of the traffic engine is missing, malformed or inconsistent."""

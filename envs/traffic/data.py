@@ -1,0 +1,314 @@
+"""Road networks and vehicles of real cities: `python -m envs.traffic.data fetch` gets them, `find` says where they are.
+
+The maps are not part of this project. Their sources state no licence, which leaves open whether copies may be passed
+on; so every user takes them from there, and a checksum says whether they are the ones that results were recorded with:
+
+* hangzhou_16 (Gudang sub-district, 4 x 4) and manhattan_48 (16 x 3) from traffic-signal-control/sample-code;
+* manhattan_96, derived by `envs.traffic.manhattan` from the topology of a large map in Chacha-Chen/MPLight, which bears
+  way numbers of OpenStreetMap: (c) OpenStreetMap contributors, Open Database License.
+
+They are kept, compressed, in `$IPB_TRAFFIC_DATA` or, where that is not set, in intention-propagation-benchmark/traffic
+below `$XDG_CACHE_HOME` or ~/.cache. A folder shared/data beside the project is looked at, too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import gzip
+import hashlib
+import http.client
+import json
+import os
+import sys
+import urllib.parse
+import urllib.request
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+from tqdm import tqdm
+
+from envs.errors import EnvironmentNotAvailableError, TrafficFileError
+from envs.traffic.grid import write_atomically
+from envs.traffic.manhattan import derive, encode
+
+COMMAND = "python -m envs.traffic.data fetch"
+SOURCE = "https://raw.githubusercontent.com"
+BESIDE = Path(__file__).resolve().parents[3] / "shared" / "data"
+"""A folder beside the project that may hold the maps already."""
+TIMEOUT = 30.0
+"""Seconds without an answer."""
+BLOCK = 1 << 16
+ATTRIBUTION = (
+    "The sources state no licence: use the maps for yourself, do not pass them on. "
+    "Manhattan, 96 intersections: (c) OpenStreetMap contributors, Open Database License."
+)
+
+
+class DataFile(NamedTuple):
+    """One file of the data folder."""
+
+    name: str
+    """Path in the folder; compressed with gzip."""
+    sha256: str
+    """Of the JSON text, not compressed."""
+    repository: str = ""
+    """Owner and name on GitHub; empty for what is derived."""
+    path: str = ""
+    """In the repository's branch master."""
+
+
+class CityMap(NamedTuple):
+    """A map and what it is made of."""
+
+    roadnet: DataFile
+    flow: DataFile
+    topology: DataFile | None = None
+    """What the others are derived from."""
+
+
+class MapFiles(NamedTuple):
+    """Where a map's two files are, in CityFlow's format and compressed with gzip."""
+
+    roadnet: Path
+    flow: Path
+
+
+_SAMPLE_CODE = "traffic-signal-control/sample-code"
+_HANGZHOU = "data/hangzhou_4x4_gudang_18041610_1h"
+_MANHATTAN = "data/manhattan_16x3"
+MAPS = {
+    "hangzhou_16": CityMap(
+        DataFile(
+            "hangzhou_4x4/roadnet.json.gz",
+            "11e2fe89f632e43e81f56ea87a308d544b66f9c5af8a410e16149668d6d376c1",
+            _SAMPLE_CODE,
+            f"{_HANGZHOU}/roadnet_4X4.json",
+        ),
+        DataFile(
+            "hangzhou_4x4/flow.json.gz",
+            "595a6140e6649efe5be1b274eb8b03e8c4029e517c9ac2ad53c9ea556a414213",
+            _SAMPLE_CODE,
+            f"{_HANGZHOU}/hangzhou_4x4_gudang_18041610_1h.json",
+        ),
+    ),
+    "manhattan_48": CityMap(
+        DataFile(
+            "manhattan_16x3/roadnet.json.gz",
+            "918fe133b050f4c6163252cc966fa0049b7e02edca4af15527adecd836e5098c",
+            _SAMPLE_CODE,
+            f"{_MANHATTAN}/roadnet_16_3.json",
+        ),
+        DataFile(
+            "manhattan_16x3/flow.json.gz",
+            "f8cbaaaef00f172f6d310807c61584f104ff13b8430b092ddc34636cfc13ccd4",
+            _SAMPLE_CODE,
+            f"{_MANHATTAN}/anon_16_3_newyork_real.json",
+        ),
+    ),
+    "manhattan_96": CityMap(
+        DataFile(
+            "manhattan_96_derived/roadnet.json.gz", "37e40883d7668b26200756f332bdb42053ec750368f1fc1220b1952a4342d930"
+        ),
+        DataFile(
+            "manhattan_96_derived/flow.json.gz", "38c25fc6992c9cebed1f4e0e3d368959c0cb8321d9c1b773a88a814cd75b7f3e"
+        ),
+        DataFile(
+            "manhattan_2510_topology/roadnet_static.json.gz",
+            "ddd2070ff72ad80f7947361d41c242dabfb868fc1f9a29ae2bdba4e88facf95c",
+            "Chacha-Chen/MPLight",
+            "data/manhattan/roadnet_manhattan.json",
+        ),
+    ),
+}
+"""The maps by name; the number is that of signalised intersections."""
+
+
+def data_folder() -> Path:
+    """Where the maps are kept unless told otherwise; it need not exist."""
+    if chosen := os.environ.get("IPB_TRAFFIC_DATA"):
+        return Path(chosen).expanduser()
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return (Path(cache) if cache else Path.home() / ".cache") / "intention-propagation-benchmark" / "traffic"
+
+
+def find(name: str) -> MapFiles:
+    """The files of a map, checked once in a process: in the data folder or, if not there, in the folder beside.
+
+    Raises:
+        ValueError: there is no map of this name.
+        EnvironmentNotAvailableError: the map has not been fetched yet, or a file is damaged.
+    """
+    _require_name(name)
+    city = MAPS[name]
+    for folder in (data_folder(), BESIDE):
+        files = MapFiles(folder / city.roadnet.name, folder / city.flow.name)
+        if files.roadnet.is_file() and files.flow.is_file():
+            _check_once(files.roadnet, city.roadnet.sha256)
+            _check_once(files.flow, city.flow.sha256)
+            return files
+    raise EnvironmentNotAvailableError(
+        f"the map {name} is not in {data_folder()}: get it with {COMMAND} --source {name}, or set IPB_TRAFFIC_DATA to "
+        "the folder where it is"
+    )
+
+
+def fetch(
+    names: Sequence[str],
+    folder: Path,
+    beside: Path = BESIDE,
+    source: str = SOURCE,
+    report: Callable[[str], None] = print,
+) -> None:
+    """Bring maps into a folder; files that are there and sound are left alone.
+
+    Args:
+        names: of the maps.
+        folder: where to.
+        beside: copies are taken from here where it has them.
+        source: address of what has the others, as `source/owner/repository/master/path`.
+        report: receives a line about each map.
+
+    Raises:
+        ValueError: there is no map of one of these names.
+        EnvironmentNotAvailableError: a file cannot be had, is not the expected one, or cannot be written. Files that
+            were complete before that stay; there are never incomplete ones.
+    """
+    for name in names:
+        _require_name(name)
+    for name in names:
+        city = MAPS[name]
+        missing = [file for file in (city.roadnet, city.flow) if not _is_sound(folder / file.name, file.sha256)]
+        if not missing:
+            report(f"{name}: is already in {folder}")
+            continue
+        if city.topology is None:
+            origins = {_bring(file, folder, beside, source) for file in missing}
+        else:
+            origins = {_bring(city.topology, folder, beside, source)}
+            _derive(city, city.topology, folder)
+        report(f"{name}: {', '.join(sorted(origins))} -> {folder}")
+
+
+def _bring(file: DataFile, folder: Path, beside: Path, source: str) -> str:
+    """Make sure that one file is in the folder; returns in words where it is from."""
+    target, copy = folder / file.name, beside / file.name
+    if _is_sound(target, file.sha256):
+        return "present"
+    if copy.is_file():
+        content, origin = _read(copy), f"copied from {beside}"
+    else:
+        address = f"{source}/{file.repository}/master/{urllib.parse.quote(file.path)}"
+        content, origin = _download(address, file.name), f"downloaded from {source}/{file.repository}"
+    _require_checksum(content, file.sha256, str(copy) if copy.is_file() else address)
+    _write(target, content)
+    return origin
+
+
+def _derive(city: CityMap, topology: DataFile, folder: Path) -> None:
+    roadnet, flow = (encode(value) for value in derive(json.loads(_read(folder / topology.name))))
+    for file, content in ((city.roadnet, roadnet), (city.flow, flow)):
+        _require_checksum(content, file.sha256, f"{file.name}, derived from {topology.name},")
+    for file, content in ((city.roadnet, roadnet), (city.flow, flow)):
+        _write(folder / file.name, content)
+
+
+def _download(address: str, label: str) -> bytes:
+    """The content at an address, with a progress bar on a terminal."""
+    content = bytearray()
+    try:
+        with urllib.request.urlopen(address, timeout=TIMEOUT) as answer:
+            total = int(answer.headers.get("Content-Length", 0)) or None
+            with tqdm(total=total, desc=label, unit="B", unit_scale=True, disable=None, leave=False) as bar:
+                while block := answer.read(BLOCK):
+                    content += block
+                    bar.update(len(block))
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise EnvironmentNotAvailableError(
+            f"cannot download {address}: {error}; try again later, or put the file, compressed with gzip, to "
+            f"{label} in the data folder"
+        ) from error
+    return bytes(content)
+
+
+def _read(path: Path) -> bytes:
+    """What a compressed file holds."""
+    try:
+        return gzip.decompress(path.read_bytes())
+    except (OSError, EOFError, zlib.error) as error:
+        raise EnvironmentNotAvailableError(
+            f"{path} cannot be read ({error}): delete it, then get it with {COMMAND}"
+        ) from error
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        write_atomically(path, gzip.compress(content, mtime=0))
+    except TrafficFileError as error:
+        raise EnvironmentNotAvailableError(f"{error}, as --folder or in IPB_TRAFFIC_DATA") from error
+
+
+def _is_sound(path: Path, sha256: str) -> bool:
+    """Whether a file is there and the expected one."""
+    if not path.is_file():
+        return False
+    try:
+        return hashlib.sha256(_read(path)).hexdigest() == sha256
+    except EnvironmentNotAvailableError:
+        return False
+
+
+def _require_checksum(content: bytes, sha256: str, what: str) -> None:
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise EnvironmentNotAvailableError(
+            f"{what} is not the expected file: its {len(content)} bytes have the sha256 {found}, expected {sha256}; it "
+            "is damaged or has changed"
+        )
+
+
+@functools.cache
+def _check_once(path: Path, sha256: str) -> None:
+    if not _is_sound(path, sha256):
+        raise EnvironmentNotAvailableError(
+            f"{path} is damaged (expected the sha256 {sha256} inside): delete it, then get it with {COMMAND}"
+        )
+
+
+def _require_name(name: str) -> None:
+    if name not in MAPS:
+        raise ValueError(f"there is no map {name!r}; choose from {', '.join(MAPS)}")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"{message} (python -m envs.traffic.data --help explains all options)")
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = _Parser(prog="python -m envs.traffic.data", description="Road networks and vehicles of real cities.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="fetch")
+    fetching = commands.add_parser("fetch", help="get the maps and check them", description=ATTRIBUTION)
+    fetching.add_argument(
+        "--source", nargs="+", default=list(MAPS), metavar="MAP", help=f"some of {', '.join(MAPS)}; all of them"
+    )
+    fetching.add_argument("--folder", type=Path, metavar="DIR", help=f"where to; {data_folder()}")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code: 0, or 2 after one line on stderr that says what is wrong."""
+    try:
+        options = _parse(arguments)
+        fetch(options.source, options.folder or data_folder())
+    except (ValueError, EnvironmentNotAvailableError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(ATTRIBUTION)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

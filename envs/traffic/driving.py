@@ -1,0 +1,348 @@
+"""How fast a vehicle drives: following its leader, stopping, yielding where lane links cross.
+
+Every formula is evaluated from left to right as written, in double precision, so that all results equal those of
+CityFlow to the last bit. `smaller` and `larger` treat what is not a number as CityFlow does.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from envs.traffic.basics import inlined, kernel, planned
+from envs.traffic.layout import NONE, NetworkArrays
+from envs.traffic.state import STEP, State
+
+YIELD_DISTANCE = 5.0
+"""Metres before a cross at which a yielding vehicle stops."""
+TURN_SPEED = 8.3333
+"""Largest speed at which a turn is begun, m/s."""
+SLOW = 2.0
+"""The end of a lane counts as free if its last vehicle is at least this fast, m/s."""
+RANK_OF_RIGHT, RANK_OF_LEFT = 1, 2
+
+
+@inlined
+def smaller(x: float, y: float) -> float:
+    return x if x < y else y
+
+
+@inlined
+def larger(x: float, y: float) -> float:
+    return x if x > y else y
+
+
+@inlined
+def safe_speed(
+    a: float,
+    four_a: float,
+    half_over_a: float,
+    leader_speed: float,
+    leader_deceleration: float,
+    speed: float,
+    gap: float,
+    target: float,
+    dt: float,
+) -> float:
+    """Largest next speed that still ends `target` metres behind a leader who brakes; -100 if there is none.
+
+    a: half the inverse of the own deceleration, with the products that are needed of it.
+    """
+    c = speed * dt / 2 + target - 0.5 * leader_speed * leader_speed / leader_deceleration - gap
+    b = 0.5 * dt
+    under = b * b - four_a * c
+    result = -100.0
+    if not b * b < four_a * c:
+        result = smaller(
+            half_over_a * (math.sqrt(under) - b),
+            2 * leader_speed - leader_deceleration * dt + 2 * (gap - target) / dt,
+        )
+    return result
+
+
+@inlined
+def following_speed(s: State, v: int, dt: float) -> float:
+    """Speed that keeps the distance to the leader, or a speed that was set by hand."""
+    vehicle = s.vehicles[v]
+    kind = s.kinds[vehicle.kind]
+    result = kind.max_speed
+    if vehicle.leader == NONE:
+        if vehicle.has_custom_speed:
+            result = vehicle.custom_speed
+    else:
+        leader = s.vehicles[vehicle.leader]
+        of_leader = s.kinds[leader.kind]
+        gap = vehicle.gap
+        result = safe_speed(
+            kind.brake_a,
+            kind.brake_4a,
+            kind.brake_half_over_a,
+            leader.speed,
+            of_leader.max_deceleration,
+            vehicle.speed,
+            gap,
+            0.0,
+            dt,
+        )
+        if vehicle.has_custom_speed:
+            result = smaller(vehicle.custom_speed, result)
+        else:
+            excess = vehicle.speed - leader.speed if vehicle.speed > leader.speed else 0.0
+            usual = safe_speed(
+                kind.usual_a,
+                kind.usual_4a,
+                kind.usual_half_over_a,
+                leader.speed,
+                of_leader.usual_deceleration,
+                vehicle.speed,
+                gap,
+                kind.min_gap,
+                dt,
+            )
+            result = smaller(result, usual)
+            headway = (gap + (leader.speed + excess / 2) * dt - vehicle.speed * dt / 2) / (kind.headway_time + dt / 2)
+            result = smaller(result, headway)
+    return result
+
+
+@kernel
+def stopping_speed(speed: float, acceleration: float, deceleration: float, distance: float, dt: float) -> float:
+    """Next speed of a vehicle that wants to stop after `distance` metres; not a number if both are zero."""
+    faster = speed + acceleration * dt
+    if (speed + faster) * dt / 2 + faster * faster / deceleration / 2 < distance:
+        return faster
+    steps = 2 * distance / (speed + 1e-8) / dt
+    if steps >= 1:
+        whole = -2147483648 if steps >= 2147483648.0 else np.int64(steps)
+        return speed - speed / whole
+    return speed - speed / steps
+
+
+@kernel
+def steps_to(speed: float, top_speed: float, acceleration: float, distance: float, turns: bool, dt: float) -> float:
+    """Estimated number of steps until a vehicle has gone `distance` metres on a lane link."""
+    target = TURN_SPEED if turns else top_speed
+    if distance <= 0:
+        return 0.0
+    if speed > target:
+        return math.ceil(distance / speed)
+    until = 0.0
+    if target > speed:
+        whole = math.floor((target - speed) / acceleration / dt)
+        reached = speed + whole * acceleration / dt
+        until = (speed + reached) * (whole * dt) / 2
+        if reached < target:
+            until = until + (reached + target) * dt / 2
+        else:
+            until = until + 0.0
+    if until > distance:
+        return math.ceil((math.sqrt(speed * speed + 2 * acceleration * distance) - speed) / acceleration / dt)
+    return math.ceil((target - speed) / acceleration / dt) + math.ceil((distance - until) / target / dt)
+
+
+@inlined
+def can_yield(speed: float, deceleration: float, length: float, distance: float) -> bool:
+    """Whether a vehicle can still stop before a cross, or has left it behind."""
+    return (distance > 0 and 0.5 * speed * speed / deceleration < distance - YIELD_DISTANCE) or (
+        distance < 0 and distance + length < 0
+    )
+
+
+@kernel
+def in_deadlock(vehicles: np.ndarray, foe: int) -> bool:
+    """Whether following who blocks whom from `foe` runs into a circle."""
+    fast = slow = foe
+    while fast != NONE and vehicles[fast].blocker != NONE:
+        slow = vehicles[slow].blocker
+        fast = vehicles[vehicles[fast].blocker].blocker
+        if slow == fast:
+            return True
+    return False
+
+
+@kernel
+def may_pass(
+    vehicles: np.ndarray,
+    kinds: np.ndarray,
+    v: int,
+    foe: int,
+    own_rank: int,
+    foe_rank: int,
+    own_distance: float,
+    foe_distance: float,
+    dt: float,
+) -> bool:
+    """Whether vehicle v goes first where its lane link crosses that of `foe`. Ranks: 3 straight, 2 left, 1 right."""
+    vehicle, other = vehicles[v], vehicles[foe]
+    kind, of_other = kinds[vehicle.kind], kinds[other.kind]
+    if not can_yield(vehicle.speed, kind.max_deceleration, kind.length, own_distance):
+        return True
+    goes = False
+    if can_yield(other.speed, of_other.max_deceleration, of_other.length, foe_distance):
+        if own_rank > foe_rank:
+            goes = True
+        elif foe_distance > 0:
+            turns = foe_rank == RANK_OF_LEFT or foe_rank == RANK_OF_RIGHT
+            foe_steps = steps_to(
+                other.speed, of_other.max_speed, of_other.usual_acceleration, foe_distance, turns, dt
+            )
+            turns = own_rank == RANK_OF_LEFT or own_rank == RANK_OF_RIGHT
+            own_steps = steps_to(vehicle.speed, kind.max_speed, kind.usual_acceleration, own_distance, turns, dt)
+            if foe_steps > own_steps:
+                goes = True
+            elif own_rank == foe_rank and foe_steps == own_steps:
+                if vehicle.enter_link_time != other.enter_link_time:
+                    goes = vehicle.enter_link_time < other.enter_link_time
+                elif own_distance == foe_distance:
+                    goes = vehicle.priority > other.priority
+                else:
+                    goes = own_distance < foe_distance
+        else:
+            goes = foe_distance + of_other.length < 0
+    return goes or in_deadlock(vehicles, foe)
+
+
+@inlined
+def is_open(n: NetworkArrays, s: State, link: int) -> bool:
+    """Whether the present phase lets vehicles onto a lane link."""
+    intersection = n.link_intersection[link]
+    return n.open[n.link_light[link] + s.phase[intersection] * n.light_stride[intersection]] != 0
+
+
+@inlined
+def crossing_speed(
+    n: NetworkArrays, s: State, v: int, link: int, travelled: float, limit: float, dt: float
+) -> float:
+    """Speed that lets everybody pass who goes first where lane link `link` crosses others; notes who that is.
+
+    travelled: position on the link, negative before its start.
+    """
+    vehicle = s.vehicles[v]
+    kind = s.kinds[vehicle.kind]
+    stamp = s.counts[STEP] + 1
+    result = limit
+    for cross in range(n.cross_starts[link], n.cross_starts[link + 1]):
+        distance = n.cross_distance[cross]
+        if distance < travelled:
+            continue
+        other_link = n.cross_foe[cross]
+        if s.link_stamp[other_link] != stamp:
+            continue
+        twin = n.cross_twin[cross]
+        if twin < s.link_announced[other_link]:
+            continue
+        foe = s.announced[twin]
+        passes = may_pass(
+            s.vehicles,
+            s.kinds,
+            v,
+            foe,
+            n.link_rank[link],
+            n.link_rank[other_link],
+            distance - travelled,
+            s.announced_distance[twin],
+            dt,
+        )
+        if not passes:
+            stop = stopping_speed(
+                vehicle.speed,
+                kind.usual_acceleration,
+                kind.usual_deceleration,
+                distance - travelled - YIELD_DISTANCE,
+                dt,
+            )
+            result = smaller(result, stop)
+            vehicle.next_blocker = foe
+            break
+    return result
+
+
+@inlined
+def intersection_speed(n: NetworkArrays, s: State, v: int, dt: float) -> float:
+    """Speed that lights, turns and crossing traffic allow; the vehicle's largest where none of them matters."""
+    vehicle = s.vehicles[v]
+    kind = s.kinds[vehicle.kind]
+    lanes = n.lane_road.size
+    drivable = vehicle.drivable
+    result = kind.max_speed
+    link, travelled, goes_on = NONE, vehicle.distance, True
+    if drivable >= lanes:
+        link = drivable - lanes
+    else:
+        rest = n.length[drivable] - vehicle.distance
+        following = planned(n, s, v, 0) if rest <= kind.look_ahead else NONE
+        if following == NONE:
+            goes_on = False
+        else:
+            link = following - lanes
+            travelled = -rest
+            blocked = not is_open(n, s, link)
+            if not blocked:
+                tail = s.last[n.link_to[link]]
+                if tail != NONE:
+                    rear = s.vehicles[tail]
+                    blocked = not (
+                        rear.distance > s.kinds[rear.kind].length + kind.length or rear.speed >= SLOW
+                    )
+            if blocked and not 0.5 * vehicle.speed * vehicle.speed / kind.max_deceleration > rest:
+                stop = stopping_speed(vehicle.speed, kind.usual_acceleration, kind.usual_deceleration, rest, dt)
+                result = smaller(result, stop)
+                goes_on = False
+            elif n.link_rank[link] == RANK_OF_LEFT or n.link_rank[link] == RANK_OF_RIGHT:
+                result = smaller(result, TURN_SPEED)
+    if goes_on:
+        result = crossing_speed(n, s, v, link, travelled, result, dt)
+    return result
+
+
+@inlined
+def wanted_speed(n: NetworkArrays, s: State, v: int, dt: float) -> float:
+    """The next speed of a vehicle as far as it can brake. Notes in `next_blocker` whom it yields to."""
+    vehicle = s.vehicles[v]
+    kind = s.kinds[vehicle.kind]
+    vehicle.next_blocker = NONE
+    result = smaller(kind.max_speed, vehicle.speed + kind.max_acceleration * dt)
+    result = smaller(result, n.max_speed[vehicle.drivable])
+    result = smaller(result, following_speed(s, v, dt))
+    return smaller(result, intersection_speed(n, s, v, dt))
+
+
+@inlined
+def braked_speed(s: State, v: int, speed: float, dt: float) -> float:
+    """`speed`, or what is reached by braking as hard as possible; negative if the vehicle stops within the step."""
+    vehicle = s.vehicles[v]
+    return larger(speed, vehicle.speed - s.kinds[vehicle.kind].max_deceleration * dt)
+
+
+@inlined
+def decide_movement(n: NetworkArrays, s: State, v: int, speed: float, dt: float) -> bool:
+    """Where a vehicle will be at the end of the step, left in its `next_...` fields; whether it was possible.
+
+    It is not where the lane at whose end the vehicle arrives does not lead to the next road of its route.
+    """
+    vehicle = s.vehicles[v]
+    if speed < 0:
+        gone = 0.5 * vehicle.speed * vehicle.speed / s.kinds[vehicle.kind].max_deceleration
+        vehicle.next_speed = 0.0
+    else:
+        gone = (vehicle.speed + speed) * dt / 2
+        vehicle.next_speed = speed
+    distance = gone + vehicle.distance
+    drivable = vehicle.drivable
+    i, possible = 0, True
+    vehicle.ended = False
+    while distance > n.length[drivable]:
+        distance -= n.length[drivable]
+        following = planned(n, s, v, i)
+        if following == NONE:
+            vehicle.ended = True
+            possible = n.lane_road[drivable] == s.route_roads[s.route_starts[vehicle.route + 1] - 1]
+            break
+        drivable = following
+        i += 1
+    vehicle.next_drivable = drivable
+    vehicle.next_distance = distance
+    vehicle.counted = vehicle.ended
+    vehicle.moves = vehicle.ended or drivable != vehicle.drivable
+    return possible

@@ -1,0 +1,417 @@
+"""The traffic engine: CityFlow's Python interface and CityFlow's numbers, with errors where CityFlow crashes.
+
+    from envs.traffic import Engine
+    engine = Engine("config.json")
+    engine.set_tl_phase("intersection_1_1", 2)
+    engine.next_step()
+    engine.get_average_travel_time()
+
+Results equal those of CityFlow bit for bit; with `laneChange` they equal one of the orders in which CityFlow may visit
+its vehicles (see `lane_change`). Beyond CityFlow's methods: `run` takes many steps at once, the `lane_...` properties
+and `vehicle_table` give arrays without dictionaries, `state_dict` and `load_state_dict` save and continue exactly.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from envs.traffic import archive, inspection
+from envs.traffic.basics import following_drivable
+from envs.traffic.files import EngineConfig, read_config, read_json_file
+from envs.traffic.inspection import VehicleTable
+from envs.traffic.layout import NONE
+from envs.traffic.network import Network, build_network
+from envs.traffic.replay import ReplayWriter, write_roadnet_log
+from envs.traffic.routes import PUSHED_VEHICLE, Flows, build_flows, expand_route, make_kind
+from envs.traffic.state import (
+    CULPRIT,
+    FINISHED,
+    FREE,
+    FULL,
+    INVALID_ROUTE,
+    PUSHED,
+    RUNNING,
+    SHADOW,
+    STATUS,
+    STEP,
+    STRANDED,
+    State,
+    copied,
+    drivers,
+    grown,
+    new_state,
+    restart,
+    seed,
+)
+from envs.traffic.step import advance, make_vehicle
+
+FIRST_CAPACITY = 256
+"""Vehicle slots of a new engine; there are more as needed."""
+
+
+class Simulation:
+    """One network with its vehicles: what `Engine` is made of, without files and names.
+
+    Networks and flows are never changed, so that many simulations can share them.
+    """
+
+    def __init__(
+        self, network: Network, flows: Flows, interval: float = 1.0, lane_change: bool = False, lights: bool = False
+    ) -> None:
+        self.network, self.flows, self.interval = network, flows, interval
+        self.lane_change, self.built_in_lights = lane_change, lights
+        self.state = new_state(network.arrays, flows.arrays, interval, lane_change, FIRST_CAPACITY)
+
+    def run(self, steps: int) -> None:
+        """Take `steps` steps. Raises RuntimeError where a vehicle is on a lane from which its route cannot go on."""
+        while steps > 0:
+            steps -= advance(
+                self.network.arrays,
+                self.flows.arrays,
+                self.state,
+                steps,
+                self.interval,
+                self.lane_change,
+                self.built_in_lights,
+            )
+            status, culprit = self.state.counts[STATUS], self.state.counts[CULPRIT]
+            if status == FULL:
+                self.state = grown(self.state, 2 * len(self.state.free))
+            elif status == INVALID_ROUTE:
+                warnings.warn(f"flow_{culprit} has no route and is switched off", RuntimeWarning, stacklevel=2)
+            elif status == STRANDED:
+                vehicle = self.state.vehicles[culprit]
+                name = inspection.vehicle_name(vehicle)
+                lane = self.network.drivable_ids[vehicle["drivable"]]
+                raise RuntimeError(
+                    f"vehicle {name} cannot follow its route from lane {lane}: no lane link leads on from there; "
+                    "reset the engine, and add a lane link, change the route or allow lane changes"
+                )
+
+    def restart(self) -> None:
+        """Begin anew, with the random generator going on."""
+        restart(self.state, self.network.arrays, self.flows.arrays)
+
+    def seed(self, value: int) -> None:
+        """Restart the random generator."""
+        seed(self.state, value)
+
+    @property
+    def time(self) -> float:
+        """Simulated seconds."""
+        return float(self.state.counts[STEP] * self.interval)
+
+    def average_travel_time(self) -> float:
+        """Mean seconds since vehicles were made, over those that have finished and those that still drive or wait."""
+        return inspection.average_travel_time(self.state, self.time)
+
+    @property
+    def finished(self) -> int:
+        """Vehicles that have arrived."""
+        return int(self.state.counts[FINISHED])
+
+    @property
+    def running(self) -> int:
+        """Vehicles on the roads; shadows of lane changes count too."""
+        return int(self.state.counts[RUNNING])
+
+    def ensure_slot(self) -> None:
+        """Make room for one more vehicle."""
+        if not self.state.counts[FREE]:
+            self.state = grown(self.state, 2 * len(self.state.free))
+
+
+class Engine:
+    """CityFlow's engine. `thread_num` is accepted for its sake and changes no result: one thread does the work.
+
+    Raises `TrafficFileError` for a file that is missing or wrong.
+    """
+
+    def __init__(self, config_file: str | Path, thread_num: int = 1) -> None:
+        if isinstance(thread_num, bool) or not isinstance(thread_num, int) or thread_num < 1:
+            raise ValueError(f"thread_num = {thread_num!r}: expected a positive whole number")
+        self.config: EngineConfig = read_config(config_file)
+        roadnet_file = self.config.directory + self.config.roadnet_file
+        flow_file = self.config.directory + self.config.flow_file
+        self.network = build_network(read_json_file(roadnet_file), roadnet_file)
+        self.flows = build_flows(read_json_file(flow_file), self.network, flow_file)
+        self.simulation = Simulation(
+            self.network,
+            self.flows,
+            self.config.interval,
+            self.config.lane_change,
+            lights=not self.config.rl_traffic_light,
+        )
+        self.simulation.seed(self.config.seed)
+        self._pushed = 0
+        self._lane_order = sorted(range(len(self.network.lane_ids)), key=lambda i: self.network.lane_ids[i].encode())
+        self._replay: ReplayWriter | None = None
+        self._saves_replay = self.config.save_replay
+        if self.config.save_replay:
+            write_roadnet_log(self.network, Path(self.config.directory + self.config.roadnet_log_file))
+            self._replay = ReplayWriter(self.network, Path(self.config.directory + self.config.replay_log_file))
+
+    @property
+    def state(self) -> State:
+        """The arrays behind the engine, to look at."""
+        return self.simulation.state
+
+    # --- driving -----------------------------------------------------------------------------------------------------
+
+    def next_step(self) -> None:
+        """Simulate one step of `interval` seconds."""
+        self.simulation.run(1)
+        if self._replay is not None and self._saves_replay:
+            self._replay.write(self.state)
+
+    def run(self, steps: int) -> None:
+        """Simulate many steps at once, which is faster than one by one; the same as calling `next_step` so often."""
+        if steps < 0:
+            raise ValueError(f"steps = {steps}: expected zero or more")
+        if self._replay is None:
+            self.simulation.run(steps)
+            return
+        for _ in range(steps):
+            self.next_step()
+
+    def reset(self, seed: bool = False) -> None:
+        """Begin anew without vehicles. The random generator goes on, or starts again with the seed of the
+        configuration if `seed`."""
+        self.simulation.restart()
+        if seed:
+            self.simulation.seed(self.config.seed)
+
+    def set_random_seed(self, seed: int) -> None:
+        """Restart the random generator."""
+        self.simulation.seed(seed)
+
+    # --- looking -----------------------------------------------------------------------------------------------------
+
+    def get_current_time(self) -> float:
+        """Simulated seconds."""
+        return self.simulation.time
+
+    def get_vehicle_count(self) -> int:
+        """Number of running vehicles."""
+        return self.simulation.running
+
+    def get_average_travel_time(self) -> float:
+        """See `Simulation.average_travel_time`."""
+        return self.simulation.average_travel_time()
+
+    def get_vehicles(self, include_waiting: bool = False) -> list[str]:
+        """Ids of the running vehicles, or of all, in ascending order of priority."""
+        return [self._name(v) for v in inspection.members(self.state, include_waiting)]
+
+    def get_lane_vehicle_count(self) -> dict[str, int]:
+        """Running vehicles on every lane, by lane id."""
+        return self._by_lane(self.lane_vehicle_count)
+
+    def get_lane_waiting_vehicle_count(self) -> dict[str, int]:
+        """Vehicles slower than 0.1 m/s on every lane, by lane id."""
+        return self._by_lane(self.lane_waiting_vehicle_count)
+
+    def get_lane_vehicles(self) -> dict[str, list[str]]:
+        """Ids of the vehicles on every lane, front first."""
+        ids = self.network.lane_ids
+        return {ids[i]: [self._name(v) for v in inspection.on_drivable(self.state, i)] for i in self._lane_order}
+
+    def get_vehicle_speed(self) -> dict[str, float]:
+        """Speed of every running vehicle, m/s."""
+        return self._by_vehicle("speed")
+
+    def get_vehicle_distance(self) -> dict[str, float]:
+        """Metres that every running vehicle has gone on its lane or lane link."""
+        return self._by_vehicle("distance")
+
+    def get_vehicle_info(self, vehicle_id: str) -> dict[str, str]:
+        """What is known of one vehicle, as text. Raises RuntimeError for an unknown id."""
+        return inspection.vehicle_info(self.network, self.state, self._slot(vehicle_id))
+
+    def get_leader(self, vehicle_id: str) -> str:
+        """Id of the vehicle that this one follows; empty if there is none."""
+        leader = int(self.state.vehicles[self._slot(vehicle_id)]["leader"])
+        return "" if leader == NONE else self._name(leader)
+
+    @property
+    def lane_vehicle_count(self) -> np.ndarray:
+        """Running vehicles on every lane, (lane,) int32 in the order of `network.lane_ids`; a copy."""
+        return self.state.size[: len(self.network.lane_ids)].copy()
+
+    @property
+    def lane_waiting_vehicle_count(self) -> np.ndarray:
+        """Vehicles slower than 0.1 m/s on every lane, (lane,) int32."""
+        return inspection.lane_waiting(self.state, len(self.network.lane_ids))
+
+    def vehicle_table(self) -> VehicleTable:
+        """All vehicles, waiting ones included."""
+        return inspection.vehicle_table(self.state)
+
+    def waiting_vehicles(self) -> dict[str, list[str]]:
+        """Ids of the vehicles that wait to enter, by lane, next one first; lanes with none are left out."""
+        lanes = np.flatnonzero(self.state.waiting_size)
+        return {
+            self.network.lane_ids[i]: [self._name(v) for v in inspection.waiting_for(self.state, i)] for i in lanes
+        }
+
+    # --- acting ------------------------------------------------------------------------------------------------------
+
+    def set_tl_phase(self, intersection_id: str, phase_id: int) -> None:
+        """Set the phase of an intersection from the next step on. Raises ValueError for an unknown intersection or
+        phase. Where the built-in cycle is in charge, nothing happens but a warning, as in CityFlow."""
+        if not self.config.rl_traffic_light:
+            warnings.warn("set_tl_phase needs rlTrafficLight = true in the configuration", RuntimeWarning, stacklevel=2)
+            return
+        index = self.network.intersection_index.get(intersection_id)
+        if index is None:
+            raise ValueError(f"there is no intersection {intersection_id!r} in {self.config.roadnet_file}")
+        phases = self.network.num_phases(index)
+        if not 0 <= phase_id < phases:
+            raise ValueError(f"{intersection_id} has no phase {phase_id}: expected 0 to {phases - 1}")
+        self.state.phase[index] = phase_id
+
+    def set_vehicle_speed(self, vehicle_id: str, speed: float) -> None:
+        """Speed that a vehicle aims at in the next step; other limits still hold. Raises RuntimeError for an unknown
+        id, ValueError for a speed that is negative or not finite."""
+        if not (math.isfinite(speed) and speed >= 0):
+            raise ValueError(f"speed = {speed}: expected zero or a positive number of m/s")
+        vehicle = self.state.vehicles[self._slot(vehicle_id)]
+        vehicle["custom_speed"], vehicle["has_custom_speed"] = speed, True
+
+    def set_vehicle_route(self, vehicle_id: str, route: Sequence[str]) -> bool:
+        """Give a vehicle another route from its present road on; False, with nothing changed, where that is not
+        possible: on a lane link, for an unknown id or road, without a path, or on a lane that does not lead there."""
+        slot = self._find(vehicle_id)
+        if slot is None or any(road not in self.network.road_index for road in route):
+            return False
+        arrays, vehicle = self.network.arrays, self.state.vehicles[slot]
+        lane = int(vehicle["drivable"])
+        if not 0 <= lane < len(self.network.lane_ids):
+            return False
+        anchors = [int(arrays.lane_road[lane]), *(self.network.road_index[road] for road in route)]
+        roads = expand_route(self.network, anchors)
+        if roads is None or len(roads) < 2:
+            return False
+        following = following_drivable(
+            arrays.lane_road,
+            arrays.lane_index,
+            arrays.leaving_starts,
+            arrays.leaving,
+            arrays.link_to,
+            roads,
+            0,
+            lane,
+        )
+        if following == NONE:
+            return False
+        vehicle["route"], vehicle["route_position"], vehicle["plan_length"] = self._add_route(roads), 0, 0
+        return True
+
+    def push_vehicle(self, info: Mapping[str, float], route: Sequence[str]) -> None:
+        """Add a vehicle that drives along `route` (anchor roads) from the next step on. `info` may hold speed, length,
+        width, maxPosAcc, maxNegAcc, usualPosAcc, usualNegAcc, minGap, maxSpeed, headwayTime. Raises ValueError for an
+        unknown key or road, a bad number, or a route that cannot be driven."""
+        strange = sorted(set(info) - {"speed", *PUSHED_VEHICLE})
+        if strange:
+            raise ValueError(f"push_vehicle: unknown key {strange[0]!r}; expected speed, {', '.join(PUSHED_VEHICLE)}")
+        kind, speed = make_kind(info, "push_vehicle", PUSHED_VEHICLE), float(info.get("speed", 0.0))
+        if not (math.isfinite(speed) and speed >= 0):
+            raise ValueError(f"push_vehicle: speed = {speed}: expected zero or a positive number of m/s")
+        unknown = [road for road in route if road not in self.network.road_index]
+        if unknown:
+            raise ValueError(f"push_vehicle: there is no road {unknown[0]!r} in {self.config.roadnet_file}")
+        roads = expand_route(self.network, [self.network.road_index[road] for road in route]) if route else None
+        if roads is None or len(roads) < 2:
+            raise ValueError(f"push_vehicle: no route leads along {list(route)}: expected two or more linked roads")
+        self.simulation.ensure_slot()
+        slot = make_vehicle(self.state, self._add_kind(kind), self._add_route(roads), self.simulation.time)
+        vehicle = self.state.vehicles[slot]
+        vehicle["flow"], vehicle["number"], vehicle["speed"] = PUSHED, self._pushed, speed
+        self._pushed += 1
+
+    # --- saving ------------------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> archive.Archive:
+        """Everything, to go on from later with `load`."""
+        return archive.Archive(self.network, copied(self.state))
+
+    def load(self, saved: archive.Archive) -> None:
+        """Go on from a snapshot; what follows is the same each time. Raises ValueError for one of another network."""
+        if saved.network is not self.network and saved.network.drivable_ids != self.network.drivable_ids:
+            raise ValueError("the snapshot is of another road network")
+        self.simulation.state = copied(saved.state)
+
+    def load_from_file(self, path: str | Path) -> None:
+        """Go on from a file written by `Archive.dump`. Raises TrafficFileError for a file that is missing or wrong."""
+        self.simulation.state = archive.read(Path(path), self.network, self.state)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything, as arrays and plain numbers."""
+        return archive.state_dict(self.state) | {"pushed": self._pushed}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue exactly. Raises ValueError if the state is partial or of another network."""
+        self.simulation.state = archive.from_state_dict(state, self.state)
+        self._pushed = int(state["pushed"])
+
+    # --- replay ------------------------------------------------------------------------------------------------------
+
+    def set_replay_file(self, name: str) -> None:
+        """Go on writing the replay to another file (in the directory of the configuration)."""
+        if self._replay is None:
+            warnings.warn("set_replay_file needs saveReplay = true in the configuration", RuntimeWarning, stacklevel=2)
+            return
+        self._replay.close()
+        self._replay = ReplayWriter(self.network, Path(self.config.directory + name))
+
+    def set_save_replay(self, open: bool) -> None:
+        """Pause (False) or continue (True) writing the replay."""
+        if self._replay is None:
+            warnings.warn("set_save_replay needs saveReplay = true in the configuration", RuntimeWarning, stacklevel=2)
+            return
+        self._saves_replay = open
+
+    # --- inside ------------------------------------------------------------------------------------------------------
+
+    def _name(self, slot: int) -> str:
+        return inspection.vehicle_name(self.state.vehicles[slot])
+
+    def _find(self, vehicle_id: str) -> int | None:
+        return inspection.find(self.state, vehicle_id)
+
+    def _slot(self, vehicle_id: str) -> int:
+        slot = self._find(vehicle_id)
+        if slot is None:
+            raise RuntimeError(f"Vehicle '{vehicle_id}' not found")
+        return slot
+
+    def _by_lane(self, values: np.ndarray) -> dict[str, int]:
+        numbers, ids = values.tolist(), self.network.lane_ids
+        return {ids[i]: numbers[i] for i in self._lane_order}
+
+    def _by_vehicle(self, field: str) -> dict[str, float]:
+        slots = [v for v in inspection.members(self.state, False) if self.state.vehicles[v]["partner_type"] != SHADOW]
+        values = self.state.vehicles[field]
+        return dict(sorted((self._name(v), float(values[v])) for v in slots))
+
+    def _add_route(self, roads: np.ndarray) -> int:
+        starts, all_roads = self.state.route_starts, self.state.route_roads
+        self.simulation.state = self.state._replace(
+            route_starts=np.append(starts, starts[-1] + len(roads)).astype(np.int32),
+            route_roads=np.concatenate((all_roads, roads)).astype(np.int32),
+        )
+        return len(starts) - 1
+
+    def _add_kind(self, kind: np.ndarray) -> int:
+        driver = drivers(np.atleast_1d(kind), self.config.interval)
+        same = np.flatnonzero(self.state.kinds == driver)
+        if len(same):
+            return int(same[0])
+        self.simulation.state = self.state._replace(kinds=np.concatenate((self.state.kinds, driver)))
+        return len(self.state.kinds) - 1

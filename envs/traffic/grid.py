@@ -1,0 +1,433 @@
+"""Synthetic cities: grids of signalised intersections, and vehicles that cross them.
+
+`python -m envs.traffic.grid --rows 7 --columns 7 --output DIR` writes roadnet.json, flow.json and config.json, which
+CityFlow reads as well. Equal arguments give equal roads and vehicles on every machine.
+
+**Roads.** Intersection (x, y) is in column x = 1, 2, ... from the west and row y from the south; where x or y is 0 or
+one past the last, there is a virtual intersection, at which vehicles enter and leave. Names, lanes and phases are those
+of the public maps: `road_X_Y_H` begins at `intersection_X_Y` and heads east, north, west or south (H = 0, 1, 2, 3); its
+lanes 0, 1, 2 turn left, go straight on and turn right, each into any lane of the next road; phase 0 opens right turns
+only, 1 straight east and west, 2 straight north and south, 3 left east and west, 4 left north and south, 5 to 8 all
+from the east-, west-, north- and southbound road. Right turns are open in all phases.
+
+Links between lanes are written without points, which leaves their curves to the engine: that keeps the file of 35 x 35
+intersections at a few megabytes. The engine draws a distorted curve for links below 10 m. With the lanes of 4 m that
+turn right at (w - 10) sqrt(2) m, that rules out the usual width w = 15 m of an intersection; hence 20 m.
+
+**Vehicles.** `GridFlow` says how many come when and how they turn. Every vehicle is a flow of its own, as in the
+public data sets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import math
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+import numpy as np
+
+from envs.errors import TrafficFileError
+
+HEADINGS = ((1, 0), (0, 1), (-1, 0), (0, -1))
+"""East, north, west, south, as steps (x, y)."""
+TURNS = (("go_straight", 0, 1), ("turn_left", 1, 0), ("turn_right", -1, 2))
+"""Name, quarter turns to the left and lane; the order of an intersection's road links from each incoming road."""
+LANES = 3
+LANE_WIDTH = 4.0
+SPEED = 11.111
+"""Limit of roads and vehicles, m/s."""
+INTERSECTION_WIDTH = 20.0
+"""Metres by which a lane ends before, and begins behind, the middle of an intersection."""
+LONGEST_SIDE = 200
+"""Rows or columns."""
+PHASES: tuple[tuple[tuple[str, ...], tuple[int, ...]], ...] = (
+    ((), ()),
+    *((("go_straight",), headings) for headings in ((0, 2), (1, 3))),
+    *((("turn_left",), headings) for headings in ((0, 2), (1, 3))),
+    *((("go_straight", "turn_left"), (heading,)) for heading in (0, 2, 1, 3)),
+)
+"""What is open besides right turns: movements, and headings of the roads on which they begin."""
+VEHICLE = {
+    "length": 5.0,
+    "width": 2.0,
+    "maxPosAcc": 2.0,
+    "maxNegAcc": 4.5,
+    "usualPosAcc": 2.0,
+    "usualNegAcc": 4.5,
+    "minGap": 2.5,
+    "maxSpeed": SPEED,
+    "headwayTime": 2,
+}
+"""The vehicle of the public data sets."""
+
+
+@dataclass(frozen=True)
+class GridFlow:
+    """How many vehicles enter a grid, when, and which way they go.
+
+    On every road that leads into the grid vehicles arrive at random (a Poisson process). At time t those with heading h
+    come at the rate
+
+        rate (1 + amplitude cos(2 pi (t / horizon - peak_h)))       vehicles an hour,
+
+    whose mean over the horizon is `rate`. The two axes have their peaks at different times, so no cycle of signals
+    that stays the same suits all of the time.
+
+    At every intersection a vehicle turns with probability left + right. The side of its first turn is left with
+    probability left / (left + right); from then on its turns alternate. So a route has two headings at most: it is a
+    shortest one between its ends, cannot circle, has as many left as right turns or one more, and ends when it leaves
+    the grid. With left = right these are the shares of turns among all movements, too.
+
+    Raises ValueError for numbers that make no sense.
+    """
+
+    rate: float = 300.0
+    """Vehicles an hour on each road into the grid, mean over the horizon."""
+    amplitude: float = 0.5
+    """How far the rate rises above the mean, and falls below it, as a share of the mean."""
+    peaks: tuple[float, float, float, float] = (0.2, 0.7, 0.3, 0.8)
+    """When the rate of vehicles heading east, north, west and south is highest, as shares of the horizon."""
+    left: float = 0.15
+    """Share of left turns. The public flow of Manhattan, 16 x 3, has 0.15 left, 0.69 straight, 0.16 right."""
+    right: float = 0.15
+    """Share of right turns; the rest goes straight on."""
+    horizon: int = 3600
+    """Seconds within which vehicles enter."""
+    seed: int = 0
+    """Of all that is random."""
+
+    def __post_init__(self) -> None:
+        def require(condition: bool, name: str, expected: str) -> None:
+            if not condition:
+                raise ValueError(f"{name} must be {expected}, not {getattr(self, name)!r}")
+
+        require(0 < self.rate <= 10_000, "rate", "above 0 and at most 10000 vehicles an hour")
+        require(0 <= self.amplitude <= 1, "amplitude", "between 0 and 1")
+        require(len(self.peaks) == 4 and all(map(math.isfinite, self.peaks)), "peaks", "four numbers")
+        require(0 <= self.left <= 1, "left", "between 0 and 1")
+        require(0 <= self.right <= 1 - self.left, "right", "between 0 and what `left` leaves of 1")
+        require(1 <= self.horizon <= 86_400, "horizon", "between 1 and 86400 seconds")
+        require(0 <= self.seed < 2**63, "seed", "between 0 and 2^63 - 1")
+
+    def expected(self) -> np.ndarray:
+        """(horizon, 4) float64: vehicles expected in each second on one road into the grid, by heading."""
+        share = (np.arange(self.horizon)[:, None] + 0.5) / self.horizon - np.array(self.peaks)
+        return self.rate / 3600 * (1 + self.amplitude * np.cos(2 * np.pi * share))
+
+
+class Trips(NamedTuple):
+    """Who drives when and where, V vehicles in order of time. A road is numbered by where it begins and its heading:
+    `((x (rows + 2)) + y) 4 + heading`."""
+
+    time: np.ndarray
+    """(V,) int64, whole seconds."""
+    route_starts: np.ndarray
+    """(V + 1,) int64 into `roads`."""
+    roads: np.ndarray
+    """int64, the routes end to end."""
+
+
+def grid_roadnet(rows: int, columns: int, road_length: float = 300.0) -> dict[str, Any]:
+    """The road network as an object of CityFlow's roadnet file.
+
+    Args:
+        rows: intersections from south to north, virtual ones apart.
+        columns: intersections from west to east.
+        road_length: metres between the middles of neighbouring intersections.
+
+    Raises:
+        ValueError: fewer than one or more than 200 rows or columns, or roads too short for lanes.
+    """
+    _require_size(rows, columns)
+    if not 3 * INTERSECTION_WIDTH <= road_length < math.inf:
+        raise ValueError(f"road_length must be at least {3 * INTERSECTION_WIDTH:g} m, not {road_length!r}")
+    everywhere = itertools.product(range(columns + 2), range(rows + 2))
+    places = [place for place in everywhere if _exists(place, rows, columns)]
+    return {
+        "intersections": [_intersection(place, rows, columns, road_length) for place in places],
+        "roads": [_road(place, heading, road_length) for place in places for heading in _leaving(place, rows, columns)],
+    }
+
+
+def grid_flow(rows: int, columns: int, flow: GridFlow | None = None) -> list[dict[str, Any]]:
+    """The vehicles as an object of CityFlow's flow file: one entry each, in order of time.
+
+    All entries share one `vehicle` object. Raises ValueError for fewer than one or more than 200 rows or columns.
+    """
+    trips = grid_trips(rows, columns, flow or GridFlow())
+    names = [_road_name((x, y), heading) for x in range(columns + 2) for y in range(rows + 2) for heading in range(4)]
+    roads = [names[road] for road in trips.roads.tolist()]
+    starts = trips.route_starts.tolist()
+    return [
+        {"vehicle": VEHICLE, "route": roads[begin:end], "interval": 1.0, "startTime": time, "endTime": time}
+        for time, begin, end in zip(trips.time.tolist(), starts, starts[1:], strict=False)
+    ]
+
+
+def grid_trips(rows: int, columns: int, flow: GridFlow) -> Trips:
+    """The same vehicles as arrays, without the names of roads. Raises ValueError as `grid_flow` does."""
+    _require_size(rows, columns)
+    generator = np.random.Generator(np.random.PCG64(flow.seed))
+    entries = np.array(list(_entries(rows, columns)))
+    time, entry = _arrivals(flow, entries[:, 2], generator)
+    roads = _routes(rows, columns, flow, entries[entry], generator)
+    driven = roads >= 0
+    return Trips(time, np.concatenate([[0], driven.sum(1).cumsum()]), roads[driven])
+
+
+def _arrivals(flow: GridFlow, heading: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Seconds and roads (indices into `heading`) of all vehicles that enter, in order of time.
+
+    The Poisson numbers are made from uniform ones, because Generator.poisson may change with numpy. (Machines may
+    differ in the last bit of cos and exp; the chance that a uniform number falls in between is about 1e-10.)
+    """
+    uniform = generator.random((flow.horizon, len(heading)))
+    mean = flow.expected()
+    term = np.exp(-mean)
+    count = np.zeros(uniform.shape, dtype=np.int64)
+    at_most = term
+    for number in itertools.count(1):
+        more = uniform >= at_most[:, heading]
+        if not more.any():
+            break
+        count += more
+        term = term * mean / number
+        if not term.any():  # the probabilities' sum may stay a rounding error below 1
+            break
+        at_most = at_most + term
+    time, entry = np.nonzero(count)
+    repeats = count[time, entry]
+    return np.repeat(time, repeats), np.repeat(entry, repeats)
+
+
+def _routes(rows: int, columns: int, flow: GridFlow, entries: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """(V, rows + columns) roads of vehicles that begin on these roads (V, 3: x, y, heading); -1 behind the end."""
+    x, y, heading = entries.T
+    steps = np.array(HEADINGS)
+    roads = np.full((len(entries), rows + columns), -1, dtype=np.int64)
+    side = np.zeros(len(entries), dtype=np.int64)  # of the last turn: 1 left, -1 right, 0 none yet
+    inside = np.ones(len(entries), dtype=bool)
+    for number in range(rows + columns):
+        roads[inside, number] = ((x * (rows + 2) + y) * 4 + heading)[inside]
+        x, y = x + steps[heading, 0], y + steps[heading, 1]
+        inside &= (x >= 1) & (x <= columns) & (y >= 1) & (y <= rows)
+        uniform = generator.random(len(entries))
+        first = np.where(uniform < flow.left, 1, -1)
+        turning = uniform < flow.left + flow.right
+        side = np.where(turning, np.where(side == 0, first, -side), side)
+        heading = (heading + np.where(turning, side, 0)) % 4
+    return roads
+
+
+def light_phases(movements: Sequence[tuple[int, str]]) -> list[dict[str, Any]]:
+    """The nine phases of the public maps.
+
+    Args:
+        movements: what each road link of an intersection is: the heading of the road on which it begins (0 east,
+            1 north, 2 west, 3 south) and turn_left, go_straight or turn_right.
+    """
+    return [
+        {
+            "time": 30 if phase else 5,
+            "availableRoadLinks": [
+                link
+                for link, (heading, kind) in enumerate(movements)
+                if kind == "turn_right" or (kind in kinds and heading in headings)
+            ],
+        }
+        for phase, (kinds, headings) in enumerate(PHASES)
+    ]
+
+
+def write_grid(folder: Path, rows: int, columns: int, flow: GridFlow | None = None, road_length: float = 300.0) -> Path:
+    """Write roadnet.json, flow.json and config.json; returns the path of the last.
+
+    The engine's own seed is the flow's.
+
+    Raises:
+        ValueError: as `grid_roadnet`.
+        TrafficFileError: the folder or a file cannot be written.
+    """
+    flow = flow or GridFlow()
+    files: dict[str, Any] = {
+        "roadnet.json": grid_roadnet(rows, columns, road_length),
+        "flow.json": grid_flow(rows, columns, flow),
+        "config.json": {
+            "interval": 1.0,
+            "seed": flow.seed % 2**31,
+            "dir": f"{folder.resolve().as_posix()}/",
+            "roadnetFile": "roadnet.json",
+            "flowFile": "flow.json",
+            "rlTrafficLight": True,
+            "laneChange": False,
+            "saveReplay": False,
+            "roadnetLogFile": "replay_roadnet.json",
+            "replayLogFile": "replay.txt",
+        },
+    }
+    for name, value in files.items():
+        write_atomically(folder / name, json.dumps(value, separators=(",", ":")).encode())
+    return folder / "config.json"
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file under a temporary name and rename it; folders are made.
+
+    Raises TrafficFileError, in one line, if that fails; nothing is left behind then.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # another process may write the same file
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_bytes(content)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise TrafficFileError(
+            f"cannot write {path}: {error.strerror or error}; give a folder that can be written to and has room"
+        ) from error
+
+
+def _require_size(rows: int, columns: int) -> None:
+    for name, value in (("rows", rows), ("columns", columns)):
+        if not 1 <= value <= LONGEST_SIDE:
+            raise ValueError(f"{name} must be between 1 and {LONGEST_SIDE}, not {value}")
+
+
+def _exists(place: tuple[int, int], rows: int, columns: int) -> bool:
+    """Whether there is an intersection: everywhere but at the four corners."""
+    return 1 <= place[0] <= columns or 1 <= place[1] <= rows
+
+
+def _real(place: tuple[int, int], rows: int, columns: int) -> bool:
+    return 1 <= place[0] <= columns and 1 <= place[1] <= rows
+
+
+def _ahead(place: tuple[int, int], heading: int) -> tuple[int, int]:
+    return place[0] + HEADINGS[heading][0], place[1] + HEADINGS[heading][1]
+
+
+def _leaving(place: tuple[int, int], rows: int, columns: int) -> list[int]:
+    """Headings of the roads that begin here: roads touch the grid at one end at least."""
+    if _real(place, rows, columns):
+        return [0, 1, 2, 3]
+    return [heading for heading in range(4) if _real(_ahead(place, heading), rows, columns)]
+
+
+def _entries(rows: int, columns: int) -> Iterator[tuple[int, int, int]]:
+    """Roads into the grid as x, y and heading: heading east, north, west, south."""
+    yield from ((0, y, 0) for y in range(1, rows + 1))
+    yield from ((x, 0, 1) for x in range(1, columns + 1))
+    yield from ((columns + 1, y, 2) for y in range(1, rows + 1))
+    yield from ((x, rows + 1, 3) for x in range(1, columns + 1))
+
+
+def _road_name(place: tuple[int, int], heading: int) -> str:
+    return f"road_{place[0]}_{place[1]}_{heading}"
+
+
+def _intersection_name(place: tuple[int, int]) -> str:
+    return f"intersection_{place[0]}_{place[1]}"
+
+
+def _xy(place: tuple[int, int], road_length: float) -> dict[str, float]:
+    return {"x": place[0] * road_length, "y": place[1] * road_length}
+
+
+def _road(place: tuple[int, int], heading: int, road_length: float) -> dict[str, Any]:
+    end = _ahead(place, heading)
+    return {
+        "id": _road_name(place, heading),
+        "points": [_xy(place, road_length), _xy(end, road_length)],
+        "lanes": [{"width": LANE_WIDTH, "maxSpeed": SPEED} for _ in range(LANES)],
+        "startIntersection": _intersection_name(place),
+        "endIntersection": _intersection_name(end),
+    }
+
+
+def _intersection(place: tuple[int, int], rows: int, columns: int, road_length: float) -> dict[str, Any]:
+    leaving = _leaving(place, rows, columns)
+    virtual = not _real(place, rows, columns)
+    # Where a road leaves, another arrives from the opposite side: listed by its own heading, east first.
+    arriving = sorted((heading + 2) % 4 for heading in leaving)
+    roads = [_road_name(_ahead(place, (heading + 2) % 4), heading) for heading in arriving]
+    links = [] if virtual else [(heading, *turn) for heading in range(4) for turn in TURNS]
+    return {
+        "id": _intersection_name(place),
+        "point": _xy(place, road_length),
+        "width": 0.0 if virtual else INTERSECTION_WIDTH,
+        "roads": roads + [_road_name(place, heading) for heading in leaving],
+        "roadLinks": [_road_link(place, *link) for link in links],
+        "trafficLight": {
+            "roadLinkIndices": list(range(len(links))),
+            "lightphases": [] if virtual else light_phases([(heading, kind) for heading, kind, _, _ in links]),
+        },
+        "virtual": virtual,
+    }
+
+
+def _road_link(place: tuple[int, int], heading: int, kind: str, quarters: int, lane: int) -> dict[str, Any]:
+    return {
+        "type": kind,
+        "startRoad": _road_name(_ahead(place, (heading + 2) % 4), heading),
+        "endRoad": _road_name(place, (heading + quarters) % 4),
+        "direction": heading,
+        "laneLinks": [{"startLaneIndex": lane, "endLaneIndex": end, "points": []} for end in range(LANES)],
+    }
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"{message} (python -m envs.traffic.grid --help explains all options)")
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    default = GridFlow()
+    parser = _Parser(prog="python -m envs.traffic.grid", description="Write a synthetic city.")
+    parser.add_argument("--rows", type=int, required=True, metavar="N", help="intersections from south to north")
+    parser.add_argument("--columns", type=int, required=True, metavar="N", help="intersections from west to east")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the three files")
+    parser.add_argument("--road-length", type=float, default=300.0, metavar="METRES", help="300")
+    parser.add_argument(
+        "--rate", type=float, default=default.rate, metavar="N", help="vehicles an hour on each road in; %(default)g"
+    )
+    parser.add_argument("--amplitude", type=float, default=default.amplitude, help="of the rate's curve; %(default)g")
+    parser.add_argument("--left", type=float, default=default.left, help="share of left turns; %(default)g")
+    parser.add_argument("--right", type=float, default=default.right, help="share of right turns; %(default)g")
+    parser.add_argument(
+        "--horizon", type=int, default=default.horizon, metavar="SECONDS", help="in which vehicles enter; %(default)d"
+    )
+    parser.add_argument("--seed", type=int, default=default.seed, metavar="N", help="of the vehicles; %(default)d")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code: 0, or 2 after one line on stderr that says what is wrong."""
+    try:
+        options = _parse(arguments)
+        flow = GridFlow(
+            rate=options.rate,
+            amplitude=options.amplitude,
+            left=options.left,
+            right=options.right,
+            horizon=options.horizon,
+            seed=options.seed,
+        )
+        config = write_grid(options.output, options.rows, options.columns, flow, options.road_length)
+    except (ValueError, TrafficFileError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"wrote {config} and the roads and vehicles of {options.rows} x {options.columns} intersections")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

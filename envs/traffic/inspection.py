@@ -1,0 +1,178 @@
+"""Reading an engine's state: counts, tables, names. Nothing here changes anything."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from envs.traffic.basics import kernel
+from envs.traffic.layout import NONE
+from envs.traffic.network import Network
+from envs.traffic.state import CUMULATIVE, FINISHED, POOL, PUSHED, SHADOW, State
+
+STANDING = 0.1
+"""Vehicles slower than this wait, m/s."""
+_ID = re.compile(r"(flow_(\d+)|manually_pushed)_(\d+)(_shadow)?")
+
+
+class VehicleTable(NamedTuple):
+    """All vehicles of an engine in ascending order of priority, one row for each."""
+
+    ids: list[str]
+    running: np.ndarray
+    """bool; False for vehicles that wait to enter."""
+    drivable: np.ndarray
+    """int32 into `network.drivable_ids`; the lane they wait for where they do not run."""
+    distance: np.ndarray
+    """float64, metres along the drivable."""
+    speed: np.ndarray
+    """float64, m/s."""
+    gap: np.ndarray
+    """float64, metres to the rear of the leader; NaN without one."""
+    leader: np.ndarray
+    """int32 row of this table; -1 for none."""
+    blocker: np.ndarray
+    """int32 row of this table: to whom the vehicle yields; -1 for none."""
+    enter_link_time: np.ndarray
+    """int32, step at which the lane link was entered; 2147483647 on a lane."""
+    priority: np.ndarray
+    """int32."""
+    enter_time: np.ndarray
+    """float64, seconds."""
+    partner_type: np.ndarray
+    """int32: 0 not changing lanes, 1 changing, 2 its shadow."""
+    offset: np.ndarray
+    """float64, metres sideways in a lane change."""
+
+
+def vehicle_name(vehicle: Any) -> str:
+    """Id of one vehicle record."""
+    flow, number = int(vehicle["flow"]), int(vehicle["number"])
+    name = f"manually_pushed_{number}" if flow == PUSHED else f"flow_{flow}_{number}"
+    return f"{name}_shadow" if vehicle["partner_type"] == SHADOW else name
+
+
+def pool(state: State) -> np.ndarray:
+    """Slots of all vehicles, by priority."""
+    return state.pool[: state.counts[POOL]]
+
+
+def members(state: State, include_waiting: bool) -> list[int]:
+    """Slots of the real vehicles, running or all, by priority."""
+    slots = pool(state)
+    vehicles = state.vehicles[slots]
+    wanted = vehicles["partner_type"] != SHADOW
+    if not include_waiting:
+        wanted &= vehicles["running"]
+    return slots[wanted].tolist()
+
+
+def on_drivable(state: State, drivable: int) -> Iterator[int]:
+    """Slots of the vehicles on a lane or lane link, front first."""
+    slot = int(state.first[drivable])
+    while slot != NONE:
+        yield slot
+        slot = int(state.vehicles[slot]["behind"])
+
+
+def waiting_for(state: State, lane: int) -> Iterator[int]:
+    """Slots of the vehicles that wait to enter a lane, next one first."""
+    slot = int(state.waiting_first[lane])
+    for _ in range(state.waiting_size[lane]):
+        yield slot
+        slot = int(state.vehicles[slot]["behind"])
+
+
+def find(state: State, vehicle_id: str) -> int | None:
+    """Slot of the vehicle with this id; None if there is none."""
+    match = _ID.fullmatch(vehicle_id) if isinstance(vehicle_id, str) else None
+    if match is None:
+        return None
+    flow = PUSHED if match[2] is None else int(match[2])
+    slots = pool(state)
+    vehicles = state.vehicles[slots]
+    same = (vehicles["flow"] == flow) & (vehicles["number"] == int(match[3]))
+    same &= (vehicles["partner_type"] == SHADOW) == bool(match[4])
+    places = np.flatnonzero(same)
+    return int(slots[places[0]]) if len(places) else None
+
+
+def vehicle_info(network: Network, state: State, slot: int) -> dict[str, str]:
+    """What CityFlow tells of one vehicle, as text."""
+    vehicle = state.vehicles[slot]
+    if not vehicle["running"]:
+        return {"running": "0"}
+    drivable = int(vehicle["drivable"])
+    arrays = network.arrays
+    info = {
+        "running": "1",
+        "distance": f"{vehicle['distance']:f}",
+        "speed": f"{vehicle['speed']:f}",
+        "drivable": network.drivable_ids[drivable],
+    }
+    if drivable < len(network.lane_ids):
+        road = int(arrays.lane_road[drivable])
+        info["road"] = network.road_ids[road]
+        info["intersection"] = network.intersection_ids[int(arrays.road_to[road])]
+    start, end = state.route_starts[vehicle["route"]], state.route_starts[vehicle["route"] + 1]
+    roads = state.route_roads[start + vehicle["route_position"] : end]
+    info["route"] = "".join(f"{network.road_ids[road]} " for road in roads)
+    return info
+
+
+def average_travel_time(state: State, now: float) -> float:
+    """Mean seconds since vehicles were made, over finished and present ones; 0 if there were none."""
+    enter_times = state.vehicles["enter_time"][pool(state)]
+    count = int(state.counts[FINISHED]) + len(enter_times)
+    if not count:
+        return 0.0
+    return _travel_time(enter_times, float(state.times[CUMULATIVE]), now) / count
+
+
+@kernel
+def _travel_time(enter_times: np.ndarray, total: float, now: float) -> float:
+    for enter_time in enter_times:
+        total += now - enter_time
+    return total
+
+
+def lane_waiting(state: State, lanes: int) -> np.ndarray:
+    """Standing vehicles on every lane, (lane,) int32."""
+    counts = np.zeros(lanes, dtype=np.int32)
+    _count_standing(state.vehicles, pool(state), counts)
+    return counts
+
+
+@kernel
+def _count_standing(vehicles: np.ndarray, slots: np.ndarray, counts: np.ndarray) -> None:
+    for slot in slots:
+        vehicle = vehicles[slot]
+        if vehicle.running and vehicle.speed < STANDING and vehicle.drivable < counts.size:
+            counts[vehicle.drivable] += 1
+
+
+def vehicle_table(state: State) -> VehicleTable:
+    """All vehicles by priority."""
+    slots = pool(state)
+    vehicles = state.vehicles[slots]
+    row = np.full(len(state.free) + 1, NONE, dtype=np.int32)  # of the last entry, for none
+    row[slots] = np.arange(len(slots), dtype=np.int32)
+    gap = np.where(vehicles["leader"] == NONE, np.nan, vehicles["gap"])
+    return VehicleTable(
+        [vehicle_name(vehicle) for vehicle in vehicles],
+        vehicles["running"],
+        vehicles["drivable"],
+        vehicles["distance"],
+        vehicles["speed"],
+        gap,
+        row[vehicles["leader"]],
+        row[vehicles["blocker"]],
+        vehicles["enter_link_time"],
+        vehicles["priority"],
+        vehicles["enter_time"],
+        vehicles["partner_type"],
+        vehicles["offset"],
+    )

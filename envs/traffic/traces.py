@@ -1,0 +1,395 @@
+"""Recorded traces of the CityFlow engine: one folder for each case.
+
+Steps are counted from 0: what belongs to step t is the state after the (t + 1)-st `next_step()`. Axes: T steps, R
+repeats (1 unless lanes are changed), S recorded steps, L lanes, N rows (a vehicle in a recorded step).
+
+Files of a folder: `case.json`, `roadnet.json.gz` and `flow.json.gz` always; `script.json.gz` where the engine's
+functions were called by a script; `trace.npz` otherwise, with `vehicles.npz` or `vehicles.json.gz` (every vehicle),
+`lists.json.gz` (who is on which lane) and `geometry.json.gz` (lengths and crosses) where they were recorded.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from envs.errors import TraceError
+
+TOTALS = (
+    "vehicle_count",
+    "vehicles_incl_waiting",
+    "average_travel_time",
+    "waiting_sum",
+    "speed_fsum",
+    "distance_fsum",
+)
+"""Recorded after every step; sums of speeds (m/s) and distances (m) are correctly rounded, travel times in seconds."""
+LANE_CHANGE_TOTALS = ("vehicle_count", "average_travel_time", "real_vehicles", "waiting", "speed_sum", "shadows")
+"""The same where lanes are changed; speeds are added up in the order of the vehicles' names."""
+LIST_NAMES = ("lane_vehicles", "vehicle_order", "vehicle_order_all", "waiting", "info", "leader")
+STATE_NAMES = ("time", "count", "att", "speed", "distance", "order", "order_all", "lane_vehicles")
+SCRIPT_METHODS = (
+    *("get_average_travel_time", "get_current_time", "get_vehicle_count", "get_vehicles", "get_lane_vehicles"),
+    *("get_lane_vehicle_count", "get_lane_waiting_vehicle_count", "get_vehicle_speed", "get_vehicle_distance"),
+    *("get_vehicle_info", "get_leader", "set_tl_phase", "set_vehicle_speed", "set_vehicle_route", "push_vehicle"),
+    *("set_random_seed", "reset", "snapshot", "load"),
+)
+"""What a script may call; `snapshot` and `load` take a label."""
+
+VEHICLE_COLUMNS = {
+    "running": "running",
+    "dis": "distance",
+    "speed": "speed",
+    "gap": "gap",
+    "enter_lanelink_time": "enter_link_time",
+    "priority": "priority",
+    "enter_time": "enter_time",
+    "partner_type": "partner_type",
+    "offset": "offset",
+}
+"""Columns of `vehicles.npz` that hold numbers, and the engine's names for them."""
+SHADOW_COLUMNS = ("vehicle", "drivable", "distance", "speed", "partner_type", "offset", "priority")
+"""Columns of `vehicles.json.gz`."""
+
+
+class LaneCounts(NamedTuple):
+    """Vehicles on each lane after some steps or, where lanes are changed, on average."""
+
+    ids: tuple[str, ...]
+    steps: np.ndarray
+    """(S,)"""
+    vehicles: np.ndarray
+    """(S, L)"""
+    waiting: np.ndarray
+    """(S, L)"""
+    mean: np.ndarray | None
+    """(L,), over all steps and repeats."""
+
+
+class VehicleRows(NamedTuple):
+    """Every vehicle in some steps, by step and then by ascending priority."""
+
+    steps: np.ndarray
+    """(S,) which steps were recorded, those without a vehicle included."""
+    step: np.ndarray
+    """(N,)"""
+    columns: dict[str, np.ndarray]
+    """(N,) each. Ids of `vehicle`, `drivable`, `leader` and `blocker` are text, empty for none. Without the column
+    `running`, waiting vehicles are left out."""
+
+
+class Call(NamedTuple):
+    """One call of a script, made just before a step."""
+
+    step: int
+    method: str
+    arguments: list[Any]
+    result: Any
+    """As JSON; `{"RuntimeError": message}` for an error."""
+
+
+class Inputs(NamedTuple):
+    """What goes into the engine."""
+
+    interval: float
+    """Seconds."""
+    seed: int
+    rl_traffic_light: bool
+    lane_change: bool
+    roadnet: bytes
+    """JSON, as the engine read it."""
+    flow: bytes
+
+
+class Phases(NamedTuple):
+    """Signals set from outside, just before every so many steps."""
+
+    every: int
+    """Steps."""
+    intersections: tuple[str, ...]
+    schedule: np.ndarray
+    """(settings, intersections)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One folder: what goes into the engine and what came out of it."""
+
+    path: Path
+    steps: int
+    inputs: Inputs
+    exact: bool = True
+    """False where the recorded engine itself is not reproducible, so that only distributions can be compared."""
+    phases: Phases | None = None
+    totals: dict[str, np.ndarray] = field(default_factory=dict)
+    """(R, T) each."""
+    lanes: LaneCounts | None = None
+    vehicles: VehicleRows | None = None
+    lists: dict[int, dict[str, Any]] = field(default_factory=dict)
+    """By step."""
+    geometry: dict[str, dict[str, Any]] | None = None
+    """`lanes`: by id [length, segments]; `lanelinks`: by id length and crosses [other link, distance, distance there].
+    """
+    script: tuple[Call, ...] = ()
+    states: dict[int, dict[str, Any]] = field(default_factory=dict)
+    """Of a script, by step."""
+
+
+def load_case(path: Path) -> Case:
+    """Read and check a folder. Raises TraceError, in one line, saying which file is missing or wrong and how."""
+    file = path / "case.json"
+    if not file.is_file():
+        raise TraceError(
+            f"{path}: no case.json in it, so this is not the folder of a case; for all cases in it give {path}/*/"
+        )
+    about = _object(file, _json(file))
+    steps = _integer(file, about, "steps")
+    if steps < 1:
+        raise TraceError(f"{file}: steps is {steps} instead of a positive number")
+    if (path / "script.json.gz").exists():
+        return _script_case(path, steps)
+    return _trace_case(path, about, steps)
+
+
+def _script_case(path: Path, steps: int) -> Case:
+    file = path / "script.json.gz"
+    content = _object(file, _json(file), "config", "ops", "states")
+    calls = tuple(_call(file, steps, entry) for entry in _list(file, "ops", content["ops"]))
+    if any(later.step < earlier.step for earlier, later in pairwise(calls)):
+        raise TraceError(f"{file}: ops are not in the order of their steps")
+    inputs = _inputs(path, file, _object(file, content["config"]))
+    states = _by_step(file, content["states"], steps, STATE_NAMES)
+    return Case(path, steps, inputs, script=calls, states=states)
+
+
+def _trace_case(path: Path, about: dict[str, Any], steps: int) -> Case:
+    inputs = _inputs(path, path / "case.json", about)
+    file = path / "trace.npz"
+    arrays = _arrays(file)
+    repeats = _integer(path / "case.json", about, "repeats") if inputs.lane_change else 1
+    names, shape = (LANE_CHANGE_TOTALS, (repeats, steps)) if inputs.lane_change else (TOTALS, (steps,))
+    lists, geometry = path / "lists.json.gz", path / "geometry.json.gz"
+    return Case(
+        path,
+        steps,
+        inputs,
+        exact=bool(about.get("exact", True)),
+        phases=_phases(path, about, arrays, steps),
+        totals={name: _numbers(file, arrays, name, shape).reshape(repeats, steps) for name in names},
+        lanes=_lane_counts(file, arrays, steps, inputs.lane_change),
+        vehicles=_vehicle_rows(path, steps),
+        lists=_by_step(lists, _json(lists), steps, LIST_NAMES) if lists.exists() else {},
+        geometry=_geometry(geometry) if geometry.exists() else None,
+    )
+
+
+def _inputs(path: Path, file: Path, about: dict[str, Any]) -> Inputs:
+    """Settings from `about`, which was read from `file`, and the files of the map and of the flows."""
+    for name, kinds in (("interval", (int, float)), ("rlTrafficLight", (bool,)), ("laneChange", (bool,))):
+        if type(about.get(name)) not in kinds:
+            raise TraceError(f"{file}: {name} is {about.get(name)!r}")
+    return Inputs(
+        interval=float(about["interval"]),
+        seed=_integer(file, about, "seed"),
+        rl_traffic_light=about["rlTrafficLight"],
+        lane_change=about["laneChange"],
+        roadnet=_bytes(path / "roadnet.json.gz"),
+        flow=_bytes(path / "flow.json.gz"),
+    )
+
+
+def _phases(path: Path, about: dict[str, Any], arrays: dict[str, np.ndarray], steps: int) -> Phases | None:
+    if about.get("phase_every") is None:
+        return None
+    every = _integer(path / "case.json", about, "phase_every")
+    if every < 1:
+        raise TraceError(f"{path / 'case.json'}: phase_every is {every} instead of null or a positive number")
+    intersections = _texts(path / "trace.npz", arrays, "intersections")
+    shape = (-(-steps // every), len(intersections))
+    return Phases(every, intersections, _numbers(path / "trace.npz", arrays, "schedule", shape))
+
+
+def _call(file: Path, steps: int, entry: Any) -> Call:
+    if not isinstance(entry, list) or len(entry) != 4 or not isinstance(entry[2], list):
+        raise TraceError(f"{file}: an entry of ops is {str(entry)[:80]} instead of [step, method, arguments, result]")
+    if entry[1] not in SCRIPT_METHODS:
+        raise TraceError(f"{file}: ops call the unknown method {entry[1]!r}")
+    if type(entry[0]) is not int or not 0 <= entry[0] < steps:
+        raise TraceError(f"{file}: ops have the step {entry[0]!r}, outside of 0 to {steps - 1}")
+    return Call(*entry)
+
+
+def _lane_counts(file: Path, arrays: dict[str, np.ndarray], steps: int, lane_change: bool) -> LaneCounts:
+    ids = _texts(file, arrays, "lane_ids")
+    if lane_change:
+        none = np.zeros((0, len(ids)), np.int64)
+        return LaneCounts(ids, none[:, 0], none, none, _numbers(file, arrays, "lane_count_mean", (len(ids),)))
+    times = _numbers(file, arrays, "lane_steps", None).ravel()
+    _check_range(file, "lane_steps", times, 0, steps)
+    shape = (len(times), len(ids))
+    vehicles, waiting = (_numbers(file, arrays, name, shape) for name in ("lane_count", "lane_waiting"))
+    return LaneCounts(ids, times, vehicles, waiting, None)
+
+
+def _vehicle_rows(path: Path, steps: int) -> VehicleRows | None:
+    if (path / "vehicles.npz").exists():
+        return _rows_of_archive(path / "vehicles.npz", steps)
+    if (path / "vehicles.json.gz").exists():
+        return _rows_of_json(path / "vehicles.json.gz", steps)
+    return None
+
+
+def _rows_of_archive(file: Path, steps: int) -> VehicleRows:
+    arrays = _arrays(file)
+    step = _numbers(file, arrays, "step", None).ravel().astype(np.int64)
+    _check_range(file, "step", step, 0, steps)
+    if (np.diff(step) < 0).any():
+        raise TraceError(f"{file}: step does not ascend")
+    numbers = {
+        name: _numbers(file, arrays, recorded, step.shape, finite=recorded != "gap")
+        for recorded, name in VEHICLE_COLUMNS.items()
+    }
+    vehicles, drivables = _texts(file, arrays, "vehicle_ids"), _texts(file, arrays, "drivable_ids")
+    names = {}
+    for column, ids in {"vehicle": vehicles, "drivable": drivables, "leader": vehicles, "blocker": vehicles}.items():
+        indices = _numbers(file, arrays, column, step.shape)
+        _check_range(file, column, indices, -1, len(ids))
+        names[column] = np.array([*ids, ""])[indices]
+    stride = int(np.gcd.reduce(step)) or steps  # every so many steps; those without vehicles have no rows
+    return VehicleRows(np.arange(0, steps, stride), step, names | numbers)
+
+
+def _rows_of_json(file: Path, steps: int) -> VehicleRows:
+    content = _object(file, _json(file), "fields", "steps")
+    recorded = _list(file, "steps", content["steps"])
+    if len(recorded) != steps:
+        raise TraceError(f"{file}: holds {len(recorded)} steps instead of {steps}")
+    rows = [row for vehicles in recorded for row in _list(file, "steps", vehicles)]
+    kinds = (str, str, float, float, int, float, int)
+    for row in rows:
+        if not isinstance(row, list) or [type(value) for value in row] != list(kinds):
+            raise TraceError(f"{file}: a vehicle is {str(row)[:80]} instead of [{', '.join(SHADOW_COLUMNS)}]")
+    columns: dict[str, np.ndarray] = {
+        name: np.array([row[number] for row in rows], kind)
+        for number, (name, kind) in enumerate(zip(SHADOW_COLUMNS, kinds, strict=True))
+    }
+    step = np.repeat(np.arange(steps), [len(vehicles) for vehicles in recorded])
+    return VehicleRows(np.arange(steps), step, columns)
+
+
+def _by_step(file: Path, content: Any, steps: int, names: tuple[str, ...]) -> dict[int, dict[str, Any]]:
+    """Entries whose keys are steps, each with all of `names`."""
+    found = {}
+    for key, entry in _object(file, content).items():
+        if not key.isdigit() or int(key) >= steps:
+            raise TraceError(f"{file}: {key!r} is not a step from 0 to {steps - 1}")
+        found[int(key)] = _object(file, entry, *names)
+    return found
+
+
+def _geometry(file: Path) -> dict[str, dict[str, Any]]:
+    """Numbers in the types that the engine has: JSON writes a length of 24.0 as 24."""
+    content = _object(file, _json(file), "lanes", "lanelinks")
+    try:
+        lanes = {lane: [float(length), int(segments)] for lane, (length, segments) in content["lanes"].items()}
+        links = {
+            link: {
+                "length": float(entry["length"]),
+                "crosses": [[str(foe), float(own), float(there)] for foe, own, there in entry["crosses"]],
+            }
+            for link, entry in content["lanelinks"].items()
+        }
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise TraceError(f"{file}: lengths and crosses are not in the expected form ({error!r})") from error
+    return {"lanes": lanes, "lanelinks": links}
+
+
+@contextmanager
+def _readable(file: Path) -> Iterator[None]:
+    """Turn whatever reading a file raises into a TraceError of one line."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise TraceError(f"{file}: no such file") from error
+    except Exception as error:  # damaged bytes make numpy, zipfile, gzip and json raise a dozen unrelated types
+        raise TraceError(f"{file}: not readable ({' '.join(str(error).split()) or type(error).__name__})") from error
+
+
+def _bytes(file: Path) -> bytes:
+    with _readable(file):
+        return gzip.decompress(file.read_bytes())
+
+
+def _json(file: Path) -> Any:
+    content = _bytes(file) if file.suffix == ".gz" else None
+    with _readable(file):
+        return json.loads(file.read_bytes() if content is None else content)
+
+
+def _arrays(file: Path) -> dict[str, np.ndarray]:
+    with _readable(file), np.load(file, allow_pickle=False) as archive:
+        return dict(archive)
+
+
+def _object(file: Path, content: Any, *names: str) -> dict[str, Any]:
+    if not isinstance(content, dict):
+        raise TraceError(f"{file}: holds {str(content)[:40]} where an object is expected")
+    missing = [name for name in names if name not in content]
+    if missing:
+        raise TraceError(f"{file}: {', '.join(missing)} missing")
+    return content
+
+
+def _list(file: Path, name: str, content: Any) -> list[Any]:
+    if not isinstance(content, list):
+        raise TraceError(f"{file}: {name} holds {str(content)[:40]} where a list is expected")
+    return content
+
+
+def _integer(file: Path, about: dict[str, Any], name: str) -> int:
+    value = about.get(name)
+    if type(value) is not int:
+        raise TraceError(f"{file}: {name} is {value!r} instead of a whole number")
+    return value
+
+
+def _texts(file: Path, arrays: dict[str, np.ndarray], name: str) -> tuple[str, ...]:
+    array = _field(file, arrays, name)
+    if array.dtype.kind != "U" or array.ndim != 1:
+        raise TraceError(f"{file}: {name} holds {array.dtype} {array.shape} instead of a list of text")
+    return tuple(array.tolist())
+
+
+def _numbers(
+    file: Path, arrays: dict[str, np.ndarray], name: str, shape: tuple[int, ...] | None, finite: bool = True
+) -> np.ndarray:
+    array = _field(file, arrays, name)
+    if array.dtype.kind not in "fiu":
+        raise TraceError(f"{file}: {name} holds {array.dtype} instead of numbers")
+    if shape is not None and array.shape != shape:
+        raise TraceError(f"{file}: {name} has the shape {array.shape} instead of {shape}")
+    if finite and not np.isfinite(array).all():
+        where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        raise TraceError(f"{file}: {name} is not finite at {where}")
+    return array
+
+
+def _field(file: Path, arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
+    if name not in arrays:
+        raise TraceError(f"{file}: the field {name} is missing")
+    return arrays[name]
+
+
+def _check_range(file: Path, name: str, values: np.ndarray, lowest: int, end: int) -> None:
+    if values.dtype.kind not in "iu":
+        raise TraceError(f"{file}: {name} holds {values.dtype} instead of whole numbers")
+    if len(values) and not lowest <= values.min() <= values.max() < end:
+        raise TraceError(f"{file}: {name} goes from {values.min()} to {values.max()}, outside of {lowest} to {end - 1}")
