@@ -12,12 +12,11 @@ from envs.traffic import archive_json
 from envs.traffic.network import Network
 from envs.traffic.state import SLOTS, State
 
-SCRATCH = frozenset(
-    {"moved", "link_stamp", "link_announced", "announced", "announced_distance", "segment_first", "segment_last"}
-)
+SCRATCH = frozenset({"moved", "announcements", "segment_first", "segment_last"})
 """Parts that every step makes anew."""
-GIVEN = frozenset({"flow_order", "segment_starts"})
+GIVEN = frozenset({"order", "segment_starts"})
 """Parts that follow from the files."""
+FREE_LENGTH = SLOTS | {"kinds", "route_starts", "route_roads"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,23 +38,32 @@ def read(path: Path, network: Network, like: State) -> State:
 
 def state_dict(state: State) -> dict[str, np.ndarray]:
     """What is needed to go on exactly: copies, without what every step makes anew."""
-    return {name: part.copy() for name, part in state._asdict().items() if name not in SCRATCH | GIVEN}
+    parts = {name: part for group in state for name, part in group._asdict().items()}
+    return {name: part.copy() for name, part in parts.items() if name not in SCRATCH | GIVEN and isinstance(part, np.ndarray)}
 
 
 def from_state_dict(saved: dict[str, Any], like: State) -> State:
     """The state to go on from. Raises ValueError if parts are missing or of another network than that of `like`."""
-    parts = {}
-    for name, own in like._asdict().items():
-        if name in SCRATCH | GIVEN:
-            parts[name] = np.zeros_like(own) if name in SCRATCH else own
-            continue
-        if name not in saved:
-            raise ValueError(f"this is no state of a traffic engine: {name} is missing")
-        part = np.asarray(saved[name])
-        free_length = name in SLOTS or name in ("kinds", "route_starts", "route_roads")
-        if part.dtype != own.dtype or part.shape[1:] != own.shape[1:] or (len(part) != len(own) and not free_length):
-            raise ValueError(f"the state is of another road network or flow: {name} has shape {part.shape}")
-        parts[name] = part.copy()
-    capacity = len(parts["free"])
-    parts["moved"] = np.zeros(capacity, dtype=like.moved.dtype)
-    return State(**parts)
+    groups = []
+    for group in like:
+        parts = {name: _part(saved, name, own) for name, own in group._asdict().items()}
+        groups.append(type(group)(**parts))
+    state = State(*groups)
+    capacity = {len(part) for group in state for name, part in group._asdict().items() if name in SLOTS - SCRATCH}
+    if len(capacity) != 1:
+        raise ValueError(f"the state of the traffic engine is damaged: its parts have {sorted(capacity)} slots")
+    state.traffic.queues["stamp"] = 0
+    return state._replace(pool=state.pool._replace(moved=np.zeros(capacity.pop(), dtype=np.int32)))
+
+
+def _part(saved: dict[str, Any], name: str, own: np.ndarray) -> np.ndarray:
+    if name in SCRATCH:
+        return np.zeros_like(own)
+    if name in GIVEN or not isinstance(own, np.ndarray):
+        return own
+    if name not in saved:
+        raise ValueError(f"this is no state of a traffic engine: {name} is missing")
+    part = np.array(saved[name])
+    if part.dtype != own.dtype or part.shape[1:] != own.shape[1:] or (len(part) != len(own) and name not in FREE_LENGTH):
+        raise ValueError(f"the state is of another road network or flow: {name} has shape {part.shape}")
+    return part

@@ -1,7 +1,8 @@
 """Small parts of the kernels: sets of bits, the random generator, lists of vehicles, plans of where to drive next.
 
-Functions marked `inlined` are pasted into the kernels that use them; `n` is always the `NetworkArrays`, `s` the
-`State`. Kernels are compiled once and kept; `envs.traffic.cache` forgets them when a source file changes.
+Names that are the same in all kernels: `m` the `Map`, `t` the `Traffic`, `p` the `Pool`, `w` the `Sources`, `l` the
+`Lanes`, `f` the `FlowArrays`, `v` a vehicle's slot, `dt` seconds of a step. Lane links are numbered as drivables.
+Functions marked `inlined` are pasted into the kernels that use them. Compiled code is kept between runs; see `cache`.
 """
 
 from __future__ import annotations
@@ -9,10 +10,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from envs.traffic.layout import NEVER, NONE, NetworkArrays
-from envs.traffic.state import FREE, FULL, INVALID_ROUTE, PLAN, POOL, RANDOM, STATUS, TWISTER, State
-
-__all__ = ["FULL", "INVALID_ROUTE", "inlined", "kernel"]
+from envs.traffic.layout import NEVER, NONE
+from envs.traffic.map import Map
+from envs.traffic.state import FREE, PLAN, POOL, RANDOM, TWISTER, Traffic
 
 kernel = njit(cache=True, error_model="numpy", nogil=True)
 inlined = njit(inline="always", error_model="numpy")
@@ -28,15 +28,15 @@ for _bit in range(64):
 
 
 @kernel
-def next_member(words: np.ndarray, start: int) -> int:
-    """The smallest member of a set of bits that is not below `start`; -1 if there is none."""
-    word = start >> 6
-    if word >= words.size:
+def next_member(words: np.ndarray, start: int, end: int) -> int:
+    """The smallest member of a set of bits, all below `end`, that is not below `start`; -1 if there is none."""
+    word, limit = start >> 6, (end + 63) >> 6
+    if word >= limit:
         return -1
     bits = words[word] & (_ALL << np.uint64(start & 63))
     while bits == _ZERO:
         word += 1
-        if word == words.size:
+        if word == limit:
             return -1
         bits = words[word]
     lowest = bits & (~bits + _ONE)
@@ -138,201 +138,150 @@ def drop_ended(vehicles: np.ndarray, pool: np.ndarray, free: np.ndarray, counts:
 
 
 @inlined
-def append(n: NetworkArrays, s: State, drivable: int, v: int) -> None:
+def append(m: Map, t: Traffic, drivable: int, v: int) -> None:
     """Put a vehicle at the rear of a drivable."""
-    vehicle = s.vehicles[v]
-    tail = s.last[drivable]
+    vehicle = t.vehicles[v]
+    tail = t.queues[drivable].last
     vehicle.ahead = tail
     vehicle.behind = NONE
     if tail == NONE:
-        s.first[drivable] = v
-        include(s.occupied, drivable)
+        t.queues[drivable].first = v
+        include(t.occupied, drivable)
     else:
-        s.vehicles[tail].behind = v
-    s.last[drivable] = v
-    s.size[drivable] += 1
-    lanes = n.lane_road.size
-    if drivable >= lanes:
-        s.departing[n.link_from[drivable - lanes]] += 1
+        t.vehicles[tail].behind = v
+    t.queues[drivable].last = v
+    t.queues[drivable].size += 1
+    if drivable >= m.lanes:
+        t.queues[m.places[drivable].start].departing += 1
 
 
 @inlined
-def unlink(n: NetworkArrays, s: State, drivable: int, v: int) -> None:
+def unlink(m: Map, t: Traffic, drivable: int, v: int) -> None:
     """Take a vehicle out of the list of a drivable."""
-    vehicle = s.vehicles[v]
+    vehicle = t.vehicles[v]
     ahead, behind = vehicle.ahead, vehicle.behind
     if ahead == NONE:
-        s.first[drivable] = behind
+        t.queues[drivable].first = behind
     else:
-        s.vehicles[ahead].behind = behind
+        t.vehicles[ahead].behind = behind
     if behind == NONE:
-        s.last[drivable] = ahead
+        t.queues[drivable].last = ahead
     else:
-        s.vehicles[behind].ahead = ahead
-    s.size[drivable] -= 1
-    if s.size[drivable] == 0:
-        exclude(s.occupied, drivable)
-    lanes = n.lane_road.size
-    if drivable >= lanes:
-        s.departing[n.link_from[drivable - lanes]] -= 1
+        t.vehicles[behind].ahead = ahead
+    t.queues[drivable].size -= 1
+    if t.queues[drivable].size == 0:
+        exclude(t.occupied, drivable)
+    if drivable >= m.lanes:
+        t.queues[m.places[drivable].start].departing -= 1
 
 
 @kernel
-def leads_to(
-    leaving_starts: np.ndarray, leaving: np.ndarray, link_to: np.ndarray, lane_road: np.ndarray, lane: int, road: int
-) -> bool:
+def leads_to(m: Map, lane: int, road: int) -> bool:
     """Whether some lane link leaves `lane` for `road`."""
-    for i in range(leaving_starts[lane], leaving_starts[lane + 1]):
-        if lane_road[link_to[leaving[i]]] == road:
+    for i in range(m.places[lane].leaving, m.places[lane].leaving_end):
+        if m.places[m.places[m.leaving[i]].end].road == road:
             return True
     return False
 
 
 @kernel
-def following_drivable(
-    lane_road: np.ndarray,
-    lane_index: np.ndarray,
-    leaving_starts: np.ndarray,
-    leaving: np.ndarray,
-    link_to: np.ndarray,
-    route: np.ndarray,
-    position: int,
-    drivable: int,
-) -> int:
-    """The drivable after `drivable` for a vehicle on the roads `route`, at `position` or farther; NONE at the end, or
-    where the lane has no link that goes on.
+def following_drivable(m: Map, roads: np.ndarray, place: int, end: int, drivable: int) -> int:
+    """The drivable after `drivable` for a vehicle whose route is `roads` from `place` to before `end`; NONE at the end,
+    or where the lane has no link that goes on.
 
     Of the links to the next road, from whose end the road after that can be reached, the one whose end lane is nearest
     in number to the present lane.
     """
-    lanes = lane_road.size
-    if drivable >= lanes:
-        return link_to[drivable - lanes]
-    place = position
-    while place < route.size and route[place] != lane_road[drivable]:
+    if drivable >= m.lanes:
+        return m.places[drivable].end
+    while place < end and roads[place] != m.places[drivable].road:
         place += 1
-    if place >= route.size - 1:
+    if place >= end - 1:
         return NONE
     best, least = NONE, NEVER
-    for i in range(leaving_starts[drivable], leaving_starts[drivable + 1]):
-        link = leaving[i]
-        end = link_to[link]
-        if lane_road[end] != route[place + 1]:
+    for i in range(m.places[drivable].leaving, m.places[drivable].leaving_end):
+        lane = m.places[m.leaving[i]].end
+        if m.places[lane].road != roads[place + 1]:
             continue
-        if place + 2 < route.size and not leads_to(
-            leaving_starts, leaving, link_to, lane_road, end, route[place + 2]
-        ):
+        if place + 2 < end and not leads_to(m, lane, roads[place + 2]):
             continue
-        difference = abs(lane_index[end] - lane_index[drivable])
+        difference = abs(m.places[lane].index - m.places[drivable].index)
         if difference < least:
-            best, least = lanes + link, difference
+            best, least = m.leaving[i], difference
     return best
 
 
 @kernel
-def extend_plan(
-    lane_road: np.ndarray,
-    lane_index: np.ndarray,
-    leaving_starts: np.ndarray,
-    leaving: np.ndarray,
-    link_to: np.ndarray,
-    route_starts: np.ndarray,
-    route_roads: np.ndarray,
-    vehicles: np.ndarray,
-    plans: np.ndarray,
-    v: int,
-    i: int,
-) -> int:
+def extend_plan(m: Map, t: Traffic, v: int, i: int) -> int:
     """The i-th next drivable of a vehicle, where its plan is not yet that long; NONE if there is none."""
-    vehicle = vehicles[v]
-    route = route_roads[route_starts[vehicle.route] : route_starts[vehicle.route + 1]]
+    vehicle = t.vehicles[v]
+    place, end = t.route_starts[vehicle.route] + vehicle.route_position, t.route_starts[vehicle.route + 1]
     length = vehicle.plan_length
-    drivable = vehicle.drivable if length == 0 else plans[v, length - 1]
+    drivable = vehicle.drivable if length == 0 else t.plans[v * PLAN + length - 1]
     while length <= i:
-        drivable = following_drivable(
-            lane_road, lane_index, leaving_starts, leaving, link_to, route, vehicle.route_position, drivable
-        )
+        drivable = following_drivable(m, t.route_roads, place, end, drivable)
         if drivable == NONE:
             return NONE
         if length < PLAN:
-            plans[v, length] = drivable
+            t.plans[v * PLAN + length] = drivable
             vehicle.plan_length = length + 1
         length += 1
     return drivable
 
 
 @inlined
-def planned(n: NetworkArrays, s: State, v: int, i: int) -> int:
+def planned(m: Map, t: Traffic, v: int, i: int) -> int:
     """The i-th next drivable of a vehicle, from 0; NONE if there is none."""
-    if s.vehicles[v].plan_length > i:
-        return s.plans[v, i]
-    return extend_plan(
-        n.lane_road,
-        n.lane_index,
-        n.leaving_starts,
-        n.leaving,
-        n.link_to,
-        s.route_starts,
-        s.route_roads,
-        s.vehicles,
-        s.plans,
-        v,
-        i,
-    )
+    if t.vehicles[v].plan_length > i:
+        return t.plans[v * PLAN + i]
+    return extend_plan(m, t, v, i)
 
 
-@inlined
-def look_for_leader(n: NetworkArrays, s: State, v: int) -> None:
+@kernel
+def look_for_leader(m: Map, t: Traffic, v: int) -> None:
     """Leader and gap of a vehicle with nobody ahead on its drivable: whoever is next on its way within its horizon.
 
     At a lane link, everybody who left the same lane counts, whichever link they took. Without leader the gap stays.
     """
-    vehicle = s.vehicles[v]
-    lanes = n.lane_road.size
+    vehicle = t.vehicles[v]
     vehicle.leader = NONE
-    far = n.length[vehicle.drivable] - vehicle.distance
-    horizon = s.kinds[vehicle.kind].look_ahead
+    far = m.places[vehicle.drivable].length - vehicle.distance
+    horizon = t.kinds[vehicle.kind].look_ahead
     i = 0
     while True:
-        drivable = planned(n, s, v, i)
+        drivable = planned(m, t, v, i)
         if drivable == NONE:
             break
         found, nearest = NONE, 0.0
-        if drivable >= lanes:
-            lane = n.link_from[drivable - lanes]
-            if s.departing[lane] > 0:
-                for j in range(n.leaving_starts[lane], n.leaving_starts[lane + 1]):
-                    other = s.last[lanes + n.leaving[j]]
+        if drivable >= m.lanes:
+            lane = m.places[drivable].start
+            if t.queues[lane].departing > 0:
+                for j in range(m.places[lane].leaving, m.places[lane].leaving_end):
+                    other = t.queues[m.leaving[j]].last
                     if other != NONE:
-                        gap = far + s.vehicles[other].distance - s.kinds[s.vehicles[other].kind].length
+                        gap = far + t.vehicles[other].distance - t.kinds[t.vehicles[other].kind].length
                         if found == NONE or gap < nearest:
                             found, nearest = other, gap
         else:
-            found = s.last[drivable]
+            found = t.queues[drivable].last
             if found != NONE:
-                nearest = far + s.vehicles[found].distance - s.kinds[s.vehicles[found].kind].length
+                nearest = far + t.vehicles[found].distance - t.kinds[t.vehicles[found].kind].length
         if found != NONE:
             vehicle.leader = found
             vehicle.gap = nearest
             break
-        far += n.length[drivable]
+        far += m.places[drivable].length
         if far > horizon:
             break
         i += 1
 
 
 @inlined
-def set_leader(n: NetworkArrays, s: State, v: int, ahead: int) -> None:
+def set_leader(m: Map, t: Traffic, v: int, ahead: int) -> None:
     """Leader and gap of a vehicle behind `ahead` on its drivable, or at the front of it (NONE)."""
     if ahead == NONE:
-        look_for_leader(n, s, v)
+        look_for_leader(m, t, v)
     else:
-        vehicle, leader = s.vehicles[v], s.vehicles[ahead]
+        vehicle, leader = t.vehicles[v], t.vehicles[ahead]
         vehicle.leader = ahead
-        vehicle.gap = leader.distance - s.kinds[leader.kind].length - vehicle.distance
-
-
-@kernel
-def status_of(counts: np.ndarray) -> int:
-    """How the last step ended."""
-    return counts[STATUS]
+        vehicle.gap = leader.distance - t.kinds[leader.kind].length - vehicle.distance

@@ -185,24 +185,25 @@ def fetch(
             report(f"{name}: is already in {folder}")
             continue
         if city.topology is None:
-            origins = {_bring(file, folder, beside, source) for file in missing}
+            origin = " and ".join(sorted({_bring(file, folder, beside, source) for file in missing}))
         else:
-            origins = {_bring(city.topology, folder, beside, source)}
+            origin = f"derived from a topology {_bring(city.topology, folder, beside, source)}"
             _derive(city, city.topology, folder)
-        report(f"{name}: {', '.join(sorted(origins))} -> {folder}")
+        report(f"{name}: {origin}; now in {folder}")
 
 
 def _bring(file: DataFile, folder: Path, beside: Path, source: str) -> str:
     """Make sure that one file is in the folder; returns in words where it is from."""
     target, copy = folder / file.name, beside / file.name
     if _is_sound(target, file.sha256):
-        return "present"
+        return f"already in {folder}"
     if copy.is_file():
         content, origin = _read(copy), f"copied from {beside}"
+        _require_checksum(content, file.sha256, str(copy))
     else:
         address = f"{source}/{file.repository}/master/{urllib.parse.quote(file.path)}"
         content, origin = _download(address, file.name), f"downloaded from {source}/{file.repository}"
-    _require_checksum(content, file.sha256, str(copy) if copy.is_file() else address)
+        _require_checksum(content, file.sha256, address)
     _write(target, content)
     return origin
 
@@ -294,7 +295,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     fetching.add_argument(
         "--source", nargs="+", default=list(MAPS), metavar="MAP", help=f"some of {', '.join(MAPS)}; all of them"
     )
-    fetching.add_argument("--folder", type=Path, metavar="DIR", help=f"where to; {data_folder()}")
+    fetching.add_argument("--folder", type=Path, metavar="DIR", help="where to; $IPB_TRAFFIC_DATA or below ~/.cache")
     return parser.parse_args(arguments)
 
 
@@ -302,7 +303,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, or 2 after one line on stderr that says what is wrong."""
     try:
         options = _parse(arguments)
-        fetch(options.source, options.folder or data_folder())
+        fetch(options.source, options.folder or data_folder(), BESIDE, SOURCE)
     except (ValueError, EnvironmentNotAvailableError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

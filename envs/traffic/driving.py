@@ -11,8 +11,9 @@ import math
 import numpy as np
 
 from envs.traffic.basics import inlined, kernel, planned
-from envs.traffic.layout import NONE, NetworkArrays
-from envs.traffic.state import STEP, State
+from envs.traffic.layout import NONE
+from envs.traffic.map import Map
+from envs.traffic.state import STEP, Traffic
 
 YIELD_DISTANCE = 5.0
 """Metres before a cross at which a yielding vehicle stops."""
@@ -62,17 +63,17 @@ def safe_speed(
 
 
 @inlined
-def following_speed(s: State, v: int, dt: float) -> float:
+def following_speed(t: Traffic, v: int, dt: float) -> float:
     """Speed that keeps the distance to the leader, or a speed that was set by hand."""
-    vehicle = s.vehicles[v]
-    kind = s.kinds[vehicle.kind]
+    vehicle = t.vehicles[v]
+    kind = t.kinds[vehicle.kind]
     result = kind.max_speed
     if vehicle.leader == NONE:
         if vehicle.has_custom_speed:
             result = vehicle.custom_speed
     else:
-        leader = s.vehicles[vehicle.leader]
-        of_leader = s.kinds[leader.kind]
+        leader = t.vehicles[vehicle.leader]
+        of_leader = t.kinds[leader.kind]
         gap = vehicle.gap
         result = safe_speed(
             kind.brake_a,
@@ -204,44 +205,44 @@ def may_pass(
 
 
 @inlined
-def is_open(n: NetworkArrays, s: State, link: int) -> bool:
+def is_open(m: Map, t: Traffic, link: int) -> bool:
     """Whether the present phase lets vehicles onto a lane link."""
-    intersection = n.link_intersection[link]
-    return n.open[n.link_light[link] + s.phase[intersection] * n.light_stride[intersection]] != 0
+    intersection = m.places[link].intersection
+    return m.open[m.places[link].light + t.phase[intersection] * m.lights[intersection].stride] != 0
 
 
-@inlined
+@kernel
 def crossing_speed(
-    n: NetworkArrays, s: State, v: int, link: int, travelled: float, limit: float, dt: float
+    m: Map, t: Traffic, v: int, link: int, travelled: float, limit: float, dt: float
 ) -> float:
     """Speed that lets everybody pass who goes first where lane link `link` crosses others; notes who that is.
 
     travelled: position on the link, negative before its start.
     """
-    vehicle = s.vehicles[v]
-    kind = s.kinds[vehicle.kind]
-    stamp = s.counts[STEP] + 1
+    vehicle = t.vehicles[v]
+    kind = t.kinds[vehicle.kind]
+    stamp = t.counts[STEP] + 1
     result = limit
-    for cross in range(n.cross_starts[link], n.cross_starts[link + 1]):
-        distance = n.cross_distance[cross]
+    for cross in range(m.places[link].crosses, m.places[link].crosses_end):
+        distance = m.crosses[cross].distance
         if distance < travelled:
             continue
-        other_link = n.cross_foe[cross]
-        if s.link_stamp[other_link] != stamp:
+        other_link = m.crosses[cross].foe
+        if t.queues[other_link].stamp != stamp:
             continue
-        twin = n.cross_twin[cross]
-        if twin < s.link_announced[other_link]:
+        twin = m.crosses[cross].twin
+        if twin < t.queues[other_link].announced:
             continue
-        foe = s.announced[twin]
+        foe = t.announcements[twin].vehicle
         passes = may_pass(
-            s.vehicles,
-            s.kinds,
+            t.vehicles,
+            t.kinds,
             v,
             foe,
-            n.link_rank[link],
-            n.link_rank[other_link],
+            m.places[link].rank,
+            m.places[other_link].rank,
             distance - travelled,
-            s.announced_distance[twin],
+            t.announcements[twin].distance,
             dt,
         )
         if not passes:
@@ -259,71 +260,67 @@ def crossing_speed(
 
 
 @inlined
-def intersection_speed(n: NetworkArrays, s: State, v: int, dt: float) -> float:
+def intersection_speed(m: Map, t: Traffic, v: int, dt: float) -> float:
     """Speed that lights, turns and crossing traffic allow; the vehicle's largest where none of them matters."""
-    vehicle = s.vehicles[v]
-    kind = s.kinds[vehicle.kind]
-    lanes = n.lane_road.size
-    drivable = vehicle.drivable
+    vehicle = t.vehicles[v]
+    kind = t.kinds[vehicle.kind]
     result = kind.max_speed
-    link, travelled, goes_on = NONE, vehicle.distance, True
-    if drivable >= lanes:
-        link = drivable - lanes
-    else:
-        rest = n.length[drivable] - vehicle.distance
-        following = planned(n, s, v, 0) if rest <= kind.look_ahead else NONE
-        if following == NONE:
+    link, travelled, goes_on = vehicle.drivable, vehicle.distance, True
+    if vehicle.drivable < m.lanes:
+        rest = m.places[vehicle.drivable].length - vehicle.distance
+        link, travelled = NONE, -rest
+        if rest <= kind.look_ahead:
+            link = planned(m, t, v, 0)
+        if link == NONE:
             goes_on = False
         else:
-            link = following - lanes
-            travelled = -rest
-            blocked = not is_open(n, s, link)
+            blocked = not is_open(m, t, link)
             if not blocked:
-                tail = s.last[n.link_to[link]]
+                tail = t.queues[m.places[link].end].last
                 if tail != NONE:
-                    rear = s.vehicles[tail]
+                    rear = t.vehicles[tail]
                     blocked = not (
-                        rear.distance > s.kinds[rear.kind].length + kind.length or rear.speed >= SLOW
+                        rear.distance > t.kinds[rear.kind].length + kind.length or rear.speed >= SLOW
                     )
             if blocked and not 0.5 * vehicle.speed * vehicle.speed / kind.max_deceleration > rest:
                 stop = stopping_speed(vehicle.speed, kind.usual_acceleration, kind.usual_deceleration, rest, dt)
                 result = smaller(result, stop)
                 goes_on = False
-            elif n.link_rank[link] == RANK_OF_LEFT or n.link_rank[link] == RANK_OF_RIGHT:
+            elif m.places[link].rank == RANK_OF_LEFT or m.places[link].rank == RANK_OF_RIGHT:
                 result = smaller(result, TURN_SPEED)
     if goes_on:
-        result = crossing_speed(n, s, v, link, travelled, result, dt)
+        result = crossing_speed(m, t, v, link, travelled, result, dt)
     return result
 
 
 @inlined
-def wanted_speed(n: NetworkArrays, s: State, v: int, dt: float) -> float:
+def wanted_speed(m: Map, t: Traffic, v: int, dt: float) -> float:
     """The next speed of a vehicle as far as it can brake. Notes in `next_blocker` whom it yields to."""
-    vehicle = s.vehicles[v]
-    kind = s.kinds[vehicle.kind]
+    vehicle = t.vehicles[v]
+    kind = t.kinds[vehicle.kind]
     vehicle.next_blocker = NONE
     result = smaller(kind.max_speed, vehicle.speed + kind.max_acceleration * dt)
-    result = smaller(result, n.max_speed[vehicle.drivable])
-    result = smaller(result, following_speed(s, v, dt))
-    return smaller(result, intersection_speed(n, s, v, dt))
+    result = smaller(result, m.places[vehicle.drivable].max_speed)
+    result = smaller(result, following_speed(t, v, dt))
+    return smaller(result, intersection_speed(m, t, v, dt))
 
 
 @inlined
-def braked_speed(s: State, v: int, speed: float, dt: float) -> float:
+def braked_speed(t: Traffic, v: int, speed: float, dt: float) -> float:
     """`speed`, or what is reached by braking as hard as possible; negative if the vehicle stops within the step."""
-    vehicle = s.vehicles[v]
-    return larger(speed, vehicle.speed - s.kinds[vehicle.kind].max_deceleration * dt)
+    vehicle = t.vehicles[v]
+    return larger(speed, vehicle.speed - t.kinds[vehicle.kind].max_deceleration * dt)
 
 
 @inlined
-def decide_movement(n: NetworkArrays, s: State, v: int, speed: float, dt: float) -> bool:
+def decide_movement(m: Map, t: Traffic, v: int, speed: float, dt: float) -> bool:
     """Where a vehicle will be at the end of the step, left in its `next_...` fields; whether it was possible.
 
     It is not where the lane at whose end the vehicle arrives does not lead to the next road of its route.
     """
-    vehicle = s.vehicles[v]
+    vehicle = t.vehicles[v]
     if speed < 0:
-        gone = 0.5 * vehicle.speed * vehicle.speed / s.kinds[vehicle.kind].max_deceleration
+        gone = 0.5 * vehicle.speed * vehicle.speed / t.kinds[vehicle.kind].max_deceleration
         vehicle.next_speed = 0.0
     else:
         gone = (vehicle.speed + speed) * dt / 2
@@ -332,12 +329,12 @@ def decide_movement(n: NetworkArrays, s: State, v: int, speed: float, dt: float)
     drivable = vehicle.drivable
     i, possible = 0, True
     vehicle.ended = False
-    while distance > n.length[drivable]:
-        distance -= n.length[drivable]
-        following = planned(n, s, v, i)
+    while distance > m.places[drivable].length:
+        distance -= m.places[drivable].length
+        following = planned(m, t, v, i)
         if following == NONE:
             vehicle.ended = True
-            possible = n.lane_road[drivable] == s.route_roads[s.route_starts[vehicle.route + 1] - 1]
+            possible = m.places[drivable].road == t.route_roads[t.route_starts[vehicle.route + 1] - 1]
             break
         drivable = following
         i += 1

@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 
 from envs.traffic import archive, inspection
-from envs.traffic.basics import following_drivable
 from envs.traffic.files import EngineConfig, read_config, read_json_file
 from envs.traffic.inspection import VehicleTable
 from envs.traffic.layout import NONE
 from envs.traffic.network import Network, build_network
+from envs.traffic.pointer import addresses
 from envs.traffic.replay import ReplayWriter, write_roadnet_log
 from envs.traffic.routes import PUSHED_VEHICLE, Flows, build_flows, expand_route, make_kind
 from envs.traffic.state import (
@@ -49,7 +49,7 @@ from envs.traffic.state import (
     restart,
     seed,
 )
-from envs.traffic.step import advance, make_vehicle
+from envs.traffic.step import advance, leads_on, push
 
 FIRST_CAPACITY = 256
 """Vehicle slots of a new engine; there are more as needed."""
@@ -66,27 +66,38 @@ class Simulation:
     ) -> None:
         self.network, self.flows, self.interval = network, flows, interval
         self.lane_change, self.built_in_lights = lane_change, lights
-        self.state = new_state(network.arrays, flows.arrays, interval, lane_change, FIRST_CAPACITY)
+        self.map = network.map
+        self._network_at, self._flows_at = addresses(self.map), addresses(flows.arrays)
+        self.state = new_state(self.map, flows.arrays, interval, lane_change, FIRST_CAPACITY)
+
+    @property
+    def state(self) -> State:
+        """All that changes."""
+        return self._state
+
+    @state.setter
+    def state(self, value: State) -> None:
+        self._state, self._state_at = value, addresses(*value)
 
     def run(self, steps: int) -> None:
         """Take `steps` steps. Raises RuntimeError where a vehicle is on a lane from which its route cannot go on."""
         while steps > 0:
             steps -= advance(
-                self.network.arrays,
-                self.flows.arrays,
-                self.state,
+                self._network_at,
+                self._flows_at,
+                self._state_at,
                 steps,
                 self.interval,
                 self.lane_change,
                 self.built_in_lights,
             )
-            status, culprit = self.state.counts[STATUS], self.state.counts[CULPRIT]
+            status, culprit = self.state.traffic.counts[STATUS], self.state.traffic.counts[CULPRIT]
             if status == FULL:
-                self.state = grown(self.state, 2 * len(self.state.free))
+                self.state = grown(self.state, 2 * len(self.state.pool.free))
             elif status == INVALID_ROUTE:
                 warnings.warn(f"flow_{culprit} has no route and is switched off", RuntimeWarning, stacklevel=2)
             elif status == STRANDED:
-                vehicle = self.state.vehicles[culprit]
+                vehicle = self.state.traffic.vehicles[culprit]
                 name = inspection.vehicle_name(vehicle)
                 lane = self.network.drivable_ids[vehicle["drivable"]]
                 raise RuntimeError(
@@ -96,7 +107,7 @@ class Simulation:
 
     def restart(self) -> None:
         """Begin anew, with the random generator going on."""
-        restart(self.state, self.network.arrays, self.flows.arrays)
+        restart(self.state, self.map, self.flows.arrays)
 
     def seed(self, value: int) -> None:
         """Restart the random generator."""
@@ -105,7 +116,7 @@ class Simulation:
     @property
     def time(self) -> float:
         """Simulated seconds."""
-        return float(self.state.counts[STEP] * self.interval)
+        return float(self.state.traffic.counts[STEP] * self.interval)
 
     def average_travel_time(self) -> float:
         """Mean seconds since vehicles were made, over those that have finished and those that still drive or wait."""
@@ -114,17 +125,22 @@ class Simulation:
     @property
     def finished(self) -> int:
         """Vehicles that have arrived."""
-        return int(self.state.counts[FINISHED])
+        return int(self.state.traffic.counts[FINISHED])
 
     @property
     def running(self) -> int:
         """Vehicles on the roads; shadows of lane changes count too."""
-        return int(self.state.counts[RUNNING])
+        return int(self.state.traffic.counts[RUNNING])
 
-    def ensure_slot(self) -> None:
-        """Make room for one more vehicle."""
-        if not self.state.counts[FREE]:
-            self.state = grown(self.state, 2 * len(self.state.free))
+    def push(self, kind: int, route: int) -> int:
+        """Add a vehicle of a kind and a route of the state; its slot."""
+        if not self.state.traffic.counts[FREE]:
+            self.state = grown(self.state, 2 * len(self.state.pool.free))
+        return int(push(self._network_at, self._state_at, kind, route, self.time))
+
+    def leads_on(self, roads: np.ndarray, lane: int) -> bool:
+        """Whether a vehicle on `lane`, part of the first of `roads` (int32), can go on to the next one."""
+        return bool(leads_on(self._network_at, roads.astype(np.int32), lane))
 
 
 class Engine:
@@ -236,13 +252,13 @@ class Engine:
 
     def get_leader(self, vehicle_id: str) -> str:
         """Id of the vehicle that this one follows; empty if there is none."""
-        leader = int(self.state.vehicles[self._slot(vehicle_id)]["leader"])
+        leader = int(self.state.traffic.vehicles[self._slot(vehicle_id)]["leader"])
         return "" if leader == NONE else self._name(leader)
 
     @property
     def lane_vehicle_count(self) -> np.ndarray:
         """Running vehicles on every lane, (lane,) int32 in the order of `network.lane_ids`; a copy."""
-        return self.state.size[: len(self.network.lane_ids)].copy()
+        return self.state.traffic.queues["size"][: len(self.network.lane_ids)].copy()
 
     @property
     def lane_waiting_vehicle_count(self) -> np.ndarray:
@@ -255,7 +271,7 @@ class Engine:
 
     def waiting_vehicles(self) -> dict[str, list[str]]:
         """Ids of the vehicles that wait to enter, by lane, next one first; lanes with none are left out."""
-        lanes = np.flatnonzero(self.state.waiting_size)
+        lanes = np.flatnonzero(self.state.traffic.queues["waiting_size"])
         return {
             self.network.lane_ids[i]: [self._name(v) for v in inspection.waiting_for(self.state, i)] for i in lanes
         }
@@ -274,14 +290,14 @@ class Engine:
         phases = self.network.num_phases(index)
         if not 0 <= phase_id < phases:
             raise ValueError(f"{intersection_id} has no phase {phase_id}: expected 0 to {phases - 1}")
-        self.state.phase[index] = phase_id
+        self.state.traffic.phase[index] = phase_id
 
     def set_vehicle_speed(self, vehicle_id: str, speed: float) -> None:
         """Speed that a vehicle aims at in the next step; other limits still hold. Raises RuntimeError for an unknown
         id, ValueError for a speed that is negative or not finite."""
         if not (math.isfinite(speed) and speed >= 0):
             raise ValueError(f"speed = {speed}: expected zero or a positive number of m/s")
-        vehicle = self.state.vehicles[self._slot(vehicle_id)]
+        vehicle = self.state.traffic.vehicles[self._slot(vehicle_id)]
         vehicle["custom_speed"], vehicle["has_custom_speed"] = speed, True
 
     def set_vehicle_route(self, vehicle_id: str, route: Sequence[str]) -> bool:
@@ -290,7 +306,7 @@ class Engine:
         slot = self._find(vehicle_id)
         if slot is None or any(road not in self.network.road_index for road in route):
             return False
-        arrays, vehicle = self.network.arrays, self.state.vehicles[slot]
+        arrays, vehicle = self.network.arrays, self.state.traffic.vehicles[slot]
         lane = int(vehicle["drivable"])
         if not 0 <= lane < len(self.network.lane_ids):
             return False
@@ -298,17 +314,7 @@ class Engine:
         roads = expand_route(self.network, anchors)
         if roads is None or len(roads) < 2:
             return False
-        following = following_drivable(
-            arrays.lane_road,
-            arrays.lane_index,
-            arrays.leaving_starts,
-            arrays.leaving,
-            arrays.link_to,
-            roads,
-            0,
-            lane,
-        )
-        if following == NONE:
+        if not self.simulation.leads_on(roads, lane):
             return False
         vehicle["route"], vehicle["route_position"], vehicle["plan_length"] = self._add_route(roads), 0, 0
         return True
@@ -329,9 +335,8 @@ class Engine:
         roads = expand_route(self.network, [self.network.road_index[road] for road in route]) if route else None
         if roads is None or len(roads) < 2:
             raise ValueError(f"push_vehicle: no route leads along {list(route)}: expected two or more linked roads")
-        self.simulation.ensure_slot()
-        slot = make_vehicle(self.state, self._add_kind(kind), self._add_route(roads), self.simulation.time)
-        vehicle = self.state.vehicles[slot]
+        slot = self._make_vehicle(kind, roads)
+        vehicle = self.state.traffic.vehicles[slot]
         vehicle["flow"], vehicle["number"], vehicle["speed"] = PUSHED, self._pushed, speed
         self._pushed += 1
 
@@ -380,7 +385,7 @@ class Engine:
     # --- inside ------------------------------------------------------------------------------------------------------
 
     def _name(self, slot: int) -> str:
-        return inspection.vehicle_name(self.state.vehicles[slot])
+        return inspection.vehicle_name(self.state.traffic.vehicles[slot])
 
     def _find(self, vehicle_id: str) -> int | None:
         return inspection.find(self.state, vehicle_id)
@@ -396,13 +401,13 @@ class Engine:
         return {ids[i]: numbers[i] for i in self._lane_order}
 
     def _by_vehicle(self, field: str) -> dict[str, float]:
-        slots = [v for v in inspection.members(self.state, False) if self.state.vehicles[v]["partner_type"] != SHADOW]
-        values = self.state.vehicles[field]
+        slots = [v for v in inspection.members(self.state, False) if self.state.traffic.vehicles[v]["partner_type"] != SHADOW]
+        values = self.state.traffic.vehicles[field]
         return dict(sorted((self._name(v), float(values[v])) for v in slots))
 
     def _add_route(self, roads: np.ndarray) -> int:
-        starts, all_roads = self.state.route_starts, self.state.route_roads
-        self.simulation.state = self.state._replace(
+        starts, all_roads = self.state.traffic.route_starts, self.state.traffic.route_roads
+        self._extend(
             route_starts=np.append(starts, starts[-1] + len(roads)).astype(np.int32),
             route_roads=np.concatenate((all_roads, roads)).astype(np.int32),
         )
@@ -410,8 +415,16 @@ class Engine:
 
     def _add_kind(self, kind: np.ndarray) -> int:
         driver = drivers(np.atleast_1d(kind), self.config.interval)
-        same = np.flatnonzero(self.state.kinds == driver)
+        kinds = self.state.traffic.kinds
+        same = np.flatnonzero(kinds == driver)
         if len(same):
             return int(same[0])
-        self.simulation.state = self.state._replace(kinds=np.concatenate((self.state.kinds, driver)))
-        return len(self.state.kinds) - 1
+        self._extend(kinds=np.concatenate((kinds, driver)))
+        return len(kinds)
+
+    def _extend(self, **parts: np.ndarray) -> None:
+        self.simulation.state = self.state._replace(traffic=self.state.traffic._replace(**parts))
+
+    def _make_vehicle(self, kind: np.ndarray, roads: np.ndarray) -> int:
+        number, route = self._add_kind(kind), self._add_route(roads)
+        return self.simulation.push(number, route)

@@ -21,6 +21,7 @@ from envs.traffic.numbers import parse_json
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _INT32 = 2**31
+_HUGE = 1e300
 LARGEST_COORDINATE = 1e9
 """Metres; far beyond any map, and small enough that no sum of squares overflows."""
 LINK_RANKS = {"go_straight": 3, "turn_left": 2, "turn_right": 1}
@@ -109,24 +110,22 @@ class Record:
             return TrafficFileError(f"{self.where}: {key!r} is missing; expected {expected}")
         return TrafficFileError(f"{self.where}: {key!r} is {reprlib.repr(self.values[key])}; expected {expected}")
 
-    def number(self, key: str, least: float = -math.inf, positive: bool = False) -> float:
-        """A finite number, at least `least` (and above 0 if `positive`)."""
+    def number(self, key: str, least: float = -_HUGE, most: float = _HUGE, positive: bool = False) -> float:
+        """A finite number from `least` to `most`, and above 0 if `positive`."""
         value = self.values.get(key)
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300:
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and least <= value <= most:
             number = float(value)
-            if number >= least and (number > 0 or not positive):
+            if number > 0 or not positive:
                 return number
-        bound = " > 0" if positive else (f" >= {least:g}" if least > -math.inf else "")
-        raise self.complain(key, f"a finite number{bound}")
+        bounds = " > 0" if positive else f" >= {least:g}" * (least > -_HUGE) + f" <= {most:g}" * (most < _HUGE)
+        raise self.complain(key, f"a finite number{bounds}")
 
     def integer(self, key: str, least: int = -_INT32, below: int = _INT32) -> int:
         """An integer from `least` to `below` - 1."""
         value = self.values.get(key)
         if isinstance(value, int) and not isinstance(value, bool) and least <= value < below:
             return value
-        raise self.complain(
-            key, f"an integer from {least} to {below - 1}" if below > least else "nothing to refer to it"
-        )
+        raise self.complain(key, f"an integer from {least} to {below - 1}")
 
     def optional_integer(self, key: str, default: int) -> int:
         """An integer of 32 bits; `default` for anything else."""
@@ -167,29 +166,34 @@ class Record:
         """x, y of all points of the list under `key`, one after the other."""
         try:
             flat = [value for point in points for value in (point["x"], point["y"])]
-            if all(issubclass(kind, (int, float)) and kind is not bool for kind in set(map(type, flat))) and (
-                not flat or (max(flat) <= LARGEST_COORDINATE and min(flat) >= -LARGEST_COORDINATE)
-            ):
+            if _are_coordinates(flat):
                 return flat
-        except (KeyError, TypeError, IndexError):
-            pass
-        for position, point in enumerate(points):
-            record = Record(point, f"{self.where}: point {position} of {key!r}")
-            for name in ("x", "y"):
-                if abs(record.number(name)) > LARGEST_COORDINATE:
-                    raise record.complain(name, f"metres from {-LARGEST_COORDINATE:g} to {LARGEST_COORDINATE:g}")
-        raise self.complain(key, "points with finite x and y")
+        except (KeyError, TypeError, ValueError):
+            pass  # named below
+        records = (Record(point, f"{self.where}: point {i} of {key!r}") for i, point in enumerate(points))
+        return [record.coordinate(name) for record in records for name in ("x", "y")]
+
+    def coordinate(self, key: str) -> float:
+        """A number of metres on the map."""
+        return self.number(key, -LARGEST_COORDINATE, LARGEST_COORDINATE)
+
+
+def _are_coordinates(values: list[Any]) -> bool:
+    in_range = set(map(type, values)) <= {int, float} and max(map(abs, values)) <= LARGEST_COORDINATE
+    return in_range and not math.isnan(sum(values))
 
 
 def read_json_file(path: str | Path) -> Any:
     """The value of a JSON file, plain or compressed with gzip. Raises TrafficFileError if it cannot be read."""
     try:
         raw = Path(path).read_bytes()
-        return parse_json(gzip.decompress(raw) if raw.startswith(_GZIP_MAGIC) else raw)
+        text = gzip.decompress(raw) if raw.startswith(_GZIP_MAGIC) else raw
     except FileNotFoundError:
         raise TrafficFileError(f"{path}: there is no such file") from None
-    except (OSError, EOFError, zlib.error) as error:
+    except (OSError, EOFError, zlib.error, ValueError) as error:
         raise TrafficFileError(f"{path}: the file cannot be read ({error})") from error
+    try:
+        return parse_json(text)
     except json.JSONDecodeError as error:
         raise TrafficFileError(f"{path}: not JSON: {error.msg} (line {error.lineno}, column {error.colno})") from error
     except ValueError as error:
@@ -266,9 +270,8 @@ def _add_road(roadnet: Roadnet, road: Record, intersection_index: dict[str, int]
 
 
 def _add_intersection(roadnet: Roadnet, intersection: Record, road_index: dict[str, int]) -> None:
-    point = intersection.values.get("point")
-    x, y = intersection.coordinates([point], "point")
-    roadnet.point.append((float(x), float(y)))
+    point = Record(intersection.values.get("point"), f"{intersection.where}: 'point'")
+    roadnet.point.append((point.coordinate("x"), point.coordinate("y")))
     for position, name in enumerate(intersection.items("roads", "a list of road ids")):
         number = road_index.get(name) if isinstance(name, str) else None
         if number is None:
@@ -324,10 +327,7 @@ def _add_phases(roadnet: Roadnet, intersection: Record, num_links: int) -> None:
         phase = Record(values, f"{intersection.where}: phase {position}")
         roadnet.phase_time.append(phase.number("time", least=0))
         links = phase.items("availableRoadLinks", "a list of indices of road links")
-        for entry in links:
-            if not isinstance(entry, int) or isinstance(entry, bool) or not 0 <= entry < num_links:
-                raise phase.complain(
-                    "availableRoadLinks",
-                    f"integers from 0 to {num_links - 1}, not {reprlib.repr(entry)}: the intersection's road links",
-                )
+        if not all(isinstance(link, int) and not isinstance(link, bool) and 0 <= link < num_links for link in links):
+            expected = f"indices of the intersection's {num_links} road links, counted from 0"
+            raise phase.complain("availableRoadLinks", expected)
         roadnet.phase_links.append(links)

@@ -57,13 +57,13 @@ def vehicle_name(vehicle: Any) -> str:
 
 def pool(state: State) -> np.ndarray:
     """Slots of all vehicles, by priority."""
-    return state.pool[: state.counts[POOL]]
+    return state.pool.members[: state.traffic.counts[POOL]]
 
 
 def members(state: State, include_waiting: bool) -> list[int]:
     """Slots of the real vehicles, running or all, by priority."""
     slots = pool(state)
-    vehicles = state.vehicles[slots]
+    vehicles = state.traffic.vehicles[slots]
     wanted = vehicles["partner_type"] != SHADOW
     if not include_waiting:
         wanted &= vehicles["running"]
@@ -72,18 +72,18 @@ def members(state: State, include_waiting: bool) -> list[int]:
 
 def on_drivable(state: State, drivable: int) -> Iterator[int]:
     """Slots of the vehicles on a lane or lane link, front first."""
-    slot = int(state.first[drivable])
+    slot = int(state.traffic.queues[drivable]["first"])
     while slot != NONE:
         yield slot
-        slot = int(state.vehicles[slot]["behind"])
+        slot = int(state.traffic.vehicles[slot]["behind"])
 
 
 def waiting_for(state: State, lane: int) -> Iterator[int]:
     """Slots of the vehicles that wait to enter a lane, next one first."""
-    slot = int(state.waiting_first[lane])
-    for _ in range(state.waiting_size[lane]):
+    slot = int(state.traffic.queues[lane]["waiting_first"])
+    for _ in range(state.traffic.queues[lane]["waiting_size"]):
         yield slot
-        slot = int(state.vehicles[slot]["behind"])
+        slot = int(state.traffic.vehicles[slot]["behind"])
 
 
 def find(state: State, vehicle_id: str) -> int | None:
@@ -93,7 +93,7 @@ def find(state: State, vehicle_id: str) -> int | None:
         return None
     flow = PUSHED if match[2] is None else int(match[2])
     slots = pool(state)
-    vehicles = state.vehicles[slots]
+    vehicles = state.traffic.vehicles[slots]
     same = (vehicles["flow"] == flow) & (vehicles["number"] == int(match[3]))
     same &= (vehicles["partner_type"] == SHADOW) == bool(match[4])
     places = np.flatnonzero(same)
@@ -102,7 +102,7 @@ def find(state: State, vehicle_id: str) -> int | None:
 
 def vehicle_info(network: Network, state: State, slot: int) -> dict[str, str]:
     """What CityFlow tells of one vehicle, as text."""
-    vehicle = state.vehicles[slot]
+    vehicle = state.traffic.vehicles[slot]
     if not vehicle["running"]:
         return {"running": "0"}
     drivable = int(vehicle["drivable"])
@@ -117,19 +117,19 @@ def vehicle_info(network: Network, state: State, slot: int) -> dict[str, str]:
         road = int(arrays.lane_road[drivable])
         info["road"] = network.road_ids[road]
         info["intersection"] = network.intersection_ids[int(arrays.road_to[road])]
-    start, end = state.route_starts[vehicle["route"]], state.route_starts[vehicle["route"] + 1]
-    roads = state.route_roads[start + vehicle["route_position"] : end]
+    start, end = state.traffic.route_starts[vehicle["route"]], state.traffic.route_starts[vehicle["route"] + 1]
+    roads = state.traffic.route_roads[start + vehicle["route_position"] : end]
     info["route"] = "".join(f"{network.road_ids[road]} " for road in roads)
     return info
 
 
 def average_travel_time(state: State, now: float) -> float:
     """Mean seconds since vehicles were made, over finished and present ones; 0 if there were none."""
-    enter_times = state.vehicles["enter_time"][pool(state)]
-    count = int(state.counts[FINISHED]) + len(enter_times)
+    enter_times = state.traffic.vehicles["enter_time"][pool(state)]
+    count = int(state.traffic.counts[FINISHED]) + len(enter_times)
     if not count:
         return 0.0
-    return _travel_time(enter_times, float(state.times[CUMULATIVE]), now) / count
+    return _travel_time(enter_times, float(state.pool.times[CUMULATIVE]), now) / count
 
 
 @kernel
@@ -142,7 +142,7 @@ def _travel_time(enter_times: np.ndarray, total: float, now: float) -> float:
 def lane_waiting(state: State, lanes: int) -> np.ndarray:
     """Standing vehicles on every lane, (lane,) int32."""
     counts = np.zeros(lanes, dtype=np.int32)
-    _count_standing(state.vehicles, pool(state), counts)
+    _count_standing(state.traffic.vehicles, pool(state), counts)
     return counts
 
 
@@ -157,8 +157,8 @@ def _count_standing(vehicles: np.ndarray, slots: np.ndarray, counts: np.ndarray)
 def vehicle_table(state: State) -> VehicleTable:
     """All vehicles by priority."""
     slots = pool(state)
-    vehicles = state.vehicles[slots]
-    row = np.full(len(state.free) + 1, NONE, dtype=np.int32)  # of the last entry, for none
+    vehicles = state.traffic.vehicles[slots]
+    row = np.full(len(state.pool.free) + 1, NONE, dtype=np.int32)  # of the last entry, for none
     row[slots] = np.arange(len(slots), dtype=np.int32)
     gap = np.where(vehicles["leader"] == NONE, np.nan, vehicles["gap"])
     return VehicleTable(

@@ -20,7 +20,8 @@ from envs.traffic.basics import (
     take_slot,
 )
 from envs.traffic.driving import braked_speed, decide_movement, larger, safe_speed, smaller, wanted_speed
-from envs.traffic.layout import NONE, NetworkArrays
+from envs.traffic.layout import NONE
+from envs.traffic.map import Map
 from envs.traffic.state import (
     CULPRIT,
     NOT_PAIRED,
@@ -31,15 +32,15 @@ from envs.traffic.state import (
     STATUS,
     STEP,
     STRANDED,
-    State,
+    Lanes,
+    Pool,
+    Traffic,
 )
 
 PAUSE = 3.0
 """Seconds from one change of a vehicle to its next wish."""
 NO_CHANGE_ZONE = 30.0
 """Metres before the end of a lane in which nobody wants to change."""
-LINK_WIDTH = 4.0
-"""Metres."""
 SIDEWAYS, LEAST_SIDEWAYS = 0.2, 1.0
 """Speed across lanes: a share of the speed, but at least so many m/s."""
 UNLIMITED = 1.7976931348623157e308
@@ -48,205 +49,199 @@ NOT_YIELDING = 100.0
 
 
 @kernel
-def change_lanes(n: NetworkArrays, s: State, dt: float) -> None:
+def change_lanes(m: Map, t: Traffic, p: Pool, l: Lanes, dt: float) -> None:
     """Find out who wants to change, let them tell their neighbours, and begin the changes that are safe."""
-    cut_segments(n, s)
+    cut_segments(m, t, l)
     count = 0
-    for i in range(s.counts[POOL]):
-        v = s.pool[i]
-        vehicle = s.vehicles[v]
+    for i in range(t.counts[POOL]):
+        v = p.members[i]
+        vehicle = t.vehicles[v]
         if not vehicle.running or vehicle.partner_type == SHADOW:
             continue
-        if not vehicle.changing and s.counts[STEP] * dt - vehicle.last_change >= PAUSE:
-            make_signal(n, s, v, dt)
+        if not vehicle.changing and t.counts[STEP] * dt - vehicle.last_change >= PAUSE:
+            make_signal(m, t, l, v, dt)
         wants = vehicle.sends and vehicle.signal_target != NONE and vehicle.signal_target != vehicle.drivable
         if wants or vehicle.changing:
-            s.moved[count] = v
+            p.moved[count] = v
             count += 1
     for i in range(count):
-        v = s.moved[i]
-        find_target_neighbours(n, s, v)
-        send_signal(s, v, s.vehicles[v].target_leader)
-        send_signal(s, v, s.vehicles[v].target_follower)
-        if may_change(n, s, v):
-            insert_shadow(n, s, v)
+        v = p.moved[i]
+        find_target_neighbours(m, t, l, v)
+        send_signal(t, v, t.vehicles[v].target_leader)
+        send_signal(t, v, t.vehicles[v].target_follower)
+        if may_change(m, t, v):
+            insert_shadow(m, t, p, l, v)
 
 
 @kernel
-def cut_segments(n: NetworkArrays, s: State) -> None:
+def cut_segments(m: Map, t: Traffic, l: Lanes) -> None:
     """Sort the vehicles of every lane into its equal parts, from the front on."""
-    s.segment_first[:] = NONE
-    s.segment_last[:] = NONE
-    lane, lanes = next_member(s.occupied, 0), n.lane_road.size
-    while 0 <= lane < lanes:
-        v, parts = s.first[lane], n.lane_segments[lane]
+    for place in range(l.segment_starts[m.lanes]):
+        l.segment_first[place] = l.segment_last[place] = NONE
+    lane = next_member(t.occupied, 0, m.drivables)
+    while 0 <= lane < m.lanes:
+        v, parts = t.queues[lane].first, m.places[lane].segments
         for part in range(parts - 1, -1, -1):
-            start, place = part * n.length[lane] / parts, s.segment_starts[lane] + part
-            while v != NONE and s.vehicles[v].distance >= start:
-                vehicle = s.vehicles[v]
+            start, place = part * m.places[lane].length / parts, l.segment_starts[lane] + part
+            while v != NONE and t.vehicles[v].distance >= start:
+                vehicle = t.vehicles[v]
                 vehicle.segment = part
-                vehicle.segment_ahead = s.segment_last[place]
+                vehicle.segment_ahead = l.segment_last[place]
                 vehicle.segment_behind = NONE
                 if vehicle.segment_ahead == NONE:
-                    s.segment_first[place] = v
+                    l.segment_first[place] = v
                 else:
-                    s.vehicles[vehicle.segment_ahead].segment_behind = v
-                s.segment_last[place] = v
+                    t.vehicles[vehicle.segment_ahead].segment_behind = v
+                l.segment_last[place] = v
                 v = vehicle.behind
-        lane = next_member(s.occupied, lane + 1)
+        lane = next_member(t.occupied, lane + 1, m.drivables)
 
 
 @inlined
-def next_at_or_after(n: NetworkArrays, s: State, lane: int, distance: float, segment: int) -> int:
+def next_at_or_after(m: Map, t: Traffic, l: Lanes, lane: int, distance: float, segment: int) -> int:
     """The first vehicle of a lane that is not behind `distance`, looking from its part of the lane forwards."""
     found, part = NONE, segment
-    while found == NONE and part < n.lane_segments[lane]:
-        v = s.segment_last[s.segment_starts[lane] + part]
-        while v != NONE and s.vehicles[v].distance < distance:
-            v = s.vehicles[v].segment_ahead
+    while found == NONE and part < m.places[lane].segments:
+        v = l.segment_last[l.segment_starts[lane] + part]
+        while v != NONE and t.vehicles[v].distance < distance:
+            v = t.vehicles[v].segment_ahead
         found = v
         part += 1
     return found
 
 
 @inlined
-def next_before(s: State, lane: int, distance: float, segment: int) -> int:
+def next_before(t: Traffic, l: Lanes, lane: int, distance: float, segment: int) -> int:
     """The first vehicle of a lane that is behind `distance`, looking from its part of the lane backwards."""
     found, part = NONE, segment
     while found == NONE and part >= 0:
-        v = s.segment_first[s.segment_starts[lane] + part]
-        while v != NONE and s.vehicles[v].distance >= distance:
-            v = s.vehicles[v].segment_behind
+        v = l.segment_first[l.segment_starts[lane] + part]
+        while v != NONE and t.vehicles[v].distance >= distance:
+            v = t.vehicles[v].segment_behind
         found = v
         part -= 1
     return found
 
 
 @inlined
-def room_on(n: NetworkArrays, s: State, v: int, lane: int) -> float:
+def room_on(m: Map, t: Traffic, l: Lanes, v: int, lane: int) -> float:
     """Gap that a vehicle would have on another lane of its road."""
-    vehicle = s.vehicles[v]
-    other = next_at_or_after(n, s, lane, vehicle.distance, vehicle.segment)
+    vehicle = t.vehicles[v]
+    other = next_at_or_after(m, t, l, lane, vehicle.distance, vehicle.segment)
     if other == NONE:
-        room = n.length[lane] - vehicle.distance
+        room = m.places[lane].length - vehicle.distance
     else:
-        room = s.vehicles[other].distance - vehicle.distance - s.kinds[s.vehicles[other].kind].length
+        room = t.vehicles[other].distance - vehicle.distance - t.kinds[t.vehicles[other].kind].length
     return room
 
 
 @inlined
-def leads_on(n: NetworkArrays, s: State, v: int, lane: int) -> bool:
+def leads_on(m: Map, t: Traffic, v: int, lane: int) -> bool:
     """Whether a vehicle could follow its route from another lane of its road."""
-    start = s.route_starts[s.vehicles[v].route]
-    route = s.route_roads[start : s.route_starts[s.vehicles[v].route + 1]]
-    position = s.vehicles[v].route_position
-    return position == route.size - 1 or (
-        following_drivable(
-            n.lane_road, n.lane_index, n.leaving_starts, n.leaving, n.link_to, route, position, lane
-        )
-        != NONE
-    )
+    vehicle = t.vehicles[v]
+    place, end = t.route_starts[vehicle.route] + vehicle.route_position, t.route_starts[vehicle.route + 1]
+    return place == end - 1 or following_drivable(m, t.route_roads, place, end, lane) != NONE
 
 
 @kernel
-def make_signal(n: NetworkArrays, s: State, v: int, dt: float) -> None:
+def make_signal(m: Map, t: Traffic, l: Lanes, v: int, dt: float) -> None:
     """Let a vehicle say which lane it wants, if any: one with more room ahead."""
-    vehicle = s.vehicles[v]
+    vehicle = t.vehicles[v]
     vehicle.sends, vehicle.signal_target, vehicle.signal_direction = True, NONE, 0
     lane = vehicle.drivable
-    if lane >= n.lane_road.size:
+    if lane >= m.lanes:
         return
-    kind = s.kinds[vehicle.kind]
+    kind = t.kinds[vehicle.kind]
     current = vehicle.gap
     if (
-        n.length[lane] - vehicle.distance < NO_CHANGE_ZONE
+        m.places[lane].length - vehicle.distance < NO_CHANGE_ZONE
         or current > 2 * kind.length + 4 * dt * kind.max_speed
         or current < 1.5 * kind.length
     ):
         return
-    road, outer_room = n.lane_road[lane], 0.0
-    if lane + 1 < n.road_lane_starts[road + 1] and leads_on(n, s, v, lane + 1):
-        outer_room = room_on(n, s, v, lane + 1)
+    road, outer_room = m.places[lane].road, 0.0
+    if lane + 1 < m.road_lane_starts[road + 1] and leads_on(m, t, v, lane + 1):
+        outer_room = room_on(m, t, l, v, lane + 1)
         if outer_room > current + kind.length:
             vehicle.signal_target, vehicle.signal_direction = lane + 1, 1
-    if lane > n.road_lane_starts[road] and leads_on(n, s, v, lane - 1):
-        inner_room = room_on(n, s, v, lane - 1)
+    if lane > m.road_lane_starts[road] and leads_on(m, t, v, lane - 1):
+        inner_room = room_on(m, t, l, v, lane - 1)
         if inner_room > current + kind.length and inner_room > outer_room:
             vehicle.signal_target, vehicle.signal_direction = lane - 1, -1
 
 
 @kernel
-def find_target_neighbours(n: NetworkArrays, s: State, v: int) -> None:
+def find_target_neighbours(m: Map, t: Traffic, l: Lanes, v: int) -> None:
     """Who would be ahead of and behind a vehicle on the lane it wants, and the gaps to them."""
-    vehicle = s.vehicles[v]
-    target, lanes = vehicle.signal_target, n.lane_road.size
-    leader = next_at_or_after(n, s, target, vehicle.distance, vehicle.segment)
+    vehicle = t.vehicles[v]
+    target = vehicle.signal_target
+    leader = next_at_or_after(m, t, l, target, vehicle.distance, vehicle.segment)
     if leader != NONE:
-        other = s.vehicles[leader]
-        vehicle.leader_gap = other.distance - vehicle.distance - s.kinds[other.kind].length
+        other = t.vehicles[leader]
+        vehicle.leader_gap = other.distance - vehicle.distance - t.kinds[other.kind].length
     else:
-        rest = n.length[vehicle.drivable] - vehicle.distance
+        rest = m.places[vehicle.drivable].length - vehicle.distance
         vehicle.leader_gap = rest
         nearest = UNLIMITED
-        for i in range(n.leaving_starts[target], n.leaving_starts[target + 1]):
-            u = s.last[lanes + n.leaving[i]]
-            if u != NONE and s.vehicles[u].distance + rest < nearest:
-                nearest = s.vehicles[u].distance + rest
-                length = s.kinds[s.vehicles[u].kind].length
+        for i in range(m.places[target].leaving, m.places[target].leaving_end):
+            u = t.queues[m.leaving[i]].last
+            if u != NONE and t.vehicles[u].distance + rest < nearest:
+                nearest = t.vehicles[u].distance + rest
+                length = t.kinds[t.vehicles[u].kind].length
                 if nearest < length:
                     leader = u
                     vehicle.leader_gap = rest - (length - nearest)
     vehicle.target_leader = leader
-    follower = next_before(s, target, vehicle.distance, vehicle.segment)
+    follower = next_before(t, l, target, vehicle.distance, vehicle.segment)
     vehicle.target_follower = follower
     vehicle.follower_gap = UNLIMITED
     if follower != NONE:
         vehicle.follower_gap = (
-            vehicle.distance - s.vehicles[follower].distance - s.kinds[vehicle.kind].length
+            vehicle.distance - t.vehicles[follower].distance - t.kinds[vehicle.kind].length
         )
 
 
 @kernel
-def send_signal(s: State, v: int, receiver: int) -> None:
+def send_signal(t: Traffic, v: int, receiver: int) -> None:
     """Tell a neighbour of the wish of vehicle v; it listens to the higher priority."""
-    if receiver == NONE or s.vehicles[receiver].changing:
+    if receiver == NONE or t.vehicles[receiver].changing:
         return
-    other, priority = s.vehicles[receiver], s.vehicles[v].priority
+    other, priority = t.vehicles[receiver], t.vehicles[v].priority
     heard = other.received
-    if (heard == NONE or s.vehicles[heard].priority < priority) and (not other.sends or other.priority < priority):
+    if (heard == NONE or t.vehicles[heard].priority < priority) and (not other.sends or other.priority < priority):
         other.received = v
 
 
 @inlined
-def braking_distance(s: State, v: int) -> float:
+def braking_distance(t: Traffic, v: int) -> float:
     """Metres to a stop at full braking; 0 for nobody."""
     distance = 0.0
     if v != NONE:
-        vehicle = s.vehicles[v]
-        distance = 0.5 * vehicle.speed * vehicle.speed / s.kinds[vehicle.kind].max_deceleration
+        vehicle = t.vehicles[v]
+        distance = 0.5 * vehicle.speed * vehicle.speed / t.kinds[vehicle.kind].max_deceleration
     return distance
 
 
 @inlined
-def may_change(n: NetworkArrays, s: State, v: int) -> bool:
+def may_change(m: Map, t: Traffic, v: int) -> bool:
     """Whether a vehicle that wants to change can begin now."""
-    vehicle = s.vehicles[v]
+    vehicle = t.vehicles[v]
     return (
         not vehicle.changing
         and vehicle.received == NONE
-        and vehicle.leader_gap >= braking_distance(s, v)
-        and vehicle.follower_gap >= braking_distance(s, vehicle.target_follower)
-        and vehicle.drivable < n.lane_road.size
+        and vehicle.leader_gap >= braking_distance(t, v)
+        and vehicle.follower_gap >= braking_distance(t, vehicle.target_follower)
+        and vehicle.drivable < m.lanes
     )
 
 
 @kernel
-def insert_shadow(n: NetworkArrays, s: State, v: int) -> None:
+def insert_shadow(m: Map, t: Traffic, p: Pool, l: Lanes, v: int) -> None:
     """Begin a change: a second vehicle with the same motion takes its place on the wanted lane."""
-    w = take_slot(s.vehicles, s.pool, s.free, s.random, s.counts)
-    priority = s.vehicles[w].priority
-    s.vehicles[w] = s.vehicles[v]
-    vehicle, shadow = s.vehicles[v], s.vehicles[w]
+    w = take_slot(t.vehicles, p.members, p.free, p.random, t.counts)
+    priority = t.vehicles[w].priority
+    t.vehicles[w] = t.vehicles[v]
+    vehicle, shadow = t.vehicles[v], t.vehicles[w]
     lane = vehicle.signal_target
     shadow.priority = priority
     shadow.drivable = lane
@@ -255,77 +250,77 @@ def insert_shadow(n: NetworkArrays, s: State, v: int) -> None:
     shadow.blocker = NONE
     shadow.leader_gap = shadow.follower_gap = shadow.last_change = 0.0
     shadow.plan_length = 0
-    start, position = s.route_starts[vehicle.route], 0
-    while s.route_roads[start + position] != n.lane_road[lane]:
+    start, position = t.route_starts[vehicle.route], 0
+    while t.route_roads[start + position] != m.places[lane].road:
         position += 1
     shadow.route_position = position
     vehicle.changing = True
     vehicle.partner, vehicle.partner_type = w, REAL
     shadow.partner, shadow.partner_type = v, SHADOW
-    s.counts[RUNNING] += 1
-    _insert_ahead_of(s, lane, vehicle.target_follower, w)
-    _insert_into_segment(s, s.segment_starts[lane] + vehicle.segment, w)
+    t.counts[RUNNING] += 1
+    _insert_ahead_of(t, lane, vehicle.target_follower, w)
+    _insert_into_segment(t, l, l.segment_starts[lane] + vehicle.segment, w)
     leader = vehicle.target_leader
-    if leader != NONE and s.vehicles[leader].drivable == lane:
-        set_leader(n, s, w, leader)
+    if leader != NONE and t.vehicles[leader].drivable == lane:
+        set_leader(m, t, w, leader)
     else:
-        look_for_leader(n, s, w)
+        look_for_leader(m, t, w)
     if vehicle.target_follower != NONE:
-        set_leader(n, s, vehicle.target_follower, w)
+        set_leader(m, t, vehicle.target_follower, w)
 
 
 @inlined
-def _insert_ahead_of(s: State, lane: int, follower: int, v: int) -> None:
+def _insert_ahead_of(t: Traffic, lane: int, follower: int, v: int) -> None:
     """Put a vehicle into the list of a lane just ahead of another, or at the rear (NONE)."""
-    ahead = s.last[lane] if follower == NONE else s.vehicles[follower].ahead
-    s.vehicles[v].ahead, s.vehicles[v].behind = ahead, follower
+    ahead = t.queues[lane].last if follower == NONE else t.vehicles[follower].ahead
+    t.vehicles[v].ahead, t.vehicles[v].behind = ahead, follower
     if ahead == NONE:
-        s.first[lane] = v
+        t.queues[lane].first = v
     else:
-        s.vehicles[ahead].behind = v
+        t.vehicles[ahead].behind = v
     if follower == NONE:
-        s.last[lane] = v
+        t.queues[lane].last = v
     else:
-        s.vehicles[follower].ahead = v
-    if s.size[lane] == 0:
-        include(s.occupied, lane)
-    s.size[lane] += 1
+        t.vehicles[follower].ahead = v
+    if t.queues[lane].size == 0:
+        include(t.occupied, lane)
+    t.queues[lane].size += 1
 
 
 @inlined
-def _insert_into_segment(s: State, place: int, v: int) -> None:
+def _insert_into_segment(t: Traffic, l: Lanes, place: int, v: int) -> None:
     """Put a vehicle into a part of a lane, before the first that is not farther along."""
-    behind, ahead = s.segment_first[place], NONE
-    while behind != NONE and s.vehicles[behind].distance > s.vehicles[v].distance:
+    behind, ahead = l.segment_first[place], NONE
+    while behind != NONE and t.vehicles[behind].distance > t.vehicles[v].distance:
         ahead = behind
-        behind = s.vehicles[behind].segment_behind
-    s.vehicles[v].segment_ahead, s.vehicles[v].segment_behind = ahead, behind
+        behind = t.vehicles[behind].segment_behind
+    t.vehicles[v].segment_ahead, t.vehicles[v].segment_behind = ahead, behind
     if ahead == NONE:
-        s.segment_first[place] = v
+        l.segment_first[place] = v
     else:
-        s.vehicles[ahead].segment_behind = v
+        t.vehicles[ahead].segment_behind = v
     if behind == NONE:
-        s.segment_last[place] = v
+        l.segment_last[place] = v
     else:
-        s.vehicles[behind].segment_ahead = v
+        t.vehicles[behind].segment_ahead = v
 
 
 @inlined
-def yielding_speed(s: State, v: int, dt: float) -> float:
+def yielding_speed(t: Traffic, v: int, dt: float) -> float:
     """Speed that lets whoever told this vehicle of its wish come in ahead of it."""
-    vehicle = s.vehicles[v]
+    vehicle = t.vehicles[v]
     result = NOT_YIELDING
     if vehicle.received != NONE:
-        source = s.vehicles[vehicle.received]
+        source = t.vehicles[vehicle.received]
         if source.target_leader != v:
-            kind = s.kinds[vehicle.kind]
-            gap = source.follower_gap - braking_distance(s, source.target_follower)
+            kind = t.kinds[vehicle.kind]
+            gap = source.follower_gap - braking_distance(t, source.target_follower)
             speed = safe_speed(
                 kind.brake_a,
                 kind.brake_4a,
                 kind.brake_half_over_a,
                 source.speed,
-                s.kinds[source.kind].max_deceleration,
+                t.kinds[source.kind].max_deceleration,
                 vehicle.speed,
                 gap,
                 0.0,
@@ -336,13 +331,13 @@ def yielding_speed(s: State, v: int, dt: float) -> float:
 
 
 @kernel
-def changing_speed(n: NetworkArrays, s: State, v: int, dt: float) -> float:
+def changing_speed(m: Map, t: Traffic, v: int, dt: float) -> float:
     """The next speed of a vehicle where lanes can be changed; it also stops where its lane does not lead on."""
-    vehicle = s.vehicles[v]
-    result = smaller(wanted_speed(n, s, v, dt), yielding_speed(s, v, dt))
-    last = s.route_starts[vehicle.route] + vehicle.route_position == s.route_starts[vehicle.route + 1] - 1
-    if planned(n, s, v, 0) == NONE and not last:
-        kind = s.kinds[vehicle.kind]
+    vehicle = t.vehicles[v]
+    result = smaller(wanted_speed(m, t, v, dt), yielding_speed(t, v, dt))
+    last = t.route_starts[vehicle.route] + vehicle.route_position == t.route_starts[vehicle.route + 1] - 1
+    if planned(m, t, v, 0) == NONE and not last:
+        kind = t.kinds[vehicle.kind]
         end = safe_speed(
             kind.brake_a,
             kind.brake_4a,
@@ -350,94 +345,93 @@ def changing_speed(n: NetworkArrays, s: State, v: int, dt: float) -> float:
             0.0,
             1.0,
             vehicle.speed,
-            n.length[vehicle.drivable] - vehicle.distance,
+            m.places[vehicle.drivable].length - vehicle.distance,
             kind.min_gap,
             dt,
         )
         result = smaller(result, end)
-    return braked_speed(s, v, result, dt)
+    return braked_speed(t, v, result, dt)
 
 
 @kernel
-def decide_with_lane_changes(n: NetworkArrays, s: State, dt: float) -> int:
+def decide_with_lane_changes(m: Map, t: Traffic, p: Pool, dt: float) -> int:
     """Decide the movement of every vehicle; returns how many leave their drivable, kept in `moved`."""
-    for i in range(s.counts[POOL]):
-        v = s.pool[i]
-        vehicle = s.vehicles[v]
+    for i in range(t.counts[POOL]):
+        v = p.members[i]
+        vehicle = t.vehicles[v]
         if not vehicle.running:
             continue
         if vehicle.speed_ready:
             vehicle.speed_ready = False
         else:
-            vehicle.next_speed = changing_speed(n, s, v, dt)
+            vehicle.next_speed = changing_speed(m, t, v, dt)
             if vehicle.partner_type != NOT_PAIRED:
-                partner = s.vehicles[vehicle.partner]
-                shared = smaller(vehicle.next_speed, changing_speed(n, s, vehicle.partner, dt))
+                partner = t.vehicles[vehicle.partner]
+                shared = smaller(vehicle.next_speed, changing_speed(m, t, vehicle.partner, dt))
                 vehicle.next_speed = partner.next_speed = shared
                 partner.speed_ready = True
-        if not decide_movement(n, s, v, vehicle.next_speed, dt):
-            s.counts[STATUS], s.counts[CULPRIT] = STRANDED, v
+        if not decide_movement(m, t, v, vehicle.next_speed, dt):
+            t.counts[STATUS], t.counts[CULPRIT] = STRANDED, v
         if vehicle.partner_type == SHADOW and vehicle.next_drivable != vehicle.drivable:
             vehicle.ended = vehicle.counted = vehicle.moves = True
-            _part(s, vehicle.partner)
+            _part(t, vehicle.partner)
         elif vehicle.partner_type == REAL and vehicle.changing:
-            _drift(n, s, v, dt)
-    return _collect(s)
+            _drift(m, t, v, dt)
+    return _collect(m, t, p)
 
 
 @inlined
-def _part(s: State, v: int) -> None:
+def _part(t: Traffic, v: int) -> None:
     """End a change of a vehicle that stays where it is."""
-    s.vehicles[v].changing = False
-    s.vehicles[v].partner_type, s.vehicles[v].partner, s.vehicles[v].offset = NOT_PAIRED, NONE, 0.0
+    t.vehicles[v].changing = False
+    t.vehicles[v].partner_type, t.vehicles[v].partner, t.vehicles[v].offset = NOT_PAIRED, NONE, 0.0
 
 
 @inlined
-def _drift(n: NetworkArrays, s: State, v: int, dt: float) -> None:
+def _drift(m: Map, t: Traffic, v: int, dt: float) -> None:
     """Move a changing vehicle sideways; across, its shadow becomes the vehicle."""
-    vehicle = s.vehicles[v]
-    width = n.lane_width[vehicle.drivable] if vehicle.drivable < n.lane_road.size else LINK_WIDTH
-    farthest = (width + n.lane_width[vehicle.signal_target]) / 2
+    vehicle = t.vehicles[v]
+    farthest = (m.places[vehicle.drivable].width + m.places[vehicle.signal_target].width) / 2
     direction = vehicle.signal_direction
     across = larger(SIDEWAYS * vehicle.next_speed, LEAST_SIDEWAYS) * dt * direction
     offset = smaller(abs(vehicle.offset + across), farthest)
     vehicle.offset = offset * direction
     if offset >= farthest:
-        _part(s, vehicle.partner)
+        _part(t, vehicle.partner)
         vehicle.ended, vehicle.counted, vehicle.moves = True, False, True
 
 
 @inlined
-def _collect(s: State) -> int:
+def _collect(m: Map, t: Traffic, p: Pool) -> int:
     """Gather who leaves its drivable, drivable by drivable. A pair of which one has reached the end of its route is
     separated: the shadow of a vehicle that has ended goes with it."""
-    for i in range(s.counts[POOL]):
-        vehicle = s.vehicles[s.pool[i]]
+    for i in range(t.counts[POOL]):
+        vehicle = t.vehicles[p.members[i]]
         if vehicle.running and vehicle.ended and vehicle.partner_type != NOT_PAIRED:
-            partner = s.vehicles[vehicle.partner]
+            partner = t.vehicles[vehicle.partner]
             if not partner.ended:
                 if vehicle.partner_type == REAL and vehicle.counted:
                     partner.ended, partner.counted, partner.moves = True, False, True
                 elif vehicle.partner_type == SHADOW:
-                    _part(s, vehicle.partner)
+                    _part(t, vehicle.partner)
     count = 0
-    drivable = next_member(s.occupied, 0)
+    drivable = next_member(t.occupied, 0, m.drivables)
     while drivable >= 0:
-        v = s.first[drivable]
+        v = t.queues[drivable].first
         while v != NONE:
-            if s.vehicles[v].moves:
-                s.moved[count] = v
+            if t.vehicles[v].moves:
+                p.moved[count] = v
                 count += 1
-            v = s.vehicles[v].behind
-        drivable = next_member(s.occupied, drivable + 1)
+            v = t.vehicles[v].behind
+        drivable = next_member(t.occupied, drivable + 1, m.drivables)
     return count
 
 
 @kernel
-def forget_signals(s: State) -> None:
+def forget_signals(t: Traffic, p: Pool) -> None:
     """What was said counts for one step, but a changing vehicle keeps its own signal."""
-    for i in range(s.counts[POOL]):
-        vehicle = s.vehicles[s.pool[i]]
+    for i in range(t.counts[POOL]):
+        vehicle = t.vehicles[p.members[i]]
         if vehicle.running:
             vehicle.target_leader = vehicle.target_follower = NONE
             if not vehicle.changing:

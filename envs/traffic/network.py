@@ -22,6 +22,7 @@ from envs.traffic.geometry import (
     polyline_lengths,
 )
 from envs.traffic.layout import NetworkArrays
+from envs.traffic.map import Map, make_map
 
 LINK_MAX_SPEED = 10000.0
 """m/s: lane links do not limit the speed."""
@@ -62,6 +63,11 @@ class Network:
     """(P, 2) float64: the polylines of all drivables, one after the other."""
     shape_starts: np.ndarray
     """(L + K + 1,) int32."""
+
+    @cached_property
+    def map(self) -> Map:
+        """The network in the form that the kernels of a step read."""
+        return make_map(self.arrays)
 
     @cached_property
     def road_index(self) -> dict[str, int]:
@@ -160,12 +166,14 @@ def _build_arrays(
     links = link_polylines(
         given, _int32(columns.link_point_starts), link_from, link_to, width[link_intersection], *uncut
     )
+    link_length = polyline_lengths(*links)
+    _require_link_lengths(link_ids, link_length, source)
     group_starts = _int32(columns.lane_link_starts)[columns.road_link_starts]
     crosses = find_crosses(*links, group_starts)
     leaving_starts, leaving = _grouped(link_from, len(lane_road))
     segments = np.maximum(np.ceil(road_length / SEGMENT_LENGTH), 1).astype(np.int32)
     arrays = NetworkArrays(
-        length=np.concatenate([lane_length, polyline_lengths(*links)]),
+        length=np.concatenate([lane_length, link_length]),
         max_speed=np.concatenate([np.array(columns.lane_speed), np.full(len(link_from), LINK_MAX_SPEED)]),
         lane_road=lane_road,
         lane_index=np.arange(len(lane_road), dtype=np.int32) - road_lane_starts[lane_road],
@@ -203,10 +211,10 @@ def _light_tables(columns: Roadnet) -> tuple[np.ndarray, np.ndarray]:
     phases = np.diff(_int32(columns.phase_starts))
     base = np.zeros(len(stride) + 1, np.int32)
     np.cumsum(stride * phases, out=base[1:])
-    rows = np.repeat(base[:-1], phases) + stride.repeat(phases) * (
-        np.arange(len(columns.phase_links)) - np.repeat(columns.phase_starts[:-1], phases)
-    )
-    counts = [len(links) for links in columns.phase_links]
+    intersection = np.repeat(np.arange(len(phases)), phases)
+    phase = np.arange(len(columns.phase_links)) - _int32(columns.phase_starts)[intersection]
+    rows = base[intersection] + phase * stride[intersection]
+    counts = np.array([len(links) for links in columns.phase_links], np.int64)
     entries = np.array([link for links in columns.phase_links for link in links], np.int64)
     table = np.zeros(base[-1], np.uint8)
     table[np.repeat(rows, counts) + entries] = 1
@@ -221,6 +229,15 @@ def _require_unique_links(link_ids: Sequence[str], source: str) -> None:
         if name in seen:
             raise TrafficFileError(f"{source}: the lane link {name} is given twice; expected one between two lanes")
         seen.add(name)
+
+
+def _require_link_lengths(link_ids: Sequence[str], link_length: np.ndarray, source: str) -> None:
+    wrong = np.flatnonzero(~np.isfinite(link_length))
+    if wrong.size:
+        length = link_length[wrong[0]]
+        raise TrafficFileError(
+            f"{source}: lane link {link_ids[wrong[0]]} has length {length:g} m; expected finite points"
+        )
 
 
 def _require_lane_lengths(

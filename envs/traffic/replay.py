@@ -11,6 +11,7 @@ import numpy as np
 
 from envs.traffic.basics import kernel
 from envs.traffic.inspection import pool, vehicle_name
+from envs.traffic.map import Map
 from envs.traffic.network import Network
 from envs.traffic.state import REAL, State
 
@@ -89,10 +90,10 @@ class ReplayWriter:
     def _vehicles(self, state: State) -> str:
         parts = []
         for slot in pool(state):
-            vehicle = state.vehicles[slot]
+            vehicle = state.traffic.vehicles[slot]
             if not vehicle["running"]:
                 continue
-            kind = state.kinds[vehicle["kind"]]
+            kind = state.traffic.kinds[vehicle["kind"]]
             begin, end = self.network.shape_starts[vehicle["drivable"]], self.network.shape_starts[vehicle["drivable"] + 1]
             line = self.network.shape_points[begin:end]
             x, y, angle = place_on(line, float(vehicle["distance"]), float(vehicle["offset"]))
@@ -128,45 +129,18 @@ def place_on(line: np.ndarray, distance: float, offset: float) -> tuple[float, f
 def lane_colours(network: Network, state: State) -> np.ndarray:
     """(lane,) int: 0 red, 1 green (every link of the lane is open), 2 without lights."""
     colours = np.zeros(len(network.lane_ids), dtype=np.int32)
-    a = network.arrays
-    _colour(
-        colours,
-        a.lane_road,
-        a.road_to,
-        a.phase_starts,
-        a.leaving_starts,
-        a.leaving,
-        a.link_light,
-        a.link_intersection,
-        a.light_stride,
-        a.open,
-        state.phase,
-    )
+    _colour(network.map, network.arrays.road_to, state.traffic.phase, colours)
     return colours
 
 
 @kernel
-def _colour(  # type: ignore[no-untyped-def]
-    colours,
-    lane_road,
-    road_to,
-    phase_starts,
-    leaving_starts,
-    leaving,
-    link_light,
-    link_intersection,
-    light_stride,
-    light_open,
-    phase,
-) -> None:
-    for lane in range(lane_road.size):
-        end = road_to[lane_road[lane]]
-        if phase_starts[end + 1] - phase_starts[end] <= 1:
+def _colour(m: Map, road_to: np.ndarray, phase: np.ndarray, colours: np.ndarray) -> None:
+    for lane in range(m.lanes):
+        if m.lights[road_to[m.places[lane].road]].phases <= 1:
             colours[lane] = 2
             continue
         colours[lane] = 1
-        for i in range(leaving_starts[lane], leaving_starts[lane + 1]):
-            link = leaving[i]
-            intersection = link_intersection[link]
-            if not light_open[link_light[link] + phase[intersection] * light_stride[intersection]]:
+        for i in range(m.places[lane].leaving, m.places[lane].leaving_end):
+            link = m.places[m.leaving[i]]
+            if not m.open[link.light + phase[link.intersection] * m.lights[link.intersection].stride]:
                 colours[lane] = 0

@@ -60,7 +60,9 @@ def make_kind(info: Any, source: str = "vehicle", defaults: dict[str, float] | N
     Without `defaults` every key is required. Raises TrafficFileError, naming `source`, for numbers that are not finite
     or not positive (gap and headway time may be 0).
     """
-    record = Record(info if defaults is None else {**defaults, **info}, source)
+    record = Record(info, source)
+    if defaults is not None:
+        record = Record({**defaults, **record.values}, source)
     return np.array([_kind_values(record)], VEHICLE_KIND)[0]
 
 

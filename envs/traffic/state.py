@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from envs.traffic.layout import NEVER, NONE, VEHICLE_KIND, FlowArrays, NetworkArrays
+from envs.traffic.layout import NONE, VEHICLE_KIND, FlowArrays
+from envs.traffic.map import Map
 
 PLAN = 16
 """Next drivables that a vehicle remembers; those farther ahead are found anew each time."""
@@ -83,15 +84,37 @@ VEHICLE = np.dtype(
     align=True,
 )
 """One vehicle. `distance` is that of its front along `drivable` (m); `next_...` is what the running step has decided;
-`previous` is the drivable before; `flow` is -1 for a vehicle that was pushed. Partner types: 0 none, 1 real, 2 shadow."""
+`previous` is the drivable before; `flow` is -1 for a vehicle that was pushed. Partner types: 0 none, 1 real, 2 shadow.
+`counted` tells whether a vehicle that has ended counts as finished."""
+
+QUEUE = np.dtype(
+    [
+        ("first", np.int32),
+        ("last", np.int32),
+        ("size", np.int32),
+        ("departing", np.int32),
+        ("waiting_first", np.int32),
+        ("waiting_last", np.int32),
+        ("waiting_size", np.int32),
+        ("stamp", np.int32),
+        ("announced", np.int32),
+    ],
+    align=True,
+)
+"""Who is on a drivable, front and rear, and how many. Lanes: vehicles on the lane links that leave it, and who waits to
+enter. Lane links: step + 1 at which vehicles were last announced at its crosses, and the first cross that has one;
+those behind it on the link have one too."""
+
+ANNOUNCEMENT = np.dtype([("distance", np.float64), ("vehicle", np.int32)], align=True)
+"""The vehicle that a cross has to expect, and its distance: still to go where positive, past where negative."""
 
 PUSHED = -1
 """`flow` of a vehicle that was pushed by hand."""
 NOT_PAIRED, REAL, SHADOW = 0, 1, 2
 
-# Places in `State.counts`
+# Places in `Traffic.counts`
 STEP, FINISHED, RUNNING, POOL, FREE, NEXT_FLOW, RANDOM, NEW, STATUS, CULPRIT = range(10)
-# Places in `State.times`
+# Places in `Pool.times`
 CUMULATIVE, FLOW_CLOCK = range(2)
 # Values of `counts[STATUS]`
 FINE, FULL, STRANDED, INVALID_ROUTE = range(4)
@@ -100,77 +123,76 @@ TWISTER = 624
 """Words of the random generator (Mersenne twister)."""
 
 
-class State(NamedTuple):
-    """All that changes. V slots; R, L, K, D, I, C, F as in `layout`."""
+class Traffic(NamedTuple):
+    """What drives. V slots; D, L, I, C as in `layout`."""
 
     vehicles: np.ndarray
     """(V,) VEHICLE."""
     plans: np.ndarray
-    """(V, PLAN) int32, next drivables already chosen."""
-    free: np.ndarray
-    """(V,) int32, a stack of slots without vehicle; `counts[FREE]` of them."""
-    pool: np.ndarray
-    """(V,) int32, slots in ascending order of priority; `counts[POOL]` of them."""
-    new: np.ndarray
-    """(V,) int32, vehicles that wait for their lane to be drawn; `counts[NEW]` of them."""
-    moved: np.ndarray
-    """(V,) int32, scratch."""
-    counts: np.ndarray
-    """int64: step, finished vehicles, running vehicles, and the lengths of lists."""
-    times: np.ndarray
-    """float64 seconds: travel time of finished vehicles, clock of the flows."""
-    first: np.ndarray
-    """(D,) int32, front vehicle."""
-    last: np.ndarray
-    """(D,) int32, rear vehicle."""
-    size: np.ndarray
-    """(D,) int32, number of vehicles."""
-    departing: np.ndarray
-    """(L,) int32, vehicles on the lane links that leave a lane."""
-    waiting_first: np.ndarray
-    """(L,) int32, next to enter."""
-    waiting_last: np.ndarray
-    """(L,) int32."""
-    waiting_size: np.ndarray
-    """(L,) int32."""
+    """(V, PLAN) int32, next drivables already chosen; to compiled code one row after the other."""
+    queues: np.ndarray
+    """(D,) QUEUE."""
     occupied: np.ndarray
     """Bits of the drivables with vehicles."""
-    waited: np.ndarray
-    """Bits of the lanes with waiting vehicles."""
+    announcements: np.ndarray
+    """(C,) ANNOUNCEMENT."""
     phase: np.ndarray
     """(I,) int32."""
-    remaining: np.ndarray
-    """(I,) float64 seconds to the end of the phase in the built-in cycle."""
-    random: np.ndarray
-    """(TWISTER,) uint32."""
-    link_stamp: np.ndarray
-    """(K,) int32, step + 1 at which the crosses of the link were last announced."""
-    link_announced: np.ndarray
-    """(K,) int32, first of its crosses for which a vehicle is announced; those behind it have one too."""
-    announced: np.ndarray
-    """(C,) int32, vehicle announced for a cross."""
-    announced_distance: np.ndarray
-    """(C,) float64, its distance to the cross: still to go where positive, past where negative."""
-    flow_now: np.ndarray
-    """(F,) float64, seconds since the last vehicle."""
-    flow_stopped: np.ndarray
-    """(F,) float64, clock at which the flow ended; NaN before."""
-    flow_count: np.ndarray
-    """(F,) int32, vehicles made."""
-    flow_valid: np.ndarray
-    """(F,) bool; False once a vehicle had no route."""
-    flow_order: np.ndarray
-    """(F,) int32, flows by starting time."""
-    flow_active: np.ndarray
-    """Bits of the flows that have started and not ended."""
+    counts: np.ndarray
+    """int64: step, finished vehicles, running vehicles, and the lengths of lists."""
     kinds: np.ndarray
     """DRIVER."""
     route_starts: np.ndarray
     """int32 into `route_roads`."""
     route_roads: np.ndarray
     """int32."""
-    lane_seconds: np.ndarray
+
+
+class Pool(NamedTuple):
+    """Which vehicles there are, and the random generator that tells them apart."""
+
+    members: np.ndarray
+    """(V,) int32, slots in ascending order of priority; `counts[POOL]` of them."""
+    free: np.ndarray
+    """(V,) int32, a stack of slots without vehicle; `counts[FREE]` of them."""
+    new: np.ndarray
+    """(V,) int32, vehicles that wait for their lane to be drawn; `counts[NEW]` of them."""
+    moved: np.ndarray
+    """(V,) int32, scratch."""
+    random: np.ndarray
+    """(TWISTER,) uint32."""
+    times: np.ndarray
+    """float64 seconds: travel time of finished vehicles, clock of the flows."""
+
+
+class Sources(NamedTuple):
+    """How far the flows are. F flows."""
+
+    now: np.ndarray
+    """(F,) float64, seconds since the last vehicle."""
+    stopped: np.ndarray
+    """(F,) float64, clock at which the flow ended; NaN before."""
+    count: np.ndarray
+    """(F,) int32, vehicles made."""
+    valid: np.ndarray
+    """(F,) bool; False once a vehicle had no route."""
+    order: np.ndarray
+    """(F,) int32, flows by starting time."""
+    active: np.ndarray
+    """Bits of the flows that have started and not ended."""
+    flows: int
+    """Number of flows."""
+
+
+class Lanes(NamedTuple):
+    """What concerns lanes apart from driving."""
+
+    waited: np.ndarray
+    """Bits of the lanes with waiting vehicles."""
+    seconds: np.ndarray
     """(L,) float64, vehicle-seconds on each lane and waiting for it, since it was last set to zero."""
+    remaining: np.ndarray
+    """(I,) float64 seconds to the end of the phase in the built-in cycle."""
     segment_first: np.ndarray
     """int32, front vehicle of each lane segment; `segment_starts` says where a lane's begin."""
     segment_last: np.ndarray
@@ -178,9 +200,18 @@ class State(NamedTuple):
     """(L + 1,) int32."""
 
 
-SHARED = frozenset({"flow_order", "kinds", "route_starts", "route_roads", "segment_starts"})
+class State(NamedTuple):
+    """All that changes."""
+
+    traffic: Traffic
+    pool: Pool
+    sources: Sources
+    lanes: Lanes
+
+
+SHARED = frozenset({"order", "kinds", "route_starts", "route_roads", "segment_starts"})
 """Parts that kernels never write to."""
-SLOTS = frozenset({"vehicles", "plans", "free", "pool", "new", "moved"})
+SLOTS = frozenset({"vehicles", "plans", "members", "free", "new", "moved"})
 """Parts with one entry for each slot."""
 
 
@@ -204,115 +235,91 @@ def drivers(kinds: np.ndarray, interval: float) -> np.ndarray:
     return result
 
 
-def new_state(network: NetworkArrays, flows: FlowArrays, interval: float, lane_change: bool, capacity: int) -> State:
+def new_state(m: Map, flows: FlowArrays, interval: float, lane_change: bool, capacity: int) -> State:
     """An engine before its first step, its random generator not yet seeded."""
-    lanes, drivables, links = len(network.lane_road), len(network.length), len(network.link_from)
-    crosses, num_flows, lights = len(network.cross_foe), len(flows.kind), len(network.light_stride)
-    segments = network.lane_segments if lane_change else np.zeros(lanes, dtype=np.int32)
+    num_flows, lights = len(flows.kind), len(m.lights)
+    segments = m.places["segments"][: m.lanes] if lane_change else np.zeros(m.lanes, dtype=np.int32)
     segment_starts = np.concatenate(([0], np.cumsum(segments))).astype(np.int32)
-    nobody = {name: np.full(drivables, NONE, dtype=np.int32) for name in ("first", "last")}
-    state = State(
-        **nobody,
-        vehicles=np.zeros(capacity, dtype=VEHICLE),
-        plans=np.zeros((capacity, PLAN), dtype=np.int32),
-        free=np.zeros(capacity, dtype=np.int32),
-        pool=np.zeros(capacity, dtype=np.int32),
-        new=np.zeros(capacity, dtype=np.int32),
-        moved=np.zeros(capacity, dtype=np.int32),
-        counts=np.zeros(10, dtype=np.int64),
-        times=np.zeros(2),
-        size=np.zeros(drivables, dtype=np.int32),
-        departing=np.zeros(lanes, dtype=np.int32),
-        waiting_first=np.full(lanes, NONE, dtype=np.int32),
-        waiting_last=np.full(lanes, NONE, dtype=np.int32),
-        waiting_size=np.zeros(lanes, dtype=np.int32),
-        occupied=words(drivables),
-        waited=words(lanes),
-        phase=np.zeros(lights, dtype=np.int32),
-        remaining=np.zeros(lights),
-        random=np.zeros(TWISTER, dtype=np.uint32),
-        link_stamp=np.zeros(links, dtype=np.int32),
-        link_announced=np.zeros(links, dtype=np.int32),
-        announced=np.zeros(crosses, dtype=np.int32),
-        announced_distance=np.zeros(crosses),
-        flow_now=flows.interval.copy(),
-        flow_stopped=np.full(num_flows, np.nan),
-        flow_count=np.zeros(num_flows, dtype=np.int32),
-        flow_valid=np.ones(num_flows, dtype=np.bool_),
-        flow_order=np.argsort(flows.start, kind="stable").astype(np.int32),
-        flow_active=words(num_flows),
-        kinds=drivers(flows.kinds, interval),
-        route_starts=flows.route_starts,
-        route_roads=flows.route_roads,
-        lane_seconds=np.zeros(lanes),
-        segment_first=np.full(segment_starts[-1], NONE, dtype=np.int32),
-        segment_last=np.full(segment_starts[-1], NONE, dtype=np.int32),
-        segment_starts=segment_starts,
+    traffic = Traffic(
+        np.zeros(capacity, dtype=VEHICLE),
+        np.zeros((capacity, PLAN), dtype=np.int32),
+        np.zeros(len(m.places), dtype=QUEUE),
+        words(len(m.places)),
+        np.zeros(len(m.crosses), dtype=ANNOUNCEMENT),
+        np.zeros(lights, dtype=np.int32),
+        np.zeros(10, dtype=np.int64),
+        drivers(flows.kinds, interval),
+        flows.route_starts,
+        flows.route_roads,
     )
-    restart(state, network, flows)
+    slots = [np.zeros(capacity, dtype=np.int32) for _ in range(4)]
+    pool = Pool(*slots, random=np.zeros(TWISTER, dtype=np.uint32), times=np.zeros(2))
+    sources = Sources(
+        flows.interval.copy(),
+        np.full(num_flows, np.nan),
+        np.zeros(num_flows, dtype=np.int32),
+        np.ones(num_flows, dtype=np.bool_),
+        np.argsort(flows.start, kind="stable").astype(np.int32),
+        words(num_flows),
+        num_flows,
+    )
+    parts = [np.zeros(segment_starts[-1], dtype=np.int32) for _ in range(2)]
+    lanes = Lanes(words(m.lanes), np.zeros(m.lanes), np.zeros(lights), *parts, segment_starts)
+    state = State(traffic, pool, sources, lanes)
+    restart(state, m, flows)
     return state
 
 
-def restart(state: State, network: NetworkArrays, flows: FlowArrays) -> None:
+def restart(state: State, m: Map, flows: FlowArrays) -> None:
     """Take all vehicles away and begin again; the random generator goes on, and flows without route stay switched
     off."""
-    position = state.counts[RANDOM]
-    for part in (state.counts, state.times, state.size, state.departing, state.waiting_size, state.occupied):
+    traffic, pool, sources, lanes = state
+    position, capacity = traffic.counts[RANDOM], len(pool.free)
+    for part in (traffic.occupied, traffic.phase, traffic.counts, pool.times, sources.count, sources.active):
         part[:] = 0
-    for part in (state.waited, state.link_stamp, state.flow_count, state.flow_active, state.lane_seconds, state.phase):
+    for part in (lanes.waited, lanes.seconds, lanes.remaining):
         part[:] = 0
-    for part in (state.first, state.last, state.waiting_first, state.waiting_last):
-        part[:] = NONE
-    for part in (state.segment_first, state.segment_last):
-        part[:] = NONE
-    capacity = len(state.free)
-    state.free[:] = np.arange(capacity - 1, -1, -1)
-    state.counts[FREE] = capacity
-    state.counts[RANDOM] = position
-    state.flow_now[:] = flows.interval
-    state.flow_stopped[:] = np.nan
-    starts = network.phase_starts
-    lit = starts[1:] > starts[:-1]
-    state.remaining[:] = 0.0
-    state.remaining[lit] = network.phase_time[starts[:-1][lit]]
+    traffic.queues[:] = (NONE, NONE, 0, 0, NONE, NONE, 0, 0, 0)
+    pool.free[:] = np.arange(capacity - 1, -1, -1)
+    traffic.counts[FREE], traffic.counts[RANDOM] = capacity, position
+    sources.now[:] = flows.interval
+    sources.stopped[:] = np.nan
+    lit = m.lights["phases"] > 0
+    lanes.remaining[lit] = m.phase_time[m.lights["first_phase"][lit]]
 
 
 def seed(state: State, value: int) -> None:
     """Restart the random generator, a Mersenne twister, from a 32-bit seed."""
-    state.random[:] = np.random.RandomState(value & 0xFFFFFFFF).get_state()[1]  # noqa: NPY002 - its stream is needed
-    state.counts[RANDOM] = TWISTER
+    twister = np.random.RandomState(value & 0xFFFFFFFF)  # noqa: NPY002 - this very stream is needed
+    state.pool.random[:] = twister.get_state()[1]  # type: ignore[index]
+    state.traffic.counts[RANDOM] = TWISTER
 
 
 def grown(state: State, capacity: int) -> State:
     """The same state with more slots."""
-    before = len(state.free)
-    parts = {}
-    for name in SLOTS:
-        part = getattr(state, name)
-        parts[name] = np.zeros((capacity, *part.shape[1:]), dtype=part.dtype)
-        parts[name][:before] = part
-    added = capacity - before
-    free = state.counts[FREE]
-    parts["free"][:] = 0
-    parts["free"][:added] = np.arange(capacity - 1, before - 1, -1)
-    parts["free"][added : added + free] = state.free[:free]
-    state.counts[FREE] = free + added
-    return state._replace(**parts)
+    before, added = len(state.pool.free), capacity - len(state.pool.free)
+
+    def longer(group: NamedTuple) -> NamedTuple:
+        parts = {}
+        for name in SLOTS & set(group._fields):
+            part = getattr(group, name)
+            parts[name] = np.zeros((capacity, *part.shape[1:]), dtype=part.dtype)
+            parts[name][:before] = part
+        return group._replace(**parts)
+
+    result = State(longer(state.traffic), longer(state.pool), state.sources, state.lanes)  # type: ignore[arg-type]
+    free = int(state.traffic.counts[FREE])
+    result.pool.free[:added] = np.arange(capacity - 1, before - 1, -1)
+    result.pool.free[added : added + free] = state.pool.free[:free]
+    state.traffic.counts[FREE] = free + added
+    return result
 
 
 def copied(state: State) -> State:
     """An independent copy; what kernels never write to is shared."""
-    return State(*(p if name in SHARED else p.copy() for name, p in zip(State._fields, state, strict=True)))
-
-
-def blank_vehicle() -> np.ndarray:
-    """A record with nothing yet: no leader, no drivable, never on a lane link."""
-    vehicle = np.zeros((), dtype=VEHICLE)
-    for name in ("drivable", "next_drivable", "leader", "ahead", "behind", "blocker", "next_blocker", "previous"):
-        vehicle[name] = NONE
-    for name in ("partner", "signal_target", "received", "target_leader", "target_follower", "segment"):
-        vehicle[name] = NONE
-    for name in ("segment_ahead", "segment_behind"):
-        vehicle[name] = NONE
-    vehicle["enter_link_time"] = NEVER
-    return vehicle
+    groups = []
+    for group in state:
+        parts = group._asdict()  # type: ignore[attr-defined]
+        own = {n: p if n in SHARED or not isinstance(p, np.ndarray) else p.copy() for n, p in parts.items()}
+        groups.append(type(group)(**own))
+    return State(*groups)

@@ -6,12 +6,15 @@ Only drivables with vehicles, lanes with waiting vehicles and flows that are run
 
 from __future__ import annotations
 
+import numpy as np
+
 from envs.traffic.basics import (
     append,
     draw,
     drop_ended,
     drop_slot,
     exclude,
+    following_drivable,
     include,
     inlined,
     kernel,
@@ -23,8 +26,10 @@ from envs.traffic.basics import (
     unlink,
 )
 from envs.traffic.driving import braked_speed, decide_movement, is_open, wanted_speed
+from envs.traffic.handles import flows_at, lanes_at, map_at, pool_at, sources_at, traffic_at
 from envs.traffic.lane_change import change_lanes, decide_with_lane_changes, forget_signals
-from envs.traffic.layout import NEVER, NONE, FlowArrays, NetworkArrays
+from envs.traffic.layout import NEVER, NONE, FlowArrays
+from envs.traffic.map import Map
 from envs.traffic.state import (
     CULPRIT,
     CUMULATIVE,
@@ -36,44 +41,48 @@ from envs.traffic.state import (
     INVALID_ROUTE,
     NEW,
     NEXT_FLOW,
+    PLAN,
     POOL,
     RUNNING,
     STATUS,
     STEP,
     STRANDED,
-    State,
+    Lanes,
+    Pool,
+    Sources,
+    Traffic,
 )
 
 
 @kernel
-def wake_flows(f: FlowArrays, s: State, dt: float, lane_change: bool) -> bool:
+def wake_flows(f: FlowArrays, t: Traffic, p: Pool, w: Sources, dt: float, lane_change: bool) -> bool:
     """Start the flows that are due; whether there are slots for all vehicles that this step may make."""
-    clock, following = s.times[FLOW_CLOCK], s.counts[NEXT_FLOW]
-    while following < f.start.size and f.start[s.flow_order[following]] <= clock:
-        flow = s.flow_order[following]
-        if s.flow_valid[flow]:
-            include(s.flow_active, flow)
+    clock, following = p.times[FLOW_CLOCK], t.counts[NEXT_FLOW]
+    while following < w.flows and f.start[w.order[following]] <= clock:
+        flow = w.order[following]
+        if w.valid[flow]:
+            include(w.active, flow)
         following += 1
-    s.counts[NEXT_FLOW] = following
-    needed = s.counts[POOL] if lane_change else 0
-    flow = next_member(s.flow_active, 0)
+    t.counts[NEXT_FLOW] = following
+    needed = t.counts[POOL] if lane_change else 0
+    flow = next_member(w.active, 0, w.flows)
     while flow >= 0:
         needed += 2 + int(dt / f.interval[flow])
-        flow = next_member(s.flow_active, flow + 1)
-    return s.counts[FREE] >= needed
+        flow = next_member(w.active, flow + 1, w.flows)
+    return t.counts[FREE] >= needed
 
 
 @kernel
-def make_vehicle(s: State, kind: int, route: int, enter_time: float) -> int:
+def make_vehicle(t: Traffic, p: Pool, kind: int, route: int, enter_time: float) -> int:
     """A new vehicle that waits for its lane to be drawn. Draws its priority, and the number of a thread, which does
     nothing here but keeps the stream of random numbers that of CityFlow."""
-    v = take_slot(s.vehicles, s.pool, s.free, s.random, s.counts)
-    draw(s.random, s.counts)
-    reset_vehicle(s.vehicles, v)
-    vehicle = s.vehicles[v]
+    v = take_slot(t.vehicles, p.members, p.free, p.random, t.counts)
+    draw(p.random, t.counts)
+    reset_vehicle(t.vehicles, v)
+    vehicle = t.vehicles[v]
     vehicle.kind, vehicle.route, vehicle.enter_time = kind, route, enter_time
-    s.new[s.counts[NEW]] = v
-    s.counts[NEW] += 1
+    p.new[t.counts[NEW]] = v
+    t.counts[NEW] += 1
     return v
 
 
@@ -96,339 +105,358 @@ def reset_vehicle(vehicles, v: int) -> None:  # type: ignore[no-untyped-def]
 
 
 @kernel
-def run_flows(f: FlowArrays, s: State, dt: float) -> None:
+def run_flows(f: FlowArrays, t: Traffic, p: Pool, w: Sources, dt: float) -> None:
     """Make the vehicles of this step."""
-    clock, now = s.times[FLOW_CLOCK], s.counts[STEP] * dt
-    flow = next_member(s.flow_active, 0)
+    clock, now = p.times[FLOW_CLOCK], t.counts[STEP] * dt
+    flow = next_member(w.active, 0, w.flows)
     while flow >= 0:
         if f.end[flow] != -1 and clock > f.end[flow]:
-            exclude(s.flow_active, flow)
-            s.flow_stopped[flow] = clock
+            exclude(w.active, flow)
+            w.stopped[flow] = clock
         else:
-            while s.flow_now[flow] >= f.interval[flow]:
-                v = make_vehicle(s, f.kind[flow], f.route[flow], now)
-                s.vehicles[v].flow = flow
-                s.vehicles[v].number = s.flow_count[flow]
-                s.flow_count[flow] += 1
-                s.flow_now[flow] -= f.interval[flow]
-            s.flow_now[flow] += dt
-        flow = next_member(s.flow_active, flow + 1)
-    s.times[FLOW_CLOCK] = clock + dt
+            while w.now[flow] >= f.interval[flow]:
+                v = make_vehicle(t, p, f.kind[flow], f.route[flow], now)
+                t.vehicles[v].flow = flow
+                t.vehicles[v].number = w.count[flow]
+                w.count[flow] += 1
+                w.now[flow] -= f.interval[flow]
+            w.now[flow] += dt
+        flow = next_member(w.active, flow + 1, w.flows)
+    p.times[FLOW_CLOCK] = clock + dt
 
 
 @kernel
-def choose_lanes(n: NetworkArrays, f: FlowArrays, s: State) -> None:
+def choose_lanes(m: Map, t: Traffic, p: Pool, w: Sources, l: Lanes) -> None:
     """Put every new vehicle into the buffer of one of the lanes that lead on, drawn at random, road by road. A vehicle
     without route is taken away and its flow is switched off."""
-    new, count = s.new, s.counts[NEW]
+    new, count = p.new, t.counts[NEW]
     for i in range(count):
-        if s.vehicles[new[i]].route < 0:
-            vehicle = s.vehicles[new[i]]
-            if vehicle.flow >= 0 and s.flow_valid[vehicle.flow]:
-                s.flow_valid[vehicle.flow] = False
-                exclude(s.flow_active, vehicle.flow)
-                s.counts[STATUS], s.counts[CULPRIT] = INVALID_ROUTE, vehicle.flow
+        if t.vehicles[new[i]].route < 0:
+            vehicle = t.vehicles[new[i]]
+            if vehicle.flow >= 0 and w.valid[vehicle.flow]:
+                w.valid[vehicle.flow] = False
+                exclude(w.active, vehicle.flow)
+                t.counts[STATUS], t.counts[CULPRIT] = INVALID_ROUTE, vehicle.flow
     for i in range(1, count):  # stable insertion sort by first road
         v = new[i]
-        road, j = _first_road(s, v), i
-        while j > 0 and _first_road(s, new[j - 1]) > road:
+        road, j = _first_road(t, v), i
+        while j > 0 and _first_road(t, new[j - 1]) > road:
             new[j] = new[j - 1]
             j -= 1
         new[j] = v
     for i in range(count):
         v = new[i]
-        vehicle = s.vehicles[v]
+        vehicle = t.vehicles[v]
         if vehicle.route < 0:
-            drop_slot(s.vehicles, s.pool, s.free, s.counts, v)
+            drop_slot(t.vehicles, p.members, p.free, t.counts, v)
             continue
-        start = s.route_starts[vehicle.route]
-        first_lane, end_lane = n.road_lane_starts[s.route_roads[start]], n.road_lane_starts[s.route_roads[start] + 1]
-        target, candidates = s.route_roads[start + 1], 0
+        start = t.route_starts[vehicle.route]
+        first_lane, end_lane = m.road_lane_starts[t.route_roads[start]], m.road_lane_starts[t.route_roads[start] + 1]
+        target, candidates = t.route_roads[start + 1], 0
         for lane in range(first_lane, end_lane):
-            candidates += leads_to(n.leaving_starts, n.leaving, n.link_to, n.lane_road, lane, target)
-        chosen = draw(s.random, s.counts) % candidates
+            candidates += leads_to(m, lane, target)
+        chosen = draw(p.random, t.counts) % candidates
         for lane in range(first_lane, end_lane):
-            if leads_to(n.leaving_starts, n.leaving, n.link_to, n.lane_road, lane, target):
+            if leads_to(m, lane, target):
                 if chosen == 0:
-                    _queue(s, lane, v)
+                    _queue(t, l, lane, v)
                     break
                 chosen -= 1
-    s.counts[NEW] = 0
+    t.counts[NEW] = 0
 
 
 @inlined
-def _first_road(s: State, v: int) -> int:
-    route = s.vehicles[v].route
-    return -1 if route < 0 else s.route_roads[s.route_starts[route]]
+def _first_road(t: Traffic, v: int) -> int:
+    route = t.vehicles[v].route
+    return -1 if route < 0 else t.route_roads[t.route_starts[route]]
 
 
 @inlined
-def _queue(s: State, lane: int, v: int) -> None:
+def _queue(t: Traffic, l: Lanes, lane: int, v: int) -> None:
     """Let a vehicle wait for a lane."""
-    s.vehicles[v].drivable = lane
-    s.vehicles[v].behind = NONE
-    if s.waiting_size[lane] == 0:
-        s.waiting_first[lane] = v
-        include(s.waited, lane)
+    t.vehicles[v].drivable = lane
+    t.vehicles[v].behind = NONE
+    if t.queues[lane].waiting_size == 0:
+        t.queues[lane].waiting_first = v
+        include(l.waited, lane)
     else:
-        s.vehicles[s.waiting_last[lane]].behind = v
-    s.waiting_last[lane] = v
-    s.waiting_size[lane] += 1
+        t.vehicles[t.queues[lane].waiting_last].behind = v
+    t.queues[lane].waiting_last = v
+    t.queues[lane].waiting_size += 1
 
 
 @kernel
-def enter(n: NetworkArrays, s: State) -> None:
+def enter(m: Map, t: Traffic, l: Lanes) -> None:
     """Let the first waiting vehicle of each lane in, where there is room."""
-    lane = next_member(s.waited, 0)
+    lane = next_member(l.waited, 0, m.lanes)
     while lane >= 0:
-        v = s.waiting_first[lane]
-        vehicle = s.vehicles[v]
-        tail = s.last[lane]
+        v = t.queues[lane].waiting_first
+        vehicle = t.vehicles[v]
+        tail = t.queues[lane].last
         if (
             tail == NONE
-            or s.vehicles[tail].distance > s.kinds[s.vehicles[tail].kind].length + s.kinds[vehicle.kind].min_gap
+            or t.vehicles[tail].distance > t.kinds[t.vehicles[tail].kind].length + t.kinds[vehicle.kind].min_gap
         ):
-            s.waiting_first[lane] = vehicle.behind
-            s.waiting_size[lane] -= 1
-            if s.waiting_size[lane] == 0:
-                exclude(s.waited, lane)
-                s.waiting_last[lane] = NONE
+            t.queues[lane].waiting_first = vehicle.behind
+            t.queues[lane].waiting_size -= 1
+            if t.queues[lane].waiting_size == 0:
+                exclude(l.waited, lane)
+                t.queues[lane].waiting_last = NONE
             vehicle.running = True
-            s.counts[RUNNING] += 1
-            append(n, s, lane, v)
-            set_leader(n, s, v, tail)
-        lane = next_member(s.waited, lane + 1)
+            t.counts[RUNNING] += 1
+            append(m, t, lane, v)
+            set_leader(m, t, v, tail)
+        lane = next_member(l.waited, lane + 1, m.lanes)
 
 
 @kernel
-def announce(n: NetworkArrays, s: State) -> None:
+def announce(m: Map, t: Traffic) -> None:
     """Announce vehicles at the crosses of the lane links they are on, have just left or are next to enter."""
-    lanes = n.lane_road.size
-    drivable = next_member(s.occupied, 0)
+    drivable = next_member(t.occupied, 0, m.drivables)
     while drivable >= 0:
-        if drivable >= lanes:
-            _announce_on(n, s, drivable - lanes)
+        if drivable >= m.lanes:
+            _announce_on(m, t, drivable)
         else:
-            left = s.vehicles[s.last[drivable]].previous
-            if left >= lanes:
-                _announce_on(n, s, left - lanes)
-            following = planned(n, s, s.first[drivable], 0)
-            if following != NONE and is_open(n, s, following - lanes):
-                _announce_on(n, s, following - lanes)
-        drivable = next_member(s.occupied, drivable + 1)
+            left = t.vehicles[t.queues[drivable].last].previous
+            if left >= m.lanes:
+                _announce_on(m, t, left)
+            following = planned(m, t, t.queues[drivable].first, 0)
+            if following != NONE and is_open(m, t, following):
+                _announce_on(m, t, following)
+        drivable = next_member(t.occupied, drivable + 1, m.drivables)
 
 
 @kernel
-def _announce_on(n: NetworkArrays, s: State, link: int) -> None:
+def _announce_on(m: Map, t: Traffic, link: int) -> None:
     """Announce at the crosses of one link, walking back from its end: each cross goes to the vehicle nearest behind it
     whose rear has not cleared it."""
-    stamp = s.counts[STEP] + 1
-    if s.link_stamp[link] == stamp:
+    stamp = t.counts[STEP] + 1
+    if t.queues[link].stamp == stamp:
         return
-    lanes = n.lane_road.size
-    s.link_stamp[link] = stamp
-    length, first = n.length[lanes + link], n.cross_starts[link]
-    cross = n.cross_starts[link + 1] - 1
-    v = s.last[n.link_to[link]]
-    if v != NONE and s.vehicles[v].previous == lanes + link:
-        vehicle = s.vehicles[v]
-        rear = vehicle.distance - s.kinds[vehicle.kind].length
-        while cross >= first and (length - n.cross_distance[cross]) + rear < 0:
-            s.announced[cross] = v
-            s.announced_distance[cross] = -(vehicle.distance + (length - n.cross_distance[cross]))
+    t.queues[link].stamp = stamp
+    length, first = m.places[link].length, m.places[link].crosses
+    cross = m.places[link].crosses_end - 1
+    v = t.queues[m.places[link].end].last
+    if v != NONE and t.vehicles[v].previous == link:
+        vehicle = t.vehicles[v]
+        rear = vehicle.distance - t.kinds[vehicle.kind].length
+        while cross >= first and (length - m.crosses[cross].distance) + rear < 0:
+            t.announcements[cross].vehicle = v
+            t.announcements[cross].distance = -(vehicle.distance + (length - m.crosses[cross].distance))
             cross -= 1
-    v = s.first[lanes + link]
+    v = t.queues[link].first
     while v != NONE:
-        vehicle = s.vehicles[v]
+        vehicle = t.vehicles[v]
         while cross >= first:
-            distance = n.cross_distance[cross]
-            if vehicle.distance > distance and not vehicle.distance - distance - s.kinds[vehicle.kind].length <= 0:
+            distance = m.crosses[cross].distance
+            if vehicle.distance > distance and not vehicle.distance - distance - t.kinds[vehicle.kind].length <= 0:
                 break
-            s.announced[cross] = v
-            s.announced_distance[cross] = distance - vehicle.distance
+            t.announcements[cross].vehicle = v
+            t.announcements[cross].distance = distance - vehicle.distance
             cross -= 1
         v = vehicle.behind
-    lane = n.link_from[link]
-    v = s.first[lane]
-    if v != NONE and planned(n, s, v, 0) == lanes + link and is_open(n, s, link):
-        rest = n.length[lane] - s.vehicles[v].distance
+    lane = m.places[link].start
+    v = t.queues[lane].first
+    if v != NONE and planned(m, t, v, 0) == link and is_open(m, t, link):
+        rest = m.places[lane].length - t.vehicles[v].distance
         while cross >= first:
-            s.announced[cross] = v
-            s.announced_distance[cross] = rest + n.cross_distance[cross]
+            t.announcements[cross].vehicle = v
+            t.announcements[cross].distance = rest + m.crosses[cross].distance
             cross -= 1
-    s.link_announced[link] = cross + 1
+    t.queues[link].announced = cross + 1
 
 
 @kernel
-def decide(n: NetworkArrays, s: State, dt: float) -> int:
+def decide(m: Map, t: Traffic, moved: np.ndarray, dt: float) -> int:
     """Decide the movement of every vehicle; returns how many leave their drivable, kept in `moved`."""
     count = 0
-    drivable = next_member(s.occupied, 0)
+    drivable = next_member(t.occupied, 0, m.drivables)
     while drivable >= 0:
-        v = s.first[drivable]
+        v = t.queues[drivable].first
         while v != NONE:
-            speed = braked_speed(s, v, wanted_speed(n, s, v, dt), dt)
-            if not decide_movement(n, s, v, speed, dt):
-                s.counts[STATUS], s.counts[CULPRIT] = STRANDED, v
-            vehicle = s.vehicles[v]
+            speed = braked_speed(t, v, wanted_speed(m, t, v, dt), dt)
+            if not decide_movement(m, t, v, speed, dt):
+                t.counts[STATUS], t.counts[CULPRIT] = STRANDED, v
+            vehicle = t.vehicles[v]
             if vehicle.moves:
-                s.moved[count] = v
+                moved[count] = v
                 count += 1
             v = vehicle.behind
-        drivable = next_member(s.occupied, drivable + 1)
+        drivable = next_member(t.occupied, drivable + 1, m.drivables)
     return count
 
 
 @kernel
-def move(n: NetworkArrays, s: State, count: int, dt: float) -> None:
+def move(m: Map, t: Traffic, p: Pool, count: int, dt: float) -> None:
     """Take the `count` vehicles in `moved` off their drivables and put those that go on onto their new ones, the
     farthest first."""
-    moved, going, ended = s.moved, 0, False
+    moved, going, ended = p.moved, 0, False
     for i in range(count):
         v = moved[i]
-        vehicle = s.vehicles[v]
-        unlink(n, s, vehicle.drivable, v)
+        vehicle = t.vehicles[v]
+        unlink(m, t, vehicle.drivable, v)
         if vehicle.ended:
             ended = True
-            s.counts[RUNNING] -= 1
+            t.counts[RUNNING] -= 1
             if vehicle.counted:
-                s.counts[FINISHED] += 1
-                s.times[CUMULATIVE] += s.counts[STEP] * dt - vehicle.enter_time
+                t.counts[FINISHED] += 1
+                p.times[CUMULATIVE] += t.counts[STEP] * dt - vehicle.enter_time
         else:
             moved[going] = v
             going += 1
     for i in range(1, going):
         v, j = moved[i], i
-        while j > 0 and _goes_before(s, v, moved[j - 1]):
+        while j > 0 and _goes_before(t, v, moved[j - 1]):
             moved[j] = moved[j - 1]
             j -= 1
         moved[j] = v
     for i in range(going):
-        append(n, s, s.vehicles[moved[i]].next_drivable, moved[i])
-    commit(n, s)
+        append(m, t, t.vehicles[moved[i]].next_drivable, moved[i])
+    commit(m, t)
     if ended:
-        drop_ended(s.vehicles, s.pool, s.free, s.counts)
+        drop_ended(t.vehicles, p.members, p.free, t.counts)
 
 
 @inlined
-def _goes_before(s: State, v: int, w: int) -> bool:
-    first, second = s.vehicles[v].next_distance, s.vehicles[w].next_distance
-    return first > second or (first == second and s.vehicles[v].priority < s.vehicles[w].priority)
+def _goes_before(t: Traffic, v: int, w: int) -> bool:
+    first, second = t.vehicles[v].next_distance, t.vehicles[w].next_distance
+    return first > second or (first == second and t.vehicles[v].priority < t.vehicles[w].priority)
 
 
 @kernel
-def commit(n: NetworkArrays, s: State) -> None:
+def commit(m: Map, t: Traffic) -> None:
     """Make what was decided the present state."""
-    lanes, step = n.lane_road.size, s.counts[STEP]
-    drivable = next_member(s.occupied, 0)
+    step = t.counts[STEP]
+    drivable = next_member(t.occupied, 0, m.drivables)
     while drivable >= 0:
-        v = s.first[drivable]
+        v = t.queues[drivable].first
         while v != NONE:
-            vehicle = s.vehicles[v]
+            vehicle = t.vehicles[v]
             vehicle.distance = vehicle.next_distance
             vehicle.speed = vehicle.next_speed
             vehicle.has_custom_speed = False
             blocker = vehicle.next_blocker
-            vehicle.blocker = NONE if blocker == NONE or s.vehicles[blocker].ended else blocker
+            vehicle.blocker = NONE if blocker == NONE or t.vehicles[blocker].ended else blocker
             if vehicle.moves:
                 vehicle.moves = False
                 vehicle.previous = vehicle.drivable
                 vehicle.drivable = drivable
-                vehicle.enter_link_time = step if drivable >= lanes else NEVER
-                _shorten_plan(s, v, drivable)
-                if drivable < lanes:
-                    start, end = s.route_starts[vehicle.route], s.route_starts[vehicle.route + 1]
+                vehicle.enter_link_time = step if drivable >= m.lanes else NEVER
+                _shorten_plan(t, v, drivable)
+                if drivable < m.lanes:
+                    start, end = t.route_starts[vehicle.route], t.route_starts[vehicle.route + 1]
                     position = vehicle.route_position
-                    while start + position < end and s.route_roads[start + position] != n.lane_road[drivable]:
+                    while start + position < end and t.route_roads[start + position] != m.places[drivable].road:
                         position += 1
                     vehicle.route_position = position
             v = vehicle.behind
-        drivable = next_member(s.occupied, drivable + 1)
+        drivable = next_member(t.occupied, drivable + 1, m.drivables)
 
 
 @inlined
-def _shorten_plan(s: State, v: int, drivable: int) -> None:
+def _shorten_plan(t: Traffic, v: int, drivable: int) -> None:
     """Forget the plan of a vehicle up to the drivable it has reached."""
-    length = s.vehicles[v].plan_length
+    length = t.vehicles[v].plan_length
     done = 0
-    while done < length and s.plans[v, done] != drivable:
+    while done < length and t.plans[v * PLAN + done] != drivable:
         done += 1
     done += 1
     for i in range(done, length):
-        s.plans[v, i - done] = s.plans[v, i]
-    s.vehicles[v].plan_length = length - done if length > done else 0
+        t.plans[v * PLAN + i - done] = t.plans[v * PLAN + i]
+    t.vehicles[v].plan_length = length - done if length > done else 0
 
 
 @kernel
-def find_leaders(n: NetworkArrays, s: State) -> None:
+def find_leaders(m: Map, t: Traffic) -> None:
     """Leader and gap of every vehicle."""
-    drivable = next_member(s.occupied, 0)
+    drivable = next_member(t.occupied, 0, m.drivables)
     while drivable >= 0:
         ahead = NONE
-        v = s.first[drivable]
+        v = t.queues[drivable].first
         while v != NONE:
-            set_leader(n, s, v, ahead)
+            set_leader(m, t, v, ahead)
             ahead = v
-            v = s.vehicles[v].behind
-        drivable = next_member(s.occupied, drivable + 1)
+            v = t.vehicles[v].behind
+        drivable = next_member(t.occupied, drivable + 1, m.drivables)
 
 
 @kernel
-def cycle_lights(n: NetworkArrays, s: State, dt: float) -> None:
+def cycle_lights(m: Map, t: Traffic, l: Lanes, dt: float) -> None:
     """Advance the built-in cycle of the lights."""
-    for i in range(n.light_stride.size):
-        phases = n.phase_starts[i + 1] - n.phase_starts[i]
+    for i in range(m.intersections):
+        phases = m.lights[i].phases
         if phases > 0:
-            s.remaining[i] -= dt
-            while s.remaining[i] <= 0:
-                s.phase[i] = (s.phase[i] + 1) % phases
-                s.remaining[i] += n.phase_time[n.phase_starts[i] + s.phase[i]]
+            l.remaining[i] -= dt
+            while l.remaining[i] <= 0:
+                t.phase[i] = (t.phase[i] + 1) % phases
+                l.remaining[i] += m.phase_time[m.lights[i].first_phase + t.phase[i]]
 
 
 @kernel
-def count_seconds(s: State, lanes: int, dt: float) -> None:
+def count_seconds(m: Map, t: Traffic, l: Lanes, dt: float) -> None:
     """Add this step's vehicle-seconds of every lane, waiting vehicles included."""
-    lane = next_member(s.occupied, 0)
-    while 0 <= lane < lanes:
-        s.lane_seconds[lane] += s.size[lane] * dt
-        lane = next_member(s.occupied, lane + 1)
-    lane = next_member(s.waited, 0)
+    lane = next_member(t.occupied, 0, m.drivables)
+    while 0 <= lane < m.lanes:
+        l.seconds[lane] += t.queues[lane].size * dt
+        lane = next_member(t.occupied, lane + 1, m.drivables)
+    lane = next_member(l.waited, 0, m.lanes)
     while lane >= 0:
-        s.lane_seconds[lane] += s.waiting_size[lane] * dt
-        lane = next_member(s.waited, lane + 1)
+        l.seconds[lane] += t.queues[lane].waiting_size * dt
+        lane = next_member(l.waited, lane + 1, m.lanes)
 
 
 @kernel
 def advance(
-    n: NetworkArrays, f: FlowArrays, s: State, steps: int, dt: float, lane_change: bool, built_in_lights: bool
+    network: np.ndarray,
+    flows: np.ndarray,
+    state: np.ndarray,
+    steps: int,
+    dt: float,
+    lane_change: bool,
+    built_in_lights: bool,
 ) -> int:
-    """Take up to `steps` steps of `dt` seconds; returns how many were taken. Fewer than asked for mean that
+    """Take up to `steps` steps of `dt` seconds, given the addresses of network, flows and state; returns how many were
+    taken. Fewer than asked for mean that
     `counts[STATUS]` wants attention: FULL before a step that needs more slots, STRANDED in the midst of one (the state
     is of no use then); INVALID_ROUTE after one that met a flow without route."""
+    m, f = map_at(network), flows_at(flows)
+    t, p, w, l = traffic_at(state), pool_at(state), sources_at(state), lanes_at(state)
     for taken in range(steps):
-        s.counts[STATUS] = FINE
-        if not wake_flows(f, s, dt, lane_change):
-            s.counts[STATUS] = FULL
+        t.counts[STATUS] = FINE
+        if not wake_flows(f, t, p, w, dt, lane_change):
+            t.counts[STATUS] = FULL
             return taken
-        run_flows(f, s, dt)
-        if s.counts[NEW] > 0:
-            choose_lanes(n, f, s)
-        enter(n, s)
+        run_flows(f, t, p, w, dt)
+        if t.counts[NEW] > 0:
+            choose_lanes(m, t, p, w, l)
+        enter(m, t, l)
         if lane_change:
-            change_lanes(n, s, dt)
-            find_leaders(n, s)
-        announce(n, s)
-        moving = decide_with_lane_changes(n, s, dt) if lane_change else decide(n, s, dt)
-        if s.counts[STATUS] == STRANDED:
+            change_lanes(m, t, p, l, dt)
+            find_leaders(m, t)
+        announce(m, t)
+        moving = decide_with_lane_changes(m, t, p, dt) if lane_change else decide(m, t, p.moved, dt)
+        if t.counts[STATUS] == STRANDED:
             return taken
-        move(n, s, moving, dt)
+        move(m, t, p, moving, dt)
         if lane_change:
-            forget_signals(s)
-        find_leaders(n, s)
+            forget_signals(t, p)
+        find_leaders(m, t)
         if built_in_lights:
-            cycle_lights(n, s, dt)
-        s.counts[STEP] += 1
-        count_seconds(s, n.lane_road.size, dt)
-        if s.counts[STATUS] != FINE:
+            cycle_lights(m, t, l, dt)
+        t.counts[STEP] += 1
+        count_seconds(m, t, l, dt)
+        if t.counts[STATUS] != FINE:
             return taken + 1
     return steps
+
+
+@kernel
+def push(network: np.ndarray, state: np.ndarray, kind: int, route: int, enter_time: float) -> int:
+    """A new vehicle that was not made by a flow; its slot."""
+    return make_vehicle(traffic_at(state), pool_at(state), kind, route, enter_time)
+
+
+@kernel
+def leads_on(network: np.ndarray, roads: np.ndarray, lane: int) -> bool:
+    """Whether a vehicle on `lane`, part of the first of some roads, can go on to the next one."""
+    return following_drivable(map_at(network), roads, 0, roads.size, lane) != NONE

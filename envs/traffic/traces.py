@@ -15,7 +15,6 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -162,12 +161,9 @@ def load_case(path: Path) -> Case:
 def _script_case(path: Path, steps: int) -> Case:
     file = path / "script.json.gz"
     content = _object(file, _json(file), "config", "ops", "states")
-    calls = tuple(_call(file, steps, entry) for entry in _list(file, "ops", content["ops"]))
-    if any(later.step < earlier.step for earlier, later in pairwise(calls)):
-        raise TraceError(f"{file}: ops are not in the order of their steps")
     inputs = _inputs(path, file, _object(file, content["config"]))
     states = _by_step(file, content["states"], steps, STATE_NAMES)
-    return Case(path, steps, inputs, script=calls, states=states)
+    return Case(path, steps, inputs, script=_calls(file, steps, content["ops"]), states=states)
 
 
 def _trace_case(path: Path, about: dict[str, Any], steps: int) -> Case:
@@ -186,7 +182,7 @@ def _trace_case(path: Path, about: dict[str, Any], steps: int) -> Case:
         totals={name: _numbers(file, arrays, name, shape).reshape(repeats, steps) for name in names},
         lanes=_lane_counts(file, arrays, steps, inputs.lane_change),
         vehicles=_vehicle_rows(path, steps),
-        lists=_by_step(lists, _json(lists), steps, LIST_NAMES) if lists.exists() else {},
+        lists=_lists(lists, steps) if lists.exists() else {},
         geometry=_geometry(geometry) if geometry.exists() else None,
     )
 
@@ -217,14 +213,26 @@ def _phases(path: Path, about: dict[str, Any], arrays: dict[str, np.ndarray], st
     return Phases(every, intersections, _numbers(path / "trace.npz", arrays, "schedule", shape))
 
 
-def _call(file: Path, steps: int, entry: Any) -> Call:
-    if not isinstance(entry, list) or len(entry) != 4 or not isinstance(entry[2], list):
-        raise TraceError(f"{file}: an entry of ops is {str(entry)[:80]} instead of [step, method, arguments, result]")
-    if entry[1] not in SCRIPT_METHODS:
-        raise TraceError(f"{file}: ops call the unknown method {entry[1]!r}")
-    if type(entry[0]) is not int or not 0 <= entry[0] < steps:
-        raise TraceError(f"{file}: ops have the step {entry[0]!r}, outside of 0 to {steps - 1}")
-    return Call(*entry)
+def _calls(file: Path, steps: int, content: Any) -> tuple[Call, ...]:
+    """A script, with known methods, in the order of steps, loading only what it saved."""
+    calls: list[Call] = []
+    saved = []
+    for entry in _list(file, "ops", content):
+        if not isinstance(entry, list) or len(entry) != 4 or not isinstance(entry[2], list):
+            raise TraceError(f"{file}: an entry of ops is {str(entry)[:80]}, not [step, method, arguments, result]")
+        call = Call(*entry)
+        if call.method not in SCRIPT_METHODS:
+            raise TraceError(f"{file}: ops call the unknown method {call.method!r}")
+        earliest = calls[-1].step if calls else 0
+        if type(call.step) is not int or not earliest <= call.step < steps:
+            raise TraceError(f"{file}: ops have the step {call.step!r} where {earliest} to {steps - 1} is expected")
+        if call.method in ("snapshot", "load") and len(call.arguments) != 1:
+            raise TraceError(f"{file}: {call.method} has the arguments {call.arguments} instead of one label")
+        if call.method == "load" and call.arguments[0] not in saved:
+            raise TraceError(f"{file}: ops load the snapshot {call.arguments[0]!r}, which is not saved before")
+        saved += call.arguments if call.method == "snapshot" else []
+        calls.append(call)
+    return tuple(calls)
 
 
 def _lane_counts(file: Path, arrays: dict[str, np.ndarray], steps: int, lane_change: bool) -> LaneCounts:
@@ -295,6 +303,14 @@ def _by_step(file: Path, content: Any, steps: int, names: tuple[str, ...]) -> di
     return found
 
 
+def _lists(file: Path, steps: int) -> dict[int, dict[str, Any]]:
+    lists = _by_step(file, _json(file), steps, LIST_NAMES)
+    for entry in lists.values():
+        _object(file, entry["info"])
+        _object(file, entry["leader"])
+    return lists
+
+
 def _geometry(file: Path) -> dict[str, dict[str, Any]]:
     """Numbers in the types that the engine has: JSON writes a length of 24.0 as 24."""
     content = _object(file, _json(file), "lanes", "lanelinks")
@@ -325,7 +341,10 @@ def _readable(file: Path) -> Iterator[None]:
 
 def _bytes(file: Path) -> bytes:
     with _readable(file):
-        return gzip.decompress(file.read_bytes())
+        content = gzip.decompress(file.read_bytes())
+    if not content:
+        raise TraceError(f"{file}: empty")
+    return content
 
 
 def _json(file: Path) -> Any:

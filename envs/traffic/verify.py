@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import math
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -66,12 +66,13 @@ def verify(case: Case) -> Comparison:
     Differences are in the result's `failures`. Raises TraceError if the engine refuses the recorded map or flows.
     """
     result = Comparison()
-    if case.script:
-        _compare_script(case, result)
-    elif case.exact:
-        _compare_replay(case, result)
-    else:
-        _compare_distributions(case, result)
+    compare = _compare_script if case.script else _compare_replay if case.exact else _compare_distributions
+    try:
+        compare(case, result)
+    except (RuntimeError, ValueError) as error:
+        if isinstance(error, TraceError):
+            raise
+        result.values("engine", "errors", None, f"{type(error).__name__}: {error}")
     return result
 
 
@@ -128,8 +129,8 @@ def _compare_replay(case: Case, result: Comparison) -> None:
     engine = make_engine(case)
     if case.geometry is not None:
         given = geometry(engine.network)
-        for name, recorded in case.geometry.items():
-            result.values("geometry", name, dict(sorted(recorded.items())), given[name])
+        for name, values_by_id in case.geometry.items():
+            result.values("geometry", name, dict(sorted(values_by_id.items())), given[name])
     totals: dict[str, list[float]] = {name: [] for name in case.totals}
     lanes = None if case.lanes is None else _Lanes(case.lanes)
     vehicles = None if case.vehicles is None else _Vehicles(case.vehicles)
@@ -155,8 +156,8 @@ def _compare_replay(case: Case, result: Comparison) -> None:
 def _compare_lists(recorded: dict[str, Any], engine: Engine, step: int, result: Comparison) -> None:
     """Who is on which lane; the functions that tell of one vehicle are recorded for some only."""
     given = {name: function(engine) for name, function in LISTS.items()}
-    given["info"] = {vehicle: engine.get_vehicle_info(vehicle) for vehicle in recorded["info"]}
-    given["leader"] = {vehicle: engine.get_leader(vehicle) for vehicle in recorded["leader"]}
+    given["info"] = {vehicle: _result(engine.get_vehicle_info, vehicle) for vehicle in recorded["info"]}
+    given["leader"] = {vehicle: _result(engine.get_leader, vehicle) for vehicle in recorded["leader"]}
     for name, values in given.items():
         result.values("lists", name, recorded[name], values, step)
 
@@ -228,7 +229,7 @@ class _Vehicles:
             result.arrays("vehicles", name, column[rows], given, step, vehicle)
 
 
-def vehicle_columns(engine: Engine, names: Iterator[str] | dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def vehicle_columns(engine: Engine, names: Collection[str]) -> dict[str, np.ndarray]:
     """The wanted columns of an engine's table of vehicles, ids as text; without `running`, only those that run."""
     table = engine.vehicle_table()
     ids = np.array([*table.ids, ""])  # the last is that of -1
@@ -260,13 +261,18 @@ def _compare_script(case: Case, result: Comparison) -> None:
 
 def _call(engine: Engine, call: Call, archives: dict[str, Any]) -> Any:
     """Do what a script says; the arguments of `snapshot` and `load` are labels."""
+    if call.method == "snapshot":
+        archives[call.arguments[0]] = engine.snapshot()
+        return None
+    if call.method == "load":
+        return _result(engine.load, archives[call.arguments[0]])
+    return _result(getattr(engine, call.method), *call.arguments)
+
+
+def _result(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function of the engine gives, errors in the form in which they are recorded."""
     try:
-        if call.method == "snapshot":
-            archives[call.arguments[0]] = engine.snapshot()
-            return None
-        if call.method == "load":
-            return engine.load(archives[call.arguments[0]])
-        return getattr(engine, call.method)(*call.arguments)
+        return function(*arguments)
     except RuntimeError as error:
         return {"RuntimeError": str(error)}
 
