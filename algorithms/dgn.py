@@ -128,7 +128,7 @@ class DGN(EpsilonGreedyLearner):
     def action_values(
         self, observation: Float[Tensor, "env agent feature"], graph: Graph
     ) -> Float[Tensor, "env agent action"]:
-        return self.q(observation, self.hears(graph))[0]
+        return self.masked(self.q(observation, self.hears(graph))[0])
 
     def losses(self, batch: Batch) -> tuple[Float[Tensor, ""], Float[Tensor, ""], Float[Tensor, "batch agent"]]:
         """Both terms of eq. (5) before lambda, and the values of the actions taken."""
@@ -137,7 +137,7 @@ class DGN(EpsilonGreedyLearner):
         value = take(values, batch.action)
         with torch.no_grad():
             there = here if self.config.fixed_graph else self.hears(batch.next_graph)
-            future = self.target_q(batch.next_observation, there)[0].amax(-1)
+            future = self.masked(self.target_q(batch.next_observation, there)[0]).amax(-1)
             future = future.masked_fill(batch.terminated[:, None], 0.0)
             target = batch.reward + self.config.gamma * future  # (6)
         change = torch.zeros((), device=values.device)
@@ -179,7 +179,8 @@ def floats_per_transition(spec: EnvironmentSpec, config: Config) -> int:
     agents, hidden = spec.num_agents, config.hidden
     nodes = agents * (2 * spec.observation_dim + hidden * (8 + 12 * config.layers))
     if takes_dense(agents, config.kernel, config.graph, config.heads):
-        edges = agents * agents * (6 + 5 * config.heads * config.layers)
+        matrices = 0 if spec.static_graph else 6  # a static graph has its own once for the whole batch
+        edges = agents * agents * (matrices + 5 * config.heads * config.layers)
     else:
         edges = agents * (spec.max_neighbours + 1) * hidden * 4 * config.layers
     return nodes + edges

@@ -47,6 +47,7 @@ from algorithms.common.graph import (
     takes_dense,
 )
 from algorithms.common.learner import OffPolicyLearner, frozen, polyak_update
+from algorithms.common.masks import largest_entropy
 from algorithms.common.networks import (
     READOUTS,
     BeliefNetwork,
@@ -69,7 +70,8 @@ class Config(OffPolicyConfig):
     tune_alpha: bool = False
     """Learn alpha so that the mean entropy of the policies comes to `target_entropy`."""
     target_entropy: float | None = None
-    """Entropy aimed at, in nats an agent; none: half of log(actions), or minus the size of a continuous action."""
+    """Entropy aimed at, in nats an agent; none: half of log(actions), of those an agent has, or minus the size of a
+    continuous action."""
     hops: int = 2
     """Rounds M of intention propagation in the policy and in V; 0 makes the policies independent."""
     inference: str = "mean_field"
@@ -155,7 +157,7 @@ class IP(OffPolicyLearner):
         self.q1 = JointActionValue(kinds, spec, config.hidden, layer).to(device)
         self.q2 = JointActionValue(kinds, spec, config.hidden, layer).to(device) if config.twin else None
         self.temperature = Temperature(config.alpha, config.tune_alpha).to(device)
-        usual = float(-spec.action_dim) if spec.action_dim else 0.5 * math.log(spec.num_actions)
+        usual = float(-spec.action_dim) if spec.action_dim else 0.5 * largest_entropy(spec)
         self.target_entropy = usual if config.target_entropy is None else config.target_entropy
         self.optimiser = self.adam(self.policy, self.value, *self.critics, self.temperature)
 
@@ -172,9 +174,12 @@ class IP(OffPolicyLearner):
         self, observation: Float[Tensor, "batch agent feature"], graph: Graph, here: Neighbourhood | None = None
     ) -> Float[Tensor, "batch agent output"]:
         """Lambda_theta: logits, or means and log standard deviations."""
+        heard: DirectedEdges | Neighbourhood
         if self.config.inference == "belief_propagation":
-            return self.policy(observation, DirectedEdges(full_graph(graph) if self.config.graph == "full" else graph))
-        return self.policy(observation, self.hears(graph) if here is None else here)
+            heard = DirectedEdges(full_graph(graph) if self.config.graph == "full" else graph)
+        else:
+            heard = self.hears(graph) if here is None else here
+        return self.masked(self.policy(observation, heard))
 
     @torch.no_grad()
     def act(
@@ -253,7 +258,8 @@ def floats_per_transition(spec: EnvironmentSpec, config: Config) -> int:
     rounds = config.hops + 2
     nodes = agents * (2 * spec.observation_dim + 2 * (rounds * per_round + 6 * hidden))
     dense = takes_dense(agents, config.kernel, config.graph, config.heads)
-    edges = agents * agents * (6 + 4 * config.heads * rounds) if dense else agents * slots * hidden * 4 * rounds
+    matrices = 0 if spec.static_graph else 6  # a static graph has its own once for the whole batch
+    edges = agents * agents * (matrices + 4 * config.heads * rounds) if dense else agents * slots * hidden * 4 * rounds
     if config.inference == "belief_propagation":
         edges += agents * (slots + 1) * hidden * 8 * config.hops
     return nodes + edges

@@ -45,13 +45,13 @@ class IQL(EpsilonGreedyLearner):
     def action_values(
         self, observation: Float[Tensor, "env agent feature"], graph: Graph
     ) -> Float[Tensor, "env agent action"]:
-        return self.q(observation)
+        return self.masked(self.q(observation))
 
     def loss(self, batch: Batch) -> tuple[Float[Tensor, ""], Float[Tensor, "batch agent"]]:
         """Loss (2) and the values of the actions taken."""
         value = take(self.q(batch.observation), batch.action)
         with torch.no_grad():
-            best = self.q(batch.next_observation).argmax(-1)
+            best = self.action_values(batch.next_observation, batch.next_graph).argmax(-1)
             future = take(self.target_q(batch.next_observation), best)
             future = future.masked_fill(batch.terminated[:, None], 0.0)
             target = batch.reward + self.config.gamma * future  # (1)

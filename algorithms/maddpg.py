@@ -93,11 +93,15 @@ class MADDPG(OffPolicyLearner):
         """The agents in the order in which the critic reads them in this step; None leaves them where they are."""
         return None
 
+    def logits(self, observation: Float[Tensor, "batch agent feature"]) -> Float[Tensor, "batch agent action"]:
+        """Outputs of the shared actor."""
+        return self.masked(self.actor(observation))
+
     @torch.no_grad()
     def act(
         self, observation: Float[Tensor, "env agent feature"], graph: Graph, generator: torch.Generator, greedy: bool
     ) -> Int[Tensor, "env agent"] | Float[Tensor, "env agent action"]:
-        logits = self.actor(observation)
+        logits = self.logits(observation)
         if not self.action_width:
             return logits.argmax(-1) if greedy else sample_actions(logits, generator)
         if greedy:
@@ -118,7 +122,7 @@ class MADDPG(OffPolicyLearner):
         if not self.action_width:
             action = nn.functional.one_hot(action.long(), self.num_actions).to(batch.observation.dtype)
         with torch.no_grad():
-            following = self.policy_actions(self.actor(batch.next_observation), generator)
+            following = self.policy_actions(self.logits(batch.next_observation), generator)
             next_joint = arranged(torch.cat([batch.next_observation, following], dim=-1), order)
             future = self.target_critic(next_joint).masked_fill(batch.terminated, 0.0)
             target = batch.reward.mean(-1) + self.config.gamma * future
@@ -132,10 +136,11 @@ class MADDPG(OffPolicyLearner):
         order: Int[Tensor, " agent"] | None = None,
     ) -> tuple[Float[Tensor, ""], Float[Tensor, "batch agent action"]]:
         """Loss (2), and the logits. No gradient reaches the critic."""
-        logits = self.actor(observation)
+        logits = self.logits(observation)
         joint = torch.cat([observation, self.policy_actions(logits, generator)], dim=-1)
         value = frozen(self.critic)(arranged(joint, order))
-        return self.config.logit_penalty * logits.square().mean() - value.mean(), logits  # (2)
+        penalty = self.masked(logits, 0.0).square().mean()  # actions that an agent lacks have no logit to keep small
+        return self.config.logit_penalty * penalty - value.mean(), logits  # (2)
 
     def update(self, batch: Batch, generator: torch.Generator) -> Metrics:
         num_agents = batch.reward.shape[-1]

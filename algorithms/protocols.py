@@ -22,7 +22,7 @@ class Batch(NamedTuple):
     observation: Float[Tensor, "batch agent feature"]
     graph: Graph
     action: Int[Tensor, "batch agent"] | Float[Tensor, "batch agent action"]
-    """Indices, or vectors for a learner whose `action_width` is not 0."""
+    """Indices, or vectors for a learner whose `action_width` is not 0; never an action that the agent lacks."""
     reward: Float[Tensor, "batch agent"]
     """In the scale chosen by the runner (`training.reward_scale`), the same for all algorithms."""
     next_observation: Float[Tensor, "batch agent feature"]
@@ -45,7 +45,7 @@ class Learner(Protocol):
     def act(
         self, observation: Float[Tensor, "env agent feature"], graph: Graph, generator: torch.Generator, greedy: bool
     ) -> Int[Tensor, "env agent"] | Float[Tensor, "env agent action"]:
-        """Actions of all agents: the behaviour policy, or its most likely action where `greedy`."""
+        """Actions of all agents, of those they have: the behaviour policy, or its most likely action where `greedy`."""
         ...
 
     def update(self, batch: Batch, generator: torch.Generator) -> dict[str, Float[Tensor, ""]]:

@@ -87,13 +87,13 @@ class QMIX(EpsilonGreedyLearner):
     def action_values(
         self, observation: Float[Tensor, "env agent feature"], graph: Graph
     ) -> Float[Tensor, "env agent action"]:
-        return self.q(observation)
+        return self.masked(self.q(observation))
 
     def loss(self, batch: Batch) -> tuple[Float[Tensor, ""], Float[Tensor, " batch"]]:
         """Loss (3) and Q_tot of the actions taken."""
         value = self.mixer(take(self.q(batch.observation), batch.action), batch.observation)
         with torch.no_grad():
-            best = self.q(batch.next_observation).argmax(-1)
+            best = self.action_values(batch.next_observation, batch.next_graph).argmax(-1)
             future = take(self.target_q(batch.next_observation), best)
             future = self.target_mixer(future, batch.next_observation).masked_fill(batch.terminated, 0.0)
             target = batch.reward.mean(-1) + self.config.gamma * future  # (2)

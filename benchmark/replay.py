@@ -103,7 +103,7 @@ class Replay:
         )
 
     def _graph(self, slot: Tensor, time: Tensor, env: Tensor) -> Graph:
-        if self.static_graph is not None:
+        if self.static_graph is not None:  # expanded, not copied: see `Graph`
             return Graph(*(part.expand(len(env), -1, -1) for part in self.static_graph))
         store = self.storage
         return Graph(store["neighbours"][slot, time, env].long(), store["mask"][slot, time, env])

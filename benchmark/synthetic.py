@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from algorithms.common.exploration import uniform_actions
+from algorithms.common.masks import missing_actions, without_missing
 from algorithms.protocols import Batch, EnvironmentSpec, Graph
 
 ROAD_GRID_AGENTS = 1225
@@ -53,20 +55,21 @@ def random_batch(spec: EnvironmentSpec, size: int, action_width: int, generator:
     """Transitions without meaning, on the generator's device.
 
     Actions are indices, or, for a learner whose `action_width` is not 0, vectors: rows of a softmax over discrete
-    actions, or parts uniform in [-1, 1] where the task's are continuous. A static graph is one grid for all
-    transitions (raises ValueError where the agents make no square); other graphs are drawn uniformly.
+    actions, or parts uniform in [-1, 1] where the task's are continuous; none that an agent lacks. A static graph is
+    one grid for all transitions (raises ValueError where the agents make no square); other graphs are drawn uniformly.
     """
-    device, shape = generator.device, (size, spec.num_agents)
+    device, shape = generator.device, torch.Size((size, spec.num_agents))
+    missing = missing_actions(spec, device)
 
     def normal(*trailing: int) -> Tensor:
         return torch.randn(*shape, *trailing, generator=generator, device=device)
 
     if not action_width:
-        action = torch.randint(spec.num_actions, shape, generator=generator, device=device)
+        action = uniform_actions(shape, spec.num_actions, missing, generator)
     elif spec.action_dim:
         action = 2 * torch.rand(*shape, action_width, generator=generator, device=device) - 1
     else:
-        action = torch.softmax(normal(action_width), dim=-1)
+        action = torch.softmax(without_missing(normal(action_width), missing), dim=-1)
     graph, next_graph = (
         grid_graph(spec, size, device) if spec.static_graph else random_graph(spec, size, generator) for _ in range(2)
     )

@@ -30,8 +30,9 @@ class ParallelEnvironment(ParallelEnv):
 
     Actions are indices 0 to num_actions - 1, or, where they are continuous, vectors (action_dim,) from -1 to 1;
     observations are float32 vectors (feature,), rewards plain numbers. The info of an agent lists the numbers of the
-    agents it hears under "neighbours". All agents are truncated together, after `max_cycles` steps or at the time limit
-    of the task, whichever comes first.
+    agents it hears under "neighbours". Where agents lack some of the actions, it also has an "action_mask" (int8, 1 for
+    each action that there is), which the `sample` of the agent's action space takes. All agents are truncated together,
+    after `max_cycles` steps or at the time limit of the task, whichever comes first.
 
     Raises what `envs.make` raises, and ValueError for an unknown `render_mode`, one for a task without pictures, or a
     `max_cycles` below 1.
@@ -62,6 +63,7 @@ class ParallelEnvironment(ParallelEnv):
         self.agents: list[str] = []
         self.observation_spaces = {name: _unbounded(spec.observation_dim) for name in self.possible_agents}
         self.action_spaces: dict[str, Box | Discrete] = {name: _action_space(spec) for name in self.possible_agents}
+        self._masks = np.array(spec.action_mask, np.int8)
         self.state_space = _unbounded(spec.num_agents * spec.observation_dim)
         self._last_step = min(max_cycles or spec.episode_length, spec.episode_length)
         self._time = 0
@@ -152,10 +154,14 @@ class ParallelEnvironment(ParallelEnv):
 
     def _infos(self, graph: Graph) -> Infos:
         neighbours, masks = graph.neighbours[0].tolist(), graph.mask[0].tolist()
-        return {
+        infos: Infos = {
             name: {"neighbours": [j for j, there in zip(heard, mask, strict=True) if there]}
             for name, heard, mask in zip(self.possible_agents, neighbours, masks, strict=True)
         }
+        if self.environment.spec.action_mask:
+            for info, mask in zip(infos.values(), self._masks, strict=True):
+                info["action_mask"] = mask.copy()
+        return infos
 
 
 def parallel_env(

@@ -35,11 +35,35 @@ class EnvironmentSpec:
     """Size of each agent's continuous action, a vector in [-1, 1]; 0 where actions are discrete."""
     relaxed_actions: bool = False
     """Whether `step` also takes vectors over the discrete actions (env, agent, action), such as relaxed one-hots."""
+    action_mask: tuple[tuple[bool, ...], ...] = ()
+    """Which discrete actions each agent has (agent, action), the same all the time; empty: all agents have all. A
+    learner never takes an action that its agent lacks, nor gives it any weight in a vector."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError where `action_mask` does not fit the agents and their actions."""
+        if not self.action_mask:
+            return
+        if not self.num_actions:
+            raise ValueError("action_mask: continuous actions cannot be masked; leave it empty")
+        if len(self.action_mask) != self.num_agents:
+            raise ValueError(
+                f"action_mask has {len(self.action_mask)} rows; expected one for each of {self.num_agents} agents"
+            )
+        for agent, row in enumerate(self.action_mask):
+            if len(row) != self.num_actions or not all(isinstance(has, bool) for has in row):
+                raise ValueError(
+                    f"action_mask of agent {agent} is {row!r}; expected {self.num_actions} times True or False"
+                )
+            if not any(row):
+                raise ValueError(f"action_mask of agent {agent} has no True: every agent needs at least one action")
 
 
 class Graph(NamedTuple):
     """Who hears whom: lists without the agent itself and without repetition. Slots beyond an agent's degree are masked;
-    their index is 0 and must not be used."""
+    their index is 0 and must not be used.
+
+    One graph that serves a whole batch, such as a road network, should be expanded over it (both tensors with stride 0)
+    and not copied: learners then prepare it once."""
 
     neighbours: Int[Tensor, "*batch agent neighbour"]
     mask: Bool[Tensor, "*batch agent neighbour"]
@@ -72,8 +96,8 @@ class Environment(Protocol):
 
     def step(self, actions: Tensor) -> Step:
         """Advance all copies. Actions are action indices (env, agent), or, with `spec.relaxed_actions`, vectors over
-        the actions (env, agent, action), or, with `spec.action_dim`, continuous vectors (env, agent, action). Raises
-        RuntimeError after the end of an episode until `reset` is called."""
+        the actions (env, agent, action), or, with `spec.action_dim`, continuous vectors (env, agent, action); none that
+        `spec.action_mask` denies. Raises RuntimeError after the end of an episode until `reset` is called."""
         ...
 
     def scores(self) -> dict[str, Float[Tensor, " env"]]:

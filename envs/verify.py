@@ -1,18 +1,7 @@
-"""Replay recorded traces of the published environments: `python -m envs.verify FILE.npz ...`.
+"""Replay recorded traces of the published environments: `python -m envs.verify PATH ...`.
 
-For every file the constants of the task are compared exactly, then both implementations of a step (numba and torch)
-are compared twice:
-
-* float64, chained: 25 steps from the recorded first state. Tolerance 1e-9; observations 1e-6, being stored as float32.
-* float32, step by step: one step from every recorded state. Tolerance 1e-5; velocities, also inside observations,
-  1e-4, because one step divides the rounding of a position by the time step of 0.1.
-
-Rewards are compared relative to their size where that is above 1. They contain counts of distances below a threshold:
-in float32, a pair closer to its threshold than 1e-5 may be counted either way, and the reward may be off by just what
-such pairs are worth. Likewise an observation may list two entities the other way round if they are equally near within
-1e-5. The last column says how often either happened.
-In tasks with prey, the recorded prey forces are applied. What the prey see, the outputs of the original network and the
-forces it gives with the recorded noise are compared as well.
+A path is a file `TASK.npz` of a particle task (`envs.mpe.verify` says what is compared, and how exactly) or the folder
+of a case of the traffic engine (`envs.traffic.verify`).
 
 Exit code: 0 if all agree, 1 if something differs or a file is damaged, 2 for wrong usage.
 """
@@ -22,248 +11,52 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
-import numpy as np
-import torch
-
-from envs.errors import PreyWeightsError, TraceError
-from envs.mpe.environment import ParticleEnvironment
-from envs.mpe.prey import PreyPolicy, gumbel_noise, load_prey, prey_force, soft_action
-from envs.mpe.scenarios import EPISODE_LENGTH, NavigationReward, Order, PushReward, Scenario
-from envs.mpe.settings import Backend, Settings, StateType
-from envs.mpe.traces import Trace, constant_errors, load_trace
-
-TOLERANCE = {
-    "float64": {"observation": 1e-6, "prey_observation": 1e-6, "": 1e-9},
-    "float32": {"velocity": 1e-4, "velocity_seen": 1e-4, "": 1e-5},
-}
-"""By type and quantity; the empty name is for all others."""
-PREY_TOLERANCE = {"logits": 2e-5, "force": 2e-5}
-"""The network is float32 with sums over 128 terms."""
-THRESHOLD_MARGIN = 1e-5
-"""Distances this close to a threshold or to each other may be taken either way in float32 (world units)."""
+from envs.errors import TraceError
+from envs.mpe.settings import Backend
+from envs.mpe.traces import load_trace
+from envs.mpe.verify import verify as verify_particles
+from envs.traffic.traces import load_case
+from envs.traffic.verify import verify as verify_traffic
 
 
-@dataclass
-class Comparison:
-    """Largest errors of one replay, with what was too large."""
-
-    name: str
-    errors: dict[str, float] = field(default_factory=dict)
-    failures: list[str] = field(default_factory=list)
-    note: str = ""
-
-    def add(self, quantity: str, error: np.ndarray | float, tolerance: float) -> None:
-        """Keep the largest error of a quantity and complain if it exceeds the tolerance or is not a number."""
-        largest = float(np.max(error))
-        self.errors[quantity] = max(self.errors.get(quantity, 0.0), largest)
-        if not largest <= tolerance:
-            self.failures.append(f"{self.name}: {quantity} differs by {largest:.2g}, more than {tolerance:g}")
-
-    def __str__(self) -> str:
-        numbers = "  ".join(f"{quantity} {error:.1e}" for quantity, error in self.errors.items())
-        return f"{self.name:<16}{numbers}{self.note}"
-
-
-def verify(trace: Trace, backends: Iterable[Backend] = ("numba", "torch")) -> list[Comparison]:
-    """Compare everything in a trace. Raises nothing for differences: they are in the comparisons' `failures`."""
-    constants = Comparison("constants")
-    constants.failures = [f"constants: {problem}" for problem in constant_errors(trace)]
-    constants.note = "differ" if constants.failures else "equal"
-    results = [constants]
-    for backend in backends:
-        results += [replay_chained(trace, backend), replay_steps(trace, backend)]
-    if trace.scenario.num_prey:
-        results.append(check_prey_network(trace))
-    return results
-
-
-def replay_chained(trace: Trace, backend: Backend) -> Comparison:
-    """Play whole episodes in float64 from the recorded first states."""
-    result = Comparison(f"float64 {backend}")
-    environment = _environment(trace.scenario, len(trace.position), "float64", backend)
-    step = environment.set_state(_tensor(trace.position[:, 0]), _tensor(trace.velocity[:, 0]))
-    for t in range(EPISODE_LENGTH + 1):
-        _compare_state(result, environment, trace, np.s_[:, t])
-        error = np.abs(step.observation.numpy() - trace.observation[:, t])
-        result.add("observation", error, TOLERANCE["float64"]["observation"])
-        if t == EPISODE_LENGTH:
-            break
-        if trace.prey_observation is not None:
-            error = np.abs(environment.prey_observation().numpy() - trace.prey_observation[:, t])
-            result.add("prey_observation", error, TOLERANCE["float64"]["prey_observation"])
-        forces = None if trace.prey_force is None else _tensor(trace.prey_force[:, t])
-        step = environment.step(_tensor(trace.action[:, t]), forces)
-        result.add("reward", _relative(step.reward.numpy(), trace.reward[:, t, None]), TOLERANCE["float64"][""])
-    result.add("return", _relative(environment.scores()["return"].numpy(), trace.episode_return), 1e-9)
-    return result
-
-
-def replay_steps(trace: Trace, backend: Backend) -> Comparison:
-    """Play one float32 step from every recorded state, all at once."""
-    result = Comparison(f"float32 {backend}")
-    before, after = np.s_[:, :-1], np.s_[:, 1:]
-    environment = _environment(trace.scenario, trace.reward.size, "float32", backend)
-    environment.set_state(_tensor(_flat(trace.position[before])), _tensor(_flat(trace.velocity[before])))
-    if trace.prey_observation is not None:
-        error = np.abs(environment.prey_observation().numpy() - _flat(trace.prey_observation))
-        result.add("prey_observation", error, TOLERANCE["float32"][""])
-    forces = None if trace.prey_force is None else _tensor(_flat(trace.prey_force))
-    step = environment.step(_tensor(_flat(trace.action)), forces)
-    _compare_state(result, environment, trace, after)
-    swapped = _compare_seen(result, step.observation.numpy(), trace)
-    expected = trace.reward.reshape(-1, 1)
-    uncertain = uncertain_reward(trace.scenario, _flat(trace.position[after]))[:, None]
-    allowed = np.maximum(np.abs(step.reward.numpy() - expected) - uncertain, 0)
-    result.add("reward", allowed / np.maximum(1, np.abs(expected)), TOLERANCE["float32"][""])
-    result.note = f"  (pairs at a threshold in {np.count_nonzero(uncertain)} of {expected.size} steps, {swapped} swaps)"
-    return result
-
-
-def _compare_seen(result: Comparison, seen: np.ndarray, trace: Trace) -> int:
-    """Compare float32 observations, velocities apart; return how many rows differ by a swap of near ties."""
-    task = trace.scenario
-    error = np.abs(seen - _flat(trace.observation[:, 1:]))
-    velocity = np.zeros(seen.shape[2], bool)
-    velocity[:2] = True
-    if task.sections[-1].with_velocities:
-        velocity[-2 * task.sections[-1].count :] = True
-    excused = (error > TOLERANCE["float32"][""]).any(2) & near_ties(task, _flat(trace.position[:, 1:]))
-    error[excused] = 0
-    result.add("observation", error[..., ~velocity], TOLERANCE["float32"][""])
-    result.add("velocity_seen", error[..., velocity], TOLERANCE["float32"]["velocity_seen"])
-    return int(excused.sum())
-
-
-def check_prey_network(trace: Trace) -> Comparison:
-    """Compare the original network's outputs on the recorded observations, and the forces with the recorded noise."""
-    assert trace.prey_observation is not None
-    assert trace.prey_logits is not None
-    assert trace.prey_uniform is not None
-    assert trace.prey_force is not None
-    result = Comparison("prey network")
-    original = _original_prey(trace.scenario)
-    logits = _tensor(trace.prey_logits).float()
-    if original is None:
-        result.note = "  (logits not compared: the original weights are not here)"
-    else:
-        logits = original.logits(_tensor(trace.prey_observation))
-        result.add("logits", np.abs(logits.numpy() - trace.prey_logits), PREY_TOLERANCE["logits"])
-    force = prey_force(soft_action(logits, gumbel_noise(trace.prey_uniform)))
-    result.add("force", np.abs(force.numpy() - trace.prey_force), PREY_TOLERANCE["force"])
-    return result
-
-
-def uncertain_reward(task: Scenario, position: np.ndarray) -> np.ndarray:
-    """How much of the reward (state,) hangs on pairs within `THRESHOLD_MARGIN` of a threshold."""
-    agents, rule = position[:, : task.num_agents], task.reward
-    if isinstance(rule, NavigationReward):
-        size, kind = np.array(task.size[: task.num_agents]), np.array(task.kinds)
-        worth = np.where(kind[:, None] == kind, 1.0, rule.cross_kind_weight) * ~np.eye(task.num_agents, dtype=bool)
-        return (worth * _near(agents, agents, size[:, None] + size)).sum((1, 2))
-    if isinstance(rule, PushReward):
-        return 0.1 * _near(agents, position[:, rule.ball, None], rule.hit_distance).sum((1, 2))
-    return 10.0 * _near(agents, position[:, rule.prey.start : rule.prey.stop], rule.capture_distance).sum((1, 2))
-
-
-def near_ties(task: Scenario, position: np.ndarray) -> np.ndarray:
-    """Whether two of the entities an agent lists, or the last and the next, are equally near: (state, agent)."""
-    own = position[:, : task.num_agents, None]
-    tied = np.zeros(own.shape[:2], bool)
-    for section in task.sections:
-        apart = position[:, None, section.entities.start : section.entities.stop] - own
-        if section.order == Order.LEXICOGRAPHIC:
-            key = apart[..., 0]
-        elif section.order != Order.INDEX:
-            key = np.linalg.norm(apart - own if section.order == Order.PUBLISHED else apart, axis=-1)
-        else:
-            continue
-        itself = np.arange(task.num_agents)[:, None] == np.array(section.entities)
-        nearest = np.sort(np.where(itself, np.inf, key), axis=-1)[..., : section.count + 1]
-        with np.errstate(invalid="ignore"):  # infinity - infinity
-            tied |= (np.diff(nearest) < THRESHOLD_MARGIN).any(-1)
-    return tied
+def check(path: Path, backends: Iterable[Backend] = ("numba", "torch")) -> tuple[list[str], list[str]]:
+    """What to print about a path, and what differs. Raises TraceError if nothing can be compared."""
+    if not path.exists():
+        raise TraceError(f"{path}: no such file or folder")
+    if path.is_dir():
+        comparison = verify_traffic(load_case(path))
+        return [f"{path}: {comparison}"], comparison.failures
+    results = verify_particles(load_trace(path), backends)
+    lines = [f"{path}: largest errors", *(f"  {result}" for result in results)]
+    return lines, [failure for result in results for failure in result.failures]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m envs.verify", description="Replay recorded traces.")
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE.npz")
-    parser.add_argument("--backend", choices=("both", "numba", "torch"), default="both")
+    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a .npz file, or a traffic case's folder")
+    parser.add_argument("--backend", choices=("both", "numba", "torch"), default="both", help="of particle tasks")
     parser.add_argument("--quiet", action="store_true", help="print only what differs and the summary")
     options = parser.parse_args(arguments)
     backends = cast("tuple[Backend, ...]", ("numba", "torch") if options.backend == "both" else (options.backend,))
     bad = 0
-    for path in options.files:
+    for path in options.paths:
         try:
-            results = verify(load_trace(path), backends)
+            lines, failures = check(path, backends)
         except TraceError as error:
             print(error, file=sys.stderr)
             bad += 1
             continue
-        bad += any(result.failures for result in results)
-        _print(path, results, options.quiet)
-    print(f"{len(options.files) - bad} of {len(options.files)} files agree")
+        bad += bool(failures)
+        if not options.quiet:
+            print(*lines, sep="\n", flush=True)
+        for failure in failures:
+            print(f"{path}: {failure}", file=sys.stderr)
+    print(f"{len(options.paths) - bad} of {len(options.paths)} files agree")
     return 1 if bad else 0
-
-
-def _print(path: Path, results: list[Comparison], quiet: bool) -> None:
-    failures = [failure for result in results for failure in result.failures]
-    if not quiet:
-        print(f"{path}: largest errors", *results, sep="\n  ")
-    for failure in failures:
-        print(f"{path}: {failure}", file=sys.stderr)
-
-
-def _compare_state(
-    result: Comparison, environment: ParticleEnvironment, trace: Trace, where: tuple[slice, slice | int]
-) -> None:
-    """Compare the environment's state with the recorded one at `where`."""
-    tolerance = TOLERANCE[environment.settings.dtype]
-    pairs = {
-        "position": (environment.position, trace.position),
-        "velocity": (environment.velocity, trace.velocity),
-    }
-    for quantity, (given, recorded) in pairs.items():
-        error = np.abs(given.numpy() - recorded[where].reshape(given.shape))
-        result.add(quantity, error, tolerance.get(quantity, tolerance[""]))
-
-
-def _environment(task: Scenario, num_envs: int, dtype: StateType, backend: Backend) -> ParticleEnvironment:
-    weights = "shipped" if _original_prey(task) is None else "original"
-    settings = Settings(dtype=dtype, backend=backend, prey_weights=weights)
-    return ParticleEnvironment(task, settings, num_envs, torch.device("cpu"))
-
-
-def _original_prey(task: Scenario) -> PreyPolicy | None:
-    """The published prey network, if its weights are here and the task has prey."""
-    if not task.num_prey:
-        return None
-    try:
-        return load_prey("original", task.prey_observation_dim)
-    except PreyWeightsError:
-        return None
-
-
-def _near(a: np.ndarray, b: np.ndarray, threshold: np.ndarray | float) -> np.ndarray:
-    distance = np.linalg.norm(a[:, :, None] - b[:, None], axis=-1)
-    return np.abs(distance - threshold) < THRESHOLD_MARGIN
-
-
-def _relative(given: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    return np.abs(given - expected) / np.maximum(1, np.abs(expected))
-
-
-def _flat(array: np.ndarray) -> np.ndarray:
-    """Merge the episode and step axes."""
-    return np.ascontiguousarray(array).reshape(-1, *array.shape[2:])
-
-
-def _tensor(array: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(array))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from envs.shapes import Float, Int
+from envs.shapes import Bool, Float, Int
 
 
 def gumbel_noise(like: Tensor, generator: torch.Generator) -> Tensor:
@@ -35,14 +35,27 @@ def straight_through_sample(
     return hard + (relaxed - relaxed.detach())  # in this order the value is one-hot to the last bit
 
 
+def uniform_actions(
+    shape: torch.Size, num_actions: int, missing: Bool[Tensor, "agent action"] | None, generator: torch.Generator
+) -> Int[Tensor, "*batch agent"]:
+    """Uniformly random actions (batch, agent), of those that are not `missing`, on the generator's device."""
+    if missing is None:
+        return torch.randint(num_actions, shape, generator=generator, device=generator.device)
+    keys = torch.rand(*shape, num_actions, generator=generator, device=generator.device)
+    return keys.masked_fill(missing, -1.0).argmax(-1)  # each of equally distributed keys is equally often the largest
+
+
 def epsilon_greedy(
-    values: Float[Tensor, "*batch action"], epsilon: float, generator: torch.Generator
-) -> Int[Tensor, "*batch"]:
-    """The best action, or with chance `epsilon` a uniformly random one."""
+    values: Float[Tensor, "*batch agent action"],
+    epsilon: float,
+    generator: torch.Generator,
+    missing: Bool[Tensor, "agent action"] | None = None,
+) -> Int[Tensor, "*batch agent"]:
+    """The best action, or with chance `epsilon` a uniformly random one, of those that are not `missing`. In `values`
+    these must be lowest already, see `masks`."""
     best = values.argmax(-1)
     explore = torch.rand(best.shape, generator=generator, device=best.device) < epsilon
-    random = torch.randint(values.shape[-1], best.shape, generator=generator, device=best.device)
-    return torch.where(explore, random, best)
+    return torch.where(explore, uniform_actions(best.shape, values.shape[-1], missing, generator), best)
 
 
 def linear_schedule(start: float, end: float, duration: float, step: float) -> float:

@@ -5,6 +5,9 @@ hundred agents. `gather` collects the neighbours' rows: memory grows with N * K,
 more. A fully connected graph needs neither for sums and means: there a message is the sum over everybody minus oneself.
 Linear maps are applied to nodes before any gather.
 
+A graph that serves a whole batch and is held once (see `Graph`) is prepared once: matrices and masks have a leading
+axis of 1 then. Results are equal to the last bit.
+
 An agent without neighbours receives zeros.
 """
 
@@ -111,13 +114,13 @@ class FullNeighbourhood(DenseNeighbourhood):
 
 
 class GatherNeighbourhood(Neighbourhood):
-    """Rows of the neighbours (batch, agent, neighbour, feature)."""
+    """Rows of the neighbours (batch, agent, neighbour, feature), for a batch of `copies`."""
 
-    def __init__(self, graph: Graph) -> None:
-        batch, agents, slots = graph.neighbours.shape
-        self.rows = flat_rows(graph.neighbours)
-        self.shape = (batch, agents, slots)
-        self.mask: Bool[Tensor, "batch agent neighbour"] = graph.mask
+    def __init__(self, graph: Graph, copies: int) -> None:
+        _, agents, slots = graph.neighbours.shape
+        self.rows = flat_rows(graph.neighbours, agents, copies)
+        self.shape = (copies, agents, slots)
+        self.mask: Bool[Tensor, "graphs agent neighbour"] = graph.mask
         self.degree = graph.mask.sum(-1, keepdim=True)
 
     def _collect(self, values: Tensor) -> Tensor:
@@ -146,17 +149,19 @@ class DirectedEdges:
     """
 
     def __init__(self, graph: Graph) -> None:
+        copies = len(graph.mask)
+        graph = held_once(graph)
         neighbours, self.mask = graph.neighbours.long(), graph.mask
-        batch, agents, slots = neighbours.shape
+        graphs, agents, slots = neighbours.shape
         self.slots = slots
-        rows = flat_rows(neighbours)
-        heard_by_sender = neighbours.flatten(0, 1).index_select(0, rows).unflatten(0, (batch, agents, slots))
-        heard = self.mask.flatten(0, 1).index_select(0, rows).unflatten(0, (batch, agents, slots))
+        rows = flat_rows(neighbours, agents, graphs)
+        heard_by_sender = neighbours.flatten(0, 1).index_select(0, rows).unflatten(0, (graphs, agents, slots))
+        heard = self.mask.flatten(0, 1).index_select(0, rows).unflatten(0, (graphs, agents, slots))
         receiver = torch.arange(agents, device=neighbours.device)[:, None, None]
         back = (heard_by_sender == receiver) & heard
         position = torch.arange(slots, device=neighbours.device)
-        self.exclude: Int[Tensor, "batch agent neighbour"] = torch.where(back, position, slots).amin(-1)
-        self.outgoing_rows = rows * (slots + 1) + self.exclude.flatten()
+        self.exclude: Int[Tensor, "graphs agent neighbour"] = torch.where(back, position, slots).amin(-1)
+        self.outgoing_rows = flat_rows(neighbours * (slots + 1) + self.exclude, agents * (slots + 1), copies)
 
     def incoming_weights(
         self, scores: Float[Tensor, "batch agent neighbour"] | None, mean: bool
@@ -181,11 +186,17 @@ class DirectedEdges:
         return told.flatten(0, 2).index_select(0, self.outgoing_rows).unflatten(0, (batch, agents, exclusions - 1))
 
 
-def flat_rows(neighbours: Int[Tensor, "batch agent neighbour"]) -> Int[Tensor, " edge"]:
-    """Row of every neighbour in a tensor whose batch and agent axes are flattened."""
-    batch, agents, _ = neighbours.shape
-    offset = torch.arange(batch, device=neighbours.device)[:, None, None] * agents
-    return (neighbours.long() + offset).flatten()
+def held_once(graph: Graph) -> Graph:
+    """The one graph, with a leading axis of 1, where it serves the whole batch without copies; else all of them."""
+    once = graph.neighbours.stride(0) == graph.mask.stride(0) == 0
+    return Graph(graph.neighbours[:1], graph.mask[:1]) if once else graph
+
+
+def flat_rows(rows: Int[Tensor, "graphs agent neighbour"], height: int, copies: int) -> Int[Tensor, " edge"]:
+    """Rows of single copies, which have `height` of them, as rows of all `copies` one below the other. With one graph
+    all copies have the same rows."""
+    offset = torch.arange(copies, device=rows.device)[:, None, None] * height
+    return (rows.long() + offset).flatten()
 
 
 def full_graph(like: Graph) -> Graph:
@@ -195,8 +206,8 @@ def full_graph(like: Graph) -> Graph:
     own = torch.arange(agents, device=device)
     slot = torch.arange(agents - 1, device=device)
     neighbours = slot + (slot >= own[:, None])  # everyone but the own number
-    mask = torch.ones(batch, agents, agents - 1, dtype=torch.bool, device=device)
-    return Graph(neighbours.expand(batch, -1, -1), mask)
+    mask = torch.ones_like(neighbours, dtype=torch.bool)
+    return Graph(neighbours.expand(batch, -1, -1), mask.expand(batch, -1, -1))
 
 
 def takes_dense(agents: int, kernel: str = "auto", which: str = "task", heads: int = 1) -> bool:
@@ -214,19 +225,20 @@ def neighbourhood(
     `GRAPHS`. self_loops: agents hear themselves too. heads: of the attention to come. Raises ValueError for another
     kernel.
     """
-    batch, agents, _ = graph.neighbours.shape
+    copies, agents, _ = graph.neighbours.shape
     device = graph.mask.device
     if kernel not in KERNELS:
         raise ValueError(f"kernel = {kernel!r}: expected dense, gather or auto")
     if which == "full":
         return FullNeighbourhood(agents, self_loops, device)
+    graph = held_once(graph)
     if takes_dense(agents, kernel, which, heads):
-        adjacency = torch.zeros(batch, agents, agents, device=device)
+        adjacency = torch.zeros(len(graph.mask), agents, agents, device=device)
         adjacency.scatter_add_(2, graph.neighbours.long(), graph.mask.to(adjacency.dtype))
         if self_loops:
             adjacency.diagonal(dim1=1, dim2=2).fill_(1.0)
         return DenseNeighbourhood(adjacency)
-    return GatherNeighbourhood(with_self(graph) if self_loops else graph)
+    return GatherNeighbourhood(with_self(graph) if self_loops else graph, copies)
 
 
 def with_self(graph: Graph) -> Graph:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from algorithms.common.config import EpsilonGreedyConfig, OffPolicyConfig
 from algorithms.common.exploration import epsilon_greedy, linear_schedule
+from algorithms.common.masks import missing_actions, without_missing
 from algorithms.protocols import EnvironmentSpec, Graph
 from envs.shapes import Float, Int
 
@@ -29,11 +30,19 @@ class OffPolicyLearner:
         self.piece_size = config.piece
         """Transitions whose gradients are computed at once; None for the whole batch. `algorithms.make` chooses it."""
         self.optimisers: list[torch.optim.Adam] = []
+        self.missing = missing_actions(spec, device)
+        """Actions that agents lack (agent, action), or None. It follows from the task and is not saved."""
 
     @classmethod
     def action_width_for(cls, spec: EnvironmentSpec, config: Any) -> int:
         """Size of the action vectors that `act` gives and the replay stores; 0 for action indices."""
         return spec.action_dim
+
+    def masked(
+        self, outputs: Float[Tensor, "batch agent action"], fill: float | None = None
+    ) -> Float[Tensor, "batch agent action"]:
+        """Logits or action values in which actions that agents lack are as low as can be, or `fill`."""
+        return without_missing(outputs, self.missing, fill)
 
     def adam(self, *networks: nn.Module) -> torch.optim.Adam:
         """Adam over the networks' parameters, its learning rate following `learning_rate` -> `learning_rate_end`."""
@@ -98,14 +107,14 @@ class EpsilonGreedyLearner(OffPolicyLearner, ABC):
     def action_values(
         self, observation: Float[Tensor, "env agent feature"], graph: Graph
     ) -> Float[Tensor, "env agent action"]:
-        """What each agent's policy is greedy in."""
+        """What each agent's policy is greedy in, `masked`."""
 
     @torch.no_grad()
     def act(
         self, observation: Float[Tensor, "env agent feature"], graph: Graph, generator: torch.Generator, greedy: bool
     ) -> Int[Tensor, "env agent"]:
         values = self.action_values(observation, graph)
-        return values.argmax(-1) if greedy else epsilon_greedy(values, self.epsilon, generator)
+        return values.argmax(-1) if greedy else epsilon_greedy(values, self.epsilon, generator, self.missing)
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ import numpy as np
 
 from envs.traffic import archive_json
 from envs.traffic.network import Network
-from envs.traffic.state import SLOTS, State
+from envs.traffic.state import SLOTS, State, mapped
 
 SCRATCH = frozenset({"moved", "announcements", "segment_first", "segment_last"})
 """Parts that every step makes anew."""
@@ -38,25 +38,22 @@ def read(path: Path, network: Network, like: State) -> State:
 
 def state_dict(state: State) -> dict[str, np.ndarray]:
     """What is needed to go on exactly: copies, without what every step makes anew."""
-    parts = {name: part for group in state for name, part in group._asdict().items()}
-    return {name: part.copy() for name, part in parts.items() if name not in SCRATCH | GIVEN and isinstance(part, np.ndarray)}
+    parts = {name: part for group in state for name, part in group._asdict().items()}  # type: ignore[attr-defined]
+    kept = parts.keys() - SCRATCH - GIVEN
+    return {name: parts[name].copy() for name in parts if name in kept and isinstance(parts[name], np.ndarray)}
 
 
 def from_state_dict(saved: dict[str, Any], like: State) -> State:
     """The state to go on from. Raises ValueError if parts are missing or of another network than that of `like`."""
-    groups = []
-    for group in like:
-        parts = {name: _part(saved, name, own) for name, own in group._asdict().items()}
-        groups.append(type(group)(**parts))
-    state = State(*groups)
-    capacity = {len(part) for group in state for name, part in group._asdict().items() if name in SLOTS - SCRATCH}
+    state = mapped(like, lambda name, own: _part(saved, name, own))
+    capacity = {len(part) for part in (state.traffic.vehicles, state.traffic.plans, *state.pool[:3])}
     if len(capacity) != 1:
         raise ValueError(f"the state of the traffic engine is damaged: its parts have {sorted(capacity)} slots")
     state.traffic.queues["stamp"] = 0
     return state._replace(pool=state.pool._replace(moved=np.zeros(capacity.pop(), dtype=np.int32)))
 
 
-def _part(saved: dict[str, Any], name: str, own: np.ndarray) -> np.ndarray:
+def _part(saved: dict[str, Any], name: str, own: Any) -> Any:
     if name in SCRATCH:
         return np.zeros_like(own)
     if name in GIVEN or not isinstance(own, np.ndarray):
@@ -64,6 +61,7 @@ def _part(saved: dict[str, Any], name: str, own: np.ndarray) -> np.ndarray:
     if name not in saved:
         raise ValueError(f"this is no state of a traffic engine: {name} is missing")
     part = np.array(saved[name])
-    if part.dtype != own.dtype or part.shape[1:] != own.shape[1:] or (len(part) != len(own) and name not in FREE_LENGTH):
+    fits = len(part) == len(own) or name in FREE_LENGTH
+    if part.dtype != own.dtype or part.shape[1:] != own.shape[1:] or not fits:
         raise ValueError(f"the state is of another road network or flow: {name} has shape {part.shape}")
     return part

@@ -1,2 +1,6 @@
-def write(*a): raise NotImplementedError
-def read(*a): raise NotImplementedError
+def write(*a):
+    raise NotImplementedError
+
+
+def read(*a):
+    raise NotImplementedError

@@ -1,6 +1,6 @@
 """Small parts of the kernels: sets of bits, the random generator, lists of vehicles, plans of where to drive next.
 
-Names that are the same in all kernels: `m` the `Map`, `t` the `Traffic`, `p` the `Pool`, `w` the `Sources`, `l` the
+Names that are the same in all kernels: `m` the `Map`, `t` the `Traffic`, `p` the `Pool`, `w` the `Sources`, `k` the
 `Lanes`, `f` the `FlowArrays`, `v` a vehicle's slot, `dt` seconds of a step. Lane links are numbered as drivables.
 Functions marked `inlined` are pasted into the kernels that use them. Compiled code is kept between runs; see `cache`.
 """

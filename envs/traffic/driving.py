@@ -26,12 +26,20 @@ RANK_OF_RIGHT, RANK_OF_LEFT = 1, 2
 
 @inlined
 def smaller(x: float, y: float) -> float:
+    """The smaller one; y where either is not a number."""
     return x if x < y else y
 
 
 @inlined
 def larger(x: float, y: float) -> float:
+    """The larger one; y where either is not a number."""
     return x if x > y else y
+
+
+@inlined
+def is_turn(rank: int) -> bool:
+    """Whether a lane link turns left or right."""
+    return rank == RANK_OF_LEFT or rank == RANK_OF_RIGHT
 
 
 @inlined
@@ -133,10 +141,7 @@ def steps_to(speed: float, top_speed: float, acceleration: float, distance: floa
         whole = math.floor((target - speed) / acceleration / dt)
         reached = speed + whole * acceleration / dt
         until = (speed + reached) * (whole * dt) / 2
-        if reached < target:
-            until = until + (reached + target) * dt / 2
-        else:
-            until = until + 0.0
+        until = until + ((reached + target) * dt / 2 if reached < target else 0.0)
     if until > distance:
         return math.ceil((math.sqrt(speed * speed + 2 * acceleration * distance) - speed) / acceleration / dt)
     return math.ceil((target - speed) / acceleration / dt) + math.ceil((distance - until) / target / dt)
@@ -184,11 +189,9 @@ def may_pass(
         if own_rank > foe_rank:
             goes = True
         elif foe_distance > 0:
-            turns = foe_rank == RANK_OF_LEFT or foe_rank == RANK_OF_RIGHT
-            foe_steps = steps_to(
-                other.speed, of_other.max_speed, of_other.usual_acceleration, foe_distance, turns, dt
-            )
-            turns = own_rank == RANK_OF_LEFT or own_rank == RANK_OF_RIGHT
+            turns = is_turn(foe_rank)
+            foe_steps = steps_to(other.speed, of_other.max_speed, of_other.usual_acceleration, foe_distance, turns, dt)
+            turns = is_turn(own_rank)
             own_steps = steps_to(vehicle.speed, kind.max_speed, kind.usual_acceleration, own_distance, turns, dt)
             if foe_steps > own_steps:
                 goes = True
@@ -212,9 +215,7 @@ def is_open(m: Map, t: Traffic, link: int) -> bool:
 
 
 @kernel
-def crossing_speed(
-    m: Map, t: Traffic, v: int, link: int, travelled: float, limit: float, dt: float
-) -> float:
+def crossing_speed(m: Map, t: Traffic, v: int, link: int, travelled: float, limit: float, dt: float) -> float:
     """Speed that lets everybody pass who goes first where lane link `link` crosses others; notes who that is.
 
     travelled: position on the link, negative before its start.
@@ -279,14 +280,12 @@ def intersection_speed(m: Map, t: Traffic, v: int, dt: float) -> float:
                 tail = t.queues[m.places[link].end].last
                 if tail != NONE:
                     rear = t.vehicles[tail]
-                    blocked = not (
-                        rear.distance > t.kinds[rear.kind].length + kind.length or rear.speed >= SLOW
-                    )
+                    blocked = not (rear.distance > t.kinds[rear.kind].length + kind.length or rear.speed >= SLOW)
             if blocked and not 0.5 * vehicle.speed * vehicle.speed / kind.max_deceleration > rest:
                 stop = stopping_speed(vehicle.speed, kind.usual_acceleration, kind.usual_deceleration, rest, dt)
                 result = smaller(result, stop)
                 goes_on = False
-            elif m.places[link].rank == RANK_OF_LEFT or m.places[link].rank == RANK_OF_RIGHT:
+            elif is_turn(m.places[link].rank):
                 result = smaller(result, TURN_SPEED)
     if goes_on:
         result = crossing_speed(m, t, v, link, travelled, result, dt)

@@ -25,122 +25,11 @@ from envs.traffic import archive, inspection
 from envs.traffic.files import EngineConfig, read_config, read_json_file
 from envs.traffic.inspection import VehicleTable
 from envs.traffic.layout import NONE
-from envs.traffic.network import Network, build_network
-from envs.traffic.pointer import addresses
+from envs.traffic.network import build_network
 from envs.traffic.replay import ReplayWriter, write_roadnet_log
-from envs.traffic.routes import PUSHED_VEHICLE, Flows, build_flows, expand_route, make_kind
-from envs.traffic.state import (
-    CULPRIT,
-    FINISHED,
-    FREE,
-    FULL,
-    INVALID_ROUTE,
-    PUSHED,
-    RUNNING,
-    SHADOW,
-    STATUS,
-    STEP,
-    STRANDED,
-    State,
-    copied,
-    drivers,
-    grown,
-    new_state,
-    restart,
-    seed,
-)
-from envs.traffic.step import advance, leads_on, push
-
-FIRST_CAPACITY = 256
-"""Vehicle slots of a new engine; there are more as needed."""
-
-
-class Simulation:
-    """One network with its vehicles: what `Engine` is made of, without files and names.
-
-    Networks and flows are never changed, so that many simulations can share them.
-    """
-
-    def __init__(
-        self, network: Network, flows: Flows, interval: float = 1.0, lane_change: bool = False, lights: bool = False
-    ) -> None:
-        self.network, self.flows, self.interval = network, flows, interval
-        self.lane_change, self.built_in_lights = lane_change, lights
-        self.map = network.map
-        self._network_at, self._flows_at = addresses(self.map), addresses(flows.arrays)
-        self.state = new_state(self.map, flows.arrays, interval, lane_change, FIRST_CAPACITY)
-
-    @property
-    def state(self) -> State:
-        """All that changes."""
-        return self._state
-
-    @state.setter
-    def state(self, value: State) -> None:
-        self._state, self._state_at = value, addresses(*value)
-
-    def run(self, steps: int) -> None:
-        """Take `steps` steps. Raises RuntimeError where a vehicle is on a lane from which its route cannot go on."""
-        while steps > 0:
-            steps -= advance(
-                self._network_at,
-                self._flows_at,
-                self._state_at,
-                steps,
-                self.interval,
-                self.lane_change,
-                self.built_in_lights,
-            )
-            status, culprit = self.state.traffic.counts[STATUS], self.state.traffic.counts[CULPRIT]
-            if status == FULL:
-                self.state = grown(self.state, 2 * len(self.state.pool.free))
-            elif status == INVALID_ROUTE:
-                warnings.warn(f"flow_{culprit} has no route and is switched off", RuntimeWarning, stacklevel=2)
-            elif status == STRANDED:
-                vehicle = self.state.traffic.vehicles[culprit]
-                name = inspection.vehicle_name(vehicle)
-                lane = self.network.drivable_ids[vehicle["drivable"]]
-                raise RuntimeError(
-                    f"vehicle {name} cannot follow its route from lane {lane}: no lane link leads on from there; "
-                    "reset the engine, and add a lane link, change the route or allow lane changes"
-                )
-
-    def restart(self) -> None:
-        """Begin anew, with the random generator going on."""
-        restart(self.state, self.map, self.flows.arrays)
-
-    def seed(self, value: int) -> None:
-        """Restart the random generator."""
-        seed(self.state, value)
-
-    @property
-    def time(self) -> float:
-        """Simulated seconds."""
-        return float(self.state.traffic.counts[STEP] * self.interval)
-
-    def average_travel_time(self) -> float:
-        """Mean seconds since vehicles were made, over those that have finished and those that still drive or wait."""
-        return inspection.average_travel_time(self.state, self.time)
-
-    @property
-    def finished(self) -> int:
-        """Vehicles that have arrived."""
-        return int(self.state.traffic.counts[FINISHED])
-
-    @property
-    def running(self) -> int:
-        """Vehicles on the roads; shadows of lane changes count too."""
-        return int(self.state.traffic.counts[RUNNING])
-
-    def push(self, kind: int, route: int) -> int:
-        """Add a vehicle of a kind and a route of the state; its slot."""
-        if not self.state.traffic.counts[FREE]:
-            self.state = grown(self.state, 2 * len(self.state.pool.free))
-        return int(push(self._network_at, self._state_at, kind, route, self.time))
-
-    def leads_on(self, roads: np.ndarray, lane: int) -> bool:
-        """Whether a vehicle on `lane`, part of the first of `roads` (int32), can go on to the next one."""
-        return bool(leads_on(self._network_at, roads.astype(np.int32), lane))
+from envs.traffic.routes import PUSHED_VEHICLE, build_flows, expand_route, make_kind
+from envs.traffic.simulation import Simulation
+from envs.traffic.state import PUSHED, State, copied, drivers
 
 
 class Engine:
@@ -271,10 +160,8 @@ class Engine:
 
     def waiting_vehicles(self) -> dict[str, list[str]]:
         """Ids of the vehicles that wait to enter, by lane, next one first; lanes with none are left out."""
-        lanes = np.flatnonzero(self.state.traffic.queues["waiting_size"])
-        return {
-            self.network.lane_ids[i]: [self._name(v) for v in inspection.waiting_for(self.state, i)] for i in lanes
-        }
+        lanes = np.flatnonzero(self.state.traffic.queues["waiting_size"]).tolist()
+        return {self.network.lane_ids[i]: [self._name(v) for v in inspection.waiting_for(self.state, i)] for i in lanes}
 
     # --- acting ------------------------------------------------------------------------------------------------------
 
@@ -401,7 +288,9 @@ class Engine:
         return {ids[i]: numbers[i] for i in self._lane_order}
 
     def _by_vehicle(self, field: str) -> dict[str, float]:
-        slots = [v for v in inspection.members(self.state, False) if self.state.traffic.vehicles[v]["partner_type"] != SHADOW]
+        slots = [
+            v for v in inspection.members(self.state, False) if self.state.traffic.vehicles[v]["partner_type"] != SHADOW
+        ]
         values = self.state.traffic.vehicles[field]
         return dict(sorted((self._name(v), float(values[v])) for v in slots))
 
@@ -413,7 +302,7 @@ class Engine:
         )
         return len(starts) - 1
 
-    def _add_kind(self, kind: np.ndarray) -> int:
+    def _add_kind(self, kind: np.void | np.ndarray) -> int:
         driver = drivers(np.atleast_1d(kind), self.config.interval)
         kinds = self.state.traffic.kinds
         same = np.flatnonzero(kinds == driver)
@@ -425,6 +314,6 @@ class Engine:
     def _extend(self, **parts: np.ndarray) -> None:
         self.simulation.state = self.state._replace(traffic=self.state.traffic._replace(**parts))
 
-    def _make_vehicle(self, kind: np.ndarray, roads: np.ndarray) -> int:
+    def _make_vehicle(self, kind: np.void | np.ndarray, roads: np.ndarray) -> int:
         number, route = self._add_kind(kind), self._add_route(roads)
         return self.simulation.push(number, route)

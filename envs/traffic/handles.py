@@ -22,8 +22,16 @@ _uint8, _uint32, _uint64, _bool = (pointer_to(t) for t in (np.uint8, np.uint32, 
 def map_at(a: np.ndarray) -> Map:
     """The `Map` from its addresses."""
     return Map(
-        _places(a[0]), _int32(a[1]), _crosses(a[2]), _lights(a[3]), _uint8(a[4]), _int32(a[5]), _float64(a[6]), a[7],
-        a[8], a[9],
+        _places(a[0]),
+        _int32(a[1]),
+        _crosses(a[2]),
+        _lights(a[3]),
+        _uint8(a[4]),
+        _int32(a[5]),
+        _float64(a[6]),
+        a[7],
+        a[8],
+        a[9],
     )
 
 
@@ -39,8 +47,16 @@ def flows_at(a: np.ndarray) -> FlowArrays:
 def traffic_at(a: np.ndarray) -> Traffic:
     """The `Traffic` from the addresses of a `State`."""
     return Traffic(
-        _vehicles(a[0]), _int32(a[1]), _queues(a[2]), _uint64(a[3]), _announcements(a[4]), _int32(a[5]), _int64(a[6]),
-        _drivers(a[7]), _int32(a[8]), _int32(a[9]),
+        _vehicles(a[0]),
+        _int32(a[1]),
+        _queues(a[2]),
+        _uint64(a[3]),
+        _announcements(a[4]),
+        _int32(a[5]),
+        _int64(a[6]),
+        _drivers(a[7]),
+        _int32(a[8]),
+        _int32(a[9]),
     )
 
 

@@ -101,7 +101,7 @@ def find(state: State, vehicle_id: str) -> int | None:
 
 
 def vehicle_info(network: Network, state: State, slot: int) -> dict[str, str]:
-    """What CityFlow tells of one vehicle, as text."""
+    """What CityFlow tells of one vehicle, as text; its keys are sorted."""
     vehicle = state.traffic.vehicles[slot]
     if not vehicle["running"]:
         return {"running": "0"}
@@ -120,7 +120,7 @@ def vehicle_info(network: Network, state: State, slot: int) -> dict[str, str]:
     start, end = state.traffic.route_starts[vehicle["route"]], state.traffic.route_starts[vehicle["route"] + 1]
     roads = state.traffic.route_roads[start + vehicle["route_position"] : end]
     info["route"] = "".join(f"{network.road_ids[road]} " for road in roads)
-    return info
+    return dict(sorted(info.items()))
 
 
 def average_travel_time(state: State, now: float) -> float:

@@ -49,9 +49,9 @@ NOT_YIELDING = 100.0
 
 
 @kernel
-def change_lanes(m: Map, t: Traffic, p: Pool, l: Lanes, dt: float) -> None:
+def change_lanes(m: Map, t: Traffic, p: Pool, k: Lanes, dt: float) -> None:
     """Find out who wants to change, let them tell their neighbours, and begin the changes that are safe."""
-    cut_segments(m, t, l)
+    cut_segments(m, t, k)
     count = 0
     for i in range(t.counts[POOL]):
         v = p.members[i]
@@ -59,50 +59,50 @@ def change_lanes(m: Map, t: Traffic, p: Pool, l: Lanes, dt: float) -> None:
         if not vehicle.running or vehicle.partner_type == SHADOW:
             continue
         if not vehicle.changing and t.counts[STEP] * dt - vehicle.last_change >= PAUSE:
-            make_signal(m, t, l, v, dt)
+            make_signal(m, t, k, v, dt)
         wants = vehicle.sends and vehicle.signal_target != NONE and vehicle.signal_target != vehicle.drivable
         if wants or vehicle.changing:
             p.moved[count] = v
             count += 1
     for i in range(count):
         v = p.moved[i]
-        find_target_neighbours(m, t, l, v)
+        find_target_neighbours(m, t, k, v)
         send_signal(t, v, t.vehicles[v].target_leader)
         send_signal(t, v, t.vehicles[v].target_follower)
         if may_change(m, t, v):
-            insert_shadow(m, t, p, l, v)
+            insert_shadow(m, t, p, k, v)
 
 
 @kernel
-def cut_segments(m: Map, t: Traffic, l: Lanes) -> None:
+def cut_segments(m: Map, t: Traffic, k: Lanes) -> None:
     """Sort the vehicles of every lane into its equal parts, from the front on."""
-    for place in range(l.segment_starts[m.lanes]):
-        l.segment_first[place] = l.segment_last[place] = NONE
+    for place in range(k.segment_starts[m.lanes]):
+        k.segment_first[place] = k.segment_last[place] = NONE
     lane = next_member(t.occupied, 0, m.drivables)
     while 0 <= lane < m.lanes:
         v, parts = t.queues[lane].first, m.places[lane].segments
         for part in range(parts - 1, -1, -1):
-            start, place = part * m.places[lane].length / parts, l.segment_starts[lane] + part
+            start, place = part * m.places[lane].length / parts, k.segment_starts[lane] + part
             while v != NONE and t.vehicles[v].distance >= start:
                 vehicle = t.vehicles[v]
                 vehicle.segment = part
-                vehicle.segment_ahead = l.segment_last[place]
+                vehicle.segment_ahead = k.segment_last[place]
                 vehicle.segment_behind = NONE
                 if vehicle.segment_ahead == NONE:
-                    l.segment_first[place] = v
+                    k.segment_first[place] = v
                 else:
                     t.vehicles[vehicle.segment_ahead].segment_behind = v
-                l.segment_last[place] = v
+                k.segment_last[place] = v
                 v = vehicle.behind
         lane = next_member(t.occupied, lane + 1, m.drivables)
 
 
 @inlined
-def next_at_or_after(m: Map, t: Traffic, l: Lanes, lane: int, distance: float, segment: int) -> int:
+def next_at_or_after(m: Map, t: Traffic, k: Lanes, lane: int, distance: float, segment: int) -> int:
     """The first vehicle of a lane that is not behind `distance`, looking from its part of the lane forwards."""
     found, part = NONE, segment
     while found == NONE and part < m.places[lane].segments:
-        v = l.segment_last[l.segment_starts[lane] + part]
+        v = k.segment_last[k.segment_starts[lane] + part]
         while v != NONE and t.vehicles[v].distance < distance:
             v = t.vehicles[v].segment_ahead
         found = v
@@ -111,11 +111,11 @@ def next_at_or_after(m: Map, t: Traffic, l: Lanes, lane: int, distance: float, s
 
 
 @inlined
-def next_before(t: Traffic, l: Lanes, lane: int, distance: float, segment: int) -> int:
+def next_before(t: Traffic, k: Lanes, lane: int, distance: float, segment: int) -> int:
     """The first vehicle of a lane that is behind `distance`, looking from its part of the lane backwards."""
     found, part = NONE, segment
     while found == NONE and part >= 0:
-        v = l.segment_first[l.segment_starts[lane] + part]
+        v = k.segment_first[k.segment_starts[lane] + part]
         while v != NONE and t.vehicles[v].distance >= distance:
             v = t.vehicles[v].segment_behind
         found = v
@@ -124,10 +124,10 @@ def next_before(t: Traffic, l: Lanes, lane: int, distance: float, segment: int) 
 
 
 @inlined
-def room_on(m: Map, t: Traffic, l: Lanes, v: int, lane: int) -> float:
+def room_on(m: Map, t: Traffic, k: Lanes, v: int, lane: int) -> float:
     """Gap that a vehicle would have on another lane of its road."""
     vehicle = t.vehicles[v]
-    other = next_at_or_after(m, t, l, lane, vehicle.distance, vehicle.segment)
+    other = next_at_or_after(m, t, k, lane, vehicle.distance, vehicle.segment)
     if other == NONE:
         room = m.places[lane].length - vehicle.distance
     else:
@@ -144,7 +144,7 @@ def leads_on(m: Map, t: Traffic, v: int, lane: int) -> bool:
 
 
 @kernel
-def make_signal(m: Map, t: Traffic, l: Lanes, v: int, dt: float) -> None:
+def make_signal(m: Map, t: Traffic, k: Lanes, v: int, dt: float) -> None:
     """Let a vehicle say which lane it wants, if any: one with more room ahead."""
     vehicle = t.vehicles[v]
     vehicle.sends, vehicle.signal_target, vehicle.signal_direction = True, NONE, 0
@@ -161,21 +161,21 @@ def make_signal(m: Map, t: Traffic, l: Lanes, v: int, dt: float) -> None:
         return
     road, outer_room = m.places[lane].road, 0.0
     if lane + 1 < m.road_lane_starts[road + 1] and leads_on(m, t, v, lane + 1):
-        outer_room = room_on(m, t, l, v, lane + 1)
+        outer_room = room_on(m, t, k, v, lane + 1)
         if outer_room > current + kind.length:
             vehicle.signal_target, vehicle.signal_direction = lane + 1, 1
     if lane > m.road_lane_starts[road] and leads_on(m, t, v, lane - 1):
-        inner_room = room_on(m, t, l, v, lane - 1)
+        inner_room = room_on(m, t, k, v, lane - 1)
         if inner_room > current + kind.length and inner_room > outer_room:
             vehicle.signal_target, vehicle.signal_direction = lane - 1, -1
 
 
 @kernel
-def find_target_neighbours(m: Map, t: Traffic, l: Lanes, v: int) -> None:
+def find_target_neighbours(m: Map, t: Traffic, k: Lanes, v: int) -> None:
     """Who would be ahead of and behind a vehicle on the lane it wants, and the gaps to them."""
     vehicle = t.vehicles[v]
     target = vehicle.signal_target
-    leader = next_at_or_after(m, t, l, target, vehicle.distance, vehicle.segment)
+    leader = next_at_or_after(m, t, k, target, vehicle.distance, vehicle.segment)
     if leader != NONE:
         other = t.vehicles[leader]
         vehicle.leader_gap = other.distance - vehicle.distance - t.kinds[other.kind].length
@@ -192,13 +192,11 @@ def find_target_neighbours(m: Map, t: Traffic, l: Lanes, v: int) -> None:
                     leader = u
                     vehicle.leader_gap = rest - (length - nearest)
     vehicle.target_leader = leader
-    follower = next_before(t, l, target, vehicle.distance, vehicle.segment)
+    follower = next_before(t, k, target, vehicle.distance, vehicle.segment)
     vehicle.target_follower = follower
     vehicle.follower_gap = UNLIMITED
     if follower != NONE:
-        vehicle.follower_gap = (
-            vehicle.distance - t.vehicles[follower].distance - t.kinds[vehicle.kind].length
-        )
+        vehicle.follower_gap = vehicle.distance - t.vehicles[follower].distance - t.kinds[vehicle.kind].length
 
 
 @kernel
@@ -236,7 +234,7 @@ def may_change(m: Map, t: Traffic, v: int) -> bool:
 
 
 @kernel
-def insert_shadow(m: Map, t: Traffic, p: Pool, l: Lanes, v: int) -> None:
+def insert_shadow(m: Map, t: Traffic, p: Pool, k: Lanes, v: int) -> None:
     """Begin a change: a second vehicle with the same motion takes its place on the wanted lane."""
     w = take_slot(t.vehicles, p.members, p.free, p.random, t.counts)
     priority = t.vehicles[w].priority
@@ -259,7 +257,7 @@ def insert_shadow(m: Map, t: Traffic, p: Pool, l: Lanes, v: int) -> None:
     shadow.partner, shadow.partner_type = v, SHADOW
     t.counts[RUNNING] += 1
     _insert_ahead_of(t, lane, vehicle.target_follower, w)
-    _insert_into_segment(t, l, l.segment_starts[lane] + vehicle.segment, w)
+    _insert_into_segment(t, k, k.segment_starts[lane] + vehicle.segment, w)
     leader = vehicle.target_leader
     if leader != NONE and t.vehicles[leader].drivable == lane:
         set_leader(m, t, w, leader)
@@ -288,19 +286,19 @@ def _insert_ahead_of(t: Traffic, lane: int, follower: int, v: int) -> None:
 
 
 @inlined
-def _insert_into_segment(t: Traffic, l: Lanes, place: int, v: int) -> None:
+def _insert_into_segment(t: Traffic, k: Lanes, place: int, v: int) -> None:
     """Put a vehicle into a part of a lane, before the first that is not farther along."""
-    behind, ahead = l.segment_first[place], NONE
+    behind, ahead = k.segment_first[place], NONE
     while behind != NONE and t.vehicles[behind].distance > t.vehicles[v].distance:
         ahead = behind
         behind = t.vehicles[behind].segment_behind
     t.vehicles[v].segment_ahead, t.vehicles[v].segment_behind = ahead, behind
     if ahead == NONE:
-        l.segment_first[place] = v
+        k.segment_first[place] = v
     else:
         t.vehicles[ahead].segment_behind = v
     if behind == NONE:
-        l.segment_last[place] = v
+        k.segment_last[place] = v
     else:
         t.vehicles[behind].segment_ahead = v
 

@@ -93,4 +93,6 @@ def make_map(n: NetworkArrays) -> Map:
     lights["stride"] = n.light_stride
     lights["first_phase"], lights["phases"] = n.phase_starts[:-1], np.diff(n.phase_starts)
     leaving = (lanes + n.leaving).astype(np.int32)
-    return Map(places, leaving, crosses, lights, n.open, n.road_lane_starts, n.phase_time, lanes, len(places), len(lights))
+    return Map(
+        places, leaving, crosses, lights, n.open, n.road_lane_starts, n.phase_time, lanes, len(places), len(lights)
+    )

@@ -51,7 +51,7 @@ def pointer_to(dtype: Any) -> Callable[[int], Any]:
 
         return pointer_type(types.int64), generate
 
-    return at  # type: ignore[no-any-return]
+    return at  # type: ignore[return-value]
 
 
 class _PointerType(types.Type):

@@ -94,7 +94,10 @@ class ReplayWriter:
             if not vehicle["running"]:
                 continue
             kind = state.traffic.kinds[vehicle["kind"]]
-            begin, end = self.network.shape_starts[vehicle["drivable"]], self.network.shape_starts[vehicle["drivable"] + 1]
+            begin, end = (
+                self.network.shape_starts[vehicle["drivable"]],
+                self.network.shape_starts[vehicle["drivable"] + 1],
+            )
             line = self.network.shape_points[begin:end]
             x, y, angle = place_on(line, float(vehicle["distance"]), float(vehicle["offset"]))
             change = int(vehicle["signal_direction"]) if vehicle["partner_type"] == REAL else 0

@@ -7,7 +7,8 @@ ascending order of priority.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -172,8 +173,8 @@ class Sources(NamedTuple):
     """(F,) float64, seconds since the last vehicle."""
     stopped: np.ndarray
     """(F,) float64, clock at which the flow ended; NaN before."""
-    count: np.ndarray
-    """(F,) int32, vehicles made."""
+    made: np.ndarray
+    """(F,) int32, vehicles so far."""
     valid: np.ndarray
     """(F,) bool; False once a vehicle had no route."""
     order: np.ndarray
@@ -253,7 +254,7 @@ def new_state(m: Map, flows: FlowArrays, interval: float, lane_change: bool, cap
         flows.route_roads,
     )
     slots = [np.zeros(capacity, dtype=np.int32) for _ in range(4)]
-    pool = Pool(*slots, random=np.zeros(TWISTER, dtype=np.uint32), times=np.zeros(2))
+    pool = Pool(slots[0], slots[1], slots[2], slots[3], np.zeros(TWISTER, dtype=np.uint32), np.zeros(2))
     sources = Sources(
         flows.interval.copy(),
         np.full(num_flows, np.nan),
@@ -264,7 +265,7 @@ def new_state(m: Map, flows: FlowArrays, interval: float, lane_change: bool, cap
         num_flows,
     )
     parts = [np.zeros(segment_starts[-1], dtype=np.int32) for _ in range(2)]
-    lanes = Lanes(words(m.lanes), np.zeros(m.lanes), np.zeros(lights), *parts, segment_starts)
+    lanes = Lanes(words(m.lanes), np.zeros(m.lanes), np.zeros(lights), parts[0], parts[1], segment_starts)
     state = State(traffic, pool, sources, lanes)
     restart(state, m, flows)
     return state
@@ -275,7 +276,7 @@ def restart(state: State, m: Map, flows: FlowArrays) -> None:
     off."""
     traffic, pool, sources, lanes = state
     position, capacity = traffic.counts[RANDOM], len(pool.free)
-    for part in (traffic.occupied, traffic.phase, traffic.counts, pool.times, sources.count, sources.active):
+    for part in (traffic.occupied, traffic.phase, traffic.counts, pool.times, sources.made, sources.active):
         part[:] = 0
     for part in (lanes.waited, lanes.seconds, lanes.remaining):
         part[:] = 0
@@ -290,7 +291,7 @@ def restart(state: State, m: Map, flows: FlowArrays) -> None:
 
 def seed(state: State, value: int) -> None:
     """Restart the random generator, a Mersenne twister, from a 32-bit seed."""
-    twister = np.random.RandomState(value & 0xFFFFFFFF)  # noqa: NPY002 - this very stream is needed
+    twister = np.random.RandomState(value & 0xFFFFFFFF)
     state.pool.random[:] = twister.get_state()[1]  # type: ignore[index]
     state.traffic.counts[RANDOM] = TWISTER
 
@@ -299,7 +300,7 @@ def grown(state: State, capacity: int) -> State:
     """The same state with more slots."""
     before, added = len(state.pool.free), capacity - len(state.pool.free)
 
-    def longer(group: NamedTuple) -> NamedTuple:
+    def longer(group: Any) -> Any:
         parts = {}
         for name in SLOTS & set(group._fields):
             part = getattr(group, name)
@@ -307,7 +308,7 @@ def grown(state: State, capacity: int) -> State:
             parts[name][:before] = part
         return group._replace(**parts)
 
-    result = State(longer(state.traffic), longer(state.pool), state.sources, state.lanes)  # type: ignore[arg-type]
+    result = State(longer(state.traffic), longer(state.pool), state.sources, state.lanes)
     free = int(state.traffic.counts[FREE])
     result.pool.free[:added] = np.arange(capacity - 1, before - 1, -1)
     result.pool.free[added : added + free] = state.pool.free[:free]
@@ -317,9 +318,17 @@ def grown(state: State, capacity: int) -> State:
 
 def copied(state: State) -> State:
     """An independent copy; what kernels never write to is shared."""
-    groups = []
+
+    def own(name: str, part: Any) -> Any:
+        return part if name in SHARED or not isinstance(part, np.ndarray) else part.copy()
+
+    return mapped(state, own)
+
+
+def mapped(state: State, change: Callable[[str, Any], Any]) -> State:
+    """The state that has `change(name, part)` in place of every part."""
+    groups: list[Any] = []
     for group in state:
-        parts = group._asdict()  # type: ignore[attr-defined]
-        own = {n: p if n in SHARED or not isinstance(p, np.ndarray) else p.copy() for n, p in parts.items()}
-        groups.append(type(group)(**own))
+        parts: dict[str, Any] = group._asdict()  # type: ignore[attr-defined]
+        groups.append(type(group)(**{name: change(name, part) for name, part in parts.items()}))
     return State(*groups)

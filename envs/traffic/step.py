@@ -117,8 +117,8 @@ def run_flows(f: FlowArrays, t: Traffic, p: Pool, w: Sources, dt: float) -> None
             while w.now[flow] >= f.interval[flow]:
                 v = make_vehicle(t, p, f.kind[flow], f.route[flow], now)
                 t.vehicles[v].flow = flow
-                t.vehicles[v].number = w.count[flow]
-                w.count[flow] += 1
+                t.vehicles[v].number = w.made[flow]
+                w.made[flow] += 1
                 w.now[flow] -= f.interval[flow]
             w.now[flow] += dt
         flow = next_member(w.active, flow + 1, w.flows)
@@ -126,7 +126,7 @@ def run_flows(f: FlowArrays, t: Traffic, p: Pool, w: Sources, dt: float) -> None
 
 
 @kernel
-def choose_lanes(m: Map, t: Traffic, p: Pool, w: Sources, l: Lanes) -> None:
+def choose_lanes(m: Map, t: Traffic, p: Pool, w: Sources, k: Lanes) -> None:
     """Put every new vehicle into the buffer of one of the lanes that lead on, drawn at random, road by road. A vehicle
     without route is taken away and its flow is switched off."""
     new, count = p.new, t.counts[NEW]
@@ -159,7 +159,7 @@ def choose_lanes(m: Map, t: Traffic, p: Pool, w: Sources, l: Lanes) -> None:
         for lane in range(first_lane, end_lane):
             if leads_to(m, lane, target):
                 if chosen == 0:
-                    _queue(t, l, lane, v)
+                    _queue(t, k, lane, v)
                     break
                 chosen -= 1
     t.counts[NEW] = 0
@@ -172,13 +172,13 @@ def _first_road(t: Traffic, v: int) -> int:
 
 
 @inlined
-def _queue(t: Traffic, l: Lanes, lane: int, v: int) -> None:
+def _queue(t: Traffic, k: Lanes, lane: int, v: int) -> None:
     """Let a vehicle wait for a lane."""
     t.vehicles[v].drivable = lane
     t.vehicles[v].behind = NONE
     if t.queues[lane].waiting_size == 0:
         t.queues[lane].waiting_first = v
-        include(l.waited, lane)
+        include(k.waited, lane)
     else:
         t.vehicles[t.queues[lane].waiting_last].behind = v
     t.queues[lane].waiting_last = v
@@ -186,9 +186,9 @@ def _queue(t: Traffic, l: Lanes, lane: int, v: int) -> None:
 
 
 @kernel
-def enter(m: Map, t: Traffic, l: Lanes) -> None:
+def enter(m: Map, t: Traffic, k: Lanes) -> None:
     """Let the first waiting vehicle of each lane in, where there is room."""
-    lane = next_member(l.waited, 0, m.lanes)
+    lane = next_member(k.waited, 0, m.lanes)
     while lane >= 0:
         v = t.queues[lane].waiting_first
         vehicle = t.vehicles[v]
@@ -200,13 +200,13 @@ def enter(m: Map, t: Traffic, l: Lanes) -> None:
             t.queues[lane].waiting_first = vehicle.behind
             t.queues[lane].waiting_size -= 1
             if t.queues[lane].waiting_size == 0:
-                exclude(l.waited, lane)
+                exclude(k.waited, lane)
                 t.queues[lane].waiting_last = NONE
             vehicle.running = True
             t.counts[RUNNING] += 1
             append(m, t, lane, v)
             set_leader(m, t, v, tail)
-        lane = next_member(l.waited, lane + 1, m.lanes)
+        lane = next_member(k.waited, lane + 1, m.lanes)
 
 
 @kernel
@@ -381,28 +381,28 @@ def find_leaders(m: Map, t: Traffic) -> None:
 
 
 @kernel
-def cycle_lights(m: Map, t: Traffic, l: Lanes, dt: float) -> None:
+def cycle_lights(m: Map, t: Traffic, k: Lanes, dt: float) -> None:
     """Advance the built-in cycle of the lights."""
     for i in range(m.intersections):
         phases = m.lights[i].phases
         if phases > 0:
-            l.remaining[i] -= dt
-            while l.remaining[i] <= 0:
+            k.remaining[i] -= dt
+            while k.remaining[i] <= 0:
                 t.phase[i] = (t.phase[i] + 1) % phases
-                l.remaining[i] += m.phase_time[m.lights[i].first_phase + t.phase[i]]
+                k.remaining[i] += m.phase_time[m.lights[i].first_phase + t.phase[i]]
 
 
 @kernel
-def count_seconds(m: Map, t: Traffic, l: Lanes, dt: float) -> None:
+def count_seconds(m: Map, t: Traffic, k: Lanes, dt: float) -> None:
     """Add this step's vehicle-seconds of every lane, waiting vehicles included."""
     lane = next_member(t.occupied, 0, m.drivables)
     while 0 <= lane < m.lanes:
-        l.seconds[lane] += t.queues[lane].size * dt
+        k.seconds[lane] += t.queues[lane].size * dt
         lane = next_member(t.occupied, lane + 1, m.drivables)
-    lane = next_member(l.waited, 0, m.lanes)
+    lane = next_member(k.waited, 0, m.lanes)
     while lane >= 0:
-        l.seconds[lane] += t.queues[lane].waiting_size * dt
-        lane = next_member(l.waited, lane + 1, m.lanes)
+        k.seconds[lane] += t.queues[lane].waiting_size * dt
+        lane = next_member(k.waited, lane + 1, m.lanes)
 
 
 @kernel
@@ -420,7 +420,7 @@ def advance(
     `counts[STATUS]` wants attention: FULL before a step that needs more slots, STRANDED in the midst of one (the state
     is of no use then); INVALID_ROUTE after one that met a flow without route."""
     m, f = map_at(network), flows_at(flows)
-    t, p, w, l = traffic_at(state), pool_at(state), sources_at(state), lanes_at(state)
+    t, p, w, k = traffic_at(state), pool_at(state), sources_at(state), lanes_at(state)
     for taken in range(steps):
         t.counts[STATUS] = FINE
         if not wake_flows(f, t, p, w, dt, lane_change):
@@ -428,10 +428,10 @@ def advance(
             return taken
         run_flows(f, t, p, w, dt)
         if t.counts[NEW] > 0:
-            choose_lanes(m, t, p, w, l)
-        enter(m, t, l)
+            choose_lanes(m, t, p, w, k)
+        enter(m, t, k)
         if lane_change:
-            change_lanes(m, t, p, l, dt)
+            change_lanes(m, t, p, k, dt)
             find_leaders(m, t)
         announce(m, t)
         moving = decide_with_lane_changes(m, t, p, dt) if lane_change else decide(m, t, p.moved, dt)
@@ -442,9 +442,9 @@ def advance(
             forget_signals(t, p)
         find_leaders(m, t)
         if built_in_lights:
-            cycle_lights(m, t, l, dt)
+            cycle_lights(m, t, k, dt)
         t.counts[STEP] += 1
-        count_seconds(m, t, l, dt)
+        count_seconds(m, t, k, dt)
         if t.counts[STATUS] != FINE:
             return taken + 1
     return steps

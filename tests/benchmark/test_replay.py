@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from algorithms.common.graph import held_once
 from benchmark.replay import Replay, replay_bytes
 from envs.protocols import EnvironmentSpec, Graph, Step
 
@@ -81,7 +82,10 @@ def test_static_graph_is_stored_once() -> None:
     replay = Replay(make_spec(static=True), ENVS, 20, torch.device("cpu"))
     fill(replay, 5)
     assert "neighbours" not in replay.storage
-    assert replay.sample(7, torch.Generator()).graph.neighbours.shape == (7, AGENTS, NEIGHBOURS)
+    batch = replay.sample(7, torch.Generator())
+    for graph in (batch.graph, batch.next_graph):
+        assert graph.neighbours.shape == graph.mask.shape == (7, AGENTS, NEIGHBOURS)
+        assert len(held_once(graph).mask) == 1, "nor is it copied for a batch"
 
 
 def test_size_is_known_before() -> None:

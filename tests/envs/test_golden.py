@@ -12,7 +12,8 @@ import pytest
 
 from envs.mpe.scenarios import SCENARIOS, scenario
 from envs.mpe.traces import load_trace
-from envs.verify import main, verify
+from envs.mpe.verify import verify
+from envs.verify import main
 from tests.envs.conftest import DATA, GOLDEN
 
 OWN = sorted(DATA.glob("*.npz"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,7 @@ from pettingzoo.test.state_test import test_parallel_env as check_state_of
 from pettingzoo.utils import parallel_to_aec
 
 import envs
+from envs import make
 from envs.pettingzoo import ParallelEnvironment, parallel_env
 
 NAVIGATION = "mpe/cooperative_navigation_3"
@@ -59,6 +61,34 @@ def test_equals_the_environment_it_wraps(task: str, reward: str) -> None:
         )
         assert list(rewards.values()) == expected.reward[0].tolist()
     assert all(truncations.values())
+
+
+MASK = ((True, True, False, True, False), (True,) * 5, (False, False, False, False, True))
+
+
+def make_masked(task: str, num_envs: int, **settings: Any) -> Any:
+    """A task whose agents lack some actions."""
+    environment = make(task, num_envs, **settings)
+    environment.spec = dataclasses.replace(environment.spec, action_mask=MASK)
+    return environment
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_infos_tell_which_actions_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As action spaces take it, at reset and after every step, and the caller's to change."""
+    assert "action_mask" not in parallel_env(NAVIGATION).reset(seed=0)[1]["agent_0"], "where agents have all"
+    monkeypatch.setattr(envs, "make", make_masked)
+    environment = parallel_env(NAVIGATION)
+    _, infos = environment.reset(seed=0)
+    for _ in range(20):
+        for name, row in zip(environment.agents, MASK, strict=True):
+            mask = infos[name]["action_mask"]
+            assert mask.dtype == np.int8
+            assert mask.tolist() == list(row)
+            assert row[environment.action_space(name).sample(mask)]
+            mask[:] = 1
+        *_, infos = environment.step(dict.fromkeys(environment.agents, 0))
+    api_test(parallel_to_aec(parallel_env(NAVIGATION)), num_cycles=30)
 
 
 def test_observations_are_the_callers_to_change() -> None:

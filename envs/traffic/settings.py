@@ -1,0 +1,52 @@
+"""What a user may change about a traffic task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Reward = Literal["local", "shared"]
+EngineName = Literal["builtin", "cityflow"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Settings of every `cityflow/` task."""
+
+    reward: Reward = "local"
+    """Who is paid: `local` pays each intersection minus the vehicle-seconds on its incoming roads, the paper's r_i;
+    `shared` pays everyone the mean of that over all intersections."""
+    episode_seconds: int = 1000
+    """Simulated seconds of an episode: 1000 is 100 decisions (paper, Table 2); the maps have traffic for 3600."""
+    decision_seconds: int = 10
+    """Seconds from one decision to the next."""
+    yellow_seconds: int = 5
+    """Seconds of yellow at the beginning of a decision that changes the phase; 0 for none."""
+    lane_change: bool = False
+    """Whether vehicles change lanes."""
+    engine: EngineName = "builtin"
+    """`builtin`, or `cityflow`: the original program, if it is installed (pip install .[cityflow])."""
+
+    def __post_init__(self) -> None:
+        for name, kind in (("reward", Reward), ("engine", EngineName)):
+            if getattr(self, name) not in get_args(kind):
+                choices = ", ".join(map(repr, get_args(kind)))
+                raise ValueError(f"{name} must be one of {choices}, not {getattr(self, name)!r}")
+        for name, least in (("decision_seconds", 1), ("episode_seconds", 1), ("yellow_seconds", 0)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}")
+        if self.yellow_seconds >= self.decision_seconds:
+            raise ValueError(
+                f"yellow_seconds = {self.yellow_seconds}: expected less than decision_seconds = {self.decision_seconds}"
+            )
+        if self.episode_seconds % self.decision_seconds:
+            raise ValueError(
+                f"episode_seconds = {self.episode_seconds}: expected a multiple of decision_seconds = "
+                f"{self.decision_seconds}"
+            )
+
+    @property
+    def episode_length(self) -> int:
+        """Decisions of an episode."""
+        return self.episode_seconds // self.decision_seconds

@@ -1,0 +1,117 @@
+"""One network with its vehicles: what `Engine` and `BatchEngine` are made of, without files and names."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+from envs.traffic import inspection
+from envs.traffic.network import Network
+from envs.traffic.pointer import addresses
+from envs.traffic.routes import Flows
+from envs.traffic.state import (
+    CULPRIT,
+    FINISHED,
+    FREE,
+    FULL,
+    INVALID_ROUTE,
+    RUNNING,
+    STATUS,
+    STEP,
+    STRANDED,
+    State,
+    grown,
+    new_state,
+    restart,
+    seed,
+)
+from envs.traffic.step import advance, leads_on, push
+
+FIRST_CAPACITY = 256
+"""Vehicle slots of a new engine; there are more as needed."""
+
+
+class Simulation:
+    """Vehicles on a network. Networks and flows are never changed, so that many simulations can share them."""
+
+    def __init__(
+        self, network: Network, flows: Flows, interval: float = 1.0, lane_change: bool = False, lights: bool = False
+    ) -> None:
+        self.network, self.flows, self.interval = network, flows, interval
+        self.lane_change, self.built_in_lights = lane_change, lights
+        self.map = network.map
+        self._network_at, self._flows_at = addresses(self.map), addresses(flows.arrays)
+        self.state = new_state(self.map, flows.arrays, interval, lane_change, FIRST_CAPACITY)
+
+    @property
+    def state(self) -> State:
+        """All that changes."""
+        return self._state
+
+    @state.setter
+    def state(self, value: State) -> None:
+        self._state, self._state_at = value, addresses(*value)
+
+    def run(self, steps: int) -> None:
+        """Take `steps` steps. Raises RuntimeError where a vehicle is on a lane from which its route cannot go on."""
+        while steps > 0:
+            steps -= advance(
+                self._network_at,
+                self._flows_at,
+                self._state_at,
+                steps,
+                self.interval,
+                self.lane_change,
+                self.built_in_lights,
+            )
+            status, culprit = self.state.traffic.counts[STATUS], self.state.traffic.counts[CULPRIT]
+            if status == FULL:
+                self.state = grown(self.state, 2 * len(self.state.pool.free))
+            elif status == INVALID_ROUTE:
+                warnings.warn(f"flow_{culprit} has no route and is switched off", RuntimeWarning, stacklevel=2)
+            elif status == STRANDED:
+                vehicle = self.state.traffic.vehicles[culprit]
+                name = inspection.vehicle_name(vehicle)
+                lane = self.network.drivable_ids[vehicle["drivable"]]
+                raise RuntimeError(
+                    f"vehicle {name} cannot follow its route from lane {lane}: no lane link leads on from there; "
+                    "reset the engine, and add a lane link, change the route or allow lane changes"
+                )
+
+    def restart(self) -> None:
+        """Begin anew, with the random generator going on."""
+        restart(self.state, self.map, self.flows.arrays)
+
+    def seed(self, value: int) -> None:
+        """Restart the random generator."""
+        seed(self.state, value)
+
+    @property
+    def time(self) -> float:
+        """Simulated seconds."""
+        return float(self.state.traffic.counts[STEP] * self.interval)
+
+    def average_travel_time(self) -> float:
+        """Mean seconds since vehicles were made, over those that have finished and those that still drive or wait."""
+        return inspection.average_travel_time(self.state, self.time)
+
+    @property
+    def finished(self) -> int:
+        """Vehicles that have arrived."""
+        return int(self.state.traffic.counts[FINISHED])
+
+    @property
+    def running(self) -> int:
+        """Vehicles on the roads; shadows of lane changes count too."""
+        return int(self.state.traffic.counts[RUNNING])
+
+    def push(self, kind: int, route: int) -> int:
+        """Add a vehicle of a kind and a route of the state; its slot."""
+        if not self.state.traffic.counts[FREE]:
+            self.state = grown(self.state, 2 * len(self.state.pool.free))
+        return int(push(self._network_at, self._state_at, kind, route, self.time))
+
+    def leads_on(self, roads: np.ndarray, lane: int) -> bool:
+        """Whether a vehicle on `lane`, part of the first of `roads` (int32), can go on to the next one."""
+        return bool(leads_on(self._network_at, roads.astype(np.int32), lane))
