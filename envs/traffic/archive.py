@@ -38,7 +38,7 @@ def read(path: Path, network: Network, like: State) -> State:
 
 def state_dict(state: State) -> dict[str, np.ndarray]:
     """What is needed to go on exactly: copies, without what every step makes anew."""
-    parts = {name: part for group in state for name, part in group._asdict().items()}  # type: ignore[attr-defined]
+    parts = {name: part for group in state for name, part in group._asdict().items()}
     kept = parts.keys() - SCRATCH - GIVEN
     return {name: parts[name].copy() for name in parts if name in kept and isinstance(parts[name], np.ndarray)}
 

@@ -40,7 +40,7 @@ def next_member(words: np.ndarray, start: int, end: int) -> int:
             return -1
         bits = words[word]
     lowest = bits & (~bits + _ONE)
-    return (word << 6) + _POSITIONS[(lowest * _DE_BRUIJN) >> _SHIFT]
+    return (word << 6) + _POSITIONS[(lowest * _DE_BRUIJN) >> _SHIFT]  # type: ignore[no-any-return, return-value]
 
 
 @kernel

@@ -288,9 +288,7 @@ class Engine:
         return {ids[i]: numbers[i] for i in self._lane_order}
 
     def _by_vehicle(self, field: str) -> dict[str, float]:
-        slots = [
-            v for v in inspection.members(self.state, False) if self.state.traffic.vehicles[v]["partner_type"] != SHADOW
-        ]
+        slots = inspection.members(self.state, False)
         values = self.state.traffic.vehicles[field]
         return dict(sorted((self._name(v), float(values[v])) for v in slots))
 

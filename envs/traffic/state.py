@@ -329,6 +329,6 @@ def mapped(state: State, change: Callable[[str, Any], Any]) -> State:
     """The state that has `change(name, part)` in place of every part."""
     groups: list[Any] = []
     for group in state:
-        parts: dict[str, Any] = group._asdict()  # type: ignore[attr-defined]
+        parts: dict[str, Any] = group._asdict()
         groups.append(type(group)(**{name: change(name, part) for name, part in parts.items()}))
     return State(*groups)
