@@ -23,15 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EnvironmentNotAvailableError", "UnknownTaskError", "controllers", "make", "settings", "spec", "tasks"]
 
-_NOT_YET = (
-    "cityflow/hangzhou_16",
-    "cityflow/manhattan_96",
-    "cityflow/synthetic_49",
-    "cityflow/synthetic_100",
-    "cityflow/synthetic_225",
-    "cityflow/synthetic_1225",
-    "magent/jungle_20",
-)
+_NOT_YET = ("magent/jungle_20",)
 
 
 def tasks() -> tuple[str, ...]:

@@ -113,5 +113,39 @@ class Games:
         return controllers_for(game(task))
 
 
-PLATFORMS: dict[str, Platform] = {"mpe": Particles(), "game": Games()}
+class Cities:
+    """The `cityflow/` tasks."""
+
+    def tasks(self) -> tuple[str, ...]:
+        from envs.traffic.tasks import TASKS
+
+        return TASKS
+
+    def exists(self, task: str) -> bool:
+        from envs.traffic.tasks import exists
+
+        return exists(task)
+
+    def settings(self, task: str) -> type:
+        from envs.traffic.settings import Settings
+
+        return Settings
+
+    def spec(self, task: str, settings: Any) -> EnvironmentSpec:
+        from envs.traffic.tasks import make_spec
+
+        return make_spec(task, settings)
+
+    def make(self, task: str, settings: Any, num_envs: int, device: torch.device) -> Environment:
+        from envs.traffic.environment import TrafficEnvironment
+
+        return TrafficEnvironment(task, settings, num_envs, device)
+
+    def controllers(self, task: str) -> dict[str, type[Controller]]:
+        from envs.traffic.controllers import CONTROLLERS
+
+        return CONTROLLERS
+
+
+PLATFORMS: dict[str, Platform] = {"mpe": Particles(), "cityflow": Cities(), "game": Games()}
 """First part of a task's name to what makes it."""

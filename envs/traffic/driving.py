@@ -39,7 +39,7 @@ def larger(x: float, y: float) -> float:
 @inlined
 def is_turn(rank: int) -> bool:
     """Whether a lane link turns left or right."""
-    return rank == RANK_OF_LEFT or rank == RANK_OF_RIGHT
+    return rank in (RANK_OF_LEFT, RANK_OF_RIGHT)
 
 
 @inlined

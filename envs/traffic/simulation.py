@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 
 from envs.traffic import inspection
+from envs.traffic.movements import count_present
 from envs.traffic.network import Network
 from envs.traffic.pointer import addresses
 from envs.traffic.routes import Flows
@@ -16,6 +17,7 @@ from envs.traffic.state import (
     FREE,
     FULL,
     INVALID_ROUTE,
+    NEW,
     RUNNING,
     STATUS,
     STEP,
@@ -115,3 +117,16 @@ class Simulation:
     def leads_on(self, roads: np.ndarray, lane: int) -> bool:
         """Whether a vehicle on `lane`, part of the first of `roads` (int32), can go on to the next one."""
         return bool(leads_on(self._network_at, roads.astype(np.int32), lane))
+
+    @property
+    def waiting(self) -> int:
+        """Vehicles that wait to enter."""
+        return int(self.state.traffic.queues["waiting_size"].sum() + self.state.traffic.counts[NEW])
+
+    def lane_waiting(self) -> np.ndarray:
+        """Standing vehicles on every lane, (lane,) int32."""
+        return inspection.lane_waiting(self.state, self.map.lanes)
+
+    def count_present(self, link_movement: np.ndarray, present: np.ndarray) -> None:
+        """Add the vehicles on incoming lanes to `present` by their movement; see `movements.count_present`."""
+        count_present(self._network_at, self._state_at, link_movement, present)

@@ -1,0 +1,260 @@
+"""Signal control: a batch of copies of one city in lockstep.
+
+At every decision each intersection chooses its next phase. Where that changes, yellow comes first. The reward of an
+intersection is minus the vehicle-seconds spent on its incoming roads until the next decision, vehicles that still wait
+to enter them included.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from envs.protocols import EnvironmentSpec, Graph, Step
+from envs.shapes import Float, Int
+from envs.traffic import archive
+from envs.traffic.batch import BatchEngine
+from envs.traffic.original import OriginalBatch
+from envs.traffic.settings import Settings
+from envs.traffic.signals import MOVEMENTS, YELLOW
+from envs.traffic.tasks import COUNT_UNIT, city_of, make_spec
+
+NO_PHASE = -1
+"""Action shown before the first decision of an episode."""
+
+
+class TrafficEnvironment:
+    """`num_envs` copies of a city; implements `envs.protocols.Environment`.
+
+    Actions are indices (env, agent): action a shows phase a + 1. An observation is the number of vehicles on each
+    incoming lane, in tens, by side clockwise from the north and from the innermost lane outwards, and the present
+    action as a one-hot vector, all zero at the beginning. All copies have the same vehicles at the same times; their
+    lanes and priorities are drawn anew in every episode.
+    """
+
+    def __init__(self, task: str, settings: Settings, num_envs: int, device: torch.device) -> None:
+        if num_envs < 1:
+            raise ValueError(f"num_envs must be at least 1, not {num_envs}")
+        self.city = city_of(task)
+        self.spec: EnvironmentSpec = make_spec(task, settings)
+        self.task, self.settings, self.num_envs, self.device = task, settings, num_envs, device
+        self.signals = signals = self.city.signals
+        batch_type = OriginalBatch if settings.engine == "cityflow" else BatchEngine
+        self.batch = batch_type(
+            self.city.network,
+            self.city.flows,
+            num_envs,
+            lane_change=settings.lane_change,
+            threads=torch.get_num_threads(),
+        )
+        self._seen = np.where(signals.lanes >= 0, signals.lanes, 0)
+        self._exists = signals.lanes >= 0
+        self._graph = self._static_graph()
+        self._yes = torch.ones(num_envs, dtype=torch.bool, device=device)
+        self._no = torch.zeros(num_envs, dtype=torch.bool, device=device)
+        self._current = np.full((num_envs, self.spec.num_agents), NO_PHASE, dtype=np.int64)
+        self._queues = np.zeros(num_envs)
+        self._present, self._greens = np.zeros(len(MOVEMENTS)), np.zeros(len(MOVEMENTS))
+        self._actions = np.zeros(signals.num_actions)
+        self._decisions = 0
+        self._seed, self._next_episode = 0, 0
+        self._time: int | None = None
+
+    @property
+    def current_action(self) -> Int[Tensor, "env agent"]:
+        """Action that each signal shows; -1 before the first decision of an episode."""
+        return torch.from_numpy(self._current.copy()).to(self.device)
+
+    @property
+    def decision(self) -> int:
+        """Decisions taken in the running episode."""
+        return self._time or 0
+
+    def reset(self, seed: int | None = None) -> Step:
+        """Begin the next episodes, or, with a seed (0 to 2^63 - 1), the first ones of that seed."""
+        if seed is not None:
+            if not 0 <= seed < 2**63:
+                raise ValueError(f"seed must be between 0 and 2^63 - 1, not {seed}")
+            self._seed, self._next_episode = seed, 0
+        episodes = range(self._next_episode, self._next_episode + self.num_envs)
+        self._next_episode = episodes.stop
+        self.batch.restart()
+        self.batch.seed([_engine_seed(self._seed, episode) for episode in episodes])
+        self._current[:] = NO_PHASE
+        self._queues[:] = 0.0
+        self._time = 0
+        return self._step(np.zeros((self.num_envs, self.spec.num_agents)))
+
+    def step(self, actions: Int[Tensor, "env agent"]) -> Step:
+        """Show the chosen phases until the next decision.
+
+        Raises RuntimeError after the end of an episode, ValueError for actions of a wrong shape or type or out of
+        range, or a phase that the intersection does not have (`spec.action_mask`).
+        """
+        if self._time is None or self._time >= self.spec.episode_length:
+            raise RuntimeError("the episodes have not begun or are over: call reset() first")
+        chosen = self._require_actions(actions)
+        self._count(chosen)
+        changes = chosen != self._current
+        yellow = self.settings.yellow_seconds
+        if yellow and changes.any():
+            shown = np.where(changes, YELLOW, self.signals.phases(chosen))
+            self.batch.set_phases(self.signals.agents, shown)
+            self.batch.run(yellow)
+        else:
+            yellow = 0
+        self.batch.set_phases(self.signals.agents, self.signals.phases(chosen))
+        self.batch.run(self.settings.decision_seconds - yellow)
+        self._current = chosen
+        self._queues += [self._standing(i) for i in range(self.num_envs)]
+        self._time += 1
+        seconds = self.batch.lane_seconds()[:, self._seen]
+        return self._step(-np.where(self._exists, seconds, 0.0).sum(-1))
+
+    def scores(self) -> dict[str, Float[Tensor, " env"]]:
+        """`return`: minus the average travel time (s) of all vehicles made so far, as CityFlow defines it. The others:
+        `average_travel_time`; `throughput`, vehicles that have arrived; `queue_length`, standing vehicles on an
+        incoming lane, a mean over lanes and decisions; `outside`, vehicles that wait to enter the city."""
+        simulations = self.batch.simulations
+        times = torch.tensor([s.average_travel_time() for s in simulations], dtype=torch.float64)
+        throughput = torch.tensor([s.finished for s in simulations], dtype=torch.float64)
+        outside = torch.tensor([s.waiting for s in simulations], dtype=torch.float64)
+        queue = torch.from_numpy(self._queues / max(self.decision, 1) / self._exists.sum())
+        scores = {
+            "return": -times,
+            "average_travel_time": times,
+            "throughput": throughput,
+            "queue_length": queue,
+            "outside": outside,
+        }
+        return {name: value.to(self.device) for name, value in scores.items()}
+
+    def take_statistics(self) -> dict[str, list[float]]:
+        """What happened since the last call, added up over copies, intersections and decisions (paper, C.3).
+
+        `present`: vehicles on incoming lanes by movement, counted at every decision. `greens`: shares of decisions
+        given to each movement, a decision being shared equally by the movements that it opens, right turns left out.
+        `actions`: decisions by action. `decisions`: how many. Movements are those of `signals.MOVEMENTS`.
+        """
+        taken = {
+            "present": self._present.tolist(),
+            "greens": self._greens.tolist(),
+            "actions": self._actions.tolist(),
+            "decisions": [float(self._decisions)],
+        }
+        for part in (self._present, self._greens, self._actions):
+            part[:] = 0.0
+        self._decisions = 0
+        return taken
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and plain numbers. Raises RuntimeError with CityFlow's own engine, whose state cannot be saved."""
+        if self.settings.engine == "cityflow":
+            raise RuntimeError("with engine=cityflow an episode cannot be saved; use engine=builtin")
+        engines = [archive.state_dict(simulation.state) for simulation in self.batch.simulations]
+        return {
+            "task": self.task,
+            "seed": self._seed,
+            "next_episode": self._next_episode,
+            "time": self._time,
+            "current": torch.from_numpy(self._current.copy()),
+            "queues": torch.from_numpy(self._queues.copy()),
+            "statistics": [torch.from_numpy(part.copy()) for part in (self._present, self._greens, self._actions)],
+            "decisions": self._decisions,
+            "engines": [{name: _to_tensor(part) for name, part in engine.items()} for engine in engines],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue exactly. Raises ValueError if the state is of another task or number of copies, or partial."""
+        expected = ("task", "seed", "next_episode", "time", "current", "queues", "statistics", "decisions", "engines")
+        missing = sorted(set(expected) - set(state))
+        if missing:
+            raise ValueError(f"this is no state of a traffic environment: {', '.join(missing)} missing")
+        saved, own = (state["task"], tuple(state["current"].shape)), (self.task, self._current.shape)
+        if saved != own:
+            raise ValueError(f"the state is of (task, shape) {saved}; this environment is {own}")
+        likes = [archive.state_dict(simulation.state) for simulation in self.batch.simulations]
+        for simulation, engine, like in zip(self.batch.simulations, state["engines"], likes, strict=True):
+            parts = {name: _to_array(part, like[name]) for name, part in engine.items() if name in like}
+            simulation.state = archive.from_state_dict(parts, simulation.state)
+        self._seed, self._next_episode, self._time = state["seed"], state["next_episode"], state["time"]
+        self._current, self._queues = state["current"].cpu().numpy().copy(), state["queues"].cpu().numpy().copy()
+        self._present, self._greens, self._actions = (part.cpu().numpy().copy() for part in state["statistics"])
+        self._decisions = state["decisions"]
+
+    def _require_actions(self, actions: Tensor) -> np.ndarray:
+        shape = (self.num_envs, self.spec.num_agents)
+        integers = not (actions.is_floating_point() or actions.is_complex() or actions.dtype == torch.bool)
+        if tuple(actions.shape) != shape or not integers:
+            raise ValueError(
+                f"actions have shape {tuple(actions.shape)} and type {actions.dtype}; expected integers {shape}"
+            )
+        chosen = actions.cpu().numpy().astype(np.int64)
+        inside = (chosen >= 0) & (chosen < self.spec.num_actions)
+        allowed = inside & self.signals.action_mask[np.arange(shape[1]), np.where(inside, chosen, 0)]
+        if not allowed.all():
+            env, agent = np.argwhere(~allowed)[0].tolist()
+            name = self.city.network.intersection_ids[self.signals.agents[agent]]
+            there_are = np.flatnonzero(self.signals.action_mask[agent]).tolist()
+            raise ValueError(
+                f"the action of agent {agent} ({name}) in copy {env} is {chosen[env, agent]}; it has {there_are}"
+            )
+        return chosen
+
+    def _count(self, chosen: np.ndarray) -> None:
+        """Add a decision to the statistics."""
+        agents = np.arange(self.spec.num_agents)
+        self._decisions += chosen.size
+        self._actions += np.bincount(chosen.ravel(), minlength=self.signals.num_actions)
+        for own in chosen:
+            self._greens += self.signals.greens[agents, own].sum(0)
+        for simulation in self.batch.simulations:
+            simulation.count_present(self.signals.link_movement, self._present)
+
+    def _standing(self, copy: int) -> float:
+        """Standing vehicles on incoming lanes."""
+        waiting = self.batch.simulations[copy].lane_waiting()
+        return float(waiting[self._seen][self._exists].sum())
+
+    def _step(self, reward: np.ndarray) -> Step:
+        counts = np.where(self._exists, self.batch.lane_vehicles(self._seen), 0)
+        observation = torch.from_numpy(counts.astype(np.float32) / COUNT_UNIT)
+        # -1 stands for nothing shown yet: the last place of one more, which is cut off
+        shown = torch.from_numpy(np.where(self._current == NO_PHASE, self.spec.num_actions, self._current))
+        one_hot = torch.nn.functional.one_hot(shown, self.spec.num_actions + 1)[..., :-1].float()
+        if self.settings.reward == "shared":
+            reward = np.broadcast_to(reward.mean(-1, keepdims=True), reward.shape)
+        ended = self._yes if self._time == self.spec.episode_length else self._no
+        return Step(
+            torch.cat([observation, one_hot], dim=-1).to(self.device),
+            self._graph,
+            torch.from_numpy(reward.astype(np.float32)).to(self.device),
+            self._no,
+            ended,
+        )
+
+    def _static_graph(self) -> Graph:
+        parts = (self.signals.neighbours, self.signals.mask)
+        return Graph(*(torch.from_numpy(p)[None].to(self.device).expand(self.num_envs, -1, -1) for p in parts))
+
+
+def _engine_seed(seed: int, episode: int) -> int:
+    """32-bit seed of an episode's engine."""
+    return int(np.random.SeedSequence((seed, episode)).generate_state(1)[0])
+
+
+def _to_tensor(part: np.ndarray) -> Tensor:
+    """The bytes of an array, as torch has no records and few unsigned types."""
+    return torch.from_numpy(np.ascontiguousarray(part).reshape(-1).view(np.uint8).copy())
+
+
+def _to_array(part: Tensor, like: np.ndarray) -> np.ndarray:
+    """The array again, of the type of `like`. Raises ValueError for a length that does not fit."""
+    data = part.cpu().numpy()
+    size = like.dtype.itemsize * int(np.prod(like.shape[1:], dtype=np.int64))
+    if data.dtype != np.uint8 or len(data) % size:
+        raise ValueError("the state of the traffic engine is damaged")
+    return data.view(like.dtype).reshape(-1, *like.shape[1:])
