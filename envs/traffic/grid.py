@@ -34,6 +34,9 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 
 from envs.errors import TrafficFileError
+from envs.traffic.layout import VEHICLE_KIND, FlowArrays
+from envs.traffic.network import Network
+from envs.traffic.routes import Flows, make_kind
 
 HEADINGS = ((1, 0), (0, 1), (-1, 0), (0, -1))
 """East, north, west, south, as steps (x, y)."""
@@ -47,6 +50,8 @@ INTERSECTION_WIDTH = 20.0
 """Metres by which a lane ends before, and begins behind, the middle of an intersection."""
 LONGEST_SIDE = 200
 """Rows or columns."""
+LARGEST_MEAN = 500.0
+"""Of Poisson numbers drawn at once: exp(-mean) must be a normal number."""
 PHASES: tuple[tuple[tuple[str, ...], tuple[int, ...]], ...] = (
     ((), ()),
     *((("go_straight",), headings) for headings in ((0, 2), (1, 3))),
@@ -98,6 +103,11 @@ class GridFlow:
     """Share of left turns. The public flow of Manhattan, 16 x 3, has 0.15 left, 0.69 straight, 0.16 right."""
     right: float = 0.15
     """Share of right turns; the rest goes straight on."""
+    crossings: float | None = None
+    """Mean number of intersections that a vehicle crosses, at least 1; None: it drives until it leaves the grid. With a
+    number, a vehicle that has crossed an intersection ends its trip on the next road with probability 1 / crossings,
+    and trips begin on every road inside the grid, too, at `rate / crossings`: just as many as end there, so that every
+    road of a grid of any size carries about `rate` vehicles an hour as soon as traffic has come up."""
     horizon: int = 3600
     """Seconds within which vehicles enter."""
     seed: int = 0
@@ -113,6 +123,8 @@ class GridFlow:
         require(len(self.peaks) == 4 and all(map(math.isfinite, self.peaks)), "peaks", "four numbers")
         require(0 <= self.left <= 1, "left", "between 0 and 1")
         require(0 <= self.right <= 1 - self.left, "right", "between 0 and what `left` leaves of 1")
+        long = self.crossings is None or 1 <= self.crossings < math.inf
+        require(long, "crossings", "None or a number of at least 1")
         require(1 <= self.horizon <= 86_400, "horizon", "between 1 and 86400 seconds")
         require(0 <= self.seed < 2**63, "seed", "between 0 and 2^63 - 1")
 
@@ -171,25 +183,85 @@ def grid_flow(rows: int, columns: int, flow: GridFlow | None = None) -> list[dic
     ]
 
 
+def grid_flows(rows: int, columns: int, flow: GridFlow, network: Network) -> Flows:
+    """The same vehicles as the engine reads them, on the network of `grid_roadnet`, without going through names.
+
+    Raises ValueError as `grid_flow` does.
+    """
+    trips = grid_trips(rows, columns, flow)
+    number = np.full((columns + 2) * (rows + 2) * 4, -1, dtype=np.int32)
+    for index, name in enumerate(network.road_ids):
+        x, y, heading = map(int, name.split("_")[1:])
+        number[(x * (rows + 2) + y) * 4 + heading] = index
+    vehicles = len(trips.time)
+    return Flows(
+        FlowArrays(
+            kind=np.zeros(vehicles, dtype=np.int32),
+            interval=np.ones(vehicles),
+            start=trips.time.astype(np.int64),
+            end=trips.time.astype(np.int64),
+            route=np.arange(vehicles, dtype=np.int32),
+            route_starts=trips.route_starts.astype(np.int32),
+            route_roads=number[trips.roads],
+            kinds=np.array([make_kind(VEHICLE)], dtype=VEHICLE_KIND),
+        )
+    )
+
+
 def grid_trips(rows: int, columns: int, flow: GridFlow) -> Trips:
     """The same vehicles as arrays, without the names of roads. Raises ValueError as `grid_flow` does."""
     _require_size(rows, columns)
     generator = np.random.Generator(np.random.PCG64(flow.seed))
     entries = np.array(list(_entries(rows, columns)))
     time, entry = _arrivals(flow, entries[:, 2], generator)
+    if flow.crossings is not None:
+        inside = np.array(list(_inner_roads(rows, columns))).reshape(-1, 3)
+        later, start = _starts_inside(flow, inside[:, 2], generator)
+        order = np.argsort(np.concatenate([time, later]), kind="stable")
+        time = np.concatenate([time, later])[order]
+        entry = np.concatenate([entry, len(entries) + start])[order]
+        entries = np.concatenate([entries, inside])
     roads = _routes(rows, columns, flow, entries[entry], generator)
     driven = roads >= 0
     return Trips(time, np.concatenate([[0], driven.sum(1).cumsum()]), roads[driven])
 
 
 def _arrivals(flow: GridFlow, heading: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Seconds and roads (indices into `heading`) of all vehicles that enter, in order of time.
+    """Seconds and roads (indices into `heading`) of all vehicles that enter, in order of time."""
+    count = _poisson(flow.expected(), heading, generator)
+    time, entry = np.nonzero(count)
+    repeats = count[time, entry]
+    return np.repeat(time, repeats), np.repeat(entry, repeats)
 
-    The Poisson numbers are made from uniform ones, because Generator.poisson may change with numpy. (Machines may
-    differ in the last bit of cos and exp; the chance that a uniform number falls in between is about 1e-10.)
+
+def _starts_inside(
+    flow: GridFlow, heading: np.ndarray, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Seconds and roads (indices into `heading`) of all vehicles that begin inside the grid, in order of time.
+
+    All roads of a heading together have a Poisson number of them in each second; each takes any of these roads.
     """
-    uniform = generator.random((flow.horizon, len(heading)))
-    mean = flow.expected()
+    assert flow.crossings is not None
+    roads = [np.flatnonzero(heading == h) for h in range(4)]
+    amounts = np.array([len(own) for own in roads])
+    mean = flow.expected() / flow.crossings * amounts
+    parts = max(1, math.ceil(mean.max(initial=0.0) / LARGEST_MEAN))
+    count = sum(_poisson(mean / parts, np.arange(4), generator) for _ in range(parts))
+    time, of_heading = np.nonzero(count)
+    repeats = count[time, of_heading]  # type: ignore[index]
+    time, of_heading = np.repeat(time, repeats), np.repeat(of_heading, repeats)
+    choice = (generator.random(len(time)) * amounts[of_heading]).astype(np.int64)
+    begin = np.concatenate([[0], amounts.cumsum()[:-1]])
+    return time, np.concatenate(roads)[begin[of_heading] + choice]
+
+
+def _poisson(mean: np.ndarray, heading: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """(time, road) int64 Poisson numbers with the means (time, heading) of the roads' headings.
+
+    They are made from uniform ones, because Generator.poisson may change with numpy. (Machines may differ in the last
+    bit of cos and exp; the chance that a uniform number falls in between is about 1e-10.)
+    """
+    uniform = generator.random((len(mean), len(heading)))
     term = np.exp(-mean)
     count = np.zeros(uniform.shape, dtype=np.int64)
     at_most = term
@@ -202,9 +274,7 @@ def _arrivals(flow: GridFlow, heading: np.ndarray, generator: np.random.Generato
         if not term.any():  # the probabilities' sum may stay a rounding error below 1
             break
         at_most = at_most + term
-    time, entry = np.nonzero(count)
-    repeats = count[time, entry]
-    return np.repeat(time, repeats), np.repeat(entry, repeats)
+    return count
 
 
 def _routes(rows: int, columns: int, flow: GridFlow, entries: np.ndarray, generator: np.random.Generator) -> np.ndarray:
@@ -216,6 +286,8 @@ def _routes(rows: int, columns: int, flow: GridFlow, entries: np.ndarray, genera
     inside = np.ones(len(entries), dtype=bool)
     for number in range(rows + columns):
         roads[inside, number] = ((x * (rows + 2) + y) * 4 + heading)[inside]
+        if flow.crossings is not None and number > 0:
+            inside &= generator.random(len(entries)) >= 1 / flow.crossings
         x, y = x + steps[heading, 0], y + steps[heading, 1]
         inside &= (x >= 1) & (x <= columns) & (y >= 1) & (y <= rows)
         uniform = generator.random(len(entries))
@@ -328,6 +400,13 @@ def _entries(rows: int, columns: int) -> Iterator[tuple[int, int, int]]:
     yield from ((x, 0, 1) for x in range(1, columns + 1))
     yield from ((columns + 1, y, 2) for y in range(1, rows + 1))
     yield from ((x, rows + 1, 3) for x in range(1, columns + 1))
+
+
+def _inner_roads(rows: int, columns: int) -> Iterator[tuple[int, int, int]]:
+    """Roads between two intersections with lights, as x, y and heading."""
+    for x, y, heading in itertools.product(range(1, columns + 1), range(1, rows + 1), range(4)):
+        if _real(_ahead((x, y), heading), rows, columns):
+            yield x, y, heading
 
 
 def _road_name(place: tuple[int, int], heading: int) -> str:

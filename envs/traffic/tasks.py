@@ -14,7 +14,7 @@ from typing import NamedTuple
 from envs.protocols import EnvironmentSpec
 from envs.traffic.data import find
 from envs.traffic.files import read_json_file
-from envs.traffic.grid import GridFlow, grid_flow, grid_roadnet
+from envs.traffic.grid import GridFlow, grid_flows, grid_roadnet
 from envs.traffic.network import Network, build_network
 from envs.traffic.routes import Flows, build_flows
 from envs.traffic.settings import Settings
@@ -26,8 +26,8 @@ SIZES = (4, 9, 49, 100, 225, 1225)
 """Numbers of signals of the synthetic tasks that are listed; any square from 4 to 2500 can be made."""
 LARGEST_SIDE = 50
 TASKS = tuple(f"cityflow/{name}" for name in (*REAL, *(f"synthetic_{size}" for size in SIZES)))
-RATE = 450.0
-"""Vehicles per hour that enter a synthetic grid on each road, on average over the hour."""
+FLOW = GridFlow(rate=450.0, crossings=8.0)
+"""Vehicles of the synthetic tasks: a load that max pressure carries and a fixed cycle does not."""
 COUNT_UNIT = 10.0
 """Vehicles: observations count in tens, so that they are of the order of one."""
 
@@ -61,7 +61,7 @@ def city_of(task: str) -> City:
     side = side_of(task)
     if side is not None:
         network = build_network(grid_roadnet(side, side), task)
-        flows = build_flows(grid_flow(side, side, GridFlow(rate=RATE)), network, task)
+        flows = grid_flows(side, side, FLOW, network)
     else:
         files = find(task.removeprefix("cityflow/"))
         network = build_network(read_json_file(files.roadnet), str(files.roadnet))
