@@ -178,7 +178,7 @@ def floats_per_transition(spec: EnvironmentSpec, config: Config) -> int:
     observations, and attention weights over all agents or the neighbours' rows."""
     agents, hidden = spec.num_agents, config.hidden
     nodes = agents * (2 * spec.observation_dim + hidden * (8 + 12 * config.layers))
-    if takes_dense(agents, config.kernel, config.graph, config.heads):
+    if takes_dense(agents, spec.max_neighbours, config.kernel, config.graph, config.heads):
         matrices = 0 if spec.static_graph else 6  # a static graph has its own once for the whole batch
         edges = agents * agents * (matrices + 5 * config.heads * config.layers)
     else:

@@ -257,7 +257,7 @@ def floats_per_transition(spec: EnvironmentSpec, config: Config) -> int:
     per_round = hidden * (6 if config.aggregation == "attention" else 4)
     rounds = config.hops + 2
     nodes = agents * (2 * spec.observation_dim + 2 * (rounds * per_round + 6 * hidden))
-    dense = takes_dense(agents, config.kernel, config.graph, config.heads)
+    dense = takes_dense(agents, spec.max_neighbours, config.kernel, config.graph, config.heads)
     matrices = 0 if spec.static_graph else 6  # a static graph has its own once for the whole batch
     edges = agents * agents * (matrices + 4 * config.heads * rounds) if dense else agents * slots * hidden * 4 * rounds
     if config.inference == "belief_propagation":

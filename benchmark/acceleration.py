@@ -125,7 +125,7 @@ class CapturedUpdate:
             assert self.replay is not None
         self._check(batch, generator)
         for own, given in zip(_tensors(self.batch), _tensors(batch), strict=True):
-            own.copy_(given)
+            _held_once(own).copy_(_held_once(given))
         self.replay()
         return {name: value.clone() for name, value in self.metrics.items()}
 
@@ -215,10 +215,17 @@ def _tensors(batch: Any) -> Iterator[Tensor]:
             yield from _tensors(part)
 
 
+def _held_once(part: Tensor) -> Tensor:
+    """The first row of a tensor that repeats it in the same memory (a static graph); else the tensor."""
+    return part[:1] if part.dim() and part.stride(0) == 0 else part
+
+
 def _own_copy(batch: Any) -> Any:
-    """The batch, or one of its graphs, in memory of its own."""
+    """The batch, or one of its graphs, in memory of its own; what repeats one row goes on doing so."""
     copies = (
-        part.clone(memory_format=torch.contiguous_format) if isinstance(part, Tensor) else _own_copy(part)
+        _held_once(part).clone(memory_format=torch.contiguous_format).expand(part.shape)
+        if isinstance(part, Tensor)
+        else _own_copy(part)
         for part in batch
     )
     return type(batch)(*copies)

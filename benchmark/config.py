@@ -14,6 +14,7 @@ from typing import Any, get_args, get_type_hints
 import algorithms
 import envs
 from benchmark.errors import UserError
+from benchmark.tasks import training_defaults
 
 GROUPS = ("environment", "training", "algorithm")
 WITHOUT_EFFECT = ("checkpoint_seconds", "checkpoint_replay_gib")
@@ -136,6 +137,7 @@ def resolve(
         "algorithm": algorithms.config_type(algorithm),
     }
     values: dict[str, dict[str, Any]] = {group: {} for group in GROUPS}
+    values["training"] = training_defaults(task)
     for key, text in overrides.items():
         group, name = _split_key(key, types)
         values[group][name] = _parse(key, text, get_type_hints(types[group])[name])

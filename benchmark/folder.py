@@ -6,6 +6,8 @@ DIR/<task>/<algorithm>/<variant>/seed_<k>/
     status.json        running, finished or failed; the step reached; wall time
     metrics.jsonl      training metrics, one line per log interval            (the same for the same seed)
     evaluation.jsonl   per-episode returns of every evaluation                (the same for the same seed)
+    interpretation.jsonl  what agents did and were up against, for tasks that keep account of it   (the same, too)
+    full_evaluation.json  returns of the trained policies on a longer episode, where a task has one (the same, too)
     timing.jsonl       wall time by phase                                     (differs from run to run)
     checkpoint.pt      exact state to resume from, replaced atomically; removed once the run is finished
     policy.pt          the trained learner, once the run is finished
@@ -54,8 +56,16 @@ class RunFolder:
         self.metrics = AppendLog(self.path / "metrics.jsonl")
         self.evaluation = AppendLog(self.path / "evaluation.jsonl")
         self.timing = AppendLog(self.path / "timing.jsonl")
+        self.interpretation = AppendLog(self.path / "interpretation.jsonl")
         self.checkpoint = self.path / "checkpoint.pt"
         self.policy = self.path / "policy.pt"
+        self.full_evaluation = self.path / "full_evaluation.json"
+
+    @property
+    def logs(self) -> dict[str, AppendLog]:
+        """Every log by name."""
+        names = ("metrics", "evaluation", "timing", "interpretation")
+        return {name: getattr(self, name) for name in names}
 
     def _take_lock(self) -> TextIO:
         stream = (self.path / "lock").open("w")

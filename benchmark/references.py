@@ -17,6 +17,7 @@ from benchmark.config import TrainingConfig
 from benchmark.errors import report_errors
 from benchmark.files import read_json, readable_os_errors, write_json
 from benchmark.randomness import stream
+from benchmark.tasks import training_defaults
 
 
 def play(task: str, policy: str, episodes: int, seed: int, **settings: Any) -> list[float]:
@@ -42,6 +43,10 @@ def write_references(task: str, results: Path, episodes: int, seed: int) -> dict
             return record
     policies = {name: {"returns": play(task, name, episodes, seed)} for name in envs.controllers(task)}
     record = {"task": task, "evaluation_seed": seed, "episodes": episodes, "policies": policies}
+    full = envs.full_evaluation(task)
+    if full:
+        returns = {name: {"returns": play(task, name, episodes, seed, **full)} for name in envs.controllers(task)}
+        record["full_evaluation"] = {"settings": full, "policies": returns}
     with readable_os_errors(file):
         file.parent.mkdir(parents=True, exist_ok=True)
         write_json(file, record)
@@ -54,11 +59,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmark.references", description=__doc__.splitlines()[0])
     parser.add_argument("--tasks", nargs="+", required=True)
     parser.add_argument("--results", type=Path, default=Path("results/raw"))
-    parser.add_argument("--episodes", type=int, default=defaults.evaluation_episodes)
+    parser.add_argument("--episodes", type=int, help="default: those of an evaluation of the task")
     parser.add_argument("--seed", type=int, default=defaults.evaluation_seed)
     options = parser.parse_args()
     for task in options.tasks:
-        record = write_references(task, options.results, options.episodes, options.seed)
+        usual = training_defaults(task).get("evaluation_episodes", defaults.evaluation_episodes)
+        episodes = options.episodes if options.episodes is not None else usual
+        record = write_references(task, options.results, episodes, options.seed)
         means = {name: sum(p["returns"]) / len(p["returns"]) for name, p in record["policies"].items()}
         print(f"{task}: " + ", ".join(f"{name} {mean:.1f}" for name, mean in means.items()))
     return 0

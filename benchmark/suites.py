@@ -4,6 +4,7 @@ smoke        minutes: every available scenario and algorithm once, to see that a
 quick        half an hour on two cores: learns visibly on small numbers of agents
 proof        half an hour on two cores: who finds the known optimum of each game of the proving ground
 propagation  an hour on two cores: IP with and without its rounds, by kind of reward
+signals      an hour on two cores: traffic signals, a synthetic city and a real one
 pic          ten minutes on two cores: PIC as in recorded runs of its own program
 all          the paper: 13 tasks, 7 algorithms, 5 seeds
 """
@@ -32,9 +33,9 @@ class Cell:
 
 
 def smoke() -> list[Cell]:
-    """The smallest task of every MPE scenario and a game, two thousand steps each."""
+    """The smallest task of every MPE scenario, of city traffic and of the games, two thousand steps each."""
     scenarios = ("cooperative_navigation_3", "heterogeneous_navigation_4", "cooperative_push_3", "prey_and_predator_3")
-    tasks = (*(f"mpe/{scenario}" for scenario in scenarios), "game/two_step_2")
+    tasks = (*(f"mpe/{scenario}" for scenario in scenarios), "cityflow/synthetic_4", "game/two_step_2")
     overrides = {
         "training.batch_size": 64,
         "training.learning_starts": 64,
@@ -42,8 +43,9 @@ def smoke() -> list[Cell]:
         "training.evaluation_episodes": 20,
         "training.log_interval": 100,
     }
+    fewer = {"training.evaluation_episodes": 2}  # an episode of traffic is four times as long as one of MPE
     return [
-        Cell(task, algorithm, seed, 2_000, "smoke", overrides)
+        Cell(task, algorithm, seed, 2_000, "smoke", overrides | (fewer if task.startswith("cityflow/") else {}))
         for task in tasks
         for algorithm in algorithms.ALGORITHMS
         for seed in (0, 1)
@@ -138,6 +140,28 @@ def _propagation_cell(agents: int, reward: str, policy: str, seed: int, steps: i
     return Cell(f"mpe/cooperative_navigation_{agents}", "ip", seed, steps, f"{reward}-{policy}", overrides)
 
 
+SIGNAL_TASKS = {"cityflow/synthetic_9": 30_000, "cityflow/hangzhou_16": 30_000}
+"""Traffic tasks that are learned within minutes, and environment steps for it."""
+
+
+def signals() -> list[Cell]:
+    """All algorithms on a synthetic and a real map, with defaults but for small batches and the rate that suits them.
+
+    Three seeds. The real map has to be fetched before (`python -m envs.traffic.data fetch`).
+    """
+    overrides: dict[str, Any] = {
+        "training.batch_size": 128,
+        "training.learning_starts": 128,
+        "training.evaluation_interval": 2_500,
+    }
+    return [
+        Cell(task, name, seed, steps, "signals", overrides | _small_batch_rate(name))
+        for task, steps in SIGNAL_TASKS.items()
+        for name in algorithms.ALGORITHMS
+        for seed in (0, 1, 2)
+    ]
+
+
 def pic() -> list[Cell]:
     """PIC as in the recorded runs of its own program: constant learning rate, batches of 1024, three seeds."""
     overrides: dict[str, Any] = {"training.evaluation_interval": 2_500, "algorithm.learning_rate_end": 0.01}
@@ -197,6 +221,7 @@ SUITES = {
     "quick": quick,
     "proof": proof,
     "propagation": propagation,
+    "signals": signals,
     "pic": pic,
     "all": paper,
 }

@@ -31,7 +31,7 @@ from benchmark.folder import run_path, status_of
 from benchmark.references import write_references
 from benchmark.suites import SUITES, Cell
 from benchmark.timing import estimate_seconds
-from benchmark.train import choose_device
+from benchmark.train import choose_device, engine_override
 
 _POLL_SECONDS = 0.5
 
@@ -223,6 +223,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", nargs="+", type=int, default=[], help="these seeds instead of the suite's")
     parser.add_argument("--workers", type=int, default=1, help="runs side by side")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:K")
+    parser.add_argument("--engine", help="traffic engine of cityflow tasks: builtin or cityflow")
     parser.add_argument("--results", type=Path, help="folder of the runs; default: results/SUITE")
     parser.add_argument("--dry-run", action="store_true", help="list the runs and their states, start nothing")
     parser.add_argument("--estimate", action="store_true", help="print memory and time per cell, start nothing")
@@ -238,6 +239,10 @@ def main() -> int:
     options = parse_arguments()
     results = options.results or Path("results") / ("raw" if options.suite == "all" else options.suite)
     cells = select(SUITES[options.suite](), options.tasks, options.algorithms, options.seeds)
+    cells = [
+        dataclasses.replace(cell, overrides=cell.overrides | engine_override(cell.task, options.engine))
+        for cell in cells
+    ]
     plans = plan(cells, results, choose_device(options.device))
     if options.dry_run or options.estimate:
         if options.dry_run:

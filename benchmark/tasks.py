@@ -6,6 +6,7 @@ Adding a task: give it an environment in `envs` and a line here.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import envs
 from benchmark.errors import UserError
@@ -52,6 +53,9 @@ TABLE_1 = (
 """The 13 rows of Table 1."""
 
 SIBLINGS = (
+    Task("cityflow/synthetic_4", 4, 50_000),
+    Task("cityflow/synthetic_9", 9, 100_000),
+    Task("cityflow/manhattan_48", 48, 1_600_000),
     Task("mpe/cooperative_navigation_3", 3, 60_000),
     Task("mpe/cooperative_navigation_6", 6, 100_000),
     Task("mpe/cooperative_navigation_100", 100, 1_500_000),
@@ -82,6 +86,22 @@ PROVING_GROUND = (
 """Small games with a known optimum: who finds it, and who cannot."""
 
 TASKS = TABLE_1 + SIBLINGS + PROVING_GROUND
+
+
+LARGE = 200
+"""Agents of a traffic task from which on the replay holds observations in half precision."""
+
+
+def training_defaults(name: str) -> dict[str, Any]:
+    """Training settings in which a task differs from the common ones: an episode of traffic is long and its vehicles
+    are the same each time, so few of them are enough for an evaluation."""
+    platform, _, scenario = name.partition("/")
+    if platform != "cityflow":
+        return {}
+    defaults: dict[str, Any] = {"evaluation_episodes": 10}
+    if int(scenario.rpartition("_")[2]) >= LARGE:
+        defaults["observation_dtype"] = "float16"
+    return defaults
 
 
 def default_total_steps(name: str) -> int:

@@ -25,14 +25,14 @@ import envs
 from benchmark import acceleration, evaluation, memory
 from benchmark.config import RunConfig, parse_assignments, resolve
 from benchmark.errors import UserError, report_errors
-from benchmark.files import load_checkpoint, readable_os_errors, save_checkpoint
+from benchmark.files import load_checkpoint, readable_os_errors, save_checkpoint, write_json
 from benchmark.folder import RunFolder, run_path, status_of
 from benchmark.progress import Progress
 from benchmark.randomness import stream, stream_seed
 from benchmark.replay import Replay
 from benchmark.rewards import RewardScale
 from benchmark.tasks import TASKS, default_total_steps
-from envs.protocols import Graph, Step
+from envs.protocols import Graph, Interpretable, Step
 
 CHECKPOINT_FORMAT = 1
 _GENERATORS = ("actions", "replay", "update")
@@ -135,6 +135,16 @@ class Training:
                 self.evaluation_environment, self.learner, self.settings.evaluation_seed, self.environment_step
             )
 
+    def evaluate_fully(self, full: dict[str, Any]) -> dict[str, Any]:
+        """The trained policies on episodes with the environment settings `full`, for full_evaluation.json."""
+        settings = dataclasses.asdict(self.config.environment) | full
+        environment = envs.make(self.config.task, self.settings.evaluation_episodes, self.config.device, **settings)
+        with self._timed("evaluation"):
+            records = evaluation.evaluate(
+                environment, self.learner, self.settings.evaluation_seed, self.environment_step
+            )
+        return {"settings": full, "evaluation_seed": self.settings.evaluation_seed, "evaluations": records}
+
     @contextmanager
     def _timed(self, phase: str) -> Iterator[None]:
         begin = time.perf_counter()
@@ -209,11 +219,11 @@ class Recorder:
                     f"delete {self.folder.path} to make the run again"
                 ) from error
             for name, position in state["logs"].items():
-                getattr(self.folder, name).rewind(position)
+                self.folder.logs[name].rewind(position)
             self.wall_before = state["wall_seconds"]
             self.progress.note(f"resumed at step {self.training.environment_step}" + (f": {note}" if note else ""))
         else:
-            for log in (self.folder.metrics, self.folder.evaluation, self.folder.timing):
+            for log in self.folder.logs.values():
                 with readable_os_errors(log.path):
                     log.path.unlink(missing_ok=True)
             self._evaluate()
@@ -235,6 +245,9 @@ class Recorder:
 
     def _log(self) -> None:
         self.folder.metrics.append(self.training.take_metrics())
+        environment = self.training.environment
+        if isinstance(environment, Interpretable):
+            self.folder.interpretation.append({"step": self.training.environment_step, **environment.take_statistics()})
         now, wall = self.training.environment_step, self.wall_seconds
         seconds = {phase: round(value, 3) for phase, value in self.training.seconds.items()}
         rate = round(now / wall, 2) if wall else 0.0
@@ -251,7 +264,7 @@ class Recorder:
 
     def save(self) -> None:
         """Write a checkpoint, tied to the present length of the logs."""
-        logs = {name: getattr(self.folder, name) for name in ("metrics", "evaluation", "timing")}
+        logs = self.folder.logs
         for log in logs.values():
             log.sync()
         state = {
@@ -265,6 +278,10 @@ class Recorder:
 
     def finish(self) -> None:
         """Keep the trained learner, drop the checkpoint, mark the run finished."""
+        full = envs.full_evaluation(self.config.task)
+        if full:
+            with readable_os_errors(self.folder.path):
+                write_json(self.folder.full_evaluation, self.training.evaluate_fully(full))
         state = {"learner": self.training.learner.state_dict(), "config": self.config.identity()}
         save_checkpoint(self.folder.policy, state)
         self._write_status("finished")
@@ -359,9 +376,15 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:K")
     parser.add_argument("--results", type=Path, default=Path("results/raw"), help="folder below which runs are kept")
     parser.add_argument("--variant", help="label of these settings; default: made from the --set options")
+    parser.add_argument("--engine", help="traffic engine of cityflow tasks: builtin or cityflow")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     return parser.parse_args(arguments)
+
+
+def engine_override(task: str, engine: str | None) -> dict[str, str]:
+    """The setting that `--engine` stands for; nothing where the task has no choice of engines."""
+    return {"environment.engine": engine} if engine and task.startswith("cityflow/") else {}
 
 
 def main() -> int:
@@ -372,7 +395,7 @@ def main() -> int:
         options.algorithm,
         options.seed,
         options.total_steps if options.total_steps is not None else default_total_steps(options.task),
-        parse_assignments(options.assignments),
+        parse_assignments(options.assignments) | engine_override(options.task, options.engine),
         options.variant,
         choose_device(options.device),
     )

@@ -21,7 +21,16 @@ if TYPE_CHECKING:
 
     from envs.protocols import Controller, Environment, EnvironmentSpec
 
-__all__ = ["EnvironmentNotAvailableError", "UnknownTaskError", "controllers", "make", "settings", "spec", "tasks"]
+__all__ = [
+    "EnvironmentNotAvailableError",
+    "UnknownTaskError",
+    "controllers",
+    "full_evaluation",
+    "make",
+    "settings",
+    "spec",
+    "tasks",
+]
 
 _NOT_YET = ("magent/jungle_20",)
 
@@ -56,6 +65,12 @@ def spec(task: str, **settings_given: Any) -> EnvironmentSpec:
 def controllers(task: str) -> dict[str, type[Controller]]:
     """The reference policies of a task by name; each is made as `controller(environment)`."""
     return _platform(task).controllers(task)
+
+
+def full_evaluation(task: str) -> dict[str, Any]:
+    """Settings, over those of training, of a longer evaluation at the end of a run: the whole hour of traffic tasks.
+    Empty where there is none."""
+    return _platform(task).full_evaluation(task)
 
 
 def _settings(task: str, given: dict[str, Any]) -> Any:

@@ -40,6 +40,10 @@ class Platform(Protocol):
         """The reference policies by name."""
         ...
 
+    def full_evaluation(self, task: str) -> dict[str, Any]:
+        """Settings of a longer evaluation than that of a training episode; empty where there is none."""
+        ...
+
 
 class Particles:
     """The `mpe/` tasks."""
@@ -74,6 +78,9 @@ class Particles:
         from envs.mpe.scenarios import scenario
 
         return controllers_for(scenario(task))
+
+    def full_evaluation(self, task: str) -> dict[str, Any]:
+        return {}
 
 
 class Games:
@@ -112,6 +119,9 @@ class Games:
 
         return controllers_for(game(task))
 
+    def full_evaluation(self, task: str) -> dict[str, Any]:
+        return {}
+
 
 class Cities:
     """The `cityflow/` tasks."""
@@ -145,6 +155,11 @@ class Cities:
         from envs.traffic.controllers import CONTROLLERS
 
         return CONTROLLERS
+
+    def full_evaluation(self, task: str) -> dict[str, Any]:
+        from envs.traffic.tasks import FULL_SECONDS
+
+        return {"episode_seconds": FULL_SECONDS}
 
 
 PLATFORMS: dict[str, Platform] = {"mpe": Particles(), "cityflow": Cities(), "game": Games()}

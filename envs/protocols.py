@@ -7,7 +7,7 @@ exactly `spec.episode_length` steps. Tensors go in and out; there are no diction
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -111,6 +111,16 @@ class Environment(Protocol):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state`; the next step equals the one the saved environment would have made, bit for bit."""
+        ...
+
+
+@runtime_checkable
+class Interpretable(Protocol):
+    """An environment that also keeps account of what agents do and what they are up against."""
+
+    def take_statistics(self) -> dict[str, dict[str, float]]:
+        """Sums since the last call, over copies, agents and steps, by kind and name; part of `state_dict` like all
+        else."""
         ...
 
 

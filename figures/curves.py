@@ -39,7 +39,11 @@ from results.records import POLICIES, Results, Run
 
 COLUMNS = 3
 SINGLE_PANEL = PanelSize(width=4.3, height=2.7, right=1.1)
-REFERENCE_DASHES = {"random": (0, (1, 2)), "stay": (0, (4, 2, 1, 2)), **dict.fromkeys(GAP_TOPS, (0, (5, 2)))}
+REFERENCE_DASHES = {
+    "random": (0, (1, 2)),
+    **dict.fromkeys(("stay", "fixed_time"), (0, (4, 2, 1, 2))),
+    **dict.fromkeys(GAP_TOPS, (0, (5, 2))),
+}
 GAP_ENDS = ("random", *GAP_TOPS)
 """The reference policies that bound the gap: they are always inside the vertical axis."""
 OTHER_DASHES = (0, (2, 3))

@@ -37,7 +37,8 @@ def diagnostics_frame(results: Results, task: str, variant: str) -> pd.DataFrame
     """
     own = Results(tuple(run for run in results.runs if (run.cell.task, run.cell.variant) == (task, variant)))
     metrics = metrics_frame(own)
-    metrics = metrics[~metrics["name"].isin(COUNTERS) & ~metrics["name"].str.startswith("timing/seconds/")]
+    undrawn = metrics["name"].str.startswith(("timing/seconds/", "interpretation/"))
+    metrics = metrics[~metrics["name"].isin(COUNTERS) & ~undrawn]
     evaluations = evaluations_frame(own)
     scores = [name for name in evaluations.columns if name.startswith("score/")]
     greedy = evaluations[evaluations["policy"] == "greedy"].melt(

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from results.files import read_json, write_atomically
 from results.records import Cell, Evaluation, MetricRow, Results, ResultsError, Run, Status
-from results.runs import load_runs, references_from_json
+from results.runs import full_evaluations_from_json, load_runs, log_of, references_from_json
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -195,8 +195,7 @@ def _read_metrics(data: bytes) -> dict[Cell, list[MetricRow]]:
     found: dict[Cell, list[MetricRow]] = defaultdict(list)
     for cell, (step, name, value) in _rows(data):
         rows = found[cell]
-        timing = name.startswith("timing/")
-        same_line = rows and rows[-1].step == step and timing == next(iter(rows[-1].values)).startswith("timing/")
+        same_line = rows and rows[-1].step == step and log_of(name) == log_of(next(iter(rows[-1].values)))
         if not same_line:
             rows.append(MetricRow(step, {}))
         rows[-1].values[name] = value
@@ -218,6 +217,7 @@ def _run_to_json(run: Run) -> dict[str, Any]:
         "machine": machine,
         "config": run.config,
         "notes": list(run.notes),
+        **({"full_evaluation": [asdict(own) for own in run.full_evaluations]} if run.full_evaluations else {}),
     }
 
 
@@ -233,6 +233,7 @@ def _run_from_json(
         evaluations=tuple(evaluations.get(cell, [])),
         metrics=tuple(metrics.get(cell, [])),
         notes=tuple(value["notes"]),
+        full_evaluations=full_evaluations_from_json(value.get("full_evaluation", []), str(cell)),
     )
 
 
@@ -241,8 +242,13 @@ def _references_to_json(results: Results, task: str) -> dict[str, Any]:
     return {
         "evaluation_seed": references.evaluation_seed,
         "episodes": references.episodes,
-        "policies": {name: {"returns": list(returns)} for name, returns in references.returns.items()},
+        "policies": _returns_to_json(references.returns),
+        **({"full_evaluation": {"policies": _returns_to_json(full)}} if (full := references.full_returns) else {}),
     }
+
+
+def _returns_to_json(returns: dict[str, tuple[float, ...]]) -> dict[str, Any]:
+    return {name: {"returns": list(own)} for name, own in returns.items()}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

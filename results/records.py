@@ -67,7 +67,8 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class MetricRow:
-    """What was logged at one step: training metrics, or timings under names that start with ``timing/``."""
+    """What was logged at one step: training metrics, timings under names that start with ``timing/``, or what agents
+    did and were up against since the row before, added up, under names that start with ``interpretation/``."""
 
     step: int
     values: dict[str, float]
@@ -101,6 +102,8 @@ class Run:
     metrics: tuple[MetricRow, ...]
     notes: tuple[str, ...]
     """What a reader must know about the files: a torn last line, replaced lines, metrics that are not finite."""
+    full_evaluations: tuple[Evaluation, ...] = ()
+    """The trained policies on longer episodes, for tasks that have them: the whole hour of traffic."""
 
     @property
     def config_hash(self) -> str:
@@ -122,6 +125,8 @@ class References:
     evaluation_seed: int
     episodes: int
     returns: dict[str, tuple[float, ...]]
+    full_returns: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    """The same on longer episodes, for tasks that have them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,8 @@ __all__ = ["evaluations_frame", "load_run", "load_runs", "metrics_frame", "refer
 Row = TypeVar("Row", Evaluation, MetricRow)
 SEED_FOLDER = re.compile(r"seed_(\d+)")
 CONFIG_KEYS = ("task", "algorithm", "variant", "seed", "total_steps", "config_hash")
+INTERPRETATION_POINTS = 80
+"""Sums kept of what agents did and were up against: the paper draws 69 of them, of 20,000 steps each."""
 METRIC_POINTS = 200
 """Rows of training metrics and of timings kept for each run: enough for a curve, small enough to publish."""
 
@@ -83,13 +85,34 @@ def load_run(folder: Path) -> Run:
     bin_width = max(1.0, int(config["total_steps"]) / METRIC_POINTS)
     metrics = _load_metrics(folder / "metrics.jsonl", torn, notes, bin_width, prefix="")
     timing = _load_metrics(folder / "timing.jsonl", torn, notes, bin_width, prefix="timing/")
-    return Run(cell, config, machine, status, evaluations, (*metrics, *timing), tuple(notes))
+    counted = _load_interpretation(folder, torn, notes, int(config["total_steps"]))
+    rows = (*metrics, *timing, *counted)
+    full = _load_full_evaluation(folder / "full_evaluation.json")
+    return Run(cell, config, machine, status, evaluations, rows, tuple(notes), full)
 
 
 def thin(rows: list[MetricRow], bin_width: float) -> list[MetricRow]:
     """The last row of every ``bin_width`` steps, so that equal settings keep equal steps, however long each ran."""
     last_of_bin = {int((row.step - 1) // bin_width): row for row in rows}
     return list(last_of_bin.values())
+
+
+def log_of(name: str) -> str:
+    """The log from which a named number comes: timing, interpretation, or empty for metrics."""
+    first = name.partition("/")[0]
+    return first if first in ("timing", "interpretation") else ""
+
+
+def added_up(rows: list[MetricRow], bin_width: float) -> list[MetricRow]:
+    """The sum of the rows of every ``bin_width`` steps, at the last of their steps."""
+    bins: dict[int, list[MetricRow]] = {}
+    for row in rows:
+        bins.setdefault(int((row.step - 1) // bin_width), []).append(row)
+    sums = []
+    for own in bins.values():
+        names = dict.fromkeys(name for row in own for name in row.values)
+        sums.append(MetricRow(own[-1].step, {name: sum(row.values.get(name, 0.0) for row in own) for name in names}))
+    return sums
 
 
 def _seed_folders(directory: Path) -> Iterator[Path]:
@@ -166,7 +189,30 @@ def _evaluation(row: dict[str, Any], where: str) -> Evaluation:
     return Evaluation(step, policy, tuple(returns.tolist()), scores)
 
 
+def _load_interpretation(folder: Path, may_end_torn: bool, notes: list[str], total_steps: int) -> list[MetricRow]:
+    """Sums of interpretation.jsonl; none where the task keeps no such account."""
+    path = folder / "interpretation.jsonl"
+    if not path.exists():
+        return []
+    rows = _read_metrics(path, may_end_torn, notes, "interpretation/")
+    return added_up(rows, max(1.0, total_steps / INTERPRETATION_POINTS))
+
+
+def _load_full_evaluation(path: Path) -> tuple[Evaluation, ...]:
+    """The trained policies on longer episodes; none where the task has no such evaluation."""
+    return full_evaluations_from_json(read_json(path).get("evaluations", []), str(path)) if path.exists() else ()
+
+
+def full_evaluations_from_json(rows: list[dict[str, Any]], where: str) -> tuple[Evaluation, ...]:
+    """Evaluations on longer episodes; ``where`` names the file in errors."""
+    return tuple(_evaluation(row, where) for row in rows)
+
+
 def _load_metrics(path: Path, may_end_torn: bool, notes: list[str], bin_width: float, prefix: str) -> list[MetricRow]:
+    return thin(_read_metrics(path, may_end_torn, notes, prefix), bin_width)
+
+
+def _read_metrics(path: Path, may_end_torn: bool, notes: list[str], prefix: str) -> list[MetricRow]:
     lines, torn = read_json_lines(path, may_end_torn)
     notes.extend([torn] if torn else [])
     rows: list[MetricRow] = []
@@ -182,7 +228,7 @@ def _load_metrics(path: Path, may_end_torn: bool, notes: list[str], bin_width: f
             if not math.isfinite(value):
                 first_broken.setdefault(name, row.step)
     notes.extend(f"{name} is not finite, first at step {step}" for name, step in first_broken.items())
-    return thin(rows, bin_width)
+    return rows
 
 
 def _numbers(line: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
@@ -246,7 +292,9 @@ def references_from_json(task: str, value: dict[str, Any], where: str) -> Refere
             str(name): tuple(np.asarray(policy["returns"], dtype=np.float32).tolist())
             for name, policy in value["policies"].items()
         }
-        references = References(task, int(value["evaluation_seed"]), int(value["episodes"]), returns)
+        full = value.get("full_evaluation", {}).get("policies", {})
+        full_returns = {str(name): tuple(map(float, policy["returns"])) for name, policy in full.items()}
+        references = References(task, int(value["evaluation_seed"]), int(value["episodes"]), returns, full_returns)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ResultsError(
             f"corrupt file {where}: expected evaluation_seed, episodes and policies, each with its returns"

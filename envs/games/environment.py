@@ -124,4 +124,4 @@ def static_graph(game: Game, spec: EnvironmentSpec, num_envs: int, device: torch
     slots = range(spec.max_neighbours)
     neighbours = [[heard[slot] if slot < len(heard) else 0 for slot in slots] for heard in game.hears]
     mask = [[slot < len(heard) for slot in slots] for heard in game.hears]
-    return Graph(*(torch.tensor(part, device=device).repeat(num_envs, 1, 1) for part in (neighbours, mask)))
+    return Graph(*(torch.tensor(part, device=device)[None].expand(num_envs, -1, -1) for part in (neighbours, mask)))

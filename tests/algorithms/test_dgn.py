@@ -354,12 +354,12 @@ def test_gradients_are_clipped(generator: torch.Generator) -> None:
 
 
 def test_setting_chooses_the_kernel() -> None:
-    """`auto` leaves the matrices where there are more than 256 agents."""
+    """`auto` leaves the matrices where there are more than 256 agents, or more than 32 for each neighbour of one."""
     for kernel, agents, expected in (
         ("dense", 300, DenseNeighbourhood),
         ("gather", 5, GatherNeighbourhood),
-        ("auto", 256, DenseNeighbourhood),
-        ("auto", 257, GatherNeighbourhood),
+        ("auto", 64, DenseNeighbourhood),
+        ("auto", 65, GatherNeighbourhood),
     ):
         assert type(build(5, kernel=kernel).hears(ring(agents, 1))) is expected
 

@@ -74,17 +74,19 @@ def test_unknown_kernel_is_refused(generator: torch.Generator) -> None:
 
 
 @pytest.mark.parametrize(
-    ("agents", "heads", "which", "kind"),
+    ("agents", "slots", "heads", "which", "kind"),
     [
-        (256, 1, "task", DenseNeighbourhood),
-        (257, 1, "task", GatherNeighbourhood),
-        (128, 8, "task", DenseNeighbourhood),
-        (129, 8, "task", GatherNeighbourhood),
-        (300, 8, "full", FullNeighbourhood),
+        (256, 8, 1, "task", DenseNeighbourhood),
+        (257, 9, 1, "task", GatherNeighbourhood),
+        (128, 4, 1, "task", DenseNeighbourhood),
+        (129, 4, 1, "task", GatherNeighbourhood),
+        (128, 4, 8, "task", DenseNeighbourhood),
+        (129, 8, 8, "task", GatherNeighbourhood),
+        (300, 2, 8, "full", FullNeighbourhood),
     ],
 )
 def test_the_faster_kernel_is_chosen(
-    agents: int, heads: int, which: str, kind: type, generator: torch.Generator
+    agents: int, slots: int, heads: int, which: str, kind: type, generator: torch.Generator
 ) -> None:
-    graph = random_graph(1, agents, 2, generator)
+    graph = random_graph(1, agents, slots, generator)
     assert type(neighbourhood(graph, which=which, heads=heads)) is kind

@@ -69,7 +69,7 @@ def test_wrong_names_and_numbers_are_explained() -> None:
     with pytest.raises(UnknownTaskError, match="did you mean mpe/cooperative_navigation_30"):
         resolve("mpe/coperative_navigation_30", "ip", 0, 100)
     with pytest.raises(EnvironmentNotAvailableError, match="not part of the project yet"):
-        resolve("cityflow/hangzhou_16", "ip", 0, 100)
+        resolve("magent/jungle_20", "ip", 0, 100)
     with pytest.raises(UnknownAlgorithmError, match="did you mean 'iql'"):
         resolve(TASK, "iqll", 0, 100)
     with pytest.raises(UserError, match="--total-steps -5"):
