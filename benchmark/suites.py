@@ -140,7 +140,7 @@ def _propagation_cell(agents: int, reward: str, policy: str, seed: int, steps: i
     return Cell(f"mpe/cooperative_navigation_{agents}", "ip", seed, steps, f"{reward}-{policy}", overrides)
 
 
-SIGNAL_TASKS = {"cityflow/synthetic_9": 30_000, "cityflow/hangzhou_16": 30_000}
+SIGNAL_TASKS = {"cityflow/synthetic_9": 20_000, "cityflow/hangzhou_16": 20_000}
 """Traffic tasks that are learned within minutes, and environment steps for it."""
 
 
@@ -152,7 +152,7 @@ def signals() -> list[Cell]:
     overrides: dict[str, Any] = {
         "training.batch_size": 128,
         "training.learning_starts": 128,
-        "training.evaluation_interval": 2_500,
+        "training.evaluation_interval": 2_000,
     }
     return [
         Cell(task, name, seed, steps, "signals", overrides | _small_batch_rate(name))

@@ -132,18 +132,18 @@ class TrafficEnvironment:
         }
         return {name: value.to(self.device) for name, value in scores.items()}
 
-    def take_statistics(self) -> dict[str, list[float]]:
+    def take_statistics(self) -> dict[str, dict[str, float]]:
         """What happened since the last call, added up over copies, intersections and decisions (paper, C.3).
 
         `present`: vehicles on incoming lanes by movement, counted at every decision. `greens`: shares of decisions
         given to each movement, a decision being shared equally by the movements that it opens, right turns left out.
-        `actions`: decisions by action. `decisions`: how many. Movements are those of `signals.MOVEMENTS`.
+        `actions`: decisions by action, and `all` of them. Movements are those of `signals.MOVEMENTS`.
         """
+        actions = dict(zip(map(str, range(len(self._actions))), self._actions.tolist(), strict=True))
         taken = {
-            "present": self._present.tolist(),
-            "greens": self._greens.tolist(),
-            "actions": self._actions.tolist(),
-            "decisions": [float(self._decisions)],
+            "present": dict(zip(MOVEMENTS, self._present.tolist(), strict=True)),
+            "greens": dict(zip(MOVEMENTS, self._greens.tolist(), strict=True)),
+            "actions": {**actions, "all": float(self._decisions)},
         }
         for part in (self._present, self._greens, self._actions):
             part[:] = 0.0
