@@ -32,6 +32,10 @@ COUNT_UNIT = 10.0
 """Vehicles: observations count in tens, so that they are of the order of one."""
 
 
+FULL_SECONDS = 3600
+"""Seconds for which all tasks have traffic: the full hour."""
+
+
 class City(NamedTuple):
     """Where a task takes place."""
 
