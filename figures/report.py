@@ -9,6 +9,7 @@ from html import escape
 from figures import provenance
 from figures.page import figure_block, page
 from figures.proof import proof_html
+from figures.full_episodes import full_episode_table
 from figures.scores import GAP_TOPS, Score, aggregate, leaders, reference_scores
 from figures.style import algorithm_styles, task_title
 from figures.tables import (
@@ -144,6 +145,9 @@ def _scores(results: Results, scores: list[Score]) -> str:
             parts += [f"<h3>Gap closed over tasks, {policy} policy</h3>", aggregate_table(rows)]
             parts.append(f'<p class="caption">{escape(AGGREGATE_CAPTION)}</p>')
     parts += ["<h3>Every score</h3>", html_table(*score_rows(scores))]
+    hours = full_episode_table(results)
+    if hours:
+        parts += ["<h3>Longer episodes</h3>", hours]
     references = reference_scores(results)
     if references:
         parts += ["<h3>Reference policies</h3>", reference_table(references)]
