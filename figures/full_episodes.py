@@ -11,8 +11,9 @@ from results.checks import algorithm_order, group_runs
 from results.records import POLICIES, Results, Run
 
 CAPTION = (
-    "Mean return over seeds, ± one sample standard deviation, of the trained policies on the longer episode; for traffic, "
-    "minus the average travel time over the whole hour. In brackets the sampled policy. Reference policies on the right."
+    "Mean return over seeds, ± one sample standard deviation, of the trained policies on the longer episode; for "
+    "traffic, minus the average travel time over the whole hour. In brackets the sampled policy. On the right, reference "
+    "policies."
 )
 
 

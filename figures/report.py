@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from html import escape
 
 from figures import provenance
+from figures.full_episodes import full_episode_table
 from figures.page import figure_block, page
 from figures.proof import proof_html
-from figures.full_episodes import full_episode_table
 from figures.scores import GAP_TOPS, Score, aggregate, leaders, reference_scores
 from figures.style import algorithm_styles, task_title
 from figures.tables import (

@@ -31,9 +31,9 @@ def test_table(tmp_path: Path) -> None:
     (tmp_path / TASK / "references.json").write_text(json.dumps(record | {"full_evaluation": reference}))
     table = full_episode_table(load_runs(tmp_path))
     assert table is not None
-    assert "−300.0 ± 70.7<br>(−305.0 ± 70.7)" in table
+    assert "\u2212300.0 ± 70.7<br>(\u2212305.0 ± 70.7)" in table
     assert "fixed time" in table
-    assert "−568.9" in table
+    assert "\u2212568.9" in table
     publish(load_runs(tmp_path), tmp_path / "published")
     assert full_episode_table(read_published(tmp_path / "published")) == table
 
