@@ -147,17 +147,21 @@ SIGNAL_TASKS = {"cityflow/synthetic_9": 20_000, "cityflow/hangzhou_16": 20_000}
 def signals() -> list[Cell]:
     """All algorithms on a synthetic and a real map, with defaults but for small batches and the rate that suits them.
 
-    Three seeds. The real map has to be fetched before (`python -m envs.traffic.data fetch`).
+    Three seeds. The real map has to be fetched before (`python -m envs.traffic.data fetch`). MADDPG, MADDPGS and PIC
+    once more with a larger penalty of logits: with their own, policies are deterministic after a few hundred updates,
+    before the critic knows what is good, and what they then do teaches it little.
     """
     overrides: dict[str, Any] = {
         "training.batch_size": 128,
         "training.learning_starts": 128,
         "training.evaluation_interval": 2_000,
     }
+    kinds = [(name, "signals", {}) for name in algorithms.ALGORITHMS]
+    kinds += [(name, "signals-penalty", {"algorithm.logit_penalty": 0.1}) for name in ("maddpg", "maddpgs", "pic")]
     return [
-        Cell(task, name, seed, steps, "signals", overrides | _small_batch_rate(name))
+        Cell(task, name, seed, steps, variant, overrides | _small_batch_rate(name) | more)
         for task, steps in SIGNAL_TASKS.items()
-        for name in algorithms.ALGORITHMS
+        for name, variant, more in kinds
         for seed in (0, 1, 2)
     ]
 
