@@ -156,7 +156,7 @@ def signals() -> list[Cell]:
         "training.learning_starts": 128,
         "training.evaluation_interval": 2_000,
     }
-    kinds = [(name, "signals", {}) for name in algorithms.ALGORITHMS]
+    kinds: list[tuple[str, str, dict[str, Any]]] = [(name, "signals", {}) for name in algorithms.ALGORITHMS]
     kinds += [(name, "signals-penalty", {"algorithm.logit_penalty": 0.1}) for name in ("maddpg", "maddpgs", "pic")]
     return [
         Cell(task, name, seed, steps, variant, overrides | _small_batch_rate(name) | more)

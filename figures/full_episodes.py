@@ -12,8 +12,8 @@ from results.records import POLICIES, Results, Run
 
 CAPTION = (
     "Mean return over seeds, ± one sample standard deviation, of the trained policies on the longer episode; for "
-    "traffic, minus the average travel time over the whole hour. In brackets the sampled policy. On the right, reference "
-    "policies."
+    "traffic, minus the average travel time over the whole hour. In brackets the sampled policy. On the right, "
+    "reference policies."
 )
 
 

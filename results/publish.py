@@ -1,6 +1,6 @@
 """Run folders to a small, checksummed set of files that ships with the project, and back.
 
-python -m results.publish --results DIR [--output results/published] [--compact]
+python -m results.publish --results DIR [--output results/published] [--compact] [--add]
 """
 
 from __future__ import annotations
@@ -67,6 +67,17 @@ def _compact_run(run: Run) -> Run:
             own if (own.policy, own.step) in kept else replace(own, returns=(sum(own.returns) / len(own.returns),))
             for own in run.evaluations
         ),
+    )
+
+
+def added(before: Results, new: Results) -> Results:
+    """Both sets together; a run or a task's reference policies that both have are those of the new one."""
+    cells = {run.cell for run in new.runs}
+    runs = [*(run for run in before.runs if run.cell not in cells), *new.runs]
+    return Results(
+        runs=tuple(sorted(runs, key=lambda run: run.cell.order())),
+        references=before.references | new.references,
+        notes=tuple(dict.fromkeys((*before.notes, *new.notes))),
     )
 
 
@@ -261,11 +272,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--compact", action="store_true", help=f"{COMPACT_NOTE}: a smaller set that draws the same curves and scores"
     )
+    parser.add_argument("--add", action="store_true", help="keep the runs that the set in --output has already")
     options = parser.parse_args(arguments)
     try:
         results = load_runs(options.results)
         if options.compact:
             results = compact(results)
+        if options.add:
+            results = added(read_published(options.output), results)
         for path in publish(results, options.output):
             print(f"wrote {path} ({path.stat().st_size:,} bytes)")
         read_published(options.output)

@@ -129,3 +129,22 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path, monkey
         write_atomically(path, "new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_added_runs_join_the_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Runs that both have are the new ones; references of all tasks stay."""
+    output = tmp_path / "published"
+    for folder, seeds, value in (("one", (0, 1), -1.0), ("two", (1, 2), -2.0)):
+        for seed in seeds:
+            write_run(tmp_path / folder, {"greedy": [(4000, [value])]}, seed=seed)
+    assert main(["--results", str(tmp_path / "one"), "--output", str(output)]) == 0
+    assert main(["--results", str(tmp_path / "two"), "--output", str(output), "--add"]) == 0
+    assert "published 3 runs" in capsys.readouterr().out
+    returns = {run.cell.seed: run.evaluations[0].returns for run in read_published(output).runs}
+    assert returns == {0: (-1.0,), 1: (-2.0,), 2: (-2.0,)}
+
+
+def test_adding_to_nothing_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(tmp_path / "one", {"greedy": [(4000, [-1.0])]})
+    assert main(["--results", str(tmp_path / "one"), "--output", str(tmp_path / "new"), "--add"]) == 1
+    assert "manifest.json" in capsys.readouterr().err
