@@ -19,7 +19,7 @@ from gymnasium.spaces import Box, Discrete
 from pettingzoo import ParallelEnv
 
 import envs
-from envs.mpe.environment import ParticleEnvironment
+from envs.games.environment import GameEnvironment
 from envs.protocols import EnvironmentSpec, Graph, Step
 
 Infos = dict[str, dict[str, Any]]
@@ -54,7 +54,7 @@ class ParallelEnvironment(ParallelEnv):
         if max_cycles is not None and max_cycles < 1:
             raise ValueError(f"max_cycles must be None or at least 1, not {max_cycles}")
         self.environment = envs.make(task, num_envs=1, **settings)
-        if render_mode is not None and not isinstance(self.environment, ParticleEnvironment):
+        if render_mode is not None and isinstance(self.environment, GameEnvironment):
             raise ValueError(f"{task} has no pictures: leave render_mode={render_mode!r} out")
         self.metadata = {**self.metadata, "name": task}
         self.render_mode = render_mode

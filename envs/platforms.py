@@ -127,12 +127,12 @@ class Cities:
     """The `cityflow/` tasks."""
 
     def tasks(self) -> tuple[str, ...]:
-        from envs.traffic.tasks import TASKS
+        from envs.cities import TASKS
 
         return TASKS
 
     def exists(self, task: str) -> bool:
-        from envs.traffic.tasks import exists
+        from envs.cities import exists
 
         return exists(task)
 
@@ -157,7 +157,7 @@ class Cities:
         return CONTROLLERS
 
     def full_evaluation(self, task: str) -> dict[str, Any]:
-        from envs.traffic.tasks import FULL_SECONDS
+        from envs.cities import FULL_SECONDS
 
         return {"episode_seconds": FULL_SECONDS}
 

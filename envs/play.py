@@ -1,13 +1,17 @@
 """Watch a policy: play episodes of a task, print their returns and draw them into a GIF.
 
     python -m envs.play mpe/cooperative_navigation_30 --policy greedy --gif navigation.gif
+    python -m envs.play cityflow/hangzhou_16 --policy fixed_time --seconds 3600 --gif hangzhou.gif
 
-A policy is `greedy` (every agent heads for its nearest landmark or prey, or for the ball), another name from
-`envs.controllers(task)`, or the path of a trained policy: policy.pt or checkpoint.pt of a run. Trained policies take
-their most likely action, or draw one with --sampled, and play with the environment settings they were trained with.
-Equal seeds give equal episodes.
+A policy is `greedy` (every agent heads for its nearest landmark or prey, or for the ball; signals follow the greatest
+pressure), another name from `envs.controllers(task)`, or the path of a trained policy: policy.pt or checkpoint.pt of a
+run. Trained policies take their most likely action, or draw one with --sampled, and play with the environment settings
+they were trained with. Equal seeds give equal episodes. The return of a traffic task is minus the average travel time.
 
-Exit code: 0 if the GIF was written, 2 for an error, which is one line on stderr, 130 when interrupted.
+With --replay the first episode of a traffic task is also, or without --gif only, written second by second for
+CityFlow's own viewer: roadnet.json and replay.txt.
+
+Exit code: 0 if all was written, 2 for an error, which is one line on stderr, 130 when interrupted.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ import itertools
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 import torch
@@ -28,12 +32,16 @@ from PIL import Image
 from torch import Tensor
 
 import envs
-from envs.drawing import LARGEST, PALETTE, REFERENCE, SMALLEST, draw
-from envs.errors import EnvironmentNotAvailableError, PreyWeightsError, UnknownTaskError
-from envs.mpe.scenarios import SCENARIOS
+from envs.drawing import LARGEST, REFERENCE, SMALLEST, Colour, draw, pictures_of
+from envs.errors import EnvironmentNotAvailableError, PreyWeightsError, TrafficFileError, UnknownTaskError
 from envs.protocols import Environment, Step
 
 Act = Callable[[Step], Tensor]
+
+GREEDY = {"mpe": "nearest", "cityflow": "max_pressure"}
+"""Of the platforms with pictures: the controller that is called `greedy` here."""
+TRAFFIC = "cityflow"
+NO_REPLAY = "--replay records the builtin engine: leave it out, or choose --engine builtin"
 
 MOST_PIXELS = 300_000_000
 """Of all frames of a GIF together: they are held in memory, one byte each."""
@@ -41,8 +49,6 @@ LAST_FRAME_MILLISECONDS = 1500
 """How long the end of an episode stays."""
 FASTEST = 50
 """Frames per second; viewers show faster GIFs slowly."""
-
-
 LEAST_DIFFERENCE = 10
 """In some channel, of 255, between the colours of a GIF."""
 
@@ -56,36 +62,48 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = _parse(arguments)
         play(options)
-    except (PlayError, UnknownTaskError, EnvironmentNotAvailableError, PreyWeightsError) as error:
+    except (PlayError, UnknownTaskError, EnvironmentNotAvailableError, PreyWeightsError, TrafficFileError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted: no GIF was written", file=sys.stderr)
+        print("interrupted: nothing was written", file=sys.stderr)
         return 130
     return 0
 
 
 @torch.no_grad()
 def play(options: argparse.Namespace) -> None:
-    """Play, print and draw what the command line asks for. Raises PlayError."""
+    """Play, print, draw and record what the command line asks for. Raises PlayError."""
     environment, act = _cast(options)
-    num_frames = options.episodes * (environment.spec.episode_length + 1)
-    if num_frames * options.size**2 > MOST_PIXELS:
-        episodes = MOST_PIXELS // (options.size**2 * (environment.spec.episode_length + 1))
-        raise PlayError(
-            f"{options.episodes} episodes are too many for one GIF of --size {options.size}: "
-            f"choose at most {episodes}, or a smaller --size"
-        )
     frames: list[Image.Image] = []
-    palette = gif_palette()
-    with _replacing(options.gif) as stream:
+    camera = None if options.gif is None else _camera(environment, options, frames)
+    with contextlib.nullcontext() if options.gif is None else _replacing(options.gif) as stream:
         for episode in range(options.episodes):
-            _play_episode(environment, act, options.seed if episode == 0 else None, options, palette, frames)
+            with contextlib.nullcontext() if episode or options.replay is None else _recording(environment, options):
+                _play_episode(environment, act, options.seed if episode == 0 else None, camera)
             score = environment.scores()["return"].item()
             print(f"episode {episode + 1} of {options.episodes}: return {score:.2f}", flush=True)
-        write_gif(stream, frames, options.fps, environment.spec.episode_length + 1)
-    size = options.gif.stat().st_size / 1000
-    print(f"{options.gif}: {len(frames)} frames of {options.size} x {options.size} pixels, {size:.0f} kB")
+        if stream is not None:
+            write_gif(stream, frames, options.fps, environment.spec.episode_length + 1)
+    if options.gif is not None:
+        size = options.gif.stat().st_size / 1000
+        print(f"{options.gif}: {len(frames)} frames of {options.size} x {options.size} pixels, {size:.0f} kB")
+
+
+def _camera(environment: Environment, options: argparse.Namespace, frames: list[Image.Image]) -> Callable[[], None]:
+    """What adds a frame of the present state to `frames`. Raises PlayError where there will be too many for a GIF."""
+    pixels = options.size**2 * (environment.spec.episode_length + 1)
+    if options.episodes * pixels > MOST_PIXELS:
+        episodes = MOST_PIXELS // pixels
+        choice = f"choose at most {episodes}, or a smaller --size" if episodes else "choose a smaller --size"
+        raise PlayError(f"{options.episodes} episodes are too many for one GIF of --size {options.size}: {choice}")
+    palette = gif_palette(pictures_of(environment).palette)
+
+    def keep() -> None:
+        frame = Image.fromarray(draw(environment, size=options.size, neighbours=options.neighbours))
+        frames.append(frame.quantize(palette=palette, dither=Image.Dither.NONE))
+
+    return keep
 
 
 def write_gif(stream: BinaryIO, frames: Sequence[Image.Image], fps: int, episode_frames: int) -> None:
@@ -97,13 +115,13 @@ def write_gif(stream: BinaryIO, frames: Sequence[Image.Image], fps: int, episode
     )
 
 
-def gif_palette() -> Image.Image:
-    """An image with the palette of all GIFs: the colours of `drawing` and mixtures of every two of them.
+def gif_palette(pure: Sequence[Colour]) -> Image.Image:
+    """An image with the palette of a GIF: the colours of its drawing and mixtures of every two of them, at most 256.
 
     Mixtures close to a colour that is already there are left out, so that each pure colour is matched by itself.
     """
-    colours = np.array(PALETTE)
-    for first, second in itertools.combinations(PALETTE, 2):
+    colours = np.array(pure)
+    for first, second in itertools.combinations(pure, 2):
         for share in (1 / 3, 2 / 3):
             mixture = np.rint(np.multiply(first, 1 - share) + np.multiply(second, share)).astype(int)
             if np.abs(colours - mixture).max(1).min() >= LEAST_DIFFERENCE:
@@ -113,32 +131,28 @@ def gif_palette() -> Image.Image:
     return image
 
 
-def _play_episode(
-    environment: Environment,
-    act: Act,
-    seed: int | None,
-    options: argparse.Namespace,
-    palette: Image.Image,
-    frames: list[Image.Image],
-) -> None:
-    """Play one episode and append its frames, the first state included."""
-
-    def keep() -> None:
-        frame = Image.fromarray(draw(environment, size=options.size, neighbours=options.neighbours))
-        frames.append(frame.quantize(palette=palette, dither=Image.Dither.NONE))
-
+def _play_episode(environment: Environment, act: Act, seed: int | None, camera: Callable[[], None] | None) -> None:
+    """Play one episode; the camera takes every state, the first one included."""
     step = environment.reset(seed)
-    keep()
+    if camera is not None:
+        camera()
     for _ in range(environment.spec.episode_length):
         step = environment.step(act(step))
-        keep()
+        if camera is not None:
+            camera()
 
 
 def _cast(options: argparse.Namespace) -> tuple[Environment, Act]:
     """The environment and who acts in it."""
-    controllers = {"greedy": "nearest", **{name: name for name in envs.controllers(options.task)}}
-    if options.task not in SCENARIOS:
-        raise PlayError(f"{options.task} has no pictures: only particle tasks (mpe/...) can be watched")
+    controllers = {name: name for name in envs.controllers(options.task)}
+    platform = options.task.partition("/")[0]
+    if platform not in GREEDY:
+        raise PlayError(
+            f"{options.task} has no pictures: only particle tasks (mpe/...) and traffic tasks ({TRAFFIC}/...) can be "
+            "watched"
+        )
+    controllers = {"greedy": GREEDY[platform], **controllers}
+    changes = _changes(options, platform)
     generator = torch.Generator().manual_seed(options.seed)
     if options.policy not in controllers:
         path = Path(options.policy)
@@ -149,15 +163,38 @@ def _cast(options: argparse.Namespace) -> tuple[Environment, Act]:
                 f"there is no policy {options.policy!r}{hint} expected one of {', '.join(controllers)}, "
                 "or the path of a policy.pt or checkpoint.pt"
             )
-        return _cast_learner(options, path, generator)
+        return _cast_learner(options, path, generator, changes)
     if options.sampled:
         raise PlayError(f"--sampled is for trained policies; {options.policy} knows only one way to act: leave it out")
-    environment = envs.make(options.task, num_envs=1)
+    environment = _make(options.task, changes)
     controller = envs.controllers(options.task)[controllers[options.policy]](environment)
     return environment, lambda _: controller.act(generator)
 
 
-def _cast_learner(options: argparse.Namespace, path: Path, generator: torch.Generator) -> tuple[Environment, Act]:
+def _changes(options: argparse.Namespace, platform: str) -> dict[str, Any]:
+    """Settings of the environment that the command line changes. Raises PlayError for options of another platform."""
+    given = {"seconds": options.seconds, "engine": options.engine, "replay": options.replay}
+    given = {name: value for name, value in given.items() if value is not None}
+    if given and platform != TRAFFIC:
+        raise PlayError(f"--{min(given)} is for traffic tasks ({TRAFFIC}/...), not for {options.task}: leave it out")
+    if options.engine == "cityflow" and options.replay is not None:
+        raise PlayError(NO_REPLAY)
+    names = {"seconds": "episode_seconds", "engine": "engine"}
+    return {names[name]: value for name, value in given.items() if name in names}
+
+
+def _make(task: str, settings: dict[str, Any]) -> Environment:
+    try:
+        return envs.make(task, num_envs=1, **settings)
+    except ValueError as error:
+        if isinstance(error, UnknownTaskError | TrafficFileError):
+            raise
+        raise PlayError(str(error)) from error
+
+
+def _cast_learner(
+    options: argparse.Namespace, path: Path, generator: torch.Generator, changes: dict[str, Any]
+) -> tuple[Environment, Act]:
     # The only place where envs looks outwards: what a policy file holds is known to benchmark alone. Nothing of it is
     # imported unless a trained policy is asked for.
     from benchmark.errors import UserError
@@ -177,7 +214,7 @@ def _cast_learner(options: argparse.Namespace, path: Path, generator: torch.Gene
     settings = {
         setting.name: getattr(config.environment, setting.name) for setting in dataclasses.fields(config.environment)
     }
-    environment = envs.make(config.task, num_envs=1, **settings)
+    environment = _make(config.task, settings | changes)
     return environment, lambda step: learner.act(step.observation, step.graph, generator, greedy=not options.sampled)
 
 
@@ -200,6 +237,40 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
         raise PlayError(f"cannot write {path}: {reason}; give --gif a file in a folder you can write to") from error
 
 
+@contextlib.contextmanager
+def _recording(environment: Environment, options: argparse.Namespace) -> Iterator[None]:
+    """Records the city while it is open; the files take their names at the end. PlayError if they cannot be written."""
+    from envs.traffic.batch import BatchEngine
+    from envs.traffic.environment import TrafficEnvironment
+    from envs.traffic.replay import ReplayWriter, write_roadnet_log
+
+    assert isinstance(environment, TrafficEnvironment)
+    folder, batch = options.replay, environment.batch
+    if not isinstance(batch, BatchEngine):  # a policy may have been trained with the other one
+        raise PlayError(NO_REPLAY)
+    names = [folder / "roadnet.json", folder / "replay.txt"]
+    roadnet, replay = temporary = [name.with_name(f".{name.name}.tmp") for name in names]
+    try:
+        with contextlib.ExitStack() as stack:
+            folder.mkdir(exist_ok=True)
+            for path in temporary:
+                stack.callback(path.unlink, missing_ok=True)
+            write_roadnet_log(environment.city.network, roadnet)
+            writer = ReplayWriter(environment.city.network, replay)
+            stack.callback(writer.close)
+            stack.callback(setattr, batch, "after_step", None)
+            batch.after_step = lambda: writer.write(batch.simulations[0].state)
+            yield
+            writer.close()
+            for path, name in zip(temporary, names, strict=True):
+                path.replace(name)
+    except OSError as error:
+        raise PlayError(
+            f"cannot write {folder}: {error.strerror}; give --replay a folder that you can write to, or make"
+        ) from error
+    print(f"{folder}: {' and '.join(name.name for name in names)} for CityFlow's viewer")
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise PlayError(f"{message} (python -m envs.play --help explains all options)")
@@ -209,9 +280,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = _Parser(prog="python -m envs.play", description="Play episodes, print their returns, draw a GIF.")
     parser.add_argument("task", metavar="TASK", help="for example mpe/cooperative_navigation_30")
     parser.add_argument(
-        "--policy", default="greedy", help="greedy (default), random, stay, ..., or a policy.pt or checkpoint.pt"
+        "--policy",
+        default="greedy",
+        help="greedy (default), random, stay, fixed_time, ..., or a policy.pt or checkpoint.pt",
     )
-    parser.add_argument("--gif", required=True, type=Path, metavar="OUT.gif", help="the file to write")
+    parser.add_argument("--gif", type=Path, metavar="OUT.gif", help="the file to write")
     parser.add_argument(
         "--episodes", type=_whole(1, 10_000), default=1, metavar="N", help="played one after the other; 1"
     )
@@ -228,8 +301,18 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--fps", type=_whole(1, FASTEST), default=10, metavar="N", help="steps shown in a second; 10")
     parser.add_argument("--sampled", action="store_true", help="draw the actions of a trained policy")
     parser.add_argument("--neighbours", action="store_true", help="show who hears whom")
+    traffic = parser.add_argument_group(f"traffic tasks ({TRAFFIC}/...)")
+    traffic.add_argument(
+        "--seconds", type=_whole(1, 86_400), metavar="N", help="length of an episode; 3600 is the full hour; 1000"
+    )
+    traffic.add_argument("--engine", choices=("builtin", "cityflow"), help="cityflow: the original, if it is installed")
+    traffic.add_argument(
+        "--replay", type=Path, metavar="FOLDER", help="record the first episode for CityFlow's own viewer"
+    )
     options = parser.parse_args(arguments)
-    if options.gif.suffix.lower() != ".gif":
+    if options.gif is None and options.replay is None:
+        raise PlayError("nothing to write: give --gif OUT.gif, or --replay FOLDER for a traffic task")
+    if options.gif is not None and options.gif.suffix.lower() != ".gif":
         raise PlayError(f"--gif {options.gif}: expected a name that ends in .gif")
     return options
 

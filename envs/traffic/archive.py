@@ -10,6 +10,7 @@ import numpy as np
 
 from envs.traffic import archive_json
 from envs.traffic.network import Network
+from envs.traffic.simulation import Simulation
 from envs.traffic.state import SLOTS, State, mapped
 
 SCRATCH = frozenset({"moved", "announcements", "segment_first", "segment_last"})
@@ -25,15 +26,19 @@ class Archive:
 
     network: Network
     state: State
+    interval: float
+    """Seconds of one step."""
 
     def dump(self, path: str | Path) -> None:
-        """Write the snapshot as JSON. Raises OSError where the file cannot be written."""
-        archive_json.write(Path(path), self.network, self.state)
+        """Write the snapshot as JSON. Raises TrafficFileError where the file cannot be written."""
+        archive_json.write(Path(path), self.network, self.state, self.interval)
 
 
-def read(path: Path, network: Network, like: State) -> State:
-    """The state in a file written by `Archive.dump`. Raises TrafficFileError for a file that is missing or wrong."""
-    return archive_json.read(path, network, like)
+def read(path: Path, simulation: Simulation) -> State:
+    """The state in a file written by `Archive.dump`, for a simulation of the same files. Raises TrafficFileError for a
+    file that is missing or wrong."""
+    flows = simulation.flows.arrays
+    return archive_json.read(path, simulation.network, flows, simulation.interval, simulation.lane_change)
 
 
 def state_dict(state: State) -> dict[str, np.ndarray]:

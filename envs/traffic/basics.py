@@ -40,7 +40,7 @@ def next_member(words: np.ndarray, start: int, end: int) -> int:
             return -1
         bits = words[word]
     lowest = bits & (~bits + _ONE)
-    return (word << 6) + _POSITIONS[(lowest * _DE_BRUIJN) >> _SHIFT]  # type: ignore[no-any-return, return-value]
+    return (word << 6) + _POSITIONS[(lowest * _DE_BRUIJN) >> _SHIFT]
 
 
 @kernel
@@ -72,7 +72,7 @@ def draw(random: np.ndarray, counts: np.ndarray) -> int:
     y ^= (y << 7) & 0x9D2C5680
     y ^= (y << 15) & 0xEFC60000
     y ^= y >> 18
-    return y
+    return y  # type: ignore[return-value]
 
 
 @kernel
@@ -213,9 +213,15 @@ def following_drivable(m: Map, roads: np.ndarray, place: int, end: int, drivable
 
 @kernel
 def extend_plan(m: Map, t: Traffic, v: int, i: int) -> int:
-    """The i-th next drivable of a vehicle, where its plan is not yet that long; NONE if there is none."""
+    """The i-th next drivable of a vehicle, where its plan is not yet that long; NONE if there is none.
+
+    On a route that visits a road twice, plans may go round and round; they end after as many drivables as a route has.
+    """
     vehicle = t.vehicles[v]
-    place, end = t.route_starts[vehicle.route] + vehicle.route_position, t.route_starts[vehicle.route + 1]
+    start, end = t.route_starts[vehicle.route], t.route_starts[vehicle.route + 1]
+    place = start + vehicle.route_position
+    if i >= 2 * (end - start):
+        return NONE
     length = vehicle.plan_length
     drivable = vehicle.drivable if length == 0 else t.plans[v * PLAN + length - 1]
     while length <= i:

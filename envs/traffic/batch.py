@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -36,6 +37,8 @@ class BatchEngine:
             raise ValueError(f"num_envs = {num_envs}, threads = {wanted}: expected positive whole numbers")
         self.network, self.num_envs = network, num_envs
         self.simulations = [Simulation(network, flows, interval, lane_change) for _ in range(num_envs)]
+        self.after_step: Callable[[], None] | None = None
+        """Called after every step, once all copies have taken it; whoever sets it takes it away again."""
         self.threads = min(wanted, num_envs)
         self._workers = ThreadPoolExecutor(self.threads) if self.threads > 1 else None
 
@@ -53,6 +56,14 @@ class BatchEngine:
 
     def run(self, steps: int) -> None:
         """Take `steps` steps in every copy. Raises what `Simulation.run` raises."""
+        if self.after_step is None:
+            self._run(steps)
+            return
+        for _ in range(steps):
+            self._run(1)
+            self.after_step()
+
+    def _run(self, steps: int) -> None:
         if self._workers is None:
             for simulation in self.simulations:
                 simulation.run(steps)

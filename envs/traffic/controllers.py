@@ -11,7 +11,9 @@ from torch import Tensor
 from envs.protocols import Controller, Environment
 from envs.shapes import Int
 from envs.traffic.environment import TrafficEnvironment
+from envs.traffic.files import LINK_RANKS
 from envs.traffic.layout import NONE
+from envs.traffic.signals import Signals
 
 
 class _TrafficController:
@@ -44,12 +46,18 @@ class FixedTime(_TrafficController):
 
     green_seconds: ClassVar[int] = 30
 
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        lists = cycles(self.signals.action_mask)
+        self._length = np.array([len(actions) for actions in lists])
+        self._cycle = np.array([actions + [0] * (self._length.max() - len(actions)) for actions in lists])
+
     def act(self, generator: torch.Generator) -> Int[Tensor, "env agent"]:
         """Actions for the present state."""
         environment = self.environment
         slot = environment.decision * environment.settings.decision_seconds // self.green_seconds
-        chosen = [cycle[slot % len(cycle)] for cycle in cycles(self.signals.action_mask)]
-        return self._tensor(np.tile(np.array(chosen, dtype=np.int64), (environment.num_envs, 1)))
+        chosen = self._cycle[np.arange(len(self._cycle)), slot % self._length]
+        return self._tensor(np.tile(chosen, (environment.num_envs, 1)))
 
 
 def cycles(action_mask: np.ndarray) -> list[list[int]]:
@@ -62,90 +70,106 @@ def cycles(action_mask: np.ndarray) -> list[list[int]]:
 
 
 class MaxPressure(_TrafficController):
-    """The phase with the largest pressure (Varaiya 2013): over the lane links that it opens, vehicles on the lane before
-    minus vehicles on the lane behind. The first of equal ones."""
+    """The phase with the largest pressure (Varaiya 2013): over the lane links that it opens, vehicles on the lane
+    before minus vehicles on the lane behind. The first of equal ones."""
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
-        arrays = self.signals.network.arrays
-        shape = (len(self.signals.agents), self.signals.num_actions)
-        self._weights = [_opened(self.signals.network, int(agent), shape[1]) for agent in self.signals.agents]
-        self._from, self._to = arrays.link_from, arrays.link_to
+        signals, arrays = self.signals, self.signals.network.arrays
+        lanes, weights = [], []
+        for agent in signals.agents:
+            links, opened = opened_links(signals, int(agent))
+            ends = np.concatenate([arrays.link_from[links], arrays.link_to[links]])
+            own, place = np.unique(ends, return_inverse=True)
+            weight = np.zeros((len(own), signals.num_actions))
+            np.add.at(weight, place, np.concatenate([opened, -opened]))
+            lanes.append(own)
+            weights.append(weight)
+        width = max(map(len, lanes))
+        self._lanes = np.stack([np.pad(own, (0, width - len(own))) for own in lanes])
+        self._weights = np.stack([np.pad(weight, ((0, width - len(weight)), (0, 0))) for weight in weights])
 
     def act(self, generator: torch.Generator) -> Int[Tensor, "env agent"]:
         """Actions for the present state."""
-        lanes = np.arange(len(self.signals.network.lane_ids))
-        counts = self.environment.batch.lane_vehicles(lanes).astype(np.int64)
-        difference = counts[:, self._from] - counts[:, self._to]  # (env, link)
-        chosen = np.empty((self.environment.num_envs, len(self.signals.agents)), dtype=np.int64)
-        for agent, (links, opened) in enumerate(self._weights):
-            pressure = difference[:, links] @ opened.T
-            pressure[:, ~self.signals.action_mask[agent]] = np.iinfo(np.int64).min
-            chosen[:, agent] = pressure.argmax(-1)
-        return self._tensor(chosen)
+        counts = self.environment.batch.lane_vehicles(self._lanes)
+        pressure = _for_each_agent(counts, self._weights)
+        return self._tensor(np.where(self.signals.action_mask, pressure, -np.inf).argmax(-1))
 
 
-def _opened(network: object, agent: int, num_actions: int) -> tuple[np.ndarray, np.ndarray]:
-    """Lane links of an intersection, and which of them each action opens: (link,) and (action, link) int64."""
-    arrays = network.arrays  # type: ignore[attr-defined]
+def opened_links(signals: Signals, agent: int) -> tuple[np.ndarray, np.ndarray]:
+    """Lane links of an intersection, (link,), and which of them each action opens, (link, action) float64."""
+    network, arrays = signals.network, signals.network.arrays
     links = np.flatnonzero(arrays.link_intersection == agent)
-    phases = network.num_phases(agent)  # type: ignore[attr-defined]
-    opened = np.zeros((num_actions, len(links)), dtype=np.int64)
-    for action in range(min(num_actions, phases - 1)):
-        opened[action] = arrays.open[arrays.link_light[links] + (action + 1) * arrays.light_stride[agent]]
+    opened = np.zeros((len(links), signals.num_actions))
+    for action in range(network.num_phases(agent) - 1):
+        opened[:, action] = arrays.open[arrays.link_light[links] + (action + 1) * arrays.light_stride[agent]]
     return links, opened
 
 
-class SOTL(_TrafficController):
-    """Self-organising lights (Gershenson 2005): each intersection goes through its first four phases, but stays in one
-    until enough vehicles have waited at red for long enough, and does not cut off a small group that is about to pass.
+def _for_each_agent(counts: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(env, agent, action) float64, exact: the products of counts (env, agent, lane) and weights (agent, lane, action),
+    both whole numbers."""
+    return (counts.transpose(1, 0, 2).astype(np.float64) @ weights).transpose(1, 0, 2)
 
-    A counter adds up the vehicles on lanes that have red, decision by decision. Above `threshold` the next phase comes,
-    once the present one has lasted `least_decisions`, unless between one and `group - 1` vehicles are on its own lanes.
+
+class SOTL(_TrafficController):
+    """Self-organising lights (Gershenson 2005; Cools, Gershenson and D'Hooghe 2008) with the first four phases.
+
+    While a phase is not shown, its counter adds up the vehicles on lanes that it would open and that have red now. When
+    the present phase has lasted `least_seconds` and no rest of a group still has to pass (one to `group` vehicles), the
+    phase with the highest counter comes, if that has reached `threshold`; then it starts again from 0.
+
+    The papers have two lights at an intersection; with more, it is still the light that has counted enough which turns
+    green, whatever its place in the cycle. They watch the last metres before a light. Here lanes are watched, and on a
+    lane with green only those who stand belong to the rest of a group: a lane of hundreds of metres is seldom without
+    vehicles, and its own flow would keep the light. Right turns are left out: they may always go.
     """
 
-    threshold: ClassVar[int] = 40
-    """Vehicles times decisions."""
-    least_decisions: ClassVar[int] = 1
+    threshold: ClassVar[float] = 40.0
+    """Vehicle-seconds."""
+    least_seconds: ClassVar[int] = 20
+    """Yellow included."""
     group: ClassVar[int] = 3
+    """Vehicles."""
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
-        network, signals = self.signals.network, self.signals
-        self._cycles = cycles(signals.action_mask)
-        self._lanes: list[tuple[np.ndarray, np.ndarray]] = []
-        for agent in signals.agents:
-            links, opened = _opened(network, int(agent), signals.num_actions)
-            main = np.array([network.arrays.link_rank[k] != 1 for k in links], dtype=bool)
-            lanes = np.unique(network.arrays.link_from[links[main]])
-            from_lane = network.arrays.link_from[links]
-            green = np.array([[bool((row & main)[from_lane == lane].any()) for lane in lanes] for row in opened])
-            self._lanes.append((lanes, green))
+        signals, arrays = self.signals, self.signals.network.arrays
+        self._lanes = np.where(signals.lanes == NONE, 0, signals.lanes)
+        self._opens = np.zeros((*signals.lanes.shape, signals.num_actions))
+        """(agent, lane, action): 1 where the action opens the lane to others than those who turn right."""
+        for own, lanes, agent in zip(self._opens, signals.lanes, signals.agents, strict=True):
+            links, opened = opened_links(signals, int(agent))
+            for link, actions in zip(links, opened, strict=True):
+                if arrays.link_rank[link] != LINK_RANKS["turn_right"]:
+                    own[lanes == arrays.link_from[link]] += actions
+        self._opens = np.minimum(self._opens, 1.0)
+        self._unused = np.ones(signals.action_mask.shape, dtype=bool)
+        for unused, cycle in zip(self._unused, cycles(signals.action_mask), strict=True):
+            unused[cycle] = False
         shape = (environment.num_envs, len(signals.agents))
-        self._place = np.zeros(shape, dtype=np.int64)
-        self._lasted = np.zeros(shape, dtype=np.int64)
-        self._counter = np.zeros(shape, dtype=np.int64)
+        self._shown, self._seconds = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
+        self._counters = np.zeros((*shape, signals.num_actions))
 
     def act(self, generator: torch.Generator) -> Int[Tensor, "env agent"]:
-        """Actions for the present state."""
+        """Actions for the present state, once for each decision; counters start again with every episode."""
         environment = self.environment
         if environment.decision == 0:
-            self._place[:], self._lasted[:], self._counter[:] = 0, 0, 0
-        counts = environment.batch.lane_vehicles(np.arange(len(self.signals.network.lane_ids)))
-        chosen = np.empty_like(self._place)
-        for agent, (lanes, green) in enumerate(self._lanes):
-            cycle = np.array(self._cycles[agent])
-            here = counts[:, lanes]
-            own = green[cycle[self._place[:, agent]]]
-            approaching = np.where(own, here, 0).sum(-1)
-            self._counter[:, agent] += np.where(own, 0, here).sum(-1)
-            switch = (self._counter[:, agent] >= self.threshold) & (self._lasted[:, agent] >= self.least_decisions)
-            switch &= (approaching == 0) | (approaching >= self.group)
-            self._place[switch, agent] = (self._place[switch, agent] + 1) % len(cycle)
-            self._counter[switch, agent] = 0
-            self._lasted[:, agent] = np.where(switch, 1, self._lasted[:, agent] + 1)
-            chosen[:, agent] = cycle[self._place[:, agent]]
-        return self._tensor(chosen)
+            self._shown[:] = (~self._unused).argmax(-1)
+            self._seconds[:], self._counters[:] = 0, 0.0
+        green = self._opens.transpose(0, 2, 1)[np.arange(len(self._opens)), self._shown] > 0  # (env, agent, lane)
+        coming = np.where(green, 0, environment.batch.lane_vehicles(self._lanes))
+        standing = np.stack([simulation.lane_waiting()[self._lanes] for simulation in environment.batch.simulations])
+        rest = np.where(green, standing, 0).sum(-1)
+        self._counters += _for_each_agent(coming, self._opens) * environment.settings.decision_seconds
+        self._counters[:, self._unused] = -1.0
+        best = self._counters.argmax(-1)
+        due = np.take_along_axis(self._counters, best[..., None], -1)[..., 0] >= self.threshold
+        change = due & (self._seconds >= self.least_seconds) & ((rest == 0) | (rest > self.group))
+        self._shown = np.where(change, best, self._shown)
+        self._seconds = np.where(change, 0, self._seconds) + environment.settings.decision_seconds
+        np.put_along_axis(self._counters, self._shown[..., None], 0.0, -1)
+        return self._tensor(self._shown.copy())
 
 
 CONTROLLERS: dict[str, type[Controller]] = {

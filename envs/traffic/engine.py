@@ -14,6 +14,7 @@ and `vehicle_table` give arrays without dictionaries, `state_dict` and `load_sta
 from __future__ import annotations
 
 import math
+import operator
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,15 +22,19 @@ from typing import Any
 
 import numpy as np
 
+from envs.errors import TrafficFileError
 from envs.traffic import archive, inspection
-from envs.traffic.files import EngineConfig, read_config, read_json_file
+from envs.traffic.files import EngineConfig, Record, read_config, read_json_file
 from envs.traffic.inspection import VehicleTable
 from envs.traffic.layout import NONE
-from envs.traffic.network import build_network
+from envs.traffic.network import Network, build_network
 from envs.traffic.replay import ReplayWriter, write_roadnet_log
 from envs.traffic.routes import PUSHED_VEHICLE, build_flows, expand_route, make_kind
 from envs.traffic.simulation import Simulation
 from envs.traffic.state import PUSHED, State, copied, drivers
+
+SHORTEST_CYCLE = 1e-3
+"""Steps that all phases of an intersection together last at least in the built-in cycle."""
 
 
 class Engine:
@@ -45,6 +50,8 @@ class Engine:
         roadnet_file = self.config.directory + self.config.roadnet_file
         flow_file = self.config.directory + self.config.flow_file
         self.network = build_network(read_json_file(roadnet_file), roadnet_file)
+        if not self.config.rl_traffic_light:
+            _require_cycles(self.network, self.config.interval, roadnet_file)
         self.flows = build_flows(read_json_file(flow_file), self.network, flow_file)
         self.simulation = Simulation(
             self.network,
@@ -55,7 +62,8 @@ class Engine:
         )
         self.simulation.seed(self.config.seed)
         self._pushed = 0
-        self._lane_order = sorted(range(len(self.network.lane_ids)), key=lambda i: self.network.lane_ids[i].encode())
+        names = [name.encode("utf-8", "surrogatepass") for name in self.network.lane_ids]
+        self._lane_order = sorted(range(len(names)), key=names.__getitem__)
         self._replay: ReplayWriter | None = None
         self._saves_replay = self.config.save_replay
         if self.config.save_replay:
@@ -77,7 +85,7 @@ class Engine:
 
     def run(self, steps: int) -> None:
         """Simulate many steps at once, which is faster than one by one; the same as calling `next_step` so often."""
-        if steps < 0:
+        if operator.index(steps) < 0:
             raise ValueError(f"steps = {steps}: expected zero or more")
         if self._replay is None:
             self.simulation.run(steps)
@@ -167,7 +175,8 @@ class Engine:
 
     def set_tl_phase(self, intersection_id: str, phase_id: int) -> None:
         """Set the phase of an intersection from the next step on. Raises ValueError for an unknown intersection or
-        phase. Where the built-in cycle is in charge, nothing happens but a warning, as in CityFlow."""
+        phase, TypeError for a phase that is no whole number. Where the built-in cycle is in charge, nothing happens but
+        a warning, as in CityFlow."""
         if not self.config.rl_traffic_light:
             warnings.warn("set_tl_phase needs rlTrafficLight = true in the configuration", RuntimeWarning, stacklevel=2)
             return
@@ -175,8 +184,9 @@ class Engine:
         if index is None:
             raise ValueError(f"there is no intersection {intersection_id!r} in {self.config.roadnet_file}")
         phases = self.network.num_phases(index)
-        if not 0 <= phase_id < phases:
-            raise ValueError(f"{intersection_id} has no phase {phase_id}: expected 0 to {phases - 1}")
+        if not 0 <= operator.index(phase_id) < phases:
+            expected = f"expected 0 to {phases - 1}" if phases else "it is virtual and has no lights"
+            raise ValueError(f"{intersection_id} has no phase {phase_id}: {expected}")
         self.state.traffic.phase[index] = phase_id
 
     def set_vehicle_speed(self, vehicle_id: str, speed: float) -> None:
@@ -213,9 +223,8 @@ class Engine:
         strange = sorted(set(info) - {"speed", *PUSHED_VEHICLE})
         if strange:
             raise ValueError(f"push_vehicle: unknown key {strange[0]!r}; expected speed, {', '.join(PUSHED_VEHICLE)}")
-        kind, speed = make_kind(info, "push_vehicle", PUSHED_VEHICLE), float(info.get("speed", 0.0))
-        if not (math.isfinite(speed) and speed >= 0):
-            raise ValueError(f"push_vehicle: speed = {speed}: expected zero or a positive number of m/s")
+        given = Record({"speed": 0.0, **info}, "push_vehicle")
+        kind, speed = make_kind(given.values, "push_vehicle", PUSHED_VEHICLE), given.number("speed", least=0)
         unknown = [road for road in route if road not in self.network.road_index]
         if unknown:
             raise ValueError(f"push_vehicle: there is no road {unknown[0]!r} in {self.config.roadnet_file}")
@@ -231,25 +240,28 @@ class Engine:
 
     def snapshot(self) -> archive.Archive:
         """Everything, to go on from later with `load`."""
-        return archive.Archive(self.network, copied(self.state))
+        return archive.Archive(self.network, copied(self.state), self.config.interval)
 
     def load(self, saved: archive.Archive) -> None:
-        """Go on from a snapshot; what follows is the same each time. Raises ValueError for one of another network."""
+        """Go on from a snapshot; what follows is the same each time. Raises ValueError for one of an engine with other
+        files."""
         if saved.network is not self.network and saved.network.drivable_ids != self.network.drivable_ids:
             raise ValueError("the snapshot is of another road network")
-        self.simulation.state = copied(saved.state)
+        self._go_on(copied(saved.state))
 
     def load_from_file(self, path: str | Path) -> None:
         """Go on from a file written by `Archive.dump`. Raises TrafficFileError for a file that is missing or wrong."""
-        self.simulation.state = archive.read(Path(path), self.network, self.state)
+        self._go_on(archive.read(Path(path), self.simulation))
 
     def state_dict(self) -> dict[str, Any]:
         """Everything, as arrays and plain numbers."""
         return archive.state_dict(self.state) | {"pushed": self._pushed}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue exactly. Raises ValueError if the state is partial or of another network."""
-        self.simulation.state = archive.from_state_dict(state, self.state)
+        """Continue exactly. Raises ValueError if the state is partial or of an engine with other files."""
+        if "pushed" not in state:
+            raise ValueError("this is no state of a traffic engine: pushed is missing")
+        self.simulation.load(archive.from_state_dict(state, self.state))
         self._pushed = int(state["pushed"])
 
     # --- replay ------------------------------------------------------------------------------------------------------
@@ -259,8 +271,9 @@ class Engine:
         if self._replay is None:
             warnings.warn("set_replay_file needs saveReplay = true in the configuration", RuntimeWarning, stacklevel=2)
             return
+        following = ReplayWriter(self.network, Path(self.config.directory + name))
         self._replay.close()
-        self._replay = ReplayWriter(self.network, Path(self.config.directory + name))
+        self._replay = following
 
     def set_save_replay(self, open: bool) -> None:
         """Pause (False) or continue (True) writing the replay."""
@@ -270,6 +283,13 @@ class Engine:
         self._saves_replay = open
 
     # --- inside ------------------------------------------------------------------------------------------------------
+
+    def _go_on(self, state: State) -> None:
+        """Take over a state. Vehicles that are pushed later get ids that none of its vehicles has."""
+        self.simulation.load(state)
+        vehicles = state.traffic.vehicles[inspection.pool(state)]
+        numbers = vehicles["number"][vehicles["flow"] == PUSHED]
+        self._pushed = max(self._pushed, int(numbers.max(initial=-1)) + 1)
 
     def _name(self, slot: int) -> str:
         return inspection.vehicle_name(self.state.traffic.vehicles[slot])
@@ -315,3 +335,15 @@ class Engine:
     def _make_vehicle(self, kind: np.void | np.ndarray, roads: np.ndarray) -> int:
         number, route = self._add_kind(kind), self._add_route(roads)
         return self.simulation.push(number, route)
+
+
+def _require_cycles(network: Network, interval: float, source: str) -> None:
+    """Raise unless the built-in cycle of every intersection takes time: lights would change without end in one step."""
+    starts, phase_time = network.arrays.phase_starts, network.arrays.phase_time
+    for index, name in enumerate(network.intersection_ids):
+        phases = phase_time[starts[index] : starts[index + 1]]
+        if len(phases) and phases.sum() < SHORTEST_CYCLE * interval:
+            raise TrafficFileError(
+                f"{source}: the phases of intersection {name!r} last {phases.sum():g} s in all; expected a longer "
+                "'time', or rlTrafficLight = true in the configuration"
+            )

@@ -20,6 +20,7 @@ from envs.traffic.batch import BatchEngine
 from envs.traffic.original import OriginalBatch
 from envs.traffic.settings import Settings
 from envs.traffic.signals import MOVEMENTS, YELLOW
+from envs.traffic.simulation import Simulation
 from envs.traffic.tasks import COUNT_UNIT, city_of, make_spec
 
 NO_PHASE = -1
@@ -31,8 +32,9 @@ class TrafficEnvironment:
 
     Actions are indices (env, agent): action a shows phase a + 1. An observation is the number of vehicles on each
     incoming lane, in tens, by side clockwise from the north and from the innermost lane outwards, and the present
-    action as a one-hot vector, all zero at the beginning. All copies have the same vehicles at the same times; their
-    lanes and priorities are drawn anew in every episode.
+    action as a one-hot vector, all zero at the beginning. All copies have the same vehicles at the same times. What an
+    episode draws is on which lane a vehicle begins, where it has a choice, and who goes first in ties; without lane
+    changes that leaves nothing to chance on maps whose lanes lead one way each: all but manhattan_96.
     """
 
     def __init__(self, task: str, settings: Settings, num_envs: int, device: torch.device) -> None:
@@ -42,14 +44,13 @@ class TrafficEnvironment:
         self.spec: EnvironmentSpec = make_spec(task, settings)
         self.task, self.settings, self.num_envs, self.device = task, settings, num_envs, device
         self.signals = signals = self.city.signals
-        batch_type = OriginalBatch if settings.engine == "cityflow" else BatchEngine
-        self.batch = batch_type(
-            self.city.network,
-            self.city.flows,
-            num_envs,
-            lane_change=settings.lane_change,
-            threads=torch.get_num_threads(),
-        )
+        self.batch: BatchEngine | OriginalBatch
+        if settings.engine == "cityflow":
+            self.batch = OriginalBatch(task, self.city, num_envs, settings.lane_change)
+        else:
+            network, flows = self.city.network, self.city.flows
+            threads = torch.get_num_threads()
+            self.batch = BatchEngine(network, flows, num_envs, lane_change=settings.lane_change, threads=threads)
         self._seen = np.where(signals.lanes >= 0, signals.lanes, 0)
         self._exists = signals.lanes >= 0
         self._graph = self._static_graph()
@@ -152,9 +153,7 @@ class TrafficEnvironment:
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors and plain numbers. Raises RuntimeError with CityFlow's own engine, whose state cannot be saved."""
-        if self.settings.engine == "cityflow":
-            raise RuntimeError("with engine=cityflow an episode cannot be saved; use engine=builtin")
-        engines = [archive.state_dict(simulation.state) for simulation in self.batch.simulations]
+        engines = [archive.state_dict(simulation.state) for simulation in self._simulations()]
         return {
             "task": self.task,
             "seed": self._seed,
@@ -176,14 +175,23 @@ class TrafficEnvironment:
         saved, own = (state["task"], tuple(state["current"].shape)), (self.task, self._current.shape)
         if saved != own:
             raise ValueError(f"the state is of (task, shape) {saved}; this environment is {own}")
-        likes = [archive.state_dict(simulation.state) for simulation in self.batch.simulations]
-        for simulation, engine, like in zip(self.batch.simulations, state["engines"], likes, strict=True):
+        simulations, continued = self._simulations(), []
+        for simulation, engine in zip(simulations, state["engines"], strict=True):
+            like = archive.state_dict(simulation.state)
             parts = {name: _to_array(part, like[name]) for name, part in engine.items() if name in like}
-            simulation.state = archive.from_state_dict(parts, simulation.state)
+            continued.append(archive.from_state_dict(parts, simulation.state))
+        for simulation, engine_state in zip(simulations, continued, strict=True):
+            simulation.load(engine_state)
         self._seed, self._next_episode, self._time = state["seed"], state["next_episode"], state["time"]
         self._current, self._queues = state["current"].cpu().numpy().copy(), state["queues"].cpu().numpy().copy()
         self._present, self._greens, self._actions = (part.cpu().numpy().copy() for part in state["statistics"])
         self._decisions = state["decisions"]
+
+    def _simulations(self) -> list[Simulation]:
+        """Those of our engine. Raises RuntimeError with CityFlow's own."""
+        if isinstance(self.batch, OriginalBatch):
+            raise RuntimeError("with engine='cityflow' episodes cannot be saved and continued; use engine='builtin'")
+        return self.batch.simulations
 
     def _require_actions(self, actions: Tensor) -> np.ndarray:
         shape = (self.num_envs, self.spec.num_agents)
@@ -242,8 +250,8 @@ class TrafficEnvironment:
 
 
 def _engine_seed(seed: int, episode: int) -> int:
-    """32-bit seed of an episode's engine."""
-    return int(np.random.SeedSequence((seed, episode)).generate_state(1)[0])
+    """32-bit seed of an episode's engine. The seed is given as two words: (2^32, 0) would be the same as (0, 1)."""
+    return int(np.random.SeedSequence((seed & 0xFFFFFFFF, seed >> 32, episode)).generate_state(1)[0])
 
 
 def _to_tensor(part: np.ndarray) -> Tensor:

@@ -24,6 +24,8 @@ _INT32 = 2**31
 _HUGE = 1e300
 LARGEST_COORDINATE = 1e9
 """Metres; far beyond any map, and small enough that no sum of squares overflows."""
+LONGEST_STEP = 60.0
+"""Seconds. Drivers decide once in a step; with far longer ones, flows would make vehicles without end."""
 LINK_RANKS = {"go_straight": 3, "turn_left": 2, "turn_right": 1}
 """Who has to yield at a cross: the lower rank. Any other type of link has rank 0."""
 
@@ -117,8 +119,8 @@ class Record:
             number = float(value)
             if number > 0 or not positive:
                 return number
-        bounds = " > 0" if positive else f" >= {least:g}" * (least > -_HUGE) + f" <= {most:g}" * (most < _HUGE)
-        raise self.complain(key, f"a finite number{bounds}")
+        lower = " > 0" if positive else f" >= {least:g}" * (least > -_HUGE)
+        raise self.complain(key, f"a finite number{lower}" + f" <= {most:g}" * (most < _HUGE))
 
     def integer(self, key: str, least: int = -_INT32, below: int = _INT32) -> int:
         """An integer from `least` to `below` - 1."""
@@ -211,7 +213,7 @@ def read_config(path: str | Path) -> EngineConfig:
         )
 
     return EngineConfig(
-        interval=config.number("interval", positive=True),
+        interval=config.number("interval", most=LONGEST_STEP, positive=True),
         seed=config.integer("seed"),
         directory=config.text("dir"),
         roadnet_file=config.text("roadnetFile"),

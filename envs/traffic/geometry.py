@@ -117,7 +117,7 @@ def _direction_at_point(line: np.ndarray, j: int) -> tuple[float, float]:
 
 
 @njit(cache=True, error_model="numpy")
-def _point_and_direction(line: np.ndarray, distance: float) -> tuple[float, float, float, float]:
+def point_and_direction(line: np.ndarray, distance: float) -> tuple[float, float, float, float]:
     """Point (x, y) of a polyline at a distance from its start, and the direction of the part that contains it."""
     last = len(line) - 1
     total = 0.0
@@ -188,8 +188,8 @@ def _draw_curve(start_lane: np.ndarray, end_lane: np.ndarray, width: float, curv
     length = 0.0
     for i in range(1, len(start_lane)):
         length += _length(start_lane[i, 0] - start_lane[i - 1, 0], start_lane[i, 1] - start_lane[i - 1, 1])
-    start_x, start_y, leave_x, leave_y = _point_and_direction(start_lane, length - width)
-    end_x, end_y, enter_x, enter_y = _point_and_direction(end_lane, width)
+    start_x, start_y, leave_x, leave_y = point_and_direction(start_lane, length - width)
+    end_x, end_y, enter_x, enter_y = point_and_direction(end_lane, width)
     apart = _length(end_x - start_x, end_y - start_y)
     first_x, first_y = leave_x * apart * 0.5, leave_y * apart * 0.5
     second_x, second_y = -enter_x * apart * 0.5, -enter_y * apart * 0.5

@@ -246,9 +246,9 @@ def _starts_inside(
     amounts = np.array([len(own) for own in roads])
     mean = flow.expected() / flow.crossings * amounts
     parts = max(1, math.ceil(mean.max(initial=0.0) / LARGEST_MEAN))
-    count = sum(_poisson(mean / parts, np.arange(4), generator) for _ in range(parts))
+    count = np.sum([_poisson(mean / parts, np.arange(4), generator) for _ in range(parts)], axis=0)
     time, of_heading = np.nonzero(count)
-    repeats = count[time, of_heading]  # type: ignore[index]
+    repeats = count[time, of_heading]
     time, of_heading = np.repeat(time, repeats), np.repeat(of_heading, repeats)
     choice = (generator.random(len(time)) * amounts[of_heading]).astype(np.int64)
     begin = np.concatenate([[0], amounts.cumsum()[:-1]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -9,13 +10,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from envs.traffic.basics import kernel
+from envs.traffic.geometry import point_and_direction
 from envs.traffic.layout import NONE
+from envs.traffic.map import Map
 from envs.traffic.network import Network
 from envs.traffic.state import CUMULATIVE, FINISHED, POOL, PUSHED, SHADOW, State
 
 STANDING = 0.1
 """Vehicles slower than this wait, m/s."""
-_ID = re.compile(r"(flow_(\d+)|manually_pushed)_(\d+)(_shadow)?")
+VEHICLE_ID = re.compile(r"(flow_(0|[1-9][0-9]{0,9})|manually_pushed)_(0|[1-9][0-9]{0,9})(_shadow)?")
+"""Groups 2 to 4: flow, unless the vehicle was pushed; number; whether it is a shadow."""
 
 
 class VehicleTable(NamedTuple):
@@ -55,6 +59,15 @@ def vehicle_name(vehicle: Any) -> str:
     return f"{name}_shadow" if vehicle["partner_type"] == SHADOW else name
 
 
+def vehicle_names(vehicles: np.ndarray) -> list[str]:
+    """Ids of vehicle records."""
+    columns = (vehicles["flow"].tolist(), vehicles["number"].tolist(), (vehicles["partner_type"] == SHADOW).tolist())
+    return [
+        (f"manually_pushed_{number}" if flow == PUSHED else f"flow_{flow}_{number}") + "_shadow" * shadow
+        for flow, number, shadow in zip(*columns, strict=True)
+    ]
+
+
 def pool(state: State) -> np.ndarray:
     """Slots of all vehicles, by priority."""
     return state.pool.members[: state.traffic.counts[POOL]]
@@ -88,7 +101,7 @@ def waiting_for(state: State, lane: int) -> Iterator[int]:
 
 def find(state: State, vehicle_id: str) -> int | None:
     """Slot of the vehicle with this id; None if there is none."""
-    match = _ID.fullmatch(vehicle_id) if isinstance(vehicle_id, str) else None
+    match = VEHICLE_ID.fullmatch(vehicle_id) if isinstance(vehicle_id, str) else None
     if match is None:
         return None
     flow = PUSHED if match[2] is None else int(match[2])
@@ -162,7 +175,7 @@ def vehicle_table(state: State) -> VehicleTable:
     row[slots] = np.arange(len(slots), dtype=np.int32)
     gap = np.where(vehicles["leader"] == NONE, np.nan, vehicles["gap"])
     return VehicleTable(
-        [vehicle_name(vehicle) for vehicle in vehicles],
+        vehicle_names(vehicles),
         vehicles["running"],
         vehicles["drivable"],
         vehicles["distance"],
@@ -176,3 +189,42 @@ def vehicle_table(state: State) -> VehicleTable:
         vehicles["partner_type"],
         vehicles["offset"],
     )
+
+
+def vehicle_positions(network: Network, state: State, slots: np.ndarray) -> np.ndarray:
+    """Position and direction (x, y, radians) of the fronts of some running vehicles, (vehicle, 3) float64. Those that
+    change lanes are between them."""
+    places = np.empty((len(slots), 3))
+    _place(network.shape_points, network.shape_starts, state.traffic.vehicles, slots, places)
+    return places
+
+
+@kernel
+def _place(points: np.ndarray, starts: np.ndarray, vehicles: np.ndarray, slots: np.ndarray, result: np.ndarray) -> None:
+    for i in range(slots.size):
+        vehicle = vehicles[slots[i]]
+        line = points[starts[vehicle.drivable] : starts[vehicle.drivable + 1]]
+        x, y, direction_x, direction_y = point_and_direction(line, vehicle.distance)
+        if vehicle.offset != 0:
+            x, y = x + direction_y * vehicle.offset, y - direction_x * vehicle.offset
+        result[i] = x, y, math.atan2(direction_y, direction_x)
+
+
+def lane_colours(network: Network, state: State) -> np.ndarray:
+    """(lane,) int: 0 red, 1 green (every link of the lane is open), 2 without lights that change."""
+    colours = np.zeros(len(network.lane_ids), dtype=np.int32)
+    _colour(network.map, network.arrays.road_to, state.traffic.phase, colours)
+    return colours
+
+
+@kernel
+def _colour(m: Map, road_to: np.ndarray, phase: np.ndarray, colours: np.ndarray) -> None:
+    for lane in range(m.lanes):
+        if m.lights[road_to[m.places[lane].road]].phases <= 1:
+            colours[lane] = 2
+            continue
+        colours[lane] = 1
+        for i in range(m.places[lane].leaving, m.places[lane].leaving_end):
+            link = m.places[m.leaving[i]]
+            if not m.open[link.light + phase[link.intersection] * m.lights[link.intersection].stride]:
+                colours[lane] = 0

@@ -75,7 +75,7 @@ def change_lanes(m: Map, t: Traffic, p: Pool, k: Lanes, dt: float) -> None:
 
 @kernel
 def cut_segments(m: Map, t: Traffic, k: Lanes) -> None:
-    """Sort the vehicles of every lane into its equal parts, from the front on."""
+    """Sort the vehicles of every lane into its equal parts, from the front on; the first takes all that are left."""
     for place in range(k.segment_starts[m.lanes]):
         k.segment_first[place] = k.segment_last[place] = NONE
     lane = next_member(t.occupied, 0, m.drivables)
@@ -83,7 +83,7 @@ def cut_segments(m: Map, t: Traffic, k: Lanes) -> None:
         v, parts = t.queues[lane].first, m.places[lane].segments
         for part in range(parts - 1, -1, -1):
             start, place = part * m.places[lane].length / parts, k.segment_starts[lane] + part
-            while v != NONE and t.vehicles[v].distance >= start:
+            while v != NONE and (part == 0 or t.vehicles[v].distance >= start):
                 vehicle = t.vehicles[v]
                 vehicle.segment = part
                 vehicle.segment_ahead = k.segment_last[place]
@@ -175,7 +175,8 @@ def find_target_neighbours(m: Map, t: Traffic, k: Lanes, v: int) -> None:
     """Who would be ahead of and behind a vehicle on the lane it wants, and the gaps to them."""
     vehicle = t.vehicles[v]
     target = vehicle.signal_target
-    leader = next_at_or_after(m, t, k, target, vehicle.distance, vehicle.segment)
+    segment = min(vehicle.segment, m.places[target].segments - 1)  # the vehicle may be on its way to another road
+    leader = next_at_or_after(m, t, k, target, vehicle.distance, segment)
     if leader != NONE:
         other = t.vehicles[leader]
         vehicle.leader_gap = other.distance - vehicle.distance - t.kinds[other.kind].length
@@ -192,7 +193,7 @@ def find_target_neighbours(m: Map, t: Traffic, k: Lanes, v: int) -> None:
                     leader = u
                     vehicle.leader_gap = rest - (length - nearest)
     vehicle.target_leader = leader
-    follower = next_before(t, k, target, vehicle.distance, vehicle.segment)
+    follower = next_before(t, k, target, vehicle.distance, segment)
     vehicle.target_follower = follower
     vehicle.follower_gap = UNLIMITED
     if follower != NONE:

@@ -9,15 +9,14 @@ from typing import TextIO
 
 import numpy as np
 
-from envs.traffic.basics import kernel
-from envs.traffic.inspection import pool, vehicle_name
-from envs.traffic.map import Map
+from envs.traffic.grid import write_atomically
+from envs.traffic.inspection import lane_colours, pool, vehicle_names, vehicle_positions
 from envs.traffic.network import Network
-from envs.traffic.state import REAL, State
+from envs.traffic.state import REAL, SHADOW, State
 
 
 def write_roadnet_log(network: Network, path: Path) -> None:
-    """Write the log of the network, which the viewer needs beside the replay. Raises OSError."""
+    """Write the log of the network, which the viewer needs beside the replay. Raises TrafficFileError if that fails."""
     arrays = network.arrays
     nodes = []
     for index, name in enumerate(network.intersection_ids):
@@ -43,7 +42,8 @@ def write_roadnet_log(network: Network, path: Path) -> None:
                 "laneWidths": arrays.lane_width[lanes].tolist(),
             }
         )
-    path.write_text(json.dumps({"static": {"nodes": nodes, "edges": edges}}, separators=(",", ":")))
+    document = {"static": {"nodes": nodes, "edges": edges}}
+    write_atomically(path, json.dumps(document, separators=(",", ":")).encode())
 
 
 def _outline(network: Network, intersection: int) -> list[float]:
@@ -70,13 +70,14 @@ def _outline(network: Network, intersection: int) -> list[float]:
 
 
 class ReplayWriter:
-    """Appends a line for every step to a file. Raises OSError where it cannot be written."""
+    """Writes a line for every step into a new file. Raises OSError where it cannot be written."""
 
     def __init__(self, network: Network, path: Path) -> None:
         self.network = network
-        self._stream: TextIO = path.open("w")
+        self._stream: TextIO = path.open("w", encoding="utf-8", errors="surrogatepass")
         arrays = network.arrays
         self._roads = [r for r in range(len(network.road_ids)) if not network.virtual[arrays.road_to[r]]]
+        self._shown: tuple[bytes, str] = b"", ""
 
     def write(self, state: State) -> None:
         """Add the present state; flushed, so that a line is whole once this returns."""
@@ -88,62 +89,40 @@ class ReplayWriter:
         self._stream.close()
 
     def _vehicles(self, state: State) -> str:
-        parts = []
-        for slot in pool(state):
-            vehicle = state.traffic.vehicles[slot]
-            if not vehicle["running"]:
-                continue
-            kind = state.traffic.kinds[vehicle["kind"]]
-            begin, end = (
-                self.network.shape_starts[vehicle["drivable"]],
-                self.network.shape_starts[vehicle["drivable"] + 1],
-            )
-            line = self.network.shape_points[begin:end]
-            x, y, angle = place_on(line, float(vehicle["distance"]), float(vehicle["offset"]))
-            change = int(vehicle["signal_direction"]) if vehicle["partner_type"] == REAL else 0
-            numbers = f"{x!r} {y!r} {angle!r} {vehicle_name(vehicle)} {change}"
-            parts.append(f"{numbers} {float(kind['length'])!r} {float(kind['width'])!r},")
-        return "".join(parts)
+        """For every vehicle x, y, angle, id, direction of its lane change (1 outwards, -1 inwards, 0 none), length and
+        width. Shadows are left out."""
+        slots = pool(state)
+        vehicles = state.traffic.vehicles[slots]
+        shown = vehicles["running"] & (vehicles["partner_type"] != SHADOW)
+        slots, vehicles = slots[shown], vehicles[shown]
+        places = vehicle_positions(self.network, state, slots)
+        kinds = state.traffic.kinds[vehicles["kind"]]
+        change = np.where(vehicles["partner_type"] == REAL, vehicles["signal_direction"], 0)
+        rows = zip(
+            places.tolist(),
+            vehicle_names(vehicles),
+            change.tolist(),
+            kinds["length"].tolist(),
+            kinds["width"].tolist(),
+            strict=True,
+        )
+        return "".join(
+            f"{number(x)} {number(y)} {number(angle)} {name} {turn} {number(length)} {number(width)},"
+            for (x, y, angle), name, turn, length, width in rows
+        )
 
     def _lights(self, state: State) -> str:
-        network = self.network
-        colours = lane_colours(network, state)
-        parts = []
-        for road in self._roads:
-            first, end = network.arrays.road_lane_starts[road], network.arrays.road_lane_starts[road + 1]
-            parts.append(" ".join([network.road_ids[road], *("rgi"[colour] for colour in colours[first:end])]) + ",")
-        return "".join(parts)
+        """For every road to an intersection with lights its id and, for each of its lanes, a colour."""
+        phases = state.traffic.phase.tobytes()
+        if not self._shown[1] or self._shown[0] != phases:
+            starts = self.network.arrays.road_lane_starts.tolist()
+            colours = np.array(list("rgi"))[lane_colours(self.network, state)].tolist()
+            parts = [" ".join([self.network.road_ids[r], *colours[starts[r] : starts[r + 1]]]) for r in self._roads]
+            self._shown = phases, "".join(f"{part}," for part in parts)
+        return self._shown[1]
 
 
-def place_on(line: np.ndarray, distance: float, offset: float) -> tuple[float, float, float]:
-    """x, y and direction (radians) at `distance` metres along a polyline (points, 2), `offset` metres to its right."""
-    segment, rest = 0, max(distance, 0.0)
-    steps = np.diff(line, axis=0)
-    lengths = np.hypot(steps[:, 0], steps[:, 1])
-    while segment < len(lengths) - 1 and rest > lengths[segment]:
-        rest -= lengths[segment]
-        segment += 1
-    direction = steps[segment] / lengths[segment]
-    x, y = line[segment] + direction * min(rest, lengths[segment])
-    x, y = x + direction[1] * offset, y - direction[0] * offset
-    return float(x), float(y), math.atan2(direction[1], direction[0])
-
-
-def lane_colours(network: Network, state: State) -> np.ndarray:
-    """(lane,) int: 0 red, 1 green (every link of the lane is open), 2 without lights."""
-    colours = np.zeros(len(network.lane_ids), dtype=np.int32)
-    _colour(network.map, network.arrays.road_to, state.traffic.phase, colours)
-    return colours
-
-
-@kernel
-def _colour(m: Map, road_to: np.ndarray, phase: np.ndarray, colours: np.ndarray) -> None:
-    for lane in range(m.lanes):
-        if m.lights[road_to[m.places[lane].road]].phases <= 1:
-            colours[lane] = 2
-            continue
-        colours[lane] = 1
-        for i in range(m.places[lane].leaving, m.places[lane].leaving_end):
-            link = m.places[m.leaving[i]]
-            if not m.open[link.light + phase[link.intersection] * m.lights[link.intersection].stride]:
-                colours[lane] = 0
+def number(value: float) -> str:
+    """The fewest digits that give this number again, at least one before and one after the point; no exponent."""
+    text = repr(value)
+    return np.format_float_positional(value, trim="0") if "e" in text else text

@@ -19,6 +19,8 @@ from envs.traffic.state import (
     INVALID_ROUTE,
     NEW,
     RUNNING,
+    SHARED,
+    SLOTS,
     STATUS,
     STEP,
     STRANDED,
@@ -45,6 +47,7 @@ class Simulation:
         self.map = network.map
         self._network_at, self._flows_at = addresses(self.map), addresses(flows.arrays)
         self.state = new_state(self.map, flows.arrays, interval, lane_change, FIRST_CAPACITY)
+        self._reported = np.zeros(len(flows.arrays.kind), dtype=np.bool_)
 
     @property
     def state(self) -> State:
@@ -54,6 +57,21 @@ class Simulation:
     @state.setter
     def state(self, value: State) -> None:
         self._state, self._state_at = value, addresses(*value)
+
+    def load(self, state: State) -> None:
+        """Go on from a state. Raises ValueError for one of another network, interval, flow or kind of engine."""
+        fresh = new_state(self.map, self.flows.arrays, self.interval, self.lane_change, 0)
+        given = {name: part for group in state for name, part in group._asdict().items()}
+        for name, own in ((name, own) for group in fresh for name, own in group._asdict().items()):
+            if name in SHARED:  # what comes after its beginning was added for vehicles that were pushed
+                fits = np.array_equal(given[name][: len(own)], own)
+            else:
+                fits = name in SLOTS or np.shape(given[name]) == np.shape(own)
+            if not fits:
+                raise ValueError(f"the state is of another road network, interval or flow: {name} does not fit")
+        if not self.lane_change and state.traffic.vehicles["partner_type"][inspection.pool(state)].any():
+            raise ValueError("there are lane changes under way in the state, which this engine does not have")
+        self.state = state
 
     def run(self, steps: int) -> None:
         """Take `steps` steps. Raises RuntimeError where a vehicle is on a lane from which its route cannot go on."""
@@ -67,19 +85,26 @@ class Simulation:
                 self.lane_change,
                 self.built_in_lights,
             )
-            status, culprit = self.state.traffic.counts[STATUS], self.state.traffic.counts[CULPRIT]
+            status = self.state.traffic.counts[STATUS]
             if status == FULL:
                 self.state = grown(self.state, 2 * len(self.state.pool.free))
             elif status == INVALID_ROUTE:
-                warnings.warn(f"flow_{culprit} has no route and is switched off", RuntimeWarning, stacklevel=2)
+                self._report_switched_off()
             elif status == STRANDED:
-                vehicle = self.state.traffic.vehicles[culprit]
+                vehicle = self.state.traffic.vehicles[self.state.traffic.counts[CULPRIT]]
                 name = inspection.vehicle_name(vehicle)
                 lane = self.network.drivable_ids[vehicle["drivable"]]
                 raise RuntimeError(
                     f"vehicle {name} cannot follow its route from lane {lane}: no lane link leads on from there; "
                     "reset the engine, and add a lane link, change the route or allow lane changes"
                 )
+
+    def _report_switched_off(self) -> None:
+        """Warn, once for each, of flows that have been switched off."""
+        new = np.flatnonzero(~self.state.sources.valid & ~self._reported).tolist()
+        for flow in new:
+            self._reported[flow] = True
+            warnings.warn(f"flow_{flow} has no route and is switched off", RuntimeWarning, stacklevel=3)
 
     def restart(self) -> None:
         """Begin anew, with the random generator going on."""

@@ -172,7 +172,7 @@ class Sources(NamedTuple):
     now: np.ndarray
     """(F,) float64, seconds since the last vehicle."""
     stopped: np.ndarray
-    """(F,) float64, clock at which the flow ended; NaN before."""
+    """(F,) float64, clock at which the flow ended or was switched off; NaN before."""
     made: np.ndarray
     """(F,) int32, vehicles so far."""
     valid: np.ndarray
@@ -226,13 +226,14 @@ def drivers(kinds: np.ndarray, interval: float) -> np.ndarray:
     result = np.zeros(len(kinds), dtype=DRIVER)
     for name in VEHICLE_KIND.names or ():
         result[name] = kinds[name]
-    speed, usual = kinds["max_speed"], kinds["usual_deceleration"]
-    result["look_ahead"] = speed * speed / usual / 2 + speed * interval * 2
-    for prefix, deceleration in (("brake", kinds["max_deceleration"]), ("usual", usual)):
-        a = 0.5 / deceleration
-        result[f"{prefix}_a"] = a
-        result[f"{prefix}_4a"] = 4 * a
-        result[f"{prefix}_half_over_a"] = 0.5 / a
+    with np.errstate(all="ignore"):  # absurd numbers may overflow, which does no harm
+        speed, usual = kinds["max_speed"], kinds["usual_deceleration"]
+        result["look_ahead"] = speed * speed / usual / 2 + speed * interval * 2
+        for prefix, deceleration in (("brake", kinds["max_deceleration"]), ("usual", usual)):
+            a = 0.5 / deceleration
+            result[f"{prefix}_a"] = a
+            result[f"{prefix}_4a"] = 4 * a
+            result[f"{prefix}_half_over_a"] = 0.5 / a
     return result
 
 

@@ -64,11 +64,13 @@ def wake_flows(f: FlowArrays, t: Traffic, p: Pool, w: Sources, dt: float, lane_c
             include(w.active, flow)
         following += 1
     t.counts[NEXT_FLOW] = following
-    needed = t.counts[POOL] if lane_change else 0
+    needed = 0
     flow = next_member(w.active, 0, w.flows)
     while flow >= 0:
-        needed += 2 + int(dt / f.interval[flow])
+        needed += 2 + int(min(dt / f.interval[flow], dt))  # an interval below 1 s is that of a single vehicle
         flow = next_member(w.active, flow + 1, w.flows)
+    if lane_change:  # every vehicle may get a shadow
+        needed = 2 * needed + t.counts[POOL]
     return t.counts[FREE] >= needed
 
 
@@ -135,6 +137,7 @@ def choose_lanes(m: Map, t: Traffic, p: Pool, w: Sources, k: Lanes) -> None:
             vehicle = t.vehicles[new[i]]
             if vehicle.flow >= 0 and w.valid[vehicle.flow]:
                 w.valid[vehicle.flow] = False
+                w.stopped[vehicle.flow] = p.times[FLOW_CLOCK]
                 exclude(w.active, vehicle.flow)
                 t.counts[STATUS], t.counts[CULPRIT] = INVALID_ROUTE, vehicle.flow
     for i in range(1, count):  # stable insertion sort by first road

@@ -1,4 +1,4 @@
-"""Frames show every entity where it is, in its colour."""
+"""Frames of particle tasks show every entity where it is, in its colour."""
 
 from __future__ import annotations
 
@@ -9,22 +9,8 @@ import pytest
 import torch
 
 import envs
-from envs.drawing import (
-    BALL_COLOUR,
-    BLUE,
-    GREY,
-    INK,
-    KIND_COLOURS,
-    MARGIN,
-    OBSTACLE_COLOUR,
-    ORANGE,
-    PAGE,
-    PREY_COLOUR,
-    WHITE,
-    Colour,
-    draw,
-    view_of,
-)
+from envs.drawing import BLUE, GREY, INK, MARGIN, ORANGE, PAGE, WHITE, Colour, draw
+from envs.mpe.drawing import BALL_COLOUR, KIND_COLOURS, OBSTACLE_COLOUR, PREY_COLOUR, view_of
 from envs.mpe.environment import ParticleEnvironment
 from envs.mpe.scenarios import scenario
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 import subprocess
 import sys
@@ -17,10 +18,14 @@ from PIL import Image
 import algorithms
 import envs
 from benchmark.config import RunConfig, resolve
-from envs.drawing import PALETTE, draw
+from envs.drawing import Colour, draw
+from envs.mpe.drawing import PALETTE as PARTICLE_PALETTE
 from envs.play import LAST_FRAME_MILLISECONDS, gif_palette, main
+from envs.traffic.drawing import PALETTE as TRAFFIC_PALETTE
+from envs.traffic.tasks import city_of
 
 TASK = "mpe/cooperative_navigation_3"
+CITY = "cityflow/synthetic_4"
 
 
 def returns(output: str) -> list[float]:
@@ -129,8 +134,12 @@ def test_a_policy_of_another_task_names_its_own(policy: Path, capsys: pytest.Cap
     ("arguments", "message"),
     [
         (["mpe/cooperative_navigatoin_3"], "did you mean mpe/cooperative_navigation_3"),
-        (["cityflow/hangzhou_16"], "not part of the project yet"),
-        (["game/climbing_2"], "game/climbing_2 has no pictures: only particle tasks (mpe/...) can be watched"),
+        (["magent/jungle_20"], "not part of the project yet"),
+        (["cityflow/synthetic_5"], "there is no task 'cityflow/synthetic_5'"),
+        (
+            ["game/climbing_2"],
+            "game/climbing_2 has no pictures: only particle tasks (mpe/...) and traffic tasks (cityflow/...) can be",
+        ),
         (["game/ring_30"], "game/ring_30 has no pictures"),
         (
             [TASK, "--policy", "gredy"],
@@ -139,6 +148,19 @@ def test_a_policy_of_another_task_names_its_own(policy: Path, capsys: pytest.Cap
         (["mpe/cooperative_push_3", "--policy", "assignment"], "assignment"),
         ([TASK, "--policy", "missing/policy.pt"], "missing/policy.pt: no such file"),
         ([TASK, "--policy", "."], "expected policy.pt"),
+        ([CITY, "--policy", "nearest"], "expected one of greedy, random, fixed_time, sotl, max_pressure"),
+        ([CITY, "--sampled"], "--sampled is for trained policies"),
+        ([CITY, "--seconds", "15"], "episode_seconds = 15: expected a multiple of decision_seconds = 10"),
+        ([CITY, "--seconds", "0"], "--seconds: expected a whole number from 1 to 86400, not '0'"),
+        ([CITY, "--engine", "sumo"], "invalid choice: 'sumo'"),
+        ([CITY, "--engine", "cityflow", "--replay", "new"], "--replay records the builtin engine"),
+        ([CITY, "--replay", "missing/replay"], "cannot write missing/replay: No such file or directory"),
+        ([CITY, "--replay", "file"], "cannot write file: File exists"),
+        ([CITY, "--episodes", "100", "--seconds", "3600"], "choose at most 3, or a smaller --size"),
+        ([CITY, "--size", "2000", "--seconds", "3600"], "--size 2000: choose a smaller --size"),
+        ([TASK, "--seconds", "100"], "--seconds is for traffic tasks (cityflow/...), not for mpe/"),
+        ([TASK, "--engine", "builtin"], "--engine is for traffic tasks"),
+        ([TASK, "--replay", "new"], "--replay is for traffic tasks"),
         ([TASK, "--sampled"], "--sampled is for trained policies"),
         ([TASK, "--episodes", "0"], "--episodes: expected a whole number from 1 to 10000, not '0'"),
         ([TASK, "--episodes", "some"], "not 'some'"),
@@ -162,13 +184,14 @@ def test_mistakes_are_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder.gif").mkdir()
+    (tmp_path / "file").touch()
     assert play("--gif", "out.gif", *arguments) == 2
     printed = capsys.readouterr()
     assert printed.err.startswith("error: ")
     assert message in printed.err
     assert printed.err.count("\n") == 1
     assert printed.out == ""
-    assert [path.name for path in tmp_path.iterdir()] == ["folder.gif"], "nothing is left behind"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.gif"], "nothing is left behind"
 
 
 @pytest.mark.parametrize("damage", ["rubbish", "cut", "other"])
@@ -201,12 +224,90 @@ def test_an_old_gif_survives_an_interruption(
     assert "interrupted" in capsys.readouterr().err
 
 
-def test_pure_colours_keep_themselves_in_the_gif() -> None:
-    palette = gif_palette()
-    image = Image.new("RGB", (len(PALETTE), 1))
-    image.putdata(PALETTE)
+@pytest.mark.parametrize("pure", [PARTICLE_PALETTE, TRAFFIC_PALETTE])
+def test_pure_colours_keep_themselves_in_the_gif(pure: tuple[Colour, ...]) -> None:
+    palette = gif_palette(pure)
+    image = Image.new("RGB", (len(pure), 1))
+    image.putdata(pure)
     kept = image.quantize(palette=palette, dither=Image.Dither.NONE).convert("RGB")
-    assert np.array_equal(np.asarray(kept)[0], np.array(PALETTE))
+    assert np.array_equal(np.asarray(kept)[0], np.array(pure))
+
+
+def test_a_city_is_watched_decision_by_decision(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    gif = tmp_path / "city.gif"
+    assert play(CITY, "--gif", gif, "--seconds", 120, "--seed", 3, "--size", 200, "--episodes", 2) == 0
+    environment = envs.make(CITY, num_envs=1, episode_seconds=120)
+    controller = envs.controllers(CITY)["max_pressure"](environment)
+    expected = []
+    with Image.open(gif) as image:
+        assert image.n_frames == 2 * 13  # type: ignore[attr-defined]
+        for episode in range(2):
+            environment.reset(3 if episode == 0 else None)
+            for decision in range(13):
+                if decision:
+                    environment.step(controller.act(torch.Generator()))
+                image.seek(13 * episode + decision)
+                seen = np.asarray(image.convert("RGB")).astype(int)
+                assert np.abs(seen - draw(environment, size=200)).mean() < 2
+            expected.append(-environment.scores()["average_travel_time"].item())
+    assert returns(capsys.readouterr().out) == pytest.approx(expected, abs=0.006)
+    assert expected[0] < -1
+
+
+def test_policies_of_a_city(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scores = {}
+    for policy in ("greedy", "max_pressure", "fixed_time", "sotl", "random"):
+        arguments = ("--policy", policy, "--gif", tmp_path / "out.gif", "--size", 64, "--seconds", 500)
+        assert play(CITY, *arguments) == 0
+        scores[policy] = returns(capsys.readouterr().out)[0]
+    assert scores["greedy"] == scores["max_pressure"] > max(scores["fixed_time"], scores["random"])
+    assert len(set(scores.values())) == 4
+
+
+def test_a_replay_has_a_line_for_every_second_of_the_first_episode(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, gif = tmp_path / "replay", tmp_path / "out.gif"
+    arguments = (CITY, "--policy", "random", "--seconds", 60, "--episodes", 2)
+    assert play(*arguments, "--replay", folder) == 0
+    recorded = capsys.readouterr().out
+    assert play(*arguments, "--gif", gif, "--size", 64) == 0
+    assert returns(recorded) == returns(capsys.readouterr().out), "recording changes nothing"
+    assert f"{folder}: roadnet.json and replay.txt" in recorded
+    assert sorted(path.name for path in folder.iterdir()) == ["replay.txt", "roadnet.json"], "no temporary file stays"
+    lines = (folder / "replay.txt").read_text().splitlines()
+    assert len(lines) == 60
+    vehicles = [line.split(";")[0].count(",") for line in lines]
+    assert vehicles[0] < vehicles[20] < vehicles[59]
+    assert len(json.loads((folder / "roadnet.json").read_text())["static"]["nodes"]) == 12
+
+
+def test_an_interrupted_replay_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "replay.txt").write_text("old")
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("envs.traffic.replay.ReplayWriter.write", interrupt)
+    assert play(CITY, "--seconds", 60, "--replay", tmp_path) == 130
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
+
+
+def test_a_map_that_is_not_here_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("IPB_TRAFFIC_DATA", str(tmp_path))
+    monkeypatch.setattr("envs.traffic.data.BESIDE", tmp_path)
+    city_of.cache_clear()
+    assert play("cityflow/manhattan_48", "--gif", tmp_path / "out.gif") == 2
+    printed = capsys.readouterr().err
+    assert "get it with python -m envs.traffic.data fetch --source manhattan_48" in printed
+    assert printed.count("\n") == 1
+
+
+def test_something_must_be_written(capsys: pytest.CaptureFixture[str]) -> None:
+    assert play(TASK) == 2
+    assert "nothing to write: give --gif OUT.gif" in capsys.readouterr().err
 
 
 def test_runs_as_a_command_without_the_benchmark(tmp_path: Path) -> None:

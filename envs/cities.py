@@ -1,0 +1,29 @@
+"""Names of the traffic tasks, apart from `envs.traffic`, which loads a compiler: listing tasks must be cheap."""
+
+from __future__ import annotations
+
+import math
+import re
+
+REAL = ("hangzhou_16", "manhattan_48", "manhattan_96")
+"""Names of the real maps, with their numbers of signals."""
+SIZES = (4, 9, 49, 100, 225, 1225)
+"""Numbers of signals of the synthetic tasks that are listed; any square from 4 to 2500 can be made."""
+LARGEST_SIDE = 50
+TASKS = tuple(f"cityflow/{name}" for name in (*REAL, *(f"synthetic_{size}" for size in SIZES)))
+FULL_SECONDS = 3600
+"""Seconds for which all tasks have traffic: the full hour."""
+
+
+def exists(task: str) -> bool:
+    """Whether a task can be made: a listed one, or a grid of another size."""
+    return task in TASKS or side_of(task) is not None
+
+
+def side_of(task: str) -> int | None:
+    """Rows and columns of a synthetic task; None for another task, or a number that is no square of 2 to 50."""
+    match = re.fullmatch(r"cityflow/synthetic_([1-9]\d{0,3})", task)
+    if match is None:
+        return None
+    side = math.isqrt(int(match[1]))
+    return side if side**2 == int(match[1]) and 2 <= side <= LARGEST_SIDE else None

@@ -1,0 +1,417 @@
+"""Pictures of traffic tasks.
+
+Every road is a band to the right of its middle line, coloured by the share of its fullest lane that standing vehicles
+fill. Where there is room, each lane is a band of its own, and vehicles are dots. Bands are wider than true where those
+would be too thin to see, and end where the crossing ones begin; a vehicle half-way along its lane is shown half-way
+along the band. Green strokes in an intersection are the movements that its signal opens, right turns left out, as they
+are always open. Everything that does not change is drawn once for each network and size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+
+import numpy as np
+from PIL import Image
+
+from envs.drawing import (
+    BLUE,
+    GREEN,
+    INK,
+    NEUTRALS,
+    REFERENCE,
+    SUPERSAMPLING,
+    WHITE,
+    Brush,
+    Colour,
+    Point,
+    Sign,
+    draw_legend,
+    draw_progress,
+    margin,
+    mix,
+    page,
+    write,
+)
+from envs.protocols import Environment
+from envs.traffic.environment import TrafficEnvironment
+from envs.traffic.geometry import lane_polylines
+from envs.traffic.inspection import pool
+from envs.traffic.network import Network
+from envs.traffic.original import OriginalSimulation
+from envs.traffic.signals import YELLOW, Signals
+from envs.traffic.simulation import Simulation
+from envs.traffic.state import SHADOW, State
+
+QUEUE_COLOURS: tuple[Colour, ...] = (
+    (220, 228, 238),
+    (250, 206, 132),
+    (245, 166, 84),
+    (232, 125, 54),
+    (208, 83, 24),
+    (168, 45, 22),
+    (116, 17, 25),
+)
+"""From a lane without queue to a full one: each darker than the one before, so that every eye sees their order."""
+QUEUE_LIMITS = (0.0, 0.1, 0.2, 0.35, 0.5, 0.75)
+"""Shares of a lane, filled with standing vehicles, above which the next colour begins."""
+OPEN_COLOUR, VEHICLE_COLOUR, NEIGHBOUR_COLOUR = GREEN, INK, BLUE
+PLAZA_COLOUR = mix(QUEUE_COLOURS[0], WHITE, 0.45)
+"""Of intersections."""
+PALETTE: tuple[Colour, ...] = (*QUEUE_COLOURS, PLAZA_COLOUR, OPEN_COLOUR, NEIGHBOUR_COLOUR, *NEUTRALS)
+"""All colours."""
+
+PADDING = 8.0
+"""Between the city and the border of the white square; like all sizes here in pixels of a reference frame."""
+LANE_SHARE, THINNEST_LANE, WIDEST_LANE = 0.04, 0.55, 3.6
+"""Width of a lane: at least this share of the length of a usual road, within these limits."""
+LANES_SHOWN = 1.3
+"""From this width of a lane on, lanes are bands of their own."""
+VEHICLES_SHOWN = 2.0
+"""From this width of a lane on, vehicles are dots."""
+MEDIAN = 0.8
+"""Between the two directions of a street."""
+LONGEST_CUT = 0.3
+"""Share of a road that an intersection may take at one end."""
+SMALLEST_SINE = 0.3
+"""Of the angle between two roads that cross or turn; below it they are taken as parallel."""
+TRACK_POINTS = 17
+"""Places along a lane or lane link between which vehicles are put in straight lines."""
+STROKE_POINTS = 7
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The square of the city that a square frame shows; y points up in the city and down in the frame."""
+
+    size: int
+    """Side of the frame in pixels."""
+    centre: tuple[float, float]
+    """Metres."""
+    width: float
+    """Metres of the white square's side, less the padding."""
+
+    @property
+    def scale(self) -> float:
+        """Pixels per metre."""
+        return (self.size - 2 * (margin(self.size) + PADDING * self.unit)) / self.width
+
+    @property
+    def unit(self) -> float:
+        """Pixels per pixel of a reference frame."""
+        return self.size / REFERENCE
+
+    def pixels(self, position: np.ndarray) -> np.ndarray:
+        """Column and row (..., 2), with fractions, of places (..., 2) in metres; pixel centres are at one half."""
+        return self.size / 2 + (position - np.array(self.centre)) * (self.scale, -self.scale)
+
+    def image_points(self, position: np.ndarray) -> np.ndarray:
+        """The same in the supersampled image, where whole numbers are pixel centres."""
+        return self.pixels(position) * SUPERSAMPLING - 0.5
+
+
+def view_of(network: Network, size: int) -> View:
+    """The view of all frames of a network: the smallest square around its roads and intersections."""
+    points = np.concatenate((network.points, *network.road_points))
+    low, high = points.min(0), points.max(0)
+    x, y = ((low + high) / 2).tolist()
+    return View(size, (x, y), max(1.0, float((high - low).max())))
+
+
+@dataclass(frozen=True, eq=False)
+class Streets:
+    """A network as it is drawn in one size. All points are those of the supersampled image."""
+
+    view: View
+    lane_width: float
+    """Pixels of the frame."""
+    bands: list[list[Point]]
+    """Middle line of every lane or, where lanes are too thin, of every road."""
+    band_widths: np.ndarray
+    """(band,) float64, pixels of the supersampled image, like `stroke_width`."""
+    band_of_lane: np.ndarray
+    """(L,) int."""
+    tracks: np.ndarray
+    """(D, TRACK_POINTS, 2) float64: where vehicles drive; empty where they are too small to be seen."""
+    strokes: list[list[Point]]
+    """Movements, right turns left out."""
+    stroke_lights: np.ndarray
+    """(stroke,) int: place of the movement in `NetworkArrays.open` in the first phase."""
+    stroke_agents: np.ndarray
+    """(stroke,) int, agent."""
+    stroke_width: float
+    background: Image.Image
+    """The empty city."""
+
+
+def can_draw(environment: object) -> bool:
+    """Whether this is a city."""
+    return isinstance(environment, TrafficEnvironment)
+
+
+def draw_traffic(environment: Environment, copy: int, size: int, neighbours: bool) -> np.ndarray:
+    """See `envs.drawing.draw`. Shows time, average travel time so far, and how many vehicles there are."""
+    assert isinstance(environment, TrafficEnvironment)
+    signals = environment.signals
+    streets = streets_of(signals, size)
+    brush = Brush(streets.background.copy())
+    simulation = environment.batch.simulations[copy]
+    fullest = np.zeros(len(streets.bands))
+    np.maximum.at(fullest, streets.band_of_lane, queue_shares(environment, copy))
+    levels = queue_levels(fullest)
+    for band in np.flatnonzero(levels).tolist():
+        brush.line(streets.bands[band], QUEUE_COLOURS[levels[band]], streets.band_widths[band])
+    if neighbours:
+        _draw_neighbours(brush, signals, streets)
+    for stroke in _open_strokes(streets, signals, environment.current_action[copy].cpu().numpy()):
+        brush.line(streets.strokes[stroke], OPEN_COLOUR, streets.stroke_width)
+    if len(streets.tracks):
+        for point in _points(vehicle_points(streets.tracks, signals.network, simulation)):
+            brush.dot(point, 0.3 * streets.lane_width * SUPERSAMPLING, VEHICLE_COLOUR)
+    frame = brush.image.reduce(SUPERSAMPLING)
+    write(frame, caption(environment, copy))
+    draw_progress(frame, environment.decision / environment.spec.episode_length)
+    return np.asarray(frame).copy()
+
+
+def caption(environment: TrafficEnvironment, copy: int) -> list[tuple[str, str]]:
+    """The two lines above the city: what is on the left, what is on the right."""
+    simulation, settings = environment.batch.simulations[copy], environment.settings
+    name = environment.task.partition("/")[2].replace("_", " ")
+    now, end = environment.decision * settings.decision_seconds, settings.episode_seconds
+    # Shadows of lane changes are no vehicles.
+    driving = len(driving_slots(simulation.state)) if isinstance(simulation, Simulation) else simulation.running
+    return [
+        (name, f"{now:,} of {end:,} s    average travel time {simulation.average_travel_time():,.1f} s"),
+        ("", f"{driving:,} vehicles on the road    {simulation.waiting:,} waiting outside"),
+    ]
+
+
+def queue_shares(environment: TrafficEnvironment, copy: int) -> np.ndarray:
+    """(L,) float64: share of each lane that standing vehicles fill, with the gaps that they keep."""
+    kinds = environment.city.flows.arrays.kinds
+    room = float((kinds["length"] + kinds["min_gap"]).mean()) if len(kinds) else 0.0
+    standing = environment.batch.simulations[copy].lane_waiting()
+    return np.minimum(room * standing / environment.city.network.arrays.length[: len(standing)], 1.0)
+
+
+def queue_levels(shares: np.ndarray) -> np.ndarray:
+    """Places in `QUEUE_COLOURS`, int, of the shares of lanes that are filled; 0 only where nothing stands."""
+    return np.searchsorted(QUEUE_LIMITS, shares)
+
+
+def driving_slots(state: State) -> np.ndarray:
+    """Slots of the vehicles on the roads, without the shadows of lane changes."""
+    slots, vehicles = pool(state), state.traffic.vehicles
+    return slots[vehicles["running"][slots] & (vehicles["partner_type"][slots] != SHADOW)]
+
+
+def vehicle_points(tracks: np.ndarray, network: Network, simulation: Simulation | OriginalSimulation) -> np.ndarray:
+    """(vehicle, 2) float64: where the vehicles on the roads are in the supersampled image. tracks: see `Streets`."""
+    if isinstance(simulation, Simulation):
+        slots, vehicles = driving_slots(simulation.state), simulation.state.traffic.vehicles
+        drivable, distance = vehicles["drivable"][slots], vehicles["distance"][slots]
+    else:
+        infos = [simulation.engine.get_vehicle_info(name) for name in simulation.engine.get_vehicles(False)]
+        number = {name: index for index, name in enumerate(network.drivable_ids)}
+        drivable = np.array([number[info["drivable"]] for info in infos], dtype=np.int64)
+        distance = np.array([float(info["distance"]) for info in infos])
+    place = distance / network.arrays.length[drivable] * (TRACK_POINTS - 1)
+    before = np.clip(place.astype(np.int64), 0, TRACK_POINTS - 2)
+    rest = np.clip(place - before, 0.0, 1.0)[:, None]
+    return (1 - rest) * tracks[drivable, before] + rest * tracks[drivable, before + 1]
+
+
+def _open_strokes(streets: Streets, signals: Signals, actions: np.ndarray) -> list[int]:
+    """Strokes that are open while agents show `actions` (agent,); none of those that show nothing yet."""
+    arrays = signals.network.arrays
+    phases = np.where(actions >= 0, signals.phases(actions), YELLOW)
+    stride = arrays.light_stride[signals.agents]
+    return np.flatnonzero(arrays.open[streets.stroke_lights + (phases * stride)[streets.stroke_agents]]).tolist()
+
+
+def _draw_neighbours(brush: Brush, signals: Signals, streets: Streets) -> None:
+    points = _points(streets.view.image_points(signals.network.points[signals.agents]))
+    pixel = min(brush.pixel, streets.lane_width * SUPERSAMPLING)
+    heard = {(i, int(j)) for i, row in enumerate(signals.neighbours) for j in row[signals.mask[i]]}
+    for i, j in sorted({(min(pair), max(pair)) for pair in heard}):
+        brush.line([points[i], points[j]], NEIGHBOUR_COLOUR, pixel)
+    for point in points:
+        brush.dot(point, 1.8 * pixel, NEIGHBOUR_COLOUR)
+
+
+@lru_cache(maxsize=4)
+def streets_of(signals: Signals, size: int) -> Streets:
+    """How the network of some signals is drawn in frames of a size."""
+    network, view = signals.network, view_of(signals.network, size)
+    arrays, lane_width = network.arrays, _lane_width(network, view)
+    lanes = _lanes(network, lane_width, view)
+    if lane_width >= LANES_SHOWN * view.unit:
+        bands, band_of_lane = lanes, np.arange(len(lanes))
+        widths = np.full(len(lanes), lane_width * SUPERSAMPLING - 1)
+    else:
+        first = arrays.road_lane_starts
+        bands = [np.mean(lanes[begin:end], axis=0) for begin, end in pairwise(first.tolist())]
+        band_of_lane, widths = arrays.lane_road, np.diff(first) * lane_width * SUPERSAMPLING
+    ends = np.array([(*line[-1], *_direction(line[-2:])) for line in lanes])[arrays.link_from]
+    begins = np.array([(*line[0], *_direction(line[:2])) for line in lanes])[arrays.link_to]
+    tracks = np.empty((0, TRACK_POINTS, 2))
+    if lane_width >= VEHICLES_SHOWN * view.unit:
+        tracks = np.concatenate((np.stack([_even(line) for line in lanes]), _curves(ends, begins, TRACK_POINTS)))
+    strokes, lights, agents = _strokes(signals, ends, begins)
+    brush = Brush(page(size))
+    for corners in _plazas(network, lanes, lane_width):
+        brush.polygon(corners, PLAZA_COLOUR)
+    for band, width in zip(bands, widths, strict=True):
+        brush.line(_points(band), QUEUE_COLOURS[0], width)
+    streets = Streets(
+        view,
+        lane_width,
+        [_points(band) for band in bands],
+        widths,
+        band_of_lane,
+        tracks,
+        [_points(stroke) for stroke in strokes],
+        lights,
+        agents,
+        min(max(0.8 * lane_width, 0.5 * view.unit), 2 * view.unit) * SUPERSAMPLING,
+        brush.image,
+    )
+    draw_legend(brush, _signs(brush, streets))
+    return streets
+
+
+def _lane_width(network: Network, view: View) -> float:
+    """Pixels of the frame: true, but at least a share of the length of a usual road."""
+    arrays = network.arrays
+    usual = float(np.median(arrays.length[: len(network.lane_ids)])) * view.scale
+    wanted = min(max(LANE_SHARE * usual, THINNEST_LANE * view.unit), WIDEST_LANE * view.unit)
+    return max(float(np.median(arrays.lane_width)) * view.scale, wanted)
+
+
+def _lanes(network: Network, lane_width: float, view: View) -> list[np.ndarray]:
+    """For each lane (points, 2) in the supersampled image: its middle line in the width in which it is drawn."""
+    arrays = network.arrays
+    starts = np.concatenate(([0], np.cumsum([len(line) for line in network.road_points]))).astype(np.int32)
+    lanes = np.diff(arrays.road_lane_starts)
+    # Half of the median is one more lane on the inside of each road.
+    first = arrays.road_lane_starts + np.arange(len(lanes) + 1, dtype=np.int32)
+    widths = np.full(first[-1], lane_width / view.scale)
+    widths[first[:-1]] = MEDIAN * view.unit / 2 / view.scale
+    cuts = _cuts(network, (lanes * lane_width + MEDIAN * view.unit) / view.scale)
+    points, line_starts = lane_polylines(np.concatenate(network.road_points), starts, first, widths, *cuts)
+    lines = [view.image_points(points[begin:end]) for begin, end in pairwise(line_starts.tolist())]
+    medians = set(first[:-1].tolist())
+    return [line for number, line in enumerate(lines) if number not in medians]
+
+
+def _cuts(network: Network, street: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Metres by which roads (R,) stop short of the middle of the intersections at their beginning and at their end: the
+    true width, or what crossing streets take. street: (R,) metres that each road takes beside its line."""
+    arrays = network.arrays
+    parts = np.array([line[:2] for line in network.road_points] + [line[-2:] for line in network.road_points])
+    steps = parts[:, 1] - parts[:, 0]
+    length = np.hypot(steps[:, 0], steps[:, 1])
+    x, y = (steps / length[:, None]).T
+    where, street = np.concatenate((arrays.road_from, arrays.road_to)), np.tile(street, 2)
+    cuts = np.zeros(len(where))
+    order = np.argsort(where, kind="stable")
+    for own in np.split(order, np.flatnonzero(np.diff(where[order])) + 1):
+        if network.virtual[where[own[0]]]:
+            continue
+        crossing = np.abs(np.outer(x[own], y[own]) - np.outer(y[own], x[own])) > SMALLEST_SINE
+        cuts[own] = np.maximum((crossing * street[own]).max(1), network.widths[where[own]])
+    cuts = np.minimum(cuts, LONGEST_CUT * length)
+    return cuts[: len(cuts) // 2], cuts[len(cuts) // 2 :]
+
+
+def _plazas(network: Network, lanes: list[np.ndarray], lane_width: float) -> list[list[Point]]:
+    """The corners of every intersection with roads on several sides: those of the ends of its roads, around them."""
+    arrays, half = network.arrays, lane_width * SUPERSAMPLING / 2
+    corners: list[list[np.ndarray]] = [[] for _ in network.points]
+    for road, (first, end) in enumerate(pairwise(arrays.road_lane_starts.tolist())):
+        for intersection, place, part in (
+            (arrays.road_from[road], 0, slice(None, 2)),
+            (arrays.road_to[road], -1, slice(-2, None)),
+        ):
+            x, y = _direction(lanes[first][part])
+            right = np.array((-y, x)) * half  # rows grow downwards
+            corners[intersection] += [lanes[first][place] - right, lanes[end - 1][place] + right]
+    result = []
+    for own in corners:
+        around = np.array(own) - np.mean(own, axis=0)
+        order = np.argsort(np.arctan2(around[:, 1], around[:, 0]))
+        result.append(_points(np.array(own)[order]))
+    return [own for own, virtual in zip(result, network.virtual, strict=True) if not virtual]
+
+
+def _strokes(signals: Signals, ends: np.ndarray, begins: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For each movement a curve (stroke, STROKE_POINTS, 2) in the middle of its lane links, its light in the first
+    phase and its agent. ends, begins: see `_curves`, of all lane links."""
+    arrays = signals.network.arrays
+    agent_of = np.full(len(signals.network.points), -1)
+    agent_of[signals.agents] = np.arange(len(signals.agents))
+    controlled = agent_of[arrays.link_intersection] >= 0
+    controlled[controlled] = arrays.open[arrays.link_light[controlled]] == 0  # others are open in yellow, too
+    lights, one, group, count = np.unique(
+        arrays.link_light[controlled], return_index=True, return_inverse=True, return_counts=True
+    )
+    middle = np.zeros((2, len(lights), 4))
+    for total, given in zip(middle, (ends, begins), strict=True):
+        np.add.at(total, group, given[controlled])
+        total /= count[:, None]
+    agents = agent_of[arrays.link_intersection[controlled][one]]
+    return _curves(middle[0], middle[1], STROKE_POINTS), lights, agents
+
+
+def _curves(ends: np.ndarray, begins: np.ndarray, count: int) -> np.ndarray:
+    """(curve, count, 2): quadratic curves from points with directions to others, each (curve, 4) x, y, x, y.
+
+    They touch the directions where these meet between the points, and are straight otherwise."""
+    start, end, along, onward = ends[:, :2], begins[:, :2], ends[:, 2:], begins[:, 2:]
+    gap, cross = end - start, along[:, 0] * onward[:, 1] - along[:, 1] * onward[:, 0]
+    turns = np.abs(cross) > SMALLEST_SINE
+    reach = (gap[:, 0] * onward[:, 1] - gap[:, 1] * onward[:, 0]) / np.where(turns, cross, 1.0)
+    turns &= (reach > 0) & (reach < np.hypot(gap[:, 0], gap[:, 1]))
+    handle = np.where(turns[:, None], start + reach[:, None] * along, (start + end) / 2)
+    t = np.linspace(0.0, 1.0, count)[:, None]
+    return (1 - t) ** 2 * start[:, None] + 2 * t * (1 - t) * handle[:, None] + t**2 * end[:, None]
+
+
+def _even(line: np.ndarray) -> np.ndarray:
+    """(TRACK_POINTS, 2): points at equal distances along a polyline."""
+    steps = np.diff(line, axis=0)
+    place = np.concatenate(([0.0], np.cumsum(np.hypot(steps[:, 0], steps[:, 1]))))
+    wanted = np.linspace(0.0, place[-1], TRACK_POINTS)
+    return np.stack([np.interp(wanted, place, line[:, axis]) for axis in (0, 1)], axis=-1)
+
+
+def _direction(line: np.ndarray) -> np.ndarray:
+    step = line[1] - line[0]
+    return step / np.hypot(*step)
+
+
+def _points(line: np.ndarray) -> list[Point]:
+    return [(x, y) for x, y in line.tolist()]
+
+
+def _signs(brush: Brush, streets: Streets) -> list[Sign]:
+    """What the legend explains."""
+    swatch = 5.0
+
+    def scale(at: Point, radius: float) -> None:
+        left = at[0] - len(QUEUE_COLOURS) / 2 * swatch * brush.pixel
+        for number, colour in enumerate(QUEUE_COLOURS):
+            begin, end = (left + (number + more) * swatch * brush.pixel for more in (0, 1))
+            brush.line([(begin, at[1]), (end, at[1])], colour, 1.6 * radius)
+
+    def stroke(at: Point, radius: float) -> None:
+        brush.line([(at[0] - radius, at[1]), (at[0] + radius, at[1])], OPEN_COLOUR, 2 * brush.pixel)
+
+    def vehicle(at: Point, radius: float) -> None:
+        brush.dot(at, radius / 2, VEHICLE_COLOUR)
+
+    signs = [Sign("queue, none to full lane", scale, len(QUEUE_COLOURS) * swatch), Sign("green light", stroke)]
+    return [*signs, Sign("vehicle", vehicle)] if len(streets.tracks) else signs

@@ -1,0 +1,145 @@
+"""Kernels that numba kept are forgotten when anything that they were compiled from has changed."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from numba.core.dispatcher import Dispatcher
+
+from envs.traffic import cache
+
+PACKAGE = Path(cache.__file__).parent
+INNER = "from numba import njit\n\n@njit(cache=True)\ndef inner():\n    return {}\n"
+OUTER = "from numba import njit\nfrom tiny.inner import inner\n\n@njit(cache=True)\ndef outer():\n    return inner()\n"
+RUN = """
+import sys, importlib.util
+from pathlib import Path
+spec = importlib.util.spec_from_file_location("cache", sys.argv[1])
+cache = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(cache)
+from tiny.outer import outer
+stale = sys.argv[2] == "check" and cache.forget_stale("tiny", Path("tiny").absolute())
+print(outer(), stale, sum(outer.stats.cache_hits.values()), outer.stats.cache_path)
+"""
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package in which one file's kernel calls another's."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+    (folder / "inner.py").write_text(INNER.format(1))
+    (folder / "outer.py").write_text(OUTER)
+    return folder
+
+
+def run(*arguments: str, **variables: str) -> list[str]:
+    """What a new process says: result, whether something was forgotten, how often the cache was used, and where."""
+    command = [sys.executable, "-c", RUN, str(cache.__file__), *arguments]
+    environment = {**os.environ, "PYTHONPATH": ".", **variables}
+    return subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout.split()
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_changed_callee_is_noticed(tiny: Path, elsewhere: bool) -> None:
+    variables = {"NUMBA_CACHE_DIR": str(tiny.parent / "kept")} if elsewhere else {}
+    assert run("check", **variables)[:3] == ["1", "True", "0"]
+    *kept, place = run("check", **variables)
+    assert kept == ["1", "False", "1"]
+    assert Path(place).is_relative_to(tiny.parent / "kept" if elsewhere else tiny / "__pycache__")
+    (tiny / "inner.py").write_text(INNER.format(2))
+    assert run("trust", **variables)[0] == "1", "numba notices by itself: this module is not needed any more"
+    assert run("check", **variables)[:3] == ["2", "True", "0"]
+    assert run("check", **variables)[:3] == ["2", "False", "1"]
+
+
+def test_what_counts_as_a_change(tiny: Path) -> None:
+    python = f"py{sys.version_info.major}{sys.version_info.minor}"
+    (tiny / "outer.py").write_text(OUTER + "\n\ndef local():\n    from tiny import (\n        constants,\n    )\n")
+    (tiny / "constants.py").write_text("SIZE = 1\n")
+    (tiny / "tool.py").write_text("from tiny.outer import outer\n")
+    kept = tiny / "__pycache__"
+    assert cache.cache_folder(tiny) == kept
+    assert cache.forget_stale("tiny", tiny)
+    names = [f"outer.outer-4.{python}.nbi", f"outer.outer-4.{python}.1.nbc", "outer.outer-4.py27.nbi", "tool.pyc"]
+
+    def forgets() -> list[str]:
+        for name in names:
+            (kept / name).touch()
+        stale = cache.forget_stale("tiny", tiny)
+        gone = [name for name in names if not (kept / name).exists()]
+        assert stale == bool(gone)
+        return gone
+
+    assert forgets() == []
+    (tiny / "tool.py").write_text("from tiny.outer import outer as other\n")
+    assert forgets() == []
+    for name in ("constants", "inner", "outer"):
+        path = tiny / f"{name}.py"
+        path.write_text(path.read_text() + "# changed\n")
+        assert forgets() == names[:2]
+        assert forgets() == []
+
+
+def test_other_versions_of_numba_are_other_sources(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cache.forget_stale("tiny", tiny)
+    monkeypatch.setattr("numba.__version__", "0.1")
+    assert cache.forget_stale("tiny", tiny)
+
+
+def test_many_processes_at_once(tiny: Path) -> None:
+    for number in range(5):
+        (tiny / "inner.py").write_text(INNER.format(number))
+        with ThreadPoolExecutor(8) as workers:
+            results = list(workers.map(lambda _: cache.forget_stale("tiny", tiny), range(16)))
+        assert any(results)
+        assert not cache.forget_stale("tiny", tiny)
+    assert [path.name for path in (tiny / "__pycache__").iterdir() if "stamp" in path.name] == [cache.STAMP]
+
+
+def test_a_stamp_that_cannot_be_written_is_no_error(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tiny / "__pycache__" / cache.STAMP).mkdir(parents=True)
+    assert cache.forget_stale("tiny", tiny)
+    assert len(list((tiny / "__pycache__").iterdir())) == 1
+
+
+def test_numba_switched_off_keeps_nothing(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("numba.core.config.DISABLE_JIT", 1)
+    assert cache.cache_folder(tiny) is None
+    assert not cache.forget_stale("tiny", tiny)
+
+
+def test_no_place_to_keep_anything(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("numba.core.caching.CompileResultCacheImpl._locator_classes", [])
+    assert cache.cache_folder(tiny) is None
+
+
+def test_sources_of_this_package() -> None:
+    """Every compiled function is in one of the files that count; tools that only use the engine are not."""
+    counted = set(cache.kernel_sources("envs.traffic", PACKAGE))
+    for path in PACKAGE.glob("*.py"):
+        module = importlib.import_module(f"envs.traffic.{path.stem}" if path.stem != "__init__" else "envs.traffic")
+        for value in vars(module).values():
+            if isinstance(value, Dispatcher):
+                assert Path(value.py_func.__code__.co_filename).stem in counted
+    assert {"basics", "step", "state", "layout", "map", "handles", "pointer"} <= counted
+    assert not {"engine", "environment", "grid", "data", "verify"} & counted
+
+
+def test_checking_takes_no_time() -> None:
+    assert not cache.forget_stale(), "it is called when the package is imported"
+    seconds = []
+    for _ in range(20):
+        start = time.perf_counter()
+        cache.forget_stale()
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 0.005

@@ -1,0 +1,198 @@
+"""What agents see, do and neighbour: by hand on grids, on a one-way street, and from the file of the irregular map."""
+
+from __future__ import annotations
+
+import copy
+import gzip
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from envs.traffic.data import find
+from envs.traffic.grid import grid_roadnet
+from envs.traffic.network import build_network
+from envs.traffic.signals import MOVEMENTS, Signals, signals_of
+from envs.traffic.tasks import city_of
+from tests.envs.traffic.hand import needs_map
+
+IRREGULAR = "cityflow/manhattan_96"
+
+
+def grid(rows: int, columns: int) -> Signals:
+    return signals_of(build_network(grid_roadnet(rows, columns)))
+
+
+def names(signals: Signals, rows: np.ndarray) -> list[list[str]]:
+    return [[signals.network.lane_ids[lane] for lane in row if lane >= 0] for row in rows]
+
+
+def heard(signals: Signals, agent: int) -> list[int]:
+    assert not signals.neighbours[agent][~signals.mask[agent]].any()
+    return [int(other) for other in signals.neighbours[agent][signals.mask[agent]]]
+
+
+def one_way(phases: list[list[int]]) -> Any:
+    """Two signals on an eastbound street of two lanes, three roads long; each lane goes straight on."""
+    roads, intersections = [], []
+    for i in range(4):
+        own: dict[str, Any] = {"id": f"n{i}", "point": {"x": 200.0 * i, "y": 0.0}, "virtual": i in (0, 3)}
+        own["roads"] = [f"r{k}" for k in (i - 1, i) if 0 <= k < 3]
+        if not own["virtual"]:
+            links = [
+                {
+                    "type": kind,
+                    "startRoad": f"r{i - 1}",
+                    "endRoad": f"r{i}",
+                    "laneLinks": [{"startLaneIndex": lane, "endLaneIndex": lane}],
+                }
+                for lane, kind in enumerate(("go_straight", "u_turn"))
+            ]
+            lights = [{"time": 30, "availableRoadLinks": available} for available in phases]
+            own |= {"width": 10.0, "roadLinks": links, "trafficLight": {"lightphases": lights}}
+        intersections.append(own)
+        if i < 3:
+            points = [{"x": 200.0 * k, "y": 0.0} for k in (i, i + 1)]
+            lanes = [{"width": 4.0, "maxSpeed": 10.0}] * 2
+            roads.append(
+                {"id": f"r{i}", "startIntersection": f"n{i}", "endIntersection": f"n{i + 1}"}
+                | {"points": points, "lanes": lanes}
+            )
+    return {"intersections": intersections, "roads": roads}
+
+
+def test_lanes_clockwise_from_the_north() -> None:
+    """Agents are numbered as intersections in the file: from west to east, each column from south to north. The road
+    from the north heads south (3), and so on; lanes from the innermost outwards."""
+    signals = grid(2, 2)
+    assert [signals.network.intersection_ids[i] for i in signals.agents] == [
+        "intersection_1_1",
+        "intersection_1_2",
+        "intersection_2_1",
+        "intersection_2_2",
+    ]
+    roads = ["road_1_2_3", "road_2_1_2", "road_1_0_1", "road_0_1_0"]
+    assert names(signals, signals.lanes)[0] == [f"{road}_{lane}" for road in roads for lane in range(3)]
+    roads = ["road_2_3_3", "road_3_2_2", "road_2_1_1", "road_1_2_0"]
+    assert names(signals, signals.lanes)[3] == [f"{road}_{lane}" for road in roads for lane in range(3)]
+
+
+def test_neighbours_clockwise_from_the_north() -> None:
+    two, three = grid(2, 2), grid(3, 3)
+    assert [heard(two, agent) for agent in range(4)] == [[1, 2], [3, 0], [3, 0], [2, 1]]
+    expected = {0: [1, 3], 1: [2, 4, 0], 2: [5, 1], 3: [4, 6, 0], 4: [5, 7, 3, 1], 8: [7, 5]}
+    assert three.neighbours.shape == (9, 4)
+    for agent, others in expected.items():
+        assert heard(three, agent) == others
+
+
+def test_a_single_signal_has_no_neighbours() -> None:
+    signals = grid(1, 1)
+    assert signals.neighbours.shape == signals.mask.shape == (1, 1)
+    assert not signals.mask.any()
+
+
+def test_one_way_street() -> None:
+    """Neighbours hear each other whichever way the road goes; other sides than the west are not there."""
+    signals = signals_of(build_network(one_way([[], [0], [0, 1]])))
+    assert [heard(signals, agent) for agent in range(2)] == [[1], [0]]
+    assert names(signals, signals.lanes) == [["r0_0", "r0_1"], ["r1_0", "r1_1"]]
+    assert signals.num_actions == 2
+    assert signals.link_movement.tolist() == [MOVEMENTS.index("east_straight"), -1] * 2, "a turn of unknown kind"
+    assert signals.phases(np.array([[0, 1]])).tolist() == [[1, 2]]
+
+
+def test_what_actions_open() -> None:
+    signals = grid(1, 1)
+    assert signals.action_mask.all()
+    straight, left = (
+        {h: MOVEMENTS.index(f"{h}_{turn}") for h in ("east", "north", "west", "south")} for turn in ("straight", "left")
+    )
+    expected = [
+        {straight["east"], straight["west"]},
+        {straight["north"], straight["south"]},
+        {left["east"], left["west"]},
+        {left["north"], left["south"]},
+        *({straight[h], left[h]} for h in ("east", "west", "north", "south")),
+    ]
+    for shares, opened in zip(signals.greens[0], expected, strict=True):
+        assert set(np.flatnonzero(shares).tolist()) == opened
+        assert set(shares[shares > 0].tolist()) == {0.5}
+
+
+def test_phases_that_open_nothing_are_no_actions() -> None:
+    roadnet = copy.deepcopy(grid_roadnet(1, 2))
+    first, second = (own for own in roadnet["intersections"] if not own["virtual"])
+    phases = first["trafficLight"]["lightphases"]
+    phases[3] = {**phases[3], "availableRoadLinks": phases[0]["availableRoadLinks"]}
+    phases[5] = {**phases[5], "availableRoadLinks": []}
+    del second["trafficLight"]["lightphases"][6:]
+    signals = signals_of(build_network(roadnet))
+    assert signals.num_actions == 8
+    assert signals.action_mask.tolist() == [
+        [True, True, False, True, False, True, True, True],
+        [True] * 5 + [False] * 3,
+    ]
+    assert not signals.greens[0, [2, 4]].any()
+    assert not signals.greens[1, 5:].any()
+    assert np.allclose(signals.greens.sum(-1), signals.action_mask)
+
+
+def test_a_network_without_signals_is_refused() -> None:
+    with pytest.raises(ValueError, match="no intersection has two phases or more"):
+        signals_of(build_network(one_way([[0, 1]])))
+
+
+@needs_map(IRREGULAR)
+def test_irregular_map() -> None:
+    """Lanes, neighbours and masks worked out from the JSON file once more."""
+    signals = city_of(IRREGULAR).signals
+    roadnet = json.loads(gzip.decompress(find("manhattan_96").roadnet.read_bytes()))
+    agents = [own for own in roadnet["intersections"] if not own["virtual"]]
+    number = {own["id"]: i for i, own in enumerate(agents)}
+    roads = {road["id"]: road for road in roadnet["roads"]}
+    assert len(agents) == len(signals.agents) == 96
+    assert [signals.network.intersection_ids[i] for i in signals.agents] == list(number)
+    together: list[set[int]] = [set() for _ in agents]
+    for road in roads.values():
+        ends = [number.get(road[f"{end}Intersection"]) for end in ("start", "end")]
+        if None not in ends and ends[0] != ends[1]:
+            together[ends[0]].add(ends[1])  # type: ignore[index,arg-type]
+            together[ends[1]].add(ends[0])  # type: ignore[index,arg-type]
+    assert [set(heard(signals, agent)) for agent in range(96)] == together
+    assert {len(others) for others in together} == {1, 2, 3, 4}, "at the border, roads to virtual intersections"
+    for agent, (own, lanes) in enumerate(zip(agents, names(signals, signals.lanes), strict=True)):
+        incoming = [roads[name] for name in own["roads"] if roads[name]["endIntersection"] == own["id"]]
+        assert set(lanes) == {f"{road['id']}_{i}" for road in incoming for i in range(len(road["lanes"]))}
+        assert len(lanes) == len(set(lanes))
+        phases = [set(phase["availableRoadLinks"]) for phase in own["trafficLight"]["lightphases"]]
+        opens = [bool(phase - phases[0]) for phase in phases[1:]]
+        assert signals.action_mask[agent].tolist() == opens + [False] * (8 - len(opens))
+        angles = [math.atan2(*direction(own, agents[other])) % (2 * math.pi) for other in heard(signals, agent)]
+        assert angles == sorted(angles)
+    assert set(signals.action_mask.sum(1)) == {2, 4, 5, 6, 7, 8}
+
+
+def direction(start: Any, end: Any) -> tuple[float, float]:
+    """(x, y) from one intersection of a file to another."""
+    return end["point"]["x"] - start["point"]["x"], end["point"]["y"] - start["point"]["y"]
+
+
+@needs_map(IRREGULAR)
+def test_sides_of_the_irregular_map() -> None:
+    """A column of the observation means the same side everywhere: where a lane stands, its road heads that way."""
+    signals = city_of(IRREGULAR).signals
+    network = signals.network
+    columns: list[set[int]] = []
+    for column in signals.lanes.T:
+        found = set()
+        for lane in column[column >= 0]:
+            line = network.road_points[network.arrays.lane_road[lane]]
+            x, y = line[-1] - line[-2]
+            found.add(round(math.atan2(y, x) / (math.pi / 2)) % 4)
+        columns.append(found)
+    assert all(len(found) == 1 for found in columns)
+    order = [found.pop() for found in columns]
+    assert order == sorted(order, reverse=True), "south, west, north, east: arriving from the north, the east, ..."
