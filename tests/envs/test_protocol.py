@@ -16,6 +16,7 @@ from beartype import beartype
 from jaxtyping import jaxtyped
 
 import envs
+from envs.cities import TASKS as CITIES
 from envs.errors import EnvironmentNotAvailableError, PreyWeightsError, UnknownTaskError
 from envs.games.games import TASKS as GAMES
 from envs.mpe.environment import ParticleEnvironment
@@ -307,13 +308,13 @@ def test_neighbour_lists_have_the_promised_width() -> None:
 
 
 def test_unknown_and_unavailable_tasks() -> None:
-    assert envs.tasks() == tuple(sorted([*SCENARIOS, *GAMES]))
+    assert envs.tasks() == tuple(sorted([*SCENARIOS, *GAMES, *CITIES]))
     for ask in (envs.make, envs.spec, envs.settings, envs.controllers):
         arguments = (1,) if ask is envs.make else ()
         with pytest.raises(UnknownTaskError, match=r"mpe/cooperative_navigation_30.*envs\.tasks\(\) lists all"):
             ask("mpe/coperative_navigation_30", *arguments)
         with pytest.raises(EnvironmentNotAvailableError, match="not part of the project yet"):
-            ask("cityflow/synthetic_1225", *arguments)
+            ask("magent/jungle_20", *arguments)
     assert issubclass(UnknownTaskError, ValueError)
 
 
