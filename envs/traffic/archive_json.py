@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from envs.traffic.archive_reader import SnapshotReader
-from envs.traffic.grid import write_atomically
+from envs.traffic.files import write_atomically
 from envs.traffic.inspection import on_drivable, pool, vehicle_name, waiting_for
 from envs.traffic.layout import NONE, VEHICLE_KIND, FlowArrays
 from envs.traffic.network import Network

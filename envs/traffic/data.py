@@ -31,7 +31,7 @@ from typing import NamedTuple, NoReturn
 from tqdm import tqdm
 
 from envs.errors import EnvironmentNotAvailableError, TrafficFileError
-from envs.traffic.grid import write_atomically
+from envs.traffic.files import write_atomically
 from envs.traffic.manhattan import derive, encode
 
 COMMAND = "python -m envs.traffic.data fetch"

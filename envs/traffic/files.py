@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import os
 import reprlib
 import zlib
 from collections.abc import Sequence
@@ -183,6 +184,25 @@ class Record:
 def _are_coordinates(values: list[Any]) -> bool:
     in_range = set(map(type, values)) <= {int, float} and max(map(abs, values)) <= LARGEST_COORDINATE
     return in_range and not math.isnan(sum(values))
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file under a temporary name and rename it; folders are made.
+
+    Raises TrafficFileError, in one line, if that fails; nothing is left behind then.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # another process may write the same file
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_bytes(content)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise TrafficFileError(
+            f"cannot write {path}: {error.strerror or error}; give a folder that can be written to and has room"
+        ) from error
 
 
 def read_json_file(path: str | Path) -> Any:

@@ -24,7 +24,6 @@ import argparse
 import itertools
 import json
 import math
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 
 from envs.errors import TrafficFileError
+from envs.traffic.files import write_atomically
 from envs.traffic.layout import VEHICLE_KIND, FlowArrays
 from envs.traffic.network import Network
 from envs.traffic.routes import Flows, make_kind
@@ -347,25 +347,6 @@ def write_grid(folder: Path, rows: int, columns: int, flow: GridFlow | None = No
     for name, value in files.items():
         write_atomically(folder / name, json.dumps(value, separators=(",", ":")).encode())
     return folder / "config.json"
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name and rename it; folders are made.
-
-    Raises TrafficFileError, in one line, if that fails; nothing is left behind then.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # another process may write the same file
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_bytes(content)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise TrafficFileError(
-            f"cannot write {path}: {error.strerror or error}; give a folder that can be written to and has room"
-        ) from error
 
 
 def _require_size(rows: int, columns: int) -> None:

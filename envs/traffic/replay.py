@@ -9,7 +9,7 @@ from typing import TextIO
 
 import numpy as np
 
-from envs.traffic.grid import write_atomically
+from envs.traffic.files import write_atomically
 from envs.traffic.inspection import lane_colours, pool, vehicle_names, vehicle_positions
 from envs.traffic.network import Network
 from envs.traffic.state import REAL, SHADOW, State

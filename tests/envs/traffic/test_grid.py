@@ -15,7 +15,7 @@ import pytest
 
 from envs.errors import TrafficFileError
 from envs.traffic.data import BESIDE
-from envs.traffic.files import read_config, read_json_file
+from envs.traffic.files import read_config, read_json_file, write_atomically
 from envs.traffic.grid import (
     GridFlow,
     Trips,
@@ -24,7 +24,6 @@ from envs.traffic.grid import (
     grid_trips,
     light_phases,
     main,
-    write_atomically,
     write_grid,
 )
 from envs.traffic.network import build_network
