@@ -47,6 +47,7 @@ class Simulation:
         self.map = network.map
         self._network_at, self._flows_at = addresses(self.map), addresses(flows.arrays)
         self.state = new_state(self.map, flows.arrays, interval, lane_change, FIRST_CAPACITY)
+        self.seed(0)  # a generator without one gives the same number for ever, and priorities must differ
         self._reported = np.zeros(len(flows.arrays.kind), dtype=np.bool_)
 
     @property

@@ -21,7 +21,13 @@ from envs import make
 from envs.pettingzoo import ParallelEnvironment, parallel_env
 
 NAVIGATION = "mpe/cooperative_navigation_3"
-FAMILIES = (NAVIGATION, "mpe/heterogeneous_navigation_4", "mpe/cooperative_push_3", "mpe/prey_and_predator_3")
+FAMILIES = (
+    NAVIGATION,
+    "mpe/heterogeneous_navigation_4",
+    "mpe/cooperative_push_3",
+    "mpe/prey_and_predator_3",
+    "cityflow/synthetic_4",
+)
 
 
 def sample(environment: ParallelEnvironment) -> dict[str, Any]:

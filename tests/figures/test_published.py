@@ -11,7 +11,7 @@ import pytest
 from figures.proof import proof_markdown
 from figures.scores import final_scores
 from results.publish import load_results
-from results.records import COMPARED_ALGORITHMS, Results, Run
+from results.records import COMPARED_ALGORITHMS, POLICIES, Results, Run
 
 ROOT = Path(__file__).resolve().parents[2]
 PIC_PROGRAM = {
@@ -106,3 +106,62 @@ def test_pic_learns_as_fast_as_its_own_program(agents: int) -> None:
     assert np.mean(lead) > -0.02
     assert np.mean(lead[-3:]) > 0
     assert min(lead) > -0.12
+
+
+SIGNAL_TASKS = ("cityflow/synthetic_9", "cityflow/hangzhou_16")
+SIGNAL_RUNS = [(name, "signals") for name in COMPARED_ALGORITHMS]
+SIGNAL_RUNS += [(name, "signals-penalty") for name in ("maddpg", "maddpgs", "pic")]
+
+
+def travel_times(task: str, algorithm: str, variant: str, policy: str, hour: bool) -> list[float]:
+    """Average travel time (s) at the end of training, one for each seed."""
+    runs = runs_of(task, algorithm, variant)
+    last = [[own for own in (r.full_evaluations if hour else r.evaluations) if own.policy == policy][-1] for r in runs]
+    return [-float(np.mean(own.returns)) for own in last]
+
+
+def signals_table() -> str:
+    """Rows: algorithms and reference policies; columns: task, 1000 s and the whole hour, greedy and sampled."""
+    columns = [(task, hour, policy) for task in SIGNAL_TASKS for hour in (False, True) for policy in POLICIES]
+    lines = []
+    for algorithm, variant in SIGNAL_RUNS:
+        name = algorithm.upper() + ("" if variant == "signals" else ", larger penalty")
+        cells = [travel_times(task, algorithm, variant, policy, hour) for task, hour, policy in columns]
+        lines.append([name, *(f"{np.mean(own):.0f} ± {np.std(own, ddof=1):.0f}" for own in cells)])
+    for reference in ("random", "fixed_time", "max_pressure", "sotl"):
+        cells = []
+        for task, hour, policy in columns:
+            own = published().references[task]
+            returns = (own.full_returns if hour else own.returns)[reference]
+            cells.append(f"{-np.mean(returns):.0f}" if policy == "greedy" else "")
+        lines.append([f"`{reference}`", *cells])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def test_table_of_signals_in_the_documents_is_that_of_the_published_runs() -> None:
+    text = (ROOT / "envs" / "traffic" / "README.md").read_text()
+    table = text.split("<!-- signals table -->\n")[1].split("<!-- end of signals table -->")[0]
+    rows = [line for line in table.strip().splitlines() if line.startswith("|")]
+    assert "\n".join(rows[2:]) == signals_table()
+
+
+@pytest.mark.parametrize("task", SIGNAL_TASKS)
+@pytest.mark.parametrize("algorithm", ["ip", "iql", "dgn"])
+def test_signals_are_learned(task: str, algorithm: str) -> None:
+    """Every seed ends far above a fixed cycle, and the mean is about as good as max pressure or better."""
+    references = {name: -float(np.mean(own)) for name, own in published().references[task].returns.items()}
+    for policy in POLICIES:
+        times = travel_times(task, algorithm, "signals", policy, hour=False)
+        assert len(times) == 3
+        assert max(times) < (references["fixed_time"] + references["max_pressure"]) / 2
+        assert np.mean(times) < 1.03 * references["max_pressure"]
+
+
+@pytest.mark.parametrize("task", SIGNAL_TASKS)
+def test_runs_of_signals_keep_account_of_movements(task: str) -> None:
+    """Every decision of training is there: agents times environment steps."""
+    agents = int(task.rpartition("_")[2])
+    for algorithm, variant in SIGNAL_RUNS:
+        for run in runs_of(task, algorithm, variant):
+            rows = [row.values for row in run.metrics if "interpretation/actions/all" in row.values]
+            assert sum(row["interpretation/actions/all"] for row in rows) == agents * run.total_steps

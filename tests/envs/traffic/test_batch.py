@@ -79,6 +79,18 @@ def test_restart_and_seed(config: Path) -> None:
     assert all(np.array_equal(a, b) for a, b in zip(first, drive(batch, 200, phases), strict=True))
 
 
+def test_without_a_seed_it_is_0(config: Path) -> None:
+    engine = Engine(config)
+    shown = []
+    for seed in (None, 0):
+        batch = BatchEngine(engine.network, engine.flows, 1)
+        if seed is not None:
+            batch.seed([seed])
+        batch.run(200)
+        shown.append(batch.simulations[0].state.traffic.vehicles["priority"].tolist())
+    assert shown[0] == shown[1]
+
+
 def test_a_hook_runs_after_every_step(config: Path) -> None:
     batch = BatchEngine.from_config(config, 2, 2)
     times: list[list[float]] = []
