@@ -21,7 +21,7 @@ from envs.traffic.original import OriginalBatch
 from envs.traffic.settings import Settings
 from envs.traffic.signals import MOVEMENTS, YELLOW
 from envs.traffic.simulation import Simulation
-from envs.traffic.tasks import COUNT_UNIT, city_of, make_spec
+from envs.traffic.tasks import COUNT_UNIT, city_of, drawn_flows, make_spec
 
 NO_PHASE = -1
 """Action shown before the first decision of an episode."""
@@ -32,9 +32,10 @@ class TrafficEnvironment:
 
     Actions are indices (env, agent): action a shows phase a + 1. An observation is the number of vehicles on each
     incoming lane, in tens, by side clockwise from the north and from the innermost lane outwards, and the present
-    action as a one-hot vector, all zero at the beginning. All copies have the same vehicles at the same times. What an
-    episode draws is on which lane a vehicle begins, where it has a choice, and who goes first in ties; without lane
-    changes that leaves nothing to chance on maps whose lanes lead one way each: all but manhattan_96.
+    action as a one-hot vector, all zero at the beginning. All copies have the same vehicles at the same times, unless
+    the settings let synthetic cities draw them anew for every episode. What an episode draws otherwise is on which lane
+    a vehicle begins, where it has a choice, and who goes first in ties; without lane changes that leaves nothing to
+    chance on maps whose lanes lead one way each: all but manhattan_96.
     """
 
     def __init__(self, task: str, settings: Settings, num_envs: int, device: torch.device) -> None:
@@ -82,12 +83,20 @@ class TrafficEnvironment:
             self._seed, self._next_episode = seed, 0
         episodes = range(self._next_episode, self._next_episode + self.num_envs)
         self._next_episode = episodes.stop
-        self.batch.restart()
+        self._begin(episodes)
         self.batch.seed([_engine_seed(self._seed, episode) for episode in episodes])
         self._current[:] = NO_PHASE
         self._queues[:] = 0.0
         self._time = 0
         return self._step(np.zeros((self.num_envs, self.spec.num_agents)))
+
+    def _begin(self, episodes: range) -> None:
+        """Take all vehicles away, and let those of these episodes come."""
+        if self.settings.vehicles == "fixed":
+            self.batch.restart()
+            return
+        for simulation, episode in zip(self._simulations(), episodes, strict=True):
+            simulation.take(drawn_flows(self.task, _flow_seed(self._seed, episode)))
 
     def step(self, actions: Int[Tensor, "env agent"]) -> Step:
         """Show the chosen phases until the next decision.
@@ -175,6 +184,9 @@ class TrafficEnvironment:
         saved, own = (state["task"], tuple(state["current"].shape)), (self.task, self._current.shape)
         if saved != own:
             raise ValueError(f"the state is of (task, shape) {saved}; this environment is {own}")
+        if self.settings.vehicles == "drawn" and state["time"] is not None:
+            self._seed = state["seed"]
+            self._begin(range(state["next_episode"] - self.num_envs, state["next_episode"]))
         simulations, continued = self._simulations(), []
         for simulation, engine in zip(simulations, state["engines"], strict=True):
             like = archive.state_dict(simulation.state)
@@ -252,6 +264,12 @@ class TrafficEnvironment:
 def _engine_seed(seed: int, episode: int) -> int:
     """32-bit seed of an episode's engine. The seed is given as two words: (2^32, 0) would be the same as (0, 1)."""
     return int(np.random.SeedSequence((seed & 0xFFFFFFFF, seed >> 32, episode)).generate_state(1)[0])
+
+
+def _flow_seed(seed: int, episode: int) -> int:
+    """63-bit seed of an episode's vehicles."""
+    words = np.random.SeedSequence((seed & 0xFFFFFFFF, seed >> 32, episode, 1)).generate_state(1, np.uint64)
+    return int(words[0]) >> 1
 
 
 def _to_tensor(part: np.ndarray) -> Tensor:

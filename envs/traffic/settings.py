@@ -7,6 +7,7 @@ from typing import Literal, get_args
 
 Reward = Literal["local", "shared"]
 EngineName = Literal["builtin", "cityflow"]
+Vehicles = Literal["fixed", "drawn"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +23,16 @@ class Settings:
     """Seconds from one decision to the next."""
     yellow_seconds: int = 5
     """Seconds of yellow at the beginning of a decision that changes the phase; 0 for none."""
+    vehicles: Vehicles = "fixed"
+    """`fixed`: every episode has the same vehicles, as with CityFlow's files; `drawn`: synthetic cities draw new ones
+    of the same kind for every episode."""
     lane_change: bool = False
     """Whether vehicles change lanes."""
     engine: EngineName = "builtin"
     """`builtin`, or `cityflow`: the original program, if it is installed (pip install .[cityflow])."""
 
     def __post_init__(self) -> None:
-        for name, kind in (("reward", Reward), ("engine", EngineName)):
+        for name, kind in (("reward", Reward), ("engine", EngineName), ("vehicles", Vehicles)):
             if getattr(self, name) not in get_args(kind):
                 choices = ", ".join(map(repr, get_args(kind)))
                 raise ValueError(f"{name} must be one of {choices}, not {getattr(self, name)!r}")

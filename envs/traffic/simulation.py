@@ -45,8 +45,13 @@ class Simulation:
         self.network, self.flows, self.interval = network, flows, interval
         self.lane_change, self.built_in_lights = lane_change, lights
         self.map = network.map
-        self._network_at, self._flows_at = addresses(self.map), addresses(flows.arrays)
-        self.state = new_state(self.map, flows.arrays, interval, lane_change, FIRST_CAPACITY)
+        self._network_at = addresses(self.map)
+        self.take(flows)
+
+    def take(self, flows: Flows) -> None:
+        """Begin anew with other vehicles, and with the random generator as a new simulation has it."""
+        self.flows, self._flows_at = flows, addresses(flows.arrays)
+        self.state = new_state(self.map, flows.arrays, self.interval, self.lane_change, FIRST_CAPACITY)
         self.seed(0)  # a generator without one gives the same number for ever, and priorities must differ
         self._reported = np.zeros(len(flows.arrays.kind), dtype=np.bool_)
 

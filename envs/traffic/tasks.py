@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 from envs.cities import side_of
+from envs.errors import EnvironmentNotAvailableError
 from envs.protocols import EnvironmentSpec
 from envs.traffic.data import find
 from envs.traffic.files import read_json_file
@@ -51,6 +53,13 @@ def city_of(task: str) -> City:
     return City(network, flows, signals_of(network))
 
 
+def drawn_flows(task: str, seed: int) -> Flows:
+    """Vehicles of the kind that a synthetic task has, others for every seed (0 to 2^63 - 1)."""
+    side = side_of(task)
+    assert side is not None
+    return grid_flows(side, side, replace(FLOW, seed=seed), city_of(task).network)
+
+
 def write_files(task: str, folder: Path) -> None:
     """Write roadnet.json and flow.json of a task that exists, as CityFlow reads them. Raises what `city_of` raises."""
     side = side_of(task)
@@ -63,7 +72,13 @@ def write_files(task: str, folder: Path) -> None:
 
 
 def make_spec(task: str, settings: Settings) -> EnvironmentSpec:
-    """What a learner sees of a task. Raises what `city_of` raises."""
+    """What a learner sees of a task. Raises what `city_of` raises, and EnvironmentNotAvailableError where vehicles
+    cannot be drawn."""
+    if settings.vehicles == "drawn" and (side_of(task) is None or settings.engine == "cityflow"):
+        raise EnvironmentNotAvailableError(
+            f"vehicles='drawn' is for synthetic cities on our own engine, not for {task} with "
+            f"engine={settings.engine!r}: leave it out"
+        )
     signals = city_of(task).signals
     whole = signals.action_mask.all()
     return EnvironmentSpec(
