@@ -6,7 +6,7 @@ import numpy as np
 
 from figures.statistics import summarise
 from figures.style import algorithm_styles, task_title
-from figures.tables import Cell, html_table, number, plus_minus
+from figures.tables import DASH, Cell, html_table, number, plus_minus
 from results.checks import algorithm_order, group_runs
 from results.records import POLICIES, Results, Run
 
@@ -44,6 +44,8 @@ def _evaluated(runs: list[Run]) -> list[Run]:
 
 
 def _cell(runs: list[Run]) -> Cell:
+    if not _evaluated(runs):
+        return DASH, float("-inf")
     texts, key = [], float("-inf")
     for policy in POLICIES:
         means = [
