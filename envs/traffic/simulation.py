@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 
 from envs.traffic import inspection
+from envs.traffic.arrivals import push
 from envs.traffic.movements import count_present
 from envs.traffic.network import Network
 from envs.traffic.pointer import addresses
@@ -30,7 +31,7 @@ from envs.traffic.state import (
     restart,
     seed,
 )
-from envs.traffic.step import advance, leads_on, push
+from envs.traffic.step import advance, leads_on
 
 FIRST_CAPACITY = 256
 """Vehicle slots of a new engine; there are more as needed."""
@@ -143,7 +144,7 @@ class Simulation:
         """Add a vehicle of a kind and a route of the state; its slot."""
         if not self.state.traffic.counts[FREE]:
             self.state = grown(self.state, 2 * len(self.state.pool.free))
-        return int(push(self._network_at, self._state_at, kind, route, self.time))
+        return int(push(self._state_at, kind, route, self.time))
 
     def leads_on(self, roads: np.ndarray, lane: int) -> bool:
         """Whether a vehicle on `lane`, part of the first of `roads` (int32), can go on to the next one."""
