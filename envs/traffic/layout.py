@@ -1,11 +1,11 @@
-"""Where the numbers of the traffic engine are kept: the arrays that its compiled kernels read and write.
+"""A road network and its flows as arrays: what is made of CityFlow's files, and where the compiled step begins.
+
+`map.Map` holds the same network as records, the form in which a step reads it; `state.State` holds all that changes.
 
 Indices: a road, a lane, a lane link, an intersection and a vehicle slot are whole numbers. A *drivable* is a lane or a
 lane link: lanes come first, so that lane link k is drivable `num_lanes + k`. -1 stands for none. Lists of varying
 length are stored end to end, with an array of one more entry saying where each begins ("starts").
 
-A vehicle is one record, because a step reads nearly all of its fields together; everything else is a structure of
-arrays.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ usualPosAcc, usualNegAcc, minGap, maxSpeed, headwayTime."""
 
 
 class NetworkArrays(NamedTuple):
-    """A road network as the kernels see it; never written to. R roads, L lanes, K lane links, D = L + K drivables,
+    """A road network, one array for each fact; never written to. R roads, L lanes, K lane links, D = L + K drivables,
     I intersections, C crosses (two for each pair of links that meet, one on either), S road links."""
 
     length: np.ndarray

@@ -21,8 +21,9 @@ import torch
 
 import envs
 from envs.traffic import BatchEngine, Engine, Flows, Network, Simulation, build_network
-from envs.traffic.grid import GridFlow, grid_flows, grid_roadnet, write_grid
+from envs.traffic.grid import grid_flows, grid_roadnet, write_grid
 from envs.traffic.tasks import city_of
+from envs.traffic.trips import GridFlow
 from tests.envs.traffic.hand import MISSING
 
 ROOT = Path(__file__).resolve().parents[2]

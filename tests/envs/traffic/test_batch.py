@@ -9,7 +9,8 @@ import pytest
 
 from envs.errors import TrafficFileError
 from envs.traffic import BatchEngine, Engine
-from envs.traffic.grid import GridFlow, write_grid
+from envs.traffic.grid import write_grid
+from envs.traffic.trips import GridFlow
 
 
 @pytest.fixture

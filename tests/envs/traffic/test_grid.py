@@ -17,17 +17,15 @@ from envs.errors import TrafficFileError
 from envs.traffic.data import BESIDE
 from envs.traffic.files import read_config, read_json_file, write_atomically
 from envs.traffic.grid import (
-    GridFlow,
-    Trips,
     grid_flow,
     grid_roadnet,
-    grid_trips,
     light_phases,
     main,
     write_grid,
 )
 from envs.traffic.network import build_network
 from envs.traffic.routes import build_flows
+from envs.traffic.trips import GridFlow, Trips, grid_trips
 
 HANGZHOU = BESIDE / "hangzhou_4x4" / "roadnet.json.gz"
 SIZES = [(1, 1), (1, 4), (3, 2), (7, 7)]

@@ -13,8 +13,9 @@ import pytest
 
 from envs.errors import TrafficFileError
 from envs.traffic import Engine, Simulation, build_flows, build_network
-from envs.traffic.grid import GridFlow, grid_flow, grid_roadnet
+from envs.traffic.grid import grid_flow, grid_roadnet
 from envs.traffic.replay import ReplayWriter, number
+from envs.traffic.trips import GridFlow
 from tests.envs.traffic.towns import RIGHT_ANGLES, corridor, crossing, flow, write_files
 
 

@@ -9,19 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from envs.traffic import Engine
-from envs.traffic.grid import grid_roadnet
+from envs.traffic.grid import VEHICLE, grid_roadnet
 
-VEHICLE = {
-    "length": 5.0,
-    "width": 2.0,
-    "maxPosAcc": 2.0,
-    "maxNegAcc": 4.5,
-    "usualPosAcc": 2.0,
-    "usualNegAcc": 4.5,
-    "minGap": 2.5,
-    "maxSpeed": 11.111,
-    "headwayTime": 2.0,
-}
 RIGHT_ANGLES = ("road_0_1_0", "road_1_1_1"), ("road_0_1_0", "road_1_1_0"), ("road_1_0_1", "road_1_1_1")
 """Ways through a grid of one intersection: eastbound to the left and straight on, northbound straight on."""
 
