@@ -5,7 +5,6 @@
 Indices: a road, a lane, a lane link, an intersection and a vehicle slot are whole numbers. A *drivable* is a lane or a
 lane link: lanes come first, so that lane link k is drivable `num_lanes + k`. -1 stands for none. Lists of varying
 length are stored end to end, with an array of one more entry saying where each begins ("starts").
-
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Vehicles live in slots. The vehicles on a drivable form a list from the front to the rear, linked through `ahead` and
 `behind`; so do those that wait to enter a lane. The pool is every vehicle that exists, waiting ones included, in
-ascending order of priority. A vehicle is one record, and so is what is known of a drivable, because a step reads most of
-it together.
+ascending order of priority. A vehicle is one record, and so is what is known of a drivable, because a step reads most
+of it together.
 """
 
 from __future__ import annotations
