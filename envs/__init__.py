@@ -32,11 +32,10 @@ __all__ = [
     "tasks",
 ]
 
-_NOT_YET = ("magent/jungle_20",)
-
 
 def tasks() -> tuple[str, ...]:
-    """The names `make` accepts, sorted. Games along a ring or chain can be made in other sizes, too: game/ring_30."""
+    """The names `make` accepts, sorted. Some can be made in other sizes, too:
+    game/ring_30, cityflow/synthetic_16, magent/jungle_40."""
     return tuple(sorted(task for platform in PLATFORMS.values() for task in platform.tasks()))
 
 
@@ -48,8 +47,8 @@ def settings(task: str) -> type:
 def make(task: str, num_envs: int, device: str | torch.device = "cpu", **settings_given: Any) -> Environment:
     """`num_envs` copies of `task` in lockstep on `device`.
 
-    Raises UnknownTaskError for a name not in `tasks()`, EnvironmentNotAvailableError for a task of the paper that is
-    not part of the project yet, TypeError or ValueError for settings that `settings(task)` does not accept.
+    Raises UnknownTaskError for a name that there is not, EnvironmentNotAvailableError for a task whose data or program
+    is not on this machine, TypeError or ValueError for settings that `settings(task)` does not accept.
     """
     chosen = _settings(task, settings_given)
     import torch
@@ -84,14 +83,10 @@ def _settings(task: str, given: dict[str, Any]) -> Any:
 
 
 def _platform(task: str) -> Platform:
-    """What makes the task. Raises UnknownTaskError or EnvironmentNotAvailableError, saying which there are."""
+    """What makes the task. Raises UnknownTaskError, saying which there are."""
     name = task.partition("/")[0]
     if name in PLATFORMS and PLATFORMS[name].exists(task):
         return PLATFORMS[name]
-    if task in _NOT_YET:
-        raise EnvironmentNotAvailableError(
-            f"{task} needs the {name} environment, which is not part of the project yet; envs.tasks() lists what is"
-        )
-    close = difflib.get_close_matches(task, [*tasks(), *_NOT_YET], n=3)
+    close = difflib.get_close_matches(task, tasks(), n=3)
     hint = f"; did you mean {' or '.join(close)}?" if close else "."
     raise UnknownTaskError(f"there is no task {task!r}{hint} envs.tasks() lists all of them")

@@ -8,7 +8,7 @@ class UnknownTaskError(ValueError):
 
 
 class EnvironmentNotAvailableError(RuntimeError):
-    """The task is part of the paper, but its platform's environment cannot be made here."""
+    """The task exists, but its data or the program that it needs is not on this machine."""
 
 
 class PreyWeightsError(RuntimeError):

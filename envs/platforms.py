@@ -162,5 +162,44 @@ class Cities:
         return {"episode_seconds": FULL_SECONDS}
 
 
-PLATFORMS: dict[str, Platform] = {"mpe": Particles(), "cityflow": Cities(), "game": Games()}
+class Grids:
+    """The `magent/` tasks."""
+
+    def tasks(self) -> tuple[str, ...]:
+        from envs.jungle.rules import TASKS
+
+        return TASKS
+
+    def exists(self, task: str) -> bool:
+        from envs.jungle.rules import exists
+
+        return exists(task)
+
+    def settings(self, task: str) -> type:
+        from envs.jungle.settings import Settings
+
+        return Settings
+
+    def spec(self, task: str, settings: Any) -> EnvironmentSpec:
+        from envs.jungle.rules import jungle
+        from envs.jungle.settings import make_spec
+
+        return make_spec(jungle(task), settings)
+
+    def make(self, task: str, settings: Any, num_envs: int, device: torch.device) -> Environment:
+        from envs.jungle.environment import JungleEnvironment
+        from envs.jungle.rules import jungle
+
+        return JungleEnvironment(jungle(task), settings, num_envs, device)
+
+    def controllers(self, task: str) -> dict[str, type[Controller]]:
+        from envs.jungle.controllers import CONTROLLERS
+
+        return CONTROLLERS
+
+    def full_evaluation(self, task: str) -> dict[str, Any]:
+        return {}
+
+
+PLATFORMS: dict[str, Platform] = {"mpe": Particles(), "cityflow": Cities(), "magent": Grids(), "game": Games()}
 """First part of a task's name to what makes it."""

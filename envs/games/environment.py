@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from envs.games.draws import uniform
+from envs.draws import uniform
 from envs.games.games import Game
 from envs.games.settings import Settings, make_spec
 from envs.protocols import EnvironmentSpec, Graph, Step

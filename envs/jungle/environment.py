@@ -1,0 +1,201 @@
+"""A batch of copies of Jungle in lockstep."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from envs.jungle.kernels import NumbaEngine
+from envs.jungle.placement import starting_cells
+from envs.jungle.rules import TALLY, Jungle
+from envs.jungle.settings import Settings, make_spec
+from envs.jungle.tensors import TorchEngine
+from envs.protocols import Graph, Step
+from envs.shapes import Float, Int
+
+
+class Engine(Protocol):
+    """What computes the steps of all copies."""
+
+    def place(self, position: Int[Tensor, "env agent xy"], food: Int[Tensor, "env food xy"]) -> None:
+        """Begin with agents and foods on these cells, each its own; given on the CPU or the engine's device."""
+        ...
+
+    @property
+    def position(self) -> Int[Tensor, "env agent xy"]:
+        """A copy of where the agents are."""
+        ...
+
+    def step(self, actions: Int[Tensor, "env agent"]) -> tuple[Float[Tensor, "env agent"], Float[Tensor, "env 4"]]:
+        """Advance by one step: rewards (float32), and sums over the agents (float64) as `rules.TALLY` names them."""
+        ...
+
+    def look(self) -> tuple[Float[Tensor, "env agent feature"], Int[Tensor, "env agent neighbour"]]:
+        """What every agent sees (float32), and its nearest others; new tensors."""
+        ...
+
+
+class JungleEnvironment:
+    """`num_envs` copies of Jungle; implements `envs.protocols.Environment`.
+
+    Actions are indices (env, agent) of {up, left, stay, right, down, hit up, hit left, hit right, hit down}. Blows are
+    dealt first, on where everyone stands; then agents move in the order of their numbers, each to a cell that is free
+    by then. Nobody dies and no food is used up: with 400 blows to an agent's life that takes more than 100 steps.
+    """
+
+    def __init__(self, jungle: Jungle, settings: Settings, num_envs: int, device: torch.device) -> None:
+        if num_envs < 1:
+            raise ValueError(f"num_envs must be at least 1, not {num_envs}")
+        self.spec = make_spec(jungle, settings)
+        self.jungle, self.settings, self.num_envs, self.device = jungle, settings, num_envs, device
+        self._engine = self._make_engine(settings.engine(device))
+        shape = (num_envs, jungle.num_agents)
+        self._mask = torch.ones(*shape, self.spec.max_neighbours, dtype=torch.bool, device=device)
+        self._yes = torch.ones(num_envs, dtype=torch.bool, device=device)
+        self._no = torch.zeros(num_envs, dtype=torch.bool, device=device)
+        self._food = torch.zeros(num_envs, jungle.num_foods, 2, dtype=torch.int64)
+        self._totals = torch.zeros(num_envs, len(TALLY), dtype=torch.float64, device=device)
+        self._actions: Tensor | None = None
+        self._seed, self._next_episode = 0, 0
+        self._time: int | None = None
+
+    @property
+    def position(self) -> Int[Tensor, "env agent xy"]:
+        """A copy of the cells on which the agents are."""
+        return self._engine.position
+
+    @property
+    def food(self) -> Int[Tensor, "env food xy"]:
+        """A copy of the cells on which food is."""
+        return self._food.clone().to(self.device)
+
+    @property
+    def last_actions(self) -> Int[Tensor, "env agent"] | None:
+        """A copy of the actions that led here; None at the beginning of an episode and after `load_state_dict`."""
+        return None if self._actions is None else self._actions.clone()
+
+    @property
+    def time(self) -> int:
+        """Steps taken in the running episodes."""
+        return self._time or 0
+
+    def reset(self, seed: int | None = None) -> Step:
+        """Begin the next episodes, or, with a seed (0 to 2^63 - 1), the first ones of that seed."""
+        if seed is not None:
+            if not 0 <= seed < 2**63:
+                raise ValueError(f"seed must be between 0 and 2^63 - 1, not {seed}")
+            self._seed, self._next_episode = seed, 0
+        episodes = range(self._next_episode, self._next_episode + self.num_envs)
+        self._next_episode = episodes.stop
+        cells = starting_cells(self.jungle, self._seed, episodes)
+        return self._begin(cells[:, : self.jungle.num_agents], cells[:, self.jungle.num_agents :])
+
+    def place(self, position: Int[Tensor, "env agent xy"], food: Int[Tensor, "env food xy"]) -> Step:
+        """Begin episodes from given cells instead of drawn ones. Raises ValueError for cells that are not whole
+        numbers, outside the wall, or taken twice, and for a wrong shape."""
+        given = {"position": (position, self.jungle.num_agents), "food": (food, self.jungle.num_foods)}
+        for name, (cells, units) in given.items():
+            shape = (self.num_envs, units, 2)
+            if tuple(cells.shape) != shape or cells.is_floating_point():
+                raise ValueError(f"{name}: {cells.dtype} of shape {tuple(cells.shape)}; expected integers {shape}")
+        cells = torch.cat((position, food), dim=1).cpu().long()
+        last = self.jungle.side - 2
+        if ((cells < 1) | (cells > last)).any():
+            raise ValueError(f"cells inside the wall have coordinates from 1 to {last}")
+        numbers = (cells[..., 1] * self.jungle.side + cells[..., 0]).sort(dim=-1).values
+        if (numbers.diff(dim=-1) == 0).any():
+            raise ValueError("two units of a copy stand on the same cell; give each its own")
+        return self._begin(cells[:, : self.jungle.num_agents], cells[:, self.jungle.num_agents :])
+
+    def step(self, actions: Int[Tensor, "env agent"]) -> Step:
+        """Advance all copies by one step.
+
+        Raises RuntimeError after the end of an episode, ValueError for actions of a wrong shape or type or, on a CPU,
+        out of range.
+        """
+        if self._time is None or self._time >= self.spec.episode_length:
+            raise RuntimeError("the episodes have not begun or are over: call reset() first")
+        self._actions = self._require_actions(actions)
+        reward, tally = self._engine.step(self._actions)
+        self._totals += tally
+        self._time += 1
+        if self.settings.reward == "shared":
+            reward = reward.mean(-1, keepdim=True).expand_as(reward).contiguous()
+        return self._observe(reward)
+
+    def scores(self) -> dict[str, Float[Tensor, " env"]]:
+        """`return`: the sum of the rewards of all agents so far, whatever the reward mode; `return_per_agent`: the same
+        over the number of agents. Per agent, too: `food_per_agent`, how often it ate, `attacks_per_agent`, how often it
+        hit another agent, and `misses_per_agent`, how often it hit nothing."""
+        per_agent = self._totals / self.spec.num_agents
+        named = {f"{name}_per_agent": per_agent[:, column].clone() for column, name in enumerate(TALLY)}
+        return {"return": self._totals[:, 0].clone(), **named}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and plain numbers; episodes to come follow from the seed and their numbers."""
+        return {
+            "task": self.jungle.task,
+            "seed": self._seed,
+            "next_episode": self._next_episode,
+            "time": self._time,
+            "position": self._engine.position,
+            "food": self._food.clone(),
+            "totals": self._totals.clone(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue exactly. Raises ValueError if the state is of another task or number of copies, or partial."""
+        missing = sorted(set(self.state_dict()) - set(state))
+        if missing:
+            raise ValueError(f"this is no state of Jungle: {', '.join(missing)} missing")
+        saved = (state["task"], tuple(state["position"].shape), tuple(state["food"].shape))
+        own = (self.jungle.task, (self.num_envs, self.jungle.num_agents, 2), tuple(self._food.shape))
+        if saved != own:
+            raise ValueError(f"the state is of (task, agents, foods) {saved}; this environment is {own}")
+        self._seed, self._next_episode, self._time = state["seed"], state["next_episode"], state["time"]
+        self._food, self._actions = state["food"].cpu().clone(), None
+        self._totals.copy_(state["totals"])
+        if self._time is not None:
+            self._engine.place(state["position"].cpu(), self._food)
+
+    def _make_engine(self, name: str) -> Engine:
+        neighbours = self.spec.max_neighbours
+        if name == "numba":
+            return NumbaEngine(self.jungle, self.num_envs, neighbours)
+        if name == "torch":
+            return TorchEngine(self.jungle, self.num_envs, neighbours, self.device)
+        from envs.jungle.original import OriginalEngine
+
+        return OriginalEngine(self.jungle, self.num_envs, neighbours, self.settings.episode_length)
+
+    def _begin(self, position: Int[Tensor, "env agent xy"], food: Int[Tensor, "env food xy"]) -> Step:
+        self._engine.place(position, food)
+        self._food, self._actions = food.clone(), None
+        self._totals.zero_()
+        self._time = 0
+        return self._observe(torch.zeros(self.num_envs, self.spec.num_agents, device=self.device))
+
+    def _require_actions(self, actions: Tensor) -> Int[Tensor, "env agent"]:
+        """The actions as int64, checked."""
+        shape = (self.num_envs, self.spec.num_agents)
+        integers = not (actions.is_floating_point() or actions.is_complex() or actions.dtype == torch.bool)
+        if tuple(actions.shape) != shape or not integers:
+            raise ValueError(
+                f"actions have shape {tuple(actions.shape)} and type {actions.dtype}; expected integers {shape}"
+            )
+        if self.device.type == "cpu":  # elsewhere this would wait for the device
+            low, high = actions.aminmax()
+            if low < 0 or high >= self.spec.num_actions:
+                env, agent = ((actions < 0) | (actions >= self.spec.num_actions)).nonzero()[0].tolist()
+                raise ValueError(
+                    f"the action of agent {agent} in copy {env} is {int(actions[env, agent])}; expected 0 to "
+                    f"{self.spec.num_actions - 1}"
+                )
+        return actions.long()
+
+    def _observe(self, reward: Float[Tensor, "env agent"]) -> Step:
+        observation, neighbours = self._engine.look()
+        ended = self._yes if self._time == self.spec.episode_length else self._no
+        return Step(observation, Graph(neighbours, self._mask), reward, self._no, ended)

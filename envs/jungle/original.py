@@ -1,0 +1,131 @@
+"""Jungle on magent2, the maintained form of the original engine. It is configured as in the program of DGN.
+
+What the engine leaves to its users is seen to here. `clear_dead` follows every step, or rewards pile up. Observations
+are copied out of the engine's one buffer. Actions are set once before every step and never kept over a reset, and are
+checked before, as the engine reads whatever it is given. Units are placed by us, and counted then: the engine
+skips cells that are taken, and its own draws for neighbouring seeds are nearly the same.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from envs.errors import EnvironmentNotAvailableError
+from envs.jungle.rules import BLOW, EFFORT, MEAL, NUM_MOVES, VIEW_RADIUS, WOUND, Jungle
+from envs.shapes import Float, Int
+
+AGENT_HEALTH, FOOD_HEALTH = 400, 500
+"""Blows that units survive, as published."""
+SAFE_STEPS = 100
+"""Nobody can lose its life within this many steps: four blows a step."""
+OWN, OTHER = 1, 4
+"""Channels of the view: the observer's group, and the other one."""
+
+
+class OriginalEngine:
+    """Copies of Jungle, each in a world of magent2; implements `envs.jungle.environment.Engine`."""
+
+    def __init__(self, jungle: Jungle, num_envs: int, num_neighbours: int, episode_length: int) -> None:
+        self.jungle, self.num_neighbours = jungle, num_neighbours
+        immortal = episode_length > SAFE_STEPS
+        self._worlds = [_world(jungle, 4 * episode_length + 1 if immortal else 0) for _ in range(num_envs)]
+        self._position = np.zeros((num_envs, jungle.num_agents, 2), np.int64)
+
+    def place(self, position: Int[Tensor, "env agent xy"], food: Int[Tensor, "env food xy"]) -> None:
+        """Put agents and foods on their cells."""
+        for world, *groups in zip(self._worlds, position.numpy(), food.numpy(), strict=True):
+            world.reset()
+            for handle, cells in zip(world.get_handles(), groups, strict=True):
+                world.add_agents(handle, method="custom", pos=cells)
+                if not np.array_equal(world.get_pos(handle), cells):
+                    raise RuntimeError("magent2 has placed units elsewhere than asked; is it version 0.3.4?")
+        self._position[:] = position.numpy()
+
+    @property
+    def position(self) -> Int[Tensor, "env agent xy"]:
+        """A copy of where the agents are."""
+        return torch.from_numpy(self._position.copy())
+
+    def step(self, actions: Int[Tensor, "env agent"]) -> tuple[Float[Tensor, "env agent"], Float[Tensor, "env 4"]]:
+        """Rewards and the tally of one step."""
+        chosen = np.ascontiguousarray(actions.numpy(), dtype=np.int32)
+        reward = np.empty(chosen.shape, np.float32)
+        for copy, world in enumerate(self._worlds):
+            agents = world.get_handles()[0]
+            world.set_action(agents, chosen[copy])
+            world.step()
+            reward[copy] = world.get_reward(agents)  # before clear_dead, which forgets it
+            world.clear_dead()
+            self._position[copy] = world.get_pos(agents)
+        return torch.from_numpy(reward), torch.from_numpy(tally(chosen, reward))
+
+    def look(self) -> tuple[Float[Tensor, "env agent feature"], Int[Tensor, "env agent neighbour"]]:
+        """Observations and neighbours."""
+        seen, places = [], []
+        for world in self._worlds:
+            view, features = world.get_observation(world.get_handles()[0])
+            seen.append((view[..., OWN] - view[..., OTHER]).reshape(len(view), -1))
+            places.append(features[:, :-3:-1].copy())  # y, then x
+        observation = np.concatenate((np.stack(seen), np.stack(places)), axis=-1)
+        return torch.from_numpy(observation), torch.from_numpy(self._nearest())
+
+    def _nearest(self) -> np.ndarray:
+        """The nearest others, lower numbers first among equally near ones: a stable sort, as in the program of DGN,
+        whose agents come first in their own lists."""
+        squared = np.square(self._position[:, None] - self._position[:, :, None]).sum(-1)
+        return np.argsort(squared, axis=-1, kind="stable")[..., 1 : self.num_neighbours + 1]
+
+
+def tally(actions: np.ndarray, reward: np.ndarray) -> np.ndarray:
+    """Totals (env, 4) of a step as `rules.TALLY` names them, read off the rewards (env, agent): without its effort an
+    attack pays 0, 1 or 2, less 4 for each blow received."""
+    attacks = actions >= NUM_MOVES
+    struck = np.rint(reward - EFFORT * attacks) % -WOUND
+    parts = [reward.astype(np.float64), struck == MEAL, struck == BLOW, attacks & (struck == 0)]
+    return np.stack([part.sum(-1, dtype=np.float64) for part in parts], axis=-1)
+
+
+def _world(jungle: Jungle, health: int) -> Any:
+    """A world without units. `health` replaces that of the published units, unless it is 0."""
+    try:
+        from magent2.gridworld import AgentSymbol, CircleRange, Config, Event, GridWorld
+    except ImportError as error:
+        raise EnvironmentNotAvailableError(
+            f"backend='magent2' needs the package magent2 ({error}): pip install magent2, or leave the setting out"
+        ) from error
+    config = Config()
+    config.set({"map_width": jungle.side, "map_height": jungle.side, "minimap_mode": True, "embedding_size": 10})
+    agent = {
+        "width": 1,
+        "length": 1,
+        "hp": health or AGENT_HEALTH,
+        "speed": 1,
+        "view_range": CircleRange(VIEW_RADIUS),
+        "attack_range": CircleRange(1),
+        "damage": 1,
+        "step_recover": 0,
+        "attack_in_group": 1,
+        "step_reward": 0,
+        "kill_reward": 0,
+        "dead_penalty": 0,
+        "attack_penalty": EFFORT,
+    }
+    food = agent | {
+        "hp": health or FOOD_HEALTH,
+        "speed": 0,
+        "view_range": CircleRange(VIEW_RADIUS + 1),
+        "attack_range": CircleRange(0),
+        "damage": 0,
+        "attack_in_group": 0,
+        "attack_penalty": 0,
+    }
+    agents, foods = (config.add_group(config.register_agent_type(n, kind)) for n, kind in (("a", agent), ("f", food)))
+    attacker, victim, eaten = AgentSymbol(agents, "any"), AgentSymbol(agents, "any"), AgentSymbol(foods, "any")
+    config.add_reward_rule(Event(attacker, "attack", eaten), receiver=attacker, value=MEAL)
+    config.add_reward_rule(Event(attacker, "attack", victim), receiver=attacker, value=BLOW)
+    config.add_reward_rule(Event(attacker, "attack", victim), receiver=victim, value=WOUND)
+    return GridWorld(config)

@@ -1,0 +1,38 @@
+"""Where units start: agents, then foods, each on a cell drawn uniformly from those that are still free.
+
+Episode number e of a seed has random numbers of its own (`envs.draws`), so a batch of copies plays the episodes of one
+copy after the other, on any engine and device.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numba import njit
+from torch import Tensor
+
+from envs.draws import uniform
+from envs.jungle.rules import Jungle
+from envs.shapes import Int
+
+
+def starting_cells(jungle: Jungle, seed: int, episodes: range) -> Int[Tensor, "env unit xy"]:
+    """Cells (x, y) of agents and foods, in this order, at the start of these episodes of `seed`; int64, on the CPU."""
+    units, inner = jungle.num_agents + jungle.num_foods, jungle.side - 2
+    numbers = uniform(seed, episodes, units, torch.device("cpu"))
+    cells = torch.empty(len(episodes), units, dtype=torch.int64)
+    _draw(numbers.numpy(), inner**2, cells.numpy())
+    return torch.stack((cells % inner + 1, cells // inner + 1), dim=-1)
+
+
+@njit(cache=True, nogil=True)
+def _draw(numbers: np.ndarray, num_cells: int, chosen: np.ndarray) -> None:
+    """Write the start of a Fisher-Yates shuffle of all cells, decided by `numbers`, to each row of `chosen`."""
+    cells = np.arange(num_cells)
+    for row in range(numbers.shape[0]):
+        for cell in range(num_cells):
+            cells[cell] = cell
+        for unit in range(numbers.shape[1]):
+            other = unit + int(numbers[row, unit] * (num_cells - unit))
+            chosen[row, unit] = cells[other]
+            cells[other] = cells[unit]

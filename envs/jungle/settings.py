@@ -1,0 +1,80 @@
+"""What a user may change about Jungle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+
+from envs.jungle.rules import EPISODE_LENGTH, NUM_ACTIONS, OBSERVATION_DIM, Jungle
+from envs.protocols import EnvironmentSpec
+
+Reward = Literal["local", "shared"]
+Backend = Literal["auto", "numba", "torch", "magent2"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Settings of every `magent/` task; the defaults are the paper's."""
+
+    reward: Reward = "local"
+    """Who is paid: `local` pays each agent for what it does and what is done to it, the paper's r_i; `shared` pays
+    everyone the mean of that over all agents."""
+    episode_length: int = EPISODE_LENGTH
+    """Steps of an episode: 25 in the paper, 120 in the program of DGN."""
+    num_neighbours: int | None = None
+    """Width of the neighbour lists, nearest first; None takes the paper's 4 below 30 agents and 8 from there on; 3 is
+    the graph of DGN, whose agents hear themselves too. At most all others."""
+    backend: Backend = "auto"
+    """Implementation of a step: `numba` (CPU only), `torch` (any device), `magent2` (the original engine, CPU only), or
+    `auto`: numba on a CPU, else torch. All give the same numbers."""
+
+    def __post_init__(self) -> None:
+        for name, kind in (("reward", Reward), ("backend", Backend)):
+            if getattr(self, name) not in get_args(kind):
+                choices = ", ".join(map(repr, get_args(kind)))
+                raise ValueError(f"{name} must be one of {choices}, not {getattr(self, name)!r}")
+        if not _is_count(self.episode_length):
+            raise ValueError(f"episode_length must be a whole number of at least 1, not {self.episode_length!r}")
+        if self.num_neighbours is not None and not _is_count(self.num_neighbours):
+            raise ValueError(
+                f"num_neighbours must be None or a whole number of at least 1, not {self.num_neighbours!r}"
+            )
+
+    def neighbour_count(self, num_agents: int) -> int:
+        """Width of the neighbour lists among `num_agents`. Raises ValueError if more are asked for than there are."""
+        if self.num_neighbours is None:
+            return min(4 if num_agents < 30 else 8, num_agents - 1)
+        if self.num_neighbours > num_agents - 1:
+            raise ValueError(
+                f"num_neighbours={self.num_neighbours} but each of the {num_agents} agents has only {num_agents - 1} "
+                "others; choose a smaller number or None"
+            )
+        return self.num_neighbours
+
+    def engine(self, device: torch.device) -> Literal["numba", "torch", "magent2"]:
+        """What computes a step on `device`. Raises ValueError for numba or magent2 on anything but a CPU."""
+        if self.backend == "auto":
+            return "numba" if device.type == "cpu" else "torch"
+        if self.backend != "torch" and device.type != "cpu":
+            raise ValueError(
+                f"backend={self.backend!r} needs the device cpu, not {device}; choose backend='torch' or 'auto'"
+            )
+        return self.backend
+
+
+def make_spec(jungle: Jungle, settings: Settings) -> EnvironmentSpec:
+    """What a learner sees of the task."""
+    return EnvironmentSpec(
+        num_agents=jungle.num_agents,
+        observation_dim=OBSERVATION_DIM,
+        num_actions=NUM_ACTIONS,
+        episode_length=settings.episode_length,
+        max_neighbours=settings.neighbour_count(jungle.num_agents),
+        agent_kinds=(0,) * jungle.num_agents,
+    )
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1

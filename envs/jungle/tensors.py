@@ -1,0 +1,100 @@
+"""Jungle as tensor operations, on any device."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from envs.jungle.rules import BLOW, EFFORT, MEAL, NUM_MOVES, OFFSETS, STAY, VIEW_RADIUS, WOUND, Jungle
+from envs.shapes import Bool, Float, Int
+
+FOOD, FREE, AGENT, WALL = -1.0, 0.0, 1.0, 2.0
+"""What stands on a cell of the ground, as observations show it; walls are not shown."""
+MOST_BLOWS = 4
+"""That an agent can receive in a step: one from each side."""
+
+
+class TorchEngine:
+    """Copies of Jungle in lockstep; implements `envs.jungle.environment.Engine`. Nothing waits for the device.
+
+    The ground (env, cell) has rows of cells with a margin as wide as a view, so that all of a view lies on it.
+    """
+
+    def __init__(self, jungle: Jungle, num_envs: int, num_neighbours: int, device: torch.device) -> None:
+        self.jungle, self.num_neighbours, self.device = jungle, num_neighbours, device
+        self._width = jungle.side + 2 * VIEW_RADIUS
+        inner = slice(VIEW_RADIUS + 1, VIEW_RADIUS + jungle.side - 1)
+        empty = torch.full((self._width, self._width), WALL)
+        empty[inner, inner] = FREE
+        self._empty = empty.view(-1).to(device)
+        self._ground = self._empty.repeat(num_envs, 1)
+        self._cells = torch.zeros(num_envs, jungle.num_agents, dtype=torch.int64, device=device)
+        span = torch.arange(-VIEW_RADIUS, VIEW_RADIUS + 1)
+        self._view = (span[:, None] * self._width + span).view(-1).to(device)
+        self._in_sight = (span[:, None].square() + span.square() <= VIEW_RADIUS**2).view(-1).to(device)
+        self._offsets = torch.tensor([dx + dy * self._width for dx, dy in OFFSETS], device=device)
+        self._index = torch.arange(jungle.num_agents, device=device)
+
+    def place(self, position: Int[Tensor, "env agent xy"], food: Int[Tensor, "env food xy"]) -> None:
+        """Put agents and foods on their cells."""
+        self._cells = self._cell(position.to(self.device))
+        self._ground.copy_(self._empty)
+        self._ground.scatter_(1, self._cell(food.to(self.device)), FOOD)
+        self._ground.scatter_(1, self._cells, AGENT)
+
+    @property
+    def position(self) -> Int[Tensor, "env agent xy"]:
+        """A new tensor with where the agents are."""
+        columns, rows = self._cells % self._width, self._cells // self._width
+        return torch.stack((columns, rows), dim=-1) - VIEW_RADIUS
+
+    def step(self, actions: Int[Tensor, "env agent"]) -> tuple[Float[Tensor, "env agent"], Float[Tensor, "env 4"]]:
+        """Rewards and the tally of one step."""
+        attacks, aim = actions >= NUM_MOVES, self._cells + self._offsets[actions]
+        struck = self._ground.gather(1, aim)
+        meals, hits = attacks & (struck == FOOD), attacks & (struck == AGENT)
+        reward = self._pay(attacks, meals, hits, aim)
+        self._move(aim, ~attacks & (actions != STAY))
+        counts = [part.sum(-1).double() for part in (meals, hits, attacks & ~meals & ~hits)]
+        return reward, torch.stack([reward.double().sum(-1), *counts], dim=-1)
+
+    def look(self) -> tuple[Float[Tensor, "env agent feature"], Int[Tensor, "env agent neighbour"]]:
+        """Observations and neighbours."""
+        envs, agents = self._cells.shape
+        cells = (self._cells[..., None] + self._view).view(envs, -1)
+        seen = self._ground.gather(1, cells).view(envs, agents, -1)
+        seen = torch.where(self._in_sight & (seen != WALL), seen, 0.0)
+        position = self.position
+        place = position.flip(-1).float() / float(self.jungle.side)
+        squared = (position[:, None] - position[:, :, None]).square().sum(-1)
+        keys = squared * agents + self._index
+        keys.diagonal(dim1=1, dim2=2).fill_(torch.iinfo(torch.int64).max)
+        nearest = keys.topk(self.num_neighbours, largest=False, sorted=True).values % agents
+        return torch.cat((seen, place), dim=-1), nearest
+
+    def _cell(self, position: Int[Tensor, "env unit xy"]) -> Int[Tensor, "env unit"]:
+        return (position[..., 1] + VIEW_RADIUS) * self._width + position[..., 0] + VIEW_RADIUS
+
+    def _pay(
+        self,
+        attacks: Bool[Tensor, "env agent"],
+        meals: Bool[Tensor, "env agent"],
+        hits: Bool[Tensor, "env agent"],
+        aim: Int[Tensor, "env agent"],
+    ) -> Float[Tensor, "env agent"]:
+        """Parts are added one by one: float32 then rounds as in the original."""
+        blows = torch.zeros_like(self._ground).scatter_add_(1, aim, hits.float()).gather(1, self._cells)
+        reward = EFFORT * attacks.float() + (MEAL * meals + BLOW * hits)
+        for blow in range(MOST_BLOWS):
+            reward = reward + WOUND * (blows > blow)
+        return reward
+
+    def _move(self, aim: Int[Tensor, "env agent"], wants: Bool[Tensor, "env agent"]) -> None:
+        """Move those who want to and can: in the order of their numbers, each to a cell that is free by then."""
+        for agent in range(self.jungle.num_agents):
+            here, there = self._cells[:, agent : agent + 1], aim[:, agent : agent + 1]
+            goes = wants[:, agent : agent + 1] & (self._ground.gather(1, there) == FREE)
+            self._ground.scatter_(1, here, FREE)
+            here = torch.where(goes, there, here)
+            self._ground.scatter_(1, here, AGENT)
+            self._cells[:, agent : agent + 1] = here
