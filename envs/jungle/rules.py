@@ -1,8 +1,8 @@
 """What Jungle is: sizes, actions, payments (paper, A.3; the configuration published with DGN, Jiang et al. 2020).
 
 N agents and F foods stand on cells of a square map inside a ring of wall. At every step an agent moves to one of the
-four cells beside it, stays, or attacks one of these cells. Food does not move, and there is always more of it. Coordinates
-are (x, y), counted from the upper left corner of the wall.
+four cells beside it, stays, or attacks one of these cells. Food does not move and never runs out. Coordinates are
+(x, y), counted from the upper left corner of the wall.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ OFFSETS = ((0, -1), (-1, 0), (0, 0), (1, 0), (0, 1), (0, -1), (-1, 0), (1, 0), (
 """Where each action leads or strikes, (x, y) from the agent."""
 
 EFFORT, MEAL, BLOW, WOUND = -0.01, 1.0, 2.0, -4.0
-"""Pay of an attack whatever it strikes, of striking food, of striking an agent, and of each blow that one receives. They
-are added in float32 in this order."""
+"""Pay of an attack whatever it strikes, of striking food, of striking an agent, and of each blow received: added in
+float32, in this order."""
 
 TALLY = ("return", "food", "attacks", "misses")
 """What engines count of a step, for all agents of a copy together: pay, attacks on food, on agents, and on nothing."""
