@@ -5,6 +5,7 @@ quick        half an hour on two cores: learns visibly on small numbers of agent
 proof        half an hour on two cores: who finds the known optimum of each game of the proving ground
 propagation  an hour on two cores: IP with and without its rounds, by kind of reward
 signals      an hour on two cores: traffic signals, a synthetic city and a real one
+jungle       two hours on two cores: Jungle, and the dilemma in it
 pic          ten minutes on two cores: PIC as in recorded runs of its own program
 all          the paper: 13 tasks, 7 algorithms, 5 seeds
 """
@@ -33,9 +34,10 @@ class Cell:
 
 
 def smoke() -> list[Cell]:
-    """The smallest task of every MPE scenario, of city traffic and of the games, two thousand steps each."""
+    """The smallest task of every MPE scenario, of city traffic, of Jungle and of the games, two thousand steps each."""
     scenarios = ("cooperative_navigation_3", "heterogeneous_navigation_4", "cooperative_push_3", "prey_and_predator_3")
-    tasks = (*(f"mpe/{scenario}" for scenario in scenarios), "cityflow/synthetic_4", "game/two_step_2")
+    tasks = (*(f"mpe/{scenario}" for scenario in scenarios), "cityflow/synthetic_4", "magent/jungle_6")
+    tasks += ("game/two_step_2",)
     overrides = {
         "training.batch_size": 64,
         "training.learning_starts": 64,
@@ -166,6 +168,21 @@ def signals() -> list[Cell]:
     ]
 
 
+def jungle() -> list[Cell]:
+    """All algorithms on Jungle, each agent paid for itself, with defaults but for small batches and the rate that suits
+    them. Three seeds."""
+    overrides: dict[str, Any] = {
+        "training.batch_size": 128,
+        "training.learning_starts": 128,
+        "training.evaluation_interval": 5_000,
+    }
+    return [
+        Cell("magent/jungle_20", name, seed, 100_000, "jungle", overrides | _small_batch_rate(name))
+        for name in algorithms.ALGORITHMS
+        for seed in (0, 1, 2)
+    ]
+
+
 def pic() -> list[Cell]:
     """PIC as in the recorded runs of its own program: constant learning rate, batches of 1024, three seeds."""
     overrides: dict[str, Any] = {"training.evaluation_interval": 2_500, "algorithm.learning_rate_end": 0.01}
@@ -226,6 +243,7 @@ SUITES = {
     "proof": proof,
     "propagation": propagation,
     "signals": signals,
+    "jungle": jungle,
     "pic": pic,
     "all": paper,
 }

@@ -223,7 +223,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", nargs="+", type=int, default=[], help="these seeds instead of the suite's")
     parser.add_argument("--workers", type=int, default=1, help="runs side by side")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:K")
-    parser.add_argument("--engine", help="traffic engine of cityflow tasks: builtin or cityflow")
+    parser.add_argument("--engine", help="engine of cityflow tasks: builtin or cityflow")
+    parser.add_argument("--backend", help="engine of magent tasks: auto, numba, torch or magent2")
     parser.add_argument("--results", type=Path, help="folder of the runs; default: results/SUITE")
     parser.add_argument("--dry-run", action="store_true", help="list the runs and their states, start nothing")
     parser.add_argument("--estimate", action="store_true", help="print memory and time per cell, start nothing")
@@ -240,7 +241,7 @@ def main() -> int:
     results = options.results or Path("results") / ("raw" if options.suite == "all" else options.suite)
     cells = select(SUITES[options.suite](), options.tasks, options.algorithms, options.seeds)
     cells = [
-        dataclasses.replace(cell, overrides=cell.overrides | engine_override(cell.task, options.engine))
+        dataclasses.replace(cell, overrides=cell.overrides | engine_override(cell.task, options))
         for cell in cells
     ]
     plans = plan(cells, results, choose_device(options.device))

@@ -71,6 +71,7 @@ SIBLINGS = (
     Task("mpe/prey_and_predator_6", 6, 100_000),
     Task("mpe/prey_and_predator_15", 15, 1_500_000),
     Task("mpe/prey_and_predator_30", 30, 1_500_000),
+    Task("magent/jungle_6", 6, 100_000),
 )
 """Other sizes of the same scenarios."""
 

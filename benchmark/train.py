@@ -376,15 +376,20 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:K")
     parser.add_argument("--results", type=Path, default=Path("results/raw"), help="folder below which runs are kept")
     parser.add_argument("--variant", help="label of these settings; default: made from the --set options")
-    parser.add_argument("--engine", help="traffic engine of cityflow tasks: builtin or cityflow")
+    parser.add_argument("--engine", help="engine of cityflow tasks: builtin or cityflow")
+    parser.add_argument("--backend", help="engine of magent tasks: auto, numba, torch or magent2")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     return parser.parse_args(arguments)
 
 
-def engine_override(task: str, engine: str | None) -> dict[str, str]:
-    """The setting that `--engine` stands for; nothing where the task has no choice of engines."""
-    return {"environment.engine": engine} if engine and task.startswith("cityflow/") else {}
+def engine_override(task: str, options: argparse.Namespace) -> dict[str, str]:
+    """The setting that `--engine` or `--backend` stands for; nothing where the task has no such choice of engines."""
+    if options.engine and task.startswith("cityflow/"):
+        return {"environment.engine": options.engine}
+    if options.backend and task.startswith("magent/"):
+        return {"environment.backend": options.backend}
+    return {}
 
 
 def main() -> int:
@@ -395,7 +400,7 @@ def main() -> int:
         options.algorithm,
         options.seed,
         options.total_steps if options.total_steps is not None else default_total_steps(options.task),
-        parse_assignments(options.assignments) | engine_override(options.task, options.engine),
+        parse_assignments(options.assignments) | engine_override(options.task, options),
         options.variant,
         choose_device(options.device),
     )
