@@ -142,6 +142,9 @@ def _propagation_cell(agents: int, reward: str, policy: str, seed: int, steps: i
     return Cell(f"mpe/cooperative_navigation_{agents}", "ip", seed, steps, f"{reward}-{policy}", overrides)
 
 
+PENALISED = ("maddpg", "maddpgs", "pic")
+PENALTY = {"algorithm.logit_penalty": 0.1}
+"""A larger penalty of logits, and the algorithms that have one."""
 SIGNAL_TASKS = {"cityflow/synthetic_9": 20_000, "cityflow/hangzhou_16": 20_000}
 """Traffic tasks that are learned within minutes, and environment steps for it."""
 
@@ -159,7 +162,7 @@ def signals() -> list[Cell]:
         "training.evaluation_interval": 2_000,
     }
     kinds: list[tuple[str, str, dict[str, Any]]] = [(name, "signals", {}) for name in algorithms.ALGORITHMS]
-    kinds += [(name, "signals-penalty", {"algorithm.logit_penalty": 0.1}) for name in ("maddpg", "maddpgs", "pic")]
+    kinds += [(name, "signals-penalty", PENALTY) for name in PENALISED]
     return [
         Cell(task, name, seed, steps, variant, overrides | _small_batch_rate(name) | more)
         for task, steps in SIGNAL_TASKS.items()
@@ -169,16 +172,22 @@ def signals() -> list[Cell]:
 
 
 def jungle() -> list[Cell]:
-    """All algorithms on Jungle, each agent paid for itself, with defaults but for small batches and the rate that suits
-    them. Three seeds."""
+    """All algorithms on Jungle, with defaults but for small batches and the rate that suits them. Three seeds.
+
+    `individual` pays each agent for itself, as the paper's r_i does; `team` pays everyone the mean, for the algorithms
+    to which that makes a difference. `penalty` is for MADDPG, MADDPGS and PIC, as in `signals`.
+    """
     overrides: dict[str, Any] = {
         "training.batch_size": 128,
         "training.learning_starts": 128,
-        "training.evaluation_interval": 5_000,
+        "training.evaluation_interval": 3_000,
     }
+    kinds: list[tuple[str, str, dict[str, Any]]] = [(name, "individual", {}) for name in algorithms.ALGORITHMS]
+    kinds += [(name, "team", {"environment.reward": "shared"}) for name in INDIVIDUAL]
+    kinds += [(name, "penalty", PENALTY) for name in PENALISED]
     return [
-        Cell("magent/jungle_20", name, seed, 100_000, "jungle", overrides | _small_batch_rate(name))
-        for name in algorithms.ALGORITHMS
+        Cell("magent/jungle_20", name, seed, 60_000, variant, overrides | _small_batch_rate(name) | more)
+        for name, variant, more in kinds
         for seed in (0, 1, 2)
     ]
 

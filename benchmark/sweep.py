@@ -241,8 +241,7 @@ def main() -> int:
     results = options.results or Path("results") / ("raw" if options.suite == "all" else options.suite)
     cells = select(SUITES[options.suite](), options.tasks, options.algorithms, options.seeds)
     cells = [
-        dataclasses.replace(cell, overrides=cell.overrides | engine_override(cell.task, options))
-        for cell in cells
+        dataclasses.replace(cell, overrides=cell.overrides | engine_override(cell.task, options)) for cell in cells
     ]
     plans = plan(cells, results, choose_device(options.device))
     if options.dry_run or options.estimate:

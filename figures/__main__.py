@@ -12,6 +12,8 @@ import pandas as pd
 
 from figures.curves import curves_caption, draw_learning_curves
 from figures.diagnostics import DIAGNOSTICS_CAPTION, draw_diagnostics
+from figures.dilemma import FAMILY as JUNGLE
+from figures.dilemma import dilemma_caption, draw_dilemma
 from figures.proof import proof_markdown
 from figures.report import Drawing, build_report
 from figures.scores import Aggregate, ReferenceScore, Score, aggregate, final_scores, reference_scores
@@ -49,6 +51,9 @@ def draw_all(results: Results, output: Path) -> Iterator[Path]:
                 svg, paths = save_figure(figure, output / f"curves-{family}-{policy}")
                 curves.append(Drawing(f"{family_title(family)}, {policy} policy", svg, curves_caption(family, policy)))
                 yield from paths
+        for drawing, paths in _dilemmas(results, output):
+            curves.append(drawing)
+            yield from paths
         for task, variant in group_runs(results):
             drawn = draw_diagnostics(results, task, variant)
             if drawn is not None:
@@ -59,6 +64,17 @@ def draw_all(results: Results, output: Path) -> Iterator[Path]:
     report = output / "report.html"
     write_atomically(report, build_report(results, scores, curves, diagnostics))
     yield report
+
+
+def _dilemmas(results: Results, output: Path) -> Iterator[tuple[Drawing, tuple[Path, Path]]]:
+    """The figures of Jungle's dilemma, and where they were written."""
+    cells = [(*cell, policy) for cell in group_runs(results) if family_of(cell[0]) == JUNGLE for policy in POLICIES]
+    for task, variant, policy in cells:
+        figure = draw_dilemma(results, task, variant, policy)
+        if figure is not None:
+            svg, paths = save_figure(figure, output / f"dilemma-{task.replace('/', '-')}-{variant}-{policy}")
+            heading = f"The dilemma: {task_title(task, variant)}, {policy} policy"
+            yield Drawing(heading, svg, dilemma_caption(policy)), paths
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -208,14 +208,15 @@ come that far, a jump may only mean that a seed is missing. Horizontal lines are
 beside a name means that it lies outside the axis.</p>"""
 
 METHOD = """<p><strong>Return.</strong> MPE: the team reward summed over the steps of an episode and over the agents.
-CityFlow: minus the average travel time of all vehicles, in seconds, as CityFlow defines it. Games: the sum of the
-payoffs; where all agents have one payoff in common, that payoff. Larger is better. Every evaluation plays the same
-fixed episodes, apart from training.</p>
+CityFlow: minus the average travel time of all vehicles, in seconds, as CityFlow defines it. Jungle: the sum of the
+rewards of all agents. Games: the sum of the payoffs; where all agents have one payoff in common, that payoff. Larger is
+better. Every evaluation plays the same fixed episodes, apart from training.</p>
 <p><strong>Greedy and sampled.</strong> Greedy takes the most probable action of each agent, sampled draws from the
 policy as in training. Both are shown, because a stochastic policy can be good in one and poor in the other.</p>
 <p><strong>Gap closed.</strong> 0 % is the random policy. 100 % is the optimum on the games of the proving ground, where
 it is known, and elsewhere a scripted policy that is a yardstick, not an upper bound: an assignment of agents to goals
-for MPE, max pressure for CityFlow. All are measured on the task itself.</p>
+for MPE, max pressure for CityFlow, agents that see all of the map and never hit one another for Jungle. All are
+measured on the task itself.</p>
 <p><strong>Seeds.</strong> A seed is one independent training run, and the unit of every deviation and interval here;
 episodes only make the value of one seed more exact. With few seeds the deviation is itself uncertain: read small
 differences as noise.</p>

@@ -9,7 +9,7 @@ import pytest
 from algorithms import UnknownAlgorithmError
 from benchmark.config import parse_assignments, resolve, variant_label
 from benchmark.errors import UserError
-from envs import EnvironmentNotAvailableError, UnknownTaskError
+from envs import UnknownTaskError
 
 TASK = "mpe/cooperative_navigation_3"
 
@@ -68,8 +68,6 @@ def test_wrong_settings_are_explained(key: str, value: str, message: str) -> Non
 def test_wrong_names_and_numbers_are_explained() -> None:
     with pytest.raises(UnknownTaskError, match="did you mean mpe/cooperative_navigation_30"):
         resolve("mpe/coperative_navigation_30", "ip", 0, 100)
-    with pytest.raises(EnvironmentNotAvailableError, match="not part of the project yet"):
-        resolve("magent/jungle_20", "ip", 0, 100)
     with pytest.raises(UnknownAlgorithmError, match="did you mean 'iql'"):
         resolve(TASK, "iqll", 0, 100)
     with pytest.raises(UserError, match="--total-steps -5"):

@@ -25,7 +25,7 @@ def tiny_suite(monkeypatch: pytest.MonkeyPatch) -> None:
     cells = [
         Cell(TASK, "ip", 0, 300, "tiny", SMALL | {"algorithm.kernel": "dense"}),
         Cell(TASK, "iql", 0, 300, "tiny", SMALL),
-        Cell("magent/jungle_20", "iql", 0, 300, "tiny", {}),
+        Cell("cityflow/hangzhou_16", "iql", 0, 300, "tiny", {"environment.vehicles": "drawn"}),
         Cell(TASK, "qmix", 0, 300, "tiny", {"environment.actions": "continuous"}),
     ]
     monkeypatch.setitem(SUITES, "smoke", lambda: cells)
@@ -72,7 +72,7 @@ def test_sweep_runs_skips_and_reports(
     output = capsys.readouterr().out
     assert "2 finished now, 0 had finished before, 0 failed" in output
     assert "unavailable: 1 runs: qmix needs discrete actions; continuous ones can be learned by: ip" in output
-    assert "unavailable: 1 runs: magent/jungle_20" in output
+    assert "unavailable: 1 runs: vehicles='drawn' is for synthetic cities" in output
     references = json.loads((tmp_path / TASK / "references.json").read_text())
     assert {"random", "stay", "assignment"} <= references["policies"].keys()
     assert len(references["policies"]["random"]["returns"]) == 3

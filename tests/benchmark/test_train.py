@@ -361,7 +361,11 @@ def test_estimate_of_a_large_run_needs_no_memory() -> None:
         (["--task", "mpe/cooperative_navigation_3", "--algorithm", "ip", "--total-steps", "-1"], "--total-steps -1"),
         (["--task", "mpe/cooperative_navigation_3", "--algorithm", "ip", "--set", "x=1"], "no such setting"),
         (["--task", "mpe/cooperative_navigation_3", "--algorithm", "ip", "--device", "tpu"], "--device tpu"),
-        (["--task", "magent/jungle_20", "--algorithm", "ip"], "not part of the project yet"),
+        (
+            ["--task", "cityflow/hangzhou_16", "--algorithm", "ip", "--set", "environment.vehicles=drawn"],
+            "is for synthetic cities",
+        ),
+        (["--task", "magent/jungle_20", "--algorithm", "ip", "--backend", "tpu"], "backend"),
         (
             ["--task", "mpe/cooperative_navigation_3", "--algorithm", "iql", "--set", "environment.actions=continuous"],
             "iql needs discrete actions; continuous ones can be learned by: ip",

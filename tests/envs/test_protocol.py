@@ -17,8 +17,9 @@ from jaxtyping import jaxtyped
 
 import envs
 from envs.cities import TASKS as CITIES
-from envs.errors import EnvironmentNotAvailableError, PreyWeightsError, UnknownTaskError
+from envs.errors import PreyWeightsError, UnknownTaskError
 from envs.games.games import TASKS as GAMES
+from envs.jungle.rules import TASKS as JUNGLES
 from envs.mpe.environment import ParticleEnvironment
 from envs.mpe.observation import Observer, observe_torch
 from envs.mpe.physics import advance_torch, contact_force_torch
@@ -307,14 +308,12 @@ def test_neighbour_lists_have_the_promised_width() -> None:
     assert (distance.diff(dim=-1) >= 0).all()
 
 
-def test_unknown_and_unavailable_tasks() -> None:
-    assert envs.tasks() == tuple(sorted([*SCENARIOS, *GAMES, *CITIES]))
+def test_unknown_tasks() -> None:
+    assert envs.tasks() == tuple(sorted([*SCENARIOS, *GAMES, *CITIES, *JUNGLES]))
     for ask in (envs.make, envs.spec, envs.settings, envs.controllers):
         arguments = (1,) if ask is envs.make else ()
         with pytest.raises(UnknownTaskError, match=r"mpe/cooperative_navigation_30.*envs\.tasks\(\) lists all"):
             ask("mpe/coperative_navigation_30", *arguments)
-        with pytest.raises(EnvironmentNotAvailableError, match="not part of the project yet"):
-            ask("magent/jungle_20", *arguments)
     assert issubclass(UnknownTaskError, ValueError)
 
 
@@ -330,6 +329,6 @@ def test_listing_tasks_is_cheap() -> None:
     """Neither importing envs nor asking for a spec loads the compiler."""
     code = (
         "import sys, envs; envs.tasks(); envs.spec('mpe/prey_and_predator_100'); "
-        "envs.settings('mpe/cooperative_push_3'); assert 'numba' not in sys.modules"
+        "envs.settings('mpe/cooperative_push_3'); envs.spec('magent/jungle_20'); assert 'numba' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2], timeout=120)
