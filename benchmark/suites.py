@@ -183,8 +183,8 @@ def jungle() -> list[Cell]:
         "training.evaluation_interval": 3_000,
     }
     kinds: list[tuple[str, str, dict[str, Any]]] = [(name, "individual", {}) for name in algorithms.ALGORITHMS]
-    kinds += [(name, "team", {"environment.reward": "shared"}) for name in INDIVIDUAL]
     kinds += [(name, "penalty", PENALTY) for name in PENALISED]
+    kinds += [(name, "team", {"environment.reward": "shared"}) for name in INDIVIDUAL]
     return [
         Cell("magent/jungle_20", name, seed, 60_000, variant, overrides | _small_batch_rate(name) | more)
         for name, variant, more in kinds

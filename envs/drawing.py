@@ -2,8 +2,9 @@
 
     frame = draw(environment, size=480)
 
-Here is what all pictures share: the page, its words, and the brush. What is on it stands in `envs.mpe.drawing` and
-`envs.traffic.drawing`. The colours are those of Okabe and Ito, which people with any common colour vision tell apart.
+Here is what all pictures share: the page, its words, and the brush. What is on it stands in `envs.mpe.drawing`,
+`envs.traffic.drawing` and `envs.jungle.drawing`. The colours are those of Okabe and Ito, which people with any common
+colour vision tell apart.
 """
 
 from __future__ import annotations
@@ -63,8 +64,8 @@ class Pictures(NamedTuple):
 def draw(environment: Environment, copy: int = 0, size: int = REFERENCE, neighbours: bool = False) -> np.ndarray:
     """A frame (size, size, 3), uint8, of one copy; `neighbours` adds a line from every agent to those it hears.
 
-    Raises TypeError for an environment that is neither a particle nor a traffic task, ValueError for a copy or size
-    out of range, RuntimeError before the first `reset` of a particle task; a city is empty then.
+    Raises TypeError for an environment that is no particle, traffic or jungle task, ValueError for a copy or size out
+    of range, RuntimeError before the first `reset` of a particle or jungle task; a city is empty then.
     """
     pictures = pictures_of(environment)
     if not 0 <= copy < environment.num_envs:
@@ -81,13 +82,17 @@ def pictures_of(environment: Environment) -> Pictures:
 
     if particles.can_draw(environment):
         return Pictures(particles.PALETTE, particles.draw_particles)
+    from envs.jungle import drawing as jungle
+
+    if jungle.can_draw(environment):
+        return Pictures(jungle.PALETTE, jungle.draw_jungle)
     from envs.traffic import drawing as traffic
 
     if traffic.can_draw(environment):
         return Pictures(traffic.PALETTE, traffic.draw_traffic)
     raise TypeError(
-        f"only particle environments (mpe/...) and traffic environments (cityflow/...) can be drawn, not "
-        f"{type(environment).__name__}"
+        "only environments of particles (mpe/...), of traffic (cityflow/...) and of jungles (magent/...) can be drawn, "
+        f"not {type(environment).__name__}"
     )
 
 

@@ -2,11 +2,13 @@
 
     python -m envs.play mpe/cooperative_navigation_30 --policy greedy --gif navigation.gif
     python -m envs.play cityflow/hangzhou_16 --policy fixed_time --seconds 3600 --gif hangzhou.gif
+    python -m envs.play magent/jungle_20 --policy aggressor --gif jungle.gif
 
-A policy is `greedy` (every agent heads for its nearest landmark or prey, or for the ball; signals follow the greatest
-pressure), another name from `envs.controllers(task)`, or the path of a trained policy: policy.pt or checkpoint.pt of a
-run. Trained policies take their most likely action, or draw one with --sampled, and play with the environment settings
-they were trained with. Equal seeds give equal episodes. The return of a traffic task is minus the average travel time.
+A policy is `greedy` (every agent heads for its nearest landmark, prey or food, or for the ball; signals follow the
+greatest pressure), another name from `envs.controllers(task)`, or the path of a trained policy: policy.pt or
+checkpoint.pt of a run. Trained policies take their most likely action, or draw one with --sampled, and play with the
+environment settings they were trained with. Equal seeds give equal episodes. The return of a traffic task is minus the
+average travel time.
 
 With --replay the first episode of a traffic task is also, or without --gif only, written second by second for
 CityFlow's own viewer: roadnet.json and replay.txt.
@@ -24,7 +26,7 @@ import itertools
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO, NoReturn, get_args
 
 import numpy as np
 import torch
@@ -34,13 +36,21 @@ from torch import Tensor
 import envs
 from envs.drawing import LARGEST, REFERENCE, SMALLEST, Colour, draw, pictures_of
 from envs.errors import EnvironmentNotAvailableError, PreyWeightsError, TrafficFileError, UnknownTaskError
+from envs.jungle.settings import Backend
 from envs.protocols import Environment, Step
 
 Act = Callable[[Step], Tensor]
 
-GREEDY = {"mpe": "nearest", "cityflow": "max_pressure"}
-"""Of the platforms with pictures: the controller that is called `greedy` here."""
-TRAFFIC = "cityflow"
+GREEDY = {"mpe": "nearest", "cityflow": "max_pressure", "magent": "greedy"}
+"""The controllers that are called `greedy` here."""
+WATCHED = {
+    "mpe": "particle tasks (mpe/...)",
+    "cityflow": "traffic tasks (cityflow/...)",
+    "magent": "jungle tasks (magent/...)",
+}
+"""The platforms with pictures, in words."""
+OWNERS = {"seconds": "cityflow", "engine": "cityflow", "replay": "cityflow", "backend": "magent"}
+"""Options that are for one platform only."""
 NO_REPLAY = "--replay records the builtin engine: leave it out, or choose --engine builtin"
 
 MOST_PIXELS = 300_000_000
@@ -146,11 +156,9 @@ def _cast(options: argparse.Namespace) -> tuple[Environment, Act]:
     """The environment and who acts in it."""
     controllers = {name: name for name in envs.controllers(options.task)}
     platform = options.task.partition("/")[0]
-    if platform not in GREEDY:
-        raise PlayError(
-            f"{options.task} has no pictures: only particle tasks (mpe/...) and traffic tasks ({TRAFFIC}/...) can be "
-            "watched"
-        )
+    if platform not in WATCHED:
+        *most, last = WATCHED.values()
+        raise PlayError(f"{options.task} has no pictures: only {', '.join(most)} and {last} can be watched")
     controllers = {"greedy": GREEDY[platform], **controllers}
     changes = _changes(options, platform)
     generator = torch.Generator().manual_seed(options.seed)
@@ -173,13 +181,13 @@ def _cast(options: argparse.Namespace) -> tuple[Environment, Act]:
 
 def _changes(options: argparse.Namespace, platform: str) -> dict[str, Any]:
     """Settings of the environment that the command line changes. Raises PlayError for options of another platform."""
-    given = {"seconds": options.seconds, "engine": options.engine, "replay": options.replay}
-    given = {name: value for name, value in given.items() if value is not None}
-    if given and platform != TRAFFIC:
-        raise PlayError(f"--{min(given)} is for traffic tasks ({TRAFFIC}/...), not for {options.task}: leave it out")
+    given = {name: value for name in OWNERS if (value := getattr(options, name)) is not None}
+    for name in given:
+        if OWNERS[name] != platform:
+            raise PlayError(f"--{name} is for {WATCHED[OWNERS[name]]}, not for {options.task}: leave it out")
     if options.engine == "cityflow" and options.replay is not None:
         raise PlayError(NO_REPLAY)
-    names = {"seconds": "episode_seconds", "engine": "engine"}
+    names = {"seconds": "episode_seconds", "engine": "engine", "backend": "backend"}
     return {names[name]: value for name, value in given.items() if name in names}
 
 
@@ -282,7 +290,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--policy",
         default="greedy",
-        help="greedy (default), random, stay, fixed_time, ..., or a policy.pt or checkpoint.pt",
+        help="greedy (default), random, stay, fixed_time, aggressor, ..., or a policy.pt or checkpoint.pt",
     )
     parser.add_argument("--gif", type=Path, metavar="OUT.gif", help="the file to write")
     parser.add_argument(
@@ -301,7 +309,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--fps", type=_whole(1, FASTEST), default=10, metavar="N", help="steps shown in a second; 10")
     parser.add_argument("--sampled", action="store_true", help="draw the actions of a trained policy")
     parser.add_argument("--neighbours", action="store_true", help="show who hears whom")
-    traffic = parser.add_argument_group(f"traffic tasks ({TRAFFIC}/...)")
+    traffic = parser.add_argument_group(WATCHED["cityflow"])
     traffic.add_argument(
         "--seconds", type=_whole(1, 86_400), metavar="N", help="length of an episode; 3600 is the full hour; 1000"
     )
@@ -309,6 +317,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     traffic.add_argument(
         "--replay", type=Path, metavar="FOLDER", help="record the first episode for CityFlow's own viewer"
     )
+    jungle = parser.add_argument_group(WATCHED["magent"])
+    jungle.add_argument("--backend", choices=get_args(Backend), help="who computes; magent2: the original engine")
     options = parser.parse_args(arguments)
     if options.gif is None and options.replay is None:
         raise PlayError("nothing to write: give --gif OUT.gif, or --replay FOLDER for a traffic task")

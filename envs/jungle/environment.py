@@ -57,6 +57,8 @@ class JungleEnvironment:
         self._no = torch.zeros(num_envs, dtype=torch.bool, device=device)
         self._food = torch.zeros(num_envs, jungle.num_foods, 2, dtype=torch.int64)
         self._totals = torch.zeros(num_envs, len(TALLY), dtype=torch.float64, device=device)
+        self._place = torch.zeros(*shape, 2, device=device)
+        self._left = self._place
         self._actions: Tensor | None = None
         self._seed, self._next_episode = 0, 0
         self._time: int | None = None
@@ -75,6 +77,13 @@ class JungleEnvironment:
     def last_actions(self) -> Int[Tensor, "env agent"] | None:
         """A copy of the actions that led here; None at the beginning of an episode and after `load_state_dict`."""
         return None if self._actions is None else self._actions.clone()
+
+    @property
+    def last_position(self) -> Int[Tensor, "env agent xy"] | None:
+        """The cells on which the agents were when they chose `last_actions`, where blows were dealt; None without."""
+        if self._actions is None:
+            return None
+        return (self._left.flip(-1) * self.jungle.side).round().long()
 
     @property
     def time(self) -> int:
@@ -117,7 +126,7 @@ class JungleEnvironment:
         """
         if self._time is None or self._time >= self.spec.episode_length:
             raise RuntimeError("the episodes have not begun or are over: call reset() first")
-        self._actions = self._require_actions(actions)
+        self._actions, self._left = self._require_actions(actions), self._place
         reward, tally = self._engine.step(self._actions)
         self._totals += tally
         self._time += 1
@@ -159,6 +168,7 @@ class JungleEnvironment:
         self._totals.copy_(state["totals"])
         if self._time is not None:
             self._engine.place(state["position"].cpu(), self._food)
+            self._remember_place(self._engine.look()[0])
 
     def _make_engine(self, name: str) -> Engine:
         neighbours = self.spec.max_neighbours
@@ -197,5 +207,10 @@ class JungleEnvironment:
 
     def _observe(self, reward: Float[Tensor, "env agent"]) -> Step:
         observation, neighbours = self._engine.look()
+        self._remember_place(observation)
         ended = self._yes if self._time == self.spec.episode_length else self._no
         return Step(observation, Graph(neighbours, self._mask), reward, self._no, ended)
+
+    def _remember_place(self, observation: Float[Tensor, "env agent feature"]) -> None:
+        """Keep what `last_position` needs after the next step: one small copy, and no other work for a device."""
+        self._place = observation[..., -2:].clone()

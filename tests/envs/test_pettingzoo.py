@@ -18,6 +18,7 @@ from pettingzoo.utils import parallel_to_aec
 
 import envs
 from envs import make
+from envs.drawing import draw
 from envs.pettingzoo import ParallelEnvironment, parallel_env
 
 NAVIGATION = "mpe/cooperative_navigation_3"
@@ -27,6 +28,7 @@ FAMILIES = (
     "mpe/cooperative_push_3",
     "mpe/prey_and_predator_3",
     "cityflow/synthetic_4",
+    "magent/jungle_6",
 )
 
 
@@ -67,6 +69,28 @@ def test_equals_the_environment_it_wraps(task: str, reward: str) -> None:
         )
         assert list(rewards.values()) == expected.reward[0].tolist()
     assert all(truncations.values())
+
+
+def test_the_original_engine_of_a_jungle_can_be_chosen() -> None:
+    """It gives what `envs.make` gives, and can be looked at."""
+    pytest.importorskip("magent2", reason="the original engine is not installed")
+    task = "magent/jungle_20"
+    wrapped, bare = parallel_env(task, render_mode="rgb_array", backend="magent2"), envs.make(task, num_envs=1)
+    assert wrapped.action_space("agent_19").n == 9
+    assert wrapped.observation_space("agent_0").shape == (123,)
+    observations, infos = wrapped.reset(seed=5)
+    expected, generator = bare.reset(seed=5), torch.Generator().manual_seed(0)
+    while True:
+        assert np.array_equal(np.stack(list(observations.values())), expected.observation[0].numpy())
+        assert [info["neighbours"] for info in infos.values()] == expected.graph.neighbours[0].tolist()
+        assert np.array_equal(wrapped.render(), draw(bare))
+        if not wrapped.agents:
+            break
+        actions = torch.randint(9, (1, 20), generator=generator)
+        expected = bare.step(actions)
+        named = dict(zip(wrapped.agents, actions[0].tolist(), strict=True))
+        observations, rewards, _, _, infos = wrapped.step(named)
+        assert list(rewards.values()) == expected.reward[0].tolist()
 
 
 MASK = ((True, True, False, True, False), (True,) * 5, (False, False, False, False, True))
@@ -155,13 +179,14 @@ def test_observations_are_float32_whatever_the_state_is() -> None:
     assert all(environment.observation_space(name).contains(value) for name, value in observations.items())
 
 
-def test_renders_when_asked_to() -> None:
-    environment = parallel_env(NAVIGATION, render_mode="rgb_array")
+@pytest.mark.parametrize("task", [NAVIGATION, "magent/jungle_6"])
+def test_renders_when_asked_to(task: str) -> None:
+    environment = parallel_env(task, render_mode="rgb_array")
     environment.reset(seed=0)
     frame = environment.render()
     assert frame is not None
     assert (frame.ndim, frame.shape[2], frame.dtype) == (3, 3, np.uint8)
-    silent = parallel_env(NAVIGATION)
+    silent = parallel_env(task)
     silent.reset(seed=0)
     with pytest.warns(UserWarning, match="render_mode"):
         assert silent.render() is None

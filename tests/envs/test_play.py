@@ -19,6 +19,7 @@ import algorithms
 import envs
 from benchmark.config import RunConfig, resolve
 from envs.drawing import Colour, draw
+from envs.jungle.drawing import PALETTE as JUNGLE_PALETTE
 from envs.mpe.drawing import PALETTE as PARTICLE_PALETTE
 from envs.play import LAST_FRAME_MILLISECONDS, gif_palette, main
 from envs.traffic.drawing import PALETTE as TRAFFIC_PALETTE
@@ -26,6 +27,7 @@ from envs.traffic.tasks import city_of
 
 TASK = "mpe/cooperative_navigation_3"
 CITY = "cityflow/synthetic_4"
+JUNGLE = "magent/jungle_6"
 
 
 def returns(output: str) -> list[float]:
@@ -80,7 +82,8 @@ def test_the_gif_holds_every_state_of_every_episode(tmp_path: Path, capsys: pyte
 
 
 @pytest.mark.parametrize(
-    "task", ["mpe/cooperative_navigation_30", "mpe/cooperative_push_30", "mpe/prey_and_predator_30"]
+    "task",
+    ["mpe/cooperative_navigation_30", "mpe/cooperative_push_30", "mpe/prey_and_predator_30", "magent/jungle_30"],
 )
 def test_a_gif_of_thirty_agents_is_small(task: str, tmp_path: Path) -> None:
     gif = tmp_path / "thirty.gif"
@@ -134,11 +137,12 @@ def test_a_policy_of_another_task_names_its_own(policy: Path, capsys: pytest.Cap
     ("arguments", "message"),
     [
         (["mpe/cooperative_navigatoin_3"], "did you mean mpe/cooperative_navigation_3"),
-        (["magent/jungle_20"], "not part of the project yet"),
+        (["magent/jungle_1"], "there is no task 'magent/jungle_1'; did you mean magent/jungle_6"),
         (["cityflow/synthetic_5"], "there is no task 'cityflow/synthetic_5'"),
         (
             ["game/climbing_2"],
-            "game/climbing_2 has no pictures: only particle tasks (mpe/...) and traffic tasks (cityflow/...) can be",
+            "game/climbing_2 has no pictures: only particle tasks (mpe/...), traffic tasks (cityflow/...) and jungle "
+            "tasks (magent/...) can be watched",
         ),
         (["game/ring_30"], "game/ring_30 has no pictures"),
         (
@@ -149,6 +153,7 @@ def test_a_policy_of_another_task_names_its_own(policy: Path, capsys: pytest.Cap
         ([TASK, "--policy", "missing/policy.pt"], "missing/policy.pt: no such file"),
         ([TASK, "--policy", "."], "expected policy.pt"),
         ([CITY, "--policy", "nearest"], "expected one of greedy, random, fixed_time, sotl, max_pressure"),
+        ([JUNGLE, "--policy", "agressor"], "did you mean aggressor? expected one of greedy, random, stay, greedy_in"),
         ([CITY, "--sampled"], "--sampled is for trained policies"),
         ([CITY, "--seconds", "15"], "episode_seconds = 15: expected a multiple of decision_seconds = 10"),
         ([CITY, "--seconds", "0"], "--seconds: expected a whole number from 1 to 86400, not '0'"),
@@ -161,6 +166,13 @@ def test_a_policy_of_another_task_names_its_own(policy: Path, capsys: pytest.Cap
         ([TASK, "--seconds", "100"], "--seconds is for traffic tasks (cityflow/...), not for mpe/"),
         ([TASK, "--engine", "builtin"], "--engine is for traffic tasks"),
         ([TASK, "--replay", "new"], "--replay is for traffic tasks"),
+        ([JUNGLE, "--seconds", "100"], "--seconds is for traffic tasks (cityflow/...), not for magent/jungle_6"),
+        ([JUNGLE, "--backend", "cuda"], "invalid choice: 'cuda'"),
+        (
+            [TASK, "--backend", "torch"],
+            "--backend is for jungle tasks (magent/...), not for mpe/cooperative_navigation_3",
+        ),
+        ([CITY, "--backend", "numba"], "--backend is for jungle tasks (magent/...), not for cityflow/synthetic_4"),
         ([TASK, "--sampled"], "--sampled is for trained policies"),
         ([TASK, "--episodes", "0"], "--episodes: expected a whole number from 1 to 10000, not '0'"),
         ([TASK, "--episodes", "some"], "not 'some'"),
@@ -224,7 +236,7 @@ def test_an_old_gif_survives_an_interruption(
     assert "interrupted" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("pure", [PARTICLE_PALETTE, TRAFFIC_PALETTE])
+@pytest.mark.parametrize("pure", [PARTICLE_PALETTE, TRAFFIC_PALETTE, JUNGLE_PALETTE])
 def test_pure_colours_keep_themselves_in_the_gif(pure: tuple[Colour, ...]) -> None:
     palette = gif_palette(pure)
     image = Image.new("RGB", (len(pure), 1))
@@ -262,6 +274,70 @@ def test_policies_of_a_city(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         scores[policy] = returns(capsys.readouterr().out)[0]
     assert scores["greedy"] == scores["max_pressure"] > max(scores["fixed_time"], scores["random"])
     assert len(set(scores.values())) == 4
+
+
+def test_a_jungle_is_watched_step_by_step(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    gif = tmp_path / "jungle.gif"
+    assert play(JUNGLE, "--policy", "aggressor", "--gif", gif, "--seed", 3, "--size", 200, "--neighbours") == 0
+    environment = envs.make(JUNGLE, num_envs=1)
+    controller = envs.controllers(JUNGLE)["aggressor"](environment)
+    environment.reset(3)
+    with Image.open(gif) as image:
+        assert image.n_frames == 26  # type: ignore[attr-defined]
+        for time in range(26):
+            if time:
+                environment.step(controller.act(torch.Generator()))
+            image.seek(time)
+            seen = np.asarray(image.convert("RGB")).astype(int)
+            assert np.abs(seen - draw(environment, size=200, neighbours=True)).mean() < 2
+    expected = environment.scores()["return"].item()
+    assert returns(capsys.readouterr().out) == pytest.approx([expected], abs=0.006)
+
+
+def test_policies_of_a_jungle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scores = {}
+    for policy in ("greedy", "greedy_in_sight", "aggressor", "random", "stay"):
+        arguments = ("--policy", policy, "--gif", tmp_path / "out.gif", "--size", 64, "--episodes", 4)
+        assert play("magent/jungle_20", *arguments) == 0
+        scores[policy] = sum(returns(capsys.readouterr().out))
+    assert scores["greedy"] > scores["greedy_in_sight"] > scores["stay"] == 0 > scores["aggressor"]
+    assert scores["greedy_in_sight"] > scores["random"] != 0
+
+
+def test_engines_of_a_jungle_play_the_same_game(tmp_path: Path) -> None:
+    pytest.importorskip("magent2", reason="the original engine is not installed")
+    gifs = []
+    for backend in ("auto", "numba", "torch", "magent2"):
+        gifs.append(tmp_path / f"{backend}.gif")
+        arguments = ("--policy", "random", "--gif", gifs[-1], "--size", 120, "--backend", backend)
+        assert play(JUNGLE, *arguments) == 0
+    assert len({gif.read_bytes() for gif in gifs}) == 1
+
+
+def test_an_engine_that_is_not_here_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "magent2.gridworld", None)
+    assert play(JUNGLE, "--backend", "magent2", "--gif", tmp_path / "out.gif") == 2
+    printed = capsys.readouterr().err
+    assert "pip install magent2" in printed
+    assert printed.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_policy_trained_on_a_jungle_plays_with_another_engine(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {"algorithm.hidden": 16, "environment.reward": "shared", "environment.episode_length": 7}
+    policy = save(resolve(JUNGLE, "iql", 0, 1000, settings, "test"), tmp_path / "policy.pt")
+    scores = []
+    for backend in ("numba", "torch"):
+        gif = tmp_path / "out.gif"
+        assert play(JUNGLE, "--policy", policy, "--sampled", "--gif", gif, "--size", 64, "--backend", backend) == 0
+        output = capsys.readouterr().out
+        scores.append(returns(output))
+        assert "8 frames" in output, "of the episode length with which it was trained"
+    assert scores[0] == scores[1]
 
 
 def test_a_replay_has_a_line_for_every_second_of_the_first_episode(
