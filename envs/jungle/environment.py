@@ -28,6 +28,11 @@ class Engine(Protocol):
         """A copy of where the agents are."""
         ...
 
+    @property
+    def last_position(self) -> Int[Tensor, "env agent xy"]:
+        """A copy of where they were before the last step."""
+        ...
+
     def step(self, actions: Int[Tensor, "env agent"]) -> tuple[Float[Tensor, "env agent"], Float[Tensor, "env 4"]]:
         """Advance by one step: rewards (float32), and sums over the agents (float64) as `rules.TALLY` names them."""
         ...
@@ -57,8 +62,6 @@ class JungleEnvironment:
         self._no = torch.zeros(num_envs, dtype=torch.bool, device=device)
         self._food = torch.zeros(num_envs, jungle.num_foods, 2, dtype=torch.int64)
         self._totals = torch.zeros(num_envs, len(TALLY), dtype=torch.float64, device=device)
-        self._place = torch.zeros(*shape, 2, device=device)
-        self._left = self._place
         self._actions: Tensor | None = None
         self._seed, self._next_episode = 0, 0
         self._time: int | None = None
@@ -81,9 +84,7 @@ class JungleEnvironment:
     @property
     def last_position(self) -> Int[Tensor, "env agent xy"] | None:
         """The cells on which the agents were when they chose `last_actions`, where blows were dealt; None without."""
-        if self._actions is None:
-            return None
-        return (self._left.flip(-1) * self.jungle.side).round().long()
+        return None if self._actions is None else self._engine.last_position
 
     @property
     def time(self) -> int:
@@ -126,7 +127,7 @@ class JungleEnvironment:
         """
         if self._time is None or self._time >= self.spec.episode_length:
             raise RuntimeError("the episodes have not begun or are over: call reset() first")
-        self._actions, self._left = self._require_actions(actions), self._place
+        self._actions = self._require_actions(actions)
         reward, tally = self._engine.step(self._actions)
         self._totals += tally
         self._time += 1
@@ -168,7 +169,6 @@ class JungleEnvironment:
         self._totals.copy_(state["totals"])
         if self._time is not None:
             self._engine.place(state["position"].cpu(), self._food)
-            self._remember_place(self._engine.look()[0])
 
     def _make_engine(self, name: str) -> Engine:
         neighbours = self.spec.max_neighbours
@@ -188,7 +188,7 @@ class JungleEnvironment:
         return self._observe(torch.zeros(self.num_envs, self.spec.num_agents, device=self.device))
 
     def _require_actions(self, actions: Tensor) -> Int[Tensor, "env agent"]:
-        """The actions as int64, checked."""
+        """A copy of the actions as int64, checked."""
         shape = (self.num_envs, self.spec.num_agents)
         integers = not (actions.is_floating_point() or actions.is_complex() or actions.dtype == torch.bool)
         if tuple(actions.shape) != shape or not integers:
@@ -203,14 +203,9 @@ class JungleEnvironment:
                     f"the action of agent {agent} in copy {env} is {int(actions[env, agent])}; expected 0 to "
                     f"{self.spec.num_actions - 1}"
                 )
-        return actions.long()
+        return actions.to(torch.int64, copy=True)
 
     def _observe(self, reward: Float[Tensor, "env agent"]) -> Step:
         observation, neighbours = self._engine.look()
-        self._remember_place(observation)
         ended = self._yes if self._time == self.spec.episode_length else self._no
         return Step(observation, Graph(neighbours, self._mask), reward, self._no, ended)
-
-    def _remember_place(self, observation: Float[Tensor, "env agent feature"]) -> None:
-        """Keep what `last_position` needs after the next step: one small copy, and no other work for a device."""
-        self._place = observation[..., -2:].clone()

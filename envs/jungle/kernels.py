@@ -28,6 +28,7 @@ class NumbaEngine:
     def __init__(self, jungle: Jungle, num_envs: int, num_neighbours: int) -> None:
         self.jungle, self.num_neighbours = jungle, num_neighbours
         self._position = np.zeros((num_envs, jungle.num_agents, 2), np.int64)
+        self._before = self._position.copy()
         self._food = np.zeros((num_envs, jungle.num_foods, 2), np.int64)
         self._ground = np.zeros((num_envs, jungle.side, jungle.side), np.int16)
 
@@ -42,8 +43,14 @@ class NumbaEngine:
         """A copy of where the agents are."""
         return torch.from_numpy(self._position.copy())
 
+    @property
+    def last_position(self) -> Int[Tensor, "env agent xy"]:
+        """A copy of where they were before the last step."""
+        return torch.from_numpy(self._before.copy())
+
     def step(self, actions: Int[Tensor, "env agent"]) -> tuple[Float[Tensor, "env agent"], Float[Tensor, "env 4"]]:
         """Rewards and the tally of one step."""
+        self._before[:] = self._position
         envs, agents = actions.shape
         reward, tally = np.empty((envs, agents), np.float32), np.zeros((envs, 4))
         _advance(actions.numpy(), self._position, self._ground, reward, tally)

@@ -34,6 +34,7 @@ class OriginalEngine:
         immortal = episode_length > SAFE_STEPS
         self._worlds = [_world(jungle, 4 * episode_length + 1 if immortal else 0) for _ in range(num_envs)]
         self._position = np.zeros((num_envs, jungle.num_agents, 2), np.int64)
+        self._before = self._position.copy()
 
     def place(self, position: Int[Tensor, "env agent xy"], food: Int[Tensor, "env food xy"]) -> None:
         """Put agents and foods on their cells."""
@@ -50,8 +51,14 @@ class OriginalEngine:
         """A copy of where the agents are."""
         return torch.from_numpy(self._position.copy())
 
+    @property
+    def last_position(self) -> Int[Tensor, "env agent xy"]:
+        """A copy of where they were before the last step."""
+        return torch.from_numpy(self._before.copy())
+
     def step(self, actions: Int[Tensor, "env agent"]) -> tuple[Float[Tensor, "env agent"], Float[Tensor, "env 4"]]:
         """Rewards and the tally of one step."""
+        self._before[:] = self._position
         chosen = np.ascontiguousarray(actions.numpy(), dtype=np.int32)
         reward = np.empty(chosen.shape, np.float32)
         for copy, world in enumerate(self._worlds):

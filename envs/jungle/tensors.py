@@ -29,6 +29,7 @@ class TorchEngine:
         self._empty = empty.view(-1).to(device)
         self._ground = self._empty.repeat(num_envs, 1)
         self._cells = torch.zeros(num_envs, jungle.num_agents, dtype=torch.int64, device=device)
+        self._before = self._cells
         span = torch.arange(-VIEW_RADIUS, VIEW_RADIUS + 1)
         self._view = (span[:, None] * self._width + span).view(-1).to(device)
         self._in_sight = (span[:, None].square() + span.square() <= VIEW_RADIUS**2).view(-1).to(device)
@@ -45,11 +46,16 @@ class TorchEngine:
     @property
     def position(self) -> Int[Tensor, "env agent xy"]:
         """A new tensor with where the agents are."""
-        columns, rows = self._cells % self._width, self._cells // self._width
-        return torch.stack((columns, rows), dim=-1) - VIEW_RADIUS
+        return self._coordinates(self._cells)
+
+    @property
+    def last_position(self) -> Int[Tensor, "env agent xy"]:
+        """A new tensor with where they were before the last step."""
+        return self._coordinates(self._before)
 
     def step(self, actions: Int[Tensor, "env agent"]) -> tuple[Float[Tensor, "env agent"], Float[Tensor, "env 4"]]:
         """Rewards and the tally of one step."""
+        self._before = self._cells.clone()
         attacks, aim = actions >= NUM_MOVES, self._cells + self._offsets[actions]
         struck = self._ground.gather(1, aim)
         meals, hits = attacks & (struck == FOOD), attacks & (struck == AGENT)
@@ -74,6 +80,9 @@ class TorchEngine:
 
     def _cell(self, position: Int[Tensor, "env unit xy"]) -> Int[Tensor, "env unit"]:
         return (position[..., 1] + VIEW_RADIUS) * self._width + position[..., 0] + VIEW_RADIUS
+
+    def _coordinates(self, cells: Int[Tensor, "env unit"]) -> Int[Tensor, "env unit xy"]:
+        return torch.stack((cells % self._width, cells // self._width), dim=-1) - VIEW_RADIUS
 
     def _pay(
         self,

@@ -1,0 +1,277 @@
+"""Pictures of Jungle.
+
+The white square is the map, with its ring of wall and a faint grid of cells; food is a diamond, an agent a disc. Where
+agents stand is where the last step led, and the tails of those that moved begin where they came from. What they did is
+drawn with it. An agent that eats has a light centre and a green line to its food. One that hits another agent is
+orange, with an orange wedge to where its victim stood; victims have orange rings where they stand now. Blows come
+before moves, so a victim may have left: then its tail, orange too, leads from the cell that was struck to the ring, and
+the wedge lies below whoever has come to that cell since. A blow at nothing is a short grey line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache, partial
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from envs.drawing import (
+    BLUE,
+    EDGE,
+    GREEN,
+    GREY,
+    LINK,
+    MARGIN,
+    NEUTRALS,
+    PAGE,
+    REFERENCE,
+    RIM,
+    SUPERSAMPLING,
+    WHITE,
+    Brush,
+    Colour,
+    Point,
+    Sign,
+    draw_legend,
+    draw_progress,
+    mix,
+    page,
+    write,
+)
+from envs.jungle.environment import JungleEnvironment
+from envs.jungle.rules import NUM_MOVES, OFFSETS
+from envs.protocols import Environment
+
+AGENT_COLOUR, FOOD_COLOUR, MISS_COLOUR = BLUE, GREEN, GREY
+BLOW_COLOUR: Colour = (213, 94, 0)
+"""Of agents that hit another one, their blows and the rings of their victims: the vermilion of Okabe and Ito."""
+MEAL_COLOUR = mix(FOOD_COLOUR, WHITE, 0.7)
+"""Of the centre of an agent that eats."""
+TAIL_COLOUR, TRACE_COLOUR = mix(AGENT_COLOUR, WHITE, 0.65), mix(BLOW_COLOUR, WHITE, 0.5)
+"""Of tails, and of those of victims that left."""
+WALL_COLOUR, GRID_COLOUR = mix(EDGE, LINK, 0.4), mix(PAGE, WHITE, 0.25)
+PALETTE: tuple[Colour, ...] = (
+    *(AGENT_COLOUR, FOOD_COLOUR, BLOW_COLOUR, MEAL_COLOUR, TAIL_COLOUR, TRACE_COLOUR, WALL_COLOUR, GRID_COLOUR),
+    *NEUTRALS,
+)
+"""All colours."""
+DISC, DIAMOND = 0.34, 0.4
+"""Radii, in cells."""
+SMALLEST_DISC = 1.5
+"""Least radius, in pixels of a reference frame."""
+STROKE, MISS_WIDTH, BLOW_WIDTH = 0.22, 0.7, 0.8
+"""Width of the line from an agent to its food in cells; that of a miss over it, and of a blow's base over a disc's."""
+MISS, REACH = 0.85, 0.9
+"""How far misses and blows are drawn towards the middle of the cell that they struck."""
+RING, GAP, CENTRE = 1.65, 1.35, 0.45
+"""Radii of a victim's ring, of the white inside it, and of the centre of one that eats, over that of the disc."""
+GRID_SHOWN = 5.0
+"""From this width of a cell on, in pixels of a reference frame, the grid is drawn."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The map in a square frame; rows are counted downwards in both."""
+
+    size: int
+    """Side of the frame in pixels."""
+    side: int
+    """Rows and columns of the map, wall included."""
+
+    @property
+    def cell(self) -> float:
+        """Side of a cell in pixels of the frame."""
+        return self.size / (MARGIN * self.side)
+
+    def pixels(self, cells: np.ndarray) -> np.ndarray:
+        """Column and row (..., 2), with fractions, of the middle of cells (..., 2); pixel centres are at one half."""
+        return self.size / 2 + (np.asarray(cells, dtype=np.float64) + 0.5 - self.side / 2) * self.cell
+
+    def image_points(self, cells: np.ndarray) -> list[Point]:
+        """The middle of cells (cell, 2) in the supersampled image; whole numbers are pixel centres there."""
+        return [(x, y) for x, y in (self.pixels(cells) * SUPERSAMPLING - 0.5).tolist()]
+
+
+@dataclass(frozen=True, slots=True)
+class Deeds:
+    """What the agents of one copy did in the last step; nothing at the beginning of an episode."""
+
+    left: np.ndarray
+    """(agent, 2) int, the cells on which they were before."""
+    aim: np.ndarray
+    """(agent, 2) int, the cells that they struck or wanted to move to."""
+    eats: np.ndarray
+    """(agent,) bool: has struck food."""
+    misses: np.ndarray
+    """(agent,) bool: has struck neither food nor an agent."""
+    victim: np.ndarray
+    """(agent,) int: the agent that it has struck; -1 for none."""
+
+    @property
+    def hits(self) -> np.ndarray:
+        """(agent,) bool: has struck an agent."""
+        return self.victim >= 0
+
+    @property
+    def is_hit(self) -> np.ndarray:
+        """(agent,) bool: has been struck."""
+        return np.isin(np.arange(len(self.victim)), self.victim)
+
+
+def can_draw(environment: object) -> bool:
+    """Whether this is a jungle."""
+    return isinstance(environment, JungleEnvironment)
+
+
+def draw_jungle(environment: Environment, copy: int, size: int, neighbours: bool) -> np.ndarray:
+    """See `envs.drawing.draw`. Shows the present step, and return, meals, hits and misses so far."""
+    assert isinstance(environment, JungleEnvironment)
+    if environment.state_dict()["time"] is None:
+        raise RuntimeError("there is nothing to draw yet: call reset() first")
+    view = View(size, environment.jungle.side)
+    position, food = (cells[copy].cpu().numpy() for cells in (environment.position, environment.food))
+    brush = Brush(_background(view).copy())
+    if neighbours:
+        _draw_links(brush, view, position, environment.spec.max_neighbours)
+    _draw_units(brush, view, position, food, deeds_of(environment, copy))
+    frame = brush.image.reduce(SUPERSAMPLING)
+    write(frame, caption(environment, copy))
+    draw_progress(frame, environment.time / environment.spec.episode_length)
+    return np.asarray(frame).copy()
+
+
+def caption(environment: JungleEnvironment, copy: int) -> list[tuple[str, str]]:
+    """The two lines above the map: what is on the left, what is on the right."""
+    scores, agents = environment.scores(), environment.spec.num_agents
+    name = environment.jungle.task.partition("/")[2].replace("_", " ")
+    step = f"step {environment.time} of {environment.spec.episode_length}"
+    tally = (scores[f"{what}_per_agent"][copy].item() * agents for what in ("food", "attacks", "misses"))
+    meals, hits, misses = map(round, tally)
+    return [
+        (name, f"{step}    return {scores['return'][copy].item():,.1f}"),
+        ("", f"meals {meals:,}    hits {hits:,}    misses {misses:,}"),
+    ]
+
+
+def deeds_of(environment: JungleEnvironment, copy: int) -> Deeds:
+    """What the agents of a copy did last."""
+    actions, left = environment.last_actions, environment.last_position
+    position = environment.position[copy].cpu().numpy()
+    if actions is None or left is None:
+        nobody = np.zeros(len(position), dtype=bool)
+        return Deeds(position, position, nobody, nobody, np.full(len(position), -1))
+    chosen, before, food = (tensor[copy].cpu().numpy() for tensor in (actions, left, environment.food))
+    aim, attacks = before + np.array(OFFSETS)[chosen], chosen >= NUM_MOVES
+    eats = attacks & _same(aim, food).any(1)
+    struck = attacks[:, None] & _same(aim, before)
+    hits = struck.any(1)
+    return Deeds(before, aim, eats, attacks & ~eats & ~hits, np.where(hits, struck.argmax(1), -1))
+
+
+def heard_pairs(position: np.ndarray, count: int) -> list[tuple[int, int]]:
+    """Pairs of agents, position (agent, 2), of which one is among the `count` nearest others of the other one, where
+    lower numbers come first among equally near ones; sorted."""
+    squared = np.square(position[:, None] - position).sum(-1)
+    nearest = np.argsort(squared, axis=1, kind="stable")[:, 1 : count + 1]  # an agent itself comes first
+    return sorted({(min(i, j), max(i, j)) for i, others in enumerate(nearest.tolist()) for j in others})
+
+
+def _same(cells: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """(cell, other) bool: which of the cells (cell, 2) are which of the others (other, 2)."""
+    return (cells[:, None] == others).all(-1)
+
+
+def _draw_units(brush: Brush, view: View, position: np.ndarray, food: np.ndarray, deeds: Deeds) -> None:
+    """Food, agents and what these did; what matters more lies above."""
+    stroke, disc, diamond = (
+        max(width * view.cell * SUPERSAMPLING, least * brush.pixel)
+        for width, least in ((STROKE, 0.5), (DISC, SMALLEST_DISC), (DIAMOND, SMALLEST_DISC))
+    )
+    now, left, aim = (view.image_points(cells) for cells in (position, deeds.left, deeds.aim))
+    hits, is_hit = deeds.hits, deeds.is_hit
+    stayed = (position == deeds.left).all(1)
+    for agent in np.flatnonzero(~stayed).tolist():
+        brush.wedge(left[agent], now[agent], disc, TRACE_COLOUR if is_hit[agent] else TAIL_COLOUR)
+    for agent in np.flatnonzero(deeds.misses).tolist():
+        brush.line((now[agent], _between(now[agent], aim[agent], MISS)), MISS_COLOUR, MISS_WIDTH * stroke)
+    for place in view.image_points(food):
+        brush.diamond(place, diamond, FOOD_COLOUR)
+    for agent in np.flatnonzero(deeds.eats).tolist():
+        brush.line((now[agent], aim[agent]), FOOD_COLOUR, stroke)
+    in_place = stayed[deeds.victim] & hits
+    for agent in np.flatnonzero(hits & ~in_place).tolist():
+        _draw_blow(brush, now[agent], aim[agent], disc)  # whoever has come there since was not hit
+    for agent, place in enumerate(now):
+        _draw_agent(brush, place, disc, deeds.eats[agent], hits[agent], is_hit[agent])
+    for agent in np.flatnonzero(in_place).tolist():
+        _draw_blow(brush, now[agent], aim[agent], disc)
+
+
+def _draw_agent(brush: Brush, at: Point, radius: float, eats: bool, hits: bool, is_hit: bool) -> None:
+    """A disc, with a ring if it was hit, and a centre if it eats."""
+    if is_hit:
+        brush.dot(at, RING * radius, BLOW_COLOUR)
+        brush.dot(at, GAP * radius, WHITE)
+    brush.disc(at, radius, BLOW_COLOUR if hits else AGENT_COLOUR)
+    if eats:
+        brush.dot(at, CENTRE * radius, MEAL_COLOUR)
+
+
+def _draw_blow(brush: Brush, attacker: Point, struck: Point, radius: float) -> None:
+    """A wedge with a thin edge, which sets it apart from a disc that it strikes."""
+    tip = _between(attacker, struck, REACH)
+    brush.wedge(tip, attacker, BLOW_WIDTH * radius + RIM * brush.pixel, WHITE)
+    brush.wedge(tip, attacker, BLOW_WIDTH * radius, BLOW_COLOUR)
+    brush.dot(attacker, radius, BLOW_COLOUR)
+
+
+def _between(start: Point, end: Point, share: float) -> Point:
+    """The point at a share of the way."""
+    return start[0] + share * (end[0] - start[0]), start[1] + share * (end[1] - start[1])
+
+
+def _draw_links(brush: Brush, view: View, position: np.ndarray, count: int) -> None:
+    """A line from each agent to those it hears."""
+    points = view.image_points(position)
+    for i, j in heard_pairs(position, count):
+        brush.line((points[i], points[j]), LINK, 0.8 * brush.pixel)
+
+
+@lru_cache(maxsize=8)
+def _background(view: View) -> Image.Image:
+    """The page with the empty map and the legend, in the supersampled size."""
+    image = page(view.size)
+    brush = Brush(image)
+    low, high = (view.size / 2 + sign * view.side / 2 * view.cell for sign in (-1, 1))
+    outer = tuple(SUPERSAMPLING * edge for edge in (low, low, high, high))
+    ImageDraw.Draw(image).rounded_rectangle(outer, 6 * brush.pixel, fill=WALL_COLOUR)
+    edges = [(low + number * view.cell) * SUPERSAMPLING for number in range(1, view.side)]
+    first, last = edges[0], edges[-1]
+    brush.polygon(((first, first), (last, first), (last, last), (first, last)), WHITE)
+    if view.cell >= GRID_SHOWN * view.size / REFERENCE:
+        for edge in edges[1:-1]:
+            brush.line(((edge, first), (edge, last)), GRID_COLOUR, brush.pixel)
+            brush.line(((first, edge), (last, edge)), GRID_COLOUR, brush.pixel)
+    draw_legend(brush, _signs(brush))
+    return image
+
+
+def _signs(brush: Brush) -> list[Sign]:
+    """What the legend explains."""
+
+    def agent(at: Point, radius: float, eats: bool = False, hits: bool = False, is_hit: bool = False) -> None:
+        _draw_agent(brush, at, radius, eats, hits, is_hit)
+
+    def miss(at: Point, radius: float) -> None:
+        brush.line((at, (at[0] + 2 * radius, at[1])), MISS_COLOUR, MISS_WIDTH * STROKE / DISC * radius)
+        agent(at, radius)
+
+    return [
+        Sign("food", partial(brush.diamond, fill=FOOD_COLOUR)),
+        Sign("agent", agent),
+        Sign("eats", partial(agent, eats=True)),
+        Sign("hits", partial(agent, hits=True)),
+        Sign("is hit", partial(agent, is_hit=True)),
+        Sign("misses", miss, 13.0),
+    ]
