@@ -8,13 +8,17 @@ import hashlib
 import json
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import algorithms
 import envs
-from benchmark.errors import UserError
+from benchmark.errors import MENDABLE, UserError
 from benchmark.tasks import training_defaults
+from envs.protocols import Environment, EnvironmentSpec
+
+Made = TypeVar("Made")
 
 GROUPS = ("environment", "training", "algorithm")
 WITHOUT_EFFECT = ("checkpoint_seconds", "checkpoint_replay_gib")
@@ -107,10 +111,30 @@ class RunConfig:
             del record["training"][name]
         return record
 
+    def spec(self) -> EnvironmentSpec:
+        """What a learner must know of the task. Raises UserError for settings that do not fit the task, and what
+        `envs.spec` raises for a task that cannot be made here."""
+        return _explained(lambda: envs.spec(self.task, **dataclasses.asdict(self.environment)))
+
+    def make_environment(self, num_envs: int, **changes: Any) -> Environment:
+        """Copies of the task on the run's device, with changes of its settings. Raises as `spec` does."""
+        settings = dataclasses.asdict(self.environment) | changes
+        return _explained(lambda: envs.make(self.task, num_envs, self.device, **settings))
+
     def digest(self) -> str:
         """Short hash of the identity."""
         canonical = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+def _explained(make: Callable[[], Made]) -> Made:
+    """What `make` makes; errors that are not for users become UserError."""
+    try:
+        return make()
+    except MENDABLE:
+        raise
+    except ValueError as error:
+        raise UserError(f"bad setting: {error}") from error
 
 
 def resolve(

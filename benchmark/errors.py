@@ -6,14 +6,22 @@ import sys
 from collections.abc import Callable
 
 from algorithms import UnknownAlgorithmError, UnsupportedTaskError
-from envs import EnvironmentNotAvailableError, UnknownTaskError
+from envs.errors import EnvironmentNotAvailableError, PreyWeightsError, TrafficFileError, UnknownTaskError
 
 
 class UserError(Exception):
     """A wrong setting, a broken file, a machine too small. The message says what was found and what to do."""
 
 
-MENDABLE = (UserError, UnknownTaskError, EnvironmentNotAvailableError, UnknownAlgorithmError, UnsupportedTaskError)
+MENDABLE = (
+    UserError,
+    UnknownTaskError,
+    EnvironmentNotAvailableError,
+    PreyWeightsError,
+    TrafficFileError,
+    UnknownAlgorithmError,
+    UnsupportedTaskError,
+)
 """Errors whose message is all that a user needs."""
 
 

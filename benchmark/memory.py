@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import torch
 
 import algorithms
-import envs
 from algorithms.common.pieces import piece_size
 from benchmark.config import RunConfig
 from benchmark.errors import UserError
@@ -40,7 +38,7 @@ class MemoryEstimate:
 
 def estimate(config: RunConfig) -> MemoryEstimate:
     """Memory of a run, without building it."""
-    spec = envs.spec(config.task, **dataclasses.asdict(config.environment))
+    spec = config.spec()
     settings = config.training
     capacity = min(settings.replay_capacity, config.total_steps + settings.update_interval)
     width = algorithms.action_width(config.algorithm, spec, config.algorithm_settings)

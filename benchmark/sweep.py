@@ -76,7 +76,7 @@ def plan(cells: list[Cell], results: Path, device: str) -> list[Plan]:
             config = resolve(
                 cell.task, cell.algorithm, cell.seed, cell.total_steps, cell.overrides, cell.variant, device
             )
-            algorithms.check_supported(cell.algorithm, envs.spec(cell.task, **dataclasses.asdict(config.environment)))
+            algorithms.check_supported(cell.algorithm, config.spec())
         except (envs.EnvironmentNotAvailableError, algorithms.UnsupportedTaskError) as error:
             plans.append(Plan(cell, None, "unavailable", str(error)))
             continue

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable
 
@@ -26,7 +25,7 @@ def estimate_seconds(config: RunConfig) -> float:
     """
     settings = config.training
     torch.set_num_threads(settings.threads)
-    environment = envs.make(config.task, settings.num_envs, config.device, **dataclasses.asdict(config.environment))
+    environment = config.make_environment(settings.num_envs)
     spec, device = environment.spec, torch.device(config.device)
     learner = algorithms.make(config.algorithm, spec, config.algorithm_settings, config.device)
     generator = stream(0, "actions", device)

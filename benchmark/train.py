@@ -9,7 +9,6 @@ never been stopped. A finished run is left as it is.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import math
 import signal
 import time
@@ -45,11 +44,8 @@ class Training:
         self.config, self.settings = config, config.training
         self.device = torch.device(config.device)
         torch.set_num_threads(self.settings.threads)
-        environment_settings = dataclasses.asdict(config.environment)
-        self.environment = envs.make(config.task, self.settings.num_envs, config.device, **environment_settings)
-        self.evaluation_environment = envs.make(
-            config.task, self.settings.evaluation_episodes, config.device, **environment_settings
-        )
+        self.environment = config.make_environment(self.settings.num_envs)
+        self.evaluation_environment = config.make_environment(self.settings.evaluation_episodes)
         self.spec = self.environment.spec
         self.learner = algorithms.make(
             config.algorithm, self.spec, config.algorithm_settings, config.device, stream_seed(config.seed, "weights")
@@ -137,8 +133,7 @@ class Training:
 
     def evaluate_fully(self, full: dict[str, Any]) -> dict[str, Any]:
         """The trained policies on episodes with the environment settings `full`, for full_evaluation.json."""
-        settings = dataclasses.asdict(self.config.environment) | full
-        environment = envs.make(self.config.task, self.settings.evaluation_episodes, self.config.device, **settings)
+        environment = self.config.make_environment(self.settings.evaluation_episodes, **full)
         with self._timed("evaluation"):
             records = evaluation.evaluate(
                 environment, self.learner, self.settings.evaluation_seed, self.environment_step
@@ -318,8 +313,7 @@ def run(config: RunConfig, results: Path, quiet: bool = False) -> Path:
 
 def _require(config: RunConfig) -> None:
     """Refuse a run that cannot work here, before anything is written. Raises UserError or UnsupportedTaskError."""
-    spec = envs.spec(config.task, **dataclasses.asdict(config.environment))
-    algorithms.check_supported(config.algorithm, spec)
+    algorithms.check_supported(config.algorithm, config.spec())
     acceleration.require(config.training.acceleration, config.device)
     memory.require(config)
 

@@ -365,7 +365,11 @@ def test_estimate_of_a_large_run_needs_no_memory() -> None:
             ["--task", "cityflow/hangzhou_16", "--algorithm", "ip", "--set", "environment.vehicles=drawn"],
             "is for synthetic cities",
         ),
-        (["--task", "magent/jungle_20", "--algorithm", "ip", "--backend", "tpu"], "backend"),
+        (["--task", "magent/jungle_20", "--algorithm", "ip", "--backend", "tpu"], "expected auto or numba or torch"),
+        (
+            ["--task", "magent/jungle_6", "--algorithm", "ip", "--set", "environment.num_neighbours=6"],
+            "bad setting: num_neighbours=6 but each of the 6 agents has only 5 others",
+        ),
         (
             ["--task", "mpe/cooperative_navigation_3", "--algorithm", "iql", "--set", "environment.actions=continuous"],
             "iql needs discrete actions; continuous ones can be learned by: ip",

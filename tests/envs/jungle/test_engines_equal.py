@@ -39,8 +39,12 @@ def test_numba_and_torch_are_equal(task: str) -> None:
     assert not verify.verify(task, episodes, 1, "torch", reference="numba").failures
 
 
-@pytest.mark.parametrize(("task", "length"), [("magent/jungle_6", 120), ("magent/jungle_100", 10)])
+@pytest.mark.parametrize(
+    ("task", "length"), [("magent/jungle_6", 120), ("magent/jungle_100", 10), ("magent/jungle_242", 3)]
+)
 def test_other_sizes_and_lengths_equal_the_original(task: str, length: int) -> None:
+    """The last has the largest map, 99 x 99, on which magent2 moves agents in the order of their numbers; on larger
+    ones it goes by strips of the map first."""
     needs_magent2()
     assert not verify.verify(task, 8, 2, episode_length=length).failures
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import io
-from typing import Any
 
 import pytest
 import torch
@@ -13,13 +11,11 @@ from beartype import beartype
 from jaxtyping import TypeCheckError, jaxtyped
 
 import envs
-from envs.errors import UnknownTaskError
 from envs.jungle import placement, verify
 from envs.jungle.environment import JungleEnvironment
 from envs.jungle.kernels import NumbaEngine
 from envs.jungle.original import OriginalEngine
-from envs.jungle.rules import HIT_DOWN, HIT_LEFT, HIT_RIGHT, STAY, TASKS, jungle
-from envs.jungle.settings import Settings
+from envs.jungle.rules import HIT_DOWN, HIT_LEFT, HIT_RIGHT, STAY, TASKS
 from envs.jungle.tensors import TorchEngine
 from envs.protocols import Step
 from tests.envs.jungle.hand import ENGINES, act, make, random_actions, same, set_out, tensors
@@ -333,79 +329,6 @@ def test_three_neighbours_are_those_of_dgn(backend: str, generator: torch.Genera
             for agent, (x, y) in enumerate(cells_of_copy):
                 by_distance = sorted(((a - x) ** 2 + (b - y) ** 2, other) for other, (a, b) in enumerate(cells_of_copy))
                 assert [agent, *neighbours[copy][agent]] == [other for _, other in by_distance[:4]]
-
-
-def test_sizes() -> None:
-    """Three foods for five agents; cells enough for the units to stand as loosely as in the published task."""
-    sizes = {n: jungle(f"magent/jungle_{n}") for n in range(2, 1001)}
-    assert (sizes[20].num_foods, sizes[20].side) == (12, 30)
-    assert (sizes[6].num_foods, sizes[6].side) == (4, 18)
-    for agents, size in sizes.items():
-        assert size.num_agents == agents
-        assert abs(size.num_foods - 0.6 * agents) <= 0.5
-        assert size.num_foods >= 1
-        crowd = (agents + size.num_foods) / (size.side - 2) ** 2
-        assert crowd == pytest.approx(32 / 784, rel=0.12)
-        spec = envs.spec(f"magent/jungle_{agents}")
-        assert spec.num_agents == agents
-        assert spec.max_neighbours == min(agents - 1, 4 if agents < 30 else 8)
-    assert all(one.side <= two.side for one, two in zip(sizes.values(), list(sizes.values())[1:], strict=False))
-
-
-@pytest.mark.parametrize("agents", [2, 3, 33, 1000])
-def test_any_size_can_be_played(agents: int, generator: torch.Generator) -> None:
-    both = [make(f"magent/jungle_{agents}", 1, backend) for backend in ("numba", "torch")]
-    assert same(*(environment.reset(0) for environment in both))
-    for _ in range(2):
-        actions = random_actions(both[0], generator)
-        assert same(*(environment.step(actions) for environment in both))
-
-
-@pytest.mark.parametrize("name", ["1", "1001", "0", "-3", "020", "20 ", "x", "", "20.0", "2e2"])
-def test_unknown_sizes(name: str) -> None:
-    with pytest.raises(UnknownTaskError, match=f"there is no task 'magent/jungle_{name}'"):
-        envs.make(f"magent/jungle_{name}", 1)
-    with pytest.raises(UnknownTaskError):
-        envs.spec(f"magent/jungle_{name}")
-
-
-def test_unknown_tasks_get_a_hint() -> None:
-    assert set(TASKS) <= set(envs.tasks())
-    with pytest.raises(UnknownTaskError, match=r"did you mean.*magent/jungle_20"):
-        envs.make("magent/jungel_20", 1)
-
-
-def test_settings() -> None:
-    assert envs.settings("magent/jungle_20") is Settings
-    assert next(field.name for field in dataclasses.fields(Settings)) == "reward"
-    bad: list[tuple[dict[str, Any], type[Exception], str]] = [
-        ({"reward": "team"}, ValueError, "reward must be one of 'local', 'shared', not 'team'"),
-        ({"backend": "jax"}, ValueError, "backend must be one of 'auto', 'numba', 'torch', 'magent2'"),
-        ({"episode_length": 0}, ValueError, "episode_length must be a whole number of at least 1, not 0"),
-        ({"episode_length": True}, ValueError, "episode_length must be a whole number"),
-        ({"episode_length": 25.0}, ValueError, "episode_length must be a whole number"),
-        ({"num_neighbours": 0}, ValueError, "num_neighbours must be None or a whole number"),
-        ({"num_neighbours": 6}, ValueError, "each of the 6 agents has only 5 others"),
-        ({"rewards": "local"}, TypeError, "has no setting rewards; it has reward, episode_length"),
-    ]
-    for settings, error, message in bad:
-        with pytest.raises(error, match=message):
-            envs.make("magent/jungle_6", 1, **settings)
-    for backend in ("numba", "magent2"):
-        with pytest.raises(ValueError, match=f"backend='{backend}' needs the device cpu, not meta"):
-            envs.make("magent/jungle_6", 1, "meta", backend=backend)
-    with pytest.raises(ValueError, match="num_envs must be at least 1, not 0"):
-        envs.make("magent/jungle_6", 0)
-    for seed in (-1, 2**63):
-        with pytest.raises(ValueError, match="seed must be between 0 and"):
-            envs.make("magent/jungle_6", 1).reset(seed)
-
-
-def test_the_fastest_engine_is_chosen() -> None:
-    assert Settings().engine(torch.device("cpu")) == "numba"
-    assert Settings().engine(torch.device("cuda")) == "torch"
-    assert Settings(backend="torch").engine(torch.device("cpu")) == "torch"
-    assert Settings(backend="magent2").engine(torch.device("cpu")) == "magent2"
 
 
 @every_engine
