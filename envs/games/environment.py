@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from envs.checks import require_indices, require_integers, require_seed
 from envs.draws import uniform
 from envs.games.games import Game
 from envs.games.settings import Settings, make_spec
@@ -44,8 +45,7 @@ class GameEnvironment:
     def reset(self, seed: int | None = None) -> Step:
         """Begin the next episodes, or, with a seed (0 to 2^63 - 1), the first ones of that seed."""
         if seed is not None:
-            if not 0 <= seed < 2**63:
-                raise ValueError(f"seed must be between 0 and 2^63 - 1, not {seed}")
+            require_seed(seed)
             self._seed, self._next_episode = seed, 0
         episodes = range(self._next_episode, self._next_episode + self.num_envs)
         self._next_episode = episodes.stop
@@ -62,7 +62,8 @@ class GameEnvironment:
         """
         if self._time is None or self._time >= self.spec.episode_length:
             raise RuntimeError("the episodes have not begun or are over: call reset() first")
-        self._require_actions(actions)
+        require_integers(actions, (self.num_envs, self.spec.num_agents))
+        require_indices(actions, self.spec.num_actions)
         actions = actions.long()
         reward = self.game.reward(self._state, actions)
         team = self.game.team_reward(reward)
@@ -96,22 +97,6 @@ class GameEnvironment:
             raise ValueError(f"the state is of (task, shape) {saved}; this environment is {own}")
         self._seed, self._next_episode, self._time = state["seed"], state["next_episode"], state["time"]
         self._state, self._return = (state[name].to(self.device, copy=True) for name in ("state", "return"))
-
-    def _require_actions(self, actions: Tensor) -> None:
-        shape = (self.num_envs, self.spec.num_agents)
-        integers = not (actions.is_floating_point() or actions.is_complex() or actions.dtype == torch.bool)
-        if tuple(actions.shape) != shape or not integers:
-            raise ValueError(
-                f"actions have shape {tuple(actions.shape)} and type {actions.dtype}; expected integers {shape}"
-            )
-        if self.device.type == "cpu":  # elsewhere this would wait for the device
-            bad = (actions < 0) | (actions >= self.spec.num_actions)
-            if bad.any():
-                place = bad.nonzero()[0].tolist()
-                raise ValueError(
-                    f"the action at {place} is {int(actions[tuple(place)])}; expected indices from 0 to "
-                    f"{self.spec.num_actions - 1}"
-                )
 
     def _step(self, reward: Float[Tensor, "env agent"]) -> Step:
         seen = torch.cat([self._state, self._index], dim=-1) if self.game.sees_index else self._state

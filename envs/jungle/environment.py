@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from envs.checks import require_indices, require_integers, require_seed
 from envs.jungle.kernels import NumbaEngine
 from envs.jungle.placement import starting_cells
 from envs.jungle.rules import TALLY, Jungle
@@ -94,8 +95,7 @@ class JungleEnvironment:
     def reset(self, seed: int | None = None) -> Step:
         """Begin the next episodes, or, with a seed (0 to 2^63 - 1), the first ones of that seed."""
         if seed is not None:
-            if not 0 <= seed < 2**63:
-                raise ValueError(f"seed must be between 0 and 2^63 - 1, not {seed}")
+            require_seed(seed)
             self._seed, self._next_episode = seed, 0
         episodes = range(self._next_episode, self._next_episode + self.num_envs)
         self._next_episode = episodes.stop
@@ -127,7 +127,9 @@ class JungleEnvironment:
         """
         if self._time is None or self._time >= self.spec.episode_length:
             raise RuntimeError("the episodes have not begun or are over: call reset() first")
-        self._actions = self._require_actions(actions)
+        require_integers(actions, (self.num_envs, self.spec.num_agents))
+        require_indices(actions, self.spec.num_actions)
+        self._actions = actions.to(torch.int64, copy=True)
         reward, tally = self._engine.step(self._actions)
         self._totals += tally
         self._time += 1
@@ -186,24 +188,6 @@ class JungleEnvironment:
         self._totals.zero_()
         self._time = 0
         return self._observe(torch.zeros(self.num_envs, self.spec.num_agents, device=self.device))
-
-    def _require_actions(self, actions: Tensor) -> Int[Tensor, "env agent"]:
-        """A copy of the actions as int64, checked."""
-        shape = (self.num_envs, self.spec.num_agents)
-        integers = not (actions.is_floating_point() or actions.is_complex() or actions.dtype == torch.bool)
-        if tuple(actions.shape) != shape or not integers:
-            raise ValueError(
-                f"actions have shape {tuple(actions.shape)} and type {actions.dtype}; expected integers {shape}"
-            )
-        if self.device.type == "cpu":  # elsewhere this would wait for the device
-            low, high = actions.aminmax()
-            if low < 0 or high >= self.spec.num_actions:
-                env, agent = ((actions < 0) | (actions >= self.spec.num_actions)).nonzero()[0].tolist()
-                raise ValueError(
-                    f"the action of agent {agent} in copy {env} is {int(actions[env, agent])}; expected 0 to "
-                    f"{self.spec.num_actions - 1}"
-                )
-        return actions.to(torch.int64, copy=True)
 
     def _observe(self, reward: Float[Tensor, "env agent"]) -> Step:
         observation, neighbours = self._engine.look()

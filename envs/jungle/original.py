@@ -22,14 +22,24 @@ AGENT_HEALTH, FOOD_HEALTH = 400, 500
 """Blows that units survive, as published."""
 SAFE_STEPS = 100
 """Nobody can lose its life within this many steps: four blows a step."""
+LARGEST_SIDE = 99
+"""On larger maps the engine moves agents strip by strip instead of in the order of their numbers."""
 OWN, OTHER = 1, 4
 """Channels of the view: the observer's group, and the other one."""
 
 
 class OriginalEngine:
-    """Copies of Jungle, each in a world of magent2; implements `envs.jungle.environment.Engine`."""
+    """Copies of Jungle, each in a world of magent2; implements `envs.jungle.environment.Engine`.
+
+    Raises ValueError for a map of more than `LARGEST_SIDE` columns, EnvironmentNotAvailableError without magent2.
+    """
 
     def __init__(self, jungle: Jungle, num_envs: int, num_neighbours: int, episode_length: int) -> None:
+        if jungle.side > LARGEST_SIDE:
+            raise ValueError(
+                f"magent2 moves agents in another order on maps of more than {LARGEST_SIDE} columns, and {jungle.task} "
+                f"has {jungle.side}: choose backend='numba' or 'torch', or at most 242 agents"
+            )
         self.jungle, self.num_neighbours = jungle, num_neighbours
         immortal = episode_length > SAFE_STEPS
         self._worlds = [_world(jungle, 4 * episode_length + 1 if immortal else 0) for _ in range(num_envs)]

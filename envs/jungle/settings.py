@@ -7,6 +7,7 @@ from typing import Literal, get_args
 
 import torch
 
+from envs.checks import neighbour_count
 from envs.jungle.rules import EPISODE_LENGTH, NUM_ACTIONS, OBSERVATION_DIM, Jungle
 from envs.protocols import EnvironmentSpec
 
@@ -27,8 +28,8 @@ class Settings:
     """Width of the neighbour lists, nearest first; None takes the paper's 4 below 30 agents and 8 from there on; 3 is
     the graph of DGN, whose agents hear themselves too. At most all others."""
     backend: Backend = "auto"
-    """Implementation of a step: `numba` (CPU only), `torch` (any device), `magent2` (the original engine, CPU only), or
-    `auto`: numba on a CPU, else torch. All give the same numbers."""
+    """Implementation of a step: `numba` (CPU only), `torch` (any device), `magent2` (the original engine, CPU only, at
+    most 242 agents), or `auto`: numba on a CPU, else torch. All give the same numbers."""
 
     def __post_init__(self) -> None:
         for name, kind in (("reward", Reward), ("backend", Backend)):
@@ -41,17 +42,6 @@ class Settings:
             raise ValueError(
                 f"num_neighbours must be None or a whole number of at least 1, not {self.num_neighbours!r}"
             )
-
-    def neighbour_count(self, num_agents: int) -> int:
-        """Width of the neighbour lists among `num_agents`. Raises ValueError if more are asked for than there are."""
-        if self.num_neighbours is None:
-            return min(4 if num_agents < 30 else 8, num_agents - 1)
-        if self.num_neighbours > num_agents - 1:
-            raise ValueError(
-                f"num_neighbours={self.num_neighbours} but each of the {num_agents} agents has only {num_agents - 1} "
-                "others; choose a smaller number or None"
-            )
-        return self.num_neighbours
 
     def engine(self, device: torch.device) -> Literal["numba", "torch", "magent2"]:
         """What computes a step on `device`. Raises ValueError for numba or magent2 on anything but a CPU."""
@@ -71,7 +61,7 @@ def make_spec(jungle: Jungle, settings: Settings) -> EnvironmentSpec:
         observation_dim=OBSERVATION_DIM,
         num_actions=NUM_ACTIONS,
         episode_length=settings.episode_length,
-        max_neighbours=settings.neighbour_count(jungle.num_agents),
+        max_neighbours=neighbour_count(settings.num_neighbours, jungle.num_agents),
         agent_kinds=(0,) * jungle.num_agents,
     )
 

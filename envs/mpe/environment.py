@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from envs.checks import require_seed
 from envs.mpe.graph import nearest_agents
 from envs.mpe.initial import prey_noise, starting_positions
 from envs.mpe.observation import Observer
@@ -68,8 +69,7 @@ class ParticleEnvironment:
     def reset(self, seed: int | None = None) -> Step:
         """Begin the next episodes, or, with a seed (0 to 2^63 - 1), the first ones of that seed."""
         if seed is not None:
-            if not 0 <= seed < 2**63:
-                raise ValueError(f"seed must be between 0 and 2^63 - 1, not {seed}")
+            require_seed(seed)
             self._seed, self._next_episode = seed, 0
         self._first_episode = self._next_episode
         self._next_episode += self.num_envs

@@ -7,6 +7,7 @@ from typing import Literal, get_args
 
 import torch
 
+from envs.checks import neighbour_count
 from envs.mpe.scenarios import ACTION_DIM, EPISODE_LENGTH, NUM_ACTIONS, Scenario
 from envs.protocols import EnvironmentSpec
 
@@ -60,17 +61,6 @@ class Settings:
                 f"prey_weights must be 'shipped', 'original' or the path of an .npz file, not {self.prey_weights!r}"
             )
 
-    def neighbour_count(self, num_agents: int) -> int:
-        """Width of the neighbour lists among `num_agents`. Raises ValueError if more are asked for than there are."""
-        if self.num_neighbours is None:
-            return min(4 if num_agents < 30 else 8, num_agents - 1)
-        if self.num_neighbours > num_agents - 1:
-            raise ValueError(
-                f"num_neighbours={self.num_neighbours} but each of the {num_agents} agents has only {num_agents - 1} "
-                "others; choose a smaller number or None"
-            )
-        return self.num_neighbours
-
     def torch_dtype(self) -> torch.dtype:
         """The torch type named by `dtype`."""
         return torch.float32 if self.dtype == "float32" else torch.float64
@@ -90,7 +80,7 @@ def make_spec(scenario: Scenario, settings: Settings) -> EnvironmentSpec:
         observation_dim=scenario.observation_dim,
         num_actions=0 if continuous else NUM_ACTIONS,
         episode_length=EPISODE_LENGTH,
-        max_neighbours=settings.neighbour_count(scenario.num_agents),
+        max_neighbours=neighbour_count(settings.num_neighbours, scenario.num_agents),
         agent_kinds=scenario.kinds,
         action_dim=ACTION_DIM if continuous else 0,
         relaxed_actions=not continuous,

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from envs.checks import require_integers, require_seed
 from envs.protocols import EnvironmentSpec, Graph, Step
 from envs.shapes import Float, Int
 from envs.traffic import archive
@@ -78,8 +79,7 @@ class TrafficEnvironment:
     def reset(self, seed: int | None = None) -> Step:
         """Begin the next episodes, or, with a seed (0 to 2^63 - 1), the first ones of that seed."""
         if seed is not None:
-            if not 0 <= seed < 2**63:
-                raise ValueError(f"seed must be between 0 and 2^63 - 1, not {seed}")
+            require_seed(seed)
             self._seed, self._next_episode = seed, 0
         episodes = range(self._next_episode, self._next_episode + self.num_envs)
         self._next_episode = episodes.stop
@@ -207,11 +207,7 @@ class TrafficEnvironment:
 
     def _require_actions(self, actions: Tensor) -> np.ndarray:
         shape = (self.num_envs, self.spec.num_agents)
-        integers = not (actions.is_floating_point() or actions.is_complex() or actions.dtype == torch.bool)
-        if tuple(actions.shape) != shape or not integers:
-            raise ValueError(
-                f"actions have shape {tuple(actions.shape)} and type {actions.dtype}; expected integers {shape}"
-            )
+        require_integers(actions, shape)
         chosen = actions.cpu().numpy().astype(np.int64)
         inside = (chosen >= 0) & (chosen < self.spec.num_actions)
         allowed = inside & self.signals.action_mask[np.arange(shape[1]), np.where(inside, chosen, 0)]

@@ -17,8 +17,9 @@ from jaxtyping import jaxtyped
 
 import envs
 from benchmark.tasks import PROVING_GROUND
+from envs import draws
 from envs.errors import UnknownTaskError
-from envs.games import draws, environment, games, optimum
+from envs.games import environment, games, optimum
 from envs.games.controllers import Selfish, played
 from envs.games.environment import GameEnvironment
 from envs.games.games import CELL_PAY, TASKS, WALK_STEPS, Walk, game

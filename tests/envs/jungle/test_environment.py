@@ -69,7 +69,7 @@ def test_shapes_and_types(task: str, backend: str, generator: torch.Generator) -
 def test_shape_annotations_hold(backend: str, monkeypatch: pytest.MonkeyPatch, generator: torch.Generator) -> None:
     """Run with every annotation of these functions executed."""
     checked = jaxtyped(typechecker=beartype)
-    own = ("reset", "place", "step", "scores", "_begin", "_require_actions", "_observe")
+    own = ("reset", "place", "step", "scores", "_begin", "_observe")
     engine = {"numba": NumbaEngine, "torch": TorchEngine, "magent2": OriginalEngine}[backend]
     inner = ("_pay", "_move", "_cell") if backend == "torch" else ()
     for owner, names in ((JungleEnvironment, own), (engine, ("place", "step", "look", *inner))):
@@ -240,8 +240,8 @@ def test_bad_actions_are_refused(backend: str) -> None:
         (torch.zeros(3, 6, dtype=torch.int64), r"shape \(3, 6\)"),
         (torch.zeros(2, 6), "torch.float32; expected integers"),
         (torch.zeros(2, 6, 9, dtype=torch.int64), r"shape \(2, 6, 9\)"),
-        (torch.full((2, 6), 9), "agent 0 in copy 0 is 9; expected 0 to 8"),
-        (torch.full((2, 6), -1), "is -1; expected 0 to 8"),
+        (torch.full((2, 6), 9), r"at \[0, 0\] is 9; expected indices from 0 to 8"),
+        (torch.full((2, 6), -1), "is -1; expected indices from 0 to 8"),
     ]
     for actions, message in bad:
         with pytest.raises(ValueError, match=message):

@@ -90,7 +90,7 @@ def test_neighbouring_seeds_start_differently() -> None:
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        (torch.full((2, 6), NUM_ACTIONS), r"action of agent 0 in copy 0 is 9; expected 0 to 8"),
+        (torch.full((2, 6), NUM_ACTIONS), r"at \[0, 0\] is 9; expected indices from 0 to 8"),
         (torch.tensor([[0] * 6, [0, 0, -1, 0, 0, 0]]), r"action of agent 2 in copy 1 is -1"),
         (torch.zeros(2, 6), "torch.float32; expected integers"),
         (torch.zeros(2, 6, dtype=torch.bool), "torch.bool; expected integers"),
@@ -207,3 +207,9 @@ def test_seeds_of_the_engine_play_no_part(generator: torch.Generator) -> None:
         step = environment.step(random_actions(environment, generator)[:1].expand(2, -1))
         assert torch.equal(step.reward[0], step.reward[1])
         assert torch.equal(step.observation[0], step.observation[1])
+
+
+def test_maps_on_which_magent2_plays_by_other_rules_are_refused() -> None:
+    envs.make("magent/jungle_242", 1, backend="magent2").reset(0)
+    with pytest.raises(ValueError, match=r"more than 99 columns, and magent/jungle_243 has 100: choose backend"):
+        envs.make("magent/jungle_243", 1, backend="magent2")
