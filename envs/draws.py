@@ -1,6 +1,6 @@
 """Numbered random draws: the n-th number of a seed's stream, computed directly, on any device and without a state.
 
-The stream is SplitMix64 (Steele, Lea, Flood 2014) started at a hash of the seed. Episode e of a game that draws d
+The stream is SplitMix64 (Steele, Lea, Flood 2014) started at a hash of the seed. Episode e of a task that draws d
 numbers takes those from e d to (e + 1) d - 1, so a batch of copies plays the episodes of one copy after the other, and
 continuing a run needs the seed and the number of episodes only.
 """

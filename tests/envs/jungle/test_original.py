@@ -37,7 +37,7 @@ def test_actions_are_not_replayed_in_the_next_episode() -> None:
         assert not step.reward.any()
         assert torch.equal(environment.position, position)
     environment.place(position, food)
-    with pytest.raises(ValueError, match="the action of agent 3"):
+    with pytest.raises(ValueError, match=r"the action at \[0, 3\] is 9"):
         act(environment, HIT_RIGHT, LEFT, DOWN, NUM_ACTIONS)
     assert not act(environment).reward.any()
     assert torch.equal(environment.position, position)
@@ -91,7 +91,7 @@ def test_neighbouring_seeds_start_differently() -> None:
     ("bad", "message"),
     [
         (torch.full((2, 6), NUM_ACTIONS), r"at \[0, 0\] is 9; expected indices from 0 to 8"),
-        (torch.tensor([[0] * 6, [0, 0, -1, 0, 0, 0]]), r"action of agent 2 in copy 1 is -1"),
+        (torch.tensor([[0] * 6, [0, 0, -1, 0, 0, 0]]), r"action at \[1, 2\] is -1"),
         (torch.zeros(2, 6), "torch.float32; expected integers"),
         (torch.zeros(2, 6, dtype=torch.bool), "torch.bool; expected integers"),
         (torch.zeros(2, 5, dtype=torch.int64), r"shape \(2, 5\)"),
