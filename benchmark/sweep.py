@@ -4,7 +4,7 @@
     python -m benchmark.sweep --suite all --tasks mpe/cooperative_navigation_15 --seeds 0 1 --estimate
 
 Each run is a process of its own with its output in its run folder (output.log), so one that fails takes no other with
-it. Ctrl-C stops all of them after a checkpoint; the same command goes on.
+it. Ctrl-C and SIGTERM stop all of them after a checkpoint; the same command goes on.
 """
 
 from __future__ import annotations
@@ -148,6 +148,7 @@ class Pool:
         total = sum(item.cell.total_steps for item in plans)
         bar = tqdm(total=total, desc="sweep", unit="step", unit_scale=True, disable=not sys.stderr.isatty())
         done_steps = 0
+        before = signal.signal(signal.SIGTERM, _interrupt)
         try:
             while self.waiting or self.running:
                 while self.waiting and len(self.running) < self.workers:
@@ -159,6 +160,7 @@ class Pool:
         finally:
             self._stop()
             bar.close()
+            signal.signal(signal.SIGTERM, before)
 
     def _start(self, item: Plan) -> None:
         assert item.config is not None
@@ -203,6 +205,11 @@ class Pool:
             process.send_signal(signal.SIGTERM)
         for process in self.running:
             process.wait()
+
+
+def _interrupt(number: int, frame: object) -> None:
+    """What Ctrl-C does, for other signals."""
+    raise KeyboardInterrupt
 
 
 def _last_line(file: Path) -> str:

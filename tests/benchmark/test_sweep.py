@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +22,7 @@ from benchmark.tasks import TABLE_1, TASKS
 from tests.benchmark.conftest import SMALL
 
 TASK = "mpe/cooperative_navigation_3"
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -130,3 +136,28 @@ def test_filters() -> None:
     for filters in wrong:
         with pytest.raises(UserError, match="not in this suite"):
             sweep.select(cells, filters.get("tasks", []), filters.get("names", []), [])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_stopped_sweep_stops_its_runs(number: signal.Signals, tmp_path: Path) -> None:
+    """No run is left behind: each writes a checkpoint and ends, and the sweep says how to go on."""
+    command = [sys.executable, "-m", "benchmark.sweep", "--suite", "quick", "--tasks", TASK, "--algorithms", "iql"]
+    command += ["--workers", "2", "--device", "cpu", "--results", str(tmp_path)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
+    ) as sweeper:
+        runs = [tmp_path / TASK / "iql" / "quick" / f"seed_{seed}" for seed in (0, 1)]
+        deadline = time.monotonic() + 120
+        while not all(status_of(run)["state"] == "running" for run in runs):
+            assert time.monotonic() < deadline, "the runs do not begin"
+            time.sleep(0.2)
+        sweeper.send_signal(number)
+        output = sweeper.communicate(timeout=120)[0].decode()
+    assert sweeper.returncode == 130
+    assert "interrupted: run the same command again" in output
+    for run in runs:
+        assert (run / "checkpoint.pt").exists()
+        assert status_of(run)["state"] == "running"
+        with (run / "lock").open("w") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)  # nobody has it any more
