@@ -165,3 +165,61 @@ def test_runs_of_signals_keep_account_of_movements(task: str) -> None:
         for run in runs_of(task, algorithm, variant):
             rows = [row.values for row in run.metrics if "interpretation/actions/all" in row.values]
             assert sum(row["interpretation/actions/all"] for row in rows) == agents * run.total_steps
+
+
+JUNGLE = "magent/jungle_20"
+JUNGLE_RUNS = [(name, "individual") for name in COMPARED_ALGORITHMS]
+JUNGLE_RUNS += [(name, "penalty") for name in ("maddpg", "maddpgs", "pic")]
+JUNGLE_RUNS += [(name, "team") for name in ("ip", "dgn", "iql")]
+JUNGLE_NAMES = {"individual": "", "penalty": ", larger penalty", "team": ", paid the mean"}
+
+
+def blows(run: Run, policy: str) -> list[float]:
+    """Attacks on agents in an episode, of all agents together, at every evaluation."""
+    return [20 * own.scores["attacks_per_agent"] for own in run.evaluations if own.policy == policy]
+
+
+def jungle_table() -> str:
+    """Rows: algorithms and scripted policies; columns: final return, greedy and sampled, as the figures have it; return
+    of an agent; worst and last blows of the greedy policy."""
+    scores = {(own.algorithm, own.variant): own for own in final_scores(published()) if own.task == JUNGLE}
+    lines = []
+    for algorithm, variant in JUNGLE_RUNS:
+        summaries = scores[algorithm, variant].summaries
+        runs = runs_of(JUNGLE, algorithm, variant)
+        worst, last = (np.mean([pick(blows(run, "greedy")) for run in runs]) for pick in (max, lambda own: own[-1]))
+        returns = [f"{own.mean:.0f} ± {own.std:.0f}" for own in (summaries["greedy"], summaries["sampled"])]
+        per_agent = f"{summaries['greedy'].mean / 20:.1f}"
+        lines.append([algorithm.upper() + JUNGLE_NAMES[variant], *returns, per_agent, f"{worst:.0f}", f"{last:.0f}"])
+    for reference in ("random", "greedy_in_sight", "greedy", "aggressor"):
+        mean = float(np.mean(published().references[JUNGLE].returns[reference]))
+        lines.append([f"`{reference}`", f"{mean:.0f}", "", f"{mean / 20:.1f}", "", ""])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def test_table_of_jungle_in_the_documents_is_that_of_the_published_runs() -> None:
+    text = (ROOT / "envs" / "jungle" / "README.md").read_text()
+    table = text.split("<!-- jungle table -->\n")[1].split("<!-- end of jungle table -->")[0]
+    rows = [line for line in table.strip().splitlines() if line.startswith("|")]
+    assert "\n".join(rows[2:]) == jungle_table()
+
+
+@pytest.mark.parametrize("algorithm", ["ip", "dgn", "iql", "qmix"])
+def test_jungle_is_learned(algorithm: str) -> None:
+    """Every seed ends above 250: agents that have learned to eat, and not to hit each other."""
+    runs = runs_of(JUNGLE, algorithm, "individual")
+    assert len(runs) == 3
+    for run in runs:
+        final = [float(np.mean(own.returns)) for own in run.evaluations if own.policy == "greedy"][-3:]
+        assert min(final) > 250
+        assert max(blows(run, "greedy")[-3:]) < 20
+
+
+def test_dilemma_shows() -> None:
+    """Independent learners that are paid for themselves first learn to hit one another, and then not to."""
+    for algorithm in ("iql", "dgn"):
+        for run in runs_of(JUNGLE, algorithm, "individual"):
+            attacks = blows(run, "greedy")
+            assert attacks[0] < 30
+            assert max(attacks) > 150
+            assert attacks[-1] < 20
