@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -112,9 +113,11 @@ def test_defaults_of_tasks() -> None:
 
 def test_engine_option(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is the setting of traffic tasks, and nothing to others."""
-    assert train.engine_override(TASK, "cityflow") == {"environment.engine": "cityflow"}
-    assert train.engine_override("mpe/cooperative_navigation_3", "cityflow") == {}
-    assert train.engine_override(TASK, None) == {}
+    chosen = argparse.Namespace(engine="cityflow", backend="torch")
+    assert train.engine_override(TASK, chosen) == {"environment.engine": "cityflow"}
+    assert train.engine_override("magent/jungle_6", chosen) == {"environment.backend": "torch"}
+    assert train.engine_override("mpe/cooperative_navigation_3", chosen) == {}
+    assert train.engine_override(TASK, argparse.Namespace(engine=None, backend=None)) == {}
 
 
 def test_references_of_the_whole_hour(tmp_path: Path) -> None:
