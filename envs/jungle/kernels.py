@@ -123,14 +123,14 @@ def _advance(
 def _look(position: np.ndarray, food: np.ndarray, side: int, observation: np.ndarray, neighbours: np.ndarray) -> None:
     """Write what every agent sees, and who is nearest to it, lower numbers first among equally near ones.
 
-    There are no branches in the inner loops: what stands where is too irregular for a processor to guess.
+    There are no branches in the inner loops: what stands where is too irregular for a processor to guess. What is out
+    of sight goes to the place after the view, which is written last.
     """
     envs, agents = position.shape[:2]
     units = agents + food.shape[1]
     centre, outside, width = _RADIUS * _SIDE + _RADIUS, _SIDE * _SIDE, np.float32(side)
     x, y, cell = np.empty(units, np.int32), np.empty(units, np.int32), np.empty(units, np.int32)
     away, keys = np.empty(units, np.int32), np.empty(agents, np.int32)
-    view = np.empty(outside + 1, np.float32)  # the last place takes what is out of sight
     for env in range(envs):
         for unit in range(agents):
             x[unit], y[unit] = position[env, unit, 0], position[env, unit, 1]
@@ -145,14 +145,12 @@ def _look(position: np.ndarray, food: np.ndarray, side: int, observation: np.nda
             for unit in range(agents):
                 keys[unit] = away[unit] * _MOST_AGENTS + unit
             keys[agent] = _FARTHEST
-            view[:] = 0
-            for unit in range(agents):
-                view[cell[unit]] = 1
-            for unit in range(agents, units):
-                view[cell[unit]] = -1
             row = observation[env, agent]
-            for place in range(outside):
-                row[place] = view[place]
+            row[:] = 0
+            for unit in range(agents):
+                row[cell[unit]] = 1
+            for unit in range(agents, units):
+                row[cell[unit]] = -1
             row[outside], row[outside + 1] = np.float32(y[agent]) / width, np.float32(x[agent]) / width
             last = np.int32(-1)
             for slot in range(neighbours.shape[2]):

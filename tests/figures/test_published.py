@@ -188,7 +188,7 @@ def jungle_table() -> str:
         summaries = scores[algorithm, variant].summaries
         runs = runs_of(JUNGLE, algorithm, variant)
         worst, last = (np.mean([pick(blows(run, "greedy")) for run in runs]) for pick in (max, lambda own: own[-1]))
-        returns = [f"{own.mean:.0f} ± {own.std:.0f}" for own in (summaries["greedy"], summaries["sampled"])]
+        returns = [f"{round(own.mean)} ± {own.std:.0f}" for own in (summaries["greedy"], summaries["sampled"])]
         per_agent = f"{summaries['greedy'].mean / 20:.1f}"
         lines.append([algorithm.upper() + JUNGLE_NAMES[variant], *returns, per_agent, f"{worst:.0f}", f"{last:.0f}"])
     for reference in ("random", "greedy_in_sight", "greedy", "aggressor"):
