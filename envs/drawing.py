@@ -9,7 +9,7 @@ colour vision tell apart.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -210,6 +210,11 @@ def draw_progress(frame: Image.Image, done: float) -> None:
         size = frame.width
         height = max(2, round(3 * size / REFERENCE))
         ImageDraw.Draw(frame).rectangle((0, size - height, round(done * size) - 1, size - 1), fill=GREY)
+
+
+def links(heard: Iterable[Iterable[int]]) -> list[tuple[int, int]]:
+    """Pairs of agents of which one hears the other, each pair once and sorted. heard: for each agent, whom it hears."""
+    return sorted({(min(i, j), max(i, j)) for i, others in enumerate(heard) for j in others})
 
 
 def font_size(size: int) -> float:

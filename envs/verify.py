@@ -1,7 +1,7 @@
 """Replay recorded traces of the published environments: `python -m envs.verify PATH ...`.
 
 A path is a file `TASK.npz` of a particle task (`envs.mpe.verify` says what is compared, and how exactly) or the folder
-of a case of the traffic engine (`envs.traffic.verify`).
+of a case of the traffic engine (`envs.traffic.verify`). Jungle is compared with magent2 itself: `envs.jungle.verify`.
 
 Exit code: 0 if all agree, 1 if something differs or a file is damaged, 2 for wrong usage.
 """

@@ -35,6 +35,7 @@ from envs.drawing import (
     Sign,
     draw_legend,
     draw_progress,
+    links,
     mix,
     page,
     write,
@@ -174,7 +175,7 @@ def heard_pairs(position: np.ndarray, count: int) -> list[tuple[int, int]]:
     lower numbers come first among equally near ones; sorted."""
     squared = np.square(position[:, None] - position).sum(-1)
     nearest = np.argsort(squared, axis=1, kind="stable")[:, 1 : count + 1]  # an agent itself comes first
-    return sorted({(min(i, j), max(i, j)) for i, others in enumerate(nearest.tolist()) for j in others})
+    return links(nearest.tolist())
 
 
 def _same(cells: np.ndarray, others: np.ndarray) -> np.ndarray:

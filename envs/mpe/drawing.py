@@ -32,6 +32,7 @@ from envs.drawing import (
     Sign,
     draw_legend,
     draw_progress,
+    links,
     mix,
     page,
     write,
@@ -132,9 +133,8 @@ class ParticleBrush(Brush):
 
 def _draw_links(brush: ParticleBrush, agents: np.ndarray, count: int) -> None:
     heard = nearest_agents_torch(torch.from_numpy(agents)[None], count)[0].tolist()
-    pairs = {(min(i, j), max(i, j)) for i, others in enumerate(heard) for j in others}
     points = [brush.at(position) for position in agents]
-    for i, j in sorted(pairs):
+    for i, j in links(heard):
         brush.line((points[i], points[j]), LINK, 0.8 * brush.pixel)
 
 

@@ -30,6 +30,7 @@ from envs.drawing import (
     Sign,
     draw_legend,
     draw_progress,
+    links,
     margin,
     mix,
     page,
@@ -235,8 +236,8 @@ def _open_strokes(streets: Streets, signals: Signals, actions: np.ndarray) -> li
 def _draw_neighbours(brush: Brush, signals: Signals, streets: Streets) -> None:
     points = _points(streets.view.image_points(signals.network.points[signals.agents]))
     pixel = min(brush.pixel, streets.lane_width * SUPERSAMPLING)
-    heard = {(i, int(j)) for i, row in enumerate(signals.neighbours) for j in row[signals.mask[i]]}
-    for i, j in sorted({(min(pair), max(pair)) for pair in heard}):
+    heard = [row[own].tolist() for row, own in zip(signals.neighbours, signals.mask, strict=True)]
+    for i, j in links(heard):
         brush.line([points[i], points[j]], NEIGHBOUR_COLOUR, pixel)
     for point in points:
         brush.dot(point, 1.8 * pixel, NEIGHBOUR_COLOUR)
