@@ -21,7 +21,7 @@ from figures.style import family_of, family_title, figure_style, save_figure, ta
 from figures.tables import markdown_table, scores_frame, scores_page
 from results.checks import group_runs
 from results.files import write_atomically
-from results.publish import load_results
+from results.load import load_results
 from results.records import POLICIES, Results, ResultsError
 
 
@@ -86,7 +86,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         type=Path,
         default=Path("results/published"),
         metavar="DIR",
-        help="published results (a folder with manifest.json) or a folder of run folders; default: %(default)s",
+        help="a published set (a folder with manifest.json), a folder of such, or of run folders; default: %(default)s",
     )
     parser.add_argument(
         "--output", type=Path, default=Path("figures/output"), metavar="DIR", help="default: %(default)s"

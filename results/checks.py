@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,8 +26,9 @@ class Issue:
 
 def find_issues(results: Results) -> tuple[Issue, ...]:
     """Every failed, unfinished or missing run, every config that differs between seeds, every note; worst first."""
-    issues = [issue for run in results.runs for issue in _run_issues(run)]
-    issues += _missing(results) + _differing_configs(results) + _reference_issues(results)
+    issues = [issue for run in results.runs for issue in run_issues(run)]
+    issues += _missing(results) + differing_seeds(results)
+    issues += _differing_lengths(results) + _reference_issues(results)
     dirty = [run for run in results.runs if _any_dirty(run)]
     if dirty:
         issues.append(
@@ -34,7 +36,7 @@ def find_issues(results: Results) -> tuple[Issue, ...]:
         )
     issues += [Issue("note", "results folder", note) for note in results.notes]
     order = ("failed", "unfinished", "missing", "differs", "note")
-    return tuple(sorted(_merge_seeds(issues), key=lambda issue: order.index(issue.kind)))
+    return tuple(sorted(merge_seeds(issues), key=lambda issue: order.index(issue.kind)))
 
 
 def group_runs(results: Results) -> dict[tuple[str, str], dict[str, list[Run]]]:
@@ -69,7 +71,7 @@ def differing_keys(runs: list[Run]) -> dict[str, list[Any]]:
     return {name: own for name, own in values.items() if any(value != own[0] for value in own)}
 
 
-def _merge_seeds(issues: list[Issue]) -> list[Issue]:
+def merge_seeds(issues: Iterable[Issue]) -> list[Issue]:
     """What is said of several seeds in the same words is said once."""
     merged: dict[tuple[str, str, str], tuple[int, ...]] = {}
     for issue in issues:
@@ -78,7 +80,8 @@ def _merge_seeds(issues: list[Issue]) -> list[Issue]:
     return [Issue(*key, seeds) for key, seeds in merged.items()]
 
 
-def _run_issues(run: Run) -> list[Issue]:
+def run_issues(run: Run) -> list[Issue]:
+    """What is to be said of one run by itself: that it failed or stopped early, and what its files and starts noted."""
     cell, status = run.cell, run.status
     subject, seeds = f"{cell.task}/{cell.algorithm}/{cell.variant}", (cell.seed,)
     progress = f"at step {status.step:,} of {run.total_steps:,}"
@@ -138,7 +141,8 @@ def _missing(results: Results) -> list[Issue]:
     return issues
 
 
-def _differing_configs(results: Results) -> list[Issue]:
+def differing_seeds(results: Results) -> list[Issue]:
+    """Seeds of one algorithm on one task and variant that were not made with the same settings."""
     issues = []
     for (task, variant), algorithms in group_runs(results).items():
         for algorithm, runs in algorithms.items():
@@ -146,6 +150,12 @@ def _differing_configs(results: Results) -> list[Issue]:
             if names:
                 message = f"its seeds differ in {', '.join(names)}: their mean mixes different experiments"
                 issues.append(Issue("differs", f"{task}/{algorithm}/{variant}", message))
+    return issues
+
+
+def _differing_lengths(results: Results) -> list[Issue]:
+    issues = []
+    for (task, variant), algorithms in group_runs(results).items():
         steps = {run.total_steps for runs in algorithms.values() for run in runs}
         if len(steps) > 1:
             listed = ", ".join(f"{step:,}" for step in sorted(steps))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +43,7 @@ def read_json_lines(path: Path, may_end_torn: bool) -> tuple[list[tuple[int, dic
     rows: list[tuple[int, dict[str, Any]]] = []
     for number, line in enumerate(lines, start=1):
         try:
-            row = json.loads(line)  # decodes UTF-8 itself
+            row = json.loads(line.decode("utf-8"))
         except ValueError as error:
             if may_end_torn and number == len(lines):
                 return rows, f"{path.name} ends in a torn line ({number}), which was left out"
@@ -69,3 +71,20 @@ def write_atomically(path: Path, content: str | bytes) -> None:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise ResultsError(f"cannot write {path}: {error.strerror or error}; choose another --output") from error
+
+
+def write_together(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write the files of a folder that belong together, and leave its other files alone.
+
+    All are written whole under a hidden folder first, and only then take their places, in the order given: whatever
+    goes wrong before that leaves the old ones as they were. Raises ResultsError when the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".", suffix=".partial") as hidden:
+            for name, data in contents.items():
+                (Path(hidden) / name).write_bytes(data)
+            for name in contents:
+                (Path(hidden) / name).replace(folder / name)
+    except OSError as error:
+        raise ResultsError(f"cannot write {folder}: {error.strerror or error}; choose another --output") from error

@@ -1,6 +1,6 @@
-"""Run folders to a small, checksummed set of files that ships with the project, and back.
+"""One published set: a folder with the runs of a suite as three Parquet files, and a manifest with their checksums.
 
-python -m results.publish --results DIR [--output results/published] [--compact] [--add]
+python -m results.publish --results DIR --output results/published/SUITE [--suite SUITE] [--compact]
 """
 
 from __future__ import annotations
@@ -13,17 +13,27 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from results.files import read_json, write_atomically
+from results.files import read_json, write_together
 from results.records import Cell, Evaluation, MetricRow, Results, ResultsError, Run, Status
-from results.runs import full_evaluations_from_json, load_runs, log_of, references_from_json
+from results.runs import (
+    INTERPRETATION,
+    TIMING,
+    full_evaluations_from_json,
+    load_runs,
+    references_from_json,
+    seed_folders,
+)
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 CODE_FACTS = ("commit", "dirty", "started", "from_step", "note", "python", "torch", "numpy")
 HARDWARE_FACTS = ("device", "gpu", "cpu", "cores")
@@ -42,14 +52,15 @@ EVALUATION_SCHEMA = pa.schema(
     ]
 )
 METRIC_SCHEMA = pa.schema([*CELL_FIELDS, ("step", pa.int64()), ("name", NAME), ("value", pa.float64())])
-
+"""Of metrics and timings, and of what agents did and were up against."""
 
 WHOLE_EVALUATIONS = 3
-"""The last evaluations of each policy, of which `compact` keeps every episode: those that final scores are made of."""
+"""The last evaluations of each policy, of which a compact set keeps every episode: those that final scores are made
+of."""
 COMPACT_NOTE = f"of all but the last {WHOLE_EVALUATIONS} evaluations of a run, only the mean over episodes is kept"
 
 
-def compact(results: Results) -> Results:
+def compacted(results: Results) -> Results:
     """The same results with the returns of earlier evaluations replaced by their mean: curves and scores stay."""
     return replace(
         results, runs=tuple(map(_compact_run, results.runs)), notes=(*dict.fromkeys((*results.notes, COMPACT_NOTE)),)
@@ -70,41 +81,50 @@ def _compact_run(run: Run) -> Run:
     )
 
 
-def added(before: Results, new: Results) -> Results:
-    """Both sets together; a run or a task's reference policies that both have are those of the new one."""
-    cells = {run.cell for run in new.runs}
-    runs = [*(run for run in before.runs if run.cell not in cells), *new.runs]
-    return Results(
-        runs=tuple(sorted(runs, key=lambda run: run.cell.order())),
-        references=before.references | new.references,
-        notes=tuple(dict.fromkeys((*before.notes, *new.notes))),
-    )
+def publish(results: Results, output: Path, suite: str = "") -> tuple[Path, ...]:
+    """Write a set of runs, those of ``suite`` if they are of one; returns the paths of its four files.
 
-
-def publish(results: Results, output: Path) -> tuple[Path, ...]:
-    """Write evaluations.parquet, metrics.parquet and, last, manifest.json; returns their paths.
-
-    The manifest carries the checksums, so a set that was interrupted half way is refused when it is read.
+    The manifest comes last and carries the checksums of the others: where an older set was there before and the
+    writing is cut off, either that one is left or, between one file and the next taking its place, one that is refused
+    when it is read. Raises ResultsError when the folder cannot be written, or when sets or run folders lie in it.
     """
+    _refuse_to_hide(output, suite or "NAME")
     contents = {
         "evaluations.parquet": _parquet(_evaluation_columns(results.runs), EVALUATION_SCHEMA),
-        "metrics.parquet": _parquet(_metric_columns(results.runs), METRIC_SCHEMA),
+        "interpretation.parquet": _parquet(_metric_columns(results.runs, interpretation=True), METRIC_SCHEMA),
+        "metrics.parquet": _parquet(_metric_columns(results.runs, interpretation=False), METRIC_SCHEMA),
     }
     manifest = {
         "format": FORMAT,
+        "suite": suite,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "files": {name: {"sha256": _sha256(data), "bytes": len(data)} for name, data in contents.items()},
+        "notes": list(results.notes),
         "runs": [_run_to_json(run) for run in results.runs],
         "references": {task: _references_to_json(results, task) for task in sorted(results.references)},
-        "notes": list(results.notes),
     }
-    for name, data in contents.items():
-        write_atomically(output / name, data)
-    write_atomically(output / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+    text = json.dumps(manifest, indent=1, ensure_ascii=False) + "\n"
+    write_together(output, {**contents, MANIFEST: text.encode("utf-8")})
     return (*(output / name for name in contents), output / MANIFEST)
 
 
+def _refuse_to_hide(output: Path, name: str) -> None:
+    """A folder is read as one set as soon as it holds a manifest: what else lies in it would not be found again."""
+    sets, run = subfolders_with_sets(output), next(seed_folders(output), None)
+    if sets or run:
+        what = f"published sets ({', '.join(sets)})" if sets else f"run folders ({run}, ...)"
+        raise ResultsError(f"{output} holds {what}, which a set in it would hide; write to {output / name} instead")
+
+
+def subfolders_with_sets(directory: Path) -> list[str]:
+    """Names of the folders directly below ``directory`` that hold a published set; hidden ones do not count."""
+    paths = sorted(directory.glob(f"*/{MANIFEST}"))
+    return [path.parent.name for path in paths if not path.parent.name.startswith(".")]
+
+
 def read_published(directory: Path) -> Results:
-    """The published set in ``directory``. Raises ResultsError when a file is missing or its checksum is wrong."""
+    """The published set in ``directory``, equal to the run folders that it was made from, but for machine facts that
+    are not published. Raises ResultsError when a file is missing or its checksum is wrong."""
     path = directory / MANIFEST
     manifest = read_json(path)
     if manifest.get("format") != FORMAT:
@@ -115,6 +135,8 @@ def read_published(directory: Path) -> Results:
         files = {name: _verified(directory / name, facts["sha256"]) for name, facts in manifest["files"].items()}
         evaluations = _read_evaluations(files["evaluations.parquet"])
         metrics = _read_metrics(files["metrics.parquet"])
+        for cell, rows in _read_metrics(files["interpretation.parquet"], INTERPRETATION).items():
+            metrics[cell] += rows
         runs = tuple(_run_from_json(value, evaluations, metrics) for value in manifest["runs"])
         references = {
             task: references_from_json(task, value, f"{path} ({task})")
@@ -123,11 +145,6 @@ def read_published(directory: Path) -> Results:
         return Results(runs, references, tuple(manifest["notes"]))
     except (KeyError, TypeError, pa.ArrowException) as error:
         raise ResultsError(f"corrupt file {path}: {error!r}; publish the runs again") from error
-
-
-def load_results(directory: Path) -> Results:
-    """Published results when ``directory`` holds a manifest.json, run folders otherwise."""
-    return read_published(directory) if (directory / MANIFEST).exists() else load_runs(directory)
 
 
 def _sha256(data: bytes) -> str:
@@ -150,66 +167,94 @@ def _verified(path: Path, expected: str) -> bytes:
 
 def _parquet(columns: dict[str, list[Any]], schema: pa.Schema) -> bytes:
     table = pa.table({name: pa.array(columns[name], type=schema.field(name).type) for name in schema.names}, schema)
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
+    repeated = [field.name for field in schema if field.type == NAME or pa.types.is_integer(field.type)]
+    buffer = io.BytesIO()  # a dictionary of numbers that never come twice would be larger than they are
+    pq.write_table(table, buffer, compression="zstd", use_dictionary=repeated)
     return buffer.getvalue()
 
 
 def _evaluation_columns(runs: Sequence[Run]) -> dict[str, list[Any]]:
-    rows = [
-        (
-            *_cell_values(run),
-            evaluation.step,
-            evaluation.policy,
-            list(evaluation.returns),
-            list(evaluation.scores.items()),
-        )
-        for run in runs
-        for evaluation in run.evaluations
-    ]
-    return _columns(rows, EVALUATION_SCHEMA)
+    columns = _cell_columns([(run, len(run.evaluations)) for run in runs])
+    own = [evaluation for run in runs for evaluation in run.evaluations]
+    return columns | {
+        "step": [evaluation.step for evaluation in own],
+        "policy": [evaluation.policy for evaluation in own],
+        "returns": [evaluation.returns for evaluation in own],
+        "scores": [list(evaluation.scores.items()) for evaluation in own],
+    }
 
 
-def _metric_columns(runs: Sequence[Run]) -> dict[str, list[Any]]:
-    rows = [
-        (*_cell_values(run), row.step, name, value)
-        for run in runs
-        for row in run.metrics
-        for name, value in row.values.items()
-    ]
-    return _columns(rows, METRIC_SCHEMA)
+def _metric_columns(runs: Sequence[Run], interpretation: bool) -> dict[str, list[Any]]:
+    own = [(run, [row for row in run.metrics if _is_interpretation(row) == interpretation]) for run in runs]
+    rows = [row for _, its in own for row in its]
+    return _cell_columns([(run, sum(len(row.values) for row in its)) for run, its in own]) | {
+        "step": [row.step for row in rows for _ in row.values],
+        "name": [name.removeprefix(INTERPRETATION) for row in rows for name in row.values],
+        "value": [value for row in rows for value in row.values.values()],
+    }
 
 
-def _columns(rows: list[tuple[Any, ...]], schema: pa.Schema) -> dict[str, list[Any]]:
-    return {name: [row[index] for row in rows] for index, name in enumerate(schema.names)}
+def _is_interpretation(row: MetricRow) -> bool:
+    return next(iter(row.values), "").startswith(INTERPRETATION)
 
 
-def _cell_values(run: Run) -> tuple[str, str, str, int]:
-    return run.cell.task, run.cell.algorithm, run.cell.variant, run.cell.seed
+def _cell_columns(counts: Sequence[tuple[Run, int]]) -> dict[str, list[Any]]:
+    """The cell of each run as often as it has rows."""
+    columns: dict[str, list[Any]] = {name: [] for name, _ in CELL_FIELDS}
+    for run, count in counts:
+        for name, column in columns.items():
+            column += [getattr(run.cell, name)] * count
+    return columns
 
 
-def _rows(data: bytes) -> Iterator[tuple[Cell, list[Any]]]:
-    """The cell of every row of a Parquet file, and what follows the cell's columns."""
-    table = pq.read_table(io.BytesIO(data))
-    for task, algorithm, variant, seed, *rest in zip(*(column.to_pylist() for column in table.columns), strict=True):
-        yield Cell(task, variant, algorithm, seed), rest
+def _by_cell(data: bytes) -> Iterator[tuple[Cell, list[list[Any]]]]:
+    """For every stretch of rows of one run in a Parquet file: its cell, and its part of each column after the cell's.
+
+    By columns, as there may be millions of rows.
+    """
+    table = pq.read_table(io.BytesIO(data)).unify_dictionaries()
+    columns = [column.combine_chunks() for column in table.columns]
+    own, rest = columns[: len(CELL_FIELDS)], list(map(_values, columns[len(CELL_FIELDS) :]))
+    changes = np.any([np.diff(_codes(column)) != 0 for column in own], axis=0).nonzero()[0] + 1
+    bounds = [0, *changes.tolist(), table.num_rows] if table.num_rows else []
+    for first, last in pairwise(bounds):
+        task, algorithm, variant, seed = (column[first].as_py() for column in own)
+        yield Cell(task, variant, algorithm, seed), [column[first:last] for column in rest]
+
+
+def _codes(column: pa.Array) -> np.ndarray:
+    """One integer a row: equal numbers, equal values."""
+    return (column.indices if pa.types.is_dictionary(column.type) else column).to_numpy()
+
+
+def _values(column: pa.Array) -> list[Any]:
+    """A column as Python values; much faster than to_pylist where it is of names or numbers."""
+    if pa.types.is_dictionary(column.type):
+        names = column.dictionary.to_pylist()
+        return [names[index] for index in column.indices.to_numpy().tolist()]
+    return column.to_pylist() if pa.types.is_nested(column.type) else column.to_numpy().tolist()
 
 
 def _read_evaluations(data: bytes) -> dict[Cell, list[Evaluation]]:
     found: dict[Cell, list[Evaluation]] = defaultdict(list)
-    for cell, (step, policy, returns, scores) in _rows(data):
-        found[cell].append(Evaluation(step, policy, tuple(returns), dict(scores)))
+    for cell, columns in _by_cell(data):
+        for step, policy, returns, scores in zip(*columns, strict=True):
+            found[cell].append(Evaluation(step, policy, tuple(returns), dict(scores)))
     return found
 
 
-def _read_metrics(data: bytes) -> dict[Cell, list[MetricRow]]:
+def _read_metrics(data: bytes, prefix: str = "") -> dict[Cell, list[MetricRow]]:
+    """Rows of metrics of each cell, under names that start with ``prefix``. Metrics and timings of one step are rows of
+    their own, as they were logged."""
     found: dict[Cell, list[MetricRow]] = defaultdict(list)
-    for cell, (step, name, value) in _rows(data):
-        rows = found[cell]
-        same_line = rows and rows[-1].step == step and log_of(name) == log_of(next(iter(rows[-1].values)))
-        if not same_line:
-            rows.append(MetricRow(step, {}))
-        rows[-1].values[name] = value
+    for cell, columns in _by_cell(data):
+        rows, last = found[cell], None
+        for step, name, value in zip(*columns, strict=True):
+            row = (step, name.startswith(TIMING))
+            if row != last:
+                rows.append(MetricRow(step, {}))
+                last = row
+            rows[-1].values[prefix + name] = value
     return found
 
 
@@ -264,23 +309,23 @@ def _returns_to_json(returns: dict[str, tuple[float, ...]]) -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line: 0 when the set was written and read back, 1 with one line on standard error otherwise."""
-    parser = argparse.ArgumentParser(prog="python -m results.publish", description="Publish run folders as Parquet.")
-    parser.add_argument("--results", type=Path, required=True, metavar="DIR", help="folder that holds the run folders")
-    parser.add_argument(
-        "--output", type=Path, default=Path("results/published"), metavar="DIR", help="default: %(default)s"
+    parser = argparse.ArgumentParser(
+        prog="python -m results.publish",
+        description="Publish every run below a folder, finished or not, as one set. For the runs of a suite, once all "
+        "are as they should be: python -m benchmark.sweep collect --suite SUITE",
     )
+    parser.add_argument("--results", type=Path, required=True, metavar="DIR", help="folder that holds the run folders")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder of the set")
+    parser.add_argument("--suite", default="", help="the suite that the runs are of, if they are of one")
     parser.add_argument(
         "--compact", action="store_true", help=f"{COMPACT_NOTE}: a smaller set that draws the same curves and scores"
     )
-    parser.add_argument("--add", action="store_true", help="keep the runs that the set in --output has already")
     options = parser.parse_args(arguments)
     try:
         results = load_runs(options.results)
         if options.compact:
-            results = compact(results)
-        if options.add:
-            results = added(read_published(options.output), results)
-        for path in publish(results, options.output):
+            results = compacted(results)
+        for path in publish(results, options.output, options.suite):
             print(f"wrote {path} ({path.stat().st_size:,} bytes)")
         read_published(options.output)
     except ResultsError as error:

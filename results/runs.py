@@ -2,13 +2,16 @@
 
 DIR/<task>/<algorithm>/<variant>/seed_<k>/   one run
 DIR/<task>/references.json                   scripted policies on the same evaluation episodes (optional)
+
+Hidden folders, and DIR/collected, in which a sweep puts the published form of its runs, are not looked into.
 """
 
 from __future__ import annotations
 
 import math
+import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,6 +36,11 @@ __all__ = ["evaluations_frame", "load_run", "load_runs", "metrics_frame", "refer
 
 Row = TypeVar("Row", Evaluation, MetricRow)
 SEED_FOLDER = re.compile(r"seed_(\d+)")
+COLLECTED = "collected"
+"""Folder directly below that of the runs, in which a sweep puts their published form."""
+TIMING = "timing/"
+INTERPRETATION = "interpretation/"
+"""What names of numbers start with that come from timing.jsonl and from interpretation.jsonl."""
 CONFIG_KEYS = ("task", "algorithm", "variant", "seed", "total_steps", "config_hash")
 INTERPRETATION_POINTS = 80
 """Sums kept of what agents did and were up against: the paper draws 69 of them, of 20,000 steps each."""
@@ -40,19 +48,23 @@ METRIC_POINTS = 200
 """Rows of training metrics and of timings kept for each run: enough for a curve, small enough to publish."""
 
 
-def load_runs(directory: Path) -> Results:
-    """Every run folder below ``directory``, finished or not.
+def load_runs(directory: Path, wanted: Collection[Cell] | None = None) -> Results:
+    """Every run folder below ``directory``, finished or not; of other cells than those ``wanted`` nothing is read.
 
     Raises ResultsError when there is none, when a file is corrupt (naming file and line), when a config disagrees
     with the folder it lies in, or when one cell was run twice with different configs.
     """
-    folders = list(_seed_folders(directory))
+    folders = list(seed_folders(directory))
     notes = [
         f"{folder.relative_to(directory)} has no config.json: the run never started, it is not counted"
         for folder in folders
         if not (folder / "config.json").exists()
     ]
+    if wanted is not None:  # what is missing of them is for the caller to say
+        folders, notes = _of_cells(folders, wanted), []
     runs = [(folder, load_run(folder)) for folder in folders if (folder / "config.json").exists()]
+    if not runs and wanted is not None:
+        raise ResultsError(f"{directory}: none of the {len(set(wanted))} runs that are wanted has begun")
     if not runs:
         raise ResultsError(
             f"no runs found in {directory}: expected run folders <task>/<algorithm>/<variant>/seed_<k>/ or published "
@@ -64,7 +76,7 @@ def load_runs(directory: Path) -> Results:
     return Results(
         runs=tuple(sorted(kept, key=lambda run: run.cell.order())),
         references=references,
-        notes=(*notes, *repeated, *unused),
+        notes=(*notes, *repeated, *(unused if wanted is None else ())),
     )
 
 
@@ -84,7 +96,7 @@ def load_run(folder: Path) -> Run:
     evaluations = _load_evaluations(folder / "evaluation.jsonl", torn, notes)
     bin_width = max(1.0, int(config["total_steps"]) / METRIC_POINTS)
     metrics = _load_metrics(folder / "metrics.jsonl", torn, notes, bin_width, prefix="")
-    timing = _load_metrics(folder / "timing.jsonl", torn, notes, bin_width, prefix="timing/")
+    timing = _load_metrics(folder / "timing.jsonl", torn, notes, bin_width, prefix=TIMING)
     counted = _load_interpretation(folder, torn, notes, int(config["total_steps"]))
     rows = (*metrics, *timing, *counted)
     full = _load_full_evaluation(folder / "full_evaluation.json")
@@ -95,12 +107,6 @@ def thin(rows: list[MetricRow], bin_width: float) -> list[MetricRow]:
     """The last row of every ``bin_width`` steps, so that equal settings keep equal steps, however long each ran."""
     last_of_bin = {int((row.step - 1) // bin_width): row for row in rows}
     return list(last_of_bin.values())
-
-
-def log_of(name: str) -> str:
-    """The log from which a named number comes: timing, interpretation, or empty for metrics."""
-    first = name.partition("/")[0]
-    return first if first in ("timing", "interpretation") else ""
 
 
 def added_up(rows: list[MetricRow], bin_width: float) -> list[MetricRow]:
@@ -115,13 +121,33 @@ def added_up(rows: list[MetricRow], bin_width: float) -> list[MetricRow]:
     return sums
 
 
-def _seed_folders(directory: Path) -> Iterator[Path]:
-    if not directory.is_dir():
-        return
-    for path in sorted(directory.rglob("seed_*")):
-        nested = any(SEED_FOLDER.fullmatch(part) for part in path.relative_to(directory).parts[:-1])
-        if path.is_dir() and SEED_FOLDER.fullmatch(path.name) and not nested:
-            yield path
+def seed_folders(directory: Path) -> Iterator[Path]:
+    """Every run folder below ``directory``, whatever it holds, in the order of their names."""
+    for folder, below in _folders(directory):
+        yield from (folder / name for name in below if SEED_FOLDER.fullmatch(name))
+
+
+def _folders(directory: Path) -> Iterator[tuple[Path, list[str]]]:
+    """``directory`` and the folders below it, each with the names of its own, but for those of runs, hidden ones and
+    the collected form of the runs."""
+    for path, names, _ in os.walk(directory, onerror=_refuse) if directory.is_dir() else ():
+        folder = Path(path)
+        below = [name for name in sorted(names) if not name.startswith(".")]
+        if folder == directory and COLLECTED in below:
+            below.remove(COLLECTED)
+        names[:] = [name for name in below if not SEED_FOLDER.fullmatch(name)]
+        yield folder, below
+
+
+def _refuse(error: OSError) -> None:
+    raise ResultsError(f"cannot read {error.filename}: {error.strerror}")
+
+
+def _of_cells(folders: Iterable[Path], cells: Collection[Cell]) -> list[Path]:
+    """Those of the run folders that are of one of the cells."""
+    names = set(map(str, cells))
+    parts = [(folder, folder.resolve().parts) for folder in folders]
+    return [folder for folder, own in parts if any("/".join(own[first:]) in names for first in range(len(own)))]
 
 
 def _cell(folder: Path, config: dict[str, Any]) -> Cell:
@@ -194,7 +220,7 @@ def _load_interpretation(folder: Path, may_end_torn: bool, notes: list[str], tot
     path = folder / "interpretation.jsonl"
     if not path.exists():
         return []
-    rows = _read_metrics(path, may_end_torn, notes, "interpretation/")
+    rows = _read_metrics(path, may_end_torn, notes, INTERPRETATION)
     return added_up(rows, max(1.0, total_steps / INTERPRETATION_POINTS))
 
 
@@ -219,25 +245,26 @@ def _read_metrics(path: Path, may_end_torn: bool, notes: list[str], prefix: str)
     first_broken: dict[str, int] = {}
     for number, line in lines:
         try:
-            values = {prefix + name: value for name, value in _numbers(line) if name != "step"}
-            row = MetricRow(int(line["step"]), values)
+            row = MetricRow(int(line.pop("step")), _numbers(line, prefix))
         except (KeyError, TypeError, ValueError) as error:
             raise ResultsError(f"corrupt file {path}, line {number}: expected a step and named numbers") from error
         _append_newest(rows, row, path.name, notes)
-        for name, value in values.items():
-            if not math.isfinite(value):
+        if not all(map(math.isfinite, row.values.values())):
+            for name in (name for name, value in row.values.items() if not math.isfinite(value)):
                 first_broken.setdefault(name, row.step)
     notes.extend(f"{name} is not finite, first at step {step}" for name, step in first_broken.items())
-    return rows
+    return [row for row in rows if row.values]
 
 
-def _numbers(line: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+def _numbers(line: dict[str, Any], prefix: str) -> dict[str, float]:
     """Named numbers of one line; a nested object gives names with a slash, an absent value (null) gives none."""
+    numbers: dict[str, float] = {}
     for name, value in line.items():
         if isinstance(value, dict):
-            yield from _numbers(value, f"{prefix}{name}/")
+            numbers |= _numbers(value, f"{prefix}{name}/")
         elif value is not None:
-            yield prefix + name, float(value)
+            numbers[prefix + name] = float(value)
+    return numbers
 
 
 def _append_newest(rows: list[Row], row: Row, name: str, notes: list[str]) -> None:
@@ -273,8 +300,11 @@ def _without_repetitions(runs: Iterable[tuple[Path, Run]]) -> tuple[list[Run], l
 def _load_references(directory: Path, tasks: set[str]) -> tuple[dict[str, References], list[str]]:
     found: dict[str, References] = {}
     notes = []
-    for path in sorted(directory.rglob("references.json")):
-        parent = path.parent.relative_to(directory).as_posix()
+    for folder, _ in _folders(directory):
+        path = folder / "references.json"
+        if not path.exists():
+            continue
+        parent = folder.relative_to(directory).as_posix()
         task = next((task for task in sorted(tasks) if f"/{parent}".endswith(f"/{task}")), None)
         if task is None:
             notes.append(f"{path.relative_to(directory)}: no run of this task, its references are not shown")

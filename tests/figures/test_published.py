@@ -10,7 +10,7 @@ import pytest
 
 from figures.proof import proof_markdown
 from figures.scores import final_scores
-from results.publish import load_results
+from results.load import load_results
 from results.records import COMPARED_ALGORITHMS, POLICIES, Results, Run
 
 ROOT = Path(__file__).resolve().parents[2]

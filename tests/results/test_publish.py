@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -12,53 +14,116 @@ import pytest
 
 from figures.scores import final_scores
 from results.files import write_atomically
-from results.publish import COMPACT_NOTE, WHOLE_EVALUATIONS, compact, load_results, main, publish, read_published
-from results.records import ResultsError
+from results.publish import COMPACT_NOTE, WHOLE_EVALUATIONS, compacted, main, publish, read_published
+from results.records import Results, ResultsError, Run
 from results.runs import load_runs
-from tests.figures.synthetic import write_run, write_study
+from tests.figures.synthetic import write_lines, write_run, write_study
+
+FILES = ["evaluations.parquet", "interpretation.parquet", "metrics.parquet", "manifest.json"]
 
 
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
-    write_study(tmp_path / "raw")
-    return tmp_path / "raw"
+    """Runs with all that a run may leave behind, two of them with an account of what agents did."""
+    root = tmp_path / "raw"
+    write_study(root)
+    for seed, factor in ((0, 1), (1, 10)):
+        folder = write_run(
+            root,
+            {"greedy": [(0, [1.0]), (4000, [2.0])]},
+            algorithm="dgn",
+            seed=seed,
+            metrics=[{"step": 0, "loss/q": float("inf")}],  # the step of the first timing
+        )
+        rows = [{"step": step, "actions": {"all": factor * step}, "pressure": {"low": 0.5}} for step in (2000, 4000)]
+        write_lines(folder / "interpretation.jsonl", rows)
+    return root
+
+
+def without_machines(results: Results) -> list[Run]:
+    return [replace(run, machine={}) for run in results.runs]
 
 
 def test_round_trip_keeps_every_number(study: Path, tmp_path: Path) -> None:
     results = load_runs(study)
-    publish(results, tmp_path / "published")
-    returned = load_results(tmp_path / "published")
-    assert [replace(run, machine={}) for run in returned.runs] == [replace(run, machine={}) for run in results.runs]
+    paths = publish(results, tmp_path / "published")
+    assert [path.name for path in paths] == FILES
+    returned = read_published(tmp_path / "published")
+    assert without_machines(returned) == without_machines(results)
     assert returned.references == results.references
     assert returned.notes == results.notes
+    assert any("interpretation/actions/all" in row.values for run in returned.runs for row in run.metrics)
+
+
+def test_interpretation_has_a_file_of_its_own(study: Path, tmp_path: Path) -> None:
+    """Its names have no prefix there, and metrics.parquet has none of them."""
+    publish(load_runs(study), tmp_path / "published")
+    counted, metrics = (pd.read_parquet(tmp_path / "published" / f"{n}.parquet") for n in ("interpretation", "metrics"))
+    assert list(counted.columns) == ["task", "algorithm", "variant", "seed", "step", "name", "value"]
+    own = counted[counted["seed"] == 1]
+    assert list(zip(own["step"], own["name"], own["value"], strict=True)) == [
+        (2000, "actions/all", 20_000.0),
+        (2000, "pressure/low", 0.5),
+        (4000, "actions/all", 40_000.0),
+        (4000, "pressure/low", 0.5),
+    ]
+    assert set(counted["algorithm"]) == {"dgn"}
+    assert set(metrics["name"]) == {
+        "loss/q",
+        "policy/entropy",
+        "update",
+        "timing/wall_seconds",
+        "timing/env_steps_per_second",
+        "timing/seconds/act",
+    }
+
+
+def test_runs_that_log_nothing_are_published(tmp_path: Path) -> None:
+    """All files are there, without rows, and the run comes back."""
+    write_run(tmp_path / "raw", {}, state="failed", message="too early")
+    publish(load_runs(tmp_path / "raw"), tmp_path / "published")
+    assert [len(pd.read_parquet(tmp_path / "published" / name)) for name in FILES[:3]] == [0, 0, 0]
+    assert without_machines(read_published(tmp_path / "published")) == without_machines(load_runs(tmp_path / "raw"))
 
 
 def test_manifest_says_what_made_the_runs_but_not_on_whose_computer(study: Path, tmp_path: Path) -> None:
-    folder = write_run(
-        study, {}, algorithm="dgn", state="running", machine={"starts": [{"host": "secret", "note": "x"}]}
-    )
+    machine = {"starts": [{"host": "secret", "note": "x"}]}
+    folder = write_run(study, {}, algorithm="maddpg", state="running", machine=machine)
     assert main(["--results", str(study), "--output", str(tmp_path / "published")]) == 0
     text = (tmp_path / "published" / "manifest.json").read_text()
-    run = next(run for run in json.loads(text)["runs"] if run["algorithm"] == "dgn")
+    run = next(run for run in json.loads(text)["runs"] if run["algorithm"] == "maddpg")
     assert run["config"] == json.loads((folder / "config.json").read_text())
     assert run["config_hash"] == run["config"]["config_hash"]
     assert (run["machine"]["commit"][:4], run["machine"]["cpu"]) == ("0123", "Example CPU")
     assert run["machine"]["starts"] == [{"note": "x"}]
-    assert run["status"]["state"] == "running"
+    assert (run["status"]["state"], run["status"]["wall_seconds"]) == ("running", 120.0)
     assert "secret" not in text
+
+
+def test_manifest_names_suite_time_and_checksums(study: Path, tmp_path: Path) -> None:
+    begun = datetime.now(UTC) - timedelta(seconds=1)
+    assert main(["--results", str(study), "--output", str(tmp_path / "named"), "--suite", "quick"]) == 0
+    publish(load_runs(study), tmp_path / "nameless")
+    named, nameless = (json.loads((tmp_path / name / "manifest.json").read_text()) for name in ("named", "nameless"))
+    assert (named["format"], named["suite"], nameless["suite"]) == (2, "quick", "")
+    assert begun <= datetime.fromisoformat(named["created"]) <= datetime.now(UTC)
+    assert list(named["files"]) == FILES[:3]
+    for name, facts in named["files"].items():
+        data = (tmp_path / "named" / name).read_bytes()
+        assert facts == {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
 
 
 def test_compact_set_is_smaller_and_gives_the_same_scores(study: Path, tmp_path: Path) -> None:
     """Final scores are equal, curves equal to rounding, and the set says what it left out."""
     results = load_runs(study)
     assert main(["--results", str(study), "--output", str(tmp_path / "small"), "--compact"]) == 0
-    small = load_results(tmp_path / "small")
+    small = read_published(tmp_path / "small")
     publish(results, tmp_path / "whole")
     sizes = [(tmp_path / name / "evaluations.parquet").stat().st_size for name in ("small", "whole")]
     assert sizes[0] < sizes[1]
     assert COMPACT_NOTE in small.notes
     assert COMPACT_NOTE not in results.notes
-    assert final_scores(small) == final_scores(compact(results))
+    assert final_scores(small) == final_scores(compacted(results))
     for before, after in zip(final_scores(results), final_scores(small), strict=True):
         assert before.seed_gaps == after.seed_gaps
     for run, short in zip(results.runs, small.runs, strict=True):
@@ -76,34 +141,42 @@ def test_compact_set_is_smaller_and_gives_the_same_scores(study: Path, tmp_path:
 
 
 def test_parquet_opens_in_pandas(study: Path, tmp_path: Path) -> None:
-    publish(load_runs(study), tmp_path)
-    frame = pd.read_parquet(tmp_path / "evaluations.parquet")
+    publish(load_runs(study), tmp_path / "published")
+    frame = pd.read_parquet(tmp_path / "published" / "evaluations.parquet")
     assert list(frame.columns[:6]) == ["task", "algorithm", "variant", "seed", "step", "policy"]
     assert frame["returns"].iloc[0].dtype == "float32"
 
 
 def test_publishing_twice_gives_the_same_bytes(study: Path, tmp_path: Path) -> None:
+    """But for the time in the manifest."""
     first, second = (publish(load_runs(study), tmp_path / name) for name in ("first", "second"))
-    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+    assert [path.read_bytes() for path in first[:-1]] == [path.read_bytes() for path in second[:-1]]
+    one, two = (json.loads(paths[-1].read_text()) for paths in (first, second))
+    assert {**one, "created": ""} == {**two, "created": ""}
 
 
-def test_a_changed_file_is_refused(study: Path, tmp_path: Path) -> None:
-    publish(load_runs(study), tmp_path)
-    path = tmp_path / "evaluations.parquet"
+@pytest.mark.parametrize("name", FILES[:3])
+def test_a_changed_file_is_refused(study: Path, tmp_path: Path, name: str) -> None:
+    publish(load_runs(study), tmp_path / "published")
+    path = tmp_path / "published" / name
     path.write_bytes(path.read_bytes() + b"x")
-    with pytest.raises(ResultsError, match=r"evaluations\.parquet does not match manifest\.json: expected sha256"):
-        read_published(tmp_path)
+    with pytest.raises(ResultsError, match=rf"{name} does not match manifest\.json: expected sha256"):
+        read_published(tmp_path / "published")
 
 
-def test_a_missing_file_and_another_format_are_refused(study: Path, tmp_path: Path) -> None:
-    publish(load_runs(study), tmp_path)
-    (tmp_path / "metrics.parquet").unlink()
-    with pytest.raises(ResultsError, match=r"metrics\.parquet: No such file.*incomplete"):
-        read_published(tmp_path)
-    manifest = json.loads((tmp_path / "manifest.json").read_text())
-    (tmp_path / "manifest.json").write_text(json.dumps({**manifest, "format": 99}))
-    with pytest.raises(ResultsError, match="format is 99, this version reads 1"):
-        read_published(tmp_path)
+@pytest.mark.parametrize("name", FILES[:3])
+def test_a_missing_file_is_refused(study: Path, tmp_path: Path, name: str) -> None:
+    publish(load_runs(study), tmp_path / "published")
+    (tmp_path / "published" / name).unlink()
+    with pytest.raises(ResultsError, match=rf"{name}: No such file.*incomplete"):
+        read_published(tmp_path / "published")
+
+
+def test_another_format_is_refused(study: Path, tmp_path: Path) -> None:
+    *_, path = publish(load_runs(study), tmp_path / "published")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format": 1}))
+    with pytest.raises(ResultsError, match="format is 1, this version reads 2; publish it again"):
+        read_published(tmp_path / "published")
 
 
 def test_dirty_duplicates_are_refused_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -115,6 +188,79 @@ def test_dirty_duplicates_are_refused_in_one_line(tmp_path: Path, capsys: pytest
     assert error.count("\n") == 1
     assert "run twice with different configs" in error
     assert not (tmp_path / "published").exists()
+
+
+def test_a_set_does_not_hide_run_folders_or_other_sets(study: Path, tmp_path: Path) -> None:
+    results = load_runs(study)
+    with pytest.raises(ResultsError, match=r"holds run folders \(.*seed_0, \.\.\.\), which a set in it would hide"):
+        publish(results, study)
+    publish(results, tmp_path / "sets" / "one")
+    with pytest.raises(ResultsError, match=r"holds published sets \(one\), .* write to .*sets/two instead"):
+        publish(results, tmp_path / "sets", "two")
+    assert not (study / "manifest.json").exists()
+    assert [path.name for path in (tmp_path / "sets").iterdir()] == ["one"]
+
+
+FULL = OSError(28, "No space left on device")
+
+
+def check_contents(folder: Path, results: Results) -> None:
+    """The folder has that set, what else was in it before, and no litter."""
+    assert without_machines(read_published(folder)) == without_machines(results)
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*FILES, "README.md"])
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_set_that_could_not_be_written_leaves_the_old_one(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    output, old = tmp_path / "published", load_runs(study)
+    publish(old, output)
+    (output / "README.md").write_text("not of the set")
+    write_bytes = Path.write_bytes
+
+    def write(self: Path, data: bytes) -> int:
+        if self.name == name:
+            raise FULL
+        return write_bytes(self, data)
+
+    monkeypatch.setattr(Path, "write_bytes", write)
+    with pytest.raises(ResultsError, match=r"cannot write .*published: No space left on device"):
+        publish(replace(old, runs=old.runs[:2]), output)
+    check_contents(output, old)
+
+
+@pytest.mark.parametrize("moved", [0, 1, 2, 3, 4])
+def test_a_set_of_which_some_files_took_their_places_is_refused(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moved: int
+) -> None:
+    """None: the old set. All: the new one. The manifest, which makes a folder a set, comes last."""
+    output, old = tmp_path / "published", load_runs(study)
+    publish(old, output)
+    (output / "README.md").write_text("not of the set")
+    done: list[Path] = []
+    move = Path.replace
+
+    def move_some(self: Path, target: Path) -> Path:
+        if len(done) == moved:
+            raise FULL
+        done.append(target)
+        return move(self, target)
+
+    monkeypatch.setattr(Path, "replace", move_some)
+    new = replace(old, runs=old.runs[:2])
+    if moved == 4:
+        publish(new, output)
+        check_contents(output, new)
+        assert [path.name for path in done] == FILES
+        return
+    with pytest.raises(ResultsError, match="cannot write"):
+        publish(new, output)
+    if moved == 0:
+        check_contents(output, old)
+    else:
+        with pytest.raises(ResultsError, match=r"does not match manifest\.json"):
+            read_published(output)
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,22 +275,3 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path, monkey
         write_atomically(path, "new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_added_runs_join_the_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Runs that both have are the new ones; references of all tasks stay."""
-    output = tmp_path / "published"
-    for folder, seeds, value in (("one", (0, 1), -1.0), ("two", (1, 2), -2.0)):
-        for seed in seeds:
-            write_run(tmp_path / folder, {"greedy": [(4000, [value])]}, seed=seed)
-    assert main(["--results", str(tmp_path / "one"), "--output", str(output)]) == 0
-    assert main(["--results", str(tmp_path / "two"), "--output", str(output), "--add"]) == 0
-    assert "published 3 runs" in capsys.readouterr().out
-    returns = {run.cell.seed: run.evaluations[0].returns for run in read_published(output).runs}
-    assert returns == {0: (-1.0,), 1: (-2.0,), 2: (-2.0,)}
-
-
-def test_adding_to_nothing_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_run(tmp_path / "one", {"greedy": [(4000, [-1.0])]})
-    assert main(["--results", str(tmp_path / "one"), "--output", str(tmp_path / "new"), "--add"]) == 1
-    assert "manifest.json" in capsys.readouterr().err

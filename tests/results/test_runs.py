@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -180,3 +181,57 @@ def test_cells_sort_as_a_reader_expects() -> None:
         ("mpe/n_15", "default", "new"),
         ("mpe/n_15", "a", "ip"),
     ]
+
+
+def test_hidden_and_collected_folders_are_not_looked_into(tmp_path: Path) -> None:
+    """Further down, a folder may be called collected."""
+    for name in (".sweep", ".old/mpe", "collected", "monday/.sweep"):
+        write_run(tmp_path / name, CURVES, seed=1)
+        write_references(tmp_path / name, random=[9.0])
+    write_run(tmp_path / "monday" / "collected", CURVES)
+    write_references(tmp_path / "monday" / "collected", random=[1.0])
+    results = load_runs(tmp_path)
+    assert [run.cell.seed for run in results.runs] == [0]
+    assert results.references[TASK].returns == {"random": (1.0,)}
+    assert results.notes == ()
+
+
+def test_folders_within_a_run_are_not_runs(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, CURVES)
+    write_run(folder, CURVES, seed=1)
+    assert [run.cell.seed for run in load_runs(tmp_path).runs] == [0]
+
+
+def test_only_wanted_runs_are_read(tmp_path: Path) -> None:
+    """What else there is may be corrupt or not begun; what is wanted and not there is not made up."""
+    for seed in (0, 1):
+        write_run(tmp_path, CURVES, seed=seed)
+    (tmp_path / str(Cell(TASK, "default", "ip", 1)) / "evaluation.jsonl").write_text("{\n{\n")
+    (tmp_path / str(Cell(TASK, "default", "ip", 2))).mkdir()
+    write_run(tmp_path, CURVES, task="mpe/other")
+    write_references(tmp_path, task="mpe/other", random=[1.0])
+    wanted = [Cell(TASK, "default", "ip", seed) for seed in (0, 3)]
+    results = load_runs(tmp_path, wanted)
+    assert ([run.cell for run in results.runs], results.references, results.notes) == (wanted[:1], {}, ())
+    with pytest.raises(ResultsError, match="none of the 1 runs that are wanted has begun"):
+        load_runs(tmp_path, wanted[1:])
+
+
+def test_a_line_without_numbers_leaves_no_row(tmp_path: Path) -> None:
+    write_run(tmp_path, CURVES, metrics=[{"step": 100, "loss/q": None}, {"step": 200, "loss/q": 1.0}])
+    rows = [row for row in load_runs(tmp_path).runs[0].metrics if "timing/wall_seconds" not in row.values]
+    assert rows == [MetricRow(200, {"loss/q": 1.0})]
+
+
+def test_an_unreadable_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_run(tmp_path, CURVES)
+    scan = os.scandir
+
+    def refuse(path: str) -> object:
+        if Path(path).name == "ip":
+            raise PermissionError(13, "Permission denied", path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(ResultsError, match=r"cannot read .*/ip: Permission denied"):
+        load_runs(tmp_path)

@@ -1,0 +1,106 @@
+"""The runs of a suite as one published set, once all of them are there and as they should be."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from results.checks import Issue, differing_seeds, merge_seeds, run_issues
+from results.publish import compacted, publish, read_published
+from results.records import Cell, Results, ResultsError, Run
+from results.runs import load_runs
+
+SHOWN = 10
+"""Most things that an error lists."""
+
+
+def collect(
+    directory: Path,
+    wanted: Collection[Cell],
+    output: Path,
+    suite: str,
+    incomplete: bool = False,
+    compact: bool = False,
+    hashes: Mapping[Cell, str] | None = None,
+) -> list[str]:
+    """Publish those of the runs below ``directory`` that are wanted, as the set of a suite.
+
+    Args:
+        directory: folder of the run folders; what else lies there is not looked at.
+        wanted: the cells of the suite.
+        output: folder of the set; one that is there already is replaced.
+        suite: name of the suite, for the manifest.
+        incomplete: publish what there is, with notes of all that is wrong. Stale runs are left out even so.
+        compact: keep of earlier evaluations only the mean over episodes.
+        hashes: the config_hash that the run of a cell must have; a run with another one is stale. Cells that are not
+            in it may have any.
+
+    Returns: lines that say what was done, and what a reader of the set should know.
+
+    Raises ResultsError, and leaves ``output`` as it was, where a run is missing, stale, failed or unfinished, or the
+    seeds of an algorithm differ in their settings, unless the set may be ``incomplete``; and in any case where a file
+    is corrupt, or no run is there at all.
+    """
+    found, hashes = load_runs(directory, wanted), hashes or {}
+    missing = set(wanted) - {run.cell for run in found.runs}
+    stale = {run.cell for run in found.runs if run.config_hash != hashes.get(run.cell, run.config_hash)}
+    own = _without(found, stale)
+    wrong = [_text(issue) for issue in merge_seeds([*_absent(missing, stale), *_unfit(own)])]
+    if wrong and not incomplete:
+        shown = "; ".join(wrong[:SHOWN]) + (f"; and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else "")
+        raise ResultsError(f"not collected: {shown}")
+    if not own.runs:
+        raise ResultsError(f"not collected: nothing would be left: {'; '.join(wrong[:SHOWN])}")
+    notes = [*(f"collected although {text}" for text in wrong), *_code_notes(own.runs)]
+    own = replace(own, notes=(*own.notes, *notes))
+    paths = publish(compacted(own) if compact else own, output, suite)
+    read_published(output)
+    lines = [f"wrote {path} ({path.stat().st_size:,} bytes)" for path in paths]
+    finished = sum(run.status.finished for run in own.runs)
+    count = f"collected {len(own.runs)} of {len(set(wanted))} runs, {finished} of them finished; checksums verified"
+    return [*lines, *(f"note: {note}" for note in notes), count]
+
+
+def _without(results: Results, cells: Collection[Cell]) -> Results:
+    runs = tuple(run for run in results.runs if run.cell not in cells)
+    tasks = {run.cell.task for run in runs}
+    return replace(results, runs=runs, references={t: own for t, own in results.references.items() if t in tasks})
+
+
+def _absent(missing: Collection[Cell], stale: Collection[Cell]) -> list[Issue]:
+    """What of a suite is not to be had: runs that were never begun, and those that were made with other settings."""
+    kinds = (("missing", missing, "never begun"), ("stale", stale, "made with other settings than the suite's"))
+    return [
+        Issue(kind, f"{cell.task}/{cell.algorithm}/{cell.variant}", message, (cell.seed,))
+        for kind, cells, message in kinds
+        for cell in sorted(cells, key=Cell.order)
+    ]
+
+
+def _unfit(results: Results) -> list[Issue]:
+    """What keeps runs that are there from being a set: they failed or stopped early, or do not go together."""
+    issues = [issue for run in results.runs for issue in run_issues(run) if issue.kind in ("failed", "unfinished")]
+    return sorted(issues, key=lambda issue: issue.kind) + differing_seeds(results)
+
+
+def _text(issue: Issue) -> str:
+    seeds = f" seed {', '.join(map(str, issue.seeds))}" if issue.seeds else ""
+    return f"{issue.kind}: {issue.subject}{seeds}: {issue.message}"
+
+
+def _code_notes(runs: Sequence[Run]) -> list[str]:
+    """A warning where the runs were not all made by one commit, unchanged. No more than that: a suite takes days, and
+    not every commit changes what it finds."""
+    versions: Counter[tuple[str, bool]] = Counter()
+    for run in runs:
+        starts = run.machine.get("starts") or [run.machine]
+        versions.update({(str(own.get("commit") or "unknown")[:10], bool(own.get("dirty"))) for own in starts})
+    if len(versions) == 1 and not any(dirty for _, dirty in versions):
+        return []
+    listed = ", ".join(
+        f"{commit}{' with uncommitted changes' if dirty else ''} ({count} runs)"
+        for (commit, dirty), count in versions.most_common()
+    )
+    return [f"the runs were not all made by one commit as it is: {listed}"]

@@ -1,0 +1,123 @@
+"""Results of any form, told apart by what a folder holds: a published set, several of them, or run folders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from results.publish import MANIFEST, read_published, subfolders_with_sets
+from results.records import Cell, References, Results, ResultsError, Run
+from results.runs import load_runs, seed_folders
+
+
+def load_results(directory: Path) -> Results:
+    """The published set in ``directory`` when it holds a manifest.json; all sets, see `merged`, when every folder
+    directly below it that is not hidden holds one; the run folders below it otherwise.
+
+    Raises ResultsError when there is nothing of the kind, or what there is cannot be read or does not go together.
+    """
+    if (directory / MANIFEST).exists():
+        return read_published(directory)
+    sets = subfolders_with_sets(directory)
+    if not sets:
+        return load_runs(directory)
+    visible = (path.name for path in directory.iterdir() if path.is_dir() and not path.name.startswith("."))
+    others = sorted(set(visible) - set(sets))
+    if not others:
+        return merged({directory / name: read_published(directory / name) for name in sets})
+    if next(seed_folders(directory), None) is None:
+        raise ResultsError(
+            f"{directory} holds published sets ({', '.join(sets)}), but {', '.join(others)} holds no {MANIFEST}: "
+            "publish that set again or remove its folder, or name one set with --results"
+        )
+    return load_runs(directory)
+
+
+def merged(sets: Mapping[Path, Results]) -> Results:
+    """Published sets, by their folders, as one.
+
+    A run that two sets have must be the same in both. Of a task that two sets have, the reference policies become one
+    record, as figures draw one line for each of them beside the runs of both sets:
+
+    * Played with the same seed on as many episodes, a policy that both have must have the same returns; policies that
+      only one has are added.
+    * Otherwise both are samples of the same means, and the one with more episodes is kept, as a sweep does where
+      its runs differ in episodes; of as many episodes with another seed, that of the first folder. A note says so.
+
+    A note that not all sets have names the folders of those that do. Raises ResultsError, naming two folders, where a
+    run or the returns of a policy are not the same.
+    """
+    references, left_out = _merged_references(sets)
+    return Results(_merged_runs(sets), references, (*_merged_notes(sets), *left_out))
+
+
+def _merged_runs(sets: Mapping[Path, Results]) -> tuple[Run, ...]:
+    found: dict[Cell, tuple[Path, Run]] = {}
+    for folder, results in sets.items():
+        for run in results.runs:
+            other_folder, other = found.setdefault(run.cell, (folder, run))
+            # as text, in which a value that is not a number equals itself
+            if other is not run and repr(other) != repr(run):
+                raise ResultsError(_two_runs(other_folder, other, folder, run))
+    return tuple(sorted((run for _, run in found.values()), key=lambda run: run.cell.order()))
+
+
+def _merged_notes(sets: Mapping[Path, Results]) -> list[str]:
+    owners: dict[str, list[str]] = {}
+    for folder, results in sets.items():
+        for note in results.notes:
+            owners.setdefault(note, []).append(folder.name)
+    return [note if len(own) == len(sets) else f"{', '.join(own)}: {note}" for note, own in owners.items()]
+
+
+def _merged_references(sets: Mapping[Path, Results]) -> tuple[dict[str, References], list[str]]:
+    """The reference policies of every task, and notes on those that were left out."""
+    found: dict[str, tuple[Path, References]] = {}
+    notes = []
+    for folder, results in sets.items():
+        for task, own in results.references.items():
+            if task not in found:
+                found[task] = folder, own
+                continue
+            found[task], note = _joined(*found[task], folder, own)
+            notes += [note] if note else []
+    return {task: own for task, (_, own) in found.items()}, notes
+
+
+def _two_runs(folder: Path, run: Run, other_folder: Path, other: Run) -> str:
+    """Why a cell that two sets have cannot be one run."""
+    difference = (
+        "the same settings but other content"
+        if run.config_hash == other.config_hash
+        else f"other settings (config {run.config_hash[:12]} and {other.config_hash[:12]})"
+    )
+    return (
+        f"{run.cell} is in {folder} and in {other_folder} with {difference}: remove one of the sets, or name one with "
+        "--results"
+    )
+
+
+def _joined(
+    folder: Path, own: References, other_folder: Path, other: References
+) -> tuple[tuple[Path, References], str | None]:
+    """The reference policies of a task that two sets have, with the folder to name in errors, and a note if something
+    had to be left out."""
+    settings, other_settings = (own.evaluation_seed, own.episodes), (other.evaluation_seed, other.episodes)
+    if settings != other_settings:
+        kept = (folder, own) if own.episodes >= other.episodes else (other_folder, other)
+        words = " and ".join(
+            f"{episodes} episodes of seed {seed} in {where.name}"
+            for where, (seed, episodes) in ((folder, settings), (other_folder, other_settings))
+        )
+        note = f"reference policies of {own.task} were played on {words}: those in {kept[0].name} are used"
+        return kept, note
+    for one, two in ((own.returns, other.returns), (own.full_returns, other.full_returns)):
+        differing = [name for name in one if name in two and one[name] != two[name]]
+        if differing:
+            raise ResultsError(
+                f"reference policies of {own.task} ({', '.join(differing)}) have other returns in {folder} than in "
+                f"{other_folder}, on the same episodes: remove one of the sets, or name one with --results"
+            )
+    joined = replace(own, returns=own.returns | other.returns, full_returns=own.full_returns | other.full_returns)
+    return (folder, joined), None
