@@ -10,13 +10,15 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
 import algorithms
 import envs
 from benchmark.errors import MENDABLE, UserError
 from benchmark.tasks import training_defaults
-from envs.protocols import Environment, EnvironmentSpec
+
+if TYPE_CHECKING:
+    from envs.protocols import Environment, EnvironmentSpec
 
 Made = TypeVar("Made")
 

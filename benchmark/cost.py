@@ -28,7 +28,7 @@ from benchmark.files import readable_os_errors, write_atomically
 from benchmark.folder import machine_facts
 from benchmark.measure import TIMED, Cost
 from benchmark.memory import GIB
-from benchmark.train import choose_device
+from benchmark.options import choose_device
 
 ROOT = Path(__file__).resolve().parents[1]
 AGENTS = (15, 30, 100, 200, 1225)

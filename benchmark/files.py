@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import torch
-
 from benchmark.errors import UserError
 
 
@@ -124,6 +122,8 @@ class AppendLog:
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write a checkpoint of tensors and plain values atomically; a failed write leaves the old one."""
+    import torch  # here, so that looking at run folders is quick
+
     advice = "; the last checkpoint is intact: run the same command again to go on from it"
     with readable_os_errors(path, advice):
         try:
@@ -152,6 +152,8 @@ _DAMAGE = (
 
 def load_checkpoint(path: Path, device: str, advice: str = "restore it or make it again") -> dict[str, Any]:
     """Read a checkpoint. Raises UserError, with `advice`, where the file is damaged."""
+    import torch
+
     try:
         state = torch.load(path, map_location=device, weights_only=True)
     except _DAMAGE as error:

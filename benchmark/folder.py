@@ -17,19 +17,21 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import fcntl
 import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TextIO
-
-import torch
+from typing import Any
 
 from benchmark.config import RunConfig
 from benchmark.errors import UserError
 from benchmark.files import AppendLog, read_json, readable_os_errors, write_json
+from benchmark.lock import RunLock
+
+SNAPSHOT = "snapshot.json"
+"""In a copy of the code: which commit it is of."""
 
 
 def run_path(results: Path, config: RunConfig) -> Path:
@@ -51,7 +53,7 @@ class RunFolder:
         self.config = config
         with readable_os_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = self._take_lock()
+            self.lock = RunLock(self.path)
             self._check_or_write_config()
         self.metrics = AppendLog(self.path / "metrics.jsonl")
         self.evaluation = AppendLog(self.path / "evaluation.jsonl")
@@ -66,15 +68,6 @@ class RunFolder:
         """Every log by name."""
         names = ("metrics", "evaluation", "timing", "interpretation")
         return {name: getattr(self, name) for name in names}
-
-    def _take_lock(self) -> TextIO:
-        stream = (self.path / "lock").open("w")
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            stream.close()
-            raise UserError(f"{self.path} is in use by another process: wait for it, or stop it first") from error
-        return stream
 
     def _check_or_write_config(self) -> None:
         file = self.path / "config.json"
@@ -91,8 +84,15 @@ class RunFolder:
             "use --variant NAME or another --results folder, or delete that folder"
         )
 
-    def write_status(self, state: str, step: int, wall_seconds: float, message: str = "") -> None:
-        """Replace status.json."""
+    def write_status(
+        self,
+        state: str,
+        step: int,
+        wall_seconds: float,
+        message: str = "",
+        scores: Mapping[str, float] | None = None,
+    ) -> None:
+        """Replace status.json; `scores` are mean returns of the last evaluation by policy."""
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         record = {
             "state": state,
@@ -100,6 +100,7 @@ class RunFolder:
             "total_steps": self.config.total_steps,
             "wall_seconds": round(wall_seconds, 3),
             "message": message,
+            "scores": dict(scores or {}),
             "updated": now,
         }
         with readable_os_errors(self.path):
@@ -110,7 +111,7 @@ class RunFolder:
         a disk too full for this note as well adds nothing."""
         with contextlib.suppress(UserError):
             status = status_of(self.path)
-            self.write_status("failed", status["step"], status["wall_seconds"], message)
+            self.write_status("failed", status["step"], status["wall_seconds"], message, status.get("scores"))
 
     def record_machine(self, step: int, device: str, note: str = "") -> None:
         """Add this start of the run to machine.json."""
@@ -122,7 +123,7 @@ class RunFolder:
 
     def close(self) -> None:
         """Give the lock back."""
-        self._lock.close()
+        self.lock.release()
 
 
 def _differences(found: dict[str, Any], wanted: dict[str, Any], prefix: str = "") -> list[str]:
@@ -141,12 +142,13 @@ def _differences(found: dict[str, Any], wanted: dict[str, Any], prefix: str = ""
 def machine_facts(device: str) -> dict[str, Any]:
     """Which code runs on what: commit, versions, processor, GPU."""
     import numpy as np
+    import torch
 
     gpu = torch.cuda.get_device_name(device) if device.startswith("cuda") else None
     return {
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": " ".join(sys.argv),
-        **_git_facts(),
+        **git_facts(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
@@ -159,8 +161,12 @@ def machine_facts(device: str) -> dict[str, Any]:
     }
 
 
-def _git_facts() -> dict[str, Any]:
+def git_facts() -> dict[str, Any]:
+    """The commit of the code that runs, and whether files differ from it: of the checkout, or of the snapshot that a
+    job runs. Both are None where nobody knows."""
     root = Path(__file__).resolve().parent.parent
+    if (root / SNAPSHOT).exists():
+        return read_json(root / SNAPSHOT)
     if not (root / ".git").exists():
         return {"commit": None, "dirty": None}
 

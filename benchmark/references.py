@@ -9,20 +9,23 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import envs
-from benchmark.config import TrainingConfig
-from benchmark.errors import report_errors
+from benchmark.config import RunConfig, TrainingConfig
+from benchmark.errors import UserError, report_errors
 from benchmark.files import read_json, readable_os_errors, write_json
-from benchmark.randomness import stream
+from benchmark.lock import IN_USE, RunLock
 from benchmark.tasks import training_defaults
 
 
 def play(task: str, policy: str, episodes: int, seed: int, **settings: Any) -> list[float]:
     """Returns of one scripted policy, on the CPU, in float64 where the task has a choice. `settings` are those of the
     task's environment."""
+    from benchmark.randomness import stream  # here, as it loads torch: a sweep's status must be quick
+
     if "dtype" in {setting.name for setting in dataclasses.fields(envs.settings(task))}:
         settings = {"dtype": "float64"} | settings
     environment = envs.make(task, episodes, "cpu", **settings)
@@ -34,13 +37,18 @@ def play(task: str, policy: str, episodes: int, seed: int, **settings: Any) -> l
     return [round(value, 4) for value in environment.scores()["return"].tolist()]
 
 
+def is_written(task: str, results: Path, episodes: int, seed: int) -> bool:
+    """Whether references.json of the task is up to date."""
+    file = results / task / "references.json"
+    record = read_json(file) if file.exists() else {}
+    return record.get("evaluation_seed") == seed and record.get("episodes") == episodes
+
+
 def write_references(task: str, results: Path, episodes: int, seed: int) -> dict[str, Any]:
     """Play every reference policy of the task and write references.json; an up-to-date file is left as it is."""
     file = results / task / "references.json"
-    if file.exists():
-        record = read_json(file)
-        if record.get("evaluation_seed") == seed and record.get("episodes") == episodes:
-            return record
+    if is_written(task, results, episodes, seed):
+        return read_json(file)
     policies = {name: {"returns": play(task, name, episodes, seed)} for name in envs.controllers(task)}
     record = {"task": task, "evaluation_seed": seed, "episodes": episodes, "policies": policies}
     full = envs.full_evaluation(task)
@@ -51,6 +59,31 @@ def write_references(task: str, results: Path, episodes: int, seed: int) -> dict
         file.parent.mkdir(parents=True, exist_ok=True)
         write_json(file, record)
     return record
+
+
+def evaluation_of(configs: Sequence[RunConfig]) -> tuple[int, int]:
+    """Episodes and seed for the references of one task beside runs of it: as the one that evaluates most has them."""
+    most = max((config.training for config in configs), key=lambda training: training.evaluation_episodes)
+    return most.evaluation_episodes, most.evaluation_seed
+
+
+def write_references_alone(task: str, results: Path, episodes: int, seed: int) -> dict[str, Any]:
+    """As `write_references`, or nothing where another process is about to write those of this task."""
+    if is_written(task, results, episodes, seed):
+        return write_references(task, results, episodes, seed)
+    folder = results / task
+    try:
+        with readable_os_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = RunLock(folder)
+    except UserError as error:
+        if IN_USE in str(error):
+            return {}
+        raise
+    try:
+        return write_references(task, results, episodes, seed)
+    finally:
+        lock.release()
 
 
 def main() -> int:
@@ -65,7 +98,10 @@ def main() -> int:
     for task in options.tasks:
         usual = training_defaults(task).get("evaluation_episodes", defaults.evaluation_episodes)
         episodes = options.episodes if options.episodes is not None else usual
-        record = write_references(task, options.results, episodes, options.seed)
+        record = write_references_alone(task, options.results, episodes, options.seed)
+        if not record:
+            print(f"{task}: another process is about to write them")
+            continue
         means = {name: sum(p["returns"]) / len(p["returns"]) for name, p in record["policies"].items()}
         print(f"{task}: " + ", ".join(f"{name} {mean:.1f}" for name, mean in means.items()))
     return 0

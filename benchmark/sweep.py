@@ -1,245 +1,69 @@
-"""Many runs: plan them, estimate them, run them side by side, skip what is finished, report what failed.
+"""Many runs: plan them, run them here or on a cluster, see how far they are, collect what they found.
 
-    python -m benchmark.sweep --suite smoke
-    python -m benchmark.sweep --suite all --tasks mpe/cooperative_navigation_15 --seeds 0 1 --estimate
+    python -m benchmark.sweep --suite smoke                        run what is not finished, then collect
+    python -m benchmark.sweep --suite all --launcher slurm --profile gpu
+    python -m benchmark.sweep plan --suite all --estimate
+    python -m benchmark.sweep status --suite all --watch
+    python -m benchmark.sweep retry --suite all --launcher slurm --profile gpu
 
-Each run is a process of its own with its output in its run folder (output.log), so one that fails takes no other with
-it. Ctrl-C and SIGTERM stop all of them after a checkpoint; the same command goes on.
+The same command again goes on where it stopped: a finished run is never made again, a run that somebody is at work on
+or that waits in a queue is left to them. Every run is a process of its own with its output in its folder (output.log),
+so one that fails takes no other with it. Ctrl-C and SIGTERM stop what runs here after a checkpoint; jobs of a cluster
+go on.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
-import signal
-import subprocess
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tqdm import tqdm
-
-import algorithms
-import envs
-from benchmark import acceleration, memory
-from benchmark.config import RunConfig, resolve
 from benchmark.errors import UserError, report_errors
-from benchmark.files import read_json
-from benchmark.folder import run_path, status_of
-from benchmark.references import write_references
+from benchmark.files import readable_os_errors
+from benchmark.lock import IN_USE, RunLock
+from benchmark.options import choose_device, devices_of, engine_override
+from benchmark.plan import (
+    Key,
+    Plan,
+    key_of,
+    plan,
+    print_estimates,
+    print_plan,
+    refuse_what_cannot_run,
+    refuse_what_needs_more,
+    select,
+)
+from benchmark.pool import Pool, references_command
+from benchmark.references import evaluation_of, is_written
+from benchmark.status import RunState, report, state_of, summary, watch
 from benchmark.suites import SUITES, Cell
-from benchmark.timing import estimate_seconds
-from benchmark.train import choose_device, engine_override
 
-_POLL_SECONDS = 0.5
+if TYPE_CHECKING:
+    from benchmark.config import RunConfig
+    from slurm.records import Jobs
 
-
-@dataclass(slots=True)
-class Plan:
-    """A cell with its resolved settings, or the reason why it cannot run."""
-
-    cell: Cell
-    config: RunConfig | None
-    state: str
-    """absent, unfinished (running or stopped), finished, failed, unavailable, or refused by this machine."""
-    reason: str = ""
-
-    @property
-    def name(self) -> str:
-        """Short name for messages."""
-        return f"{self.cell.task} {self.cell.algorithm} {self.cell.variant} seed {self.cell.seed}"
-
-
-def select(cells: list[Cell], tasks: list[str], names: list[str], seeds: list[int]) -> list[Cell]:
-    """The cells asked for. Raises UserError where a filter matches nothing."""
-    for label, wanted, present in (
-        ("--tasks", tasks, {cell.task for cell in cells}),
-        ("--algorithms", names, {cell.algorithm for cell in cells}),
-    ):
-        for value in wanted:
-            if value not in present:
-                raise UserError(f"{label} {value}: not in this suite, which has {', '.join(sorted(present))}")
-    template = [cell for cell in cells if (not tasks or cell.task in tasks) and (not names or cell.algorithm in names)]
-    if not seeds:
-        return template
-    unique = {(c.task, c.algorithm, c.variant): c for c in template}.values()
-    return [Cell(c.task, c.algorithm, seed, c.total_steps, c.variant, c.overrides) for c in unique for seed in seeds]
-
-
-def plan(cells: list[Cell], results: Path, device: str) -> list[Plan]:
-    """Resolve every cell and look at what its folder says."""
-    plans = []
-    for cell in cells:
-        try:
-            config = resolve(
-                cell.task, cell.algorithm, cell.seed, cell.total_steps, cell.overrides, cell.variant, device
-            )
-            algorithms.check_supported(cell.algorithm, config.spec())
-        except (envs.EnvironmentNotAvailableError, algorithms.UnsupportedTaskError) as error:
-            plans.append(Plan(cell, None, "unavailable", str(error)))
-            continue
-        status = status_of(run_path(results, config))
-        state = "unfinished" if status["state"] == "running" else status["state"]
-        plans.append(Plan(cell, config, state, status.get("message", "")))
-    return plans
-
-
-def refuse_what_cannot_run(plans: list[Plan]) -> None:
-    """Mark runs that this machine cannot make, for lack of memory or of what `training.acceleration` needs."""
-    for item in plans:
-        if item.config is not None and item.state != "finished":
-            try:
-                acceleration.require(item.config.training.acceleration, item.config.device)
-                memory.require(item.config)
-            except UserError as error:
-                item.state, item.reason = "refused", str(error)
-
-
-def print_plan(plans: list[Plan]) -> None:
-    """One line per cell."""
-    for item in plans:
-        reason = f": {item.reason}" if item.reason else ""
-        print(f"{item.state:<12} {item.name}, {item.cell.total_steps} steps{reason}")
-    counts = Counter(item.state for item in plans)
-    print(f"{len(plans)} runs: " + ", ".join(f"{count} {state}" for state, count in sorted(counts.items())))
-
-
-def print_estimates(plans: list[Plan], workers: int) -> None:
-    """Memory and time of every kind of cell, measured with a few steps, and what all of it takes."""
-    per_kind: dict[tuple[str, str, str], tuple[str, float]] = {}
-    total = 0.0
-    for item in plans:
-        if item.config is None or item.state == "finished":
-            continue
-        key = (item.cell.task, item.cell.algorithm, item.cell.variant)
-        if key not in per_kind:
-            needed = memory.estimate(item.config)
-            fits = "" if needed.total <= memory.available_bytes(item.config.device) else "  DOES NOT FIT"
-            seconds = estimate_seconds(item.config)
-            per_kind[key] = (f"{needed}{fits}", seconds)
-            print(f"{' '.join(key):<64} {needed}{fits}, {_duration(seconds)} a run")
-        total += per_kind[key][1]
-    unavailable = sum(item.config is None for item in plans)
-    print(f"total: about {_duration(total / workers)} with {workers} workers, as measured on this machine now")
-    if unavailable:
-        print(f"not counted: {unavailable} runs that are unavailable (--dry-run lists them)")
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
-class Pool:
-    """Runs cells in subprocesses, a few at a time."""
-
-    def __init__(self, results: Path, workers: int) -> None:
-        self.results, self.workers = results, workers
-        self.waiting: list[Plan] = []
-        self.running: dict[subprocess.Popen[bytes], Plan] = {}
-        self.failed: list[Plan] = []
-
-    def run(self, plans: list[Plan]) -> None:
-        """Run all; returns when every one has finished or failed."""
-        self.waiting = list(plans)
-        total = sum(item.cell.total_steps for item in plans)
-        bar = tqdm(total=total, desc="sweep", unit="step", unit_scale=True, disable=not sys.stderr.isatty())
-        done_steps = 0
-        before = signal.signal(signal.SIGTERM, _interrupt)
-        try:
-            while self.waiting or self.running:
-                while self.waiting and len(self.running) < self.workers:
-                    self._start(self.waiting.pop(0))
-                time.sleep(_POLL_SECONDS)
-                done_steps += self._collect()
-                bar.n = done_steps + sum(self._steps_of(item) for item in self.running.values())
-                bar.set_postfix(running=len(self.running), waiting=len(self.waiting), failed=len(self.failed))
-        finally:
-            self._stop()
-            bar.close()
-            signal.signal(signal.SIGTERM, before)
-
-    def _start(self, item: Plan) -> None:
-        assert item.config is not None
-        cell, config = item.cell, item.config
-        path = run_path(self.results, config)
-        path.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "benchmark.train", "--task", cell.task, "--algorithm", cell.algorithm]
-        command += ["--seed", str(cell.seed), "--total-steps", str(cell.total_steps), "--variant", cell.variant]
-        command += ["--device", config.device, "--results", str(self.results)]
-        for key, value in cell.overrides.items():
-            command += ["--set", f"{key}={value}"]
-        with (path / "output.log").open("ab") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
-        self.running[process] = item
-        _say(f"started   {item.name}")
-
-    def _collect(self) -> int:
-        """Take note of processes that ended; returns the steps of their runs."""
-        steps = 0
-        for process in [p for p in self.running if p.poll() is not None]:
-            item = self.running.pop(process)
-            assert item.config is not None
-            path = run_path(self.results, item.config)
-            status = status_of(path)
-            steps += item.cell.total_steps
-            if process.returncode == 0 and status["state"] == "finished":
-                _say(f"finished  {item.name} in {_duration(status['wall_seconds'])}")
-                continue
-            item.reason = status.get("message") or _last_line(path / "output.log") or f"exit {process.returncode}"
-            self.failed.append(item)
-            _say(f"FAILED    {item.name}: {item.reason} (see {path / 'output.log'})")
-        return steps
-
-    def _steps_of(self, item: Plan) -> int:
-        assert item.config is not None
-        file = run_path(self.results, item.config) / "status.json"
-        return read_json(file)["step"] if file.exists() else 0
-
-    def _stop(self) -> None:
-        """Ask what still runs to write a checkpoint and stop."""
-        for process in self.running:
-            process.send_signal(signal.SIGTERM)
-        for process in self.running:
-            process.wait()
-
-
-def _interrupt(number: int, frame: object) -> None:
-    """What Ctrl-C does, for other signals."""
-    raise KeyboardInterrupt
-
-
-def _last_line(file: Path) -> str:
-    lines = file.read_text(errors="replace").strip().splitlines() if file.exists() else []
-    return lines[-1] if lines else ""
-
-
-def _say(text: str) -> None:
-    tqdm.write(text) if sys.stderr.isatty() else print(text, flush=True)
-
-
-def parse_arguments() -> argparse.Namespace:
-    """Command line of `python -m benchmark.sweep`."""
-    parser = argparse.ArgumentParser(prog="python -m benchmark.sweep", description=__doc__.splitlines()[0])
-    parser.add_argument("--suite", required=True, choices=sorted(SUITES))
-    parser.add_argument("--tasks", nargs="+", default=[], help="only these tasks of the suite")
-    parser.add_argument("--algorithms", nargs="+", default=[], help="only these algorithms of the suite")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[], help="these seeds instead of the suite's")
-    parser.add_argument("--workers", type=int, default=1, help="runs side by side")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:K")
-    parser.add_argument("--engine", help="engine of cityflow tasks: builtin or cityflow")
-    parser.add_argument("--backend", help="engine of magent tasks: auto, numba, torch or magent2")
-    parser.add_argument("--results", type=Path, help="folder of the runs; default: results/SUITE")
-    parser.add_argument("--dry-run", action="store_true", help="list the runs and their states, start nothing")
-    parser.add_argument("--estimate", action="store_true", help="print memory and time per cell, start nothing")
-    parser.add_argument("--retry-failed", action="store_true", help="run failed cells again, from their checkpoints")
-    options = parser.parse_args()
-    if options.workers < 1:
-        raise UserError(f"--workers {options.workers}: expected a positive number")
-    return options
+ACTIONS = {
+    "run": "make what is not finished, here or on a cluster, and collect (the default)",
+    "plan": "what would be made, and what is finished, failed or cannot be made here",
+    "submit": "queue what is not finished on a cluster, and return",
+    "status": "how far the runs are",
+    "retry": "as run, with the runs that failed or were lost",
+    "cancel": "end the jobs that have these runs",
+    "collect": "write the finished runs as one published set",
+}
+LAUNCHERS = ("local", "slurm", "debug")
+TO_MAKE = ("absent", "stopped", "lost")
+WATCH_SECONDS = 10.0
+LONGEST_WAIT_SECONDS = 300.0
+"""For another command to have handed out its runs."""
+COLLECTED = "collected"
+"""Below the results: the published form of the suite."""
 
 
 def main() -> int:
@@ -250,38 +74,274 @@ def main() -> int:
     cells = [
         dataclasses.replace(cell, overrides=cell.overrides | engine_override(cell.task, options)) for cell in cells
     ]
-    plans = plan(cells, results, choose_device(options.device))
-    if options.dry_run or options.estimate:
-        if options.dry_run:
-            print_plan(plans)
-        if options.estimate:
-            print_estimates(plans, options.workers)
+    action = Sweep(options, results, cells)
+    return {
+        "run": action.run,
+        "plan": action.plan,
+        "submit": action.submit,
+        "status": action.status,
+        "retry": action.run,
+        "cancel": action.cancel,
+        "collect": action.collect,
+    }[options.action]()
+
+
+class Sweep:
+    """One command on the runs of a suite."""
+
+    def __init__(self, options: argparse.Namespace, results: Path, cells: Sequence[Cell]) -> None:
+        self.options, self.results, self.cells = options, results, cells
+
+    def plan(self) -> int:
+        """Print what there is to do."""
+        states = self._states()
+        plans = plan(self.cells, self.results, self._device(), states)
+        print_plan(plans, states)
+        if self.options.estimate:
+            print_estimates(plans, self.options.workers)
         return 0
-    return _run(plans, results, options)
+
+    def status(self) -> int:
+        """Print how far the runs are, once or until all have ended."""
+        if self.options.watch:
+            watch(self._report, WATCH_SECONDS)
+        else:
+            print(self._report()[0])
+        return 0
+
+    def run(self) -> int:
+        """Make what is to make and collect; the exit status is 1 where anything failed."""
+        if self.options.launcher == "slurm":
+            return max(self.submit(), self._wait_for_jobs())
+        with self._alone():
+            plans = self._plans()
+        todo = self._todo(plans)
+        if self.options.launcher == "debug":
+            return self._run_here(todo)
+        references = [references_command(own, self.results) for own in self._missing_references(plans)]
+        pool = Pool(self.results, self.options.workers, devices_of(self.options.device), references)
+        pool.run(todo)
+        made = len(todo) - len(pool.failed) - len(pool.elsewhere)
+        before = sum(item.state == "finished" for item in plans)
+        print(f"{made} finished now, {before} had finished before, {len(pool.failed)} failed")
+        if pool.elsewhere:
+            print(f"{len(pool.elsewhere)} runs were made, or are being made, by somebody else")
+        left_out = _report_left_out(plans, self.options)
+        return self._collect_if_whole(bool(left_out or pool.failed or pool.unplayed))
+
+    def submit(self) -> int:
+        """Queue what is to make on the cluster of the profile; the exit status is 1 where anything was left out."""
+        from slurm.launcher import submit
+        from slurm.profiles import load, override
+
+        if not self.options.profile:
+            raise UserError("--launcher slurm needs --profile NAME: a file of slurm/profiles, or a path")
+        profile = override(load(self.options.profile), self.options.override)
+        device = self.options.device
+        if device == "auto":
+            device = "cuda" if profile.gpus else "cpu"  # a GPU that does not work is an error, no reason for the CPU
+        with self._alone():
+            plans = self._plans()
+            if device == "cpu":
+                refuse_what_needs_more(plans, profile.memory_gib)
+            todo = self._todo(plans)
+            numbers = submit(todo, self.results, self.options.suite, profile, device) if todo else []
+        print(f"{len(todo)} runs queued in {len(numbers)} jobs" + (f": {numbers[0]} ..." if numbers else ""))
+        return int(_report_left_out(plans, self.options))
+
+    def cancel(self) -> int:
+        """End the jobs that have these runs."""
+        from slurm.records import cancel_jobs
+
+        numbers = cancel_jobs(self.results, {key_of(cell) for cell in self.cells})
+        print(f"{len(numbers)} jobs cancelled" + (f": {', '.join(numbers)}" if numbers else ""))
+        others = {own.holder for own in self._states().values() if own.holder is not None and not own.holder.job}
+        for holder in sorted(map(str, others)):
+            print(f"at work without a scheduler: {holder}; stop its sweep with Ctrl-C")
+        return 0
+
+    def collect(self) -> int:
+        """Write the published form of the suite's runs."""
+        from results.collect import collect
+        from results.records import Cell as RunCell
+        from results.records import ResultsError
+
+        plans = plan(self.cells, self.results, self._device(), self._states())
+        wanted = {
+            key_of(item.cell): RunCell(item.cell.task, item.cell.variant, item.cell.algorithm, item.cell.seed)
+            for item in plans
+        }
+        hashes = {wanted[key_of(item.cell)]: item.config.digest() for item in plans if item.config is not None}
+        output = self.options.output or self.results / COLLECTED
+        chosen = {"incomplete": self.options.incomplete, "compact": self.options.compact, "hashes": hashes}
+        try:
+            lines = collect(self.results, list(wanted.values()), output, self.options.suite, **chosen)
+        except ResultsError as error:
+            advice = "" if self.options.incomplete else " (the action collect with --incomplete takes what there is)"
+            raise UserError(f"{error}{advice}") from error
+        print(*lines, sep="\n")
+        return 0
+
+    def _collect_if_whole(self, failed: bool) -> int:
+        """Collect after the runs; not a part of a suite, which would take the place of the whole."""
+        if failed:
+            return 1
+        if self.options.tasks or self.options.algorithms or self.options.seeds:
+            print("not collected, as this is a part of the suite")
+            return 0
+        try:
+            return self.collect()
+        except UserError as error:
+            print(error)
+            return 0
+
+    def _device(self) -> str:
+        """Where runs are planned for: settings are the same everywhere, and a login node need not have the device."""
+        return "cpu" if self.options.launcher == "slurm" else choose_device(self.options.device)
+
+    def _plans(self) -> list[Plan]:
+        plans = plan(self.cells, self.results, self._device(), self._states())
+        if self.options.launcher != "slurm":  # a cluster's nodes have memory of their own
+            refuse_what_cannot_run(plans)
+        return plans
+
+    def _todo(self, plans: Sequence[Plan]) -> list[Plan]:
+        again = ("failed",) if self.options.action == "retry" or self.options.retry_failed else ()
+        return [item for item in plans if item.state in (*TO_MAKE, *again)]
+
+    def _missing_references(self, plans: Sequence[Plan]) -> list[list[RunConfig]]:
+        """Settings of the runs of each task whose reference policies have not been played yet."""
+        by_task: dict[str, list[RunConfig]] = {}
+        for item in plans:
+            if item.config is not None:
+                by_task.setdefault(item.cell.task, []).append(item.config)
+        return [own for task, own in by_task.items() if not is_written(task, self.results, *evaluation_of(own))]
+
+    def _run_here(self, todo: Sequence[Plan]) -> int:
+        """One run after the other in this process: errors with their traceback, breakpoints work."""
+        from benchmark.train import run
+
+        for item in todo:
+            assert item.config is not None
+            run(item.config, self.results)
+        return 0
+
+    def _wait_for_jobs(self) -> int:
+        """Say what changes until no job has any of the runs, and collect; the exit status is 1 where not all are
+        finished."""
+        said = ""
+        while True:
+            text, states = self._report()
+            now = summary(states)
+            if now != said:
+                print(f"{time.strftime('%H:%M:%S')}  {now}", flush=True)
+                said = now
+            if not any(own.state in ("queued", "running") for own in states):
+                print(text)
+                return self._collect_if_whole(any(own.state in ("failed", "lost", "stopped") for own in states))
+            time.sleep(WATCH_SECONDS)
+
+    def _report(self) -> tuple[str, list[RunState]]:
+        """How far the runs are, in words, and their states."""
+        from slurm.records import explain_lost
+
+        jobs = self._jobs()
+        states = explain_lost(self.results, list(self._states(jobs).values()))
+        text = report(states, self.options.suite)
+        if jobs.silent:
+            text += f"\nthe scheduler does not answer ({jobs.silent}): runs that are shown as queued may have ended"
+        return text, states
+
+    def _jobs(self) -> Jobs:
+        from slurm.records import jobs_of
+
+        return jobs_of(self.results)
+
+    def _states(self, jobs: Jobs | None = None) -> dict[Key, RunState]:
+        jobs = jobs or self._jobs()
+        keys = {key_of(cell): cell for cell in self.cells}
+        return {
+            key: state_of(self.results, cell, jobs.now.get(key), jobs.last.get(key, "")) for key, cell in keys.items()
+        }
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Two commands must not hand out the same runs at once: the second waits for the first to have done so. Raises
+        UserError where that takes long."""
+        folder = self.results / ".sweep"
+        with readable_os_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        deadline = time.monotonic() + LONGEST_WAIT_SECONDS
+        while True:
+            try:
+                with readable_os_errors(folder):
+                    lock = RunLock(folder)
+                break
+            except UserError as error:
+                if IN_USE not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.5)
+        try:
+            yield
+        finally:
+            lock.release()
 
 
-def _run(plans: list[Plan], results: Path, options: argparse.Namespace) -> int:
-    """Run what is not finished; the exit status is 1 where anything failed."""
-    refuse_what_cannot_run(plans)
-    skipped_states = {"finished", "unavailable", "refused"} | (set() if options.retry_failed else {"failed"})
-    todo = [item for item in plans if item.state not in skipped_states]
-    left_out = [item for item in plans if item.state in skipped_states & {"refused", "failed"}]
-    for task in dict.fromkeys(item.cell.task for item in plans if item.config is not None):
-        settings = {item.config.training for item in plans if item.cell.task == task and item.config is not None}
-        largest = max(settings, key=lambda training: training.evaluation_episodes)
-        write_references(task, results, largest.evaluation_episodes, largest.evaluation_seed)
-    pool = Pool(results, options.workers)
-    pool.run(todo)
-    skipped = sum(item.state == "finished" for item in plans)
-    unavailable = [item for item in plans if item.config is None]
-    print(f"{len(todo) - len(pool.failed)} finished now, {skipped} had finished before, {len(pool.failed)} failed")
-    for reason, count in Counter(item.reason for item in unavailable).items():
+def _report_left_out(plans: Sequence[Plan], options: argparse.Namespace) -> bool:
+    """Say what was not made and why; whether anything of that can be mended here."""
+    for reason, count in Counter(item.reason for item in plans if item.config is None).items():
         print(f"unavailable: {count} runs: {reason}")
+    states = ("refused", "stale", *(() if options.retry_failed or options.action == "retry" else ("failed",)))
+    left_out = [item for item in plans if item.state in states]
     for item in left_out:
-        advice = " (run it again with --retry-failed)" if item.state == "failed" else ""
+        advice = " (run it again with the action retry)" if item.state == "failed" else ""
         print(f"{item.state}: {item.name}: {item.reason}{advice}")
-    return 1 if pool.failed or left_out else 0
+    for state in ("queued", "running"):
+        count = sum(item.state == state for item in plans)
+        if count:
+            print(f"{state}: {count} runs are in other hands already")
+    return bool(left_out)
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Command line of `python -m benchmark.sweep`."""
+    actions = "\n".join(f"  {name:<8} {words}" for name, words in ACTIONS.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmark.sweep",
+        description=f"{__doc__.splitlines()[0]}\n\nactions:\n{actions}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("action", nargs="?", choices=ACTIONS, default="run", metavar="ACTION", help="default: run")
+    parser.add_argument("--suite", required=True, choices=sorted(SUITES))
+    parser.add_argument("--tasks", nargs="+", default=[], help="only these tasks of the suite")
+    parser.add_argument("--algorithms", nargs="+", default=[], help="only these algorithms of the suite")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[], help="these seeds instead of the suite's")
+    parser.add_argument("--results", type=Path, help="folder of the runs; default: results/SUITE")
+    parser.add_argument("--launcher", choices=LAUNCHERS, default="local", help="where runs are made; default: local")
+    parser.add_argument("--workers", type=int, default=1, help="local: runs side by side")
+    parser.add_argument("--profile", help="slurm: a name in slurm/profiles, or the path of a .toml file")
+    parser.add_argument("--override", nargs="+", default=[], metavar="KEY=VALUE", help="slurm: changes of the profile")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:K")
+    parser.add_argument("--engine", help="engine of cityflow tasks: builtin or cityflow")
+    parser.add_argument("--backend", help="engine of magent tasks: auto, numba, torch or magent2")
+    parser.add_argument("--dry-run", action="store_true", help="the action plan")
+    parser.add_argument("--estimate", action="store_true", help="plan: with memory and time of every kind of run")
+    parser.add_argument("--watch", action="store_true", help="status: again and again until all runs have ended")
+    parser.add_argument("--retry-failed", action="store_true", help="run: also the runs that failed")
+    parser.add_argument("--output", type=Path, help=f"collect: folder of the set; default: RESULTS/{COLLECTED}")
+    parser.add_argument(
+        "--compact", action="store_true", help="collect: keep every episode of the last evaluations only"
+    )
+    parser.add_argument("--incomplete", action="store_true", help="collect: although runs are missing or unfinished")
+    options = parser.parse_args(arguments)
+    if options.workers < 1:
+        raise UserError(f"--workers {options.workers}: expected a positive number")
+    if options.action == "submit":
+        options.launcher = "slurm"
+    if options.dry_run or (options.estimate and options.action == "run"):
+        options.action = "plan"
+    return options
 
 
 if __name__ == "__main__":
-    raise SystemExit(report_errors(main))
+    sys.exit(report_errors(main))

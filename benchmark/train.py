@@ -26,6 +26,8 @@ from benchmark.config import RunConfig, parse_assignments, resolve
 from benchmark.errors import UserError, report_errors
 from benchmark.files import load_checkpoint, readable_os_errors, save_checkpoint, write_json
 from benchmark.folder import RunFolder, run_path, status_of
+from benchmark.lock import holder_of
+from benchmark.options import choose_device, engine_override
 from benchmark.progress import Progress
 from benchmark.randomness import stream, stream_seed
 from benchmark.replay import Replay
@@ -216,6 +218,7 @@ class Recorder:
             for name, position in state["logs"].items():
                 self.folder.logs[name].rewind(position)
             self.wall_before = state["wall_seconds"]
+            self.progress.scores.update(status_of(self.folder.path).get("scores", {}))
             self.progress.note(f"resumed at step {self.training.environment_step}" + (f": {note}" if note else ""))
         else:
             for log in self.folder.logs.values():
@@ -227,6 +230,7 @@ class Recorder:
 
     def after_block(self, before: int) -> None:
         """Called after every block of training; `before` is the environment step at its start."""
+        self._check_lock()
         now = self.training.environment_step
         done = now >= self.config.total_steps
         if done or now // self.settings.log_interval > before // self.settings.log_interval:
@@ -237,6 +241,12 @@ class Recorder:
         if (due or self.stop_requested) and not done:
             self.save()
         self.progress.advance_to(now)
+
+    def _check_lock(self) -> None:
+        """Raises UserError where another process has taken the folder, for which this one was silent for too long."""
+        if self.folder.lock.lost:
+            holder = holder_of(self.folder.path)
+            raise UserError(f"{self.folder.path} was taken over by {holder}: this process gives way")
 
     def _log(self) -> None:
         self.folder.metrics.append(self.training.take_metrics())
@@ -283,21 +293,21 @@ class Recorder:
         self.folder.checkpoint.unlink(missing_ok=True)
 
     def _write_status(self, state: str) -> None:
-        self.folder.write_status(state, self.training.environment_step, self.wall_seconds)
+        step, scores = self.training.environment_step, self.progress.scores
+        self.folder.write_status(state, step, self.wall_seconds, scores=scores)
 
 
 def run(config: RunConfig, results: Path, quiet: bool = False) -> Path:
     """Train until `config.total_steps`, resuming where a checkpoint exists; returns the run folder.
 
     Raises UserError for what a user can mend (see `benchmark.errors`) and stops with KeyboardInterrupt, after writing a
-    checkpoint, on SIGTERM, SIGUSR1 and Ctrl-C.
+    checkpoint, on SIGTERM, SIGUSR1, SIGUSR2 and Ctrl-C.
     """
-    finished = status_of(run_path(results, config))["state"] == "finished"
-    if not finished:
+    if not _is_finished(run_path(results, config)):
         _require(config)
     folder = RunFolder(results, config)
     try:
-        if finished:
+        if _is_finished(folder.path):  # asked again: another process may have had it until now
             return folder.path
         progress = Progress(f"{config.task} {config.algorithm} seed {config.seed}", config.total_steps, quiet)
         recorder = Recorder(Training(config), folder, progress)
@@ -305,10 +315,15 @@ def run(config: RunConfig, results: Path, quiet: bool = False) -> Path:
             _train(recorder)
         return folder.path
     except Exception as error:
-        folder.mark_failed(f"{type(error).__name__}: {error}")
+        if not folder.lock.lost:
+            folder.mark_failed(f"{type(error).__name__}: {error}")
         raise
     finally:
         folder.close()
+
+
+def _is_finished(path: Path) -> bool:
+    return status_of(path)["state"] == "finished"
 
 
 def _require(config: RunConfig) -> None:
@@ -337,27 +352,13 @@ def _stop_signals(recorder: Recorder) -> Iterator[None]:
     def request(number: int, frame: object) -> None:
         recorder.stop_requested = True
 
-    names = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+    names = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT)
     previous = {name: signal.signal(name, request) for name in names}
     try:
         yield
     finally:
         for name, handler in previous.items():
             signal.signal(name, handler)
-
-
-def choose_device(name: str) -> str:
-    """`auto` becomes cuda where there is one. Raises UserError for a device that is not here."""
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    kind = name.split(":")[0]
-    if kind not in ("cpu", "cuda"):
-        raise UserError(f"--device {name}: expected auto, cpu, cuda or cuda:K")
-    if kind == "cuda":
-        index = name.partition(":")[2] or "0"
-        if not index.isdigit() or int(index) >= torch.cuda.device_count():
-            raise UserError(f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices; use cpu")
-    return name
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -375,15 +376,6 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     return parser.parse_args(arguments)
-
-
-def engine_override(task: str, options: argparse.Namespace) -> dict[str, str]:
-    """The setting that `--engine` or `--backend` stands for; nothing where the task has no such choice of engines."""
-    if options.engine and task.startswith("cityflow/"):
-        return {"environment.engine": options.engine}
-    if options.backend and task.startswith("magent/"):
-        return {"environment.backend": options.backend}
-    return {}
 
 
 def main() -> int:

@@ -27,6 +27,9 @@ from envs.traffic.trips import GridFlow
 
 FLOW = GridFlow(rate=450.0, crossings=8.0)
 """Vehicles of the synthetic tasks: a load that max pressure carries and a fixed cycle does not."""
+SMALLEST_WHOLE = 3
+"""Rows and columns of the smallest grid that has an intersection with four others around it: in larger ones agents see,
+do and hear the same, so that nothing of them must be built to say so."""
 COUNT_UNIT = 10.0
 """Vehicles: observations count in tens, so that they are of the order of one."""
 
@@ -80,15 +83,18 @@ def make_spec(task: str, settings: Settings) -> EnvironmentSpec:
             f"vehicles='drawn' is for synthetic cities on our own engine, not for {task} with "
             f"engine={settings.engine!r}: leave it out"
         )
-    signals = city_of(task).signals
+    side = side_of(task)
+    seen = task if side is None or side <= SMALLEST_WHOLE else f"cityflow/synthetic_{SMALLEST_WHOLE**2}"
+    signals = city_of(seen).signals
+    num_agents = len(signals.agents) if side is None else side**2
     whole = signals.action_mask.all()
     return EnvironmentSpec(
-        num_agents=len(signals.agents),
+        num_agents=num_agents,
         observation_dim=signals.lanes.shape[1] + signals.num_actions,
         num_actions=signals.num_actions,
         episode_length=settings.episode_length,
         max_neighbours=signals.neighbours.shape[1],
-        agent_kinds=(0,) * len(signals.agents),
+        agent_kinds=(0,) * num_agents,
         static_graph=True,
         action_mask=() if whole else tuple(tuple(row) for row in signals.action_mask.tolist()),
     )

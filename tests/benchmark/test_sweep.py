@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import signal
@@ -16,7 +15,10 @@ import pytest
 
 from benchmark import memory, suites, sweep
 from benchmark.errors import UserError
-from benchmark.folder import status_of
+from benchmark.folder import run_path, status_of
+from benchmark.lock import holder_of
+from benchmark.plan import plan, select
+from benchmark.status import cell_path
 from benchmark.suites import SUITES, Cell
 from benchmark.tasks import TABLE_1, TASKS
 from tests.benchmark.conftest import SMALL
@@ -38,7 +40,7 @@ def tiny_suite(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["sweep", "--suite", "smoke", "--device", "cpu", *arguments])
+    monkeypatch.setattr(sys, "argv", ["sweep", *arguments, "--suite", "smoke", "--device", "cpu"])
     return sweep.main()
 
 
@@ -54,9 +56,10 @@ def test_suites_are_what_they_say() -> None:
 
 def test_every_cell_of_the_small_suites_resolves(tmp_path: Path) -> None:
     for name in SUITES.keys() - {"all"}:
-        plans = sweep.plan(SUITES[name](), tmp_path, "cpu")
+        plans = plan(SUITES[name](), tmp_path, "cpu")
         assert {item.state for item in plans} == {"absent"}
-        paths = [sweep.run_path(tmp_path, item.config) for item in plans if item.config]
+        paths = [run_path(tmp_path, item.config) for item in plans if item.config]
+        assert paths == [cell_path(tmp_path, item.cell) for item in plans]
         assert len(set(paths)) == len(plans), "no two cells share a folder"
 
 
@@ -89,6 +92,38 @@ def test_sweep_runs_skips_and_reports(
     assert "4 runs: 2 finished, 2 unavailable" in capsys.readouterr().out
 
 
+def test_whole_suite_is_collected_and_a_part_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(SUITES, "smoke", lambda: [Cell(TASK, "iql", seed, 300, "tiny", SMALL) for seed in (0, 1)])
+    assert call(monkeypatch, "--results", str(tmp_path), "--seeds", "0") == 0
+    assert "not collected, as this is a part of the suite" in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"missing: .* seed 1.*--incomplete takes what there is"):
+        call(monkeypatch, "collect", "--results", str(tmp_path))
+    assert call(monkeypatch, "plan", "--results", str(tmp_path)) == 0
+    assert "for 1 runs, by the speed of those begun" in capsys.readouterr().out
+    assert call(monkeypatch, "--results", str(tmp_path)) == 0
+    assert "collected 2 of 2 runs, 2 of them finished" in capsys.readouterr().out
+    assert (tmp_path / "collected" / "manifest.json").exists()
+
+
+def test_submission_says_what_is_wrong(
+    tiny_suite: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No profile; memory that no run fits into; no SLURM."""
+    only = ("--results", str(tmp_path), "--tasks", TASK, "--algorithms", "iql")
+    with pytest.raises(UserError, match="needs --profile NAME"):
+        call(monkeypatch, "submit", *only)
+    monkeypatch.setattr(memory, "estimate", lambda config: memory.MemoryEstimate(3 * 2**30, 2**30))
+    assert call(monkeypatch, "submit", *only, "--profile", "cpu", "--override", "memory_gib=2") == 1
+    output = capsys.readouterr().out
+    assert "0 runs queued in 0 jobs" in output
+    assert "needs 4.0 GiB, the profile gives a run 2: --override memory_gib=5" in output
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError, match="needs SLURM, and sbatch, srun, squeue, scancel are not found"):
+        call(monkeypatch, "submit", *only, "--profile", "cpu")
+
+
 def test_failed_run_is_reported_and_retried_on_request(
     tiny_suite: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -103,8 +138,8 @@ def test_failed_run_is_reported_and_retried_on_request(
     (folder / "metrics.jsonl").rmdir()
 
     assert call(monkeypatch, *only) == 1
-    assert "run it again with --retry-failed" in capsys.readouterr().out
-    assert call(monkeypatch, *only, "--retry-failed") == 0
+    assert "run it again with the action retry" in capsys.readouterr().out
+    assert call(monkeypatch, "retry", *only) == 0
     assert status_of(folder)["state"] == "finished"
 
 
@@ -130,12 +165,12 @@ def test_estimate_names_memory_and_time(
 
 def test_filters() -> None:
     cells = SUITES["quick"]()
-    chosen = sweep.select(cells, [TASK], ["iql"], [7, 8, 9])
+    chosen = select(cells, [TASK], ["iql"], [7, 8, 9])
     assert [(c.task, c.algorithm, c.seed) for c in chosen] == [(TASK, "iql", seed) for seed in (7, 8, 9)]
     wrong: list[dict[str, Any]] = [{"tasks": ["mpe/x"]}, {"names": ["x"]}]
     for filters in wrong:
         with pytest.raises(UserError, match="not in this suite"):
-            sweep.select(cells, filters.get("tasks", []), filters.get("names", []), [])
+            select(cells, filters.get("tasks", []), filters.get("names", []), [])
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -159,5 +194,4 @@ def test_stopped_sweep_stops_its_runs(number: signal.Signals, tmp_path: Path) ->
     for run in runs:
         assert (run / "checkpoint.pt").exists()
         assert status_of(run)["state"] == "running"
-        with (run / "lock").open("w") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)  # nobody has it any more
+        assert holder_of(run) is None

@@ -270,6 +270,20 @@ def test_settings() -> None:
             city(SMALL).reset(seed)
 
 
+@pytest.mark.parametrize("size", [4, 9, 16, 49])
+def test_spec_of_a_grid_is_that_of_its_city(size: int) -> None:
+    """Large grids are not built to say what agents see in them."""
+    from envs.traffic.tasks import city_of
+
+    task = f"cityflow/synthetic_{size}"
+    spec, signals = envs.spec(task), city_of(task).signals
+    assert spec.num_agents == len(signals.agents)
+    assert spec.num_actions == signals.num_actions
+    assert spec.observation_dim == signals.lanes.shape[1] + signals.num_actions
+    assert spec.max_neighbours == signals.neighbours.shape[1]
+    assert (spec.action_mask == ()) == bool(signals.action_mask.all())
+
+
 def test_tasks() -> None:
     assert set(TASKS) < set(envs.tasks())
     assert envs.spec("cityflow/synthetic_16").num_agents == 16, "another square"

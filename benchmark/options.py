@@ -1,0 +1,42 @@
+"""Options that the command lines of `benchmark.train` and `benchmark.sweep` have in common."""
+
+from __future__ import annotations
+
+import argparse
+
+from benchmark.errors import UserError
+
+
+def choose_device(name: str) -> str:
+    """`auto` becomes cuda where there is one. Raises UserError for a device that is not here."""
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    kind = name.partition(":")[0]
+    if kind not in ("cpu", "cuda"):
+        raise UserError(f"--device {name}: expected auto, cpu, cuda or cuda:K")
+    if kind == "cuda":
+        index = name.partition(":")[2] or "0"
+        if not index.isdigit() or int(index) >= torch.cuda.device_count():
+            raise UserError(f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices; use cpu")
+    return name
+
+
+def devices_of(name: str) -> tuple[str, ...]:
+    """The devices on which the workers of a sweep take turns: all GPUs, unless one of them or the CPU is named."""
+    import torch
+
+    chosen = choose_device(name)
+    if chosen == "cuda":
+        return tuple(f"cuda:{index}" for index in range(torch.cuda.device_count()))
+    return (chosen,)
+
+
+def engine_override(task: str, options: argparse.Namespace) -> dict[str, str]:
+    """The setting that `--engine` or `--backend` stands for; nothing where the task has no such choice of engines."""
+    if options.engine and task.startswith("cityflow/"):
+        return {"environment.engine": options.engine}
+    if options.backend and task.startswith("magent/"):
+        return {"environment.backend": options.backend}
+    return {}

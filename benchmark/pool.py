@@ -1,0 +1,219 @@
+"""Runs side by side on this machine, each a process of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from benchmark.config import RunConfig
+from benchmark.errors import UserError
+from benchmark.files import read_json, readable_os_errors
+from benchmark.lock import IN_USE
+from benchmark.plan import Plan
+from benchmark.references import evaluation_of
+from benchmark.status import cell_path, duration, state_of
+from benchmark.suites import Cell
+
+POLL_SECONDS = 0.5
+REFERENCES_LOG = ".sweep/references.log"
+"""Below the results: what the process that plays the reference policies printed."""
+MOST_DEATHS = 3
+"""How often a run may be killed without having come any further."""
+
+
+def command_of(cell: Cell, device: str, results: Path) -> list[str]:
+    """The command line that makes a run, or goes on with it."""
+    command = [sys.executable, "-m", "benchmark.train", "--task", cell.task, "--algorithm", cell.algorithm]
+    command += ["--seed", str(cell.seed), "--total-steps", str(cell.total_steps), "--variant", cell.variant]
+    command += ["--device", device, "--results", str(results)]
+    return command + [f"--set={key}={value}" for key, value in cell.overrides.items()]
+
+
+def references_command(configs: Sequence[RunConfig], results: Path) -> list[str]:
+    """The command line that plays the reference policies of one task for runs of it."""
+    command = [sys.executable, "-m", "benchmark.references", "--tasks", configs[0].task, "--results", str(results)]
+    episodes, seed = evaluation_of(configs)
+    return [*command, "--episodes", str(episodes), "--seed", str(seed)]
+
+
+def environment_of(threads: int) -> dict[str, str]:
+    """Environment variables of a run's process: as many threads as its settings say, for all libraries."""
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+    return os.environ | dict.fromkeys(names, str(threads))
+
+
+def start(cell: Cell, config: RunConfig, device: str, results: Path) -> subprocess.Popen[bytes]:
+    """Begin or go on with a run in a process of its own, which does not hear this one's Ctrl-C. What it prints goes to
+    output.log in its folder. Raises UserError where that cannot be written."""
+    path = cell_path(results, cell)
+    with readable_os_errors(path):
+        path.mkdir(parents=True, exist_ok=True)
+        with (path / "output.log").open("ab") as log:
+            return subprocess.Popen(
+                command_of(cell, device, results),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env=environment_of(config.training.threads),
+            )
+
+
+def reason_of(results: Path, cell: Cell, returncode: int) -> str:
+    """Why a process that ended did not finish its run; empty where it did."""
+    path = cell_path(results, cell)
+    try:
+        status = read_json(path / "status.json")
+    except UserError:
+        status = {"state": "absent"}
+    if returncode == 0 and status["state"] == "finished":
+        return ""
+    if returncode < 0:
+        return f"stopped by {signal.Signals(-returncode).name}; its last checkpoint is kept"
+    message = status.get("message") if status["state"] == "failed" else ""
+    return message or _last_line(path / "output.log") or f"exit status {returncode}"
+
+
+def _last_line(file: Path) -> str:
+    lines = file.read_text(errors="replace").strip().splitlines() if file.exists() else []
+    return lines[-1] if lines else ""
+
+
+class Pool:
+    """Runs a few processes at a time, and the next one when one ends. GPUs take turns. The reference policies of the
+    tasks are played beside the runs, by one process more."""
+
+    def __init__(self, results: Path, workers: int, devices: Sequence[str], references: Sequence[list[str]]) -> None:
+        self.results, self.workers, self.devices = results, workers, tuple(devices)
+        self.references = list(references)
+        """Command lines that write them, to be run one after the other."""
+        self._playing: subprocess.Popen[bytes] | None = None
+        self.unplayed = 0
+        """How many of these failed."""
+        self.waiting: list[Plan] = []
+        self.running: dict[subprocess.Popen[bytes], tuple[Plan, str]] = {}
+        self.failed: list[Plan] = []
+        self._deaths: dict[str, tuple[int, int]] = {}
+        self.elsewhere: list[Plan] = []
+        """Runs that somebody else has finished or is at work on."""
+
+    def run(self, plans: Sequence[Plan]) -> None:
+        """Run all; returns when every one has finished or failed. Ctrl-C and SIGTERM stop all of them after a
+        checkpoint, and raise KeyboardInterrupt."""
+        self.waiting = list(plans)
+        total = sum(item.cell.total_steps for item in plans)
+        bar = tqdm(total=total, desc="sweep", unit="step", unit_scale=True, disable=not sys.stderr.isatty())
+        done_steps = 0
+        before = signal.signal(signal.SIGTERM, _interrupt)
+        try:
+            while self.waiting or self.running or self.references or self._playing:
+                self._play_references()
+                while self.waiting and len(self.running) < self.workers:
+                    self._start(self.waiting.pop(0))
+                time.sleep(POLL_SECONDS)
+                done_steps += self._collect()
+                bar.n = done_steps + sum(self._steps_of(item) for item, _ in self.running.values())
+                bar.set_postfix(running=len(self.running), waiting=len(self.waiting), failed=len(self.failed))
+        finally:
+            self._stop()
+            bar.close()
+            signal.signal(signal.SIGTERM, before)
+
+    def _play_references(self) -> None:
+        """Begin with the next one when one has ended."""
+        log = self.results / REFERENCES_LOG
+        if self._playing is not None and self._playing.poll() is not None:
+            if self._playing.returncode:
+                self.unplayed += 1
+                _say(f"FAILED    reference policies: {_last_line(log)} (see {log})")
+            self._playing = None
+        if self._playing is None and self.references:
+            with readable_os_errors(log):
+                log.parent.mkdir(parents=True, exist_ok=True)
+                with log.open("ab") as stream:
+                    self._playing = subprocess.Popen(
+                        self.references.pop(0),
+                        stdout=stream,
+                        stderr=subprocess.STDOUT,
+                        start_new_session=True,
+                        env=environment_of(1),
+                    )
+
+    def _start(self, item: Plan) -> None:
+        assert item.config is not None
+        now = state_of(self.results, item.cell)
+        if now.state in ("finished", "running"):  # another sweep was faster
+            self.elsewhere.append(item)
+            return
+        busy = [device for _, device in self.running.values()]
+        device = min(self.devices, key=busy.count)
+        try:
+            process = start(item.cell, item.config, device, self.results)
+        except UserError as error:
+            self._fail(item, str(error))
+            return
+        self.running[process] = (item, device)
+        _say(f"started   {item.name}" + (f" on {device}" if len(self.devices) > 1 else ""))
+
+    def _collect(self) -> int:
+        """Take note of processes that ended; returns the steps of their runs."""
+        steps = 0
+        for process in [process for process in self.running if process.poll() is not None]:
+            item, _ = self.running.pop(process)
+            steps += item.cell.total_steps
+            reason = reason_of(self.results, item.cell, process.returncode)
+            if IN_USE in reason:
+                self.elsewhere.append(item)
+            elif process.returncode < 0 and self._may_begin_again(item):
+                steps -= item.cell.total_steps
+                self.waiting.append(item)
+                _say(f"KILLED    {item.name}: {reason}; it will go on from there")
+            elif reason:
+                self._fail(item, reason)
+            else:
+                status = read_json(cell_path(self.results, item.cell) / "status.json")
+                _say(f"finished  {item.name} in {duration(status['wall_seconds'])}")
+        return steps
+
+    def _may_begin_again(self, item: Plan) -> bool:
+        """Whether a run whose process was killed is started once more: not for ever where it does not get any further,
+        as when memory is too small for it."""
+        step = self._steps_of(item)
+        before, deaths = self._deaths.get(item.name, (-1, 0))
+        deaths = deaths + 1 if step <= before else 1
+        self._deaths[item.name] = (step, deaths)
+        return deaths < MOST_DEATHS
+
+    def _fail(self, item: Plan, reason: str) -> None:
+        item.reason = reason
+        self.failed.append(item)
+        _say(f"FAILED    {item.name}: {reason} (see {cell_path(self.results, item.cell) / 'output.log'})")
+
+    def _steps_of(self, item: Plan) -> int:
+        file = cell_path(self.results, item.cell) / "status.json"
+        return read_json(file)["step"] if file.exists() else 0
+
+    def _stop(self) -> None:
+        """Ask what still runs to write a checkpoint and stop."""
+        if self._playing is not None and self._playing.poll() is None:
+            self._playing.terminate()
+            self._playing.wait()
+        for process in self.running:
+            process.send_signal(signal.SIGTERM)
+        for process in self.running:
+            process.wait()
+
+
+def _interrupt(number: int, frame: object) -> None:
+    """What Ctrl-C does, for other signals."""
+    raise KeyboardInterrupt
+
+
+def _say(text: str) -> None:
+    tqdm.write(text) if sys.stderr.isatty() else print(text, flush=True)

@@ -1,0 +1,188 @@
+"""How far the runs of a suite are, read from their folders: no run is touched, nothing is computed.
+
+python -m benchmark.sweep status --suite all
+python -m benchmark.sweep status --suite all --watch
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmark.errors import UserError
+from benchmark.files import read_json
+from benchmark.lock import Holder, holder_of
+from benchmark.suites import Cell
+
+STATES = ("finished", "running", "queued", "stopped", "lost", "failed", "absent")
+"""`stopped`: begun, and nobody is at work on it. `lost`: the same, after the job that had it ended without a word.
+`absent`: not begun."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """One run of a suite as it is now."""
+
+    cell: Cell
+    state: str
+    """One of `STATES`."""
+    step: int = 0
+    total_steps: int = 0
+    wall_seconds: float = 0.0
+    scores: Mapping[str, float] = field(default_factory=dict)
+    """Mean return of the last evaluation by policy."""
+    message: str = ""
+    """Of a failed run: why."""
+    holder: Holder | None = None
+    """Who is at work on it."""
+    job: str = ""
+    """Of a scheduler: the job that has it, or had it last."""
+
+    @property
+    def steps_per_second(self) -> float | None:
+        """Environment steps a second since the run began, earlier starts included; None before any."""
+        return self.step / self.wall_seconds if self.step and self.wall_seconds else None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Until it is finished, at this rate; None where no rate is known."""
+        rate = self.steps_per_second
+        return (self.total_steps - self.step) / rate if rate else None
+
+
+def cell_path(results: Path, cell: Cell) -> Path:
+    """Folder of a cell's run."""
+    return results / cell.task / cell.algorithm / cell.variant / f"seed_{cell.seed}"
+
+
+def state_of(results: Path, cell: Cell, jobs: Mapping[str, str] | None = None, last_job: str = "") -> RunState:
+    """The state of one run.
+
+    Args:
+        jobs: numbers of the scheduler's living jobs that have this run, and what they do: `queued` or `running`.
+        last_job: number of the last job that had it.
+    """
+    folder = cell_path(results, cell)
+    holder = holder_of(folder)
+    if holder is not None and not holder.alive:
+        holder = None
+    waiting = "queued" if jobs else ""
+    job = next(iter(jobs), "") if jobs else last_job
+    try:
+        record: dict[str, Any] = read_json(folder / "status.json")
+    except UserError as error:
+        if (folder / "status.json").exists():
+            return RunState(cell, "failed", total_steps=cell.total_steps, message=str(error), job=job)
+        begun = "running" if holder is not None else waiting or ("lost" if last_job else "absent")
+        return RunState(cell, begun, total_steps=cell.total_steps, holder=holder, job=job)
+    state, message = record["state"], record.get("message", "")
+    if state == "running" and holder is None:
+        state = waiting or ("lost" if last_job else "stopped")
+    elif state == "failed" and (holder is not None or waiting):
+        state, message = ("running" if holder is not None else waiting), ""
+    return RunState(
+        cell,
+        state,
+        step=record.get("step", 0),
+        total_steps=record.get("total_steps", cell.total_steps),
+        wall_seconds=record.get("wall_seconds", 0.0),
+        scores=record.get("scores", {}),
+        message=message,
+        holder=holder,
+        job=job,
+    )
+
+
+def report(states: Sequence[RunState], suite: str) -> str:
+    """All of it as text: counts by task and algorithm, what runs now, what failed and why, how long it will take."""
+    lines = [f"suite {suite}: {summary(states)}", "", *_matrix(states)]
+    running = [own for own in states if own.state == "running"]
+    if running:
+        lines += ["", *_table(running)]
+    failed = [own for own in states if own.state in ("failed", "lost")]
+    for own in failed:
+        job = f" (job {own.job})" if own.job else ""
+        reason = own.message or ("its job ended without a word" if own.state == "lost" else "no reason was written")
+        lines.append(f"{own.state}: {name_of(own.cell)} at step {own.step:,}{job}: {reason}")
+    if failed:
+        lines.append(f"python -m benchmark.sweep retry --suite {suite} runs these again, from their checkpoints")
+    return "\n".join(lines)
+
+
+def summary(states: Iterable[RunState]) -> str:
+    """One line: `455 runs: 120 finished, 4 running, ...`."""
+    counts = Counter(own.state for own in states)
+    parts = [f"{counts[state]} {state}" for state in STATES if counts[state]]
+    return f"{sum(counts.values())} runs: {', '.join(parts) or 'none'}"
+
+
+def name_of(cell: Cell) -> str:
+    """Short name for messages."""
+    return f"{cell.task} {cell.algorithm} {cell.variant} seed {cell.seed}"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds in words; a dash for None."""
+    if seconds is None:
+        return "-"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+_LETTERS = {"finished": "#", "running": ">", "queued": "q", "stopped": "=", "lost": "?", "failed": "X", "absent": "."}
+
+
+def _matrix(states: Sequence[RunState]) -> list[str]:
+    """One row for each task and variant, one column for each algorithm, one letter for each seed."""
+    cells: dict[tuple[str, str], dict[str, list[RunState]]] = defaultdict(lambda: defaultdict(list))
+    for own in states:
+        cells[own.cell.task, own.cell.variant][own.cell.algorithm].append(own)
+    algorithms = list(dict.fromkeys(own.cell.algorithm for own in states))
+    rows = [["", *algorithms]]
+    for (task, variant), by_algorithm in cells.items():
+        letters = ["".join(_LETTERS[own.state] for own in by_algorithm[name]) or "-" for name in algorithms]
+        rows.append([f"{task} {variant}", *letters])
+    legend = "  ".join(f"{letter} {state}" for state, letter in _LETTERS.items())
+    return [*_aligned(rows), f"({legend})"]
+
+
+def _table(states: Sequence[RunState]) -> list[str]:
+    rows = [["running", "done", "steps/s", "left", "last return", "where"]]
+    for own in states:
+        scores = ", ".join(f"{policy} {value:,.1f}" for policy, value in own.scores.items()) or "-"
+        rate = own.steps_per_second
+        where, job = (own.holder.host, own.holder.job) if own.holder else ("", "")
+        share = own.step / own.total_steps if own.total_steps else 0.0
+        rows.append(
+            [
+                name_of(own.cell),
+                f"{share:.0%}",
+                "-" if rate is None else f"{rate:,.0f}",
+                duration(own.seconds_left),
+                scores,
+                where + (f" job {job or own.job}" if job or own.job else ""),
+            ]
+        )
+    return _aligned(rows)
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def watch(refresh: Callable[[], tuple[str, list[RunState]]], seconds: float) -> None:
+    """Show the report again and again until all runs have ended. `refresh` gives the report and the states now."""
+    while True:
+        text, states = refresh()
+        clear = "\033[H\033[2J" if sys.stdout.isatty() else ""
+        print(f"{clear}{text}\n\n{time.strftime('%H:%M:%S')}", flush=True)
+        if not any(own.state in ("queued", "running") for own in states):
+            return
+        time.sleep(seconds)

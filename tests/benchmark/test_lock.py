@@ -1,0 +1,131 @@
+"""One writer for each run folder: on one machine by a lock, across machines by signs of life."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmark import lock
+from benchmark.errors import UserError
+from benchmark.lock import NAME, STALE_SECONDS, RunLock, holder_of
+
+ROOT = Path(__file__).resolve().parents[2]
+HOLD = """
+import sys, time
+from pathlib import Path
+from benchmark.lock import RunLock
+RunLock(Path(sys.argv[1]))
+print("held", flush=True)
+time.sleep(120)
+"""
+
+
+def hold_elsewhere(folder: Path) -> subprocess.Popen[bytes]:
+    """Another process that holds the lock."""
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(folder)], cwd=ROOT, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"held\n"
+    return process
+
+
+def write_holder(folder: Path, host: str, age: float, token: str = "0") -> None:
+    """What a holder on another machine leaves, as a file system without locks shows it."""
+    (folder / NAME).write_text(json.dumps({"host": host, "pid": 1, "job": "12_3", "token": token}))
+    then = time.time() - age
+    os.utime(folder / NAME, (then, then))
+
+
+def test_second_process_is_refused_until_the_first_is_gone(tmp_path: Path) -> None:
+    process = hold_elsewhere(tmp_path)
+    try:
+        holder = holder_of(tmp_path)
+        assert holder is not None
+        assert (holder.host, holder.pid, holder.alive) == (platform.node(), process.pid, True)
+        with pytest.raises(UserError, match=rf"in use by another process \(process {process.pid} on "):
+            RunLock(tmp_path)
+    finally:
+        process.kill()
+        process.wait()
+    gone = holder_of(tmp_path)
+    assert gone is not None
+    assert not gone.alive
+    RunLock(tmp_path).release()
+    assert holder_of(tmp_path) is None, "a lock that was given back has no holder"
+
+
+def test_living_holder_on_another_machine_is_left_alone(tmp_path: Path) -> None:
+    write_holder(tmp_path, "elsewhere", age=STALE_SECONDS / 2)
+    with pytest.raises(UserError, match=r"process 1 on elsewhere, job 12_3, last sign of life 60 s ago"):
+        RunLock(tmp_path)
+
+
+def test_silent_holder_on_another_machine_is_taken_for_dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "SETTLE_SECONDS", 0.01)
+    monkeypatch.setattr(lock, "WATCH_SECONDS", 0.1)
+    write_holder(tmp_path, "elsewhere", age=2 * STALE_SECONDS)
+    own = RunLock(tmp_path)
+    holder = holder_of(tmp_path)
+    assert holder is not None
+    assert holder.host == platform.node()
+    own.release()
+
+
+def test_job_that_was_moved_to_another_machine_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It finds its own number in the lock, and need not wait until that is stale."""
+    monkeypatch.setattr(lock, "SETTLE_SECONDS", 0.01)
+    monkeypatch.setattr(lock, "WATCH_SECONDS", 0.1)
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "12")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
+    write_holder(tmp_path, "elsewhere", age=1)
+    RunLock(tmp_path).release()
+
+
+def test_holder_whose_clock_is_wrong_is_not_taken_for_dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It gives signs of life while it is watched, however old they seem."""
+    monkeypatch.setattr(lock, "WATCH_SECONDS", 5.0)
+    write_holder(tmp_path, "elsewhere", age=2 * STALE_SECONDS)
+    ages = iter((1.5 * STALE_SECONDS, 1.4 * STALE_SECONDS))
+    monkeypatch.setattr(lock.time, "sleep", lambda seconds: write_holder(tmp_path, "elsewhere", age=next(ages)))
+    with pytest.raises(UserError, match="on elsewhere, job 12_3"):
+        RunLock(tmp_path)
+
+
+def test_two_that_take_over_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one whose name is in the file in the end has it."""
+    monkeypatch.setattr(lock, "WATCH_SECONDS", 0.0)
+    write_holder(tmp_path, "elsewhere", age=2 * STALE_SECONDS)
+    monkeypatch.setattr(lock.time, "sleep", lambda seconds: write_holder(tmp_path, "faster", age=0, token="theirs"))
+    with pytest.raises(UserError, match="on faster"):
+        RunLock(tmp_path)
+
+
+def test_signs_of_life_and_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "HEARTBEAT_SECONDS", 0.02)
+    own = RunLock(tmp_path)
+    os.utime(tmp_path / NAME, (0, 0))
+    deadline = time.monotonic() + 10
+    while (tmp_path / NAME).stat().st_mtime < 1 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert time.time() - (tmp_path / NAME).stat().st_mtime < 20
+    assert not own.lost
+    write_holder(tmp_path, "elsewhere", age=0, token="theirs")
+    while not own.lost and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert own.lost
+    own.release()
+    left = holder_of(tmp_path)
+    assert left is not None
+    assert left.host == "elsewhere", "what somebody else wrote is not cleared"
+
+
+def test_broken_lock_file_is_no_holder(tmp_path: Path) -> None:
+    (tmp_path / NAME).write_text("{")
+    assert holder_of(tmp_path) is None
+    RunLock(tmp_path).release()

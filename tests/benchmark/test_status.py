@@ -1,0 +1,115 @@
+"""What the status of a suite says of run folders in every state."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmark.status import RunState, cell_path, duration, report, state_of, summary
+from benchmark.suites import Cell, paper
+
+CELL = Cell("mpe/cooperative_navigation_3", "iql", 0, 1000, "test")
+
+
+def write(results: Path, cell: Cell = CELL, alive: bool | None = None, **status: Any) -> None:
+    """A run folder with this status, whose holder lives, is dead, or never was."""
+    folder = cell_path(results, cell)
+    folder.mkdir(parents=True, exist_ok=True)
+    if status:
+        record = {"step": 400, "total_steps": 1000, "wall_seconds": 20.0, "message": "", "scores": {}} | status
+        (folder / "status.json").write_text(json.dumps(record))
+    if alive is not None:
+        holder = {"host": "elsewhere", "pid": 1, "job": "7", "token": "0"}
+        (folder / "lock").write_text(json.dumps(holder))
+        then = time.time() - (5 if alive else 1e5)
+        os.utime(folder / "lock", (then, then))
+
+
+@pytest.mark.parametrize(
+    ("status", "alive", "jobs", "last_job", "expected"),
+    [
+        ({}, None, None, "", "absent"),
+        ({}, None, {"5": "queued"}, "5", "queued"),
+        ({}, None, None, "5", "lost"),
+        ({}, True, None, "", "running"),
+        ({"state": "running"}, True, None, "", "running"),
+        ({"state": "running"}, False, None, "", "stopped"),
+        ({"state": "running"}, None, None, "", "stopped"),
+        ({"state": "running"}, False, {"5": "queued"}, "5", "queued"),
+        ({"state": "running"}, False, None, "5", "lost"),
+        ({"state": "failed", "message": "bad"}, None, None, "5", "failed"),
+        ({"state": "failed", "message": "bad"}, True, {"5": "running"}, "5", "running"),
+        ({"state": "failed", "message": "bad"}, None, {"5": "queued"}, "5", "queued"),
+        ({"state": "finished", "step": 1000}, None, None, "5", "finished"),
+    ],
+)
+def test_states(
+    status: dict[str, Any],
+    alive: bool | None,
+    jobs: dict[str, str] | None,
+    last_job: str,
+    expected: str,
+    tmp_path: Path,
+) -> None:
+    if status or alive is not None:
+        write(tmp_path, alive=alive, **status)
+    own = state_of(tmp_path, CELL, jobs, last_job)
+    assert own.state == expected
+    assert own.message == ("bad" if expected == "failed" else "")
+
+
+def test_report_says_how_far_and_why(tmp_path: Path) -> None:
+    cells = [Cell(CELL.task, "iql", seed, 1000, "test") for seed in range(3)]
+    write(tmp_path, cells[0], alive=True, state="running", scores={"greedy": -312.5})
+    write(tmp_path, cells[1], state="failed", message="UserError: the disk is full")
+    states = [state_of(tmp_path, cell) for cell in cells]
+    assert states[0].steps_per_second == 20.0
+    assert states[0].seconds_left == 30.0
+    text = report(states, "test")
+    assert text.startswith("suite test: 3 runs: 1 running, 1 failed, 1 absent")
+    (row,) = [line for line in text.splitlines() if line.startswith("mpe/cooperative_navigation_3 iql test seed 0")]
+    assert [part.strip() for part in row.split("  ") if part.strip()][1:] == [
+        *("40%", "20", "30 s", "greedy -312.5", "elsewhere job 7")
+    ]
+    assert "failed: mpe/cooperative_navigation_3 iql test seed 1 at step 400: UserError: the disk is full" in text
+    assert ">X." in text
+
+
+def test_damaged_status_is_said_not_raised(tmp_path: Path) -> None:
+    write(tmp_path, state="running")
+    (cell_path(tmp_path, CELL) / "status.json").write_text('{"state": "run')
+    own = state_of(tmp_path, CELL)
+    assert own.state == "failed"
+    assert "cannot read" in own.message
+
+
+def test_own_machine_is_asked_for_the_process(tmp_path: Path) -> None:
+    write(tmp_path, alive=True, state="running")
+    for pid, expected in ((os.getpid(), "running"), (2**22 + 1, "stopped")):
+        holder = {"host": platform.node(), "pid": pid, "job": "", "token": "0"}
+        (cell_path(tmp_path, CELL) / "lock").write_text(json.dumps(holder))
+        assert state_of(tmp_path, CELL).state == expected
+
+
+def test_455_folders_are_read_at_once(tmp_path: Path) -> None:
+    """Each file is read once; the time is told by `status` itself, and is a fraction of a second."""
+    cells = paper()
+    for number, cell in enumerate(cells):
+        write(tmp_path, cell, alive=bool(number % 2), state="running")
+    begin = time.perf_counter()
+    states = [state_of(tmp_path, cell) for cell in cells]
+    text = report(states, "all")
+    assert time.perf_counter() - begin < 60  # a slow disk is no failure
+    assert summary(states) in text
+    assert "455 runs: 227 running, 228 stopped" in text
+
+
+def test_duration_in_words() -> None:
+    assert [duration(seconds) for seconds in (None, 5, 600, 9000)] == ["-", "5 s", "10 min", "2.5 h"]
+    assert RunState(CELL, "absent").seconds_left is None
