@@ -1,1 +1,1 @@
-"""Launching runs on SLURM clusters. Not part of the project yet: sweeps run on this machine."""
+"""Sweeps on SLURM clusters, through submitit: profiles of clusters, jobs, and what became of them (see README.md)."""

@@ -1,0 +1,314 @@
+"""Profiles of clusters: what one job of a sweep asks for and where it goes, as small TOML files.
+
+    profile = override(load("gpu"), ["partition=long", "minutes=600"])
+
+`slurm/profiles/gpu.toml` explains every key. A profile knows nothing of runs; `slurm_setup` and the like are submitit's
+names for what ends up in the batch script.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmark.errors import UserError
+
+FOLDER = Path(__file__).resolve().parent / "profiles"
+"""Where profiles with a name lie."""
+MAX_ARRAY = 1000
+"""Jobs in one array that every cluster takes, unless it was told otherwise (MaxArraySize counts from 0 to 1000)."""
+SRUN_CPUS = "export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK"
+"""From SLURM 22.05 to 23.02, srun gives a task one CPU unless it is told again what the job has asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """How the jobs of a sweep are sent to one cluster. None leaves the choice to the cluster.
+
+    Raises UserError, one line, for a value that cannot be.
+    """
+
+    cpus: int
+    """CPUs of every run."""
+    memory_gib: float
+    """Memory of every run, in GiB."""
+    minutes: int
+    """Time limit of a job. A run may need longer: its job is then queued again and goes on from the checkpoint."""
+    partition: str | None = None
+    """Queue of the cluster."""
+    account: str | None = None
+    """Who pays."""
+    qos: str | None = None
+    """Quality of service."""
+    constraint: str | None = None
+    """Features that a node must have."""
+    exclude: str | None = None
+    """Nodes not to use."""
+    gpus: int = 0
+    """GPUs of every job, shared by its runs."""
+    runs_per_job: int = 1
+    """Runs side by side in one job, which asks for so many times the CPUs and the memory."""
+    signal_seconds: int = 120
+    """How long before the time limit the job is told. SLURM may tell it up to a minute earlier."""
+    max_requeues: int = 20
+    """How often a job that reached its time limit is queued again (`slurm_max_num_timeout` of submitit's executor)."""
+    array_parallelism: int = 100
+    """Jobs of one array that run at once."""
+    setup: tuple[str, ...] = ()
+    """Shell lines before every job."""
+    extra: Mapping[str, str | int | float | bool] = field(default_factory=dict, hash=False)
+    """Further options of sbatch without their dashes; true for one without a value, false to leave it out."""
+    name: str = ""
+    """As it was asked for, a name or a path. Not a key of the file."""
+
+    def __post_init__(self) -> None:
+        for key in KEYS:
+            _check_type(key, getattr(self, key))
+        for key, (least, most) in _RANGES.items():
+            if not least <= getattr(self, key) <= most:
+                raise UserError(f"{key} = {getattr(self, key)}: expected {least} to {most}")
+        if self.signal_seconds >= self.minutes * 60:
+            raise UserError(
+                f"signal_seconds = {self.signal_seconds}: expected less than the time limit, minutes = {self.minutes},"
+                f" which is {self.minutes * 60} seconds"
+            )
+        for option, value in self.extra.items():
+            _check_option(option, value)
+        if self.gpus == 0 and _asks_for_gpus(self._options()):
+            raise UserError("extra asks for GPUs but gpus = 0: set gpus to how many they are")
+
+    def submitit_parameters(self) -> dict[str, Any]:
+        """What `update_parameters` of submitit's `AutoExecutor(cluster="slurm")` takes."""
+        options = self._options()
+        parameters = {
+            "slurm_partition": self.partition,
+            "slurm_account": self.account,
+            "slurm_qos": self.qos,
+            "slurm_constraint": self.constraint,
+            "slurm_exclude": self.exclude,
+            "gpus_per_node": None if self.gpus == 0 or _asks_for_gpus(options) else self.gpus,
+            "cpus_per_task": self.cpus * self.runs_per_job,
+            "mem_gb": self.memory_gib * self.runs_per_job,
+            "timeout_min": self.minutes,
+            "slurm_signal_delay_s": self.signal_seconds,
+            "slurm_array_parallelism": self.array_parallelism,
+            "slurm_setup": [SRUN_CPUS, *self.setup],
+            "slurm_additional_parameters": options or None,
+        }
+        return {name: value for name, value in parameters.items() if value is not None}
+
+    def _options(self) -> dict[str, str | int | float | bool]:
+        """What is left of `extra`, by submitit's spelling."""
+        options = {option.replace("-", "_"): value for option, value in self.extra.items()}
+        return {option: value for option, value in options.items() if value is not False}
+
+
+KEYS = {setting.name: str(setting.type) for setting in dataclasses.fields(Profile) if setting.name != "name"}
+"""Every key of a profile and its type, as written above."""
+_NEEDED = [
+    setting.name
+    for setting in dataclasses.fields(Profile)
+    if setting.default is dataclasses.MISSING and setting.default_factory is dataclasses.MISSING
+]
+_RANGES = {
+    "cpus": (1, 4096),
+    "memory_gib": (0.1, 65_536),  # SLURM takes 0 for all that a node has
+    "minutes": (1, 525_600),
+    "gpus": (0, 64),
+    "runs_per_job": (1, 256),
+    "signal_seconds": (1, 65_535),
+    "max_requeues": (0, 10_000),
+    "array_parallelism": (1, MAX_ARRAY),
+}
+_STANDS_FOR = {
+    "cpus_per_task": "cpus",
+    "cpus_per_gpu": "cpus",
+    "mem": "memory_gib",
+    "mem_per_cpu": "memory_gib",
+    "mem_per_gpu": "memory_gib",
+    "time": "minutes",
+    "signal": "signal_seconds",
+    "partition": "partition",
+    "account": "account",
+    "qos": "qos",
+    "constraint": "constraint",
+    "exclude": "exclude",
+}
+"""Options of sbatch that have a key of their own."""
+_OF_THE_SWEEP = (
+    "array",
+    "chdir",
+    "error",
+    "job_name",
+    "no_requeue",
+    "nodes",
+    "ntasks",
+    "ntasks_per_node",
+    "open_mode",
+    "output",
+)
+"""Options of sbatch that would break what a sweep does."""
+
+
+def load(name_or_path: str) -> Profile:
+    """Read a profile: `gpu` is one of those that come with the project, `clusters/mine.toml` any file.
+
+    Raises UserError for a file that is missing, broken or says what cannot be.
+    """
+    path = Path(name_or_path).expanduser()
+    if path.suffix != ".toml":
+        path = FOLDER / f"{name_or_path}.toml"
+        if name_or_path not in names():
+            raise UserError(
+                f"no profile {name_or_path!r}: there are {', '.join(names())}, or give the path of a .toml file"
+            )
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        return _built(values, name_or_path)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UserError(
+            f"cannot read profile {path}: {reason}; profiles with a name are {', '.join(names())}"
+        ) from error
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"profile {path} is not TOML: {error}; text must stand in quotes") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"profile {path} is not text in UTF-8") from error
+    except UserError as error:
+        raise UserError(f"profile {path}: {error}") from error
+
+
+def names() -> list[str]:
+    """The profiles that come with the project."""
+    return sorted(file.stem for file in FOLDER.glob("*.toml"))
+
+
+def override(profile: Profile, assignments: Sequence[str]) -> Profile:
+    """The profile with some keys changed, as typed on a command line.
+
+    Args:
+        assignments: `cpus=4`, `partition=none` (leave it to the cluster), `extra.nice=100`, `setup=module load cuda`
+            (one line, in place of all) or `setup=["one line", "another"]`.
+
+    Raises UserError, one line, for what cannot be.
+    """
+    changes: dict[str, Any] = {}
+    extra = dict(profile.extra)
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        if not equals or not key or not text:
+            raise UserError(f"{assignment}: expected key=value, for example minutes=60")
+        if key.startswith("extra."):
+            extra[key.removeprefix("extra.")] = _scalar(text)
+            changes["extra"] = extra
+            continue
+        _check_key(key)
+        if key in changes:
+            raise UserError(f"{key}: given twice")
+        changes[key] = _parse(key, text)
+    return dataclasses.replace(profile, **changes)
+
+
+def _built(values: dict[str, Any], name: str) -> Profile:
+    for key in values:
+        _check_key(key)
+    missing = [key for key in _NEEDED if key not in values]
+    if missing:
+        raise UserError(f"no value for {', '.join(missing)}: every profile needs {', '.join(_NEEDED)}")
+    setup = values.get("setup", ())
+    return Profile(**values | {"setup": tuple(setup) if isinstance(setup, list) else setup, "name": name})
+
+
+def _check_key(key: str) -> None:
+    if key not in KEYS:
+        same = _STANDS_FOR.get(key.replace("-", "_"))
+        close = [same] if same else difflib.get_close_matches(key, KEYS, n=1, cutoff=0.5)
+        hint = f"did you mean {close[0]}?" if close else f"the keys are {', '.join(KEYS)}"
+        raise UserError(f"unknown key {key}: {hint} (further options of sbatch belong in the table extra)")
+
+
+def _check_type(key: str, value: Any) -> None:
+    fits, wanted = {
+        "int": (_is_number(value, int), "a whole number"),
+        "float": (_is_number(value, int, float), "a number"),
+        "str | None": (value is None or _is_word(value), "text in quotes without spaces"),
+        "tuple[str, ...]": (
+            isinstance(value, tuple) and all(isinstance(line, str) for line in value),
+            'a list of shell lines, for example ["module load cuda"]',
+        ),
+    }.get(KEYS[key], (isinstance(value, Mapping), "a table of sbatch options"))
+    if not fits:
+        shown = list(value) if isinstance(value, tuple) else value
+        raise UserError(f"{key} = {shown!r}: expected {wanted}")
+
+
+def _asks_for_gpus(options: Mapping[str, Any]) -> bool:
+    """Whether there is another way of asking for GPUs among them, which takes the place of `gpus_per_node`."""
+    ways = ("gpus", "gpus_per_node", "gpus_per_task", "gpus_per_socket")
+    return any(way in options for way in ways) or str(options.get("gres", "")).startswith("gpu")
+
+
+def _is_number(value: Any, *kinds: type) -> bool:
+    return type(value) in kinds and math.isfinite(value)  # true and false are integers to isinstance
+
+
+def _is_word(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"\S+", value) is not None
+
+
+def _check_option(option: str, value: Any) -> None:
+    plain = option.replace("-", "_")
+    if not re.fullmatch(r"[a-z][a-z0-9_]+", plain):
+        raise UserError(
+            f"extra.{option}: expected the long name of an option of sbatch without dashes, as in nice = 100"
+        )
+    if plain in _STANDS_FOR:
+        raise UserError(f"extra.{option}: set {_STANDS_FOR[plain]} instead, a key of the profile itself")
+    if plain in _OF_THE_SWEEP:
+        raise UserError(f"extra.{option}: the sweep decides this itself; leave it out")
+    is_line = isinstance(value, str) and value != "" and value.isprintable()
+    if not (is_line or isinstance(value, bool) or _is_number(value, int, float)):
+        raise UserError(f"extra.{option} = {value!r}: expected one line of text, a number, true or false")
+
+
+def _parse(key: str, text: str) -> Any:
+    """Read what was typed on a command line; `Profile` checks ranges."""
+    kind = KEYS[key]
+    if kind == "str | None":
+        return None if text == "none" else text
+    if kind == "tuple[str, ...]":
+        return _parse_lines(key, text)
+    if kind.startswith("Mapping"):
+        raise UserError(f"{key}={text}: give one option at a time, for example extra.nice=100")
+    value = _scalar(text)
+    if not _is_number(value, int) and not (kind == "float" and _is_number(value, float)):
+        raise UserError(f"{key}={text}: expected {'a number' if kind == 'float' else 'a whole number'}")
+    return value
+
+
+def _parse_lines(key: str, text: str) -> tuple[str, ...]:
+    if not text.startswith("["):
+        return () if text == "none" else (text,)
+    try:
+        return tuple(tomllib.loads(f"lines = {text}")["lines"])
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f'{key}={text}: expected one shell line, or a list such as ["one line", "another"]') from error
+
+
+def _scalar(text: str) -> str | int | float | bool:
+    """A number, true, false, or else the text itself."""
+    if text in ("true", "false"):
+        return text == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

@@ -1,0 +1,91 @@
+"""What the scheduler says of jobs.
+
+Squeue works without accounting, too; sacct is asked only why a job has ended, and may be silent.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+
+from benchmark.errors import UserError
+
+ASK_SECONDS = 30
+"""Longest wait for an answer."""
+MOST_JOBS = 500
+"""Jobs in one question: command lines have a limit."""
+WAITING = ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD")
+AT_WORK = ("RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING")
+
+
+class SchedulerSilentError(RuntimeError):
+    """The scheduler does not answer now; jobs may live all the same."""
+
+
+def require_slurm() -> None:
+    """Raises UserError where SLURM's commands are not here."""
+    missing = [name for name in ("sbatch", "srun", "squeue", "scancel") if shutil.which(name) is None]
+    if missing:
+        raise UserError(
+            f"--launcher slurm needs SLURM, and {', '.join(missing)} are not found: run this on a login node, or "
+            "choose --launcher local"
+        )
+
+
+def living(jobs: Mapping[str, str]) -> dict[str, str]:
+    """Those of the jobs (12, or 12_3 of an array; with their names) that wait or are at work: `queued` or `running`.
+
+    A job of another name is none of ours: schedulers that lost their memory give out numbers again.
+    Raises SchedulerSilentError where the scheduler does not answer.
+    """
+    found: dict[str, str] = {}
+    for part in _parts(sorted({job.partition("_")[0] for job in jobs}, key=int)):
+        for line in _ask(
+            ["squeue", "--noheader", "--array", "--states=all", f"--jobs={','.join(part)}", "--format=%i|%T|%j"]
+        ):
+            job, state, name = line.split("|", 2)
+            if jobs.get(job) != name:
+                continue
+            if state in WAITING:
+                found[job] = "queued"
+            elif state in AT_WORK:
+                found[job] = "running"
+    return found
+
+
+def endings(jobs: Iterable[str]) -> dict[str, str]:
+    """How jobs have ended, in the scheduler's words (TIMEOUT, OUT_OF_MEMORY, NODE_FAIL, CANCELLED by 0, ...), as far as
+    its accounting tells: nothing where there is none."""
+    found: dict[str, str] = {}
+    if shutil.which("sacct") is None:
+        return found
+    for part in _parts(sorted(jobs)):
+        command = ["sacct", "--noheader", "--allocations", "--parsable2", "--format=JobID,State"]
+        try:
+            lines = _ask([*command, f"--jobs={','.join(part)}"])
+        except SchedulerSilentError:
+            return found
+        found |= dict(line.split("|", 1) for line in lines if "|" in line)
+    return found
+
+
+def cancel(jobs: Sequence[str]) -> None:
+    """End jobs; those that have ended already do not matter. Raises SchedulerSilentError."""
+    for part in _parts(jobs):
+        _ask(["scancel", *part])
+
+
+def _parts(items: Sequence[str]) -> list[Sequence[str]]:
+    return [items[begin : begin + MOST_JOBS] for begin in range(0, len(items), MOST_JOBS)]
+
+
+def _ask(command: list[str]) -> list[str]:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=ASK_SECONDS)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise SchedulerSilentError(f"{command[0]} does not answer: {error}") from error
+    # The scheduler forgets ended jobs: asking for them alone is an error, but not one of ours.
+    if done.returncode and "Invalid job id" not in done.stderr:
+        raise SchedulerSilentError(f"{command[0]}: {done.stderr.strip() or f'exit status {done.returncode}'}")
+    return done.stdout.splitlines()

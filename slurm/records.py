@@ -1,0 +1,120 @@
+"""What was submitted to a cluster, written down below the results: which job has which runs, of which code.
+
+Whether a run is finished is told by its folder alone; the scheduler is asked only which jobs are still there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmark.errors import UserError
+from benchmark.files import read_json, readable_os_errors, write_json
+from benchmark.plan import Key, key_of
+from benchmark.status import RunState
+from benchmark.suites import Cell
+from slurm.queue import SchedulerSilentError, cancel, endings, living
+
+FOLDER = ".sweep"
+"""Below the results: records of jobs, their logs, and the code that they run."""
+
+
+class Jobs(NamedTuple):
+    """The jobs of a results folder."""
+
+    now: dict[Key, dict[str, str]]
+    """By run: numbers of the living jobs that have it, and what they do, `queued` or `running`."""
+    last: dict[Key, str]
+    """By run: the last job that had it; none where it was cancelled by us."""
+    silent: str
+    """Why the scheduler gave no answer; empty where it did."""
+
+
+def jobs_of(results: Path) -> Jobs:
+    """Which runs are in whose hands. Asks the scheduler only where something was ever submitted."""
+    keys_of: dict[str, list[Key]] = {}
+    names: dict[str, str] = {}
+    cancelled: set[str] = set()
+    for record in _records(results):
+        cancelled |= set(record.get("cancelled", ()))
+        for job, keys in record.get("jobs", {}).items():
+            keys_of[job] = [(task, algorithm, variant, seed) for task, algorithm, variant, seed in keys]
+            names[job] = record["name"]
+            cancelled.discard(job)  # a number that was given out again
+    last = {key: job for job, keys in keys_of.items() for key in keys if job not in cancelled}
+    if not keys_of:
+        return Jobs({}, {}, "")
+    try:
+        alive = living(names)
+    except SchedulerSilentError as error:
+        # Nobody knows: every job may live. Saying so keeps runs from being submitted twice.
+        return Jobs({key: {job: "queued"} for key, job in last.items()}, last, str(error))
+    now: dict[Key, dict[str, str]] = {}
+    for job, state in alive.items():
+        for key in keys_of[job]:
+            now.setdefault(key, {})[job] = state
+    return Jobs(now, last, "")
+
+
+def cancel_jobs(results: Path, keys: set[Key]) -> list[str]:
+    """End the living jobs that have one of these runs; their numbers. Other runs of the same jobs end with them.
+
+    Raises UserError where the scheduler does not answer.
+    """
+    jobs = jobs_of(results)
+    if jobs.silent:
+        raise UserError(f"the scheduler does not answer, nothing was cancelled: {jobs.silent}")
+    numbers = sorted({job for key in keys for job in jobs.now.get(key, {})})
+    if numbers:
+        try:
+            cancel(numbers)
+        except SchedulerSilentError as error:
+            raise UserError(f"the scheduler does not answer, some jobs may not be cancelled: {error}") from error
+        _write(results, {"cancelled": numbers})
+    return numbers
+
+
+def explain_lost(results: Path, states: Sequence[RunState]) -> list[RunState]:
+    """The states; those of lost runs say how their jobs have ended, as far as the scheduler's accounting knows."""
+    lost = {own.job for own in states if own.state == "lost"}
+    known = endings(lost) if lost else {}
+    return [
+        dataclasses.replace(
+            own, message=f"its job ended {known.get(own.job, 'without a word')}; see {log_of(results, own.job)}"
+        )
+        if own.state == "lost"
+        else own
+        for own in states
+    ]
+
+
+def record_jobs(
+    results: Path, suite: str, name: str, profile: str, snapshot: str, owned: Mapping[str, tuple[Cell, ...]]
+) -> None:
+    """Write down the jobs of a submission by number, with their runs; `name` is what the scheduler calls them. Raises
+    UserError where that cannot be written."""
+    jobs = {job: [key_of(cell) for cell in cells] for job, cells in owned.items()}
+    _write(results, {"suite": suite, "name": name, "profile": profile, "snapshot": snapshot, "jobs": jobs})
+
+
+def log_of(results: Path, job: str) -> Path:
+    """What a job of one task printed itself; its runs print into their own folders."""
+    return results / FOLDER / "logs" / f"{job}_0_log.err"
+
+
+def _records(results: Path) -> Iterator[dict[str, Any]]:
+    """What was submitted and cancelled, oldest first."""
+    for file in sorted((results / FOLDER / "jobs").glob("*.json")):
+        yield read_json(file)
+
+
+def _write(results: Path, record: dict[str, Any]) -> None:
+    now = datetime.datetime.now(datetime.UTC)
+    file = results / FOLDER / "jobs" / f"{now:%Y%m%dT%H%M%S%f}-{secrets.token_hex(3)}.json"
+    with readable_os_errors(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_json(file, {"written": now.isoformat(timespec="seconds")} | record)

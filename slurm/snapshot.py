@@ -1,0 +1,61 @@
+"""A copy of the code that jobs run, made when they are submitted: editing files afterwards changes no queued run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+from benchmark.files import readable_os_errors, write_json
+from benchmark.folder import SNAPSHOT, git_facts
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("algorithms", "benchmark", "envs", "slurm")
+"""What a job imports."""
+LEFT_OUT = ("__pycache__", "*.pyc", "*.nbi", "*.nbc", "*.stamp", "*.tmp")
+
+
+def take_snapshot(store: Path) -> Path:
+    """Copy the packages below `store` into a folder named after their content, and say in it which commit they are of.
+    Equal code is copied once. Raises UserError where that cannot be written."""
+    facts = git_facts()
+    with readable_os_errors(store):
+        store.mkdir(parents=True, exist_ok=True)
+        _link_data(store)
+        target = store / _fingerprint(facts)
+        if target.exists():
+            return target
+        temporary = Path(tempfile.mkdtemp(dir=store, prefix=".making-"))
+        try:
+            for package in PACKAGES:
+                shutil.copytree(ROOT / package, temporary / package, ignore=shutil.ignore_patterns(*LEFT_OUT))
+            write_json(temporary / SNAPSHOT, facts)
+            temporary.chmod(0o755)
+            temporary.rename(target)
+        except OSError:
+            shutil.rmtree(temporary, ignore_errors=True)
+            if not target.exists():  # somebody else may have made the same one
+                raise
+    return target
+
+
+def _link_data(store: Path) -> None:
+    """Maps and weights that lie in a folder beside the project lie beside the copies, too."""
+    data, link = ROOT.parent / "shared", store / "shared"
+    if data.is_dir() and not link.is_symlink():
+        link.symlink_to(data, target_is_directory=True)
+
+
+def _fingerprint(facts: dict[str, object]) -> str:
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    for package in PACKAGES:
+        for file in sorted((ROOT / package).rglob("*")):
+            if (
+                file.is_file()
+                and not any(file.match(pattern) for pattern in LEFT_OUT)
+                and "__pycache__" not in file.parts
+            ):
+                digest.update(file.relative_to(ROOT).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()[:12]

@@ -1,0 +1,59 @@
+"""A real one-node SLURM for the tests that need one; they are skipped, with the reason, where it cannot be started.
+
+SLURM_DEV_INSTALL=yes lets them install its packages; otherwise a machine is left as it is.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = ROOT / "slurm" / "dev_cluster.sh"
+CANNOT = 2
+"""Exit status of the script where a cluster cannot run on such a machine."""
+
+
+def cluster_script(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run slurm/dev_cluster.sh."""
+    settings = {"SLURM_DEV_INSTALL": "no", "SLURM_DEV_CPUS": "4"} | os.environ | environment
+    return subprocess.run(["bash", str(SCRIPT), *arguments], capture_output=True, text=True, env=settings, timeout=600)
+
+
+refused: list[str] = []
+"""Why a cluster cannot be started here, once that is known: it is not tried again."""
+
+
+def start_cluster(**environment: str) -> None:
+    """Start it; skip the test, with the reason, where such a machine cannot have one."""
+    if not refused:
+        done = cluster_script("start", **environment)
+        reason = ((done.stderr or done.stdout).strip().splitlines() or ["no reason given"])[-1]
+        if done.returncode == CANNOT:
+            refused.append(reason)
+        else:
+            assert done.returncode == 0, reason
+    if refused:
+        pytest.skip(f"no SLURM can be started here: {refused[0]}")
+
+
+def stop_cluster() -> None:
+    """End what jobs of the tests are left, and the cluster."""
+    listed = subprocess.run(["squeue", "--noheader", "--format=%A %j"], capture_output=True, text=True, timeout=60)
+    jobs = {line.split()[0] for line in listed.stdout.splitlines() if " sweep-smoke-" in line}
+    if jobs:
+        subprocess.run(["scancel", *jobs], check=True, timeout=60)
+    done = cluster_script("stop")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def cluster() -> Iterator[None]:
+    """A running SLURM with accounting, stopped afterwards: the next test may want another one."""
+    start_cluster()
+    yield
+    stop_cluster()

@@ -1,0 +1,196 @@
+"""Sweeps on a real SLURM, disturbed in the ways that clusters know, end with the numbers of an undisturbed one."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from results.publish import read_published
+from slurm.records import jobs_of
+from tests.benchmark.test_chaos import SUITE, logs
+from tests.slurm.conftest import ROOT, cluster_script, start_cluster, stop_cluster
+
+pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("slurm")]
+PROFILE = """
+partition = "gpu"
+gpus = 0
+cpus = 1
+memory_gib = 1
+minutes = 5
+signal_seconds = 30
+array_parallelism = 4
+max_requeues = 3
+"""
+WAIT_SECONDS = 420
+
+
+@pytest.fixture
+def profile(tmp_path: Path) -> Path:
+    file = tmp_path / "test.toml"
+    file.write_text(PROFILE)
+    return file
+
+
+def sweep(results: Path, *arguments: str | Path, steps: int = 1500) -> subprocess.CompletedProcess[str]:
+    """One command on the first seeds of the suite of short runs: six."""
+    command = [sys.executable, "-c", SUITE, *map(str, arguments), "--suite", "smoke", "--results", str(results)]
+    return subprocess.run(
+        [*command, "--device", "cpu", "--seeds", "0"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=WAIT_SECONDS,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "TINY_STEPS": str(steps)},
+    )
+
+
+def wait_until(results: Path, done: Callable[[str], bool], *only: str, steps: int = 1500) -> str:
+    """The status, once it is as wanted; fails with the last one."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not done(text := sweep(results, "status", *only, steps=steps).stdout):
+        assert time.monotonic() < deadline, text
+        time.sleep(2)
+    return text
+
+
+def ended(text: str) -> bool:
+    return not any(f" {state}" in text.splitlines()[0] for state in ("queued", "running"))
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same runs, made here and left alone."""
+    results = tmp_path_factory.mktemp("local")
+    done = sweep(results, "--workers", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return results
+
+
+@pytest.fixture
+def undisturbed(local: Path) -> dict[str, str]:
+    return logs(local)
+
+
+def assert_collected_equal(results: Path, local: Path, folder: Path) -> None:
+    """The published forms of both hold the same evaluations and metrics of learning."""
+    sets = []
+    for number, source in enumerate((results, local)):
+        done = sweep(source, "collect", "--output", folder / str(number))
+        assert "collected 6 of 6 runs, 6 of them finished" in done.stdout, done.stdout + done.stderr
+        sets.append(read_published(folder / str(number)))
+    for own, other in zip(sets[0].runs, sets[1].runs, strict=True):
+        assert own.cell == other.cell
+        assert own.evaluations == other.evaluations
+    assert sets[0].references == sets[1].references
+
+
+def test_array_of_jobs(cluster: None, profile: Path, undisturbed: dict[str, str], tmp_path: Path) -> None:
+    """Six runs, three a job: queued, made, collected; a second submission finds nothing to do."""
+    results = tmp_path / "results"
+    done = sweep(results, "submit", "--profile", profile, "--override", "runs_per_job=3")
+    assert "6 runs queued in 2 jobs" in done.stdout, done.stdout + done.stderr
+    again = sweep(results, "submit", "--profile", profile)
+    assert "0 runs queued in 0 jobs" in again.stdout, again.stdout + again.stderr
+    text = wait_until(results, ended)
+    assert "6 runs: 6 finished" in text
+    assert logs(results) == undisturbed
+    collected = sweep(results, "collect", "--output", tmp_path / "collected")
+    assert "collected 6 of 6 runs, 6 of them finished" in collected.stdout, collected.stderr
+
+
+def test_cancelled_requeued_and_raising_jobs(
+    cluster: None, profile: Path, local: Path, undisturbed: dict[str, str], tmp_path: Path
+) -> None:
+    """A run that raises, a job cancelled, one put back into the queue: each is told, and retry finishes the suite."""
+    results = tmp_path / "results"
+    bad = results / "game/two_step_2/iql/tiny/seed_0/metrics.jsonl"
+    bad.mkdir(parents=True)  # a folder where a file must be written
+    sweep(results, "submit", "--profile", profile)
+    wait_until(results, lambda text: " running" in text.splitlines()[0])
+    jobs = sorted(jobs_of(results).now.values(), key=lambda own: next(iter(own)))
+    numbers = [job for own in jobs for job, state in own.items() if state == "running"]
+    subprocess.run(["scancel", numbers[0]], check=True)
+    if len(numbers) > 1:
+        subprocess.run(["scontrol", "requeue", numbers[1]], check=True)
+    text = wait_until(results, ended)
+    assert "failed: game/two_step_2 iql tiny seed 0" in text
+    bad.rmdir()
+    sweep(results, "retry", "--launcher", "slurm", "--profile", profile)
+    text = wait_until(results, ended)
+    assert "6 runs: 6 finished" in text
+    assert logs(results) == undisturbed
+    assert_collected_equal(results, local, tmp_path / "sets")
+
+
+def test_controller_that_dies(cluster: None, profile: Path, undisturbed: dict[str, str], tmp_path: Path) -> None:
+    """slurmctld killed in the middle: status says that nobody answers, and all goes on when it is back."""
+    results = tmp_path / "results"
+    sweep(results, "submit", "--profile", profile)
+    wait_until(results, lambda text: " running" in text.splitlines()[0])
+    subprocess.run(["pkill", "-KILL", "slurmctld"], check=True)
+    text = sweep(results, "status").stdout
+    assert "the scheduler does not answer" in text
+    done = sweep(results, "submit", "--profile", profile)
+    assert "0 runs queued" in done.stdout, done.stdout + done.stderr
+    start_cluster()
+    text = wait_until(results, ended)
+    sweep(results, "retry", "--launcher", "slurm", "--profile", profile)
+    text = wait_until(results, ended)
+    assert "6 runs: 6 finished" in text
+    assert logs(results) == undisturbed
+
+
+def test_without_accounting(profile: Path, undisturbed: dict[str, str], tmp_path: Path) -> None:
+    """No sacct: nothing hangs, a cancelled job is told from a living one."""
+    cluster_script("stop")
+    start_cluster(SLURM_DEV_ACCT="none")
+    try:
+        results = tmp_path / "results"
+        sweep(results, "submit", "--profile", profile)
+        wait_until(results, lambda text: " running" in text.splitlines()[0])
+        done = sweep(results, "cancel", "--tasks", "game/two_step_2")
+        assert "jobs cancelled" in done.stdout, done.stderr
+        text = wait_until(results, ended)
+        assert "6 runs: 6 finished" not in text
+        sweep(results, "retry", "--launcher", "slurm", "--profile", profile)
+        text = wait_until(results, ended)
+        assert "6 runs: 6 finished" in text
+        assert logs(results) == undisturbed
+    finally:
+        stop_cluster()
+
+
+@pytest.mark.slow
+def test_time_limit(cluster: None, profile: Path, tmp_path: Path) -> None:
+    """A run longer than its job's limit: told in time, saved, queued again, and the same in the end."""
+    only = ("--tasks", "game/two_step_2", "--algorithms", "ip")
+    done = sweep(tmp_path / "local", *only, steps=40_000)
+    assert done.returncode == 0, done.stdout + done.stderr
+    limit = ("minutes=1", "signal_seconds=40", "max_requeues=20")
+    results = tmp_path / "results"
+    done = sweep(results, "submit", "--profile", profile, *only, "--override", *limit, steps=40_000)
+    assert "1 runs queued in 1 jobs" in done.stdout, done.stdout + done.stderr
+    text = wait_until(results, ended, *only, steps=40_000)
+    assert "1 runs: 1 finished" in text
+    starts = json.loads(next(results.rglob("machine.json")).read_text())["starts"]
+    assert len(starts) >= 2, "it was never stopped"
+    assert starts[1]["from_step"] > 0
+    assert logs(results) == logs(tmp_path / "local")
+
+
+@pytest.mark.slow
+def test_smoke_suite_as_an_array(cluster: None, profile: Path, tmp_path: Path) -> None:
+    """The whole suite, several runs a job."""
+    command = [sys.executable, "-m", "benchmark.sweep", "--suite", "smoke", "--results", str(tmp_path)]
+    command += ["--launcher", "slurm", "--profile", str(profile), "--override", "runs_per_job=4", "memory_gib=1"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=850)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"collected (\d+) of \1 runs, \1 of them finished", done.stdout), done.stdout
