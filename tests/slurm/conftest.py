@@ -5,8 +5,10 @@ SLURM_DEV_INSTALL=yes lets them install its packages; otherwise a machine is lef
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,7 +54,15 @@ def stop_cluster() -> None:
 
 
 @pytest.fixture
-def cluster() -> Iterator[None]:
+def cluster_turn() -> Iterator[None]:
+    """Tests in other processes wait: a machine has one cluster."""
+    with (Path(tempfile.gettempdir()) / "slurm-dev-tests.lock").open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture
+def cluster(cluster_turn: None) -> Iterator[None]:
     """A running SLURM with accounting, stopped afterwards: the next test may want another one."""
     start_cluster()
     yield

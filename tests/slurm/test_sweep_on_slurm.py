@@ -16,9 +16,9 @@ import pytest
 from results.publish import read_published
 from slurm.records import jobs_of
 from tests.benchmark.test_chaos import SUITE, logs
-from tests.slurm.conftest import ROOT, cluster_script, start_cluster, stop_cluster
+from tests.slurm.conftest import ROOT, start_cluster, stop_cluster
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("slurm")]
+pytestmark = pytest.mark.timeout(900)
 PROFILE = """
 partition = "gpu"
 gpus = 0
@@ -148,9 +148,8 @@ def test_controller_that_dies(cluster: None, profile: Path, undisturbed: dict[st
     assert logs(results) == undisturbed
 
 
-def test_without_accounting(profile: Path, undisturbed: dict[str, str], tmp_path: Path) -> None:
+def test_without_accounting(cluster_turn: None, profile: Path, undisturbed: dict[str, str], tmp_path: Path) -> None:
     """No sacct: nothing hangs, a cancelled job is told from a living one."""
-    cluster_script("stop")
     start_cluster(SLURM_DEV_ACCT="none")
     try:
         results = tmp_path / "results"
