@@ -40,8 +40,10 @@ def profile(tmp_path: Path) -> Path:
 
 
 def sweep(results: Path, *arguments: str | Path, steps: int = 1500) -> subprocess.CompletedProcess[str]:
-    """One command on the first seeds of the suite of short runs: six."""
+    """One command on four runs of the suite of short runs, or on others where the arguments say so."""
     command = [sys.executable, "-c", SUITE, *map(str, arguments), "--suite", "smoke", "--results", str(results)]
+    if "--algorithms" not in command:
+        command += ["--algorithms", "ip", "iql"]
     return subprocess.run(
         [*command, "--device", "cpu", "--seeds", "0"],
         cwd=ROOT,
@@ -84,7 +86,7 @@ def assert_collected_equal(results: Path, local: Path, folder: Path) -> None:
     sets = []
     for number, source in enumerate((results, local)):
         done = sweep(source, "collect", "--output", folder / str(number))
-        assert "collected 6 of 6 runs, 6 of them finished" in done.stdout, done.stdout + done.stderr
+        assert "collected 4 of 4 runs, 4 of them finished" in done.stdout, done.stdout + done.stderr
         sets.append(read_published(folder / str(number)))
     for own, other in zip(sets[0].runs, sets[1].runs, strict=True):
         assert own.cell == other.cell
@@ -93,17 +95,17 @@ def assert_collected_equal(results: Path, local: Path, folder: Path) -> None:
 
 
 def test_array_of_jobs(cluster: None, profile: Path, undisturbed: dict[str, str], tmp_path: Path) -> None:
-    """Six runs, three a job: queued, made, collected; a second submission finds nothing to do."""
+    """Four runs, two jobs: queued, made, collected; a second submission finds nothing to do."""
     results = tmp_path / "results"
-    done = sweep(results, "submit", "--profile", profile, "--override", "runs_per_job=3")
-    assert "6 runs queued in 2 jobs" in done.stdout, done.stdout + done.stderr
+    done = sweep(results, "submit", "--profile", profile, "--override", "runs_per_job=2")
+    assert "4 runs queued in 2 jobs" in done.stdout, done.stdout + done.stderr
     again = sweep(results, "submit", "--profile", profile)
     assert "0 runs queued in 0 jobs" in again.stdout, again.stdout + again.stderr
     text = wait_until(results, ended)
-    assert "6 runs: 6 finished" in text
+    assert "4 runs: 4 finished" in text
     assert logs(results) == undisturbed
     collected = sweep(results, "collect", "--output", tmp_path / "collected")
-    assert "collected 6 of 6 runs, 6 of them finished" in collected.stdout, collected.stderr
+    assert "collected 4 of 4 runs, 4 of them finished" in collected.stdout, collected.stderr
 
 
 def test_cancelled_requeued_and_raising_jobs(
@@ -125,7 +127,7 @@ def test_cancelled_requeued_and_raising_jobs(
     bad.rmdir()
     sweep(results, "retry", "--launcher", "slurm", "--profile", profile)
     text = wait_until(results, ended)
-    assert "6 runs: 6 finished" in text
+    assert "4 runs: 4 finished" in text
     assert logs(results) == undisturbed
     assert_collected_equal(results, local, tmp_path / "sets")
 
@@ -144,7 +146,7 @@ def test_controller_that_dies(cluster: None, profile: Path, undisturbed: dict[st
     text = wait_until(results, ended)
     sweep(results, "retry", "--launcher", "slurm", "--profile", profile)
     text = wait_until(results, ended)
-    assert "6 runs: 6 finished" in text
+    assert "4 runs: 4 finished" in text
     assert logs(results) == undisturbed
 
 
@@ -158,10 +160,10 @@ def test_without_accounting(cluster_turn: None, profile: Path, undisturbed: dict
         done = sweep(results, "cancel", "--tasks", "game/two_step_2")
         assert "jobs cancelled" in done.stdout, done.stderr
         text = wait_until(results, ended)
-        assert "6 runs: 6 finished" not in text
+        assert "4 runs: 4 finished" not in text
         sweep(results, "retry", "--launcher", "slurm", "--profile", profile)
         text = wait_until(results, ended)
-        assert "6 runs: 6 finished" in text
+        assert "4 runs: 4 finished" in text
         assert logs(results) == undisturbed
     finally:
         stop_cluster()
