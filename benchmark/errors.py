@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 
@@ -35,7 +36,7 @@ def report_errors(main: Callable[[], int]) -> int:
         return 2
     except BrokenPipeError:  # whoever read the output has had enough, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 128 + signal.SIGPIPE
     except KeyboardInterrupt:
         print("interrupted: run the same command again to go on from the last checkpoint", file=sys.stderr)
         return 130

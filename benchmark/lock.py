@@ -25,7 +25,7 @@ from benchmark.errors import UserError
 HEARTBEAT_SECONDS = 15.0
 """Between signs of life."""
 STALE_SECONDS = 120.0
-"""Silence after which a holder on another machine is taken for dead: longer than a shared file system hides changes."""
+"""Silence after which a holder is taken for dead: longer than a shared file system hides changes."""
 WATCH_SECONDS = 40.0
 """How long a holder on another machine that seems dead is watched for signs of life."""
 SETTLE_SECONDS = 2.0
@@ -51,10 +51,15 @@ class Holder(NamedTuple):
 
     @property
     def alive(self) -> bool:
-        """Whether it is still there, as far as can be told from here."""
+        """Whether it is still there, as far as can be told from here.
+
+        A process that is long silent is not it: numbers of processes are given out again. Nor is a holder on another
+        machine that was this very job, which its scheduler has moved."""
+        if self.age >= STALE_SECONDS:
+            return False
         if self.host == platform.node():
             return _process_exists(self.pid)
-        return self.age < STALE_SECONDS
+        return not self.job or self.job != _job()
 
     def __str__(self) -> str:
         job = f", job {self.job}" if self.job else ""
@@ -122,10 +127,8 @@ class RunLock:
         return stream
 
     def _outlast(self, holder: Holder) -> None:
-        """Return once a holder on another machine is known to be dead. Raises UserError where it lives.
-
-        A job that its scheduler has moved to another machine finds itself: it need not wait until that is stale."""
-        if holder.alive and not (holder.job and holder.job == _job()):
+        """Return once a holder on another machine is known to be dead. Raises UserError where it lives."""
+        if holder.alive:
             raise self._in_use(holder)
         stamp = self._stamp()
         deadline = time.monotonic() + WATCH_SECONDS

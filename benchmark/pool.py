@@ -121,7 +121,7 @@ class Pool:
                 bar.n = done_steps + sum(self._steps_of(item) for item, _ in self.running.values())
                 bar.set_postfix(running=len(self.running), waiting=len(self.waiting), failed=len(self.failed))
         finally:
-            self._stop()
+            self.stop()
             bar.close()
             signal.signal(signal.SIGTERM, before)
 
@@ -199,8 +199,8 @@ class Pool:
         file = cell_path(self.results, item.cell) / "status.json"
         return read_json(file)["step"] if file.exists() else 0
 
-    def _stop(self) -> None:
-        """Ask what still runs to write a checkpoint and stop."""
+    def stop(self) -> None:
+        """Ask what still runs to write a checkpoint and stop, and wait for it."""
         if self._playing is not None and self._playing.poll() is None:
             self._playing.terminate()
             self._playing.wait()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,14 @@ def evaluation_of(configs: Sequence[RunConfig]) -> tuple[int, int]:
     """Episodes and seed for the references of one task beside runs of it: as the one that evaluates most has them."""
     most = max((config.training for config in configs), key=lambda training: training.evaluation_episodes)
     return most.evaluation_episodes, most.evaluation_seed
+
+
+def missing_references(configs: Iterable[RunConfig], results: Path) -> list[list[RunConfig]]:
+    """The runs of each task whose references are not written yet, or not up to date."""
+    by_task: dict[str, list[RunConfig]] = {}
+    for config in configs:
+        by_task.setdefault(config.task, []).append(config)
+    return [own for task, own in by_task.items() if not is_written(task, results, *evaluation_of(own))]
 
 
 def write_references_alone(task: str, results: Path, episodes: int, seed: int) -> dict[str, Any]:

@@ -107,7 +107,7 @@ def report(states: Sequence[RunState], suite: str) -> str:
     failed = [own for own in states if own.state in ("failed", "lost")]
     for own in failed:
         job = f" (job {own.job})" if own.job else ""
-        reason = own.message or ("its job ended without a word" if own.state == "lost" else "no reason was written")
+        reason = own.message or "no reason was written"
         lines.append(f"{own.state}: {name_of(own.cell)} at step {own.step:,}{job}: {reason}")
     if failed:
         lines.append(f"python -m benchmark.sweep retry --suite {suite} runs these again, from their checkpoints")

@@ -40,12 +40,11 @@ from benchmark.plan import (
     select,
 )
 from benchmark.pool import Pool, references_command
-from benchmark.references import evaluation_of, is_written
+from benchmark.references import missing_references
 from benchmark.status import RunState, report, state_of, summary, watch
 from benchmark.suites import SUITES, Cell
 
 if TYPE_CHECKING:
-    from benchmark.config import RunConfig
     from slurm.records import Jobs
 
 ACTIONS = {
@@ -118,8 +117,9 @@ class Sweep:
         todo = self._todo(plans)
         if self.options.launcher == "debug":
             return self._run_here(todo)
-        references = [references_command(own, self.results) for own in self._missing_references(plans)]
-        pool = Pool(self.results, self.options.workers, devices_of(self.options.device), references)
+        references = missing_references((item.config for item in plans if item.config is not None), self.results)
+        commands = [references_command(own, self.results) for own in references]
+        pool = Pool(self.results, self.options.workers, devices_of(self.options.device), commands)
         pool.run(todo)
         made = len(todo) - len(pool.failed) - len(pool.elsewhere)
         before = sum(item.state == "finished" for item in plans)
@@ -206,16 +206,8 @@ class Sweep:
         return plans
 
     def _todo(self, plans: Sequence[Plan]) -> list[Plan]:
-        again = ("failed",) if self.options.action == "retry" or self.options.retry_failed else ()
+        again = ("failed",) if self.options.action == "retry" else ()
         return [item for item in plans if item.state in (*TO_MAKE, *again)]
-
-    def _missing_references(self, plans: Sequence[Plan]) -> list[list[RunConfig]]:
-        """Settings of the runs of each task whose reference policies have not been played yet."""
-        by_task: dict[str, list[RunConfig]] = {}
-        for item in plans:
-            if item.config is not None:
-                by_task.setdefault(item.cell.task, []).append(item.config)
-        return [own for task, own in by_task.items() if not is_written(task, self.results, *evaluation_of(own))]
 
     def _run_here(self, todo: Sequence[Plan]) -> int:
         """One run after the other in this process: errors with their traceback, breakpoints work."""
@@ -227,8 +219,8 @@ class Sweep:
         return 0
 
     def _wait_for_jobs(self) -> int:
-        """Say what changes until no job has any of the runs, and collect; the exit status is 1 where not all are
-        finished."""
+        """Say what changes until no job has any of the runs, and collect; the exit status is 1 where any failed, was
+        lost or stopped."""
         said = ""
         while True:
             text, states = self._report()
@@ -291,7 +283,7 @@ def _report_left_out(plans: Sequence[Plan], options: argparse.Namespace) -> bool
     """Say what was not made and why; whether anything of that can be mended here."""
     for reason, count in Counter(item.reason for item in plans if item.config is None).items():
         print(f"unavailable: {count} runs: {reason}")
-    states = ("refused", "stale", *(() if options.retry_failed or options.action == "retry" else ("failed",)))
+    states = ("refused", "stale", *(() if options.action == "retry" else ("failed",)))
     left_out = [item for item in plans if item.state in states]
     for item in left_out:
         advice = " (run it again with the action retry)" if item.state == "failed" else ""
@@ -327,7 +319,6 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--dry-run", action="store_true", help="the action plan")
     parser.add_argument("--estimate", action="store_true", help="plan: with memory and time of every kind of run")
     parser.add_argument("--watch", action="store_true", help="status: again and again until all runs have ended")
-    parser.add_argument("--retry-failed", action="store_true", help="run: also the runs that failed")
     parser.add_argument("--output", type=Path, help=f"collect: folder of the set; default: RESULTS/{COLLECTED}")
     parser.add_argument(
         "--compact", action="store_true", help="collect: keep every episode of the last evaluations only"

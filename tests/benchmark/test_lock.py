@@ -78,12 +78,32 @@ def test_silent_holder_on_another_machine_is_taken_for_dead(tmp_path: Path, monk
 
 
 def test_job_that_was_moved_to_another_machine_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It finds its own number in the lock, and need not wait until that is stale."""
+    """It finds its own number in the lock, and need not wait until that is stale; another job would have to."""
     monkeypatch.setattr(lock, "SETTLE_SECONDS", 0.01)
     monkeypatch.setattr(lock, "WATCH_SECONDS", 0.1)
     monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "12")
-    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "4")
     write_holder(tmp_path, "elsewhere", age=1)
+    with pytest.raises(UserError, match="job 12_3"):
+        RunLock(tmp_path)
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
+    own = RunLock(tmp_path)
+    holder = holder_of(tmp_path)
+    assert holder is not None
+    assert (holder.host, holder.job) == (platform.node(), "12_3")
+    own.release()
+
+
+def test_process_number_that_was_given_out_again_is_no_holder(tmp_path: Path) -> None:
+    """After a restart of the machine another process may have it; nobody renews the time stamp."""
+    record = {"host": platform.node(), "pid": os.getpid(), "job": "", "token": "0"}
+    (tmp_path / NAME).write_text(json.dumps(record))
+    for age, alive in ((1.0, True), (2 * STALE_SECONDS, False)):
+        then = time.time() - age
+        os.utime(tmp_path / NAME, (then, then))
+        holder = holder_of(tmp_path)
+        assert holder is not None
+        assert holder.alive == alive
     RunLock(tmp_path).release()
 
 

@@ -63,6 +63,17 @@ def wait_until(results: Path, done: Callable[[str], bool], *only: str, steps: in
     return text
 
 
+def running_jobs(results: Path, at_least: int) -> list[str]:
+    """Numbers of the jobs at work, once there are so many."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while True:
+        own = [job for jobs in jobs_of(results).now.values() for job, state in jobs.items() if state == "running"]
+        if len(own) >= at_least:
+            return sorted(own)
+        assert time.monotonic() < deadline, own
+        time.sleep(0.5)
+
+
 def ended(text: str) -> bool:
     return not any(f" {state}" in text.splitlines()[0] for state in ("queued", "running"))
 
@@ -116,12 +127,9 @@ def test_cancelled_requeued_and_raising_jobs(
     bad = results / "game/two_step_2/iql/tiny/seed_0/metrics.jsonl"
     bad.mkdir(parents=True)  # a folder where a file must be written
     sweep(results, "submit", "--profile", profile)
-    wait_until(results, lambda text: " running" in text.splitlines()[0])
-    jobs = sorted(jobs_of(results).now.values(), key=lambda own: next(iter(own)))
-    numbers = [job for own in jobs for job, state in own.items() if state == "running"]
+    numbers = running_jobs(results, at_least=2)
     subprocess.run(["scancel", numbers[0]], check=True)
-    if len(numbers) > 1:
-        subprocess.run(["scontrol", "requeue", numbers[1]], check=True)
+    subprocess.run(["scontrol", "requeue", numbers[1]], check=True)
     text = wait_until(results, ended)
     assert "failed: game/two_step_2 iql tiny seed 0" in text
     bad.rmdir()
