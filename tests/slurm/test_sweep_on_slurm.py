@@ -163,12 +163,13 @@ def test_without_accounting(cluster_turn: None, profile: Path, undisturbed: dict
     start_cluster(SLURM_DEV_ACCT="none")
     try:
         results = tmp_path / "results"
-        sweep(results, "submit", "--profile", profile)
-        wait_until(results, lambda text: " running" in text.splitlines()[0])
+        sweep(results, "submit", "--profile", profile, "--override", "array_parallelism=1")
+        subprocess.run(["scancel", *running_jobs(results, at_least=1)], check=True)
         done = sweep(results, "cancel", "--tasks", "game/two_step_2")
-        assert "jobs cancelled" in done.stdout, done.stderr
+        assert "2 jobs cancelled" in done.stdout, done.stdout + done.stderr
         text = wait_until(results, ended)
-        assert "4 runs: 4 finished" not in text
+        assert "4 runs: 1 finished, 1 lost, 2 absent" in text
+        assert "its job ended without a word" in text
         sweep(results, "retry", "--launcher", "slurm", "--profile", profile)
         text = wait_until(results, ended)
         assert "4 runs: 4 finished" in text
