@@ -7,6 +7,10 @@ propagation  an hour on two cores: IP with and without its rounds, by kind of re
 signals      an hour on two cores: traffic signals, a synthetic city and a real one
 jungle       two hours on two cores: Jungle, and the dilemma in it
 pic          ten minutes on two cores: PIC as in recorded runs of its own program
+ablations-cpu       three quarters of an hour on two cores: graph, neighbours and hops of IP, small
+interpretation-cpu  half an hour on two cores: what signals give green to and what waits, 49 of them, small
+ablations           the paper's Figure 6: graph, neighbours and hops of IP
+interpretation      the paper's Figure 7: 49 signals, all algorithms; these runs are part of `all`
 all          the paper: 13 tasks, 7 algorithms, 5 seeds
 """
 
@@ -16,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import algorithms
-from benchmark.tasks import PROVING_GROUND, TABLE_1
+from benchmark.tasks import PROVING_GROUND, TABLE_1, default_total_steps
 
 PAPER_SEEDS = (0, 1, 2, 3, 4)
 
@@ -246,6 +250,87 @@ def paper() -> list[Cell]:
     ]
 
 
+NEIGHBOURS = (3, 4, 5, 6, 7, 8, 9, 10)
+HOPS = (1, 2, 3, 4)
+"""Values of the paper's ablations; 8 neighbours and 2 hops are what IP has by default."""
+GRAPH_TASKS = ("cityflow/synthetic_49", "cityflow/synthetic_100")
+"""Where the road graph is compared with the full one."""
+NEIGHBOUR_TASK = "mpe/cooperative_navigation_30"
+INTERPRETED_TASK = "cityflow/synthetic_49"
+
+
+def _ablated(task: str) -> dict[str, dict[str, Any]]:
+    """IP with its defaults, under the name of "", and variants that differ from them in one setting."""
+    if task in GRAPH_TASKS:
+        return {"": {}, "graph-full": {"algorithm.graph": "full"}}
+    neighbours = {f"neighbours-{count}": {"environment.num_neighbours": count} for count in NEIGHBOURS if count != 8}
+    hops = {f"hops-{count}": {"algorithm.hops": count} for count in HOPS if count != 2}
+    return {"": {}} | neighbours | hops
+
+
+def ablations() -> list[Cell]:
+    """Figure 6 with the settings of Table 2. The runs with defaults are those of `all`."""
+    return [
+        Cell(task, "ip", seed, default_total_steps(task), variant or "default", overrides)
+        for task in (*GRAPH_TASKS, NEIGHBOUR_TASK)
+        for variant, overrides in _ablated(task).items()
+        for seed in PAPER_SEEDS
+    ]
+
+
+def interpretation() -> list[Cell]:
+    """Figure 7 with the settings of Table 2: the runs of `all` on 49 signals."""
+    return [cell for cell in paper() if cell.task == INTERPRETED_TASK]
+
+
+SMALL_SIGNALS: dict[str, Any] = {
+    "training.batch_size": 64,
+    "training.learning_starts": 64,
+    "training.evaluation_episodes": 2,
+    "training.evaluation_interval": 1_000,
+    "training.log_interval": 200,
+}
+"""Many signals on a CPU; rows of the log as long as one of the 80 intervals of 16,000 steps."""
+SMALL_STEPS = {"cityflow/synthetic_49": 16_000, "cityflow/synthetic_100": 4_000, NEIGHBOUR_TASK: 8_000}
+
+
+def ablations_cpu() -> list[Cell]:
+    """`ablations` with few steps, small batches and three seeds; where agents navigate, with difference rewards and
+    the true neighbour order, because with the team's reward nothing is learned in so few steps."""
+    difference = FEW_TRANSITIONS | {
+        "environment.reward": "difference",
+        "environment.neighbour_order": "true",
+        "algorithm.credit": "own",
+        "training.evaluation_interval": 1_000,
+        "training.evaluation_episodes": 100,
+    }
+    rate = _small_batch_rate("ip")
+    settings = dict.fromkeys(GRAPH_TASKS, SMALL_SIGNALS) | {NEIGHBOUR_TASK: difference}
+    return [
+        Cell(task, "ip", seed, SMALL_STEPS[task], f"small-{variant}".rstrip("-"), common | rate | own)
+        for task, common in settings.items()
+        for variant, own in _ablated(task).items()
+        for seed in (0, 1, 2)
+    ]
+
+
+def interpretation_cpu() -> list[Cell]:
+    """All algorithms on 49 signals, a hundredth of the paper's steps, small batches and the rate that suits them. Three
+    seeds. The runs of IP are those of `ablations-cpu`."""
+    return [
+        Cell(
+            INTERPRETED_TASK,
+            name,
+            seed,
+            SMALL_STEPS[INTERPRETED_TASK],
+            "small",
+            SMALL_SIGNALS | _small_batch_rate(name),
+        )
+        for name in algorithms.PAPER_ALGORITHMS
+        for seed in (0, 1, 2)
+    ]
+
+
 SUITES = {
     "smoke": smoke,
     "quick": quick,
@@ -254,6 +339,10 @@ SUITES = {
     "signals": signals,
     "jungle": jungle,
     "pic": pic,
+    "ablations-cpu": ablations_cpu,
+    "interpretation-cpu": interpretation_cpu,
+    "ablations": ablations,
+    "interpretation": interpretation,
     "all": paper,
 }
 """Name -> function that lists the cells."""

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,35 @@ def test_every_cell_of_the_small_suites_resolves(tmp_path: Path) -> None:
         paths = [run_path(tmp_path, item.config) for item in plans if item.config]
         assert paths == [cell_path(tmp_path, item.cell) for item in plans]
         assert len(set(paths)) == len(plans), "no two cells share a folder"
+
+
+def test_runs_that_suites_share_are_the_same() -> None:
+    """A run that figures compare with others belongs to several suites: it is made once."""
+    shared = {"ablations": 3 * 5, "interpretation": 7 * 5}
+    for name, count in shared.items():
+        assert sum(cell in suites.paper() for cell in SUITES[name]()) == count
+    assert sum(cell in suites.interpretation_cpu() for cell in suites.ablations_cpu()) == 3
+
+
+@pytest.mark.parametrize("suite", [suites.ablations, suites.ablations_cpu])
+def test_ablations_differ_in_one_setting(suite: Callable[[], list[Cell]]) -> None:
+    """The paper's Figure 6: two graphs on two maps; 3 to 10 neighbours and 1 to 4 hops, 8 and 2 being the defaults."""
+    settings: dict[tuple[str, int], list[dict[str, object]]] = {}
+    for cell in suite():
+        settings.setdefault((cell.task, cell.seed), []).append(cell.overrides)
+    assert {task for task, _ in settings} == {*suites.GRAPH_TASKS, suites.NEIGHBOUR_TASK}
+    for (task, _), own in settings.items():
+        base = min(own, key=len)
+        others = [other for other in own if other != base]
+        ablated = [{name: value for name, value in other.items() if name not in base} for other in others]
+        assert all(len(only) == 1 for only in ablated)
+        assert all(base.items() <= other.items() for other in others)
+        if task in suites.GRAPH_TASKS:
+            assert ablated == [{"algorithm.graph": "full"}]
+        else:
+            assert [only["algorithm.hops"] for only in ablated if "algorithm.hops" in only] == [1, 3, 4]
+            counts = [only.get("environment.num_neighbours") for only in ablated]
+            assert [count for count in counts if count] == [3, 4, 5, 6, 7, 9, 10]
 
 
 def test_table_1_by_number_of_agents() -> None:
