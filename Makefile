@@ -30,10 +30,12 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 smoke: $(INSTALLED)
 	$(BIN)/python -m benchmark.sweep --suite smoke --workers $(WORKERS) --results results/smoke
+	$(BIN)/python -m benchmark.record --suite smoke --algorithms ip
 	$(BIN)/python -m figures --results results/smoke --output figures/output/smoke
 
 quick: $(INSTALLED)
 	$(BIN)/python -m benchmark.sweep --suite quick --workers $(WORKERS) --results results/quick
+	$(BIN)/python -m benchmark.record --suite quick
 	$(BIN)/python -m figures --results results/quick --output figures/output/quick
 
 test: $(INSTALLED)

@@ -11,6 +11,7 @@ DIR/<task>/<algorithm>/<variant>/seed_<k>/
     timing.jsonl       wall time by phase                                     (differs from run to run)
     checkpoint.pt      exact state to resume from, replaced atomically; removed once the run is finished
     policy.pt          the trained learner, once the run is finished
+    episode.gif, episode.json  an episode of the trained learner, where one was recorded (benchmark/record.py)
 """
 
 from __future__ import annotations

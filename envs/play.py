@@ -86,11 +86,11 @@ def play(options: argparse.Namespace) -> None:
     """Play, print, draw and record what the command line asks for. Raises PlayError."""
     environment, act = _cast(options)
     frames: list[Image.Image] = []
-    camera = None if options.gif is None else _camera(environment, options, frames)
+    see = None if options.gif is None else _filming(environment, options, frames)
     with contextlib.nullcontext() if options.gif is None else _replacing(options.gif) as stream:
         for episode in range(options.episodes):
             with contextlib.nullcontext() if episode or options.replay is None else _recording(environment, options):
-                _play_episode(environment, act, options.seed if episode == 0 else None, camera)
+                play_episode(environment, act, options.seed if episode == 0 else None, see)
             score = environment.scores()["return"].item()
             print(f"episode {episode + 1} of {options.episodes}: return {score:.2f}", flush=True)
         if stream is not None:
@@ -100,20 +100,28 @@ def play(options: argparse.Namespace) -> None:
         print(f"{options.gif}: {len(frames)} frames of {options.size} x {options.size} pixels, {size:.0f} kB")
 
 
-def _camera(environment: Environment, options: argparse.Namespace, frames: list[Image.Image]) -> Callable[[], None]:
+def _filming(environment: Environment, options: argparse.Namespace, frames: list[Image.Image]) -> Callable[[], None]:
     """What adds a frame of the present state to `frames`. Raises PlayError where there will be too many for a GIF."""
     pixels = options.size**2 * (environment.spec.episode_length + 1)
     if options.episodes * pixels > MOST_PIXELS:
         episodes = MOST_PIXELS // pixels
         choice = f"choose at most {episodes}, or a smaller --size" if episodes else "choose a smaller --size"
         raise PlayError(f"{options.episodes} episodes are too many for one GIF of --size {options.size}: {choice}")
+    take = camera(environment, options.size, options.neighbours)
+    return lambda: frames.append(take())
+
+
+def camera(environment: Environment, size: int, neighbours: bool = False) -> Callable[[], Image.Image]:
+    """What takes a frame of the first copy's present state, in the colours of a GIF, as `envs.drawing.draw` does.
+
+    Raises TypeError for an environment that has no pictures."""
     palette = gif_palette(pictures_of(environment).palette)
 
-    def keep() -> None:
-        frame = Image.fromarray(draw(environment, size=options.size, neighbours=options.neighbours))
-        frames.append(frame.quantize(palette=palette, dither=Image.Dither.NONE))
+    def take() -> Image.Image:
+        frame = Image.fromarray(draw(environment, size=size, neighbours=neighbours))
+        return frame.quantize(palette=palette, dither=Image.Dither.NONE)
 
-    return keep
+    return take
 
 
 def write_gif(stream: BinaryIO, frames: Sequence[Image.Image], fps: int, episode_frames: int) -> None:
@@ -141,15 +149,21 @@ def gif_palette(pure: Sequence[Colour]) -> Image.Image:
     return image
 
 
-def _play_episode(environment: Environment, act: Act, seed: int | None, camera: Callable[[], None] | None) -> None:
-    """Play one episode; the camera takes every state, the first one included."""
+def play_episode(
+    environment: Environment,
+    act: Act,
+    seed: int | None,
+    see: Callable[[], None] | None = None,
+    steps: int | None = None,
+) -> None:
+    """Play one episode, or its first `steps`; `see` is called at every state, the first one included."""
     step = environment.reset(seed)
-    if camera is not None:
-        camera()
-    for _ in range(environment.spec.episode_length):
+    if see is not None:
+        see()
+    for _ in range(environment.spec.episode_length if steps is None else steps):
         step = environment.step(act(step))
-        if camera is not None:
-            camera()
+        if see is not None:
+            see()
 
 
 def _cast(options: argparse.Namespace) -> tuple[Environment, Act]:

@@ -7,74 +7,139 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from types import ModuleType
 
 import pandas as pd
 
+from figures import (
+    comparison,
+    figure_3,
+    figure_4,
+    figure_5,
+    figure_6,
+    figure_7,
+    figure_8,
+    paper_values,
+    ranks,
+    table_1,
+    table_2,
+)
 from figures.curves import curves_caption, draw_learning_curves
 from figures.diagnostics import DIAGNOSTICS_CAPTION, draw_diagnostics
 from figures.dilemma import FAMILY as JUNGLE
 from figures.dilemma import dilemma_caption, draw_dilemma
+from figures.drawing import Content, Drawing, draw_module, write_figure, write_table
 from figures.proof import proof_markdown
-from figures.report import Drawing, build_report
+from figures.report import build_report
 from figures.scores import Aggregate, ReferenceScore, Score, aggregate, final_scores, reference_scores
-from figures.style import family_of, family_title, figure_style, save_figure, task_title
+from figures.style import family_of, family_title, figure_style, task_title
 from figures.tables import markdown_table, scores_frame, scores_page
 from results.checks import group_runs
 from results.files import write_atomically
 from results.load import load_results
 from results.records import POLICIES, Results, ResultsError
 
+PAPER = (figure_3, figure_4, figure_5, figure_6, figure_7, figure_8, table_1, table_2, paper_values)
+"""The paper's figures and tables, and what it says beside what was measured; each is a module of its own."""
+MODULES: dict[str, ModuleType] = {module.NAME: module for module in (*PAPER, comparison, ranks)}
+"""By the names of their files; the last two are statistics over tasks."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line: 0 when everything was written, 1 with one line on standard error otherwise."""
     options = _parse(arguments)
+    content = Content()
     try:
         results = load_results(options.results)
-        for path in draw_all(results, options.output):
+        written = draw_some(results, options.output, content, options.only) if options.only else None
+        for path in written or draw_all(results, options.output, content):
             print(f"wrote {path}", flush=True)
     except ResultsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    for heading in content.absent:
+        print(f"nothing to draw for {heading}")
     return 0
 
 
-def draw_all(results: Results, output: Path) -> Iterator[Path]:
-    """Write everything under ``output``, and yield each path as it is written; report.html is the last."""
+def draw_all(results: Results, output: Path, content: Content | None = None) -> Iterator[Path]:
+    """Write everything under ``output``, and yield each path as it is written; report.html is the last.
+
+    Args:
+        content: gets what the report shows.
+    """
+    content = Content() if content is None else content
     scores = final_scores(results)
     yield from _write_tables(results, scores, output)
-    curves: list[Drawing] = []
-    diagnostics: list[Drawing] = []
     with figure_style():
-        for family in sorted({family_of(run.cell.task) for run in results.runs}):
-            for policy in POLICIES:
-                figure = draw_learning_curves(results, family, policy)
-                svg, paths = save_figure(figure, output / f"curves-{family}-{policy}")
-                curves.append(Drawing(f"{family_title(family)}, {policy} policy", svg, curves_caption(family, policy)))
-                yield from paths
-        for drawing, paths in _dilemmas(results, output):
-            curves.append(drawing)
-            yield from paths
-        for task, variant in group_runs(results):
-            drawn = draw_diagnostics(results, task, variant)
-            if drawn is not None:
-                name = f"diagnostics-{task.replace('/', '-')}-{variant}"
-                svg, paths = save_figure(drawn, output / name)
-                diagnostics.append(Drawing(task_title(task, variant), svg, DIAGNOSTICS_CAPTION))
-                yield from paths
+        for module in MODULES.values():
+            yield from _figure(module, results, output, content)
+        yield from _curves(results, output, content)
+        yield from _diagnostics(results, output, content)
     report = output / "report.html"
-    write_atomically(report, build_report(results, scores, curves, diagnostics))
+    write_atomically(report, build_report(results, scores, content))
     yield report
 
 
-def _dilemmas(results: Results, output: Path) -> Iterator[tuple[Drawing, tuple[Path, Path]]]:
+def draw_some(results: Results, output: Path, content: Content, names: Sequence[str]) -> Iterator[Path]:
+    """Write the named figures and tables of the paper alone, without the report."""
+    with figure_style():
+        for name in dict.fromkeys(names):
+            yield from _figure(MODULES[name], results, output, content)
+
+
+def _figure(module: ModuleType, results: Results, output: Path, content: Content) -> Iterator[Path]:
+    """What a module draws, then its table, each if it has any."""
+    if hasattr(module, "draw"):
+        found = draw_module(module, results, output)
+        if found is None:
+            content.absent.append(module.HEADING)
+            return
+        (content.comparison if module is comparison else content.figures).append(found[0])
+        yield from found[1]
+    if hasattr(module, "table"):
+        table, paths = write_table(module, results, output)
+        if module is ranks:
+            content.headline = table.table
+        else:
+            content.tables.append(table)
+        yield from paths
+
+
+def _curves(results: Results, output: Path, content: Content) -> Iterator[Path]:
+    """Learning curves of everything that was run."""
+    for family in sorted({family_of(run.cell.task) for run in results.runs}):
+        for policy in POLICIES:
+            figure = draw_learning_curves(results, family, policy)
+            heading, caption = f"{family_title(family)}, {policy} policy", curves_caption(family, policy)
+            drawing, paths = write_figure(figure, output, f"curves-{family}-{policy}", heading, caption)
+            content.curves.append(drawing)
+            yield from paths
+    for drawing, paths in _dilemmas(results, output):
+        content.curves.append(drawing)
+        yield from paths
+
+
+def _diagnostics(results: Results, output: Path, content: Content) -> Iterator[Path]:
+    """What happened inside the runs, one figure for each task and variant."""
+    for task, variant in group_runs(results):
+        figure = draw_diagnostics(results, task, variant)
+        if figure is not None:
+            name = f"diagnostics-{task.replace('/', '-')}-{variant}"
+            drawing, paths = write_figure(figure, output, name, task_title(task, variant), DIAGNOSTICS_CAPTION)
+            content.diagnostics.append(drawing)
+            yield from paths
+
+
+def _dilemmas(results: Results, output: Path) -> Iterator[tuple[Drawing, tuple[Path, ...]]]:
     """The figures of Jungle's dilemma, and where they were written."""
     cells = [(*cell, policy) for cell in group_runs(results) if family_of(cell[0]) == JUNGLE for policy in POLICIES]
     for task, variant, policy in cells:
         figure = draw_dilemma(results, task, variant, policy)
         if figure is not None:
-            svg, paths = save_figure(figure, output / f"dilemma-{task.replace('/', '-')}-{variant}-{policy}")
+            name = f"dilemma-{task.replace('/', '-')}-{variant}-{policy}"
             heading = f"The dilemma: {task_title(task, variant)}, {policy} policy"
-            yield Drawing(heading, svg, dilemma_caption(policy)), paths
+            yield write_figure(figure, output, name, heading, dilemma_caption(policy))
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -90,6 +155,13 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--output", type=Path, default=Path("figures/output"), metavar="DIR", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=tuple(MODULES),
+        metavar="NAME",
+        help=f"draw nothing but these, without the report: {', '.join(MODULES)}",
     )
     return parser.parse_args(arguments)
 

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from figures.curves import draw_curve
+from figures.panels import draw_curve
 from figures.statistics import across_seeds
 from figures.style import (
     PanelSize,

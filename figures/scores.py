@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -44,6 +44,8 @@ class Score:
     """No seed has finished: the score is that of unfinished runs."""
     steps: int
     """Environment steps after which the last evaluation counted was made (the earliest, where seeds differ)."""
+    seed_finals: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    """Policy to the final score of each seed that counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +184,7 @@ def _score(task: str, variant: str, algorithm: str, runs: list[Run], scale: tupl
         unfinished=sum(not run.status.finished for run in runs),
         provisional=bool(counted) and not finished,
         steps=min((run.last_evaluation_step() or 0 for run in counted), default=0),
+        seed_finals={policy: tuple(values) for policy, values in finals.items() if values},
     )
 
 

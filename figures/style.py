@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from figures.vector import inline_svg
 from results.checks import algorithm_order
 from results.files import write_atomically
 
@@ -46,10 +46,6 @@ KNOWN_STYLES = {
     "dgn": AlgorithmStyle("DGN", "#009e73", "P"),
     "iql": AlgorithmStyle("IQL", "#5b5f66", "X"),
 }
-COORDINATES = re.compile(r'\b(?:d|x|y|x1|x2|y1|y2)="[^"]*"')
-LONG_DECIMALS = re.compile(r"(\.\d\d)\d+")
-"""Coordinates of an SVG keep two decimals (1/100 point): nobody sees the rest, and the report halves in size."""
-
 FAMILY_TITLES = {"mpe": "MPE", "cityflow": "CityFlow", "magent": "MAgent", "game": "Proving ground"}
 SPEAKING_FAMILIES = ("mpe", "magent", "game")
 """Families whose task names speak for themselves."""
@@ -102,6 +98,7 @@ SETTINGS: dict[Any, Any] = {
     "grid.linewidth": 0.7,
     "lines.linewidth": 1.5,
     "lines.solid_capstyle": "round",
+    "pdf.fonttype": 42,  # letters stay letters in a vector program
     "svg.fonttype": "path",
     "svg.hashsalt": "intention-propagation-benchmark",  # element names that do not change from run to run
 }
@@ -161,8 +158,8 @@ class PanelSize:
 
     width: float = 2.36
     height: float = 1.9
-    left: float = 0.62
-    right: float = 0.98
+    left: float = 0.76
+    right: float = 0.94
     top: float = 0.52
     bottom: float = 0.5
 
@@ -220,10 +217,10 @@ def short_number(value: float) -> str:
 
 
 def svg_text(figure: Figure) -> str:
-    """The figure as SVG; the same figure gives the same text, byte for byte."""
+    """The figure as SVG for a page, see `figures.vector`; the same figure gives the same text, byte for byte."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-    return COORDINATES.sub(lambda found: LONG_DECIMALS.sub(r"\1", found.group()), buffer.getvalue())
+    return inline_svg(buffer.getvalue())
 
 
 def dark_svg(svg: str) -> str:
@@ -233,12 +230,24 @@ def dark_svg(svg: str) -> str:
     return svg
 
 
+def dark_rules(scope: str) -> str:
+    """Rules of a style sheet that show every drawing inside ``scope`` in the colours for a dark page."""
+    return "\n".join(
+        f'{scope} [{part}="{colour}"] {{ {part}: {replacement}; }}'
+        for colour, replacement in DARK_COLOURS.items()
+        for part in ("fill", "stroke")
+    )
+
+
 def save_figure(figure: Figure, path: Path) -> tuple[str, tuple[Path, Path]]:
-    """Write ``path`` with the endings .svg and .png (200 dots an inch); returns the SVG text and both paths."""
-    svg = svg_text(figure)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=200, metadata={"Software": None})
-    paths = path.with_name(path.name + ".svg"), path.with_name(path.name + ".png")
-    write_atomically(paths[0], svg)
-    write_atomically(paths[1], buffer.getvalue())
-    return svg, paths
+    """Write ``path`` with the endings .png (200 dots an inch) and .pdf; returns the figure as SVG and both paths.
+
+    The same figure gives the same files, byte for byte.
+    """
+    raster, vector = io.BytesIO(), io.BytesIO()
+    figure.savefig(raster, format="png", dpi=200, metadata={"Software": None})
+    figure.savefig(vector, format="pdf", metadata=dict.fromkeys(("CreationDate", "Creator", "Producer")))
+    paths = path.with_name(path.name + ".png"), path.with_name(path.name + ".pdf")
+    write_atomically(paths[0], raster.getvalue())
+    write_atomically(paths[1], vector.getvalue())
+    return svg_text(figure), paths

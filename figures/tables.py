@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, field
 from html import escape
 
 import pandas as pd
@@ -16,6 +17,27 @@ from results.records import POLICIES
 DASH = "\u2013"
 Cell = tuple[str, float | str]
 """What a table cell says, and the value it is sorted by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table for reading, as Markdown and as HTML."""
+
+    header: tuple[str, ...]
+    rows: list[list[Cell]]
+    caption: str
+    bold: set[tuple[int, int]] = field(default_factory=set)
+    """(row, column) of cells to set in bold."""
+    words: int = 1
+    """Columns of text at the left; the others are numbers, aligned right in Markdown."""
+
+    def markdown(self) -> str:
+        """The table and its caption as Markdown."""
+        return "\n".join([*markdown_lines(list(self.header), self.rows, self.bold, self.words), "", self.caption, ""])
+
+    def html(self) -> str:
+        """The table, sortable, and its caption as HTML."""
+        return f'{html_table(list(self.header), self.rows, self.bold)}\n<p class="caption">{escape(self.caption)}</p>'
 
 
 def scores_frame(scores: list[Score]) -> pd.DataFrame:

@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from results.checks import Issue, differing_seeds, merge_seeds, run_issues
-from results.publish import compacted, publish, read_published
+from results.episodes import episodes_of_runs, too_large
+from results.publish import compacted, publish, verify, without_episodes, written
 from results.records import Cell, Results, ResultsError, Run
 from results.runs import load_runs
 
@@ -55,9 +56,11 @@ def collect(
         raise ResultsError(f"not collected: nothing would be left: {'; '.join(wrong[:SHOWN])}")
     notes = [*(f"collected although {text}" for text in wrong), *_code_notes(own.runs)]
     own = replace(own, notes=(*own.notes, *notes))
+    if large := too_large(episodes_of_runs(own).values()):  # numbers need not wait for pictures
+        own, notes = without_episodes(own), [*notes, f"the set has no episodes: {large}, and collect again"]
     paths = publish(compacted(own) if compact else own, output, suite)
-    read_published(output)
-    lines = [f"wrote {path} ({path.stat().st_size:,} bytes)" for path in paths]
+    verify(output)
+    lines = written(paths)
     finished = sum(run.status.finished for run in own.runs)
     count = f"collected {len(own.runs)} of {len(set(wanted))} runs, {finished} of them finished; checksums verified"
     return [*lines, *(f"note: {note}" for note in notes), count]

@@ -74,7 +74,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 
 def write_together(folder: Path, contents: Mapping[str, bytes]) -> None:
-    """Write the files of a folder that belong together, and leave its other files alone.
+    """Write the files of a folder that belong together, some of them in folders in it, and leave its others alone.
 
     All are written whole under a hidden folder first, and only then take their places, in the order given: whatever
     goes wrong before that leaves the old ones as they were. Raises ResultsError when the folder cannot be written.
@@ -83,8 +83,11 @@ def write_together(folder: Path, contents: Mapping[str, bytes]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".", suffix=".partial") as hidden:
             for name, data in contents.items():
-                (Path(hidden) / name).write_bytes(data)
+                path = Path(hidden) / name
+                path.parent.mkdir(exist_ok=True)
+                path.write_bytes(data)
             for name in contents:
+                (folder / name).parent.mkdir(exist_ok=True)
                 (Path(hidden) / name).replace(folder / name)
     except OSError as error:
         raise ResultsError(f"cannot write {folder}: {error.strerror or error}; choose another --output") from error

@@ -1,11 +1,19 @@
-"""Records to tidy tables: one row for each evaluation, or for each logged value."""
+"""Records to tidy tables: one row for each evaluation, or for each logged value.
+
+By columns, as a full comparison has hundreds of thousands of evaluations and millions of logged values.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any
+
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from results.records import Results, Run
+from results.records import Evaluation, Results, Run
 
 CELL_COLUMNS = ["task", "algorithm", "variant", "seed"]
 
@@ -18,41 +26,79 @@ def evaluations_frame(results: Results) -> pd.DataFrame:
     both are NaN when a return is not finite), episodes,
     and one ``score/<name>`` column for each other score.
     """
-    rows = [
+    rows = [evaluation for run in results.runs for evaluation in run.evaluations]
+    if not rows:
+        columns = [*CELL_COLUMNS, "finished", "step", "policy", "return_mean", "return_std", "episodes"]
+        return pd.DataFrame(columns=columns)
+    counts = [len(run.evaluations) for run in results.runs]
+    means, deviations = _moments(rows)
+    return pd.DataFrame(
         {
-            **_cell_columns(run),
-            "finished": run.status.finished,
-            "step": evaluation.step,
-            "policy": evaluation.policy,
-            **_moments(evaluation.returns),
-            "episodes": len(evaluation.returns),
-            **{f"score/{name}": value for name, value in evaluation.scores.items()},
+            **_cell_columns(results.runs, counts),
+            "finished": np.repeat([run.status.finished for run in results.runs], counts),
+            "step": [row.step for row in rows],
+            "policy": _names([row.policy for row in rows]),
+            "return_mean": means,
+            "return_std": deviations,
+            "episodes": [len(row.returns) for row in rows],
+            **_scores(rows),
         }
-        for run in results.runs
-        for evaluation in run.evaluations
-    ]
-    columns = [*CELL_COLUMNS, "finished", "step", "policy", "return_mean", "return_std", "episodes"]
-    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=columns)
+    )
 
 
 def metrics_frame(results: Results) -> pd.DataFrame:
     """One row for each logged value: task, algorithm, variant, seed, step, name, value; thinned as loaded."""
-    rows = [
-        (*_cell_columns(run).values(), row.step, name, value)
-        for run in results.runs
-        for row in run.metrics
-        for name, value in row.values.items()
-    ]
-    return pd.DataFrame(rows, columns=[*CELL_COLUMNS, "step", "name", "value"])
+    rows = [row for run in results.runs for row in run.metrics]
+    names = [name for row in rows for name in row.values]
+    if not names:
+        return pd.DataFrame(columns=[*CELL_COLUMNS, "step", "name", "value"])
+    counts = [sum(len(row.values) for row in run.metrics) for run in results.runs]
+    values = chain.from_iterable(row.values.values() for row in rows)
+    return pd.DataFrame(
+        {
+            **_cell_columns(results.runs, counts),
+            "step": np.repeat([row.step for row in rows], [len(row.values) for row in rows]),
+            "name": _names(names),
+            "value": np.fromiter(values, dtype=float, count=len(names)),
+        }
+    )
 
 
-def _cell_columns(run: Run) -> dict[str, str | int]:
-    cell = run.cell
-    return {"task": cell.task, "algorithm": cell.algorithm, "variant": cell.variant, "seed": cell.seed}
+def _cell_columns(runs: Sequence[Run], counts: Sequence[int]) -> dict[str, Any]:
+    """The cell of each run as often as it has rows."""
+    owners = np.repeat(np.arange(len(runs)), counts)
+    words = {name: [getattr(run.cell, name) for run in runs] for name in CELL_COLUMNS[:-1]}
+    return {
+        **{name: pd.Series(own).array.take(owners) for name, own in words.items()},
+        "seed": np.repeat([run.cell.seed for run in runs], counts),
+    }
 
 
-def _moments(returns: tuple[float, ...]) -> dict[str, float]:
-    values = np.asarray(returns)
-    if not np.isfinite(values).all():
-        return {"return_mean": np.nan, "return_std": np.nan}
-    return {"return_mean": values.mean(), "return_std": values.std(ddof=1) if len(values) > 1 else 0.0}
+def _names(names: Sequence[str]) -> Any:
+    """A column of few different words, each of which is turned into a value of the table once."""
+    places = {name: place for place, name in enumerate(dict.fromkeys(names))}
+    return pd.Series(list(places)).array.take(np.array([places[name] for name in names]))
+
+
+def _moments(rows: Sequence[Evaluation]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and sample deviation of the returns of each evaluation; evaluations of as many episodes go together."""
+    means, deviations = np.full((2, len(rows)), np.nan)
+    lengths = np.array([len(row.returns) for row in rows])
+    for episodes in np.unique(lengths):
+        own = (lengths == episodes).nonzero()[0]
+        returns = np.array([rows[index].returns for index in own], dtype=float)
+        finite = np.isfinite(returns).all(axis=1)
+        means[own[finite]] = returns[finite].mean(axis=1)
+        deviations[own[finite]] = returns[finite].std(axis=1, ddof=1) if episodes > 1 else 0.0
+    return means, deviations
+
+
+def _scores(rows: Sequence[Evaluation]) -> dict[str, NDArray[np.float64]]:
+    """Name to the score of each evaluation, NaN where it has none of that name."""
+    columns: dict[str, NDArray[np.float64]] = {}
+    for place, row in enumerate(rows):
+        for name, value in row.scores.items():
+            if name not in columns:
+                columns[name] = np.full(len(rows), np.nan)
+            columns[name][place] = value
+    return {f"score/{name}": column for name, column in columns.items()}

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from results.publish import MANIFEST, read_published, subfolders_with_sets
-from results.records import Cell, References, Results, ResultsError, Run
+from results.records import Cell, Episode, References, Results, ResultsError, Run
 from results.runs import load_runs, seed_folders
 
 
@@ -45,11 +45,14 @@ def merged(sets: Mapping[Path, Results]) -> Results:
     * Otherwise both are samples of the same means, and the one with more episodes is kept, as a sweep does where
       its runs differ in episodes; of as many episodes with another seed, that of the first folder. A note says so.
 
+    Of a run of which two sets have other episodes, that of the first folder is kept, and a note says so.
+
     A note that not all sets have names the folders of those that do. Raises ResultsError, naming two folders, where a
     run or the returns of a policy are not the same.
     """
     references, left_out = _merged_references(sets)
-    return Results(_merged_runs(sets), references, (*_merged_notes(sets), *left_out))
+    episodes, other = _merged_episodes(sets)
+    return Results(_merged_runs(sets), references, (*_merged_notes(sets), *left_out, *other), episodes)
 
 
 def _merged_runs(sets: Mapping[Path, Results]) -> tuple[Run, ...]:
@@ -61,6 +64,20 @@ def _merged_runs(sets: Mapping[Path, Results]) -> tuple[Run, ...]:
             if other is not run and repr(other) != repr(run):
                 raise ResultsError(_two_runs(other_folder, other, folder, run))
     return tuple(sorted((run for _, run in found.values()), key=lambda run: run.cell.order()))
+
+
+def _merged_episodes(sets: Mapping[Path, Results]) -> tuple[dict[Cell, Episode], list[str]]:
+    """The episodes of all sets, and notes on those that were left out."""
+    found: dict[Cell, tuple[Path, Episode]] = {}
+    notes = []
+    for folder, results in sets.items():
+        for cell, own in results.episodes.items():
+            first, kept = found.setdefault(cell, (folder, own))
+            if own != kept:
+                notes.append(
+                    f"episodes of {cell} are not the same in {first.name} and {folder.name}: the former's is used"
+                )
+    return {cell: own for cell, (_, own) in sorted(found.items(), key=lambda item: item[0].order())}, notes
 
 
 def _merged_notes(sets: Mapping[Path, Results]) -> list[str]:

@@ -22,6 +22,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from results.episodes import (
+    episodes_from_manifest,
+    episodes_of_runs,
+    episodes_to_json,
+    gifs_named_in,
+    published_name,
+    read_gif,
+    remove_gifs,
+    too_large,
+)
 from results.files import read_json, write_together
 from results.records import Cell, Evaluation, MetricRow, Results, ResultsError, Run, Status
 from results.runs import (
@@ -82,11 +92,13 @@ def _compact_run(run: Run) -> Run:
 
 
 def publish(results: Results, output: Path, suite: str = "") -> tuple[Path, ...]:
-    """Write a set of runs, those of ``suite`` if they are of one; returns the paths of its four files.
+    """Write a set of runs, those of ``suite`` if they are of one; returns the paths of its files: the Parquet files,
+    the GIFs of episodes, the manifest.
 
     The manifest comes last and carries the checksums of the others: where an older set was there before and the
     writing is cut off, either that one is left or, between one file and the next taking its place, one that is refused
-    when it is read. Raises ResultsError when the folder cannot be written, or when sets or run folders lie in it.
+    when it is read. Raises ResultsError when the folder cannot be written, when sets or run folders lie in it, or when
+    its episodes are too large or not as they were recorded.
     """
     _refuse_to_hide(output, suite or "NAME")
     contents = {
@@ -94,6 +106,10 @@ def publish(results: Results, output: Path, suite: str = "") -> tuple[Path, ...]
         "interpretation.parquet": _parquet(_metric_columns(results.runs, interpretation=True), METRIC_SCHEMA),
         "metrics.parquet": _parquet(_metric_columns(results.runs, interpretation=False), METRIC_SCHEMA),
     }
+    episodes = episodes_of_runs(results)
+    if reason := too_large(episodes.values()):
+        raise ResultsError(f"not published: {reason}; or leave them out: --without-episodes")
+    gifs = {published_name(cell): read_gif(episode) for cell, episode in episodes.items()}
     manifest = {
         "format": FORMAT,
         "suite": suite,
@@ -102,10 +118,28 @@ def publish(results: Results, output: Path, suite: str = "") -> tuple[Path, ...]
         "notes": list(results.notes),
         "runs": [_run_to_json(run) for run in results.runs],
         "references": {task: _references_to_json(results, task) for task in sorted(results.references)},
+        **({"episodes": episodes_to_json(episodes)} if episodes else {}),
     }
     text = json.dumps(manifest, indent=1, ensure_ascii=False) + "\n"
-    write_together(output, {**contents, MANIFEST: text.encode("utf-8")})
-    return (*(output / name for name in contents), output / MANIFEST)
+    before = gifs_named_in(output / MANIFEST)
+    write_together(output, {**contents, **gifs, MANIFEST: text.encode("utf-8")})
+    remove_gifs(output, before - gifs.keys())
+    return (*(output / name for name in (*contents, *gifs)), output / MANIFEST)
+
+
+def without_episodes(results: Results) -> Results:
+    """The same results without pictures."""
+    return replace(results, episodes={})
+
+
+def written(paths: Sequence[Path]) -> list[str]:
+    """What was written, in words: the files of a set, and its GIFs together."""
+    gifs = [path for path in paths if path.suffix == ".gif"]
+    lines = [f"wrote {path} ({path.stat().st_size:,} bytes)" for path in paths if path not in gifs]
+    if gifs:
+        size = sum(path.stat().st_size for path in gifs)
+        lines.append(f"wrote {gifs[0].parent} ({len(gifs)} GIFs, {size:,} bytes)")
+    return lines
 
 
 def _refuse_to_hide(output: Path, name: str) -> None:
@@ -124,7 +158,8 @@ def subfolders_with_sets(directory: Path) -> list[str]:
 
 def read_published(directory: Path) -> Results:
     """The published set in ``directory``, equal to the run folders that it was made from, but for machine facts that
-    are not published. Raises ResultsError when a file is missing or its checksum is wrong."""
+    are not published. Raises ResultsError when a file is missing or its checksum is wrong; that of a GIF is checked
+    when `results.episodes.read_gif` reads it."""
     path = directory / MANIFEST
     manifest = read_json(path)
     if manifest.get("format") != FORMAT:
@@ -142,9 +177,16 @@ def read_published(directory: Path) -> Results:
             task: references_from_json(task, value, f"{path} ({task})")
             for task, value in manifest["references"].items()
         }
-        return Results(runs, references, tuple(manifest["notes"]))
+        episodes = episodes_from_manifest(manifest.get("episodes", {}), directory, str(path))
+        return Results(runs, references, tuple(manifest["notes"]), episodes)
     except (KeyError, TypeError, pa.ArrowException) as error:
         raise ResultsError(f"corrupt file {path}: {error!r}; publish the runs again") from error
+
+
+def verify(directory: Path) -> None:
+    """Read all of the set in ``directory``, its GIFs included. Raises ResultsError as `read_published` does."""
+    for episode in read_published(directory).episodes.values():
+        read_gif(episode)
 
 
 def _sha256(data: bytes) -> str:
@@ -228,18 +270,24 @@ def _codes(column: pa.Array) -> np.ndarray:
 
 
 def _values(column: pa.Array) -> list[Any]:
-    """A column as Python values; much faster than to_pylist where it is of names or numbers."""
+    """A column as Python values, lists as tuples and maps as dicts; much faster than to_pylist."""
     if pa.types.is_dictionary(column.type):
         names = column.dictionary.to_pylist()
         return [names[index] for index in column.indices.to_numpy().tolist()]
-    return column.to_pylist() if pa.types.is_nested(column.type) else column.to_numpy().tolist()
+    if not pa.types.is_nested(column.type):
+        return column.to_numpy().tolist()
+    ends = list(pairwise(column.offsets.to_numpy().tolist()))
+    if pa.types.is_list(column.type):
+        numbers = _values(column.values)
+        return [tuple(numbers[first:last]) for first, last in ends]
+    names, items = _values(column.keys.dictionary_encode()), _values(column.items)
+    return [dict(zip(names[first:last], items[first:last], strict=True)) for first, last in ends]
 
 
 def _read_evaluations(data: bytes) -> dict[Cell, list[Evaluation]]:
     found: dict[Cell, list[Evaluation]] = defaultdict(list)
     for cell, columns in _by_cell(data):
-        for step, policy, returns, scores in zip(*columns, strict=True):
-            found[cell].append(Evaluation(step, policy, tuple(returns), dict(scores)))
+        found[cell] += map(Evaluation, *columns)
     return found
 
 
@@ -247,14 +295,13 @@ def _read_metrics(data: bytes, prefix: str = "") -> dict[Cell, list[MetricRow]]:
     """Rows of metrics of each cell, under names that start with ``prefix``. Metrics and timings of one step are rows of
     their own, as they were logged."""
     found: dict[Cell, list[MetricRow]] = defaultdict(list)
-    for cell, columns in _by_cell(data):
-        rows, last = found[cell], None
-        for step, name, value in zip(*columns, strict=True):
-            row = (step, name.startswith(TIMING))
-            if row != last:
-                rows.append(MetricRow(step, {}))
-                last = row
-            rows[-1].values[prefix + name] = value
+    for cell, (steps, names, values) in _by_cell(data):
+        timing = [name.startswith(TIMING) for name in names]
+        changes = (np.diff(steps) != 0) | np.diff(timing)
+        full = [prefix + name for name in names]
+        for first, last in pairwise([0, *(changes.nonzero()[0] + 1).tolist(), len(steps)]):
+            row = dict(zip(full[first:last], values[first:last], strict=True))
+            found[cell].append(MetricRow(steps[first], row))
     return found
 
 
@@ -320,14 +367,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--compact", action="store_true", help=f"{COMPACT_NOTE}: a smaller set that draws the same curves and scores"
     )
+    parser.add_argument("--without-episodes", action="store_true", help="leave out the GIFs of recorded episodes")
     options = parser.parse_args(arguments)
     try:
         results = load_runs(options.results)
+        if options.without_episodes:
+            results = without_episodes(results)
         if options.compact:
             results = compacted(results)
-        for path in publish(results, options.output, options.suite):
-            print(f"wrote {path} ({path.stat().st_size:,} bytes)")
-        read_published(options.output)
+        print(*written(publish(results, options.output, options.suite)), sep="\n")
+        verify(options.output)
     except ResultsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

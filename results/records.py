@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 COMPARED_ALGORITHMS = ("ip", "qmix", "maddpg", "maddpgs", "pic", "dgn", "iql")
@@ -130,6 +131,33 @@ class References:
 
 
 @dataclass(frozen=True, slots=True)
+class Episode:
+    """A recorded episode of a run's trained policy. Its GIF stays in its file until `results.episodes.read_gif`."""
+
+    path: Path = field(compare=False)
+    """The GIF: equal episodes may lie in different places."""
+    sha256: str
+    bytes: int
+    episode_return: float
+    """The reported score of what was played."""
+    steps: int
+    """Environment steps that were played."""
+    episode_steps: int
+    """Those of a whole episode."""
+    policy: str
+    """greedy or sampled."""
+    seed: int
+    """Of the episode: it is the first of the evaluation with this seed."""
+    frames: int
+    pixels: int
+    """Side of the frames, which are square."""
+
+    @property
+    def whole(self) -> bool:
+        return self.steps == self.episode_steps
+
+
+@dataclass(frozen=True, slots=True)
 class Results:
     """Every run under one folder, in the order of their cells, and the reference policies of their tasks."""
 
@@ -137,3 +165,5 @@ class Results:
     references: dict[str, References] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     """What was found but is no run: seed folders without a config, repeated copies of a run."""
+    episodes: dict[Cell, Episode] = field(default_factory=dict)
+    """Recorded episodes, of those runs that have one."""

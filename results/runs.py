@@ -13,10 +13,12 @@ import os
 import re
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
+from sys import intern
 from typing import Any, TypeVar
 
 import numpy as np
 
+from results.episodes import load_episodes
 from results.files import read_json, read_json_lines
 from results.frames import evaluations_frame, metrics_frame
 from results.records import (
@@ -72,11 +74,14 @@ def load_runs(directory: Path, wanted: Collection[Cell] | None = None) -> Result
             "and name that folder with --results results/smoke"
         )
     kept, repeated = _without_repetitions(runs)
-    references, unused = _load_references(directory, {run.cell.task for run in kept})
+    references, unused = _load_references(directory, {run.cell.task for _, run in kept})
+    runs = sorted(kept, key=lambda pair: pair[1].cell.order())
+    episodes, halves = load_episodes({run.cell: folder for folder, run in runs})
     return Results(
-        runs=tuple(sorted(kept, key=lambda run: run.cell.order())),
+        runs=tuple(run for _, run in runs),
         references=references,
-        notes=(*notes, *repeated, *(unused if wanted is None else ())),
+        notes=(*notes, *repeated, *(unused if wanted is None else ()), *halves),
+        episodes=episodes,
     )
 
 
@@ -257,13 +262,16 @@ def _read_metrics(path: Path, may_end_torn: bool, notes: list[str], prefix: str)
 
 
 def _numbers(line: dict[str, Any], prefix: str) -> dict[str, float]:
-    """Named numbers of one line; a nested object gives names with a slash, an absent value (null) gives none."""
+    """Named numbers of one line; a nested object gives names with a slash, an absent value (null) gives none.
+
+    The few names that come again in every line are kept once.
+    """
     numbers: dict[str, float] = {}
     for name, value in line.items():
         if isinstance(value, dict):
             numbers |= _numbers(value, f"{prefix}{name}/")
         elif value is not None:
-            numbers[prefix + name] = float(value)
+            numbers[intern(prefix + name)] = float(value)
     return numbers
 
 
@@ -277,7 +285,7 @@ def _append_newest(rows: list[Row], row: Row, name: str, notes: list[str]) -> No
     rows.append(row)
 
 
-def _without_repetitions(runs: Iterable[tuple[Path, Run]]) -> tuple[list[Run], list[str]]:
+def _without_repetitions(runs: Iterable[tuple[Path, Run]]) -> tuple[list[tuple[Path, Run]], list[str]]:
     """One run for each cell. Copies with one config keep the one that came furthest; two configs are an error."""
     kept: dict[Cell, tuple[Path, Run]] = {}
     notes = []
@@ -294,7 +302,7 @@ def _without_repetitions(runs: Iterable[tuple[Path, Run]]) -> tuple[list[Run], l
         if (run.status.finished, run.status.step) > (other.status.finished, other.status.step):
             kept[run.cell] = (folder, run)
         notes.append(f"{run.cell} was found twice with the same config: the copy that came furthest is used")
-    return [run for _, run in kept.values()], notes
+    return list(kept.values()), notes
 
 
 def _load_references(directory: Path, tasks: set[str]) -> tuple[dict[str, References], list[str]]:

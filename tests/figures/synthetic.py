@@ -6,8 +6,13 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+
+from results.records import COMPARED_ALGORITHMS, COMPARED_TASKS, POLICIES
 
 TASK = "mpe/cooperative_navigation_3"
 MACHINE = {
@@ -131,3 +136,55 @@ def write_study(root: Path) -> None:
     write_run(root, {"greedy": half, "sampled": half}, algorithm="qmix", seed=0, state="running")
     write_run(root, {"greedy": half[:2]}, algorithm="pic", seed=0, state="failed", message="loss is <not> finite")
     write_run(root, {"greedy": half, "sampled": half}, variant="difference", seed=0, total_steps=2000)
+
+
+@dataclass(frozen=True, slots=True)
+class StudySize:
+    """How much a made-up study of equal runs holds."""
+
+    tasks: Sequence[str] = COMPARED_TASKS
+    algorithms: Sequence[str] = COMPARED_ALGORITHMS
+    seeds: int = 5
+    evaluations: int = 200
+    episodes: int = 32
+    metrics: int = 20
+    """Names in each of as many rows of metrics as there are evaluations."""
+
+    @property
+    def runs(self) -> int:
+        return len(self.tasks) * len(self.algorithms) * self.seeds
+
+
+def write_equal_runs(root: Path, size: StudySize, interval: int = 5000, seed: int = 0) -> None:
+    """Run folders of ``size``, by default as many and as large as those of the paper's comparison: about 100 MB.
+
+    Returns rise from -500 towards a level that each algorithm has for itself, with noise of 20 over episodes.
+    """
+    generator = np.random.default_rng(seed)
+    steps = [interval * number for number in range(1, size.evaluations + 1)]
+    progress = 1 - np.exp(-3 * np.arange(1, size.evaluations + 1) / size.evaluations)[:, None]
+    names = ["train/return", "policy/entropy", *(f"loss/part_{number}" for number in range(size.metrics - 2))]
+    for task in size.tasks:
+        write_references(root, task, random=[-510.0, -490.0], assignment=[-105.0, -95.0])
+        for place, algorithm in enumerate(size.algorithms):
+            for own_seed in range(size.seeds):
+                means = -500 + (300 - 30 * place) * progress
+                curves: dict[str, list[tuple[int, list[float]]]] = {}
+                for policy in POLICIES:
+                    noise = generator.normal(0, 20, (size.evaluations, size.episodes))
+                    returns = np.round(means + noise, 2).tolist()
+                    curves[policy] = list(zip(steps, returns, strict=True))
+                values = np.round(generator.normal(0, 1, (size.evaluations, size.metrics)), 4).tolist()
+                write_run(
+                    root,
+                    curves,
+                    task=task,
+                    algorithm=algorithm,
+                    seed=own_seed,
+                    total_steps=steps[-1],
+                    scores={"collisions": 1.5, "coverage": 0.25},
+                    metrics=[
+                        {"step": step, **dict(zip(names, row, strict=True))}
+                        for step, row in zip(steps, values, strict=True)
+                    ],
+                )

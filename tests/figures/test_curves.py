@@ -11,8 +11,9 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from figures.curves import draw_curve, draw_learning_curves, panels_of, seeds_text, spread_labels, value_range
+from figures.curves import draw_learning_curves, panels_of
 from figures.diagnostics import draw_diagnostics, in_bins
+from figures.panels import draw_curve, seeds_text, spread_labels, value_range
 from figures.style import (
     KNOWN_STYLES,
     PAPER,
@@ -82,7 +83,7 @@ def test_seed_counts_are_spelled_out(tmp_path: Path) -> None:
     for seed in range(3):
         write_run(tmp_path, {"greedy": rising(-10, 0, 4000, 1000)}, seed=seed)
     (panel,) = panels_of(load_runs(tmp_path), "mpe", "greedy")
-    assert seeds_text(panel, algorithm_styles(["ip"])) == "3 seeds"
+    assert seeds_text({"ip": panel.values("ip")}, algorithm_styles(["ip"])) == "3 seeds"
 
 
 def test_a_far_reference_does_not_squash_the_curves() -> None:

@@ -7,12 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from figures.__main__ import main
+from figures.provenance import settings_table
+from results.checks import group_runs
 from results.publish import publish
+from results.records import POLICIES
 from results.runs import load_runs
-from tests.figures.synthetic import TASK, write_study
+from tests.figures.synthetic import TASK, rising, write_run, write_study
 
 TABLES = {"scores.csv", "scores.md", "scores.html", "references.csv"}
 
@@ -35,10 +39,11 @@ def test_everything_is_written_and_announced(
     study: Path, drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["--results", str(study), "--output", str(tmp_path)]) == 0
-    announced = {line.removeprefix("wrote ") for line in capsys.readouterr().out.splitlines()}
+    lines = capsys.readouterr().out.splitlines()
+    announced = {line.removeprefix("wrote ") for line in lines if line.startswith("wrote ")}
     assert announced == {str(path) for path in tmp_path.iterdir()}
     names = {path.name for path in tmp_path.iterdir()}
-    assert TABLES | {"report.html", "curves-mpe-greedy.svg", "curves-mpe-sampled.png"} <= names
+    assert TABLES | {"report.html", "curves-mpe-greedy.pdf", "curves-mpe-sampled.png"} <= names
     for path in tmp_path.iterdir():  # a second run, elsewhere: the same bytes
         assert path.read_bytes() == (drawn / path.name).read_bytes(), path.name
 
@@ -52,15 +57,34 @@ def test_published_results_draw_the_same_report(study: Path, drawn: Path, tmp_pa
 def test_report_asks_for_nothing_from_outside(drawn: Path) -> None:
     text = (drawn / "report.html").read_text()
     assert not re.search(r"https?://", text)
-    assert set(re.findall(r'(?:src|srcset|href)="([a-z]+:|#|.)', text)) == {"data:", "#"}
-    assert not re.search(r"@import|url\(|<link|<iframe|fetch\(", text)
+    assert set(re.findall(r'(?:src|srcset|href)="([a-z]+:|#|.)', text)) == {"#"}
+    assert set(re.findall(r"url\((.)", text)) == {"#"}
+    assert not re.search(r"@import|<link|<iframe|fetch\(|XMLHttpRequest", text)
 
 
-def test_report_links_lead_somewhere(drawn: Path) -> None:
+def test_report_links_lead_somewhere_and_names_are_given_once(drawn: Path) -> None:
     text = (drawn / "report.html").read_text()
-    targets = re.findall(r'href="#([^"]+)"', text)
-    assert len(targets) >= 5
-    assert all(f'id="{target}"' in text for target in targets)
+    targets = set(re.findall(r'href="#([^"]+)"', text)) | set(re.findall(r"url\(#([^)]+)\)", text))
+    names = re.findall(r' id="([^"]+)"', text)
+    assert {"headline", "runs", "cost", "deviations", "coverage", f"runs-{TASK.replace('/', '-')}-default"} <= targets
+    assert targets <= set(names)
+    assert len(names) == len(set(names))
+
+
+def test_chapters_come_in_the_order_of_interest(drawn: Path) -> None:
+    text = (drawn / "report.html").read_text()
+    expected = ["headline", "figures", "paper", "scores", "curves", "runs", "cost", "deviations", "coverage", "method"]
+    assert [name for name in re.findall(r'<section id="([^"]+)"', text) if name in expected] == expected
+    assert re.findall(r"<nav.*?</nav>", text, re.DOTALL)[0].count("<li>") == text.count("<section ")
+
+
+def test_report_says_first_what_is_missing(drawn: Path) -> None:
+    """The study has one task, which the paper does not have."""
+    text = (drawn / "report.html").read_text()
+    opening = text[text.index('<section id="headline"') : text.index('<section id="figures"')]
+    assert "Of the paper\u2019s 13 tasks these results hold none." in opening
+    assert "Prey and predator, N = 100" in opening
+    assert "Without any run: MADDPG, MADDPGS, DGN." in opening
 
 
 def test_report_lists_what_failed_stopped_or_is_missing(drawn: Path) -> None:
@@ -78,8 +102,39 @@ def test_report_says_what_was_run(drawn: Path) -> None:
     assert "0123456789" in text
     assert "Example CPU" in text
     assert "secret-host-name" not in text
-    assert text.count("<summary>") == 5 + 2  # five configs (ip has two variants), two tasks' diagnostics
-    assert "&quot;learning_rate&quot;: 0.01" in text
+
+
+def test_every_run_is_in_the_block_of_its_task(study: Path, drawn: Path) -> None:
+    text = (drawn / "report.html").read_text()
+    chapter = text[text.index('<section id="runs"') : text.index('<section id="cost"')]
+    blocks = chapter.split('<details class="block"')[1:]
+    assert len(blocks) == 2  # the variants default and difference
+    default = next(block for block in blocks if block.startswith(f' id="runs-{TASK.replace("/", "-")}-default"'))
+    runs = [run for run in load_runs(study).runs if run.cell.variant == "default"]
+    assert len(runs) == 8
+    assert all(default.count(f">{run.config_hash[:12]}</td>") == 1 for run in runs)
+    table = default[: default.index("</table>")]
+    assert table.count("<tr>") == 1 + len(runs)
+    ip = runs[0]
+    finals = {p: np.mean([np.mean(e.returns) for e in ip.evaluations if e.policy == p][-3:]) for p in POLICIES}
+    for value in finals.values():
+        assert f"{value:,.1f}".replace("-", "\u2212") in table
+    assert "500 of 4,000" in table  # the run that failed
+    assert "loss is &lt;not&gt; finite" in default
+    assert '<th scope="row">algorithm_settings.learning_rate</th><td colspan="4">0.01</td>' in default
+    assert "loss/q" in default
+    assert "0.5" not in default[default.index("Settings") :]
+
+
+def test_settings_that_differ_between_seeds_are_listed(tmp_path: Path) -> None:
+    for seed, rate in ((0, 0.5), (1, 0.25), (2, 0.25)):
+        write_run(tmp_path, {"greedy": rising(-1, 0, 4000, 1000)}, seed=seed, learning_rate=rate)
+    write_run(tmp_path, {"greedy": rising(-1, 0, 4000, 1000)}, algorithm="iql", width=3)
+    html = settings_table(group_runs(load_runs(tmp_path))[TASK, "default"])
+    row = '<tr><th scope="row">algorithm_settings.learning_rate</th>'
+    assert f"{row}<td>0.5 (seed 0), 0.25 (seeds 1, 2)</td><td>0.01</td></tr>" in html
+    assert '<tr><th scope="row">algorithm_settings.width</th><td>\u2013</td><td>3</td></tr>' in html
+    assert '<tr><th scope="row">total_steps</th><td colspan="2">4000</td></tr>' in html
 
 
 def test_no_runs_is_one_clear_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ import pytest
 from benchmark.suites import SUITES
 from results.load import load_results, merged
 from results.publish import COMPACT_NOTE, compacted, publish, read_published
-from results.records import References, Results, ResultsError
+from results.records import Cell, Episode, References, Results, ResultsError
 from results.runs import load_runs
 from tests.figures.synthetic import TASK, write_references, write_run, write_study
 
@@ -136,6 +136,27 @@ def test_of_reference_policies_on_other_episodes_the_most_are_kept_and_it_is_sai
         assert result.notes[0].endswith("those in b are used")
     other = with_references(results, seed=8, random=[5.0])
     assert merged({Path("a"): few, Path("b"): other}).references == few.references
+
+
+def test_episodes_of_sets_are_put_together(tmp_path: Path) -> None:
+    """Where two sets have other episodes of a run, the first one's is used, and it is said."""
+    first, second = (one_run(tmp_path, seed) for seed in (0, 1))
+    cells = [first.runs[0].cell, Cell(TASK, "default", "ip", 1)]
+    one, two = (Episode(tmp_path / name, name, 3, -1.0, 25, 25, "greedy", 7, 26, 240) for name in ("one", "two"))
+    own = replace(second, episodes={cells[1]: two})
+    assert merged({Path("a"): own, Path("b"): replace(first, episodes={cells[0]: one})}).episodes == {
+        cells[0]: one,
+        cells[1]: two,
+    }
+    alike = replace(second, episodes={cells[1]: replace(two, path=tmp_path / "elsewhere")})
+    without = replace(second, episodes={})
+    for other in (alike, without):
+        result = merged({Path("a"): own, Path("b"): other})
+        assert result.episodes == {cells[1]: two}
+        assert result.notes == ()
+    result = merged({Path("a"): own, Path("b"): replace(second, episodes={cells[1]: one})})
+    assert result.episodes == {cells[1]: two}
+    assert result.notes == (f"episodes of {cells[1]} are not the same in a and b: the former's is used",)
 
 
 def test_shipped_sets_are_whole() -> None:

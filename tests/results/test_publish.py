@@ -13,11 +13,13 @@ import pandas as pd
 import pytest
 
 from figures.scores import final_scores
+from results.collect import collect
+from results.episodes import GIF, MOST_BYTES, published_name, read_gif
 from results.files import write_atomically
 from results.publish import COMPACT_NOTE, WHOLE_EVALUATIONS, compacted, main, publish, read_published
-from results.records import Results, ResultsError, Run
+from results.records import Cell, Results, ResultsError, Run
 from results.runs import load_runs
-from tests.figures.synthetic import write_lines, write_run, write_study
+from tests.figures.synthetic import TASK, write_lines, write_run, write_study
 
 FILES = ["evaluations.parquet", "interpretation.parquet", "metrics.parquet", "manifest.json"]
 
@@ -38,6 +40,15 @@ def study(tmp_path: Path) -> Path:
         rows = [{"step": step, "actions": {"all": factor * step}, "pressure": {"low": 0.5}} for step in (2000, 4000)]
         write_lines(folder / "interpretation.jsonl", rows)
     return root
+
+
+def write_episode(folder: Path, gif: bytes, **facts: object) -> Path:
+    """Made-up files of a recorded episode in a run folder."""
+    (folder / "episode.gif").write_bytes(gif)
+    usual = {"policy": "greedy", "seed": 7, "return": -12.5, "steps": 25, "episode_steps": 25, "frames": 26}
+    usual |= {"pixels": 240, "bytes": len(gif), "sha256": hashlib.sha256(gif).hexdigest()}
+    (folder / "episode.json").write_text(json.dumps(usual | facts))
+    return folder
 
 
 def without_machines(results: Results) -> list[Run]:
@@ -199,6 +210,147 @@ def test_a_set_does_not_hide_run_folders_or_other_sets(study: Path, tmp_path: Pa
         publish(results, tmp_path / "sets", "two")
     assert not (study / "manifest.json").exists()
     assert [path.name for path in (tmp_path / "sets").iterdir()] == ["one"]
+
+
+IP_0, IP_1 = (Cell(TASK, "default", "ip", seed) for seed in (0, 1))
+GIF_0 = "episodes/mpe_cooperative_navigation_3-ip-default-0.gif"
+
+
+def test_episodes_are_read_from_run_folders_without_opening_a_gif(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_runs(study).episodes == {}
+    folder = write_episode(study / str(IP_1), b"GIF of one")
+    opened: list[str] = []
+    read_bytes = Path.read_bytes
+
+    def read(self: Path) -> bytes:
+        opened.append(self.name)
+        return read_bytes(self)
+
+    monkeypatch.setattr(Path, "read_bytes", read)
+    episodes = load_runs(study).episodes
+    assert list(episodes) == [IP_1]
+    assert "evaluation.jsonl" in opened
+    assert GIF not in opened
+    own = episodes[IP_1]
+    assert (own.path, own.episode_return, own.steps, own.policy, own.seed) == (folder / GIF, -12.5, 25, "greedy", 7)
+    assert own.whole
+    assert not replace(own, steps=7).whole
+    assert read_gif(own) == b"GIF of one"
+    own.path.write_bytes(b"GIF of two")
+    with pytest.raises(ResultsError, match=r"episode\.gif is not the episode that was recorded: expected sha256"):
+        read_gif(own)
+
+
+@pytest.mark.parametrize("name", ["episode.gif", "episode.json"])
+def test_half_an_episode_is_noted(study: Path, name: str) -> None:
+    (write_episode(study / str(IP_0), b"GIF") / name).unlink()
+    results = load_runs(study)
+    assert results.episodes == {}
+    assert any(f"{IP_0} has no {name}: its episode is not shown; record it again" in note for note in results.notes)
+
+
+@pytest.mark.parametrize("facts", [{"steps": None}, {"return": "much"}, {"policy": "lucky"}])
+def test_facts_that_are_none_are_refused(study: Path, facts: dict[str, object]) -> None:
+    write_episode(study / str(IP_0), b"GIF", **facts)
+    with pytest.raises(ResultsError, match=r"corrupt file .*seed_0/episode\.json"):
+        load_runs(study)
+
+
+def test_episodes_are_published(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A set has the same episodes as the run folders, with other paths; a compact one, too."""
+    contents = {IP_0: b"GIF of zero", IP_1: b"GIF of number one"}
+    for cell, data in contents.items():
+        write_episode(study / str(cell), data)
+    results, output = load_runs(study), tmp_path / "published"
+    assert main(["--results", str(study), "--output", str(output), "--compact"]) == 0
+    assert f"wrote {output / 'episodes'} (2 GIFs, 28 bytes)" in capsys.readouterr().out
+    found = read_published(output).episodes
+    assert found == results.episodes
+    assert list(found) == [IP_0, IP_1]
+    assert {cell: read_gif(episode) for cell, episode in found.items()} == contents
+    assert found[IP_0].path == output / GIF_0 == output / published_name(IP_0)
+    manifest = json.loads((output / "manifest.json").read_text())
+    assert manifest["format"] == 2
+    assert list(manifest["files"]) == FILES[:3]
+    own = manifest["episodes"][GIF_0]
+    assert own["episode"]["sha256"] == hashlib.sha256(contents[IP_0]).hexdigest()
+    assert (own["algorithm"], own["seed"], own["episode"]["return"]) == ("ip", 0, -12.5)
+
+
+def test_a_set_without_episodes_does_not_speak_of_them(study: Path, tmp_path: Path) -> None:
+    """Sets of the time before there were any are read as ever."""
+    write_episode(study / str(IP_0), b"GIF")
+    assert main(["--results", str(study), "--output", str(tmp_path / "published"), "--without-episodes"]) == 0
+    assert "episodes" not in json.loads((tmp_path / "published" / "manifest.json").read_text())
+    assert read_published(tmp_path / "published").episodes == {}
+    assert not (tmp_path / "published" / "episodes").exists()
+
+
+def test_a_new_set_takes_the_old_ones_episodes_away(study: Path, tmp_path: Path) -> None:
+    """But no file that was not of the set."""
+    output = tmp_path / "published"
+    for cell in (IP_0, IP_1):
+        write_episode(study / str(cell), b"GIF")
+    results = load_runs(study)
+    publish(results, output)
+    (output / "episodes" / "own.gif").write_text("not of the set")
+    publish(replace(results, runs=tuple(run for run in results.runs if run.cell != IP_1)), output)
+    assert list(read_published(output).episodes) == [IP_0], "an episode goes with its run"
+    assert sorted(path.name for path in (output / "episodes").iterdir()) == [Path(GIF_0).name, "own.gif"]
+    (output / "episodes" / "own.gif").unlink()
+    publish(replace(results, episodes={}), output)
+    assert sorted(path.name for path in output.iterdir()) == sorted(FILES)
+
+
+def test_a_damaged_episode_of_a_set_is_told(study: Path, tmp_path: Path) -> None:
+    write_episode(study / str(IP_0), b"GIF")
+    publish(load_runs(study), tmp_path / "published")
+    gif = tmp_path / "published" / GIF_0
+    gif.write_bytes(b"gif")
+    with pytest.raises(ResultsError, match=r"default-0\.gif is not the episode that was recorded: expected sha256"):
+        read_gif(read_published(tmp_path / "published").episodes[IP_0])
+    gif.write_bytes(b"GI")
+    with pytest.raises(ResultsError, match=r"default-0\.gif has 2 bytes, expected 3"):
+        read_published(tmp_path / "published")
+    gif.unlink()
+    with pytest.raises(ResultsError, match=r"default-0\.gif: No such file.*incomplete"):
+        read_published(tmp_path / "published")
+
+
+def test_an_episode_under_another_name_is_refused(study: Path, tmp_path: Path) -> None:
+    """A manifest cannot lead out of its folder."""
+    write_episode(study / str(IP_0), b"GIF")
+    *_, path = publish(load_runs(study), tmp_path / "published")
+    path.write_text(path.read_text().replace(GIF_0, "../raw/elsewhere.gif"))
+    with pytest.raises(ResultsError, match=r"episode of .*seed_0 is called \.\./raw/elsewhere\.gif"):
+        read_published(tmp_path / "published")
+
+
+def test_a_damaged_episode_is_not_published(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (write_episode(study / str(IP_0), b"GIF") / GIF).write_bytes(b"fig")
+    assert main(["--results", str(study), "--output", str(tmp_path / "published")]) == 1
+    assert "is not the episode that was recorded" in capsys.readouterr().err
+    assert not (tmp_path / "published").exists()
+
+
+def test_too_many_bytes_of_episodes(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A set is refused; the collected form of a suite goes without, and says so."""
+    write_episode(study / str(IP_0), bytes(MOST_BYTES - 3))
+    write_episode(study / str(IP_1), b"GIF")
+    publish(load_runs(study), tmp_path / "published")
+    write_episode(study / str(IP_1), b"GIF8")
+    output = tmp_path / "refused"
+    assert main(["--results", str(study), "--output", str(output)]) == 1
+    error = capsys.readouterr().err
+    assert "not published: 2 episodes of 3.0 MB are more than the 3.0 MB that a set may have" in error
+    assert "--size 160 --force; or leave them out: --without-episodes" in error
+    assert not output.exists()
+    lines = collect(study, [IP_0, IP_1], output, "small")
+    assert any(line.startswith("note: the set has no episodes: 2 episodes of 3.0 MB") for line in lines)
+    assert read_published(output).episodes == {}
+    lines = collect(study, [IP_1], output, "small")
+    assert f"wrote {output / 'episodes'} (1 GIFs, 4 bytes)" in lines
+    assert list(read_published(output).episodes) == [IP_1], "only episodes of the suite count"
 
 
 FULL = OSError(28, "No space left on device")

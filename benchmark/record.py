@@ -1,0 +1,365 @@
+"""Pictures of what was learned: one episode of every trained policy as a GIF in the folder of its run.
+
+    python -m benchmark.record --suite quick                                      the runs in results/quick
+    python -m benchmark.record --results DIR --tasks cityflow/synthetic_49 --algorithms ip --seeds all
+
+An episode is the first of the run's evaluation episodes, played by policy.pt on the CPU. Two files are written:
+
+    episode.gif     at most 60 frames: of a longer episode, such as one of traffic, every second one and so on
+    episode.json    what is shown: policy, seed, steps, return; and the checksum of the GIF
+
+Equal runs give equal files. The same command again records what is not there yet, or was recorded in another way.
+
+Exit code: 0 if all was recorded that could be, 1 if a policy could not be played, 2 for another error, which is one
+line on stderr, 130 when interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import io
+import math
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import envs
+from benchmark.config import RunConfig
+from benchmark.errors import MENDABLE, UserError, report_errors
+from benchmark.files import read_json, readable_os_errors, write_atomically, write_json
+from benchmark.folder import status_of
+from benchmark.progress import Progress
+from benchmark.suites import SUITES
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from algorithms.protocols import Learner
+
+GIF, FACTS = "episode.gif", "episode.json"
+MOST_FRAMES = 60
+FRAMES_PER_SECOND = 10
+SIZE, SMALLEST, LARGEST = 240, 64, 640
+"""Sides of frames in pixels: the usual one, and the limits."""
+COLLECTED = "collected"
+"""Below the results: the published form of a suite, in which there are no run folders."""
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """How an episode is recorded."""
+
+    policy: str = "greedy"
+    """greedy or sampled."""
+    size: int = SIZE
+    """Side of the frames in pixels."""
+    steps: int | None = None
+    """Most environment steps; None plays the whole episode."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A run folder, and whose run its config.json says it is."""
+
+    folder: Path
+    task: str
+    algorithm: str
+    variant: str
+    seed: int
+
+    @property
+    def group(self) -> str:
+        """What runs with other seeds have in common with it."""
+        return f"{self.task} {self.algorithm} {self.variant}"
+
+
+def main() -> int:
+    """Entry point of `python -m benchmark.record`."""
+    options = parse_arguments()
+    import torch
+
+    torch.set_num_threads(1)  # sums in one order, so that equal runs give equal episodes
+    results = options.results or Path("results") / ("raw" if options.suite == "all" else options.suite)
+    runs = select(find(results), options, results)
+    take = Take("sampled" if options.sampled else "greedy", options.size, options.steps)
+    with Progress("record", len(runs), quiet=False) as progress:
+        if progress.bar is not None:
+            progress.bar.unit = "run"
+        return Recorder(take, options.seeds, options.force, progress).record_all(runs)
+
+
+class Recorder:
+    """Records runs one after the other, and says what became of each."""
+
+    def __init__(self, take: Take, seeds: str | list[int], force: bool, progress: Progress) -> None:
+        self.take, self.seeds, self.force, self.progress = take, seeds, force, progress
+        self.recorded: list[int] = []
+        """Bytes of the GIFs."""
+        self.there, self.skipped, self.failed = 0, 0, 0
+
+    def record_all(self, runs: Sequence[Found]) -> int:
+        """Record runs that come in the order of their groups; returns the exit code."""
+        done = 0
+        for _, own in groupby(runs, key=lambda run: run.group):
+            members = list(own)
+            self._record_group(members)
+            done += len(members)
+            self.progress.advance_to(done)
+        total = f"{len(self.recorded)} episodes recorded ({sum(self.recorded) / 1000:.0f} kB)"
+        print(f"{total}, {self.there} were there, {self.skipped} runs skipped, {self.failed} failed")
+        return int(self.failed > 0)
+
+    def _record_group(self, members: Sequence[Found]) -> None:
+        """Record all runs that differ in seeds alone, or the first of them that can be."""
+        skipped: list[tuple[str, int]] = []
+        for run in members:
+            reason = why_not(run)
+            if reason:
+                skipped.append((reason, run.seed))
+                continue
+            self._record(run)
+            if self.seeds == "first":
+                break
+        self.skipped += len(skipped)
+        for reason, pairs in groupby(sorted(skipped), key=lambda pair: pair[0]):
+            seeds = ", ".join(str(seed) for _, seed in pairs)
+            self.progress.note(f"skipped {members[0].group} seed {seeds}: {reason}")
+
+    def _record(self, run: Found) -> None:
+        name = f"{run.group} seed {run.seed}"
+        if not self.force and is_recorded(run.folder, self.take):
+            self.there += 1
+            return
+        try:
+            gif, facts = film(run.folder, self.take)
+        except envs.EnvironmentNotAvailableError as error:
+            self.skipped += 1
+            self.progress.note(f"skipped {name}: {error}")
+            return
+        except MENDABLE as error:
+            self.failed += 1
+            self.progress.note(f"failed {name}: {error}")
+            return
+        keep(run.folder, gif, facts)
+        self.recorded.append(len(gif))
+        self.progress.note(
+            f"{run.folder / GIF}: {facts['frames']} frames, {len(gif) / 1000:.0f} kB, "
+            f"{facts['policy']} return {facts['return']:.2f}"
+        )
+
+
+def find(results: Path) -> list[Found]:
+    """Every run folder below `results` that has a config.json, by task, algorithm, variant and seed. Hidden folders are
+    not looked into. Raises UserError where there is none."""
+    found = [_found(folder) for folder in _seed_folders(results) if (folder / "config.json").exists()]
+    if not found:
+        raise UserError(
+            f"no runs found in {results}: expected run folders <task>/<algorithm>/<variant>/seed_<k>; "
+            "name the folder of a sweep with --results"
+        )
+    return sorted(found, key=lambda run: (run.task, run.algorithm, run.variant, run.seed))
+
+
+def _seed_folders(results: Path) -> Iterator[Path]:
+    for path, names, _ in os.walk(results):
+        visible = [name for name in names if not name.startswith(".") and name != COLLECTED]
+        names[:] = [name for name in visible if not name.startswith("seed_")]
+        yield from (Path(path) / name for name in visible if name.startswith("seed_"))
+
+
+def _found(folder: Path) -> Found:
+    config = read_json(folder / "config.json")
+    try:
+        return Found(folder, str(config["task"]), str(config["algorithm"]), str(config["variant"]), int(config["seed"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{folder / 'config.json'} is damaged: it names no task, algorithm, variant and seed"
+        ) from error
+
+
+def select(runs: Sequence[Found], options: argparse.Namespace, results: Path) -> list[Found]:
+    """The runs that the command line asks for. Raises UserError where a filter, or all of them together, match none."""
+    if options.suite is not None:
+        wanted = {(cell.task, cell.algorithm, cell.variant, cell.seed) for cell in SUITES[options.suite]()}
+        runs = [run for run in runs if (run.task, run.algorithm, run.variant, run.seed) in wanted]
+        if not runs:
+            raise UserError(
+                f"--suite {options.suite}: {results} has none of its runs; name their folder with --results"
+            )
+    for name in ("task", "algorithm", "variant"):
+        present = sorted({getattr(run, name) for run in runs})
+        for value in getattr(options, f"{name}s"):
+            if value not in present:
+                raise UserError(f"--{name}s {value}: no run in {results} has it; there are {', '.join(present)}")
+    chosen = [
+        run
+        for run in runs
+        if all(
+            getattr(run, name) in (getattr(options, f"{name}s") or [getattr(run, name)])
+            for name in ("task", "algorithm", "variant")
+        )
+        and (isinstance(options.seeds, str) or run.seed in options.seeds)
+    ]
+    if not chosen:
+        raise UserError(f"no run in {results} is of these tasks, algorithms, variants and seeds together")
+    return chosen
+
+
+def why_not(run: Found) -> str:
+    """Why a run cannot be recorded; empty if it can."""
+    from envs.play import WATCHED
+
+    platform = run.task.partition("/")[0]
+    if platform not in WATCHED:
+        return f"{platform} tasks have no pictures"
+    try:
+        state = status_of(run.folder).get("state")
+    except UserError as error:
+        return str(error)
+    if state != "finished":
+        return f"the run is not finished (its status: {state})"
+    if not (run.folder / "policy.pt").exists():
+        return "it has no policy.pt: the trained policy was removed; delete its folder to make the run again"
+    return ""
+
+
+def is_recorded(folder: Path, take: Take) -> bool:
+    """Whether the folder has the episode, whole and recorded in this way."""
+    gif, file = folder / GIF, folder / FACTS
+    if not gif.exists() or not file.exists():
+        return False
+    try:
+        facts = read_json(file)
+    except UserError:
+        return False
+    return facts.get("take") == asdict(take) and facts.get("sha256") == hashlib.sha256(gif.read_bytes()).hexdigest()
+
+
+def film(folder: Path, take: Take) -> tuple[bytes, dict[str, Any]]:
+    """Play the first evaluation episode of the run in `folder` with its trained policy.
+
+    Returns: the GIF, and the facts for episode.json.
+
+    Raises UserError where the policy cannot be loaded, and what `RunConfig.make_environment` raises.
+    """
+    from benchmark.policies import load_policy
+    from envs.play import write_gif
+
+    config, learner = load_policy(folder / "policy.pt")
+    frames, score, steps, whole = _play(config, learner, take)
+    stream = io.BytesIO()
+    write_gif(stream, frames, FRAMES_PER_SECOND, len(frames))
+    gif = stream.getvalue()
+    facts = {
+        "policy": take.policy,
+        "seed": config.training.evaluation_seed,
+        "return": round(score, 4),
+        "steps": steps,
+        "episode_steps": whole,
+        "frames": len(frames),
+        "pixels": take.size,
+        "bytes": len(gif),
+        "sha256": hashlib.sha256(gif).hexdigest(),
+        "take": asdict(take),
+    }
+    return gif, facts
+
+
+def _play(config: RunConfig, learner: Learner, take: Take) -> tuple[list[Image.Image], float, int, int]:
+    """Frames and return of one episode, the steps that were played, and those of the whole episode."""
+    import torch
+
+    from benchmark.randomness import stream
+    from envs.play import camera, play_episode
+
+    environment = config.make_environment(num_envs=1)
+    whole = environment.spec.episode_length
+    steps = whole if take.steps is None else min(take.steps, whole)
+    seen = shown_steps(steps)
+    picture = camera(environment, take.size)
+    seed = config.training.evaluation_seed
+    generator = stream(seed, "evaluation", environment.device)
+    frames: list[Image.Image] = []
+    now = 0
+
+    def see() -> None:
+        nonlocal now
+        if now in seen:
+            frames.append(picture())
+        now += 1
+
+    with torch.no_grad():
+        play_episode(
+            environment,
+            lambda step: learner.act(step.observation, step.graph, generator, take.policy == "greedy"),
+            seed,
+            see,
+            steps,
+        )
+    return frames, environment.scores()["return"].item(), steps, whole
+
+
+def shown_steps(steps: int) -> set[int]:
+    """Which of the states after 0, 1, ... `steps` steps a GIF shows: the last one, and from the first on as many as
+    there is room for, equally far apart."""
+    stride = math.ceil(steps / (MOST_FRAMES - 1))
+    return {*range(0, steps, stride), steps}
+
+
+def keep(folder: Path, gif: bytes, facts: dict[str, Any]) -> None:
+    """Write both files of an episode, the facts last: whoever reads meanwhile finds the old, none, or the new one."""
+    with readable_os_errors(folder / GIF):
+        (folder / FACTS).unlink(missing_ok=True)
+        write_atomically(folder / GIF, lambda stream: _write(stream, gif))
+        write_json(folder / FACTS, facts)
+
+
+def _write(stream: Any, data: bytes) -> None:
+    stream.write(data)
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Command line of `python -m benchmark.record`. Raises UserError for values that cannot be."""
+    parser = argparse.ArgumentParser(prog="python -m benchmark.record", description=__doc__.splitlines()[0])
+    parser.add_argument("--results", type=Path, metavar="DIR", help="folder of the runs; default: results/SUITE")
+    parser.add_argument("--suite", choices=sorted(SUITES), help="only the runs of this suite")
+    parser.add_argument("--tasks", nargs="+", default=[], help="only these tasks")
+    parser.add_argument("--algorithms", nargs="+", default=[], help="only these algorithms")
+    parser.add_argument("--variants", nargs="+", default=[], help="only these variants")
+    parser.add_argument(
+        "--seeds",
+        nargs="+",
+        default=["first"],
+        metavar="SEED",
+        help="first (default): one run of those that differ in seeds alone; all; or numbers",
+    )
+    parser.add_argument("--sampled", action="store_true", help="draw the actions instead of taking the most likely")
+    parser.add_argument("--steps", type=int, metavar="N", help="stop the episode after N environment steps")
+    parser.add_argument("--size", type=int, default=SIZE, metavar="PIXELS", help=f"side of the frames; {SIZE}")
+    parser.add_argument("--force", action="store_true", help="record again what is there")
+    options = parser.parse_args(arguments)
+    if options.results is None and options.suite is None:
+        raise UserError("which runs? give --results DIR, or --suite SUITE for those in results/SUITE")
+    if not SMALLEST <= options.size <= LARGEST:
+        raise UserError(f"--size {options.size}: expected a whole number of pixels from {SMALLEST} to {LARGEST}")
+    if options.steps is not None and options.steps < 1:
+        raise UserError(f"--steps {options.steps}: expected a positive number of environment steps")
+    options.seeds = _seeds(options.seeds)
+    return options
+
+
+def _seeds(words: Sequence[str]) -> str | list[int]:
+    if len(words) == 1 and words[0] in ("first", "all"):
+        return words[0]
+    with contextlib.suppress(ValueError):
+        return [int(word) for word in words]
+    raise UserError(f"--seeds {' '.join(words)}: expected first, all, or whole numbers")
+
+
+if __name__ == "__main__":
+    raise SystemExit(report_errors(main))

@@ -1,0 +1,328 @@
+"""Panels of learning curves: mean and standard deviation over seeds, with reference policies as broken lines."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from figures.scores import GAP_TOPS
+from figures.statistics import across_seeds
+from figures.style import (
+    GRID,
+    INK,
+    MUTED,
+    PAPER,
+    AlgorithmStyle,
+    PanelSize,
+    format_steps_axis,
+    format_value_axis,
+    legend_shape,
+    panel_grid,
+    row_major,
+    short_number,
+)
+from results.records import Results, Run
+
+COLUMNS = 3
+SINGLE_PANEL = PanelSize(width=4.3, height=2.7, right=1.1)
+REFERENCE_DASHES = {
+    "random": (0, (1, 2)),
+    **dict.fromkeys(("stay", "fixed_time"), (0, (4, 2, 1, 2))),
+    **dict.fromkeys(GAP_TOPS, (0, (5, 2))),
+}
+GAP_ENDS = ("random", *GAP_TOPS)
+"""The reference policies that bound the gap: they are always inside the vertical axis."""
+OTHER_DASHES = (0, (2, 3))
+LABEL_POINTS = 8.5
+LEGEND_ROW = 0.24
+"""Height of one legend row, inches."""
+CURVES_EXPLAINED = (
+    "Line: mean over seeds; band: one sample standard deviation (n\u00a0\u2212\u00a01) to either side, none for a "
+    "single seed. Hairline without a band: steps that fewer than all seeds of that curve were evaluated at. Open "
+    "circle: the last evaluation of an unfinished or failed run. Evaluations that are not finite are left out. Larger "
+    "is better."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """What one panel shows: several curves, each the mean over the seeds of one series of runs."""
+
+    title: str
+    series: Mapping[str, tuple[Run, ...]]
+    """Name of a curve to its runs: the curves of a panel are algorithms, or settings of one algorithm."""
+    policy: str
+    references: Mapping[str, float]
+    """Mean return of each reference policy."""
+    note: str = ""
+    """Said in front of the number of seeds."""
+    value_label: str = "episode return"
+
+    def values(self, name: str) -> pd.DataFrame:
+        """Mean return over the episodes of every evaluation of one curve that is finite: columns seed, step, value."""
+        rows = [
+            (run.cell.seed, evaluation.step, float(np.mean(evaluation.returns)))
+            for run in self.series.get(name, ())
+            for evaluation in run.evaluations
+            if evaluation.policy == self.policy and np.isfinite(evaluation.returns).all()
+        ]
+        return pd.DataFrame(rows, columns=["seed", "step", "value"])
+
+
+def by_algorithm(runs: Iterable[Run]) -> dict[str, tuple[Run, ...]]:
+    """Runs by the names of their algorithms."""
+    found: dict[str, tuple[Run, ...]] = {}
+    for run in runs:
+        found[run.cell.algorithm] = (*found.get(run.cell.algorithm, ()), run)
+    return found
+
+
+def reference_means(results: Results, task: str) -> dict[str, float]:
+    """Mean return of every reference policy of a task."""
+    references = results.references.get(task)
+    return {name: float(np.mean(own)) for name, own in references.returns.items()} if references else {}
+
+
+def draw_panels(
+    panels: Sequence[Panel],
+    styles: Mapping[str, AlgorithmStyle] | Sequence[Mapping[str, AlgorithmStyle]],
+    columns: int = COLUMNS,
+    size: PanelSize | None = None,
+) -> Figure:
+    """Panels in rows, with their legends; draw and save the figure inside ``figure_style()``.
+
+    Args:
+        styles: of every curve, in drawing order. One legend below all panels explains them; where each panel has
+            styles of its own, each has a legend of its own below it, for which ``size`` leaves room.
+    """
+    size = size or (PanelSize() if len(panels) > 1 else SINGLE_PANEL)
+    width = min(columns, len(panels)) * (size.left + size.width + size.right)
+    shared = styles if isinstance(styles, Mapping) else {}
+    shown = [name for name in shared if any(panel.series.get(name) for panel in panels)]
+    notes = note_handles(panels)
+    legend_columns, rows = legend_shape(len(shown), width, entry_width=0.98) if shown else (1, 0)
+    note_columns, note_rows = legend_shape(len(notes), width, entry_width=2.4)
+    figure, axes = panel_grid(len(panels), columns, size, (rows + note_rows) * LEGEND_ROW + 0.12)
+    for index, (panel, own_axes) in enumerate(zip(panels, axes, strict=True)):
+        own = styles if isinstance(styles, Mapping) else styles[index]
+        draw_panel(own_axes, panel, own, size.height)
+        if not isinstance(styles, Mapping):
+            _panel_legend(own_axes, [curve_handle(style) for style in own.values()], size)
+        if index % columns == 0 or panel.value_label != panels[index - 1].value_label:
+            own_axes.set_ylabel(panel.value_label)
+    height = figure.get_size_inches()[1]
+    _legend(
+        figure, [curve_handle(shared[name]) for name in shown], legend_columns, (note_rows * LEGEND_ROW + 0.08) / height
+    )
+    _legend(figure, notes, note_columns, 0.04 / height, size=8.5)
+    return figure
+
+
+def draw_panel(axes: Axes, panel: Panel, styles: Mapping[str, AlgorithmStyle], height: float) -> None:
+    """All curves of one panel, ``height`` inches tall, with its reference policies."""
+    axes.set_title(panel.title, loc="left", pad=17, fontweight="bold")
+    values = {name: panel.values(name) for name in styles if panel.series.get(name)}
+    note = " · ".join(part for part in (panel.note, seeds_text(values, styles)) if part)
+    axes.annotate(note, (0, 1), (0, 5), xycoords="axes fraction", textcoords="offset points", size=9, color=MUTED)
+    if all(own.empty for own in values.values()):
+        words = f"no {panel.policy} evaluation yet" if values else "not run"
+        axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", color=MUTED)
+        axes.set(xticks=[], yticks=[])
+        return
+    extremes = []
+    for index, (name, style) in reversed(list(enumerate(styles.items()))):
+        if name in values and not values[name].empty:
+            curve = across_seeds(values[name])
+            draw_curve(axes, curve, style, offset=index)
+            _mark_unfinished(axes, curve, style, panel.series[name], panel.policy)
+            spread = curve["std"].fillna(0.0)
+            extremes += [(curve["mean"] - spread).min(), (curve["mean"] + spread).max()]
+    format_steps_axis(axes, max(float(own["step"].max()) for own in values.values() if not own.empty))
+    low, high = value_range([value for value in extremes if math.isfinite(value)], panel.references)
+    axes.set_ylim(low, high)
+    format_value_axis(axes)
+    _draw_references(axes, panel.references, (low, high), height)
+
+
+def draw_curve(axes: Axes, curve: pd.DataFrame, style: AlgorithmStyle, offset: int = 0) -> None:
+    """Mean as a line, one standard deviation as a band; a hairline where fewer than all seeds have come that far.
+
+    Args:
+        curve: columns step, mean, std, count, as returned by ``across_seeds``.
+        offset: shifts the markers along the curve, so that those of different algorithms do not cover each other.
+    """
+    complete = curve["count"] == curve["count"].max()
+    steps, mean = curve["step"].to_numpy(), curve["mean"].to_numpy()
+    if curve["count"].max() > 1:
+        std = curve["std"].where(complete).to_numpy()
+        axes.fill_between(steps, mean - std, mean + std, color=style.colour, alpha=0.16, linewidth=0, zorder=2)
+    if not complete.all():
+        axes.plot(steps, mean, color=style.colour, linewidth=0.6, zorder=3)
+    every = max(1, len(steps) // 6)
+    axes.plot(
+        steps,
+        np.where(complete, mean, np.nan),
+        color=style.colour,
+        marker=style.marker,
+        markersize=3.4,
+        markeredgewidth=0,
+        markevery=(offset * every // 7 % every, every),
+        zorder=4,
+    )
+
+
+def seeds_text(values: Mapping[str, pd.DataFrame], styles: Mapping[str, AlgorithmStyle]) -> str:
+    """How many seeds each curve of a panel averages: ``5 seeds``, or ``5 seeds; IQL 3``; empty without evaluations.
+
+    Args:
+        values: rows of `Panel.values` by curve.
+    """
+    counts = {name: int(own["seed"].nunique()) for name, own in values.items() if not own.empty}
+    if not counts:
+        return ""
+    usual = max(set(counts.values()), key=lambda count: (list(counts.values()).count(count), count))
+    exceptions = [f"{styles[name].label} {count}" for name, count in counts.items() if count != usual]
+    text = f"{usual} seed" if usual == 1 else f"{usual} seeds"
+    return "; ".join([text, ", ".join(exceptions)]) if exceptions else text
+
+
+def value_range(extremes: Iterable[float], references: Mapping[str, float]) -> tuple[float, float]:
+    """Limits of the vertical axis: all curves and both ends of the gap, and other references that lie near them.
+
+    A reference that would stretch the axis by more than half is left outside; its label then says where it is.
+    """
+    inside = [*extremes, *(references[name] for name in GAP_ENDS if name in references)]
+    if not inside:
+        return 0.0, 1.0
+    low, high = min(inside), max(inside)
+    span = (high - low) or abs(high) or 1.0
+    near = [value for value in references.values() if low - span / 2 <= value <= high + span / 2]
+    low, high = min([low, *near]), max([high, *near])
+    margin = 0.05 * ((high - low) or abs(high) or 1.0)
+    return low - margin, high + margin
+
+
+def spread_labels(places: list[float], gap: float, low: float = 0.0, high: float = 1.0) -> list[float]:
+    """Move sorted label places apart until they are ``gap`` from each other, as little as needed, within the ends."""
+    moved = list(places)
+    for _ in range(200):
+        still = True
+        for index in range(len(moved) - 1):
+            overlap = gap - (moved[index + 1] - moved[index])
+            if overlap > 1e-9:
+                moved[index] -= overlap / 2
+                moved[index + 1] += overlap / 2
+                still = False
+        shift = max(0.0, low - moved[0]) - max(0.0, moved[-1] - high) if moved else 0.0
+        moved = [place + shift for place in moved]
+        if still:
+            break
+    return moved
+
+
+def _mark_unfinished(axes: Axes, curve: pd.DataFrame, style: AlgorithmStyle, runs: Sequence[Run], policy: str) -> None:
+    means = dict(zip(curve["step"], curve["mean"], strict=True))
+    for run in runs:
+        steps = [own.step for own in run.evaluations if own.policy == policy and own.step in means]
+        if steps and not run.status.finished:
+            axes.plot(
+                [max(steps)],
+                [means[max(steps)]],
+                "o",
+                markersize=6.5,
+                color=PAPER,
+                markeredgecolor=style.colour,
+                clip_on=False,
+                zorder=6,
+            )
+
+
+def _draw_references(axes: Axes, references: Mapping[str, float], limits: tuple[float, float], height: float) -> None:
+    """A horizontal line for each reference policy, named at the right edge."""
+    low, high = limits
+    ordered = sorted(references.items(), key=lambda item: item[1])
+    places = [min(max((value - low) / (high - low), 0.0), 1.0) for _, value in ordered]
+    moved = spread_labels(places, gap=LABEL_POINTS * 1.15 / (72 * height))
+    for (name, value), place, label_place in zip(ordered, places, moved, strict=True):
+        words = name.replace("_", " ")
+        if low <= value <= high:
+            axes.axhline(
+                value, color=MUTED, linewidth=0.9, linestyle=REFERENCE_DASHES.get(name, OTHER_DASHES), zorder=1
+            )
+            axes.plot(
+                [1.0, 1.03], [place, label_place], color=MUTED, linewidth=0.5, transform=axes.transAxes, clip_on=False
+            )
+        else:
+            words += f" {short_number(value)} {'↓' if value < low else '↑'}"
+        axes.text(1.04, label_place, words, transform=axes.transAxes, size=LABEL_POINTS, color=MUTED, va="center")
+
+
+def curve_handle(style: AlgorithmStyle) -> Line2D:
+    """The entry of a curve in a legend."""
+    return Line2D([], [], color=style.colour, marker=style.marker, markersize=4.5, markeredgewidth=0, label=style.label)
+
+
+def note_handles(panels: Sequence[Panel]) -> list[Line2D | Patch]:
+    """Legend entries for the band, the hairline and the open circle, each only where a panel has one."""
+    runs = [run for panel in panels for own in panel.series.values() for run in own if run.evaluations]
+    values = [panel.values(name) for panel in panels for name in panel.series]
+    counts = [own.groupby("step")["seed"].nunique() for own in values if not own.empty]
+    handles: list[Line2D | Patch] = []
+    if any((own > 1).any() for own in counts):
+        handles.append(Patch(color=GRID, label="± 1 standard deviation over seeds"))
+    if any(own.max() != own.min() for own in counts):
+        handles.append(Line2D([], [], color=INK, linewidth=0.6, label="fewer than all seeds"))
+    if any(not run.status.finished for run in runs):
+        handles.append(
+            Line2D(
+                [], [], linestyle="", marker="o", markersize=6, color=PAPER, markeredgecolor=INK, label="unfinished run"
+            )
+        )
+    if any(panel.references and any(panel.series.values()) for panel in panels):
+        handles.append(Line2D([], [], color=MUTED, linewidth=0.9, linestyle=OTHER_DASHES, label="reference policies"))
+    return handles
+
+
+def _panel_legend(axes: Axes, handles: list[Line2D], size: PanelSize) -> None:
+    """The legend of one panel, below its horizontal axis."""
+    columns, _ = legend_shape(len(handles), size.width, entry_width=0.72 if len(handles) > 2 else 1.1)
+    axes.legend(
+        handles=row_major(handles, columns),
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.42 / size.height),
+        ncols=columns,
+        frameon=False,
+        fontsize=9,
+        borderpad=0,
+        borderaxespad=0,
+        handlelength=1.6,
+        columnspacing=1.2,
+        labelspacing=0.3,
+    )
+
+
+def _legend(
+    figure: Figure, handles: list[Line2D] | list[Line2D | Patch], columns: int, bottom: float, size: float = 10
+) -> None:
+    if handles:
+        figure.legend(
+            handles=row_major(handles, columns),
+            loc="lower center",
+            bbox_to_anchor=(0.5, bottom),
+            ncols=columns,
+            frameon=False,
+            fontsize=size,
+            borderpad=0,
+            borderaxespad=0,
+            handlelength=1.8,
+            columnspacing=1.6,
+            labelspacing=0.3,
+        )

@@ -1,0 +1,252 @@
+"""Results in the JSON form of the marl-eval tools, for readers who aggregate with them.
+
+    python -m results.marl_eval --results DIR --output FILE.json [--policy greedy]
+
+The form is that of the marl-eval README (Gorsane et al. 2022, "Towards a standardised performance evaluation protocol
+for cooperative MARL"):
+
+    {environment: {task: {algorithm: {seed_<k>: {
+        step_<i>: {step_count: integer, <metric>: [numbers]},           evaluations from 0 on
+        absolute_metrics: {<metric>: [numbers]}}}}}}                    the last entry of each run
+
+The environment is the first part of a task's name (mpe, cityflow, magent, game); the task is the rest, with the
+variant where that is not the default one. ``return`` has one number for each episode. The other scores of an
+evaluation are means over its episodes when they are recorded: each is a list of one number, which the form allows.
+
+Those tools take the absolute metric from the best checkpoint, played again on ten times as many episodes. Nothing is
+played again here: ``absolute_metrics`` repeats the last evaluation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from results.checks import group_runs
+from results.files import write_atomically
+from results.load import load_results
+from results.records import POLICIES, Evaluation, Results, ResultsError, Run
+
+RETURN, STEP_COUNT, ABSOLUTE = "return", "step_count", "absolute_metrics"
+ABSOLUTE_NOTE = (
+    "absolute_metrics repeats the last evaluation of each run: no best checkpoint was played on more episodes"
+)
+LEVELS = ("environment", "task", "algorithm", "run", "evaluation")
+Tree = dict[str, dict[str, dict[str, dict[str, Any]]]]
+"""Environment, task, algorithm and run, to the evaluations of that run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """What is written, and what a reader must know about it."""
+
+    tree: Tree
+    runs: int
+    left_out: tuple[str, ...]
+    """Every run that is not in the tree, and why."""
+    notes: tuple[str, ...]
+
+    def text(self) -> str:
+        """The file, one line an evaluation: the same results give the same bytes, and every number in it is finite."""
+        return _text(self.tree) + "\n"
+
+
+def export(results: Results, policy: str = "greedy") -> Export:
+    """The runs of every task that can be compared in that form: finished, with finite returns, and evaluated at the
+    very same steps. Where the runs of a task have different steps, those that most of them have are kept, of as many
+    the longer.
+
+    Raises ResultsError when no run is left, or two names become one in lower case and without commas.
+    """
+    left_out: list[str] = []
+    kept: dict[tuple[str, str], dict[str, list[Run]]] = {}
+    for (task, variant), algorithms in group_runs(results).items():
+        names = _names(task, variant)
+        if names in kept:
+            raise ResultsError(f"{task} ({variant}) and another variant are both called {'/'.join(names)} in the file")
+        kept[names] = _comparable(algorithms, policy, left_out)
+    kept = {names: algorithms for names, algorithms in kept.items() if algorithms}
+    count = sum(len(runs) for algorithms in kept.values() for runs in algorithms.values())
+    if not count:
+        raise ResultsError(f"no finished run was evaluated with the {policy} policy: nothing to export")
+    tree: Tree = {}
+    notes = [ABSOLUTE_NOTE]
+    for environment in dict.fromkeys(environment for environment, _ in kept):
+        own = {task: algorithms for (name, task), algorithms in kept.items() if name == environment}
+        runs = [run for algorithms in own.values() for its in algorithms.values() for run in its]
+        metrics, without = _shared_metrics(runs, policy)
+        tree[environment] = {task: _task_tree(algorithms, policy, metrics) for task, algorithms in own.items()}
+        if without:
+            notes.append(f"{environment}: not every evaluation has {', '.join(without)}, left out of all")
+        notes += _uneven(environment, tree[environment])
+    notes += _compact(kept, policy)
+    return Export(tree, count, tuple(left_out), tuple(notes))
+
+
+def _text(value: dict[str, Any], depth: int = 0) -> str:
+    """JSON with a line for each name down to the evaluations, which are the fifth level."""
+    if depth == len(LEVELS):
+        return json.dumps(value, allow_nan=False)
+    lines = (f"{' ' * (depth + 1)}{json.dumps(name)}: {_text(own, depth + 1)}" for name, own in value.items())
+    return "{\n" + ",\n".join(lines) + "\n" + " " * depth + "}"
+
+
+def _names(task: str, variant: str) -> tuple[str, str]:
+    """Names of environment and task: lower case, because the tools look them up so, and no commas."""
+    environment, _, rest = task.partition("/")
+    full = rest or environment
+    return _plain(environment), _plain(full if variant == "default" else f"{full}-{variant}")
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace(",", "_")
+
+
+def _comparable(algorithms: dict[str, list[Run]], policy: str, left_out: list[str]) -> dict[str, list[Run]]:
+    """The runs of a task that are exported; says of the others why not."""
+    runs = [run for own in algorithms.values() for run in own]
+    reasons = {run.cell: _unfit(run, policy) for run in runs}
+    steps = {run.cell: _steps(run, policy) for run in runs if reasons[run.cell] is None}
+    counted = Counter(steps.values())
+    usual = max(counted, key=lambda own: (counted[own], own[-1], own), default=())
+    for run in runs:
+        own, reason = steps.get(run.cell, ()), reasons[run.cell]
+        if reason is None and own != usual:
+            reason = f"evaluated at {_words(own)}, most runs of the task at {_words(usual)}"
+        if reason is not None:
+            left_out.append(f"{run.cell}: {reason}")
+    fitting = {
+        name: [run for run in own if reasons[run.cell] is None and steps[run.cell] == usual]
+        for name, own in algorithms.items()
+    }
+    return {name: own for name, own in fitting.items() if own}
+
+
+def _unfit(run: Run, policy: str) -> str | None:
+    """Why a run cannot be exported, whatever the others are like."""
+    if not run.status.finished:
+        word = "failed" if run.status.state == "failed" else "unfinished"
+        return f"{word} at step {run.status.step:,} of {run.total_steps:,}"
+    own = _evaluations(run, policy)
+    if not own:
+        return f"has no evaluation of the {policy} policy"
+    broken = [evaluation.step for evaluation in own if not all(map(math.isfinite, evaluation.returns))]
+    return f"returns are not finite, first at step {broken[0]:,}" if broken else None
+
+
+def _evaluations(run: Run, policy: str) -> list[Evaluation]:
+    own = [evaluation for evaluation in run.evaluations if evaluation.policy == policy]
+    return sorted(own, key=lambda evaluation: evaluation.step)
+
+
+def _steps(run: Run, policy: str) -> tuple[int, ...]:
+    return tuple(evaluation.step for evaluation in _evaluations(run, policy))
+
+
+def _words(steps: tuple[int, ...]) -> str:
+    return f"{len(steps)} steps from {steps[0]:,} to {steps[-1]:,}"
+
+
+def _shared_metrics(runs: Sequence[Run], policy: str) -> tuple[list[str], list[str]]:
+    """Names of the scores that every evaluation has as a finite number, and of those that only some have."""
+    own = [
+        {name for name, value in evaluation.scores.items() if math.isfinite(value)}
+        for run in runs
+        for evaluation in _evaluations(run, policy)
+    ]
+    shared = set.intersection(*own)
+    named = {name for run in runs for evaluation in _evaluations(run, policy) for name in evaluation.scores}
+    keys = [_plain(name) for name in sorted(shared)]
+    if len({*keys, RETURN, STEP_COUNT}) < len(keys) + 2:
+        raise ResultsError(f"scores {', '.join(sorted(shared))} are not told apart from each other or from {RETURN}")
+    return sorted(shared), sorted(named - shared)
+
+
+def _task_tree(algorithms: dict[str, list[Run]], policy: str, metrics: list[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, runs in algorithms.items():
+        if _plain(name) in found:
+            raise ResultsError(f"algorithm {name} and another one are both called {_plain(name)} in the file")
+        found[_plain(name)] = {f"seed_{run.cell.seed}": _run_tree(run, policy, metrics) for run in runs}
+    return found
+
+
+def _run_tree(run: Run, policy: str, metrics: list[str]) -> dict[str, Any]:
+    own = _evaluations(run, policy)
+    steps: dict[str, Any] = {
+        f"step_{place}": {STEP_COUNT: evaluation.step, **_values(evaluation, metrics)}
+        for place, evaluation in enumerate(own)
+    }
+    return {**steps, ABSOLUTE: _values(own[-1], metrics)}
+
+
+def _values(evaluation: Evaluation, metrics: list[str]) -> dict[str, list[float]]:
+    return {RETURN: list(evaluation.returns), **{_plain(name): [evaluation.scores[name]] for name in metrics}}
+
+
+def _uneven(environment: str, tasks: dict[str, dict[str, dict[str, Any]]]) -> list[str]:
+    """What keeps the tools from aggregating a whole environment: its tasks must have the same algorithms, all of these
+    the same runs, and all of those as many steps."""
+    algorithms = {tuple(sorted(own)) for own in tasks.values()}
+    runs = {tuple(sorted(its)) for own in tasks.values() for its in own.values()}
+    steps = {len(run) for own in tasks.values() for its in own.values() for run in its.values()}
+    parts = (("algorithms", algorithms), ("seeds", runs), ("numbers of evaluations", steps))
+    differing = [name for name, found in parts if len(found) > 1]
+    if not differing:
+        return []
+    return [
+        f"{environment}: not all tasks and algorithms have the same {', '.join(differing)}, so aggregate over parts"
+    ]
+
+
+def _compact(kept: dict[tuple[str, str], dict[str, list[Run]]], policy: str) -> list[str]:
+    """Whether earlier evaluations hold fewer returns than the last one, as those of compact sets do."""
+    shorter = 0
+    for algorithms in kept.values():
+        for run in (run for runs in algorithms.values() for run in runs):
+            own = _evaluations(run, policy)
+            shorter += any(len(evaluation.returns) < len(own[-1].returns) for evaluation in own)
+    if not shorter:
+        return []
+    return [f"of {shorter} run(s) from compact sets, earlier evaluations hold one number, the mean over their episodes"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line: 0 when the file was written, 1 with one line on standard error otherwise. Runs that are left out
+    are named on standard error."""
+    parser = argparse.ArgumentParser(
+        prog="python -m results.marl_eval", description="Write results in the JSON form of the marl-eval tools."
+    )
+    parser.add_argument(
+        "--results",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="a published set, a folder of such, or of run folders",
+    )
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE.json")
+    parser.add_argument("--policy", choices=POLICIES, default="greedy", help="which evaluations; default: %(default)s")
+    options = parser.parse_args(arguments)
+    try:
+        found = export(load_results(options.results), options.policy)
+        write_atomically(options.output, found.text())
+    except ResultsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    for line in found.left_out:
+        print(f"left out: {line}", file=sys.stderr)
+    for line in found.notes:
+        print(f"note: {line}")
+    print(f"wrote {options.output}: {found.runs} run(s), {len(found.left_out)} left out")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
