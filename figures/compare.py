@@ -320,8 +320,8 @@ def report_text(report: Report) -> str:
     for side, names in (("A", report.only_a), ("B", report.only_b)):
         if names:
             lines += [f"Only in {side}: {', '.join(map(_words, names))}.", ""]
-    counts = ", ".join(f"{report.count(word)} {word}" for word in (BETTER, WORSE, NO_DIFFERENCE, NOT_COMPARABLE))
-    lines.append(f"{report.compared} comparisons were made: {counts}.")
+    counts = ", ".join(f"{report.count(word)} {word}" for word in (BETTER, WORSE, NO_DIFFERENCE))
+    lines.append(f"{report.compared} comparisons were made: {counts}; {report.count(NOT_COMPARABLE)} {NOT_COMPARABLE}.")
     if report.compared:
         lines[-1] += (
             f" Where nothing had changed, about {(1 - report.level) * report.compared:.1f} of them would still come "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 
@@ -33,8 +34,8 @@ def drilldown_section(results: Results) -> str:
 
 
 def block_anchor(task: str, variant: str) -> str:
-    """Name of a block, for links."""
-    return f"runs-{task.replace('/', '-')}-{variant}"
+    """Name of a block, for links: only characters that need no escape anywhere."""
+    return re.sub(r"[^\w.,=+-]", "-", f"runs-{task}-{variant}")
 
 
 def own_issues(issues: Sequence[Issue], task: str, variant: str, algorithms: Sequence[str]) -> list[Issue]:

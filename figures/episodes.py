@@ -52,7 +52,8 @@ def chosen_episodes(results: Results, scores: list[Score]) -> list[Cell]:
         groups.setdefault((cell.task, cell.variant), []).append(cell)
     ordered = [sorted(own, key=rank) for own in groups.values()]
     firsts = [own[0] for own in ordered]
-    seconds = [cell for own in ordered for cell in own[1:] if cell.algorithm != own[0].algorithm][: len(ordered)]
+    others = [[cell for cell in own if cell.algorithm != own[0].algorithm] for own in ordered]
+    seconds = [own[0] for own in others if own]
     shown: list[Cell] = []
     for cell in [*firsts, *seconds]:
         size = sum(results.episodes[own].bytes for own in [*shown, cell])
@@ -63,9 +64,9 @@ def chosen_episodes(results: Results, scores: list[Score]) -> list[Cell]:
 
 def _figure(cell: Cell, episode: Episode) -> str:
     data = read_gif(episode)
-    length = (
-        f"{episode.steps:,} steps" if episode.whole else f"the first {episode.steps:,} of {episode.episode_steps:,}"
-    )
+    length = f"{episode.steps:,} steps"
+    if not episode.whole:
+        length = f"the first {episode.steps:,} of {episode.episode_steps:,} steps"
     title = f"{task_title(cell.task, cell.variant)}, {algorithm_label(cell.algorithm)}"
     caption = (
         f"<strong>{escape(title)}</strong><br>{length}, {episode.policy} policy, seed {cell.seed}; "

@@ -3,6 +3,7 @@ loaded, and without a script everything can still be read."""
 
 from __future__ import annotations
 
+import re
 from html import escape
 
 from figures.style import dark_rules
@@ -118,7 +119,6 @@ footer {{ margin-top: 4rem; padding-top: 1rem; border-top: 1px solid var(--line)
 @media screen and (prefers-color-scheme: dark) {{
   :root {{ --paper: #14171c; --ink: #e6e8eb; --muted: #9aa4af; --line: #2c323a; --panel: #1b2027; --accent: #ff9a52;
     --good: #4cc38a; --warn: #e2b340; --bad: #ff8078; --shade: #000000b0; }}
-{dark_rules(".drawing")}
 }}
 @media print {{
   :root {{ color-scheme: light; }} nav, .controls, .play {{ display: none; }} body {{ font-size: 10pt; }}
@@ -189,10 +189,16 @@ def page(title: str, navigation: str, content: str) -> str:
     return (
         '<!doctype html>\n<html lang="en-GB">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{STYLE_SHEET}</style>\n</head>\n<body>\n"
+        f"<title>{escape(title)}</title>\n<style>{STYLE_SHEET}{_dark_drawings(content)}</style>\n</head>\n<body>\n"
         f'<div class="page">\n{navigation}\n<main>\n{shared_definitions(content)}\n</main>\n</div>\n'
         f"<script>{SCRIPT}</script>\n</body>\n</html>\n"
     )
+
+
+def _dark_drawings(content: str) -> str:
+    """The dark scheme of all drawings in a page."""
+    rules = dark_rules(".drawing", re.findall(r'(?:fill|stroke)="(#[0-9a-f]{6})"', content))
+    return f"@media screen and (prefers-color-scheme: dark) {{\n{rules}\n}}\n"
 
 
 def figure_block(svg: str, description: str, caption: str) -> str:

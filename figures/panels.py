@@ -29,6 +29,7 @@ from figures.style import (
     row_major,
     short_number,
 )
+from results.frames import evaluations_frame
 from results.records import Results, Run
 
 COLUMNS = 3
@@ -66,15 +67,14 @@ class Panel:
     """Said in front of the number of seeds."""
     value_label: str = "episode return"
 
-    def values(self, name: str) -> pd.DataFrame:
-        """Mean return over the episodes of every evaluation of one curve that is finite: columns seed, step, value."""
-        rows = [
-            (run.cell.seed, evaluation.step, float(np.mean(evaluation.returns)))
-            for run in self.series.get(name, ())
-            for evaluation in run.evaluations
-            if evaluation.policy == self.policy and np.isfinite(evaluation.returns).all()
-        ]
-        return pd.DataFrame(rows, columns=["seed", "step", "value"])
+    def frames(self) -> dict[str, pd.DataFrame]:
+        """Curve to its evaluations, those that are finite: columns seed, step, value (mean return over episodes)."""
+        frames = {}
+        for name, runs in self.series.items():
+            own = evaluations_frame(Results(runs))
+            own = own[(own["policy"] == self.policy) & own["return_mean"].notna()]
+            frames[name] = own.rename(columns={"return_mean": "value"})[["seed", "step", "value"]]
+        return frames
 
 
 def by_algorithm(runs: Iterable[Run]) -> dict[str, tuple[Run, ...]]:
@@ -107,13 +107,14 @@ def draw_panels(
     width = min(columns, len(panels)) * (size.left + size.width + size.right)
     shared = styles if isinstance(styles, Mapping) else {}
     shown = [name for name in shared if any(panel.series.get(name) for panel in panels)]
-    notes = note_handles(panels)
+    frames = [panel.frames() for panel in panels]
+    notes = note_handles(panels, frames)
     legend_columns, rows = legend_shape(len(shown), width, entry_width=0.98) if shown else (1, 0)
     note_columns, note_rows = legend_shape(len(notes), width, entry_width=2.4)
     figure, axes = panel_grid(len(panels), columns, size, (rows + note_rows) * LEGEND_ROW + 0.12)
     for index, (panel, own_axes) in enumerate(zip(panels, axes, strict=True)):
         own = styles if isinstance(styles, Mapping) else styles[index]
-        draw_panel(own_axes, panel, own, size.height)
+        draw_panel(own_axes, panel, frames[index], own, size.height)
         if not isinstance(styles, Mapping):
             _panel_legend(own_axes, [curve_handle(style) for style in own.values()], size)
         if index % columns == 0 or panel.value_label != panels[index - 1].value_label:
@@ -126,26 +127,35 @@ def draw_panels(
     return figure
 
 
-def draw_panel(axes: Axes, panel: Panel, styles: Mapping[str, AlgorithmStyle], height: float) -> None:
-    """All curves of one panel, ``height`` inches tall, with its reference policies."""
+def draw_panel(
+    axes: Axes,
+    panel: Panel,
+    frames: Mapping[str, pd.DataFrame],
+    styles: Mapping[str, AlgorithmStyle],
+    height: float,
+) -> None:
+    """All curves of one panel, ``height`` inches tall, with its reference policies.
+
+    Args:
+        frames: the evaluations of the panel, as `Panel.frames` gives them.
+    """
     axes.set_title(panel.title, loc="left", pad=17, fontweight="bold")
-    values = {name: panel.values(name) for name in styles if panel.series.get(name)}
-    note = " · ".join(part for part in (panel.note, seeds_text(values, styles)) if part)
+    note = " · ".join(part for part in (panel.note, seeds_text(frames, styles)) if part)
     axes.annotate(note, (0, 1), (0, 5), xycoords="axes fraction", textcoords="offset points", size=9, color=MUTED)
-    if all(own.empty for own in values.values()):
-        words = f"no {panel.policy} evaluation yet" if values else "not run"
+    if all(own.empty for own in frames.values()):
+        words = f"no {panel.policy} evaluation yet" if frames else "not run"
         axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", color=MUTED)
         axes.set(xticks=[], yticks=[])
         return
     extremes = []
     for index, (name, style) in reversed(list(enumerate(styles.items()))):
-        if name in values and not values[name].empty:
-            curve = across_seeds(values[name])
+        if name in frames and not frames[name].empty:
+            curve = across_seeds(frames[name])
             draw_curve(axes, curve, style, offset=index)
             _mark_unfinished(axes, curve, style, panel.series[name], panel.policy)
             spread = curve["std"].fillna(0.0)
             extremes += [(curve["mean"] - spread).min(), (curve["mean"] + spread).max()]
-    format_steps_axis(axes, max(float(own["step"].max()) for own in values.values() if not own.empty))
+    format_steps_axis(axes, max(float(own["step"].max()) for own in frames.values() if not own.empty))
     low, high = value_range([value for value in extremes if math.isfinite(value)], panel.references)
     axes.set_ylim(low, high)
     format_value_axis(axes)
@@ -179,13 +189,13 @@ def draw_curve(axes: Axes, curve: pd.DataFrame, style: AlgorithmStyle, offset: i
     )
 
 
-def seeds_text(values: Mapping[str, pd.DataFrame], styles: Mapping[str, AlgorithmStyle]) -> str:
+def seeds_text(frames: Mapping[str, pd.DataFrame], styles: Mapping[str, AlgorithmStyle]) -> str:
     """How many seeds each curve of a panel averages: ``5 seeds``, or ``5 seeds; IQL 3``; empty without evaluations.
 
     Args:
-        values: rows of `Panel.values` by curve.
+        frames: evaluations by curve, as `Panel.frames` gives them.
     """
-    counts = {name: int(own["seed"].nunique()) for name, own in values.items() if not own.empty}
+    counts = {name: int(own["seed"].nunique()) for name, own in frames.items() if not own.empty}
     if not counts:
         return ""
     usual = max(set(counts.values()), key=lambda count: (list(counts.values()).count(count), count))
@@ -270,11 +280,10 @@ def curve_handle(style: AlgorithmStyle) -> Line2D:
     return Line2D([], [], color=style.colour, marker=style.marker, markersize=4.5, markeredgewidth=0, label=style.label)
 
 
-def note_handles(panels: Sequence[Panel]) -> list[Line2D | Patch]:
+def note_handles(panels: Sequence[Panel], frames: Sequence[Mapping[str, pd.DataFrame]]) -> list[Line2D | Patch]:
     """Legend entries for the band, the hairline and the open circle, each only where a panel has one."""
     runs = [run for panel in panels for own in panel.series.values() for run in own if run.evaluations]
-    values = [panel.values(name) for panel in panels for name in panel.series]
-    counts = [own.groupby("step")["seed"].nunique() for own in values if not own.empty]
+    counts = [own.groupby("step")["seed"].nunique() for part in frames for own in part.values() if not own.empty]
     handles: list[Line2D | Patch] = []
     if any((own > 1).any() for own in counts):
         handles.append(Patch(color=GRID, label="± 1 standard deviation over seeds"))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from figures.statistics import (
+    FINAL_EVALUATIONS,
     Summary,
     final_score,
     gap_scale,
@@ -16,7 +17,7 @@ from figures.statistics import (
     summarise,
     welch_half_width,
 )
-from results.checks import algorithm_order, group_runs
+from results.checks import algorithm_order, ended, group_runs
 from results.records import POLICIES, References, Results, Run, natural_key
 
 BOOTSTRAP_SEED = 0
@@ -39,7 +40,7 @@ class Score:
     """Policy to the gap closed by each seed, in %."""
     seeds: int
     unfinished: int
-    """Unfinished or failed runs: they do not count towards the score, unless it is provisional."""
+    """Runs that failed, or were not evaluated to their end: they do not count, unless the score is provisional."""
     provisional: bool
     """No seed has finished: the score is that of unfinished runs."""
     steps: int
@@ -164,7 +165,7 @@ def _gap_scale(references: References | None) -> tuple[float, float] | None:
 
 def _score(task: str, variant: str, algorithm: str, runs: list[Run], scale: tuple[float, float] | None) -> Score:
     evaluated = [run for run in runs if run.evaluations]
-    finished = [run for run in evaluated if run.status.finished]
+    finished = [run for run in evaluated if ended(run)]
     counted = finished or evaluated
     finals = {policy: [value for run in counted if (value := _final(run, policy)) is not None] for policy in POLICIES}
     summaries = {policy: summarise(values) for policy, values in finals.items() if values}
@@ -181,7 +182,7 @@ def _score(task: str, variant: str, algorithm: str, runs: list[Run], scale: tupl
         gaps=gaps,
         seed_gaps=seed_gaps,
         seeds=len(counted),
-        unfinished=sum(not run.status.finished for run in runs),
+        unfinished=sum(not ended(run) for run in runs),
         provisional=bool(counted) and not finished,
         steps=min((run.last_evaluation_step() or 0 for run in counted), default=0),
         seed_finals={policy: tuple(values) for policy, values in finals.items() if values},
@@ -189,10 +190,9 @@ def _score(task: str, variant: str, algorithm: str, runs: list[Run], scale: tupl
 
 
 def _final(run: Run, policy: str) -> float | None:
-    own = [evaluation for evaluation in run.evaluations if evaluation.policy == policy]
-    if not own:
+    own = sorted((own for own in run.evaluations if own.policy == policy), key=lambda own: own.step)
+    last = own[-FINAL_EVALUATIONS:]
+    if not last:
         return None
-    means = [
-        float(np.mean(evaluation.returns)) if np.isfinite(evaluation.returns).all() else math.nan for evaluation in own
-    ]
-    return final_score([evaluation.step for evaluation in own], means)
+    means = [float(np.mean(own.returns)) if np.isfinite(own.returns).all() else math.nan for own in last]
+    return final_score([own.step for own in last], means)

@@ -20,8 +20,10 @@ from results.records import Run
 
 Values = NDArray[np.float64]
 Series = dict[str, dict[str, dict[int, tuple[list[int], list[float]]]]]
-"""Metric, then algorithm, then seed, to the steps and the values logged; only finite ones."""
+"""Metric, then algorithm, then seed, to the steps and the values logged; only finite ones below `LARGEST` in size."""
 BINS = 50
+LARGEST = 1e100
+"""Values beyond this size are not drawn: their squares would overflow."""
 COUNTERS = frozenset({"update", "timing/wall_seconds"})
 """Logged values that only count upwards: they are kept in the data and not drawn."""
 UNDRAWN = ("timing/seconds/", "interpretation/")
@@ -72,7 +74,7 @@ def diagnostic_series(runs: Sequence[Run]) -> Series:
         ]
         for step, values in own:
             for name, value in values.items():
-                if np.isfinite(value) and name not in COUNTERS and not name.startswith(UNDRAWN):
+                if abs(value) < LARGEST and name not in COUNTERS and not name.startswith(UNDRAWN):
                     steps, logged = series[name][run.cell.algorithm][run.cell.seed]
                     steps.append(step)
                     logged.append(value)
@@ -211,5 +213,5 @@ def _line(across: NDArray[np.int64], down: NDArray[np.int64]) -> str:
 CAPTION = (
     f"Means of each seed within {BINS} equal bins of environment steps; line: mean over seeds, band: one sample "
     "standard deviation, hairline: fewer than all seeds have come that far. evaluation/ is the greedy policy. Values "
-    "that are not finite are left out here and listed under the issues."
+    f"that are not finite are left out here and listed under the issues; any beyond {LARGEST:g} are left out, too."
 )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import matplotlib
+import matplotlib.colors
 import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -63,7 +64,9 @@ DARK_COLOURS = {
     KNOWN_STYLES["maddpg"].colour: "#8fd0f7",
     KNOWN_STYLES["iql"].colour: "#a7adb5",
 }
-"""What replaces a colour on a dark page; every other colour reads well on both."""
+"""What replaces a colour on a dark page; others are lightened there where they must be."""
+LOWEST_CONTRAST = 3.5
+"""Of a drawing with a dark page; WCAG 2.2 asks for 3 (success criterion 1.4.11)."""
 
 SETTINGS: dict[Any, Any] = {
     "font.family": "STIXGeneral",  # ships with matplotlib: the same letters on every machine
@@ -230,13 +233,43 @@ def dark_svg(svg: str) -> str:
     return svg
 
 
-def dark_rules(scope: str) -> str:
-    """Rules of a style sheet that show every drawing inside ``scope`` in the colours for a dark page."""
+def dark_rules(scope: str, colours: Iterable[str]) -> str:
+    """Rules of a style sheet that show drawings inside ``scope`` in the colours for a dark page.
+
+    Args:
+        colours: that the drawings have, as ``#rrggbb``.
+    """
+    changed = [(colour, own) for colour in sorted(set(colours)) if (own := dark_colour(colour)) != colour]
     return "\n".join(
-        f'{scope} [{part}="{colour}"] {{ {part}: {replacement}; }}'
-        for colour, replacement in DARK_COLOURS.items()
-        for part in ("fill", "stroke")
+        f'{scope} [{part}="{colour}"] {{ {part}: {own}; }}' for colour, own in changed for part in ("fill", "stroke")
     )
+
+
+def dark_colour(colour: str) -> str:
+    """What shows a colour on a dark page: its own form where it has one, else itself, lightened as far as it must be
+    to stand out."""
+    if colour in DARK_COLOURS:
+        return DARK_COLOURS[colour]
+    parts = matplotlib.colors.to_rgb(colour)
+    for white in range(21):
+        red, green, blue = (part + (1 - part) * white / 20 for part in parts)
+        mixed = matplotlib.colors.to_hex((red, green, blue))
+        if contrast(mixed, DARK_COLOURS[PAPER]) >= LOWEST_CONTRAST:
+            return mixed
+    raise AssertionError("white stands out from a dark page")
+
+
+def contrast(first: str, second: str) -> float:
+    """Contrast of two colours between 1 and 21, as WCAG 2.2 defines it."""
+    light, dark = sorted((_luminance(first), _luminance(second)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def _luminance(colour: str) -> float:
+    red, green, blue = (
+        own / 12.92 if own <= 0.04045 else ((own + 0.055) / 1.055) ** 2.4 for own in matplotlib.colors.to_rgb(colour)
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 def save_figure(figure: Figure, path: Path) -> tuple[str, tuple[Path, Path]]:

@@ -81,6 +81,8 @@ def plus_minus(summary: Summary | None, digits: int | None = None) -> str:
     """``mean ± std``; only the mean for a single seed; a dash when there is no score."""
     if summary is None:
         return DASH
+    if not math.isfinite(summary.mean):
+        return number(summary.mean)
     digits = decimals(summary.mean) if digits is None else digits
     spread = f" ± {number(summary.std, digits)}" if summary.std is not None else ""
     return number(summary.mean, digits) + spread

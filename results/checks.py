@@ -96,13 +96,19 @@ def run_issues(run: Run) -> list[Issue]:
     if last is None:
         issues.append(Issue("unfinished", subject, "has no evaluation, so no figure or table shows it", seeds))
         return issues
-    interval = int(run.config.get("training", {}).get("evaluation_interval", 1))
-    if status.finished and run.total_steps - last >= interval:
-        message = f"finished, but was last evaluated at step {last:,} of {run.total_steps:,}"
-        issues.append(Issue("note", subject, message, seeds))
+    if status.finished and not ended(run):
+        message = f"finished, but was last evaluated at step {last:,} of {run.total_steps:,}: no score counts it"
+        issues.append(Issue("unfinished", subject, message, seeds))
     absent = [policy for policy in POLICIES if policy not in {evaluation.policy for evaluation in run.evaluations}]
     issues += [Issue("note", subject, f"has no evaluation of the {policy} policy", seeds) for policy in absent]
     return issues
+
+
+def ended(run: Run) -> bool:
+    """Whether a run is finished and was evaluated to its end, no more than an interval of evaluations before it."""
+    last = run.last_evaluation_step()
+    interval = int(run.config.get("training", {}).get("evaluation_interval", 1))
+    return run.status.finished and last is not None and run.total_steps - last < interval
 
 
 def _any_dirty(run: Run) -> bool:

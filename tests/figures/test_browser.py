@@ -18,7 +18,7 @@ from tests.figures.synthetic import write_study
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CHROMIUM = next((path for name in NAMES if (path := shutil.which(name))), None)
 PHONE = 390
-"""Width of a phone, in CSS pixels; a browser without a window has 500 at least, so that the report is put in a frame."""
+"""Width of a phone, in CSS pixels; a browser without a window has 500 at least, so the report is put in a frame."""
 DARK = "--blink-settings=preferredColorScheme=0"
 
 pytestmark = pytest.mark.skipif(
@@ -53,10 +53,10 @@ const examine = () => {
     const found = document.querySelector(name);
     if (found) findings.contrasts[name] = contrast(getComputedStyle(found).color, paper);
   }
-  const words = document.querySelector(".scroll.drawing use").parentElement;
+  const words = document.querySelector('.scroll.drawing use[href^="#Regular"]').parentElement;
   findings.contrasts.drawing = contrast(getComputedStyle(words).fill, paper);
   findings.contrasts.chart = contrast(getComputedStyle(document.querySelector(".multiples text")).fill, paper);
-  findings.letters = document.querySelector(".scroll.drawing svg g").getBoundingClientRect().width;
+  findings.letters = words.getBoundingClientRect().width;
   const cell = (row, column) => row.cells[column].textContent;
   const table = document.querySelector("details.block table.sortable"), rows = () => [...table.tBodies[0].rows];
   const buttons = [...table.tHead.rows[0].cells].map(own => own.querySelector("button"));
@@ -103,7 +103,7 @@ def browse(page: Path, *options: str) -> tuple[str, list[str]]:
 
 
 def examine(report: Path, folder: Path, *options: str, width: int | None = None) -> dict[str, Any]:
-    """What a script inside a copy of the report finds, which may load nothing; in a frame of ``width`` pixels if given."""
+    """What a script inside a copy of the report, which may load nothing, finds; ``width``: of a frame around it."""
     text = report.read_text(encoding="utf-8").replace("<head>", f"<head>{POLICY}<script>{PROBE}</script>", 1)
     if width is not None:
         frame = f'<iframe style="width: {width}px; height: 844px; border: 0" srcdoc="{html.escape(text)}"></iframe>'

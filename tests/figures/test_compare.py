@@ -121,7 +121,7 @@ def test_shifted_set_is_worse_everywhere(tmp_path: Path, capsys: pytest.CaptureF
     sets = [str(tmp_path / "a"), str(tmp_path / "b")]
     assert main([*sets, "--fail-on-regression"]) == 2
     text = capsys.readouterr().out
-    assert "3 comparisons were made: 0 better, 3 worse, 0 no difference shown, 0 not comparable." in text
+    assert "3 comparisons were made: 0 better, 3 worse, 0 no difference shown; 0 not comparable." in text
     assert "After Holm's correction 3 are worse." in text
     assert main(sets) == 0  # told, but no reason to stop
     assert main([*sets[::-1], "--fail-on-regression"]) == 0  # better is no regression

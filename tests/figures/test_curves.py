@@ -83,7 +83,7 @@ def test_seed_counts_are_spelled_out(tmp_path: Path) -> None:
     for seed in range(3):
         write_run(tmp_path, {"greedy": rising(-10, 0, 4000, 1000)}, seed=seed)
     (panel,) = panels_of(load_runs(tmp_path), "mpe", "greedy")
-    assert seeds_text({"ip": panel.values("ip")}, algorithm_styles(["ip"])) == "3 seeds"
+    assert seeds_text(panel.frames(), algorithm_styles(["ip"])) == "3 seeds"
 
 
 def test_a_far_reference_does_not_squash_the_curves() -> None:

@@ -150,5 +150,5 @@ def test_seeds_that_are_not_finite_are_not_counted(tmp_path: Path) -> None:
     write_run(tmp_path, {"greedy": [(0, [-5.0]), (1000, [-3.0])]}, seed=0, total_steps=1000)
     write_run(tmp_path, {"greedy": [(0, [-7.0]), (1000, [float("nan")])]}, seed=1, total_steps=1000)
     runs = load_runs(tmp_path).runs
-    values = Panel("", {"ip": runs}, "greedy", {}).values("ip")
+    values = Panel("", {"ip": runs}, "greedy", {}).frames()["ip"]
     assert values.to_numpy().tolist() == [[0, 0, -5.0], [0, 1000, -3.0], [1, 0, -7.0]]

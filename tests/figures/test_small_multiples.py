@@ -66,6 +66,7 @@ def test_binned_curves_agree_with_the_statistics_of_every_other_figure() -> None
 
 def test_what_is_not_finite_is_left_out_and_constants_can_be_drawn(tmp_path: Path) -> None:
     metrics = [{"step": 1000, "loss/q": float("nan"), "same": 0.0}, {"step": 2000, "loss/q": 2.0, "same": 0.0}]
+    metrics.insert(1, {"step": 1500, "loss/q": -1e300, "same": 0.0})
     write_run(tmp_path, {"greedy": rising(-1, 0, 2000, 1000)}, metrics=metrics, total_steps=2000)
     (run,) = load_runs(tmp_path).runs
     series = diagnostic_series([run])

@@ -11,7 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
-from figures.style import DARK_COLOURS, INK, dark_rules, figure_style, svg_text
+from figures.style import (
+    DARK_COLOURS,
+    EXTRA_COLOURS,
+    INK,
+    KNOWN_STYLES,
+    PAPER,
+    contrast,
+    dark_colour,
+    dark_rules,
+    figure_style,
+    svg_text,
+)
 from figures.vector import compact_path, inline_svg, join_numbers, shared_definitions, svg_size
 
 NUMBER = r"-?(?:\d+\.?\d*|\.\d+)"
@@ -86,10 +97,20 @@ def test_a_drawing_is_the_same_each_time_half_the_size_and_complete() -> None:
 
 
 def test_every_colour_with_a_dark_form_has_rules() -> None:
-    rules = dark_rules(".here")
-    assert len(rules.splitlines()) == 2 * len(DARK_COLOURS)
+    own = re.findall(r'(?:fill|stroke)="(#\w+)"', drawing())
+    rules = dark_rules(".here", own)
     assert f'.here [fill="{INK}"] {{ fill: {DARK_COLOURS[INK]}; }}' in rules
-    assert set(re.findall(r'(?:fill|stroke)="(#\w+)"', drawing())) & set(DARK_COLOURS)
+    assert "#d55e00" not in rules  # it reads well on both
+    assert {line.split('"')[1] for line in rules.splitlines()} < set(own)
+
+
+def test_colours_stand_out_from_a_dark_page() -> None:
+    assert contrast("#000000", "#ffffff") == pytest.approx(21)
+    assert contrast("#777777", "#ffffff") == pytest.approx(4.48, abs=0.01)  # as WCAG's own examples have it
+    assert dark_colour(INK) == DARK_COLOURS[INK]
+    paper = DARK_COLOURS[PAPER]
+    for colour in (*EXTRA_COLOURS, *(style.colour for style in KNOWN_STYLES.values()), "#440154", "#000000"):
+        assert contrast(dark_colour(colour), paper) >= 3.5, colour
 
 
 def test_definitions_are_shared_and_must_agree() -> None:

@@ -56,7 +56,8 @@ def test_what_several_seeds_share_is_said_once(tmp_path: Path) -> None:
         write_run(tmp_path, {"greedy": [(1000, [1.0])]}, seed=seed)
     found = issues_of(tmp_path)
     subject = f"{TASK}/ip/default"
-    assert Issue("note", subject, "finished, but was last evaluated at step 1,000 of 4,000", (0, 1)) in found
+    message = "finished, but was last evaluated at step 1,000 of 4,000: no score counts it"
+    assert Issue("unfinished", subject, message, (0, 1)) in found
     assert Issue("note", subject, "has no evaluation of the sampled policy", (0, 1)) in found
 
 
