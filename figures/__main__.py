@@ -25,7 +25,6 @@ from figures import (
     table_2,
 )
 from figures.curves import curves_caption, draw_learning_curves
-from figures.diagnostics import DIAGNOSTICS_CAPTION, draw_diagnostics
 from figures.dilemma import FAMILY as JUNGLE
 from figures.dilemma import dilemma_caption, draw_dilemma
 from figures.drawing import Content, Drawing, draw_module, write_figure, write_table
@@ -75,7 +74,6 @@ def draw_all(results: Results, output: Path, content: Content | None = None) -> 
         for module in MODULES.values():
             yield from _figure(module, results, output, content)
         yield from _curves(results, output, content)
-        yield from _diagnostics(results, output, content)
     report = output / "report.html"
     write_atomically(report, build_report(results, scores, content))
     yield report
@@ -118,17 +116,6 @@ def _curves(results: Results, output: Path, content: Content) -> Iterator[Path]:
     for drawing, paths in _dilemmas(results, output):
         content.curves.append(drawing)
         yield from paths
-
-
-def _diagnostics(results: Results, output: Path, content: Content) -> Iterator[Path]:
-    """What happened inside the runs, one figure for each task and variant."""
-    for task, variant in group_runs(results):
-        figure = draw_diagnostics(results, task, variant)
-        if figure is not None:
-            name = f"diagnostics-{task.replace('/', '-')}-{variant}"
-            drawing, paths = write_figure(figure, output, name, task_title(task, variant), DIAGNOSTICS_CAPTION)
-            content.diagnostics.append(drawing)
-            yield from paths
 
 
 def _dilemmas(results: Results, output: Path) -> Iterator[tuple[Drawing, tuple[Path, ...]]]:

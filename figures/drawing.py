@@ -47,7 +47,6 @@ class Content:
     """Statistics over all tasks."""
     curves: list[Drawing] = field(default_factory=list)
     """Learning curves of every task and variant, by family."""
-    diagnostics: list[Drawing] = field(default_factory=list)
     headline: Table | None = None
     """Who ranks where on which task."""
     absent: list[str] = field(default_factory=list)

@@ -6,12 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 from html import escape
 
-import numpy as np
-
 from figures.cost import speed_of, total_text
 from figures.provenance import commit_text, duration, machine_facts, numbered_machines, settings_table
+from figures.scores import final_of
 from figures.small_multiples import CAPTION, small_multiples
-from figures.statistics import final_score
 from figures.style import AlgorithmStyle, algorithm_label, algorithm_styles, task_title
 from figures.tables import DASH, Cell, html_table, number
 from results.checks import Issue, find_issues, group_runs
@@ -54,13 +52,6 @@ def issues_table(issues: Sequence[Issue]) -> str:
     )
     head = "".join(f'<th class="plain" scope="col">{name}</th>' for name in ("Kind", "Where", "Seeds", "What"))
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
-
-
-def final_of(run: Run, policy: str) -> float | None:
-    """Final score of one run, whether it has finished or not: the mean over its last evaluations; None without one."""
-    own = [evaluation for evaluation in run.evaluations if evaluation.policy == policy]
-    means = [float(np.mean(found.returns)) if np.isfinite(found.returns).all() else np.nan for found in own]
-    return final_score([found.step for found in own], means) if own else None
 
 
 def _block(

@@ -86,6 +86,17 @@ def final_scores(results: Results) -> list[Score]:
     return scores
 
 
+def final_of(run: Run, policy: str) -> float | None:
+    """Final score of one run, finished or not: the mean over its last evaluations; None where it has none, NaN where
+    one of them is not finite."""
+    own = sorted((own for own in run.evaluations if own.policy == policy), key=lambda own: own.step)
+    last = own[-FINAL_EVALUATIONS:]
+    if not last:
+        return None
+    means = [float(np.mean(own.returns)) if np.isfinite(own.returns).all() else math.nan for own in last]
+    return final_score([own.step for own in last], means)
+
+
 def leaders(scores: list[Score], policy: str) -> set[str]:
     """The algorithms to set in bold among the scores of one task and variant.
 
@@ -167,7 +178,7 @@ def _score(task: str, variant: str, algorithm: str, runs: list[Run], scale: tupl
     evaluated = [run for run in runs if run.evaluations]
     finished = [run for run in evaluated if ended(run)]
     counted = finished or evaluated
-    finals = {policy: [value for run in counted if (value := _final(run, policy)) is not None] for policy in POLICIES}
+    finals = {policy: [value for run in counted if (value := final_of(run, policy)) is not None] for policy in POLICIES}
     summaries = {policy: summarise(values) for policy, values in finals.items() if values}
     gaps, seed_gaps = {}, {}
     if scale is not None:
@@ -187,12 +198,3 @@ def _score(task: str, variant: str, algorithm: str, runs: list[Run], scale: tupl
         steps=min((run.last_evaluation_step() or 0 for run in counted), default=0),
         seed_finals={policy: tuple(values) for policy, values in finals.items() if values},
     )
-
-
-def _final(run: Run, policy: str) -> float | None:
-    own = sorted((own for own in run.evaluations if own.policy == policy), key=lambda own: own.step)
-    last = own[-FINAL_EVALUATIONS:]
-    if not last:
-        return None
-    means = [float(np.mean(own.returns)) if np.isfinite(own.returns).all() else math.nan for own in last]
-    return final_score([own.step for own in last], means)

@@ -226,13 +226,6 @@ def svg_text(figure: Figure) -> str:
     return inline_svg(buffer.getvalue())
 
 
-def dark_svg(svg: str) -> str:
-    """The same drawing for a dark page."""
-    for colour, replacement in DARK_COLOURS.items():
-        svg = svg.replace(colour, replacement)
-    return svg
-
-
 def dark_rules(scope: str, colours: Iterable[str]) -> str:
     """Rules of a style sheet that show drawings inside ``scope`` in the colours for a dark page.
 

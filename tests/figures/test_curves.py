@@ -12,13 +12,11 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from figures.curves import draw_learning_curves, panels_of
-from figures.diagnostics import draw_diagnostics, in_bins
 from figures.panels import draw_curve, seeds_text, spread_labels, value_range
 from figures.style import (
     KNOWN_STYLES,
     PAPER,
     algorithm_styles,
-    dark_svg,
     figure_style,
     legend_shape,
     row_major,
@@ -27,7 +25,7 @@ from figures.style import (
     task_title,
 )
 from results.runs import load_runs
-from tests.figures.synthetic import TASK, rising, write_references, write_run, write_study
+from tests.figures.synthetic import rising, write_references, write_run, write_study
 
 
 def curve(counts: list[int]) -> pd.DataFrame:
@@ -103,24 +101,6 @@ def test_labels_are_spread_without_overlap() -> None:
     assert spread_labels([], gap=0.1) == []
 
 
-def test_diagnostics_show_every_metric_but_counters(tmp_path: Path) -> None:
-    write_study(tmp_path)
-    with figure_style():
-        figure = draw_diagnostics(load_runs(tmp_path), TASK, "default")
-    assert figure is not None
-    assert [axes.get_title(loc="left") for axes in figure.axes] == [
-        "policy/entropy",
-        "environment steps per second",
-        "evaluation/collisions",
-        "loss/q",
-    ]
-
-
-def test_bins_average_within_a_seed() -> None:
-    values = pd.DataFrame({"seed": [0, 0, 0, 1], "step": [1, 10, 11, 5], "value": [1.0, 3.0, 7.0, 9.0]})
-    assert in_bins(values, 10).to_numpy().tolist() == [[0.0, 10.0, 2.0], [0.0, 20.0, 7.0], [1.0, 10.0, 9.0]]
-
-
 def test_names_numbers_and_legends_read_well() -> None:
     assert task_title("mpe/cooperative_navigation_30") == "Cooperative navigation, N = 30"
     assert task_title("cityflow/synthetic_49", "full_graph") == "CityFlow: Synthetic, N = 49 (full graph)"
@@ -142,7 +122,7 @@ def test_every_algorithm_keeps_its_colour_and_new_ones_get_another() -> None:
     assert len({style.colour for style in styles.values()}) == 4
 
 
-def test_svg_is_the_same_each_time_and_has_a_dark_version(tmp_path: Path) -> None:
+def test_svg_is_the_same_each_time(tmp_path: Path) -> None:
     write_run(tmp_path, {"greedy": rising(-10, 0, 4000, 1000)})
     write_references(tmp_path, random=[-10.0, -10.0])
     results = load_runs(tmp_path)
@@ -151,4 +131,3 @@ def test_svg_is_the_same_each_time_and_has_a_dark_version(tmp_path: Path) -> Non
     assert first == second
     assert "<dc:date>" not in first
     assert PAPER in first
-    assert PAPER not in dark_svg(first)
