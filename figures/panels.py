@@ -117,7 +117,8 @@ def draw_panels(
         draw_panel(own_axes, panel, frames[index], own, size.height)
         if not isinstance(styles, Mapping):
             _panel_legend(own_axes, [curve_handle(style) for style in own.values()], size)
-        if index % columns == 0 or panel.value_label != panels[index - 1].value_label:
+        first = index % columns == 0 or panel.value_label != panels[index - 1].value_label
+        if first and any(not part.empty for part in frames[index].values()):
             own_axes.set_ylabel(panel.value_label)
     height = figure.get_size_inches()[1]
     _legend(

@@ -35,9 +35,9 @@ def tasks_caption(results: Results, titles: Titles) -> str:
         parts.append(
             f"Not the paper's settings, but those of smaller runs, by the names of their variants: {', '.join(other)}."
         )
-    absent = [f"{titles[task][:3]} {words}" for task in titles if (words := _absent(results, task))]
-    if absent:
-        parts.append(f"Not run: {'; '.join(absent)}.")
+    lacking = {titles[task][:3]: words for task in titles if (words := _absent(results, task))}
+    if lacking:
+        parts.append(f"Not run: {'; '.join(f'{letter} {words}' for letter, words in lacking.items())}.")
     return " ".join(parts)
 
 
@@ -52,4 +52,4 @@ def _absent(results: Results, task: str) -> str:
     """The paper's algorithms that the panel of a task lacks, as words."""
     present = {run.cell.algorithm for run in shown_runs(results, task)}
     absent = [algorithm_label(name) for name in COMPARED_ALGORITHMS if name not in present]
-    return "any" if not present else ", ".join(absent)
+    return ", ".join(absent) if present else "all"

@@ -76,7 +76,7 @@ def test_curves_are_the_means_of_the_runs_and_dashed_lines_the_references(tmp_pa
     assert "2 seeds" in {text.get_text() for text in axes.texts}
     for other in figure.axes[1:]:
         assert "not run" in {text.get_text() for text in other.texts}
-    assert "Not run: (b) any; (c) any; (d) any; (e) any; (f) any." in figure_5.caption(results)
+    assert "Not run: (b) all; (c) all; (d) all; (e) all; (f) all." in figure_5.caption(results)
 
 
 def test_other_settings_than_the_papers_are_named(tmp_path: Path) -> None:

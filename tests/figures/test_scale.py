@@ -26,8 +26,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 SIZE = StudySize()
 MOST_MEMORY = 2 * 2**20
 """KiB, as the operating system counts them."""
-MOST_CALIBRATIONS = 600
-"""CPU time of everything, in that of the calibration: drawing took about 280 when this was written."""
+MOST_CALIBRATIONS = 150
+"""CPU time of everything, in that of the calibration: about 60 when this was written."""
 WATCHED = """
 import json, resource, subprocess, sys
 done = subprocess.run([sys.executable, "-m", *sys.argv[1:]], stdout=subprocess.DEVNULL)
