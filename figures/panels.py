@@ -303,11 +303,11 @@ def note_handles(panels: Sequence[Panel], frames: Sequence[Mapping[str, pd.DataF
 
 def _panel_legend(axes: Axes, handles: list[Line2D], size: PanelSize) -> None:
     """The legend of one panel, below its horizontal axis."""
-    columns, _ = legend_shape(len(handles), size.width, entry_width=0.72 if len(handles) > 2 else 1.1)
+    columns, _ = legend_shape(len(handles), size.width, entry_width=0.72 if len(handles) > 2 else 1.2)
     axes.legend(
         handles=row_major(handles, columns),
         loc="upper center",
-        bbox_to_anchor=(0.5, -0.42 / size.height),
+        bbox_to_anchor=(0.5, -0.52 / size.height),
         ncols=columns,
         frameon=False,
         fontsize=9,

@@ -16,6 +16,7 @@ from figures.figure_6 import ABLATIONS, ablated_runs
 from figures.panels import Panel
 from figures.selection import shown_runs, shown_variant
 from figures.style import KNOWN_STYLES, figure_style
+from figures.tables import DASH
 from results.files import read_json
 from results.records import COMPARED_ALGORITHMS, COMPARED_TASKS, Results
 from results.runs import load_runs
@@ -126,7 +127,7 @@ def test_ablations_compare_runs_that_differ_in_one_setting_only(tmp_path: Path) 
     ablate(tmp_path, "neighbours-5-and-slow", -200.0, neighbours=5, hops=2, learning_rate=0.001)
     results = load_runs(tmp_path)
     found = ablated_runs(results, neighbours)
-    assert [neighbours.label(value) for value in found] == ["3", "8", "10"]
+    assert [neighbours.label(value) for value in found] == ["k = 3", "k = 8", "k = 10"]
     assert [len(runs) for runs in found.values()] == [2, 2, 2]
     assert {name: [run.cell.variant for run in runs] for name, runs in ablated_runs(results, hops).items()} == {
         1: ["hops-1"],
@@ -140,10 +141,15 @@ def test_ablations_compare_runs_that_differ_in_one_setting_only(tmp_path: Path) 
     assert [title[:3] for title in titles] == ["(a)", "(b)", "(c)", "(d)"]
     legend = figure.axes[2].get_legend()
     assert legend is not None
-    assert [text.get_text() for text in legend.get_texts()] == ["3", "8", "10"]
+    assert [text.get_text() for text in legend.get_texts()] == ["k = 3", "k = 8", "k = 10"]
     texts = {text.get_text() for text in figure.axes[3].texts}
     assert "2 seeds; 1 hop 1" in texts
     assert "Not run: (a), (b)." in figure_6.caption(results)
+    rows = {row[1][0]: [text for text, _ in row[2:]] for row in figure_6.table(results).rows}
+    finals = [np.mean([end for _, own in rising(-900.0, end, 4000, 1000)[-3:] for end in own]) for end in (-300, -350)]
+    assert rows["k = 8"] == [f"\u2212{-finals[0]:.1f} ± 0.0", "2", DASH, DASH]
+    assert rows["k = 3"][2] == f"\u2212{finals[0] - finals[1]:.1f}"
+    assert rows["1 hop"][1::2] == ["1", DASH]  # one seed has no interval
 
 
 def test_seeds_that_are_not_finite_are_not_counted(tmp_path: Path) -> None:
