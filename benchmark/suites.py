@@ -316,17 +316,14 @@ def ablations_cpu() -> list[Cell]:
 
 def interpretation_cpu() -> list[Cell]:
     """All algorithms on 49 signals, a hundredth of the paper's steps, small batches and the rate that suits them. Three
-    seeds. The runs of IP are those of `ablations-cpu`."""
+    seeds. The runs of IP are those of `ablations-cpu`; `small-penalty` is for MADDPG, MADDPGS and PIC, as in `signals`.
+    """
+    kinds: list[tuple[str, str, dict[str, Any]]] = [(name, "small", {}) for name in algorithms.PAPER_ALGORITHMS]
+    kinds += [(name, "small-penalty", PENALTY) for name in PENALISED]
+    steps = SMALL_STEPS[INTERPRETED_TASK]
     return [
-        Cell(
-            INTERPRETED_TASK,
-            name,
-            seed,
-            SMALL_STEPS[INTERPRETED_TASK],
-            "small",
-            SMALL_SIGNALS | _small_batch_rate(name),
-        )
-        for name in algorithms.PAPER_ALGORITHMS
+        Cell(INTERPRETED_TASK, name, seed, steps, variant, SMALL_SIGNALS | _small_batch_rate(name) | more)
+        for name, variant, more in kinds
         for seed in (0, 1, 2)
     ]
 
