@@ -186,11 +186,19 @@ def _issues(results: Results) -> str:
 
 def _scores(results: Results, scores: list[Score]) -> str:
     parts = []
+    groups = group_runs(results)
+    compared = [cell for cell, algorithms in groups.items() if len(algorithms) > 1]
+    alone = [cell for cell in groups if cell not in compared]
     if any("greedy" in score.summaries for score in scores):
-        parts += ["<h3>Return, greedy policy</h3>", _score_matrix(results, scores, "greedy")]
+        parts.append("<h3>Return, greedy policy</h3>")
+        if compared:
+            parts.append(_score_matrix(results, scores, "greedy", compared))
+        if alone:
+            matrix = _score_matrix(results, scores, "greedy", alone)
+            parts.append(f"<details><summary>Settings of one algorithm alone</summary>\n{matrix}\n</details>")
     parts.append(f'<p class="caption">{escape(SCORES_CAPTION)}</p>')
     if any("sampled" in score.summaries for score in scores):
-        matrix = _score_matrix(results, scores, "sampled")
+        matrix = _score_matrix(results, scores, "sampled", list(groups))
         parts.append(f"<details><summary>Return, sampled policy</summary>\n{matrix}\n</details>")
     others = ranks.other_table(results, scores)
     if others is not None:
@@ -210,13 +218,13 @@ def _scores(results: Results, scores: list[Score]) -> str:
     return "\n".join(parts)
 
 
-def _score_matrix(results: Results, scores: list[Score], policy: str) -> str:
-    """Tasks down, algorithms across, and the reference policies at both ends of the gap."""
-    styles = algorithm_styles(score.algorithm for score in scores)
+def _score_matrix(results: Results, scores: list[Score], policy: str, cells: list[tuple[str, str]]) -> str:
+    """Tasks and variants down, algorithms across, and the reference policies at both ends of the gap."""
+    styles = algorithm_styles(score.algorithm for score in scores if (score.task, score.variant) in cells)
     references = {(row.task, row.policy): row.return_mean for row in reference_scores(results)}
     rows: list[list[Cell]] = []
     bold = set()
-    for task, variant in group_runs(results):
+    for task, variant in cells:
         own = {score.algorithm: score for score in scores if (score.task, score.variant) == (task, variant)}
         best = leaders(list(own.values()), policy)
         title = task_title(task, variant)
