@@ -8,8 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from figures import figure_6
+from figures.interpretation import account_of, summaries_of
 from figures.proof import proof_markdown
 from figures.scores import final_scores
+from figures.tables import plus_minus
 from results.load import load_results
 from results.records import COMPARED_ALGORITHMS, POLICIES, Results, Run
 
@@ -143,6 +146,45 @@ def test_table_of_signals_in_the_documents_is_that_of_the_published_runs() -> No
     table = text.split("<!-- signals table -->\n")[1].split("<!-- end of signals table -->")[0]
     rows = [line for line in table.strip().splitlines() if line.startswith("|")]
     assert "\n".join(rows[2:]) == signals_table()
+
+
+FORTY_NINE = "cityflow/synthetic_49"
+FORTY_NINE_RUNS = [(name, "small") for name in COMPARED_ALGORITHMS]
+FORTY_NINE_RUNS += [(name, "small-penalty") for name in ("maddpg", "maddpgs", "pic")]
+
+
+def forty_nine_table() -> str:
+    """Rows: algorithms and reference policies; columns: 1000 s and the whole hour, greedy and sampled; how far greens
+    are from traffic, for the settings that Figure 7 shows."""
+    columns = [(hour, policy) for hour in (False, True) for policy in POLICIES]
+    account = account_of(published(), FORTY_NINE)
+    assert account is not None
+    lines = []
+    for algorithm, variant in FORTY_NINE_RUNS:
+        name = algorithm.upper() + ("" if variant == "small" else ", larger penalty")
+        cells = [travel_times(FORTY_NINE, algorithm, variant, policy, hour) for hour, policy in columns]
+        line = [name, *(f"{np.mean(own):.0f} ± {np.std(own, ddof=1):.0f}" for own in cells)]
+        own = summaries_of(account, algorithm) if variant == "small" else None
+        line += [plus_minus(own.distance, 3), plus_minus(own.divergence, 3)] if own else ["", ""]
+        lines.append(line)
+    references = published().references[FORTY_NINE]
+    for reference in ("random", "fixed_time", "max_pressure", "sotl"):
+        short, long = (f"{-np.mean(own[reference]):.0f}" for own in (references.returns, references.full_returns))
+        lines.append([f"`{reference}`", short, "", long, "", "", ""])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def test_table_of_49_signals_in_the_documents_is_that_of_the_published_runs() -> None:
+    text = (ROOT / "envs" / "traffic" / "README.md").read_text()
+    table = text.split("<!-- 49 signals -->\n")[1].split("<!-- end of 49 signals -->")[0]
+    rows = [line for line in table.strip().splitlines() if line.startswith("|")]
+    assert "\n".join(rows[2:]) == forty_nine_table()
+
+
+def test_table_of_ablations_in_the_documents_is_that_of_the_published_runs() -> None:
+    text = (ROOT / "algorithms" / "README.md").read_text()
+    table = text.split("<!-- ablations -->\n")[1].split("<!-- end of ablations -->")[0]
+    assert table.strip() == figure_6.table(published()).markdown().strip()
 
 
 @pytest.mark.parametrize("task", SIGNAL_TASKS)

@@ -16,7 +16,18 @@ from results.runs import load_runs
 from tests.figures.synthetic import TASK, write_references, write_run, write_study
 
 SHIPPED = Path(__file__).resolve().parents[2] / "results" / "published"
-RUNS = {"jungle": 39, "pic": 6, "proof": 147, "propagation": 45, "quick": 51, "signals": 60}
+RUNS = {
+    "ablations-cpu": 45,
+    "interpretation-cpu": 30,
+    "jungle": 39,
+    "pic": 6,
+    "proof": 147,
+    "propagation": 45,
+    "quick": 51,
+    "signals": 60,
+}
+SHARED = 3
+"""Runs of IP on 49 signals, which are in two of the sets."""
 LAST = {"greedy": [(4000, [-1.0, -2.0])]}
 
 
@@ -172,13 +183,15 @@ def test_shipped_sets_are_whole() -> None:
         assert all(run.status.finished and run.machine["commit"] and run.machine["cpu"] for run in results.runs)
         assert set(results.references) == {run.cell.task for run in results.runs}
         counted = any(name.startswith("interpretation/") for r in results.runs for m in r.metrics for name in m.values)
-        assert counted == (name == "signals")
+        assert counted == (name in ("signals", "ablations-cpu", "interpretation-cpu"))
     results = load_results(SHIPPED)
-    assert len(results.runs) == sum(RUNS.values()) == 348
-    assert sum(len(run.evaluations) for run in results.runs) == 8760
-    assert sum(len(row.values) for run in results.runs for row in run.metrics) == 229_185
-    assert results.notes == (COMPACT_NOTE,)
-    assert sum(path.stat().st_size for path in SHIPPED.rglob("*.*")) < 4_500_000
+    assert len(results.runs) == sum(RUNS.values()) - SHARED == 420
+    assert sum(len(run.evaluations) for run in results.runs) == 10_536
+    assert sum(len(row.values) for run in results.runs for row in run.metrics) == 369_006
+    assert results.notes[0] == COMPACT_NOTE
+    sizes = {path: path.stat().st_size for path in SHIPPED.rglob("*.*") if path.is_file()}
+    assert sum(size for path, size in sizes.items() if path.suffix != ".gif") < 5_500_000
+    assert sum(size for path, size in sizes.items() if path.suffix == ".gif") < 3_000_000
 
 
 def test_references_of_a_set_are_read_from_its_folder(tmp_path: Path) -> None:
