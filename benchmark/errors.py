@@ -14,6 +14,15 @@ from envs.errors import EnvironmentNotAvailableError, PreyWeightsError, TrafficF
 class UserError(Exception):
     """A wrong setting, a broken file, a machine too small. The message says what was found and what to do."""
 
+    exit_status = 2
+
+
+class InUseError(UserError):
+    """A folder that another process has locked. The exit status tells it from other errors, whatever else the log of a
+    run says: the process that has the lock writes to the same file."""
+
+    exit_status = os.EX_TEMPFAIL
+
 
 MENDABLE = (
     UserError,
@@ -28,12 +37,12 @@ MENDABLE = (
 
 
 def report_errors(main: Callable[[], int]) -> int:
-    """Run a command; print errors a user can mend as one line on stderr and return exit status 2."""
+    """Run a command; print errors a user can mend as one line on stderr and return their exit status."""
     try:
         return main()
     except MENDABLE as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return error.exit_status if isinstance(error, UserError) else UserError.exit_status
     except BrokenPipeError:  # whoever read the output has had enough, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE

@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
-from benchmark.errors import UserError
+from benchmark.errors import InUseError
 
 HEARTBEAT_SECONDS = 15.0
 """Between signs of life."""
@@ -31,7 +31,6 @@ WATCH_SECONDS = 40.0
 SETTLE_SECONDS = 2.0
 """After taking over from a holder on another machine: time for somebody who does the same to show."""
 NAME = "lock"
-IN_USE = "is in use by another process"
 """Words of the error of who comes second."""
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 """What file systems without locks answer."""
@@ -83,7 +82,7 @@ def holder_of(folder: Path) -> Holder | None:
 class RunLock:
     """The lock of one folder, held from its making until `release`.
 
-    Raises UserError where somebody else holds it.
+    Raises InUseError where somebody else holds it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -127,7 +126,7 @@ class RunLock:
         return stream
 
     def _outlast(self, holder: Holder) -> None:
-        """Return once a holder on another machine is known to be dead. Raises UserError where it lives."""
+        """Return once a holder on another machine is known to be dead. Raises InUseError where it lives."""
         if holder.alive:
             raise self._in_use(holder)
         stamp = self._stamp()
@@ -151,9 +150,9 @@ class RunLock:
             if error.errno not in _NO_LOCKS:
                 raise
 
-    def _in_use(self, holder: Holder | None) -> UserError:
+    def _in_use(self, holder: Holder | None) -> InUseError:
         who = f" ({holder})" if holder is not None else ""
-        return UserError(f"{self.folder} {IN_USE}{who}: wait for it, or stop it first")
+        return InUseError(f"{self.folder} is in use by another process{who}: wait for it, or stop it first")
 
     def _beat(self) -> None:
         """Give signs of life until the end, or until the lock is lost."""

@@ -13,9 +13,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from benchmark.config import RunConfig
-from benchmark.errors import UserError
+from benchmark.errors import InUseError, UserError
 from benchmark.files import read_json, readable_os_errors
-from benchmark.lock import IN_USE
 from benchmark.plan import Plan
 from benchmark.references import evaluation_of
 from benchmark.status import cell_path, duration, state_of
@@ -168,7 +167,7 @@ class Pool:
             item, _ = self.running.pop(process)
             steps += item.cell.total_steps
             reason = reason_of(self.results, item.cell, process.returncode)
-            if IN_USE in reason:
+            if process.returncode == InUseError.exit_status:
                 self.elsewhere.append(item)
             elif process.returncode < 0 and self._may_begin_again(item):
                 steps -= item.cell.total_steps

@@ -15,9 +15,9 @@ from typing import Any
 
 import envs
 from benchmark.config import RunConfig, TrainingConfig
-from benchmark.errors import UserError, report_errors
+from benchmark.errors import InUseError, report_errors
 from benchmark.files import read_json, readable_os_errors, write_json
-from benchmark.lock import IN_USE, RunLock
+from benchmark.lock import RunLock
 from benchmark.tasks import training_defaults
 
 
@@ -84,10 +84,8 @@ def write_references_alone(task: str, results: Path, episodes: int, seed: int) -
         with readable_os_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             lock = RunLock(folder)
-    except UserError as error:
-        if IN_USE in str(error):
-            return {}
-        raise
+    except InUseError:
+        return {}
     try:
         return write_references(task, results, episodes, seed)
     finally:

@@ -24,9 +24,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.errors import UserError, report_errors
+from benchmark.errors import InUseError, UserError, report_errors
 from benchmark.files import readable_os_errors
-from benchmark.lock import IN_USE, RunLock
+from benchmark.lock import RunLock
 from benchmark.options import choose_device, devices_of, engine_override
 from benchmark.plan import (
     Key,
@@ -269,8 +269,8 @@ class Sweep:
                 with readable_os_errors(folder):
                     lock = RunLock(folder)
                 break
-            except UserError as error:
-                if IN_USE not in str(error) or time.monotonic() > deadline:
+            except InUseError:
+                if time.monotonic() > deadline:
                     raise
                 time.sleep(0.5)
         try:

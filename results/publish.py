@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import io
 import json
 import sys
 from collections import defaultdict
@@ -210,9 +209,9 @@ def _verified(path: Path, expected: str) -> bytes:
 def _parquet(columns: dict[str, list[Any]], schema: pa.Schema) -> bytes:
     table = pa.table({name: pa.array(columns[name], type=schema.field(name).type) for name in schema.names}, schema)
     repeated = [field.name for field in schema if field.type == NAME or pa.types.is_integer(field.type)]
-    buffer = io.BytesIO()  # a dictionary of numbers that never come twice would be larger than they are
+    buffer = pa.BufferOutputStream()  # a dictionary of numbers that never come twice would be larger than they are
     pq.write_table(table, buffer, compression="zstd", use_dictionary=repeated)
-    return buffer.getvalue()
+    return bytes(buffer.getvalue())
 
 
 def _evaluation_columns(runs: Sequence[Run]) -> dict[str, list[Any]]:
@@ -252,9 +251,10 @@ def _cell_columns(counts: Sequence[tuple[Run, int]]) -> dict[str, list[Any]]:
 def _by_cell(data: bytes) -> Iterator[tuple[Cell, list[list[Any]]]]:
     """For every stretch of rows of one run in a Parquet file: its cell, and its part of each column after the cell's.
 
-    By columns, as there may be millions of rows.
+    By columns, as there may be millions of rows. Without pyarrow's threads, which now and then abort a process that is
+    about to end (Arrow issue 34314).
     """
-    table = pq.read_table(io.BytesIO(data)).unify_dictionaries()
+    table = pq.read_table(pa.BufferReader(data), use_threads=False, pre_buffer=False).unify_dictionaries()
     columns = [column.combine_chunks() for column in table.columns]
     own, rest = columns[: len(CELL_FIELDS)], list(map(_values, columns[len(CELL_FIELDS) :]))
     changes = np.any([np.diff(_codes(column)) != 0 for column in own], axis=0).nonzero()[0] + 1

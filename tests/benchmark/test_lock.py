@@ -13,8 +13,13 @@ from pathlib import Path
 import pytest
 
 from benchmark import lock
-from benchmark.errors import UserError
+from benchmark.errors import InUseError, UserError
 from benchmark.lock import NAME, STALE_SECONDS, RunLock, holder_of
+from benchmark.plan import plan
+from benchmark.pool import Pool, start
+from benchmark.status import cell_path
+from benchmark.suites import Cell
+from tests.benchmark.conftest import SMALL
 
 ROOT = Path(__file__).resolve().parents[2]
 HOLD = """
@@ -149,3 +154,28 @@ def test_broken_lock_file_is_no_holder(tmp_path: Path) -> None:
     (tmp_path / NAME).write_text("{")
     assert holder_of(tmp_path) is None
     RunLock(tmp_path).release()
+
+
+def test_a_run_that_another_sweep_has_is_no_failure(tmp_path: Path) -> None:
+    """Both processes write to one output.log, so its last line may be of the one that has the lock; and the pool may
+    have looked before that one had it."""
+    cell = Cell("game/two_step_2", "iql", 0, 200, "tiny", dict(SMALL))
+    item = plan([cell], tmp_path, "cpu")[0]
+    folder = cell_path(tmp_path, cell)
+    folder.mkdir(parents=True)
+    process = hold_elsewhere(folder)
+    try:
+        assert item.config is not None
+        own = start(cell, item.config, "cpu", tmp_path)
+        assert own.wait() == InUseError.exit_status
+        log = folder / "output.log"
+        assert "in use by another process" in log.read_text()
+        log.write_text(log.read_text() + "step 0: sampled return 2.7\n")
+        pool = Pool(tmp_path, 1, ["cpu"], [])
+        pool.running[own] = (item, "cpu")
+        pool._collect()
+    finally:
+        process.kill()
+        process.wait()
+    assert pool.elsewhere == [item]
+    assert not pool.failed
