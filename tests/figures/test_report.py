@@ -48,6 +48,20 @@ def test_everything_is_written_and_announced(
         assert path.read_bytes() == (drawn / path.name).read_bytes(), path.name
 
 
+def test_named_figures_alone_are_drawn(
+    study: Path, drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wanted = ["--only", "ranks", "table_2", "figure_3"]
+    assert main(["--results", str(study), "--output", str(tmp_path), *wanted]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"ranks.md", "table_2.md"}
+    for path in tmp_path.iterdir():
+        assert path.read_bytes() == (drawn / path.name).read_bytes()
+    assert "nothing to draw for Figure 3" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["--results", str(study), "--output", str(tmp_path), "--only", "figure_9"])
+    assert "figure_9" in capsys.readouterr().err
+
+
 def test_published_results_draw_the_same_report(study: Path, drawn: Path, tmp_path: Path) -> None:
     publish(load_runs(study), tmp_path / "published")
     assert main(["--results", str(tmp_path / "published"), "--output", str(tmp_path / "out")]) == 0
