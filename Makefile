@@ -39,7 +39,7 @@ quick: $(INSTALLED)
 	$(BIN)/python -m figures --results results/quick --output figures/output/quick
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -m "not slow and not bench" --numprocesses $(WORKERS)
+	$(BIN)/python -m pytest -m "not slow and not bench" --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow
