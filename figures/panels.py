@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,6 +30,7 @@ from figures.style import (
     row_major,
     short_number,
 )
+from results.checks import ended
 from results.frames import evaluations_frame
 from results.records import Results, Run
 
@@ -45,11 +47,12 @@ OTHER_DASHES = (0, (2, 3))
 LABEL_POINTS = 8.5
 LEGEND_ROW = 0.24
 """Height of one legend row, inches."""
+PLAIN_LEGEND: dict[str, Any] = {"frameon": False, "borderpad": 0, "borderaxespad": 0, "labelspacing": 0.3}
 CURVES_EXPLAINED = (
     "Line: mean over seeds; band: one sample standard deviation (n\u00a0\u2212\u00a01) to either side, none for a "
     "single seed. Hairline without a band: steps that fewer than all seeds of that curve were evaluated at. Open "
-    "circle: the last evaluation of an unfinished or failed run. Evaluations that are not finite are left out. Larger "
-    "is better."
+    "circle: the last evaluation of a run that no score counts, because it failed or was not evaluated to its end. "
+    "Evaluations that are not finite are left out. Larger is better."
 )
 
 
@@ -243,7 +246,7 @@ def _mark_unfinished(axes: Axes, curve: pd.DataFrame, style: AlgorithmStyle, run
     means = dict(zip(curve["step"], curve["mean"], strict=True))
     for run in runs:
         steps = [own.step for own in run.evaluations if own.policy == policy and own.step in means]
-        if steps and not run.status.finished:
+        if steps and not ended(run):
             axes.plot(
                 [max(steps)],
                 [means[max(steps)]],
@@ -290,7 +293,7 @@ def note_handles(panels: Sequence[Panel], frames: Sequence[Mapping[str, pd.DataF
         handles.append(Patch(color=GRID, label="± 1 standard deviation over seeds"))
     if any(own.max() != own.min() for own in counts):
         handles.append(Line2D([], [], color=INK, linewidth=0.6, label="fewer than all seeds"))
-    if any(not run.status.finished for run in runs):
+    if any(not ended(run) for run in runs):
         handles.append(
             Line2D(
                 [], [], linestyle="", marker="o", markersize=6, color=PAPER, markeredgecolor=INK, label="unfinished run"
@@ -309,13 +312,10 @@ def _panel_legend(axes: Axes, handles: list[Line2D], size: PanelSize) -> None:
         loc="upper center",
         bbox_to_anchor=(0.5, -0.52 / size.height),
         ncols=columns,
-        frameon=False,
         fontsize=9,
-        borderpad=0,
-        borderaxespad=0,
         handlelength=1.6,
         columnspacing=1.2,
-        labelspacing=0.3,
+        **PLAIN_LEGEND,
     )
 
 
@@ -328,11 +328,8 @@ def _legend(
             loc="lower center",
             bbox_to_anchor=(0.5, bottom),
             ncols=columns,
-            frameon=False,
             fontsize=size,
-            borderpad=0,
-            borderaxespad=0,
             handlelength=1.8,
             columnspacing=1.6,
-            labelspacing=0.3,
+            **PLAIN_LEGEND,
         )

@@ -183,8 +183,8 @@ def reference_table(rows: list[ReferenceScore]) -> str:
 SCORES_CAPTION = (
     "Final score of a seed: its mean over the last 3 evaluations. Shown: mean ± sample standard deviation over "
     "finished seeds (no deviation for a single seed). Gap: 100 (R \u2212 random) / (top \u2212 random), with both "
-    "scripted policies of the same task; top is the optimal policy where it is known, else the assignment (MPE) or max "
-    "pressure (CityFlow). Bold: the "
+    "scripted policies of the same task; top is the optimal policy where it is known, else the assignment (MPE), max "
+    "pressure (CityFlow) or agents that never hit one another (Jungle). Bold: the "
     "best mean, and all that Welch's 95 % interval cannot tell from it; nothing is bold with fewer than two "
     "algorithms, a single seed, unequal steps, or where no two can be told apart. †: no seed has finished, the score "
     "is provisional."

@@ -17,7 +17,7 @@ from matplotlib.colors import to_hex
 
 from figures.__main__ import main
 from figures.curves import draw_learning_curves
-from figures.style import algorithm_styles, figure_style
+from figures.style import PAPER, algorithm_styles, figure_style
 from results.publish import main as publish
 from results.runs import load_runs
 from tests.figures.synthetic import TASK, write_references, write_run
@@ -149,6 +149,16 @@ def test_panel_counts_the_seeds_it_averages(raw: Path) -> None:
         figure = draw_learning_curves(load_runs(raw), "mpe", "greedy")
     texts = [text.get_text() for text in figure.axes[0].texts]
     assert texts[0] == "3 seeds; MADDPG 2, DGN 2, IQL 2"
+
+
+def test_every_run_that_no_score_counts_has_a_circle(raw: Path) -> None:
+    """Those that failed or were cut off, and the one that says it finished and was last evaluated half way."""
+    with figure_style():
+        figure = draw_learning_curves(load_runs(raw), "mpe", "greedy")
+    styles = algorithm_styles(AVERAGED)
+    circles = [line for line in figure.axes[0].lines if to_hex(line.get_color()) == PAPER]
+    marked = sorted(to_hex(line.get_markeredgecolor()) for line in circles)
+    assert marked == sorted(to_hex(styles[name].colour) for name in ("qmix", "pic", "maddpgs"))
 
 
 def test_scores_are_those_of_finished_runs(drawn: Path) -> None:
