@@ -2,6 +2,8 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 WORKERS ?= $(shell nproc)
+# Which tests `make test` passes, by their marks; `make test TESTS=beside` only those that need more than a clone holds.
+TESTS := not slow and not bench
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 # One thread a process: runs and tests go side by side instead, and sums keep their order.
@@ -39,7 +41,7 @@ quick: $(INSTALLED)
 	$(BIN)/python -m figures --results results/quick --output figures/output/quick
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -m "not slow and not bench" --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "$(TESTS)" --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow

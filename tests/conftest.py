@@ -1,10 +1,28 @@
-"""What holds for all tests: the order in which they begin."""
+"""What holds for all tests: which of them are skipped, the order in which they begin, and that none of them is a race.
+
+No test fails because a machine is slow: none asserts seconds, examples of hypothesis have no deadline, and the limits
+on waiting (pyproject.toml, `tests.patience`) are there to end what hangs.
+"""
 
 from __future__ import annotations
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "unhurried",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+settings.load_profile("unhurried")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests on a cluster wait most of their time: they come first, so that others run beside them."""
+    """Tests whose files are not beside the project are skipped. Tests on a cluster wait most of their time: they come
+    first, so that others run beside them."""
+    for item in items:
+        missing = [reason for mark in item.iter_markers("beside") for reason in mark.args if reason]
+        if missing:
+            item.add_marker(pytest.mark.skip(reason="; ".join(missing)))
     items.sort(key=lambda item: item.path.name != "test_sweep_on_slurm.py")

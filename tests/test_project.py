@@ -16,6 +16,7 @@ from benchmark.tasks import TABLE_1
 from benchmark.train import Training
 from envs.mpe import scenarios
 from results.records import COMPARED_ALGORITHMS, COMPARED_TASKS
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("algorithms", "benchmark", "envs", "figures", "results", "slurm")
@@ -74,7 +75,7 @@ def test_training_needs_few_packages() -> None:
         "        training.advance()\n"
         "        training.evaluate()\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=200)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
 
 

@@ -23,6 +23,7 @@ from benchmark.folder import run_path
 from benchmark.synthetic import navigation_spec, random_batch
 from benchmark.train import Training
 from tests.benchmark.conftest import SMALL, small_config
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU = torch.device("cpu")
@@ -94,7 +95,7 @@ def test_compiled_updates_with_a_compiler(tmp_path: Path) -> None:
     command += ["--total-steps", "900", "--variant", "test", "--quiet", "--device", "cpu", "--results", str(tmp_path)]
     for key, value in (SMALL | {"training.acceleration": "compile"}).items():
         command += ["--set", f"{key}={value}"]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=280)
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=PATIENCE)
     plain = train.run(small_config("iql"), tmp_path / "plain", quiet=True)
     one, two = (
         json.loads((path / "metrics.jsonl").read_text().splitlines()[0])
@@ -105,7 +106,7 @@ def test_compiled_updates_with_a_compiler(tmp_path: Path) -> None:
 
 def in_a_process(call: str) -> None:
     code = f"from tests.benchmark.test_acceleration import *; {call}"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=280)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr[-3000:]
 
 

@@ -23,6 +23,7 @@ import os, sys
 from benchmark import suites, sweep
 from benchmark.suites import Cell
 from tests.benchmark.conftest import SMALL
+from tests.patience import PATIENCE
 
 def tiny():
     tasks = ("mpe/cooperative_navigation_3", "game/two_step_2")
@@ -60,7 +61,7 @@ def logs(results: Path) -> dict[str, str]:
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     results = tmp_path_factory.mktemp("undisturbed")
     process = sweep(results)
-    output = process.communicate(timeout=280)[0]
+    output = process.communicate(timeout=PATIENCE)[0]
     assert process.returncode == 0, output
     found = logs(results)
     assert len(found) == 24
@@ -68,7 +69,6 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_workers_killed_at_random(undisturbed: dict[str, str], tmp_path: Path) -> None:
     """SIGKILL for twenty workers at random moments; the sweep starts them again and ends."""
     dice, killed = random.Random(0), 0
@@ -81,23 +81,22 @@ def test_workers_killed_at_random(undisturbed: dict[str, str], tmp_path: Path) -
         if alive:
             os.kill(dice.choice(alive), signal.SIGKILL)
             killed += 1
-    output = process.communicate(timeout=280)[0]
+    output = process.communicate(timeout=PATIENCE)[0]
     for _ in range(10):  # runs that were killed three times where they stood have failed
         if process.returncode == 0:
             break
         process = sweep(tmp_path, "retry")
-        output += process.communicate(timeout=280)[0]
+        output += process.communicate(timeout=PATIENCE)[0]
     assert process.returncode == 0, output
     assert killed == 20, output
     assert logs(tmp_path) == undisturbed
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_two_sweeps_on_one_folder(undisturbed: dict[str, str], tmp_path: Path) -> None:
     """They share the runs between them, and no run has two writers."""
     both = [sweep(tmp_path) for _ in range(2)]
-    outputs = [process.communicate(timeout=280)[0] for process in both]
+    outputs = [process.communicate(timeout=PATIENCE)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], outputs
     assert logs(tmp_path) == undisturbed
     finished = [line for output in outputs for line in output.splitlines() if line.startswith("finished")]
@@ -121,22 +120,21 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_full_disk(undisturbed: dict[str, str], small_disk: Path) -> None:
     """What was finished stays; the rest says what is wrong, and goes on when there is room."""
     results, ballast = small_disk / "results", small_disk / "ballast"
     first = sweep(results, "--tasks", "game/two_step_2")
-    assert first.wait(timeout=280) == 0
+    assert first.wait(timeout=PATIENCE) == 0
     before = logs(results)
     free = shutil.disk_usage(small_disk).free
     ballast.write_bytes(b"\0" * (free - 200_000))
     process = sweep(results)
-    output = process.communicate(timeout=280)[0]
+    output = process.communicate(timeout=PATIENCE)[0]
     assert process.returncode != 0
     assert "the disk is full: free some space" in output, output
     assert {name: text for name, text in logs(results).items() if name in before} == before
     ballast.unlink()
     process = sweep(results, "retry")
-    output = process.communicate(timeout=280)[0]
+    output = process.communicate(timeout=PATIENCE)[0]
     assert process.returncode == 0, output
     assert logs(results) == undisturbed

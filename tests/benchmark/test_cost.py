@@ -14,6 +14,7 @@ from benchmark.cost import Cell, Cost, csv_text, describe, fill, markdown, measu
 from benchmark.errors import UserError
 from benchmark.memory import GIB
 from benchmark.synthetic import ROAD_GRID_AGENTS, problem
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -21,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_the_command_writes_a_table(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmark.cost", "--algorithms", "ip", "iql", "--agents", "3", "6"]
     command += ["--batch", "8", "--output", str(tmp_path / "cost.md"), "--csv"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=250)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
     assert "4 of 4: iql, 6 agents ... " in done.stderr

@@ -19,6 +19,7 @@ from benchmark.config import resolve
 from benchmark.folder import status_of
 from benchmark.train import Training
 from tests.benchmark.conftest import SMALL
+from tests.patience import PATIENCE
 
 pytestmark = [
     pytest.mark.gpu,
@@ -138,5 +139,5 @@ def test_run_with_compiled_updates_finishes(algorithm: str, tmp_path: Path) -> N
     command += ["--algorithm", algorithm, "--total-steps", "900", "--device", "cuda", "--results", str(tmp_path)]
     for key, value in (SMALL | {"training.acceleration": "compile"}).items():
         command += ["--set", f"{key}={value}"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -34,7 +34,6 @@ print(json.dumps({"updates": training.updates, "peak": peak, "metrics": metrics}
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("algorithm", algorithms.PAPER_ALGORITHMS)
 def test_a_few_updates(algorithm: str) -> None:
     """Numbers that are not finite raise in `take_metrics`."""

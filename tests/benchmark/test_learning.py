@@ -29,7 +29,6 @@ def gap_closed(task: str, algorithm: str, steps: int, overrides: dict[str, Any])
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize(("algorithm", "least"), [("ip", 0.40), ("dgn", 0.25), ("iql", 0.28)])
 def test_difference_rewards_at_fifteen_agents(algorithm: str, least: float) -> None:
     cell = difference_cell(algorithm, seed=0)
@@ -37,7 +36,6 @@ def test_difference_rewards_at_fifteen_agents(algorithm: str, least: float) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize("algorithm", algorithms.ALGORITHMS)
 def test_shared_reward_at_three_agents(algorithm: str) -> None:
     """The defaults of every algorithm, but for the batch. QMIX is the slowest to begin with."""
@@ -47,7 +45,6 @@ def test_shared_reward_at_three_agents(algorithm: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_continuous_forces_at_three_agents() -> None:
     """IP with a Gaussian policy, on the same scale as the discrete task."""
     settings = {"training.batch_size": 256, "environment.actions": "continuous", "algorithm.learning_rate": 0.003}

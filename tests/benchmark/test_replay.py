@@ -43,7 +43,7 @@ def fill(replay: Replay, steps: int) -> list[tuple[float, float, int, float]]:
     return transitions
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(steps=st.integers(1, 60), capacity=st.integers(1, 40))
 def test_draws_exactly_the_kept_transitions(steps: int, capacity: int) -> None:
     """Whatever was drawn happened, belongs together and is recent; everything recent can be drawn."""

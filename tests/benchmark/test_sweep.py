@@ -22,7 +22,12 @@ from benchmark.plan import plan, select
 from benchmark.status import cell_path
 from benchmark.suites import SUITES, Cell
 from benchmark.tasks import TABLE_1, TASKS
+from envs.cities import REAL
+from envs.traffic import data
+from envs.traffic.tasks import city_of
 from tests.benchmark.conftest import SMALL
+from tests.beside import needs_map
+from tests.patience import PATIENCE
 
 TASK = "mpe/cooperative_navigation_3"
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,13 +60,27 @@ def test_suites_are_what_they_say() -> None:
         assert {cell.task for cell in cells_of()} <= known
 
 
-def test_every_cell_of_the_small_suites_resolves(tmp_path: Path) -> None:
-    for name in SUITES.keys() - {"all"}:
-        plans = plan(SUITES[name](), tmp_path, "cpu")
-        assert {item.state for item in plans} == {"absent"}
-        paths = [run_path(tmp_path, item.config) for item in plans if item.config]
-        assert paths == [cell_path(tmp_path, item.cell) for item in plans]
-        assert len(set(paths)) == len(plans), "no two cells share a folder"
+@pytest.mark.parametrize("name", sorted(SUITES.keys() - {"all"}))
+def test_every_cell_of_the_small_suites_resolves(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But those on real maps where these have not been fetched: they say how to get them."""
+    monkeypatch.setattr(data, "BESIDE", tmp_path / "nothing")
+    monkeypatch.setenv("IPB_TRAFFIC_DATA", str(tmp_path / "nothing"))
+    city_of.cache_clear()
+    plans = plan(SUITES[name](), tmp_path, "cpu")
+    for item in plans:
+        real = item.cell.task.removeprefix("cityflow/") in REAL
+        assert item.state == ("unavailable" if real else "absent")
+        assert ("get it with python -m envs.traffic.data fetch" in item.reason) == real
+    found = [(item.config, item.cell) for item in plans if item.config]
+    paths = [run_path(tmp_path, config) for config, _ in found]
+    assert paths == [cell_path(tmp_path, cell) for _, cell in found]
+    assert len(set(paths)) == len(paths), "no two cells share a folder"
+
+
+@needs_map(*(f"cityflow/{name}" for name in REAL))
+def test_with_the_real_maps_every_suite_is_available(tmp_path: Path) -> None:
+    for suite in SUITES.values():
+        assert {item.state for item in plan(suite(), tmp_path, "cpu")} == {"absent"}
 
 
 def test_runs_that_suites_share_are_the_same() -> None:
@@ -213,12 +232,12 @@ def test_stopped_sweep_stops_its_runs(number: signal.Signals, tmp_path: Path) ->
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
     ) as sweeper:
         runs = [tmp_path / TASK / "iql" / "quick" / f"seed_{seed}" for seed in (0, 1)]
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + PATIENCE
         while not all(status_of(run)["state"] == "running" for run in runs):
             assert time.monotonic() < deadline, "the runs do not begin"
             time.sleep(0.2)
         sweeper.send_signal(number)
-        output = sweeper.communicate(timeout=120)[0].decode()
+        output = sweeper.communicate(timeout=PATIENCE)[0].decode()
     assert sweeper.returncode == 130
     assert "interrupted: run the same command again" in output
     for run in runs:

@@ -20,6 +20,7 @@ from benchmark.errors import UserError
 from benchmark.folder import RunFolder, run_path, status_of
 from benchmark.train import Training
 from tests.benchmark.conftest import small_config
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 LOGS = ("metrics.jsonl", "evaluation.jsonl")
@@ -206,7 +207,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def killed_run(where: str, count: int, results: Path) -> Path:
     """Start a run in a process that kills itself at the given moment."""
     done = subprocess.run(
-        [sys.executable, "-c", KILLER, where, str(count), str(results)], cwd=ROOT, capture_output=True, timeout=120
+        [sys.executable, "-c", KILLER, where, str(count), str(results)], cwd=ROOT, capture_output=True, timeout=PATIENCE
     )
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()[-2000:]
     return run_path(results, small_config("ip"))

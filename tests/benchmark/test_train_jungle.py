@@ -61,7 +61,6 @@ def test_unknown_backend_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_dilemma() -> None:
     """Independent learners first find that blows pay, which ruins the team, and then that food pays better: attacks
     rise and fall, and the return ends above 250, the return of agents that eat two thirds of the time."""

@@ -24,7 +24,8 @@ from envs.traffic import BatchEngine, Engine, Flows, Network, Simulation, build_
 from envs.traffic.grid import grid_flows, grid_roadnet, write_grid
 from envs.traffic.tasks import city_of
 from envs.traffic.trips import GridFlow
-from tests.envs.traffic.hand import MISSING
+from tests.beside import MISSING
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 FLOW = GridFlow(rate=300.0, crossings=None)
@@ -141,7 +142,7 @@ def test_start(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     starts = []
     for _ in range(2):
         begin = time.perf_counter()
-        subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True, timeout=600)
+        subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True, timeout=PATIENCE)
         starts.append(time.perf_counter() - begin)
     with capsys.disabled():
         print(f"\nloading 35x35 intersections from {size:.0f} MB of JSON: {loading:.1f} s (CityFlow: 4.4 s)")

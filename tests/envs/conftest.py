@@ -13,7 +13,6 @@ import envs
 from envs.mpe.environment import ParticleEnvironment
 
 DATA = Path(__file__).with_name("data")
-GOLDEN = Path(__file__).resolve().parents[3] / "shared" / "golden" / "mpe"
 FAMILIES = (
     "mpe/cooperative_navigation_3",
     "mpe/cooperative_navigation_6",

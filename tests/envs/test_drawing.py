@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 import torch
@@ -176,14 +174,3 @@ def test_what_cannot_be_drawn_is_refused() -> None:
         TypeError, match=r"particles \(mpe/...\), of traffic \(cityflow/...\) and of jungles .* not str"
     ):
         draw("mpe/cooperative_navigation_3")  # type: ignore[arg-type]
-
-
-def test_thirty_agents_are_drawn_thirty_times_a_second() -> None:
-    environment = make("mpe/cooperative_navigation_30")
-    environment.reset(seed=0)
-    durations = []
-    for _ in range(10):
-        start = time.process_time()
-        draw(environment)
-        durations.append(time.process_time() - start)
-    assert min(durations) < 1 / 30

@@ -24,6 +24,7 @@ from envs.games.controllers import Selfish, played
 from envs.games.environment import GameEnvironment
 from envs.games.games import CELL_PAY, TASKS, WALK_STEPS, Walk, game
 from envs.protocols import Step
+from tests.patience import PATIENCE
 
 DRAWN = ("game/chain_8", "game/ring_8", "game/echo_8", "game/walk_1")
 """Games whose episodes differ."""
@@ -388,7 +389,7 @@ def test_games_need_no_compiler() -> None:
         "import sys, envs; environment = envs.make('game/ring_8', 2); environment.reset(0); "
         "envs.controllers('game/ring_8')['optimal'](environment).act(None); assert 'numba' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2], timeout=120)
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2], timeout=PATIENCE)
 
 
 @pytest.mark.gpu

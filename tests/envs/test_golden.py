@@ -14,10 +14,12 @@ from envs.mpe.scenarios import SCENARIOS, scenario
 from envs.mpe.traces import load_trace
 from envs.mpe.verify import verify
 from envs.verify import main
-from tests.envs.conftest import DATA, GOLDEN
+from tests.beside import GOLDEN, needs_recordings
+from tests.envs.conftest import DATA
+from tests.patience import PATIENCE
 
 OWN = sorted(DATA.glob("*.npz"))
-ALL = sorted(GOLDEN.glob("*.npz"))
+ALL = sorted((GOLDEN / "mpe").glob("*.npz"))
 
 
 def failures(path: Path) -> list[str]:
@@ -30,16 +32,16 @@ def test_own_traces(path: Path) -> None:
 
 
 def test_own_traces_are_there() -> None:
-    assert len(OWN) == 6
+    assert len(OWN) == 9
 
 
-@pytest.mark.skipif(not ALL, reason="the full set of recorded traces is not beside this repository")
+@needs_recordings
 @pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
 def test_all_traces(path: Path) -> None:
     assert failures(path) == []
 
 
-@pytest.mark.skipif(not ALL, reason="the full set of recorded traces is not beside this repository")
+@needs_recordings
 def test_every_published_task_has_a_trace() -> None:
     recorded = {scenario(task).recorded_as for task in SCENARIOS} - {None}
     assert recorded == {path.stem for path in ALL}
@@ -168,5 +170,5 @@ def test_options(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_command_line(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "envs.verify", str(tmp_path / "absent.npz")]
-    bad = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], timeout=120)
+    bad = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], timeout=PATIENCE)
     assert (bad.returncode, bad.stdout) == (1, "0 of 1 files agree\n")

@@ -24,6 +24,7 @@ from envs.mpe.drawing import PALETTE as PARTICLE_PALETTE
 from envs.play import LAST_FRAME_MILLISECONDS, gif_palette, main
 from envs.traffic.drawing import PALETTE as TRAFFIC_PALETTE
 from envs.traffic.tasks import city_of
+from tests.patience import PATIENCE
 
 TASK = "mpe/cooperative_navigation_3"
 CITY = "cityflow/synthetic_4"
@@ -393,12 +394,12 @@ def test_runs_as_a_command_without_the_benchmark(tmp_path: Path) -> None:
         "assert not {'benchmark', 'algorithms'} & set(sys.modules); sys.exit(status)"
     )
     arguments = [TASK, "--policy", "greedy", "--gif", str(tmp_path / "out.gif"), "--size", "64"]
-    subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True, timeout=120)
+    subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True, timeout=PATIENCE)
     wrong = subprocess.run(
         [sys.executable, "-m", "envs.play", "mpe/nothing", "--gif", str(tmp_path / "out.gif")],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         check=False,
     )
     assert (wrong.returncode, wrong.stdout) == (2, "")

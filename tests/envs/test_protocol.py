@@ -26,6 +26,7 @@ from envs.mpe.physics import advance_torch, contact_force_torch
 from envs.mpe.scenarios import SCENARIOS
 from envs.protocols import Step
 from tests.envs.conftest import FAMILIES, particles, random_actions
+from tests.patience import PATIENCE
 
 
 def play(environment: ParticleEnvironment, steps: int, generator: torch.Generator) -> list[Step]:
@@ -331,4 +332,4 @@ def test_listing_tasks_is_cheap() -> None:
         "import sys, envs; envs.tasks(); envs.spec('mpe/prey_and_predator_100'); "
         "envs.settings('mpe/cooperative_push_3'); envs.spec('magent/jungle_20'); assert 'numba' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2], timeout=120)
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2], timeout=PATIENCE)

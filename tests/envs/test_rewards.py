@@ -75,7 +75,7 @@ def test_mixed_collisions_cost_ten_times() -> None:
     np.testing.assert_allclose(rewards(environment), [[0, -10, -10, 0]], atol=1e-12)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10_000), family=st.sampled_from(FAMILIES), backend=st.sampled_from(BACKENDS))
 def test_local_rewards_sum_to_the_team_reward_in_any_state(seed: int, family: str, backend: str) -> None:
     shared = particles(family, 2, backend=backend, dtype="float64")

@@ -14,6 +14,7 @@ import pytest
 
 from figures.__main__ import main
 from tests.figures.synthetic import write_study
+from tests.patience import PATIENCE
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CHROMIUM = next((path for name in NAMES if (path := shutil.which(name))), None)
@@ -97,7 +98,9 @@ def browse(page: Path, *options: str) -> tuple[str, list[str]]:
     command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--v=0"]
     command += ["--hide-scrollbars", "--window-size=1280,900", "--virtual-time-budget=4000", *options, "--dump-dom"]
     profile = f"--user-data-dir={page.parent / 'profile'}"
-    done = subprocess.run([*command, profile, page.as_uri()], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        [*command, profile, page.as_uri()], capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
 

@@ -20,10 +20,17 @@ from figures.tables import DASH
 from results.files import read_json
 from results.records import COMPARED_ALGORITHMS, COMPARED_TASKS, Results
 from results.runs import load_runs
+from tests.beside import PAPER, needs_paper
 from tests.figures.synthetic import rising, write_json, write_references, write_run
 
-PAPER = Path(__file__).resolve().parents[3] / "shared" / "paper.txt"
 FIGURES = {3: figure_3, 4: figure_4, 5: figure_5, 8: figure_8}
+AGENTS = {
+    3: [96, 225, 1225],
+    4: [30, 100, 100],
+    5: [16, 49, 96, 100, 225, 1225],
+    8: [15, 30, 200, 20, 100, 100],
+}
+"""Numbers of agents in the captions of the paper's figures, in their order."""
 TASK = "cityflow/hangzhou_16"
 
 
@@ -35,12 +42,11 @@ def run_all(root: Path, task: str = TASK, variant: str = "default", seeds: int =
     return load_runs(root)
 
 
-def agents_in_paper(number: int) -> list[int]:
-    """Numbers of agents in the caption of a figure of the paper, in its order."""
-    if not PAPER.exists():
-        pytest.skip("../shared/paper.txt is not there")
+@needs_paper
+@pytest.mark.parametrize("number", FIGURES)
+def test_numbers_of_agents_are_those_of_the_captions(number: int) -> None:
     (caption,) = (line for line in PAPER.read_text().splitlines() if line.startswith(f"Figure {number}:"))
-    return [int(count) for count in re.findall(r"N ?= ?(\d+)", caption.replace("$", ""))]
+    assert [int(count) for count in re.findall(r"N ?= ?(\d+)", caption.replace("$", ""))] == AGENTS[number]
 
 
 @pytest.mark.parametrize("number", FIGURES)
@@ -50,7 +56,7 @@ def test_panels_are_those_of_the_paper(number: int) -> None:
     assert [title[:3] for title in titles.values()] == ["(a)", "(b)", "(c)", "(d)", "(e)", "(f)"][: len(titles)]
     for task, title in titles.items():
         assert f"N = {task.rpartition('_')[2]}" in title
-    assert [int(task.rpartition("_")[2]) for task in titles] == agents_in_paper(number)
+    assert [int(task.rpartition("_")[2]) for task in titles] == AGENTS[number]
 
 
 def test_every_task_of_the_paper_has_a_panel() -> None:

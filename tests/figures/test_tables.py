@@ -6,8 +6,6 @@ import inspect
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from algorithms.common.learner import OffPolicyLearner
 from benchmark.tasks import TABLE_1
 from figures import table_1, table_2
@@ -15,10 +13,9 @@ from figures.paper_values import Entry, describe, load_paper, setting_of, settin
 from figures.tables import DASH
 from results.load import load_results
 from results.records import COMPARED_TASKS, Cell, Results, Run, Status
+from tests.beside import PAPER, needs_paper
 
 ROOT = Path(__file__).resolve().parents[2]
-PAPER = ROOT.parent / "shared" / "paper.txt"
-needs_paper = pytest.mark.skipif(not PAPER.exists(), reason=f"the paper's text is not at {PAPER}")
 PARAMETERS = {
     "optimizer": "Adam",
     "learning rate of all networks": "0.01",

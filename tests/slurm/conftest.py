@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE
+
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "slurm" / "dev_cluster.sh"
 CANNOT = 2
@@ -23,7 +25,9 @@ CANNOT = 2
 def cluster_script(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run slurm/dev_cluster.sh."""
     settings = {"SLURM_DEV_INSTALL": "no", "SLURM_DEV_CPUS": "4"} | os.environ | environment
-    return subprocess.run(["bash", str(SCRIPT), *arguments], capture_output=True, text=True, env=settings, timeout=600)
+    return subprocess.run(
+        ["bash", str(SCRIPT), *arguments], capture_output=True, text=True, env=settings, timeout=PATIENCE
+    )
 
 
 refused: list[str] = []
@@ -45,10 +49,12 @@ def start_cluster(**environment: str) -> None:
 
 def stop_cluster() -> None:
     """End what jobs of the tests are left, and the cluster."""
-    listed = subprocess.run(["squeue", "--noheader", "--format=%A %j"], capture_output=True, text=True, timeout=60)
+    listed = subprocess.run(
+        ["squeue", "--noheader", "--format=%A %j"], capture_output=True, text=True, timeout=PATIENCE
+    )
     jobs = {line.split()[0] for line in listed.stdout.splitlines() if " sweep-smoke-" in line}
     if jobs:
-        subprocess.run(["scancel", *jobs], check=True, timeout=60)
+        subprocess.run(["scancel", *jobs], check=True, timeout=PATIENCE)
     done = cluster_script("stop")
     assert done.returncode == 0, done.stderr
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchmark.folder import SNAPSHOT, git_facts
 from slurm.snapshot import ROOT, take_snapshot
+from tests.patience import PATIENCE
 
 
 def test_snapshot_is_whole_knows_its_commit_and_is_made_once(tmp_path: Path) -> None:
@@ -27,6 +28,6 @@ def test_snapshot_is_whole_knows_its_commit_and_is_made_once(tmp_path: Path) -> 
         env=os.environ | {"PYTHONPATH": str(folder)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
     )
     assert done.stdout.strip() == f"{folder / 'benchmark' / 'train.py'} 3 {git_facts()}", done.stderr

@@ -16,9 +16,9 @@ import pytest
 from results.publish import read_published
 from slurm.records import jobs_of
 from tests.benchmark.test_chaos import SUITE, logs
+from tests.patience import PATIENCE
 from tests.slurm.conftest import ROOT, start_cluster, stop_cluster
 
-pytestmark = pytest.mark.timeout(900)
 PROFILE = """
 partition = "gpu"
 gpus = 0
@@ -29,7 +29,6 @@ signal_seconds = 30
 array_parallelism = 4
 max_requeues = 3
 """
-WAIT_SECONDS = 420
 
 
 @pytest.fixture
@@ -49,14 +48,14 @@ def sweep(results: Path, *arguments: str | Path, steps: int = 1500) -> subproces
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=WAIT_SECONDS,
+        timeout=PATIENCE,
         env=os.environ | {"OMP_NUM_THREADS": "1", "TINY_STEPS": str(steps)},
     )
 
 
 def wait_until(results: Path, done: Callable[[str], bool], *only: str, steps: int = 1500) -> str:
     """The status, once it is as wanted; fails with the last one."""
-    deadline = time.monotonic() + WAIT_SECONDS
+    deadline = time.monotonic() + PATIENCE
     while not done(text := sweep(results, "status", *only, steps=steps).stdout):
         assert time.monotonic() < deadline, text
         time.sleep(2)
@@ -65,7 +64,7 @@ def wait_until(results: Path, done: Callable[[str], bool], *only: str, steps: in
 
 def running_jobs(results: Path, at_least: int) -> list[str]:
     """Numbers of the jobs at work, once there are so many."""
-    deadline = time.monotonic() + WAIT_SECONDS
+    deadline = time.monotonic() + PATIENCE
     while True:
         own = [job for jobs in jobs_of(results).now.values() for job, state in jobs.items() if state == "running"]
         if len(own) >= at_least:
@@ -201,6 +200,6 @@ def test_smoke_suite_as_an_array(cluster: None, profile: Path, tmp_path: Path) -
     """The whole suite, several runs a job."""
     command = [sys.executable, "-m", "benchmark.sweep", "--suite", "smoke", "--results", str(tmp_path)]
     command += ["--launcher", "slurm", "--profile", str(profile), "--override", "runs_per_job=4", "memory_gib=1"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=850)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"collected (\d+) of \1 runs, \1 of them finished", done.stdout), done.stdout

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 import torch
@@ -286,16 +284,3 @@ def test_what_cannot_be_drawn_is_refused() -> None:
     environment.reset(seed=0)
     with pytest.raises(ValueError, match="copy must be between 0 and 0, not 1"):
         draw(environment, copy=1)
-
-
-def test_twenty_agents_are_drawn_thirty_times_a_second() -> None:
-    environment = make("magent/jungle_20")
-    environment.reset(seed=0)
-    environment.step(torch.full((1, 20), HIT_UP))
-    draw(environment)  # the background is kept
-    durations = []
-    for _ in range(10):
-        start = time.process_time()
-        draw(environment)
-        durations.append(time.process_time() - start)
-    assert min(durations) < 1 / 30

@@ -75,13 +75,13 @@ def check_crowd(size: Jungle, cells: list[int], play: list[list[int]], engines: 
     assert all(torch.equal(score, other[name]) for other in scores for name, score in scores[0].items())
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 @given(crowds())
 def test_tiny_crowds(crowd: tuple[Jungle, list[int], list[list[int]]]) -> None:
     check_crowd(*crowd, ("numba", "torch"))
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 @given(crowds())
 def test_tiny_crowds_of_the_original(crowd: tuple[Jungle, list[int], list[list[int]]]) -> None:
     needs_magent2()

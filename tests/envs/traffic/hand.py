@@ -7,33 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 
 import envs
-from envs.cities import REAL
-from envs.errors import EnvironmentNotAvailableError
 from envs.traffic import Engine
-from envs.traffic.data import find
 from envs.traffic.environment import TrafficEnvironment
 from envs.traffic.tasks import write_files
-
-
-def _is_here(name: str) -> bool:
-    try:
-        find(name)
-    except EnvironmentNotAvailableError:
-        return False
-    return True
-
-
-MISSING = frozenset(f"cityflow/{name}" for name in REAL if not _is_here(name))
-
-
-def needs_map(*tasks: str) -> Any:
-    """Marks of a test, or of parameters, that need the files of real maps."""
-    absent = sorted(MISSING.intersection(tasks))
-    return pytest.mark.skipif(bool(absent), reason=f"the files of {', '.join(absent)} are not here")
 
 
 def city(task: str, num_envs: int = 1, **settings: Any) -> TrafficEnvironment:

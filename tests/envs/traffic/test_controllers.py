@@ -11,10 +11,12 @@ import torch
 import envs
 from envs.traffic.controllers import CONTROLLERS, SOTL, FixedTime, MaxPressure, Random, cycles
 from envs.traffic.environment import TrafficEnvironment
-from tests.envs.traffic.hand import city, needs_map, random_actions
+from tests.beside import needs_map
+from tests.envs.traffic import crooked
+from tests.envs.traffic.hand import city, random_actions
 
-SMALL, IRREGULAR = "cityflow/synthetic_9", "cityflow/manhattan_96"
-BOTH = [SMALL, pytest.param(IRREGULAR, marks=needs_map(IRREGULAR))]
+SMALL, HANGZHOU, MANHATTAN = "cityflow/synthetic_9", "cityflow/hangzhou_16", "cityflow/manhattan_96"
+IRREGULAR = [crooked.TASK, pytest.param(MANHATTAN, marks=needs_map(MANHATTAN))]
 
 
 def links(environment: TrafficEnvironment, agent: int, action: int) -> Iterator[tuple[int, int, int]]:
@@ -36,7 +38,7 @@ def counts(environment: TrafficEnvironment, copy: int) -> list[int]:
     return numbers
 
 
-@pytest.mark.parametrize("task", BOTH)
+@pytest.mark.parametrize("task", [SMALL, *IRREGULAR])
 def test_max_pressure_by_loops(task: str, generator: torch.Generator) -> None:
     environment = city(task, 2)
     controller = MaxPressure(environment)
@@ -94,7 +96,7 @@ class LoopedSOTL:
         return list(self.shown.values())
 
 
-@pytest.mark.parametrize("task", BOTH)
+@pytest.mark.parametrize("task", [SMALL, *IRREGULAR])
 def test_sotl_by_loops(task: str, generator: torch.Generator) -> None:
     environment = city(task, 2)
     controller = SOTL(environment)
@@ -130,10 +132,10 @@ def test_cycles_of_agents_that_lack_actions() -> None:
     assert cycles(mask) == [[0, 1, 2, 3], [1, 2], [6, 7]]
 
 
-@needs_map(IRREGULAR)
+@pytest.mark.parametrize("task", IRREGULAR)
 @pytest.mark.parametrize("name", CONTROLLERS)
-def test_masks_are_kept(name: str, generator: torch.Generator) -> None:
-    environment = city(IRREGULAR, 2)
+def test_masks_are_kept(name: str, task: str, generator: torch.Generator) -> None:
+    environment = city(task, 2)
     environment.reset(0)
     controller = CONTROLLERS[name](environment)
     mask = torch.tensor(environment.spec.action_mask).expand(2, -1, -1)
@@ -165,8 +167,9 @@ def test_random_shows_all_phases_equally_often() -> None:
     [
         ("cityflow/synthetic_9", {"max_pressure": 235, "sotl": 195, "fixed_time": 470}),
         ("cityflow/synthetic_49", {"sotl": 300}),
-        pytest.param("cityflow/hangzhou_16", {"sotl": 355}, marks=needs_map("cityflow/hangzhou_16")),
-        pytest.param(IRREGULAR, {"max_pressure": 235, "sotl": 270, "fixed_time": 710}, marks=needs_map(IRREGULAR)),
+        (crooked.TASK, {"max_pressure": 122, "fixed_time": 280}),
+        pytest.param(HANGZHOU, {"sotl": 355}, marks=needs_map(HANGZHOU)),
+        pytest.param(MANHATTAN, {"max_pressure": 235, "sotl": 270, "fixed_time": 710}, marks=needs_map(MANHATTAN)),
     ],
 )
 def test_adaptive_control_is_worth_it(task: str, bounds: dict[str, float]) -> None:

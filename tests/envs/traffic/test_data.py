@@ -20,9 +20,7 @@ from envs.errors import EnvironmentNotAvailableError
 from envs.traffic import data
 from envs.traffic.data import BESIDE, MAPS, CityMap, DataFile, MapFiles, data_folder, fetch, find, main
 from envs.traffic.manhattan import derive, encode, shared_lanes
-
-TOPOLOGY = BESIDE / "manhattan_2510_topology" / "roadnet_static.json.gz"
-needs_topology = pytest.mark.skipif(not TOPOLOGY.is_file(), reason="the public maps are not beside this repository")
+from tests.beside import TOPOLOGY, needs_topology
 
 ROADNET, FLOW, PLAN = b'{"intersections":[],"roads":[]}', b"[]", b'{"static":{}}'
 

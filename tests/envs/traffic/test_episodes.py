@@ -10,9 +10,11 @@ import torch
 
 from envs.protocols import Step
 from envs.traffic.environment import TrafficEnvironment
-from tests.envs.traffic.hand import city, needs_map, random_actions
+from tests.beside import needs_map
+from tests.envs.traffic import crooked
+from tests.envs.traffic.hand import city, random_actions
 
-TASK = "cityflow/synthetic_4"
+TASK, MANHATTAN = "cityflow/synthetic_4", "cityflow/manhattan_96"
 
 
 def fixed_actions(steps: int, copies: int, seed: int = 0) -> torch.Tensor:
@@ -70,7 +72,7 @@ def test_equal_seeds_give_equal_episodes(lane_change: bool) -> None:
     [
         (TASK, True),
         ("cityflow/synthetic_9", True),
-        pytest.param("cityflow/manhattan_96", False, marks=needs_map("cityflow/manhattan_96")),
+        pytest.param(MANHATTAN, False, marks=needs_map(MANHATTAN)),
     ],
 )
 def test_episodes_differ(task: str, lane_change: bool) -> None:
@@ -159,9 +161,9 @@ def test_a_saved_environment_continues_exactly(steps: int, lane_change: bool) ->
     assert ends[0][1:] == ends[1][1:]
 
 
-@needs_map("cityflow/manhattan_96")
-def test_a_saved_map_continues_exactly() -> None:
-    original, resumed = (city("cityflow/manhattan_96") for _ in range(2))
+@pytest.mark.parametrize("task", [crooked.TASK, pytest.param(MANHATTAN, marks=needs_map(MANHATTAN))])
+def test_a_saved_map_continues_exactly(task: str) -> None:
+    original, resumed = (city(task) for _ in range(2))
     generator = torch.Generator().manual_seed(0)
     actions = torch.stack([random_actions(original, generator) for _ in range(60)])
     original.reset(0)

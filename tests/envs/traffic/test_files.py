@@ -378,7 +378,7 @@ def mutated(document: Any, data: st.DataObject) -> Any:
     return document
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_mutated_roadnets_give_no_other_error(data: st.DataObject) -> None:
     document = mutated(roadnet(), data)
@@ -389,7 +389,7 @@ def test_mutated_roadnets_give_no_other_error(data: st.DataObject) -> None:
     assert np.isfinite(network.arrays.length).all()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_mutated_flows_give_no_other_error(data: st.DataObject) -> None:
     document = mutated(flows(), data)
@@ -400,7 +400,7 @@ def test_mutated_flows_give_no_other_error(data: st.DataObject) -> None:
     assert len(arrays.route) == len(document)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.data())
 def test_mutated_configs_give_no_other_error(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     path = tmp_path_factory.mktemp("configs") / "config.json"

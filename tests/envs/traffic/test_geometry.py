@@ -13,11 +13,11 @@ import pytest
 
 from envs.traffic.geometry import find_crosses, lane_polylines, link_polylines, polyline_lengths, sort_like_cpp
 from envs.traffic.network import load_network
+from tests.beside import GOLDEN, needs_recordings
 
 DATA = Path(__file__).with_name("data")
-GOLDEN = Path(__file__).resolve().parents[4] / "shared" / "golden" / "traffic"
 OWN = sorted(path.parent for path in DATA.glob("*/geometry.json.gz"))
-ALL = sorted(path.parent for path in GOLDEN.glob("*/geometry.json.gz"))
+ALL = sorted(path.parent for path in (GOLDEN / "traffic").glob("*/geometry.json.gz"))
 
 
 def require_recorded_geometry(case: Path) -> None:
@@ -44,10 +44,15 @@ def test_own_recorded_geometry(case: Path) -> None:
 
 
 def test_own_recorded_geometry_is_there() -> None:
-    assert [case.name for case in OWN] == ["cross_1lane_yield", "cross_curved_nopoints", "straight_merge"]
+    assert [case.name for case in OWN] == [
+        "cross_1lane_yield",
+        "cross_3lane",
+        "cross_curved_nopoints",
+        "straight_merge",
+    ]
 
 
-@pytest.mark.skipif(not ALL, reason="the full set of recorded traces is not beside this repository")
+@needs_recordings
 @pytest.mark.parametrize("case", ALL, ids=lambda case: case.name)
 def test_all_recorded_geometry(case: Path) -> None:
     require_recorded_geometry(case)

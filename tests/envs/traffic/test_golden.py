@@ -16,12 +16,12 @@ from envs.errors import TraceError
 from envs.traffic.traces import load_case
 from envs.traffic.verify import verify
 from envs.verify import main
+from tests.beside import GOLDEN, needs_recordings
 from tests.envs.conftest import DATA as PARTICLE_DATA
-from tests.envs.conftest import GOLDEN as PARTICLE_GOLDEN
 
 DATA = Path(__file__).with_name("data")
 OWN = sorted(path.parent for path in DATA.glob("*/case.json"))
-ALL = sorted(path.parent for path in PARTICLE_GOLDEN.with_name("traffic").glob("*/case.json"))
+ALL = sorted(path.parent for path in (GOLDEN / "traffic").glob("*/case.json"))
 Arrays = dict[str, np.ndarray]
 
 
@@ -35,10 +35,10 @@ def test_own_cases(path: Path) -> None:
 
 
 def test_own_cases_are_there() -> None:
-    assert len(OWN) == 8
+    assert len(OWN) == 11
 
 
-@pytest.mark.skipif(not ALL, reason="the full set of recorded cases is not beside this repository")
+@needs_recordings
 @pytest.mark.parametrize("path", ALL, ids=lambda path: path.name)
 def test_all_cases(path: Path) -> None:
     assert failures(path) == []

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from envs.errors import TrafficFileError
-from envs.traffic.data import BESIDE
+from envs.traffic.data import find
 from envs.traffic.files import read_config, read_json_file, write_atomically
 from envs.traffic.grid import (
     grid_flow,
@@ -26,10 +26,12 @@ from envs.traffic.grid import (
 from envs.traffic.network import build_network
 from envs.traffic.routes import build_flows
 from envs.traffic.trips import GridFlow, Trips, grid_trips
+from tests.beside import needs_map
 
-HANGZHOU = BESIDE / "hangzhou_4x4" / "roadnet.json.gz"
 SIZES = [(1, 1), (1, 4), (3, 2), (7, 7)]
 ROADNET_SHA256 = "943fef58da36088c3b342e5ea47fd180d1299e91e620436d23b13b44786e51de"
+HANGZHOU_SHA256 = "86dc61009f67131cbc1a81eb8611d192b579107e3c267ad5d1ece97b8d6c7f37"
+"""Of the public map of Hangzhou, 4 x 4, as `described`."""
 FLOW_SHA256 = "2dc7bf4ee407cbb579271874c2dd579c5c33d03bb4859473d699def4fab97341"
 
 
@@ -77,35 +79,40 @@ def test_roads_join_the_intersections_that_list_them() -> None:
         assert set(intersection["roads"]) == touching[intersection["id"]]
 
 
-@pytest.mark.skipif(not HANGZHOU.is_file(), reason="the public maps are not beside this repository")
+def described(roadnet: dict[str, Any]) -> Any:
+    """All but places, lengths, and the order in which an intersection lists its road links."""
+    roads = {
+        road["id"]: (road["startIntersection"], road["endIntersection"], len(road["lanes"]))
+        for road in roadnet["roads"]
+    }
+    signals = {}
+    for intersection in roadnet["intersections"]:
+        links = [
+            (
+                link["type"],
+                link["startRoad"],
+                link["endRoad"],
+                *((lanes["startLaneIndex"], lanes["endLaneIndex"]) for lanes in link["laneLinks"]),
+            )
+            for link in intersection["roadLinks"]
+        ]
+        phases = [
+            (phase["time"], sorted(links[link] for link in phase["availableRoadLinks"]))
+            for phase in intersection["trafficLight"]["lightphases"]
+        ]
+        signals[intersection["id"]] = (intersection["roads"], sorted(links), [] if not links else phases)
+    return sorted(roads.items()), sorted(signals.items())
+
+
 def test_names_lanes_and_phases_are_those_of_a_public_map() -> None:
-    public, own = json.loads(gzip.decompress(HANGZHOU.read_bytes())), grid_roadnet(4, 4)
+    assert checksum(described(grid_roadnet(4, 4))) == HANGZHOU_SHA256
 
-    def described(roadnet: dict[str, Any]) -> Any:
-        """All but places, lengths, and the order in which an intersection lists its road links."""
-        roads = {
-            road["id"]: (road["startIntersection"], road["endIntersection"], len(road["lanes"]))
-            for road in roadnet["roads"]
-        }
-        signals = {}
-        for intersection in roadnet["intersections"]:
-            links = [
-                (
-                    link["type"],
-                    link["startRoad"],
-                    link["endRoad"],
-                    *((lanes["startLaneIndex"], lanes["endLaneIndex"]) for lanes in link["laneLinks"]),
-                )
-                for link in intersection["roadLinks"]
-            ]
-            phases = [
-                (phase["time"], {links[link] for link in phase["availableRoadLinks"]})
-                for phase in intersection["trafficLight"]["lightphases"]
-            ]
-            signals[intersection["id"]] = (intersection["roads"], set(links), [] if not links else phases)
-        return roads, signals
 
-    assert described(own) == described(public)
+@needs_map("cityflow/hangzhou_16")
+def test_the_public_map_is_the_one_described() -> None:
+    public = json.loads(gzip.decompress(find("hangzhou_16").roadnet.read_bytes()))
+    assert checksum(described(public)) == HANGZHOU_SHA256
+    assert described(public) == described(grid_roadnet(4, 4))
 
 
 def test_phases() -> None:

@@ -17,7 +17,9 @@ import envs
 from envs.errors import EnvironmentNotAvailableError
 from envs.traffic import Engine, original
 from envs.traffic.tasks import write_files
-from tests.envs.traffic.hand import city, needs_map, random_actions
+from tests.beside import needs_map
+from tests.envs.traffic import crooked
+from tests.envs.traffic.hand import city, random_actions
 
 SMALL = "cityflow/synthetic_4"
 INTERFACE = (
@@ -71,6 +73,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> None:
         (SMALL, 25, {}),
         (SMALL, 20, {"lane_change": True}),
         (SMALL, 20, {"yellow_seconds": 0, "reward": "shared"}),
+        (crooked.TASK, 15, {}),
         pytest.param("cityflow/manhattan_96", 15, {}, marks=needs_map("cityflow/manhattan_96")),
     ],
 )

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from envs.errors import TrafficFileError
@@ -30,7 +30,6 @@ from tests.envs.traffic.towns import RIGHT_ANGLES, corridor, flow, make_engine, 
 
 ROUNDING = 1e-9
 """Metres by which a follower may touch its leader's rear, by rounding."""
-SLOW_MACHINES = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 lengths = st.floats(60.0, 220.0).map(lambda length: round(length, 1))
 
@@ -198,7 +197,7 @@ def gap(ahead: Vehicle, behind: Vehicle) -> float:
     return ahead.distance - ahead.length - behind.distance
 
 
-@settings(deadline=None, max_examples=30, derandomize=True, suppress_health_check=SLOW_MACHINES)
+@settings(max_examples=30)
 @given(towns())
 def test_vehicles_keep_their_order_and_do_not_collide(town: Town) -> None:
     """The lists of vehicles keep their order, and nobody drives into the vehicle ahead: neighbours that came onto a
@@ -221,7 +220,7 @@ def test_vehicles_keep_their_order_and_do_not_collide(town: Town) -> None:
                 apart.add(names)
 
 
-@settings(deadline=None, max_examples=30, derandomize=True, suppress_health_check=SLOW_MACHINES)
+@settings(max_examples=30)
 @given(towns())
 def test_red_lights_and_limits(town: Town) -> None:
     """Who leaves a lane over a closed link could not have stopped before it: the braking distance before the step was
@@ -250,7 +249,7 @@ def test_red_lights_and_limits(town: Town) -> None:
                 assert arrays.open[row] or 0.5 * then.speed * then.speed / now.deceleration > rest
 
 
-@settings(deadline=None, max_examples=30, derandomize=True, suppress_health_check=SLOW_MACHINES)
+@settings(max_examples=30)
 @given(towns())
 def test_nobody_is_lost_and_nobody_comes_from_nothing(town: Town) -> None:
     """Vehicles are those that flows have made less those that have arrived, which they do on the last road of their
@@ -278,7 +277,7 @@ def test_nobody_is_lost_and_nobody_comes_from_nothing(town: Town) -> None:
         assert counts[RUNNING] == len(after.vehicles) == state.traffic.queues["size"].sum()
 
 
-@settings(deadline=None, max_examples=15, derandomize=True, suppress_health_check=SLOW_MACHINES)
+@settings(max_examples=15)
 @given(towns(), st.integers(0, 60))
 def test_what_is_derived_is_consistent(town: Town, steps: int) -> None:
     """Sets of bits, links between vehicles, leaders and plans say what the lists say."""
@@ -315,7 +314,7 @@ def test_what_is_derived_is_consistent(town: Town, steps: int) -> None:
     assert (vehicles["partner_type"][partners] + vehicles["partner_type"][paired] == REAL + SHADOW).all()
 
 
-@settings(deadline=None, max_examples=20, derandomize=True, suppress_health_check=SLOW_MACHINES)
+@settings(max_examples=20)
 @given(towns(), st.integers(0, 40), st.integers(1, 25))
 def test_every_way_of_saving_goes_on_exactly(town: Town, before: int, after: int) -> None:
     """A snapshot, a file and a dictionary, taken at any step, with a vehicle that has just been pushed."""
@@ -422,7 +421,7 @@ configs = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=150, derandomize=True)
+@settings(max_examples=150)
 @given(configs, st.sampled_from(sorted(SOUND)), st.sampled_from(["config", "roadnet", "flow"]), st.integers(0, 10**6))
 def test_spoilt_files_are_refused_or_work(config: dict[str, Any], name: str, file: str, seed: int) -> None:
     """What is wrong with one is said in its terms; where nothing is, the engine works."""
@@ -441,7 +440,7 @@ def test_spoilt_files_are_refused_or_work(config: dict[str, Any], name: str, fil
             stop_if_stranded(Engine(path))
 
 
-@settings(deadline=None, max_examples=80, derandomize=True)
+@settings(max_examples=80)
 @given(configs, st.sampled_from(sorted(SOUND)), st.integers(0, 10**6))
 def test_spoilt_snapshots_are_refused_or_work(config: dict[str, Any], name: str, seed: int) -> None:
     generator = random.Random(seed)

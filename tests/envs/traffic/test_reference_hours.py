@@ -13,7 +13,9 @@ import torch
 import envs
 from envs.traffic.controllers import FixedTime
 from envs.traffic.environment import TrafficEnvironment
-from tests.envs.traffic.hand import city, needs_map
+from tests.beside import needs_map
+from tests.envs.traffic import crooked
+from tests.envs.traffic.hand import city
 
 HANGZHOU, NARROW, IRREGULAR = "cityflow/hangzhou_16", "cityflow/manhattan_48", "cityflow/manhattan_96"
 
@@ -97,9 +99,15 @@ def test_random_control_in_distribution() -> None:
 
 
 @pytest.mark.parametrize(
-    ("controller", "seconds", "unfinished"), [("max_pressure", 219.05, 514), ("fixed_time", 451.73, 1332)]
+    ("task", "controller", "seconds", "unfinished"),
+    [
+        ("cityflow/synthetic_9", "max_pressure", 219.05, 514),
+        ("cityflow/synthetic_9", "fixed_time", 451.73, 1332),
+        (crooked.TASK, "max_pressure", 120.84, 40),
+        (crooked.TASK, "fixed_time", 251.97, 76),
+    ],
 )
-def test_synthetic_anchor(controller: str, seconds: float, unfinished: int) -> None:
+def test_anchors_of_this_project(task: str, controller: str, seconds: float, unfinished: int) -> None:
     """Numbers of this project itself, for those who do not have the maps."""
-    reached = hour("cityflow/synthetic_9", controller)
+    reached = hour(task, controller)
     assert (round(reached.average_travel_time, 2), reached.unfinished) == (seconds, unfinished)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,9 +12,7 @@ import pytest
 
 from envs.errors import TrafficFileError
 from envs.traffic import Engine, Simulation, build_flows, build_network
-from envs.traffic.grid import grid_flow, grid_roadnet
 from envs.traffic.replay import ReplayWriter, number
-from envs.traffic.trips import GridFlow
 from tests.envs.traffic.towns import RIGHT_ANGLES, corridor, crossing, flow, write_files
 
 
@@ -268,19 +265,3 @@ def test_ids_of_any_text(tmp_path: Path) -> None:
     assert (tmp_path / "replay.txt").read_bytes().decode("utf-8", "surrogatepass") == f";{name} g g g,\n"
     log = json.loads((tmp_path / "static.json").read_text())
     assert [edge["id"] for edge in log["static"]["edges"]] == [name, "r1"]
-
-
-def test_speed(tmp_path: Path) -> None:
-    """A line of some hundred vehicles takes a few milliseconds."""
-    flows = grid_flow(6, 6, GridFlow(horizon=300))
-    engine = Engine(write_files(tmp_path, grid_roadnet(6, 6), flows))
-    engine.run(300)
-    assert engine.get_vehicle_count() > 300
-    writer = ReplayWriter(engine.network, tmp_path / "replay.txt")
-    seconds = []
-    for phase in range(5):
-        engine.set_tl_phase("intersection_1_1", phase)
-        start = time.perf_counter()
-        writer.write(engine.state)
-        seconds.append(time.perf_counter() - start)
-    assert min(seconds) < 0.01

@@ -20,9 +20,8 @@ from envs.traffic.network import Network, build_network, load_network
 from envs.traffic.routes import PUSHED_VEHICLE, _search, build_flows, expand_route, make_kind
 
 DATA = Path(__file__).with_name("data")
-GOLDEN = Path(__file__).resolve().parents[4] / "shared" / "golden" / "traffic"
 GRID = DATA / "api_grid2x2"
-ANCHORS = GOLDEN / "grid4x4_anchors"
+ANCHORS = DATA / "grid4x4_anchors"
 
 
 class Entry:
@@ -136,7 +135,6 @@ def route_of(arrays: FlowArrays, flow: int) -> list[int] | None:
     return roads
 
 
-@pytest.mark.skipif(not ANCHORS.exists(), reason="the full set of recorded traces is not beside this repository")
 def test_recorded_routes() -> None:
     """What CityFlow's get_vehicle_info said of vehicles whose files give two or three roads on a 4x4 grid."""
     network = load_network(ANCHORS / "roadnet.json.gz")

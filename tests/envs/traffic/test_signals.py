@@ -16,9 +16,10 @@ from envs.traffic.grid import grid_roadnet
 from envs.traffic.network import build_network
 from envs.traffic.signals import MOVEMENTS, Signals, signals_of
 from envs.traffic.tasks import city_of
-from tests.envs.traffic.hand import needs_map
+from tests.beside import needs_map
+from tests.envs.traffic import crooked
 
-IRREGULAR = "cityflow/manhattan_96"
+MANHATTAN = "cityflow/manhattan_96"
 
 
 def grid(rows: int, columns: int) -> Signals:
@@ -145,15 +146,22 @@ def test_a_network_without_signals_is_refused() -> None:
         signals_of(build_network(one_way([[0, 1]])))
 
 
-@needs_map(IRREGULAR)
-def test_irregular_map() -> None:
+@pytest.mark.parametrize(
+    ("task", "degrees", "actions"),
+    [
+        (crooked.TASK, {2, 3, 4, 5}, {4, 6, 7, 8}),
+        # at the border, roads to virtual intersections
+        pytest.param(MANHATTAN, {1, 2, 3, 4}, {2, 4, 5, 6, 7, 8}, marks=needs_map(MANHATTAN)),
+    ],
+)
+def test_irregular_map(task: str, degrees: set[int], actions: set[int]) -> None:
     """Lanes, neighbours and masks worked out from the JSON file once more."""
-    signals = city_of(IRREGULAR).signals
-    roadnet = json.loads(gzip.decompress(find("manhattan_96").roadnet.read_bytes()))
+    signals = city_of(task).signals
+    roadnet = json.loads(gzip.decompress(find(task.removeprefix("cityflow/")).roadnet.read_bytes()))
     agents = [own for own in roadnet["intersections"] if not own["virtual"]]
     number = {own["id"]: i for i, own in enumerate(agents)}
     roads = {road["id"]: road for road in roadnet["roads"]}
-    assert len(agents) == len(signals.agents) == 96
+    assert len(agents) == len(signals.agents) == int(task.rpartition("_")[2])
     assert [signals.network.intersection_ids[i] for i in signals.agents] == list(number)
     together: list[set[int]] = [set() for _ in agents]
     for road in roads.values():
@@ -161,8 +169,8 @@ def test_irregular_map() -> None:
         if None not in ends and ends[0] != ends[1]:
             together[ends[0]].add(ends[1])  # type: ignore[index,arg-type]
             together[ends[1]].add(ends[0])  # type: ignore[index,arg-type]
-    assert [set(heard(signals, agent)) for agent in range(96)] == together
-    assert {len(others) for others in together} == {1, 2, 3, 4}, "at the border, roads to virtual intersections"
+    assert [set(heard(signals, agent)) for agent in range(len(agents))] == together
+    assert {len(others) for others in together} == degrees
     for agent, (own, lanes) in enumerate(zip(agents, names(signals, signals.lanes), strict=True)):
         incoming = [roads[name] for name in own["roads"] if roads[name]["endIntersection"] == own["id"]]
         assert set(lanes) == {f"{road['id']}_{i}" for road in incoming for i in range(len(road["lanes"]))}
@@ -172,7 +180,7 @@ def test_irregular_map() -> None:
         assert signals.action_mask[agent].tolist() == opens + [False] * (8 - len(opens))
         angles = [math.atan2(*direction(own, agents[other])) % (2 * math.pi) for other in heard(signals, agent)]
         assert angles == sorted(angles)
-    assert set(signals.action_mask.sum(1)) == {2, 4, 5, 6, 7, 8}
+    assert set(signals.action_mask.sum(1)) == actions
 
 
 def direction(start: Any, end: Any) -> tuple[float, float]:
@@ -180,10 +188,10 @@ def direction(start: Any, end: Any) -> tuple[float, float]:
     return end["point"]["x"] - start["point"]["x"], end["point"]["y"] - start["point"]["y"]
 
 
-@needs_map(IRREGULAR)
-def test_sides_of_the_irregular_map() -> None:
+@pytest.mark.parametrize("task", [crooked.TASK, pytest.param(MANHATTAN, marks=needs_map(MANHATTAN))])
+def test_sides_of_an_irregular_map(task: str) -> None:
     """A column of the observation means the same side everywhere: where a lane stands, its road heads that way."""
-    signals = city_of(IRREGULAR).signals
+    signals = city_of(task).signals
     network = signals.network
     columns: list[set[int]] = []
     for column in signals.lanes.T:
