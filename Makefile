@@ -34,6 +34,8 @@ smoke: $(INSTALLED)
 	$(BIN)/python -m benchmark.sweep --suite smoke --workers $(WORKERS) --results results/smoke
 	$(BIN)/python -m benchmark.record --suite smoke --algorithms ip
 	$(BIN)/python -m figures --results results/smoke --output figures/output/smoke
+	@echo "The smoke suite needs no real road maps; other suites do:"
+	@$(BIN)/python -m envs.traffic.data list
 
 quick: $(INSTALLED)
 	$(BIN)/python -m benchmark.sweep --suite quick --workers $(WORKERS) --results results/quick

@@ -1,4 +1,5 @@
-"""Road networks and vehicles of real cities: `python -m envs.traffic.data fetch` gets them, `find` says where they are.
+"""Road networks and vehicles of real cities: `python -m envs.traffic.data fetch` gets them, `find` says where they are,
+`python -m envs.traffic.data list` lists them.
 
 The maps are not part of this project. Their sources state no licence, which leaves open whether copies may be passed
 on; so every user takes them from there, and a checksum says whether they are the ones that results were recorded with:
@@ -155,6 +156,17 @@ def find(name: str) -> MapFiles:
     )
 
 
+def listing() -> list[str]:
+    """A line on each map: where it is, or what is wrong and what to do."""
+    lines = []
+    for name in MAPS:
+        try:
+            lines.append(f"{name}: in {find(name).roadnet.parent}")
+        except EnvironmentNotAvailableError as error:
+            lines.append(str(error))
+    return lines
+
+
 def fetch(
     names: Sequence[str],
     folder: Path,
@@ -290,7 +302,8 @@ class _Parser(argparse.ArgumentParser):
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = _Parser(prog="python -m envs.traffic.data", description="Road networks and vehicles of real cities.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="fetch")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="fetch|list")
+    commands.add_parser("list", help="say which maps are here, and where")
     fetching = commands.add_parser("fetch", help="get the maps and check them", description=ATTRIBUTION)
     fetching.add_argument(
         "--source", nargs="+", default=list(MAPS), metavar="MAP", help=f"some of {', '.join(MAPS)}; all of them"
@@ -303,6 +316,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, or 2 after one line on stderr that says what is wrong."""
     try:
         options = _parse(arguments)
+        if options.command == "list":
+            print(*listing(), sep="\n")
+            return 0
         fetch(options.source, options.folder or data_folder(), BESIDE, SOURCE)
     except (ValueError, EnvironmentNotAvailableError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -220,6 +220,21 @@ def test_a_folder_that_is_a_file(
     assert "error: cannot write" in capsys.readouterr().err
 
 
+def test_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for file, content in ((TINY.roadnet, ROADNET), (TINY.flow, FLOW)):
+        put(tmp_path / "data", file, content)
+    put(tmp_path / "data", DERIVED.flow, FLOW)
+    put(tmp_path / "data", DERIVED.roadnet, b"other")
+    assert main(["list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(MAPS)
+    assert f"tiny: in {tmp_path / 'data' / 'tiny'}" in lines
+    (damaged,) = (line for line in lines if "derived" in line)
+    assert "is damaged" in damaged
+    (missing,) = (line for line in lines if "hangzhou_16" in line)
+    assert f"is not in {tmp_path / 'data'}: get it with python -m envs.traffic.data fetch" in missing
+
+
 def test_command_line(
     tmp_path: Path, source: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
