@@ -24,5 +24,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         missing = [reason for mark in item.iter_markers("beside") for reason in mark.args if reason]
         if missing:
-            item.add_marker(pytest.mark.skip(reason="; ".join(missing)))
+            item.add_marker(pytest.mark.skip(reason="; ".join(missing)), append=False)
     items.sort(key=lambda item: item.path.name != "test_sweep_on_slurm.py")
