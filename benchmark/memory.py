@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 import algorithms
-from algorithms.common.pieces import piece_size
+from algorithms.common.memory import blank_batch
 from benchmark.config import RunConfig
 from benchmark.errors import UserError
 from benchmark.replay import replay_bytes
@@ -48,16 +48,22 @@ def estimate(config: RunConfig) -> MemoryEstimate:
 
 
 def update_bytes(algorithm: str, spec: EnvironmentSpec, settings: Any, batch_size: int, device: str) -> int:
-    """Memory of one gradient step: the batch, and the activations of a piece of it by the algorithm's own count.
+    """Memory of one gradient step: the batch, and what an update of a micro-batch of it takes, which is found without
+    the device and without taking that memory (`algorithms.common.memory`).
 
     `settings` is the algorithm's `Config`.
     """
-    floats = algorithms.floats_per_transition(algorithm, spec, settings)
-    piece = piece_size(settings.piece, floats, torch.device(device))
-    at_once = batch_size if piece is None else min(piece, batch_size)
-    lists = 2 * spec.max_neighbours * 3  # of 64-bit numbers, and their masks
-    transition = spec.num_agents * (2 * spec.observation_dim + lists + max(spec.num_actions, spec.action_dim) + 2)
-    return int(4 * transition * batch_size + ALLOCATOR_OVERHEAD * 4 * floats * at_once)
+    size = algorithms.micro_batch_size(algorithm, spec, settings, batch_size, device)
+    at_once = algorithms.update_bytes(algorithm, spec, settings, size)
+    return int(ALLOCATOR_OVERHEAD * (batch_bytes(algorithm, spec, settings, batch_size) + at_once))
+
+
+def batch_bytes(algorithm: str, spec: EnvironmentSpec, settings: Any, batch_size: int) -> int:
+    """Memory of a batch of transitions as the replay gives it."""
+    width = algorithms.action_width(algorithm, spec, settings)
+    batch = blank_batch(spec, batch_size, width)
+    tensors = [*(part for part in batch if isinstance(part, torch.Tensor)), *batch.graph, *batch.next_graph]
+    return sum(tensor.untyped_storage().nbytes() for tensor in tensors)
 
 
 def available_bytes(device: str) -> int:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from algorithms.common.exploration import normal_noise, sample_actions, straight_through_sample
-from algorithms.common.learner import take
+from algorithms.common.learner import gather_actions
 from algorithms.protocols import EnvironmentSpec
 from envs.shapes import Float
 
@@ -71,7 +71,7 @@ class DiscreteActions(ActionSpace):
         return torch.nn.functional.one_hot(actions.long(), self.policy_outputs).float()
 
     def value_of(self, values: Tensor, actions: Tensor) -> Tensor:
-        return take(values, actions)
+        return gather_actions(values, actions)
 
 
 class ContinuousActions(ActionSpace):

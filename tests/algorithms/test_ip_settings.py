@@ -74,7 +74,7 @@ def test_full_graph_reaches_everybody_at_once(inference: str, generator: torch.G
     assert all(dependence(far.policy_outputs(x, graph), x))
     listed = near.policy_outputs(x, full_graph(graph))  # the same weights, the same graph as explicit lists
     torch.testing.assert_close(far.policy_outputs(x, graph), listed)
-    assert all(dependence(far.value(x, far.hears(graph)), x))
+    assert all(dependence(far.value(x, far.neighbourhood(graph)), x))
 
 
 def test_full_neighbourhood_equals_explicit_lists(generator: torch.Generator) -> None:
@@ -119,12 +119,12 @@ def test_one_q_instead_of_two(generator: torch.Generator) -> None:
     batch = random_batch(8, PROBLEM, generator)
     assert one.q2 is None
     assert "q2" not in one.state_dict()
-    q_only, _ = one.q_loss(batch, one.hears(batch.graph))
+    q_only, _ = one.q_loss(batch, one.neighbourhood(batch.graph))
     with torch.no_grad():
         two.q1.load_state_dict(one.q1.state_dict())
         two.q2.load_state_dict(one.q1.state_dict())  # type: ignore[union-attr]
         two.target_value.load_state_dict(one.target_value.state_dict())
-    both, _ = two.q_loss(batch, two.hears(batch.graph))
+    both, _ = two.q_loss(batch, two.neighbourhood(batch.graph))
     torch.testing.assert_close(both, 2 * q_only)
     assert "gradient_norm/q2" not in one.update(batch, generator)
     assert "gradient_norm/q2" in two.update(batch, generator)

@@ -37,7 +37,7 @@ def test_losses_are_those_of_soft_actor_critic(generator: torch.Generator) -> No
     """Written out for one agent with discrete actions: no draw is left in them."""
     ip = learner(hidden=16)
     states, actions = (torch.randint(n, (32,), generator=generator) for n in (64, 3))
-    batch, here = transitions(states, actions), ip.hears(nobody(32))
+    batch, here = transitions(states, actions), ip.neighbourhood(nobody(32))
     with torch.no_grad():
         log_pi = torch.log_softmax(ip.policy_outputs(batch.observation, batch.graph), -1)
         anything = torch.randn(32, 1, 3, generator=generator)
@@ -78,6 +78,6 @@ def test_reaches_the_soft_optimum(generator: torch.Generator) -> None:
     everywhere = transitions(torch.arange(64), torch.zeros(64, dtype=torch.int64))
     with torch.no_grad():
         policy = torch.softmax(ip.policy_outputs(everywhere.observation, everywhere.graph), -1)[:, 0]
-        own_value = ip.value(everywhere.observation, ip.hears(everywhere.graph)).flatten()
+        own_value = ip.value(everywhere.observation, ip.neighbourhood(everywhere.graph)).flatten()
     assert (policy - best).abs().max() < 0.05
     assert (own_value - value[:-1].float()).abs().max() < 0.1
