@@ -95,6 +95,6 @@ def micro_batch_size(name: str, spec: EnvironmentSpec, config: Any, batch_size: 
 
 def update_bytes(name: str, spec: EnvironmentSpec, config: Any, size: int) -> int:
     """The most memory that an update of `size` transitions at once takes beside its networks and the batch."""
-    from algorithms.common.memory import update_bytes
+    from algorithms.common.memory import update_memory
 
-    return update_bytes(learner_type(name), spec, config, size)
+    return update_memory(learner_type(name), spec, config).total(size)

@@ -17,7 +17,8 @@ from envs.protocols import EnvironmentSpec
 
 GIB = 2**30
 ALLOCATOR_OVERHEAD = 1.5
-"""Measured peaks of gradient steps are 0.8 to 1.9 times the algorithms' own counts."""
+"""Memory that is set aside for a gradient step, as a multiple of what its tensors take at once. A process on a CPU
+grows by 1 to 2.6 times that, because the C library keeps much of what is freed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class MemoryEstimate:
 
     replay: int
     update: int
-    """Batch and activations of one gradient step."""
+    """What is set aside for a gradient step: batch, activations, gradients and Adam's moments."""
 
     @property
     def total(self) -> int:
@@ -43,19 +44,24 @@ def estimate(config: RunConfig) -> MemoryEstimate:
     capacity = min(settings.replay_capacity, config.total_steps + settings.update_interval)
     width = algorithms.action_width(config.algorithm, spec, config.algorithm_settings)
     replay = replay_bytes(spec, settings.num_envs, capacity, getattr(torch, settings.observation_dtype), width)
-    update = update_bytes(config.algorithm, spec, config.algorithm_settings, settings.batch_size, config.device)
+    update = reserved_bytes(config.algorithm, spec, config.algorithm_settings, settings.batch_size, config.device)
     return MemoryEstimate(replay, update)
 
 
 def update_bytes(algorithm: str, spec: EnvironmentSpec, settings: Any, batch_size: int, device: str) -> int:
-    """Memory of one gradient step: the batch, and what an update of a micro-batch of it takes, which is found without
-    the device and without taking that memory (`algorithms.common.memory`).
+    """The most that the tensors of one gradient step take at once: the batch, and an update of a micro-batch of it,
+    whose memory is found without the device and without taking it (`algorithms.common.memory`).
 
     `settings` is the algorithm's `Config`.
     """
     size = algorithms.micro_batch_size(algorithm, spec, settings, batch_size, device)
     at_once = algorithms.update_bytes(algorithm, spec, settings, size)
-    return int(ALLOCATOR_OVERHEAD * (batch_bytes(algorithm, spec, settings, batch_size) + at_once))
+    return batch_bytes(algorithm, spec, settings, batch_size) + at_once
+
+
+def reserved_bytes(algorithm: str, spec: EnvironmentSpec, settings: Any, batch_size: int, device: str) -> int:
+    """What has to be free for a gradient step: `update_bytes`, and what the allocator keeps besides."""
+    return int(ALLOCATOR_OVERHEAD * update_bytes(algorithm, spec, settings, batch_size, device))
 
 
 def batch_bytes(algorithm: str, spec: EnvironmentSpec, settings: Any, batch_size: int) -> int:

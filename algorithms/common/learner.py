@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from algorithms.common.config import EpsilonGreedyConfig, OffPolicyConfig
 from algorithms.common.exploration import epsilon_greedy, linear_schedule
 from algorithms.common.masks import masking_hook, missing_actions, without_missing
-from algorithms.common.memory import bytes_per_transition
+from algorithms.common.memory import update_memory
 from algorithms.common.micro_batches import SMALLEST, Metrics, fitting_size, micro_batches
 from algorithms.protocols import Batch, EnvironmentSpec, Graph
 from envs.shapes import Float, Int
@@ -186,7 +186,7 @@ class OffPolicyLearner(ABC, Generic[ConfigT]):
         """As set; else on a CPU as many as its caches hold, a power of two, and on a GPU all (None)."""
         if config.piece is not None or device.type != "cpu" or batch_size <= SMALLEST:
             return config.piece
-        return fitting_size(bytes_per_transition(cls, spec, config))
+        return fitting_size(update_memory(cls, spec, config).per_transition)
 
     def schedule(self, environment_step: int, total_steps: int) -> None:
         """Set the learning rate for the coming gradient steps."""

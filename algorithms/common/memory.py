@@ -5,20 +5,20 @@ It needs neither the machine nor the memory that it speaks of, and no algorithm 
 
 from __future__ import annotations
 
+import dataclasses
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from algorithms.protocols import Batch, EnvironmentSpec, Graph
 
 SAMPLE = 256
-"""Transitions of the step from which the memory of one is told."""
+"""Transitions of the update from which the memory of others is told: enough for activations to outweigh the rest."""
 
 
 class LiveBytes(TorchDispatchMode):
@@ -30,14 +30,15 @@ class LiveBytes(TorchDispatchMode):
         self._known: set[int] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = {tensor.untyped_storage()._cdata for tensor in _tensors((args, tuple((kwargs or {}).values())))}
         result = func(*args, **(kwargs or {}))
-        for tensor in tree_leaves(result):
-            if isinstance(tensor, Tensor):
-                self._count(tensor.untyped_storage())
+        for tensor in _tensors(result):
+            storage = tensor.untyped_storage()
+            if storage._cdata not in given:  # views and operations in place are in the memory of what they were given
+                self._count(storage)
         return result
 
     def _count(self, storage: torch.UntypedStorage) -> None:
-        """Views share the storage of their base, and operations in place return what they were given."""
         key, size = storage._cdata, storage.nbytes()
         if key not in self._known:
             self._known.add(key)
@@ -48,6 +49,15 @@ class LiveBytes(TorchDispatchMode):
     def _forget(self, key: int, size: int) -> None:
         self._known.remove(key)
         self.now -= size
+
+
+def _tensors(parts: Any) -> Iterator[Tensor]:
+    """The tensors in arguments or results of an operation."""
+    if isinstance(parts, Tensor):
+        yield parts
+    elif isinstance(parts, list | tuple):
+        for part in parts:
+            yield from _tensors(part)
 
 
 def blank_batch(spec: EnvironmentSpec, size: int, action_width: int) -> Batch:
@@ -73,23 +83,33 @@ def blank_batch(spec: EnvironmentSpec, size: int, action_width: int) -> Batch:
     )
 
 
+class UpdateMemory(NamedTuple):
+    """What an update takes beside the networks and the batch, in bytes."""
+
+    fixed: int
+    """Whatever the batch: gradients, and Adam's two moments."""
+    per_transition: float
+    """Activations, for each transition whose gradients are computed at once."""
+
+    def total(self, size: int) -> int:
+        """For `size` transitions at once."""
+        return self.fixed + int(self.per_transition * size)
+
+
+def update_memory(learner_type: Callable[..., Any], spec: EnvironmentSpec, config: Any) -> UpdateMemory:
+    """The memory of updates, told from one on `SAMPLE` transitions (about a tenth of a second, once in a process)."""
+    return _update_memory(learner_type, spec, dataclasses.replace(config, piece=None))
+
+
 @lru_cache(maxsize=1024)
-def update_bytes(learner_type: Callable[..., Any], spec: EnvironmentSpec, config: Any, size: int) -> int:
-    """The most bytes that an update on `size` transitions at once has in use beside the networks and the batch:
-    activations, gradients, and Adam's two moments."""
+def _update_memory(learner_type: Callable[..., Any], spec: EnvironmentSpec, config: Any) -> UpdateMemory:
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         learner = learner_type(spec, config, torch.device("meta"))
-    batch = blank_batch(spec, size, learner.action_width)
-    moments = 0
+    trained = 0
     for optimiser in (part for part in vars(learner).values() if isinstance(part, torch.optim.Optimizer)):
         optimiser.step = lambda: None  # type: ignore[method-assign, assignment]  # one fused kernel elsewhere, many here
-        trained = (p for group in optimiser.param_groups for p in group["params"])
-        moments += sum(2 * parameter.nbytes for parameter in trained)
+        trained += sum(parameter.nbytes for group in optimiser.param_groups for parameter in group["params"])
+    batch = blank_batch(spec, SAMPLE, learner.action_width)
     with LiveBytes() as live:
         learner.update(batch, torch.Generator())
-    return live.peak + moments
-
-
-def bytes_per_transition(learner_type: Callable[..., Any], spec: EnvironmentSpec, config: Any) -> float:
-    """Memory of an update for each transition that is in it at once."""
-    return update_bytes(learner_type, spec, config, SAMPLE) / SAMPLE
+    return UpdateMemory(3 * trained, max(live.peak - trained, 0) / SAMPLE)

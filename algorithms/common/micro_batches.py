@@ -16,7 +16,7 @@ from algorithms.protocols import Batch, Graph
 Metrics = dict[str, Tensor]
 """Single numbers by name."""
 
-CACHE_BYTES = 384 * 2**20
+CACHE_BYTES = 176 * 2**20
 """Memory that a micro-batch may take. On one core a batch of 1024 transitions of 100 agents and more takes half to
 three quarters of the time in such micro-batches; with 30 agents and fewer it is nearly one."""
 SMALLEST = 16
