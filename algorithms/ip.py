@@ -215,7 +215,7 @@ class IP(OffPolicyLearner[Config]):
         With discrete actions the mean over a_i and the entropy are exact; everything else is one joint draw. Both
         results carry gradients to the policy, none to Q.
         """
-        sample = self.actions.draw(self.policy_outputs(batch.observation, batch.graph, neighbours), generator)
+        sample = self.actions.sample(self.policy_outputs(batch.observation, batch.graph, neighbours), generator)
         own_credit = self.config.credit == "own"
         frozen_critics = [without_parameter_gradients(q) for q in self.critics]
         values = [q(batch.observation, sample.joint, neighbours, own_credit=own_credit) for q in frozen_critics]

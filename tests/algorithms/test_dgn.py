@@ -128,9 +128,9 @@ def test_q_values_by_hand(generator: torch.Generator) -> None:
         by_hand = torch.cat(features, -1) @ q.head.weight.T + q.head.bias
         torch.testing.assert_close(learner.action_values(x, graph), by_hand)
         assert len(features) == 3
-        here = learner.neighbourhood(graph)
-        relations = [layer(h, here)[1] for layer, h in zip(q.relations, features, strict=False)]
-        torch.testing.assert_close(q(x, here)[1], relations[1])
+        neighbours = learner.neighbourhood(graph)
+        relations = [layer(h, neighbours)[1] for layer, h in zip(q.relations, features, strict=False)]
+        torch.testing.assert_close(q(x, neighbours)[1], relations[1])
         assert (relations[0] - relations[1]).abs().max() > 1e-2, "it is the upper layer that is regularised"
     greedy = learner.act(x, graph, generator, greedy=True)
     assert torch.equal(greedy, by_hand.argmax(-1))
@@ -253,9 +253,9 @@ def test_upper_relation_at_the_next_state_is_a_constant(generator: torch.Generat
     assert {name.split(".")[0] for name in names} == {"encoder", "second", "relations"}, names
     found = {name: p.grad.clone() for name, p in learner.q.named_parameters() if p.grad is not None}
     learner.q.zero_grad()
-    here = learner.neighbourhood(batch.graph)
-    upper = learner.q(batch.observation, here)[1]
-    constant = learner.q(batch.next_observation, here)[1].detach()
+    neighbours = learner.neighbourhood(batch.graph)
+    upper = learner.q(batch.observation, neighbours)[1]
+    constant = learner.q(batch.next_observation, neighbours)[1].detach()
     upper, constant = upper[upper > 0], constant[upper > 0]
     ((upper * (upper / constant).log()).sum() / (8 * 5 * 2)).backward()
     for name, gradient in found.items():
@@ -313,8 +313,8 @@ def test_relation_weight_scales_the_second_term(generator: torch.Generator) -> N
     inputs = list(learner.q.parameters())
     terms = []
     for part in parts[:2]:
-        pieces = torch.autograd.grad(part, inputs, retain_graph=True, materialize_grads=True, allow_unused=True)
-        terms.append(torch.cat([piece.flatten() for piece in pieces]))
+        by_parameter = torch.autograd.grad(part, inputs, retain_graph=True, materialize_grads=True, allow_unused=True)
+        terms.append(torch.cat([gradient.flatten() for gradient in by_parameter]))
     for weight, gradient in gradients.items():
         torch.testing.assert_close(gradient, terms[0] + weight * terms[1], rtol=1e-4, atol=1e-6)
     assert (terms[1] * 50).norm() > 1e-3

@@ -101,15 +101,15 @@ def test_messages_are_switched_one_by_one(
 ) -> None:
     """The networks keep their parts; what they hear follows the two settings."""
     ip = learner(policy_messages=policy, critic_messages=critic, hops=2, inference=inference)
-    x, graph, here = observations(generator), ring(7, 20), neighbourhood(ring(7, 20))
+    x, graph, neighbours = observations(generator), ring(7, 20), neighbourhood(ring(7, 20))
     alone, two_hops = [True] + [False] * 6, [True, True, True, False, False, True, True]
     one_hop = [True, True, False, False, False, False, True]
     assert dependence(ip.policy_outputs(x, graph), x) == (two_hops if policy else alone)
-    assert dependence(ip.value(x, here), x) == (two_hops if critic else alone)
+    assert dependence(ip.value(x, neighbours), x) == (two_hops if critic else alone)
     chosen = torch.eye(3)[torch.randint(3, (20, 7), generator=generator)].requires_grad_()
-    assert dependence(ip.q1(x, chosen, here), x) == (one_hop if critic else alone)
+    assert dependence(ip.q1(x, chosen, neighbours), x) == (one_hop if critic else alone)
     if critic:
-        assert dependence(ip.q1(x, chosen, here), chosen) == [False, *one_hop[1:]]
+        assert dependence(ip.q1(x, chosen, neighbours), chosen) == [False, *one_hop[1:]]
     wide = parameters(learner(aggregation="mean").policy)
     assert parameters(learner(aggregation="mean", policy_messages=False).policy) == wide
 
