@@ -59,7 +59,7 @@ class OffPolicyLearner(ABC, Generic[ConfigT]):
     """Adam over all networks, unless `build` makes optimisers of its own."""
 
     def __init__(self, spec: EnvironmentSpec, config: ConfigT, device: torch.device) -> None:
-        """Raises TypeError where `build` keeps a network that it has not registered."""
+        """Raises TypeError where `build` registers no network of actions, or keeps a network that is not registered."""
         self.spec, self.config, self.device = spec, config, device
         self.action_width = self.action_width_for(spec, config)
         self.missing = missing_actions(spec, device)
@@ -71,6 +71,8 @@ class OffPolicyLearner(ABC, Generic[ConfigT]):
         self._targets: list[_Target] = []
         self._optimisers: list[tuple[torch.optim.Adam, tuple[nn.Module, ...]]] = []
         self.build(spec, config)
+        if not self.action_networks:
+            raise TypeError(f"{type(self).__name__} has no network of actions: register it by self.action_network(...)")
         if not self._optimisers:
             self.optimiser = self.adam(*self._online)
         known = [*self._online, *(target.network for target in self._targets)]

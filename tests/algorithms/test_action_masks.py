@@ -224,8 +224,14 @@ def test_a_network_that_is_not_registered_is_refused() -> None:
             super().build(spec, config)
             self.extra = torch.nn.Linear(2, 2)
 
+    class Unmasked(iql.IQL):
+        def build(self, spec: EnvironmentSpec, config: iql.Config) -> None:
+            self.q = self.target_q = self.network(torch.nn.Linear(4, 4))
+
     with pytest.raises(TypeError, match=r"Forgetful.extra is a network that the base does not know: .*action_network"):
         Forgetful(PROBLEM, iql.Config(), torch.device("cpu"))
+    with pytest.raises(TypeError, match=r"Unmasked has no network of actions: .*action_network"):
+        Unmasked(PROBLEM, iql.Config(), torch.device("cpu"))
 
 
 @pytest.mark.parametrize("relaxed", [True, False])
