@@ -1,6 +1,7 @@
 """The algorithms, one file each. `make` builds a learner by name.
 
-Adding one: write `algorithms/NAME.py` with a `Config` and a learner class, and add a line to `ALGORITHMS`.
+Adding one: write `algorithms/NAME.py` with a `Config` and a learner class (see `common/learner.py`), and add a line to
+`ALGORITHMS`.
 """
 
 from __future__ import annotations
@@ -22,11 +23,13 @@ ALGORITHMS = {
     "pic": ("algorithms.pic", "PIC"),
     "dgn": ("algorithms.dgn", "DGN"),
     "iql": ("algorithms.iql", "IQL"),
+    "vdn": ("algorithms.vdn", "VDN"),
+    "mfq": ("algorithms.mfq", "MFQ"),
 }
-"""Name -> module and class of the learner. Each module also has a `Config` and `floats_per_transition`."""
+"""Name -> module and class of the learner. Each module also has a `Config`."""
 
 PAPER_ALGORITHMS = ("ip", "qmix", "maddpg", "maddpgs", "pic", "dgn", "iql")
-"""The algorithms the paper compares (section 5.2)."""
+"""The algorithms the paper compares (section 5.2): those of its suites, tables and figures."""
 
 
 class UnknownAlgorithmError(ValueError):
@@ -71,14 +74,10 @@ def make(name: str, spec: EnvironmentSpec, config: Any, device: str = "cpu", see
     """
     import torch
 
-    from algorithms.common.pieces import piece_size
-
     check_supported(name, spec)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        learner = learner_type(name)(spec, config, torch.device(device))
-    learner.piece_size = piece_size(config.piece, floats_per_transition(name, spec, config), learner.device)
-    return learner  # type: ignore[return-value]
+        return learner_type(name)(spec, config, torch.device(device))
 
 
 def action_width(name: str, spec: EnvironmentSpec, config: Any) -> int:
@@ -86,6 +85,16 @@ def action_width(name: str, spec: EnvironmentSpec, config: Any) -> int:
     return learner_type(name).action_width_for(spec, config)
 
 
-def floats_per_transition(name: str, spec: EnvironmentSpec, config: Any) -> int:
-    """Floats alive for each transition of a batch at the peak of an update; for memory estimates."""
-    return _module(name).floats_per_transition(spec, config)
+def micro_batch_size(name: str, spec: EnvironmentSpec, config: Any, batch_size: int, device: str) -> int:
+    """How many of `batch_size` transitions a learner computes the gradients of at once."""
+    import torch
+
+    chosen = learner_type(name).micro_batch_size_for(spec, config, batch_size, torch.device(device))
+    return batch_size if chosen is None else min(chosen, batch_size)
+
+
+def update_bytes(name: str, spec: EnvironmentSpec, config: Any, size: int) -> int:
+    """The most memory that an update of `size` transitions at once takes beside its networks and the batch."""
+    from algorithms.common.memory import update_memory
+
+    return update_memory(learner_type(name), spec, config).total(size)

@@ -20,17 +20,15 @@ kind-encoders.
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from algorithms.common.config import EpsilonGreedyConfig, check_choice
-from algorithms.common.graph import GRAPHS, KERNELS, Neighbourhood, neighbourhood, takes_dense
-from algorithms.common.learner import EpsilonGreedyLearner, polyak_update, take
+from algorithms.common.graph import GRAPHS, KERNELS, Neighbourhood, neighbourhood
+from algorithms.common.learner import EpsilonGreedyLearner, Loss, gather_actions
 from algorithms.common.networks import KindLinear, head
-from algorithms.common.pieces import Metrics, in_pieces
 from algorithms.protocols import Batch, EnvironmentSpec, Graph
 from envs.shapes import Float
 
@@ -110,56 +108,46 @@ class RelationNetwork(nn.Module):
         return self.head(torch.cat(features, dim=-1)), relation  # (4)
 
 
-class DGN(EpsilonGreedyLearner):
+class DGN(EpsilonGreedyLearner[Config]):
     """Shared relation network, epsilon-greedy behaviour, Q-learning."""
 
-    def __init__(self, spec: EnvironmentSpec, config: Config, device: torch.device) -> None:
-        super().__init__(spec, config, device)
-        self.config = config
-        self.q = RelationNetwork(spec, config).to(device)
-        self.target_q = copy.deepcopy(self.q).requires_grad_(False)
-        self.optimiser = self.adam(self.q)
+    uses_graph = True
 
-    def hears(self, graph: Graph) -> Neighbourhood:
-        """Who hears whom; everybody hears themselves."""
+    def build(self, spec: EnvironmentSpec, config: Config) -> None:
+        self.q = self.action_network(RelationNetwork(spec, config))
+        self.target_q = self.target_of(self.q)
+
+    def neighbourhood(self, graph: Graph) -> Neighbourhood:
+        """Whom each agent hears; everybody hears themselves."""
         config = self.config
         return neighbourhood(graph, config.kernel, config.graph, self_loops=True, heads=config.heads)
 
     def action_values(
         self, observation: Float[Tensor, "env agent feature"], graph: Graph
     ) -> Float[Tensor, "env agent action"]:
-        return self.masked(self.q(observation, self.hears(graph))[0])
+        return self.q(observation, self.neighbourhood(graph))[0]
 
-    def losses(self, batch: Batch) -> tuple[Float[Tensor, ""], Float[Tensor, ""], Float[Tensor, "batch agent"]]:
+    def terms(self, batch: Batch) -> tuple[Float[Tensor, ""], Float[Tensor, ""], Float[Tensor, "batch agent"]]:
         """Both terms of eq. (5) before lambda, and the values of the actions taken."""
-        here = self.hears(batch.graph)
-        values, relation = self.q(batch.observation, here)
-        value = take(values, batch.action)
+        neighbours = self.neighbourhood(batch.graph)
+        values, relation = self.q(batch.observation, neighbours)
+        value = gather_actions(values, batch.action)
         with torch.no_grad():
-            there = here if self.config.fixed_graph else self.hears(batch.next_graph)
-            future = self.masked(self.target_q(batch.next_observation, there)[0]).amax(-1)
+            following = neighbours if self.config.fixed_graph else self.neighbourhood(batch.next_graph)
+            future = self.target_q(batch.next_observation, following)[0].amax(-1)
             future = future.masked_fill(batch.terminated[:, None], 0.0)
             target = batch.reward + self.config.gamma * future  # (6)
         change = torch.zeros((), device=values.device)
         if self.config.relation_weight:
             with torch.no_grad():
-                next_relation = self.q(batch.next_observation, here)[1]
+                next_relation = self.q(batch.next_observation, neighbours)[1]
             change = relation_change(relation, next_relation, batch.reward.numel())
         return (target - value).square().mean(), change, value
 
-    def update(self, batch: Batch, generator: torch.Generator) -> Metrics:
-        self.optimiser.zero_grad()
-        metrics = in_pieces(batch, self.piece_size, self.backward)
-        metrics["gradient_norm/q"] = self.clip_gradient(self.q)
-        self.optimiser.step()
-        polyak_update(self.target_q, self.q, self.config.tau)
-        return metrics
-
-    def backward(self, batch: Batch, share: float) -> Metrics:
-        """Add `share` times the gradients of (5) to those that are there."""
-        q_loss, change, value = self.losses(batch)
-        (share * (q_loss + self.config.relation_weight * change)).backward()  # (5)
-        return {"loss/q": q_loss.detach(), "loss/relation": change.detach(), "value/q": value.detach().mean()}
+    def loss(self, batch: Batch) -> Loss:
+        q_loss, change, value = self.terms(batch)
+        loss = q_loss + self.config.relation_weight * change  # (5)
+        return loss, {"loss/q": q_loss, "loss/relation": change, "value/q": value.mean()}
 
 
 def relation_change(
@@ -171,16 +159,3 @@ def relation_change(
     divergence = before * (before.clamp(min=tiny).log() - after.clamp(min=tiny).log())
     heads = before.numel() // before.shape[-1] // agents
     return divergence.sum() / (agents * heads)
-
-
-def floats_per_transition(spec: EnvironmentSpec, config: Config) -> int:
-    """Floats alive for each transition of a batch: features and projections of every layer with their gradients, two
-    observations, and attention weights over all agents or the neighbours' rows."""
-    agents, hidden = spec.num_agents, config.hidden
-    nodes = agents * (2 * spec.observation_dim + hidden * (8 + 12 * config.layers))
-    if takes_dense(agents, spec.max_neighbours, config.kernel, config.graph, config.heads):
-        matrices = 0 if spec.static_graph else 6  # a static graph has its own once for the whole batch
-        edges = agents * agents * (matrices + 5 * config.heads * config.layers)
-    else:
-        edges = agents * (spec.max_neighbours + 1) * hidden * 4 * config.layers
-    return nodes + edges

@@ -28,8 +28,8 @@ ip-belief-propagation, ip-gradient-clip, kind-encoders.
 
 from __future__ import annotations
 
-import copy
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -37,16 +37,8 @@ from torch import Tensor, nn
 
 from algorithms.common.actions import action_space
 from algorithms.common.config import OffPolicyConfig, check_choice
-from algorithms.common.graph import (
-    GRAPHS,
-    KERNELS,
-    DirectedEdges,
-    Neighbourhood,
-    full_graph,
-    neighbourhood,
-    takes_dense,
-)
-from algorithms.common.learner import OffPolicyLearner, frozen, polyak_update
+from algorithms.common.graph import GRAPHS, KERNELS, DirectedEdges, Neighbourhood, full_graph, neighbourhood
+from algorithms.common.learner import Loss, OffPolicyLearner, Phase, without_parameter_gradients
 from algorithms.common.masks import largest_entropy
 from algorithms.common.networks import (
     READOUTS,
@@ -56,7 +48,6 @@ from algorithms.common.networks import (
     PropagationNetwork,
     PropagationOptions,
 )
-from algorithms.common.pieces import Metrics, in_pieces
 from algorithms.protocols import Batch, EnvironmentSpec, Graph
 from envs.shapes import Float, Int
 
@@ -138,48 +129,43 @@ class Temperature(nn.Module):
         return self.constant if self.log_alpha is None else self.log_alpha.detach().exp()
 
 
-class IP(OffPolicyLearner):
+class IP(OffPolicyLearner[Config]):
     """Intention propagation network, V with a slow copy, twin Q."""
 
     continuous_actions = True
+    uses_graph = True
 
-    def __init__(self, spec: EnvironmentSpec, config: Config, device: torch.device) -> None:
-        super().__init__(spec, config, device)
-        self.config = config
+    def build(self, spec: EnvironmentSpec, config: Config) -> None:
         self.actions = action_space(spec)
-
         kinds, observed, outputs = spec.agent_kinds, spec.observation_dim, self.actions.policy_outputs
         network = BeliefNetwork if config.inference == "belief_propagation" else PropagationNetwork
-        self.policy = network(kinds, observed, outputs, config.propagation(config.policy_messages)).to(device)
-        self.value = PropagationNetwork(kinds, observed, 1, config.propagation(config.critic_messages)).to(device)
-        self.target_value = copy.deepcopy(self.value).requires_grad_(False)
+        self.policy = self.action_network(network(kinds, observed, outputs, config.propagation(config.policy_messages)))
+        self.value = self.network(PropagationNetwork(kinds, observed, 1, config.propagation(config.critic_messages)))
+        self.target_value = self.target_of(self.value)
         layer = config.layer(config.critic_messages)
-        self.q1 = JointActionValue(kinds, spec, config.hidden, layer).to(device)
-        self.q2 = JointActionValue(kinds, spec, config.hidden, layer).to(device) if config.twin else None
-        self.temperature = Temperature(config.alpha, config.tune_alpha).to(device)
+        self.q1 = self.action_network(JointActionValue(kinds, spec, config.hidden, layer))
+        self.q2 = self.action_network(JointActionValue(kinds, spec, config.hidden, layer)) if config.twin else None
+        self.temperature = self.network(Temperature(config.alpha, config.tune_alpha), clip=False)
         usual = float(-spec.action_dim) if spec.action_dim else 0.5 * largest_entropy(spec)
         self.target_entropy = usual if config.target_entropy is None else config.target_entropy
-        self.optimiser = self.adam(self.policy, self.value, *self.critics, self.temperature)
 
     @property
     def critics(self) -> list[nn.Module]:
         """The one or two Q networks."""
         return [q for q in (self.q1, self.q2) if q is not None]
 
-    def hears(self, graph: Graph) -> Neighbourhood:
-        """Who hears whom, for V and Q, and for a policy by mean-field inference."""
+    def neighbourhood(self, graph: Graph) -> Neighbourhood:
+        """Whom each agent hears, for V and Q, and for a policy by mean-field inference."""
         return neighbourhood(graph, self.config.kernel, self.config.graph, heads=self.config.heads)
 
     def policy_outputs(
-        self, observation: Float[Tensor, "batch agent feature"], graph: Graph, here: Neighbourhood | None = None
+        self, observation: Float[Tensor, "batch agent feature"], graph: Graph, neighbours: Neighbourhood | None = None
     ) -> Float[Tensor, "batch agent output"]:
-        """Lambda_theta: logits, or means and log standard deviations."""
-        heard: DirectedEdges | Neighbourhood
+        """Lambda_theta: logits, or means and log standard deviations. neighbours: those of `graph`, where they are
+        prepared already."""
         if self.config.inference == "belief_propagation":
-            heard = DirectedEdges(full_graph(graph) if self.config.graph == "full" else graph)
-        else:
-            heard = self.hears(graph) if here is None else here
-        return self.masked(self.policy(observation, heard))
+            return self.policy(observation, DirectedEdges(full_graph(graph) if self.config.graph == "full" else graph))
+        return self.policy(observation, self.neighbourhood(graph) if neighbours is None else neighbours)
 
     @torch.no_grad()
     def act(
@@ -187,79 +173,51 @@ class IP(OffPolicyLearner):
     ) -> Int[Tensor, "env agent"] | Float[Tensor, "env agent action"]:
         return self.actions.act(self.policy_outputs(observation, graph), generator, greedy)
 
-    def q_loss(self, batch: Batch, here: Neighbourhood) -> tuple[Float[Tensor, ""], Float[Tensor, "batch agent"]]:
+    def phases(self, generator: torch.Generator) -> Iterable[Phase]:
+        """One step of all networks."""
+        yield Phase(self.optimiser, lambda batch: self.losses(batch, generator))
+
+    def losses(self, batch: Batch, generator: torch.Generator) -> Iterator[Loss]:
+        """The losses of Q, policy, V and, where it is tuned, alpha."""
+        neighbours, alpha = self.neighbourhood(batch.graph), self.temperature()
+        q_loss, q_value = self.q_loss(batch, neighbours)
+        yield q_loss, {"loss/q": q_loss, "value/q": q_value.mean()}
+
+        q_joint, entropy = self.policy_terms(batch, neighbours, generator)
+        policy_loss = (-alpha * entropy - q_joint).mean()  # J(theta), mean over agents for the sum
+        yield policy_loss, {"loss/policy": policy_loss, "policy/entropy": entropy.mean()}
+
+        value = self.value(batch.observation, neighbours).squeeze(-1)
+        value_target = (q_joint + alpha * entropy).detach()  # eq. (15)
+        value_loss = 0.5 * (value - value_target).square().mean()  # J(eta)
+        yield value_loss, {"loss/value": value_loss, "value/v": value.mean()}
+
+        if self.temperature.log_alpha is not None:
+            excess = entropy.detach().mean() - self.target_entropy
+            yield self.temperature.log_alpha * excess, {"policy/alpha": self.temperature()}  # less entropy, less alpha
+
+    def q_loss(self, batch: Batch, neighbours: Neighbourhood) -> tuple[Float[Tensor, ""], Float[Tensor, "batch agent"]]:
         """J(kappa) of every Q, and the values of the first."""
         with torch.no_grad():
-            future = self.target_value(batch.next_observation, self.hears(batch.next_graph)).squeeze(-1)
+            future = self.target_value(batch.next_observation, self.neighbourhood(batch.next_graph)).squeeze(-1)
             future = future.masked_fill(batch.terminated[:, None], 0.0)
             target = batch.reward + self.config.gamma * future  # Qhat_i
         joint = self.actions.vectors(batch.action)
-        values = [self.actions.value_of(q(batch.observation, joint, here), batch.action) for q in self.critics]
+        values = [self.actions.value_of(q(batch.observation, joint, neighbours), batch.action) for q in self.critics]
         loss = torch.stack([0.5 * (value - target).square().mean() for value in values]).sum()
         return loss, values[0].detach()
 
     def policy_terms(
-        self, batch: Batch, here: Neighbourhood, generator: torch.Generator
+        self, batch: Batch, neighbours: Neighbourhood, generator: torch.Generator
     ) -> tuple[Float[Tensor, "batch agent"], Float[Tensor, "batch agent"]]:
         """E[min_k Q_i^k(s, a_i, a_Ni)] under the policy, and the entropies H(q_i).
 
         With discrete actions the mean over a_i and the entropy are exact; everything else is one joint draw. Both
         results carry gradients to the policy, none to Q.
         """
-        draw = self.actions.draw(self.policy_outputs(batch.observation, batch.graph, here), generator)
+        sample = self.actions.sample(self.policy_outputs(batch.observation, batch.graph, neighbours), generator)
         own_credit = self.config.credit == "own"
-        values = [frozen(q)(batch.observation, draw.joint, here, own_credit=own_credit) for q in self.critics]
+        frozen_critics = [without_parameter_gradients(q) for q in self.critics]
+        values = [q(batch.observation, sample.joint, neighbours, own_credit=own_credit) for q in frozen_critics]
         smaller = torch.minimum(*values) if len(values) == 2 else values[0]
-        return (draw.weights * smaller).sum(-1), draw.entropy
-
-    def backward(self, batch: Batch, share: float, generator: torch.Generator) -> Metrics:
-        """Add `share` times the gradients of all losses to those that are there."""
-        here, alpha = self.hears(batch.graph), self.temperature()
-        q_loss, q_value = self.q_loss(batch, here)
-        (share * q_loss).backward()
-
-        q_joint, entropy = self.policy_terms(batch, here, generator)
-        policy_loss = (-alpha * entropy - q_joint).mean()  # J(theta), mean over agents for the sum
-        (share * policy_loss).backward()
-
-        value = self.value(batch.observation, here).squeeze(-1)
-        value_target = (q_joint + alpha * entropy).detach()  # eq. (15)
-        value_loss = 0.5 * (value - value_target).square().mean()  # J(eta)
-        (share * value_loss).backward()
-        return {
-            "loss/q": q_loss.detach(),
-            "loss/value": value_loss.detach(),
-            "loss/policy": policy_loss.detach(),
-            "policy/entropy": entropy.detach().mean(),
-            "value/q": q_value.mean(),
-            "value/v": value.detach().mean(),
-        }
-
-    def update(self, batch: Batch, generator: torch.Generator) -> Metrics:
-        self.optimiser.zero_grad()
-        metrics = in_pieces(batch, self.piece_size, lambda piece, share: self.backward(piece, share, generator))
-        networks = {"policy": self.policy, "value": self.value, "q1": self.q1, "q2": self.q2}
-        metrics |= {f"gradient_norm/{name}": self.clip_gradient(part) for name, part in networks.items() if part}
-        if self.temperature.log_alpha is not None:
-            metrics["policy/alpha"] = self.temperature.log_alpha.detach().exp()
-            excess = metrics["policy/entropy"] - self.target_entropy
-            (self.temperature.log_alpha * excess).backward()  # alpha falls while there is more entropy than asked for
-        self.optimiser.step()
-        polyak_update(self.target_value, self.value, self.config.tau)
-        return metrics
-
-
-def floats_per_transition(spec: EnvironmentSpec, config: Config) -> int:
-    """Floats alive for each transition of a batch, at the policy's loss: the policy and both Q with their gradients,
-    two observations, and the adjacency matrices or the neighbours' rows."""
-    agents, hidden = spec.num_agents, config.hidden
-    slots = agents - 1 if config.graph == "full" else spec.max_neighbours
-    per_round = hidden * (6 if config.aggregation == "attention" else 4)
-    rounds = config.hops + 2
-    nodes = agents * (2 * spec.observation_dim + 2 * (rounds * per_round + 6 * hidden))
-    dense = takes_dense(agents, spec.max_neighbours, config.kernel, config.graph, config.heads)
-    matrices = 0 if spec.static_graph else 6  # a static graph has its own once for the whole batch
-    edges = agents * agents * (matrices + 4 * config.heads * rounds) if dense else agents * slots * hidden * 4 * rounds
-    if config.inference == "belief_propagation":
-        edges += agents * (slots + 1) * hidden * 8 * config.hops
-    return nodes + edges
+        return (sample.weights * smaller).sum(-1), sample.entropy

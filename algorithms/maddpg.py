@@ -18,17 +18,17 @@ maddpg-team-reward, kind-encoders.
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from algorithms.common.config import OffPolicyConfig
 from algorithms.common.exploration import gumbel_noise, sample_actions, straight_through_sample
-from algorithms.common.learner import OffPolicyLearner, frozen, polyak_update
+from algorithms.common.learner import Loss, OffPolicyLearner, Phase, without_parameter_gradients
 from algorithms.common.networks import AgentMLP, head
-from algorithms.common.pieces import Metrics, in_pieces
 from algorithms.protocols import Batch, EnvironmentSpec, Graph
 from envs.shapes import Float, Int
 
@@ -53,6 +53,9 @@ class Config(OffPolicyConfig):
             raise ValueError(f"critic_target_updates = {self.critic_target_updates}: expected one or more")
 
 
+ConfigT = TypeVar("ConfigT", bound=Config)
+
+
 class JointCritic(nn.Module):
     """Q of all observations and actions side by side: two hidden layers."""
 
@@ -68,44 +71,45 @@ class JointCritic(nn.Module):
         return self.head(hidden).squeeze(-1)
 
 
-class MADDPG(OffPolicyLearner):
+class MADDPG(OffPolicyLearner[ConfigT]):
     """Shared actor, joint critic."""
 
-    def __init__(self, spec: EnvironmentSpec, config: Config, device: torch.device) -> None:
-        super().__init__(spec, config, device)
-        self.config = config
-        self.num_actions = spec.num_actions
-        self.actor = AgentMLP(spec.agent_kinds, spec.observation_dim, config.hidden, spec.num_actions).to(device)
-        self.critic = self.build_critic(spec, config).to(device)
-        self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
-        self.actor_optimiser = self.adam(self.actor)
-        self.critic_optimiser = self.adam(self.critic)
+    def build(self, spec: EnvironmentSpec, config: ConfigT) -> None:
+        self.actor = self.action_network(
+            AgentMLP(spec.agent_kinds, spec.observation_dim, config.hidden, spec.num_actions)
+        )
+        self.critic = self.network(self.build_critic(spec, config))
+        self.target_critic = self.target_of(self.critic, moves=config.critic_target_updates)
+        self.actor_optimiser, self.critic_optimiser = self.adam(self.actor), self.adam(self.critic)
+
+    def build_critic(self, spec: EnvironmentSpec, config: ConfigT) -> nn.Module:
+        """The central critic."""
+        return JointCritic(spec, config.hidden)
 
     @classmethod
     def action_width_for(cls, spec: EnvironmentSpec, config: Config) -> int:
         return spec.num_actions if spec.relaxed_actions and config.relaxed_actions else 0
 
-    def build_critic(self, spec: EnvironmentSpec, config: Config) -> nn.Module:
-        """The central critic."""
-        return JointCritic(spec, config.hidden)
+    def phases(self, generator: torch.Generator) -> Iterable[Phase]:
+        """The critic's step, then the actor's, against the critic that it finds."""
+        order = self.order(self.spec.num_agents, generator)
+        yield Phase(self.critic_optimiser, lambda batch: [self.critic_loss(batch, generator, order)])  # (1)
+        order = self.order(self.spec.num_agents, generator)
+        yield Phase(self.actor_optimiser, lambda batch: [self.actor_loss(batch, generator, order)])  # (2)
 
     def order(self, num_agents: int, generator: torch.Generator) -> Int[Tensor, " agent"] | None:
-        """The agents in the order in which the critic reads them in this step; None leaves them where they are."""
+        """The agents in the order in which the critic reads them in a phase; None leaves them where they are."""
         return None
-
-    def logits(self, observation: Float[Tensor, "batch agent feature"]) -> Float[Tensor, "batch agent action"]:
-        """Outputs of the shared actor."""
-        return self.masked(self.actor(observation))
 
     @torch.no_grad()
     def act(
         self, observation: Float[Tensor, "env agent feature"], graph: Graph, generator: torch.Generator, greedy: bool
     ) -> Int[Tensor, "env agent"] | Float[Tensor, "env agent action"]:
-        logits = self.logits(observation)
+        logits = self.actor(observation)
         if not self.action_width:
             return logits.argmax(-1) if greedy else sample_actions(logits, generator)
         if greedy:
-            return nn.functional.one_hot(logits.argmax(-1), self.num_actions).to(logits.dtype)
+            return nn.functional.one_hot(logits.argmax(-1), self.spec.num_actions).to(logits.dtype)
         return torch.softmax(logits + gumbel_noise(logits, generator), dim=-1)
 
     def policy_actions(
@@ -114,62 +118,29 @@ class MADDPG(OffPolicyLearner):
         """mu: relaxed actions, or a straight-through draw where the task takes no vectors."""
         return torch.softmax(logits, dim=-1) if self.action_width else straight_through_sample(logits, generator)
 
-    def critic_loss(
-        self, batch: Batch, generator: torch.Generator, order: Int[Tensor, " agent"] | None = None
-    ) -> tuple[Float[Tensor, ""], Float[Tensor, " batch"]]:
-        """Loss (1), and Q of the actions taken; the agents of s and s' alike in the given order."""
+    def critic_loss(self, batch: Batch, generator: torch.Generator, order: Int[Tensor, " agent"] | None = None) -> Loss:
+        """Loss (1); the agents of s and s' alike in the given order."""
         action = batch.action
         if not self.action_width:
-            action = nn.functional.one_hot(action.long(), self.num_actions).to(batch.observation.dtype)
+            action = nn.functional.one_hot(action.long(), self.spec.num_actions).to(batch.observation.dtype)
         with torch.no_grad():
-            following = self.policy_actions(self.logits(batch.next_observation), generator)
+            following = self.policy_actions(self.actor(batch.next_observation), generator)
             next_joint = arranged(torch.cat([batch.next_observation, following], dim=-1), order)
             future = self.target_critic(next_joint).masked_fill(batch.terminated, 0.0)
             target = batch.reward.mean(-1) + self.config.gamma * future
         value = self.critic(arranged(torch.cat([batch.observation, action], dim=-1), order))
-        return (value - target).square().mean(), value  # (1)
+        loss = (value - target).square().mean()  # (1)
+        return loss, {"loss/q": loss, "value/q": value.mean()}
 
-    def actor_loss(
-        self,
-        observation: Float[Tensor, "batch agent feature"],
-        generator: torch.Generator,
-        order: Int[Tensor, " agent"] | None = None,
-    ) -> tuple[Float[Tensor, ""], Float[Tensor, "batch agent action"]]:
-        """Loss (2), and the logits. No gradient reaches the critic."""
-        logits = self.logits(observation)
-        joint = torch.cat([observation, self.policy_actions(logits, generator)], dim=-1)
-        value = frozen(self.critic)(arranged(joint, order))
-        penalty = self.masked(logits, 0.0).square().mean()  # actions that an agent lacks have no logit to keep small
-        return self.config.logit_penalty * penalty - value.mean(), logits  # (2)
-
-    def update(self, batch: Batch, generator: torch.Generator) -> Metrics:
-        num_agents = batch.reward.shape[-1]
-
-        def critic_backward(piece: Batch, share: float) -> Metrics:
-            loss, value = self.critic_loss(piece, generator, order)
-            (share * loss).backward()
-            return {"loss/q": loss.detach(), "value/q": value.detach().mean()}
-
-        def actor_backward(piece: Batch, share: float) -> Metrics:
-            loss, logits = self.actor_loss(piece.observation, generator, order)
-            (share * loss).backward()
-            log_policy = torch.log_softmax(logits.detach(), dim=-1)
-            return {"loss/policy": loss.detach(), "policy/entropy": -(log_policy.exp() * log_policy).sum(-1).mean()}
-
-        order = self.order(num_agents, generator)
-        self.critic_optimiser.zero_grad()
-        metrics = in_pieces(batch, self.piece_size, critic_backward)
-        metrics["gradient_norm/critic"] = self.clip_gradient(self.critic)
-        self.critic_optimiser.step()
-
-        order = self.order(num_agents, generator)
-        self.actor_optimiser.zero_grad()
-        metrics |= in_pieces(batch, self.piece_size, actor_backward)
-        metrics["gradient_norm/actor"] = self.clip_gradient(self.actor)
-        self.actor_optimiser.step()
-        for _ in range(self.config.critic_target_updates):
-            polyak_update(self.target_critic, self.critic, self.config.tau)
-        return metrics
+    def actor_loss(self, batch: Batch, generator: torch.Generator, order: Int[Tensor, " agent"] | None = None) -> Loss:
+        """Loss (2). No gradient reaches the critic."""
+        logits = self.actor(batch.observation)
+        joint = torch.cat([batch.observation, self.policy_actions(logits, generator)], dim=-1)
+        value = without_parameter_gradients(self.critic)(arranged(joint, order))
+        penalty = self.without_missing(logits, 0.0).square().mean()  # an action that is not there has no logit
+        loss = self.config.logit_penalty * penalty - value.mean()  # (2)
+        log_policy = torch.log_softmax(logits.detach(), dim=-1)
+        return loss, {"loss/policy": loss, "policy/entropy": -(log_policy.exp() * log_policy).sum(-1).mean()}
 
 
 def arranged(
@@ -177,10 +148,3 @@ def arranged(
 ) -> Float[Tensor, "batch agent feature"]:
     """What the critic reads, with the agents in the given order."""
     return joint if order is None else joint.index_select(-2, order)
-
-
-def floats_per_transition(spec: EnvironmentSpec, config: Config) -> int:
-    """Floats alive for each transition of a batch: observations and joint inputs of s and s', and the hidden layers of
-    the actor with their gradients; the critic's own are few."""
-    joint = spec.observation_dim + spec.num_actions
-    return spec.num_agents * (2 * spec.observation_dim + 5 * joint + 6 * config.hidden + 6 * spec.num_actions)

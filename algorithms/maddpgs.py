@@ -9,13 +9,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from algorithms.maddpg import MADDPG, Config, floats_per_transition
+from algorithms.maddpg import MADDPG, Config
 from envs.shapes import Int
 
-__all__ = ["MADDPGS", "Config", "floats_per_transition"]
+__all__ = ["MADDPGS", "Config"]
 
 
-class MADDPGS(MADDPG):
+class MADDPGS(MADDPG[Config]):
     """MADDPG whose critic sees the agents in random order."""
 
     def order(self, num_agents: int, generator: torch.Generator) -> Int[Tensor, " agent"]:

@@ -71,13 +71,8 @@ class GraphCritic(nn.Module):
         return torch.relu(received) + torch.relu(own * self.shrink)  # (1)
 
 
-class PIC(MADDPG):
+class PIC(MADDPG[Config]):
     """Shared actor, permutation invariant critic."""
 
-    def build_critic(self, spec: EnvironmentSpec, config: Config) -> nn.Module:  # type: ignore[override]
+    def build_critic(self, spec: EnvironmentSpec, config: Config) -> nn.Module:
         return GraphCritic(spec, config)
-
-
-def floats_per_transition(spec: EnvironmentSpec, config: Config) -> int:
-    """Floats alive for each transition of a batch: MADDPG's, and two graph layers with their gradients."""
-    return maddpg.floats_per_transition(spec, config) + spec.num_agents * 16 * config.hidden

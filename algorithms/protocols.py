@@ -49,7 +49,8 @@ class Learner(Protocol):
         ...
 
     def update(self, batch: Batch, generator: torch.Generator) -> dict[str, Float[Tensor, ""]]:
-        """One gradient step of every network; returns metrics. Never synchronises with the host."""
+        """One gradient step of every network, and the moves of the target networks; returns metrics. Never synchronises
+        with the host."""
         ...
 
     def state_dict(self) -> dict[str, Any]: ...

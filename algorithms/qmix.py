@@ -16,16 +16,14 @@ target-smoothing, kind-encoders.
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from algorithms.common.config import EpsilonGreedyConfig
-from algorithms.common.learner import EpsilonGreedyLearner, polyak_update, take
+from algorithms.common.learner import EpsilonGreedyLearner, Loss, gather_actions
 from algorithms.common.networks import AgentMLP
-from algorithms.common.pieces import Metrics, in_pieces
 from algorithms.protocols import Batch, EnvironmentSpec, Graph
 from envs.shapes import Float
 
@@ -72,51 +70,26 @@ class Mixer(nn.Module):
         return (mixed * self.second_weight(state).abs()).sum(-1) + self.second_bias(state).squeeze(-1)  # (1)
 
 
-class QMIX(EpsilonGreedyLearner):
+class QMIX(EpsilonGreedyLearner[Config]):
     """Shared Q-network and mixer, epsilon-greedy behaviour, double Q-learning."""
 
-    def __init__(self, spec: EnvironmentSpec, config: Config, device: torch.device) -> None:
-        super().__init__(spec, config, device)
-        self.config = config
-        self.q = AgentMLP(spec.agent_kinds, spec.observation_dim, config.hidden, spec.num_actions).to(device)
-        self.mixer = Mixer(spec.num_agents, spec.num_agents * spec.observation_dim, config).to(device)
-        self.target_q = copy.deepcopy(self.q).requires_grad_(False)
-        self.target_mixer = copy.deepcopy(self.mixer).requires_grad_(False)
-        self.optimiser = self.adam(self.q, self.mixer)
+    def build(self, spec: EnvironmentSpec, config: Config) -> None:
+        network = AgentMLP(spec.agent_kinds, spec.observation_dim, config.hidden, spec.num_actions)
+        self.q = self.action_network(network)
+        self.mixer = self.network(Mixer(spec.num_agents, spec.num_agents * spec.observation_dim, config))
+        self.target_q, self.target_mixer = self.target_of(self.q), self.target_of(self.mixer)
 
     def action_values(
         self, observation: Float[Tensor, "env agent feature"], graph: Graph
     ) -> Float[Tensor, "env agent action"]:
-        return self.masked(self.q(observation))
+        return self.q(observation)
 
-    def loss(self, batch: Batch) -> tuple[Float[Tensor, ""], Float[Tensor, " batch"]]:
-        """Loss (3) and Q_tot of the actions taken."""
-        value = self.mixer(take(self.q(batch.observation), batch.action), batch.observation)
+    def loss(self, batch: Batch) -> Loss:
+        value = self.mixer(gather_actions(self.q(batch.observation), batch.action), batch.observation)
         with torch.no_grad():
-            best = self.action_values(batch.next_observation, batch.next_graph).argmax(-1)
-            future = take(self.target_q(batch.next_observation), best)
+            best = self.q(batch.next_observation).argmax(-1)
+            future = gather_actions(self.target_q(batch.next_observation), best)
             future = self.target_mixer(future, batch.next_observation).masked_fill(batch.terminated, 0.0)
             target = batch.reward.mean(-1) + self.config.gamma * future  # (2)
-        return 0.5 * (target - value).square().mean(), value  # (3)
-
-    def update(self, batch: Batch, generator: torch.Generator) -> Metrics:
-        self.optimiser.zero_grad()
-        metrics = in_pieces(batch, self.piece_size, self.backward)
-        metrics |= {f"gradient_norm/{name}": self.clip_gradient(getattr(self, name)) for name in ("q", "mixer")}
-        self.optimiser.step()
-        polyak_update(self.target_q, self.q, self.config.tau)
-        polyak_update(self.target_mixer, self.mixer, self.config.tau)
-        return metrics
-
-    def backward(self, batch: Batch, share: float) -> Metrics:
-        """Add `share` times the gradients of (3) to those that are there."""
-        loss, value = self.loss(batch)
-        (share * loss).backward()
-        return {"loss/q": loss.detach(), "value/q": value.detach().mean()}
-
-
-def floats_per_transition(spec: EnvironmentSpec, config: Config) -> int:
-    """Floats alive for each transition of a batch: IQL's, and for each agent the mixer's weights with their
-    gradients and the state."""
-    q_learning = 2 * spec.observation_dim + 6 * config.hidden + 4 * spec.num_actions
-    return spec.num_agents * (q_learning + 4 * config.mixing + spec.observation_dim) + 12 * config.hypernetwork
+        loss = 0.5 * (target - value).square().mean()  # (3)
+        return loss, {"loss/q": loss, "value/q": value.mean()}

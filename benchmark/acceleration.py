@@ -1,7 +1,7 @@
 """Faster gradient steps: a learner's `update`, compiled or captured as a CUDA graph (`training.acceleration`).
 
     none        `update` as it is written
-    compile     `torch.compile` of `update`, on any device. Compiled are the losses and their gradients, in pieces:
+    compile     `torch.compile` of `update`, on any device. Compiled are the losses and their gradients, part by part:
                 tracing breaks off at draws from a generator, at `zero_grad` and at `backward`. Optimisers' steps are
                 left as they are: each is one fused kernel already. Meant for GPUs: on one thread of a CPU it was slower
                 than the plain update for every algorithm tried, by a tenth up to twice.
@@ -27,6 +27,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from algorithms.common.learner import OffPolicyLearner
 from algorithms.protocols import Batch, Learner
 from benchmark.config import ACCELERATIONS
 from benchmark.errors import UserError
@@ -86,11 +87,13 @@ def _missing_for_gpu() -> str:
 
 
 class CompiledUpdate:
-    """`learner.update`, compiled piece by piece at the first call (about a minute)."""
+    """`learner.update`, compiled part by part at the first call (about a minute)."""
 
     def __init__(self, learner: Learner, backend: str | Callable[..., Any] = "inductor") -> None:
         for optimiser in _parts(learner, torch.optim.Optimizer):
             optimiser.step = torch.compiler.disable(optimiser.step)
+        if isinstance(learner, OffPolicyLearner):  # found by an update without data, which is not to be traced
+            learner.micro_batch_size = torch.compiler.disable(learner.micro_batch_size)  # type: ignore[method-assign]
         self.update = torch.compile(learner.update, backend=backend, dynamic=False)
 
     def __call__(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:

@@ -53,7 +53,7 @@ def measure(algorithm: str, agents: int, batch: int, device: str, acceleration: 
     """Time and memory of an update on a made-up batch of `agents` agents (`benchmark.synthetic`), on one thread.
 
     `acceleration` is one of `benchmark.acceleration`; with `compile` the memory on a CPU is mostly the compiler's. The
-    batch of the road grid is halved until the update fits by the algorithm's own estimate. Where another does not fit,
+    batch of the road grid is halved until the update fits by the estimate of its memory. Where another does not fit,
     or memory runs out all the same, the result has a note instead of numbers.
     """
     spec, settings = problem(agents), algorithms.config_type(algorithm)()
@@ -72,9 +72,9 @@ def fit(algorithm: str, spec: EnvironmentSpec, settings: Any, batch: int, free: 
     """The batch to measure with, and why there can be none (empty where there can)."""
     size = batch
     if spec.num_agents == ROAD_GRID_AGENTS:
-        while size > 1 and memory.update_bytes(algorithm, spec, settings, size, device) > free:
+        while size > 1 and memory.reserved_bytes(algorithm, spec, settings, size, device) > free:
             size //= 2
-    needed = memory.update_bytes(algorithm, spec, settings, size, device)
+    needed = memory.reserved_bytes(algorithm, spec, settings, size, device)
     if needed <= free:
         return size, ""
     return size, f"a batch of {size} needs about {needed / GIB:.1f} GiB, but {free / GIB:.1f} GiB are free"

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 import algorithms
-from algorithms.common.pieces import piece_size
+from algorithms.common.memory import blank_batch
 from benchmark.config import RunConfig
 from benchmark.errors import UserError
 from benchmark.replay import replay_bytes
@@ -17,7 +17,8 @@ from envs.protocols import EnvironmentSpec
 
 GIB = 2**30
 ALLOCATOR_OVERHEAD = 1.5
-"""Measured peaks of gradient steps are 0.8 to 1.9 times the algorithms' own counts."""
+"""Memory that is set aside for a gradient step, as a multiple of what its tensors take at once. A process on a CPU
+grows by 1 to 2.6 times that, because the C library keeps much of what is freed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class MemoryEstimate:
 
     replay: int
     update: int
-    """Batch and activations of one gradient step."""
+    """What is set aside for a gradient step: batch, activations, gradients and Adam's moments."""
 
     @property
     def total(self) -> int:
@@ -43,21 +44,32 @@ def estimate(config: RunConfig) -> MemoryEstimate:
     capacity = min(settings.replay_capacity, config.total_steps + settings.update_interval)
     width = algorithms.action_width(config.algorithm, spec, config.algorithm_settings)
     replay = replay_bytes(spec, settings.num_envs, capacity, getattr(torch, settings.observation_dtype), width)
-    update = update_bytes(config.algorithm, spec, config.algorithm_settings, settings.batch_size, config.device)
+    update = reserved_bytes(config.algorithm, spec, config.algorithm_settings, settings.batch_size, config.device)
     return MemoryEstimate(replay, update)
 
 
 def update_bytes(algorithm: str, spec: EnvironmentSpec, settings: Any, batch_size: int, device: str) -> int:
-    """Memory of one gradient step: the batch, and the activations of a piece of it by the algorithm's own count.
+    """The most that the tensors of one gradient step take at once: the batch, and an update of a micro-batch of it,
+    whose memory is found without the device and without taking it (`algorithms.common.memory`).
 
     `settings` is the algorithm's `Config`.
     """
-    floats = algorithms.floats_per_transition(algorithm, spec, settings)
-    piece = piece_size(settings.piece, floats, torch.device(device))
-    at_once = batch_size if piece is None else min(piece, batch_size)
-    lists = 2 * spec.max_neighbours * 3  # of 64-bit numbers, and their masks
-    transition = spec.num_agents * (2 * spec.observation_dim + lists + max(spec.num_actions, spec.action_dim) + 2)
-    return int(4 * transition * batch_size + ALLOCATOR_OVERHEAD * 4 * floats * at_once)
+    size = algorithms.micro_batch_size(algorithm, spec, settings, batch_size, device)
+    at_once = algorithms.update_bytes(algorithm, spec, settings, size)
+    return batch_bytes(algorithm, spec, settings, batch_size) + at_once
+
+
+def reserved_bytes(algorithm: str, spec: EnvironmentSpec, settings: Any, batch_size: int, device: str) -> int:
+    """What has to be free for a gradient step: `update_bytes`, and what the allocator keeps besides."""
+    return int(ALLOCATOR_OVERHEAD * update_bytes(algorithm, spec, settings, batch_size, device))
+
+
+def batch_bytes(algorithm: str, spec: EnvironmentSpec, settings: Any, batch_size: int) -> int:
+    """Memory of a batch of transitions as the replay gives it."""
+    width = algorithms.action_width(algorithm, spec, settings)
+    batch = blank_batch(spec, batch_size, width)
+    tensors = [*(part for part in batch if isinstance(part, torch.Tensor)), *batch.graph, *batch.next_graph]
+    return sum(tensor.untyped_storage().nbytes() for tensor in tensors)
 
 
 def available_bytes(device: str) -> int:

@@ -1,6 +1,6 @@
 """Suites: named sets of runs.
 
-smoke        minutes: every available scenario and algorithm once, to see that all of it works
+smoke        minutes: every available scenario and algorithm of the paper once, to see that all of it works
 quick        half an hour on two cores: learns visibly on small numbers of agents
 proof        half an hour on two cores: who finds the known optimum of each game of the proving ground
 propagation  an hour on two cores: IP with and without its rounds, by kind of reward
@@ -16,10 +16,10 @@ all          the paper: 13 tasks, 7 algorithms, 5 seeds
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-import algorithms
+from algorithms import PAPER_ALGORITHMS
 from benchmark.tasks import PROVING_GROUND, TABLE_1, default_total_steps
 
 PAPER_SEEDS = (0, 1, 2, 3, 4)
@@ -53,7 +53,7 @@ def smoke() -> list[Cell]:
     return [
         Cell(task, algorithm, seed, 2_000, "smoke", overrides | (fewer if task.startswith("cityflow/") else {}))
         for task in tasks
-        for algorithm in algorithms.ALGORITHMS
+        for algorithm in PAPER_ALGORITHMS
         for seed in (0, 1)
     ]
 
@@ -62,7 +62,7 @@ def quick() -> list[Cell]:
     """Small cooperative navigation, three seeds: the paper's shared reward with every algorithm's defaults, and the
     difference reward at 15 agents for the algorithms that learn from each agent's own reward."""
     seeds = (0, 1, 2)
-    kinds = [(size, name) for size in SMALL for name in algorithms.ALGORITHMS]
+    kinds = [(size, name) for size in SMALL for name in PAPER_ALGORITHMS]
     shared = [_small_navigation(*size, name, seed) for size, name in kinds for seed in seeds]
     return shared + [difference_cell(name, seed) for name in INDIVIDUAL for seed in seeds]
 
@@ -112,9 +112,23 @@ def _small_batch_rate(algorithm: str) -> dict[str, Any]:
     return {"algorithm.learning_rate": 0.003} if algorithm in ACTOR_CRITICS else {}
 
 
+CONTROLS: dict[str, dict[str, Any]] = {
+    "deaf": {"algorithm.policy_messages": False},
+    "isac": {"algorithm.policy_messages": False, "algorithm.critic_messages": False},
+}
+"""What IP is compared with to see what messages do, with networks of the same size. deaf: agents hear nobody when they
+act, V and Q hear their neighbours; isac: nobody ever hears anybody, which is independent discrete soft actor-critic."""
+
+
+def control(cell: Cell, name: str) -> Cell:
+    """A run of IP as one of the `CONTROLS`, under a variant of its own."""
+    variant = name if cell.variant == "default" else f"{cell.variant}-{name}"
+    return replace(cell, variant=variant, overrides=cell.overrides | CONTROLS[name])
+
+
 POLICIES: dict[str, dict[str, Any]] = {
     "M2": {"algorithm.hops": 2},
-    "deaf": {"algorithm.hops": 2, "algorithm.policy_messages": False},
+    "deaf": {"algorithm.hops": 2} | CONTROLS["deaf"],
     "M0": {"algorithm.hops": 0},
 }
 """IP with two rounds; a policy of the same size whose agents hear nobody; policy and V without rounds."""
@@ -165,7 +179,7 @@ def signals() -> list[Cell]:
         "training.learning_starts": 128,
         "training.evaluation_interval": 2_000,
     }
-    kinds: list[tuple[str, str, dict[str, Any]]] = [(name, "signals", {}) for name in algorithms.ALGORITHMS]
+    kinds: list[tuple[str, str, dict[str, Any]]] = [(name, "signals", {}) for name in PAPER_ALGORITHMS]
     kinds += [(name, "signals-penalty", PENALTY) for name in PENALISED]
     return [
         Cell(task, name, seed, steps, variant, overrides | _small_batch_rate(name) | more)
@@ -186,7 +200,7 @@ def jungle() -> list[Cell]:
         "training.learning_starts": 128,
         "training.evaluation_interval": 3_000,
     }
-    kinds: list[tuple[str, str, dict[str, Any]]] = [(name, "individual", {}) for name in algorithms.ALGORITHMS]
+    kinds: list[tuple[str, str, dict[str, Any]]] = [(name, "individual", {}) for name in PAPER_ALGORITHMS]
     kinds += [(name, "penalty", PENALTY) for name in PENALISED]
     kinds += [(name, "team", {"environment.reward": "shared"}) for name in INDIVIDUAL]
     return [
@@ -235,7 +249,7 @@ def proof() -> list[Cell]:
             overrides | _small_batch_rate(name) | {"training.evaluation_interval": task.total_steps // 10},
         )
         for task in PROVING_GROUND
-        for name in algorithms.ALGORITHMS
+        for name in PAPER_ALGORITHMS
         for seed in PAPER_SEEDS
     ]
 
@@ -245,7 +259,7 @@ def paper() -> list[Cell]:
     return [
         Cell(task.name, algorithm, seed, task.total_steps, "default")
         for task in TABLE_1
-        for algorithm in algorithms.PAPER_ALGORITHMS
+        for algorithm in PAPER_ALGORITHMS
         for seed in PAPER_SEEDS
     ]
 
@@ -318,7 +332,7 @@ def interpretation_cpu() -> list[Cell]:
     """All algorithms on 49 signals, a hundredth of the paper's steps, small batches and the rate that suits them. Three
     seeds. The runs of IP are those of `ablations-cpu`; `small-penalty` is for MADDPG, MADDPGS and PIC, as in `signals`.
     """
-    kinds: list[tuple[str, str, dict[str, Any]]] = [(name, "small", {}) for name in algorithms.PAPER_ALGORITHMS]
+    kinds: list[tuple[str, str, dict[str, Any]]] = [(name, "small", {}) for name in PAPER_ALGORITHMS]
     kinds += [(name, "small-penalty", PENALTY) for name in PENALISED]
     steps = SMALL_STEPS[INTERPRETED_TASK]
     return [

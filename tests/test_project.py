@@ -12,6 +12,7 @@ import pytest
 
 from algorithms import ALGORITHMS, PAPER_ALGORITHMS
 from benchmark.config import resolve
+from benchmark.suites import SUITES
 from benchmark.tasks import TABLE_1
 from benchmark.train import Training
 from envs.mpe import scenarios
@@ -82,8 +83,13 @@ def test_training_needs_few_packages() -> None:
 def test_lists_agree() -> None:
     """Files that may not import each other repeat names: they must be the same."""
     assert tuple(COMPARED_TASKS) == tuple(task.name for task in TABLE_1)
-    assert set(COMPARED_ALGORITHMS) == set(PAPER_ALGORITHMS)
-    assert set(ALGORITHMS) <= set(PAPER_ALGORITHMS)
+    assert COMPARED_ALGORITHMS == PAPER_ALGORITHMS
+    assert set(PAPER_ALGORITHMS) <= set(ALGORITHMS)
+
+
+def test_suites_are_of_the_papers_algorithms() -> None:
+    """Another algorithm changes no published suite."""
+    assert {cell.algorithm for suite in SUITES.values() for cell in suite()} == set(PAPER_ALGORITHMS)
 
 
 def test_modules_explain_themselves() -> None:
@@ -114,15 +120,20 @@ def recipe(name: str) -> str:
     return text.split("```python\n", 1)[1].split("```", 1)[0]
 
 
-def test_readme_recipe_for_an_algorithm_trains(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The algorithm of the README, copied out of it, runs and learns its share of the known game."""
+def test_readme_recipe_for_an_algorithm_is_the_file() -> None:
     code = recipe("algorithms/vdn.py")
-    assert len(code.splitlines()) < 40
-    (tmp_path / "vdn_from_readme.py").write_text(code)
+    assert code == (ROOT / "algorithms" / "vdn.py").read_text()
+    assert len(code.splitlines()) <= 60
+    assert f'"vdn": {ALGORITHMS["vdn"]!r}'.replace("'", '"') in (ROOT / "README.md").read_text()
+
+
+def test_readme_recipe_for_an_algorithm_trains(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The file under another name, and the line that the README asks for, train on a task."""
+    (tmp_path / "sum_from_readme.py").write_text(recipe("algorithms/vdn.py"))
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setitem(ALGORITHMS, "vdn", ("vdn_from_readme", "VDN"))
+    monkeypatch.setitem(ALGORITHMS, "sum", ("sum_from_readme", "VDN"))
     settings = {"training.batch_size": 16, "training.learning_starts": 16}
-    training = Training(resolve("mpe/cooperative_navigation_3", "vdn", 0, 200, settings))
+    training = Training(resolve("mpe/cooperative_navigation_3", "sum", 0, 200, settings))
     training.advance()
     training.advance()
     assert training.updates == 16

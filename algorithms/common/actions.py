@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from algorithms.common.exploration import normal_noise, sample_actions, straight_through_sample
-from algorithms.common.learner import take
+from algorithms.common.learner import gather_actions
 from algorithms.protocols import EnvironmentSpec
 from envs.shapes import Float
 
@@ -18,7 +18,7 @@ LOG_STD_RANGE = (-5.0, 2.0)
 """Limits of the logarithm of a Gaussian policy's standard deviation, before the tanh."""
 
 
-class Draw(NamedTuple):
+class PolicySample(NamedTuple):
     """One joint draw a ~ prod_i q_i with what the losses need of it; all parts carry gradients to the policy."""
 
     joint: Float[Tensor, "batch agent action"]
@@ -40,7 +40,7 @@ class ActionSpace(ABC):
         """Actions for the environment."""
 
     @abstractmethod
-    def draw(self, outputs: Float[Tensor, "batch agent output"], generator: torch.Generator) -> Draw:
+    def sample(self, outputs: Float[Tensor, "batch agent output"], generator: torch.Generator) -> PolicySample:
         """A joint draw for the losses."""
 
     @abstractmethod
@@ -62,16 +62,16 @@ class DiscreteActions(ActionSpace):
     def act(self, outputs: Tensor, generator: torch.Generator, greedy: bool) -> Tensor:
         return outputs.argmax(-1) if greedy else sample_actions(outputs, generator)
 
-    def draw(self, outputs: Tensor, generator: torch.Generator) -> Draw:
+    def sample(self, outputs: Tensor, generator: torch.Generator) -> PolicySample:
         log_q = torch.log_softmax(outputs, dim=-1)
         entropy = -(log_q.exp() * log_q).sum(-1)
-        return Draw(straight_through_sample(log_q, generator), entropy, log_q.exp())
+        return PolicySample(straight_through_sample(log_q, generator), entropy, log_q.exp())
 
     def vectors(self, actions: Tensor) -> Tensor:
         return torch.nn.functional.one_hot(actions.long(), self.policy_outputs).float()
 
     def value_of(self, values: Tensor, actions: Tensor) -> Tensor:
-        return take(values, actions)
+        return gather_actions(values, actions)
 
 
 class ContinuousActions(ActionSpace):
@@ -83,9 +83,9 @@ class ContinuousActions(ActionSpace):
 
     def act(self, outputs: Tensor, generator: torch.Generator, greedy: bool) -> Tensor:
         mean, _ = outputs.chunk(2, dim=-1)
-        return torch.tanh(mean) if greedy else self.draw(outputs, generator).joint
+        return torch.tanh(mean) if greedy else self.sample(outputs, generator).joint
 
-    def draw(self, outputs: Tensor, generator: torch.Generator) -> Draw:
+    def sample(self, outputs: Tensor, generator: torch.Generator) -> PolicySample:
         mean, log_std = outputs.chunk(2, dim=-1)
         log_std = log_std.clamp(*LOG_STD_RANGE)
         noise = normal_noise(mean, generator)
@@ -93,7 +93,7 @@ class ContinuousActions(ActionSpace):
         log_gaussian = -0.5 * noise.square() - log_std - 0.5 * math.log(2.0 * math.pi)
         log_slope = 2.0 * (math.log(2.0) - before - torch.nn.functional.softplus(-2.0 * before))  # log(1 - tanh^2)
         entropy = (log_slope - log_gaussian).sum(-1)
-        return Draw(torch.tanh(before), entropy, torch.ones_like(mean[..., :1]))
+        return PolicySample(torch.tanh(before), entropy, torch.ones_like(mean[..., :1]))
 
     def vectors(self, actions: Tensor) -> Tensor:
         return actions

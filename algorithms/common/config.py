@@ -22,8 +22,8 @@ class OffPolicyConfig:
     gradient_clip: float = 10.0
     """Largest gradient norm of a network; a guard against single bad batches."""
     piece: int | None = None
-    """Transitions of a batch whose gradients are computed at once, to be added up; none: on a CPU as many as its caches
-    hold (see `common/pieces.py`), on a GPU all."""
+    """Transitions of a micro-batch, whose gradients are computed at once and added up; none: on a CPU as many as its
+    caches hold (see `common/micro_batches.py`), on a GPU the whole batch."""
 
     def __post_init__(self) -> None:
         for name, low, high in (

@@ -1,76 +1,221 @@
-"""What every learner has in common: optimisers, schedules and exact state."""
+"""What every learner has in common.
+
+An algorithm is its networks (`build`), its losses (`loss`, or `phases` where there are several steps) and how it acts.
+The base does the rest: devices, action masks, micro-batches, clipped gradient steps, target networks, schedules, state.
+"""
 
 from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from algorithms.common.config import EpsilonGreedyConfig, OffPolicyConfig
 from algorithms.common.exploration import epsilon_greedy, linear_schedule
-from algorithms.common.masks import missing_actions, without_missing
-from algorithms.protocols import EnvironmentSpec, Graph
+from algorithms.common.masks import masking_hook, missing_actions, without_missing
+from algorithms.common.memory import update_memory
+from algorithms.common.micro_batches import SMALLEST, Metrics, fitting_size, micro_batches
+from algorithms.protocols import Batch, EnvironmentSpec, Graph
 from envs.shapes import Float, Int
 
+ConfigT = TypeVar("ConfigT", bound=OffPolicyConfig)
+EpsilonGreedyT = TypeVar("EpsilonGreedyT", bound=EpsilonGreedyConfig)
+NetworkT = TypeVar("NetworkT", bound=nn.Module)
 
-class OffPolicyLearner:
-    """Base of the learners: keeps networks and optimisers as attributes and saves exactly those."""
+Loss = tuple[Tensor, Metrics]
+"""A mean over transitions to go down, and what is logged with it."""
+
+
+class Phase(NamedTuple):
+    """One step of one optimiser."""
+
+    optimiser: torch.optim.Adam
+    losses: Callable[[Batch], Iterable[Loss]]
+    """The losses whose gradients the step follows. Each is differentiated before the next is asked for, so that an
+    iterator has one of them in memory at a time."""
+
+
+class _Target(NamedTuple):
+    """A slowly moving copy of a network."""
+
+    network: nn.Module
+    online: nn.Module
+    moves: int
+
+
+class OffPolicyLearner(ABC, Generic[ConfigT]):
+    """Base of the learners. Networks and optimisers are attributes, and exactly those are saved, under their names."""
 
     continuous_actions: ClassVar[bool] = False
     """Whether the algorithm can learn continuous actions too."""
+    uses_graph: ClassVar[bool] = False
+    """Whether agents or critics hear their neighbours."""
 
-    def __init__(self, spec: EnvironmentSpec, config: OffPolicyConfig, device: torch.device) -> None:
-        self.base_config = config
-        self.device = device
+    optimiser: torch.optim.Adam
+    """Adam over all networks, unless `build` makes optimisers of its own."""
+
+    def __init__(self, spec: EnvironmentSpec, config: ConfigT, device: torch.device) -> None:
+        """Raises TypeError where `build` registers no network of actions, or keeps a network that is not registered."""
+        self.spec, self.config, self.device = spec, config, device
         self.action_width = self.action_width_for(spec, config)
-        self.piece_size = config.piece
-        """Transitions whose gradients are computed at once; None for the whole batch. `algorithms.make` chooses it."""
-        self.optimisers: list[torch.optim.Adam] = []
         self.missing = missing_actions(spec, device)
         """Actions that agents lack (agent, action), or None. It follows from the task and is not saved."""
+        self.action_networks: list[nn.Module] = []
+        """Networks whose outputs are actions, that which decides about behaviour first."""
+        self._online: list[nn.Module] = []
+        self._unclipped: list[nn.Module] = []
+        self._targets: list[_Target] = []
+        self._optimisers: list[tuple[torch.optim.Adam, tuple[nn.Module, ...]]] = []
+        self.build(spec, config)
+        if not self.action_networks:
+            raise TypeError(f"{type(self).__name__} has no network of actions: register it by self.action_network(...)")
+        if not self._optimisers:
+            self.optimiser = self.adam(*self._online)
+        known = [*self._online, *(target.network for target in self._targets)]
+        for name, network in self._networks().items():
+            if not any(network is other for other in known):
+                raise TypeError(
+                    f"{type(self).__name__}.{name} is a network that the base does not know: register it in `build` "
+                    f"by self.action_network(...) where its outputs are actions, self.network(...) where they are not"
+                )
+
+    # What an algorithm says
+
+    @abstractmethod
+    def build(self, spec: EnvironmentSpec, config: ConfigT) -> None:
+        """Make the networks: each is registered by `network`, `action_network` or `target_of` and kept as an
+        attribute."""
+
+    @abstractmethod
+    def act(
+        self, observation: Float[Tensor, "env agent feature"], graph: Graph, generator: torch.Generator, greedy: bool
+    ) -> Int[Tensor, "env agent"] | Float[Tensor, "env agent action"]:
+        """Actions of all agents: the behaviour policy, or its most likely action where `greedy`."""
+
+    def loss(self, batch: Batch) -> Loss:
+        """The loss of all networks and its metrics, for algorithms that have one loss and draw nothing."""
+        raise NotImplementedError(f"{type(self).__name__} has neither `loss` nor `phases`")
+
+    def phases(self, generator: torch.Generator) -> Iterable[Phase]:
+        """The steps of an update in their order: one on `loss`, unless an algorithm says otherwise."""
+        yield Phase(self.optimiser, lambda batch: [self.loss(batch)])
 
     @classmethod
     def action_width_for(cls, spec: EnvironmentSpec, config: Any) -> int:
         """Size of the action vectors that `act` gives and the replay stores; 0 for action indices."""
         return spec.action_dim
 
-    def masked(
-        self, outputs: Float[Tensor, "batch agent action"], fill: float | None = None
-    ) -> Float[Tensor, "batch agent action"]:
-        """Logits or action values in which actions that agents lack are as low as can be, or `fill`."""
-        return without_missing(outputs, self.missing, fill)
+    # What `build` calls
+
+    def network(self, network: NetworkT, clip: bool = True) -> NetworkT:
+        """Register a network: it is moved to the device, trained, and has its gradient norm clipped and logged, unless
+        `clip` is False."""
+        self._online.append(network.to(self.device))
+        if not clip:
+            self._unclipped.append(network)
+        return network
+
+    def action_network(self, network: NetworkT) -> NetworkT:
+        """Register a network whose outputs, or the first of several, are logits or values of actions.
+
+        Whoever calls it finds actions that an agent lacks as low as can be, see `masks`: no choice, no maximum and no
+        mean need think of them.
+        """
+        if self.missing is not None:
+            network.register_forward_hook(masking_hook(self.missing))
+        self.action_networks.append(network)
+        return self.network(network)
+
+    def target_of(self, network: NetworkT, moves: int = 1) -> NetworkT:
+        """A copy of a registered network that follows it by Polyak averaging, `moves` times in an update."""
+        target = copy.deepcopy(network).requires_grad_(False)
+        self._targets.append(_Target(target, network, moves))
+        return target
 
     def adam(self, *networks: nn.Module) -> torch.optim.Adam:
         """Adam over the networks' parameters, its learning rate following `learning_rate` -> `learning_rate_end`."""
         on_gpu = self.device.type == "cuda"
-        rate = (
-            torch.tensor(self.base_config.learning_rate, device=self.device)
-            if on_gpu
-            else self.base_config.learning_rate
-        )
+        rate = torch.tensor(self.config.learning_rate, device=self.device) if on_gpu else self.config.learning_rate
         parameters = [p for network in networks for p in network.parameters()]
-        optimiser = torch.optim.Adam(parameters, lr=rate, fused=True, capturable=on_gpu)
-        self.optimisers.append(optimiser)
+        fused = self.device.type in ("cpu", "cuda")
+        optimiser = torch.optim.Adam(parameters, lr=rate, fused=fused, capturable=on_gpu)
+        self._optimisers.append((optimiser, networks))
         return optimiser
+
+    # What the base does
+
+    def update(self, batch: Batch, generator: torch.Generator) -> Metrics:
+        """The phases one after the other, then one move of every target network; returns metrics. Never synchronises
+        with the host."""
+        size = self.micro_batch_size(len(batch.reward))
+        metrics: Metrics = {}
+        for phase in self.phases(generator):
+            metrics |= self._step(phase, batch, size)
+        for target, online, moves in self._targets:
+            for _ in range(moves):
+                polyak_update(target, online, self.config.tau)
+        return metrics
+
+    def _step(self, phase: Phase, batch: Batch, size: int | None) -> Metrics:
+        """One step down the clipped gradient of a phase's losses; returns their metrics, means over the batch, and the
+        gradient norms before clipping."""
+        phase.optimiser.zero_grad()
+        metrics: Metrics = {}
+        for part, share in micro_batches(batch, size):
+            for loss, logged in phase.losses(part):
+                (share * loss).backward()
+                for name, value in logged.items():
+                    weighted = share * value.detach()
+                    metrics[name] = metrics[name] + weighted if name in metrics else weighted
+        for name, network in self._clipped_by(phase.optimiser):
+            norm = nn.utils.clip_grad_norm_(network.parameters(), self.config.gradient_clip)
+            metrics[f"gradient_norm/{name}"] = norm
+        phase.optimiser.step()
+        return metrics
+
+    def micro_batch_size(self, batch_size: int) -> int | None:
+        """Transitions of a batch whose gradients are computed at once; None for all."""
+        return self.micro_batch_size_for(self.spec, self.config, batch_size, self.device)
+
+    @classmethod
+    def micro_batch_size_for(
+        cls, spec: EnvironmentSpec, config: Any, batch_size: int, device: torch.device
+    ) -> int | None:
+        """As set; else on a CPU as many as its caches hold, a power of two, and on a GPU all (None)."""
+        if config.piece is not None or device.type != "cpu" or batch_size <= SMALLEST:
+            return config.piece
+        return fitting_size(update_memory(cls, spec, config).per_transition)
 
     def schedule(self, environment_step: int, total_steps: int) -> None:
         """Set the learning rate for the coming gradient steps."""
-        config = self.base_config
+        config = self.config
         rate = linear_schedule(config.learning_rate, config.learning_rate_end, total_steps, environment_step)
-        for optimiser in self.optimisers:
+        for optimiser, _ in self._optimisers:
             for group in optimiser.param_groups:
                 if isinstance(group["lr"], Tensor):
                     group["lr"].fill_(rate)
                 else:
                     group["lr"] = rate
 
-    def clip_gradient(self, network: nn.Module) -> Float[Tensor, ""]:
-        """Limit the gradient norm of a network; returns the norm before."""
-        return nn.utils.clip_grad_norm_(network.parameters(), self.base_config.gradient_clip)
+    def without_missing(
+        self, numbers: Float[Tensor, "batch agent action"], fill: float | None = None
+    ) -> Float[Tensor, "batch agent action"]:
+        """Numbers for actions that no registered network has given, masked as its outputs are, or with `fill`."""
+        return without_missing(numbers, self.missing, fill)
+
+    def _networks(self) -> dict[str, nn.Module]:
+        return {name: value for name, value in vars(self).items() if isinstance(value, nn.Module)}
+
+    def _clipped_by(self, optimiser: torch.optim.Adam) -> list[tuple[str, nn.Module]]:
+        """The networks that an optimiser trains and whose gradients are clipped, with their names."""
+        trained = next(networks for known, networks in self._optimisers if known is optimiser)
+        clipped = [one for one in trained if not any(one is other for other in self._unclipped)]
+        names = {id(network): name for name, network in self._networks().items()}
+        return [(names[id(network)], network) for network in clipped if id(network) in names]
 
     def _stateful(self) -> dict[str, Any]:
         kinds = (nn.Module, torch.optim.Optimizer)
@@ -89,17 +234,16 @@ class OffPolicyLearner:
             part.load_state_dict(copy.deepcopy(state[name]))  # optimisers would go on with the given tensors themselves
 
 
-class EpsilonGreedyLearner(OffPolicyLearner, ABC):
+class EpsilonGreedyLearner(OffPolicyLearner[EpsilonGreedyT]):
     """Base of the learners that value actions and explore by chance; `epsilon` follows the settings."""
 
-    def __init__(self, spec: EnvironmentSpec, config: EpsilonGreedyConfig, device: torch.device) -> None:
+    def __init__(self, spec: EnvironmentSpec, config: EpsilonGreedyT, device: torch.device) -> None:
         super().__init__(spec, config, device)
-        self.exploration = config
         self.epsilon = config.epsilon_start
 
     def schedule(self, environment_step: int, total_steps: int) -> None:
         super().schedule(environment_step, total_steps)
-        config = self.exploration
+        config = self.config
         duration = min(config.epsilon_steps, config.epsilon_fraction * total_steps)
         self.epsilon = linear_schedule(config.epsilon_start, config.epsilon_end, duration, environment_step)
 
@@ -107,7 +251,7 @@ class EpsilonGreedyLearner(OffPolicyLearner, ABC):
     def action_values(
         self, observation: Float[Tensor, "env agent feature"], graph: Graph
     ) -> Float[Tensor, "env agent action"]:
-        """What each agent's policy is greedy in, `masked`."""
+        """What each agent's policy is greedy in."""
 
     @torch.no_grad()
     def act(
@@ -123,13 +267,13 @@ def polyak_update(target: nn.Module, online: nn.Module, tau: float) -> None:
     torch._foreach_lerp_(list(target.parameters()), list(online.parameters()), tau)
 
 
-def frozen(network: nn.Module) -> Callable[..., Tensor]:
+def without_parameter_gradients(network: nn.Module) -> Callable[..., Tensor]:
     """The network as a function through which gradients flow to the inputs but not to its weights."""
     weights = {name: parameter.detach() for name, parameter in network.named_parameters()}
     return lambda *inputs, **options: torch.func.functional_call(network, weights, inputs, options)
 
 
-def take(
+def gather_actions(
     values: Float[Tensor, "batch agent action"], action: Int[Tensor, "batch agent"]
 ) -> Float[Tensor, "batch agent"]:
     """Value of the action each agent took."""

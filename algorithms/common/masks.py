@@ -1,12 +1,15 @@
 """Actions that single agents lack (`EnvironmentSpec.action_mask`), such as the phases of a junction with three arms.
 
-Every learner masks the outputs of its networks where they are made, by `OffPolicyLearner.masked`, so that all that
-follows - greedy choice, draws, relaxed actions, entropies, means, maxima - needs to know of nothing.
+A network whose outputs are logits or values of actions is registered with `OffPolicyLearner.action_network`, which
+masks them where they leave the network, so that all that follows - greedy choice, draws, relaxed actions, entropies,
+means, maxima - needs to know of nothing.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,6 +38,20 @@ def without_missing(
     if missing is None:
         return outputs
     return outputs.masked_fill(missing, torch.finfo(outputs.dtype).min if fill is None else fill)
+
+
+def masking_hook(missing: Bool[Tensor, "agent action"]) -> Callable[..., Any]:
+    """A forward hook that masks what a network gives, or the first part of it where it gives several.
+
+    It holds the mask alone, not the learner, so that copies of the network mask as it does.
+    """
+
+    def mask(network: Any, inputs: Any, outputs: Any) -> Any:
+        if isinstance(outputs, tuple):
+            return without_missing(outputs[0], missing), *outputs[1:]
+        return without_missing(outputs, missing)
+
+    return mask
 
 
 def largest_entropy(spec: EnvironmentSpec) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import replace
 from typing import Any
@@ -12,21 +13,27 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import algorithms
-from algorithms import dgn, ip, iql, qmix
+from algorithms import dgn, ip, iql, mfq, qmix, vdn
+from algorithms.common import learner as learner_module
 from algorithms.common.graph import neighbourhood
+from algorithms.common.learner import EpsilonGreedyLearner, without_parameter_gradients
 from algorithms.common.masks import largest_entropy
 from algorithms.protocols import Batch, EnvironmentSpec, Graph
 from benchmark.synthetic import random_batch as synthetic_batch
 from tests.algorithms.conftest import random_graph, ring, spec
 
 NAMES = tuple(algorithms.ALGORITHMS)
-VALUE_LEARNERS = ("iql", "qmix", "dgn")
-VECTOR_LEARNERS = ("maddpg", "maddpgs", "pic")
+VALUE_LEARNERS = [name for name in NAMES if issubclass(algorithms.learner_type(name), EpsilonGreedyLearner)]
 AVAILABLE = torch.tensor([[1, 1, 1, 1], [1, 0, 1, 0], [0, 1, 1, 1], [0, 0, 0, 1], [1, 1, 1, 0]]).bool()
 """Agents with all, with a few and with one of four actions."""
 OPEN = spec(num_agents=5, num_actions=4)
 PROBLEM = replace(OPEN, action_mask=tuple(map(tuple, AVAILABLE.tolist())))
 COUNTS = AVAILABLE.sum(-1)
+VECTOR_LEARNERS = [
+    name
+    for name in NAMES
+    if algorithms.action_width(name, replace(PROBLEM, relaxed_actions=True), algorithms.config_type(name)())
+]
 
 
 def build(name: str, problem: EnvironmentSpec = PROBLEM, **settings: Any) -> Any:
@@ -40,7 +47,11 @@ def batch_for(learner: Any, problem: EnvironmentSpec, size: int, generator: torc
 
 def chooser(learner: Any) -> Any:
     """The network whose outputs decide about the actions."""
-    return next(getattr(learner, name) for name in ("policy", "actor", "q") if hasattr(learner, name))
+    return learner.action_networks[0]
+
+
+def networks_of(learner: Any) -> list[torch.nn.Module]:
+    return [part for part in vars(learner).values() if isinstance(part, torch.nn.Module)]
 
 
 def tempted(name: str, action: int, problem: EnvironmentSpec = PROBLEM, **settings: Any) -> Any:
@@ -106,6 +117,12 @@ class Table(torch.nn.Module):
         return (values, x) if self.pair else values
 
 
+def give(learner: Any, **networks: torch.nn.Module) -> None:
+    """Other networks of actions in the place of the learner's own."""
+    for name, network in networks.items():
+        setattr(learner, name, learner.action_network(network))
+
+
 class Sum(torch.nn.Module):
     """A mixer that adds up."""
 
@@ -133,16 +150,16 @@ def half_squares(targets: list[float], values: list[float]) -> Tensor:
 def test_iql_does_not_bootstrap_from_what_an_agent_lacks(generator: torch.Generator) -> None:
     """Online values (1, 3, 2): agent 1 chooses action 1, valued at 20, but agent 0 must choose action 2, at 30."""
     learner = iql.IQL(PAIR, iql.Config(gamma=0.5), torch.device("cpu"))
-    learner.q, learner.target_q = Table([1.0, 3.0, 2.0]), Table([10.0, 20.0, 30.0])  # type: ignore[assignment]
-    loss, value = learner.loss(pair_batch(generator))
-    assert value.tolist() == [[1.0, 3.0], [2.0, 2.0]]
+    give(learner, q=Table([1.0, 3.0, 2.0]), target_q=Table([10.0, 20.0, 30.0]))
+    loss, metrics = learner.loss(pair_batch(generator))
+    assert metrics["value/q"] == (1.0 + 3.0 + 2.0 + 2.0) / 4
     torch.testing.assert_close(loss, half_squares([1.0 + 15.0, -1.0 + 10.0, 0.5, 0.0], [1.0, 3.0, 2.0, 2.0]))
 
 
 def test_qmix_does_not_bootstrap_from_what_an_agent_lacks(generator: torch.Generator) -> None:
     """The same values, added up over agents; rewards are the mean over agents."""
     learner = qmix.QMIX(PAIR, qmix.Config(gamma=0.5), torch.device("cpu"))
-    learner.q, learner.target_q = Table([1.0, 3.0, 2.0]), Table([10.0, 20.0, 30.0])  # type: ignore[assignment]
+    give(learner, q=Table([1.0, 3.0, 2.0]), target_q=Table([10.0, 20.0, 30.0]))
     learner.mixer, learner.target_mixer = Sum(), Sum()  # type: ignore[assignment]
     loss, _ = learner.loss(pair_batch(generator))
     torch.testing.assert_close(loss, half_squares([0.0 + 0.5 * (30.0 + 20.0), 0.25], [1.0 + 3.0, 2.0 + 2.0]))
@@ -151,8 +168,8 @@ def test_qmix_does_not_bootstrap_from_what_an_agent_lacks(generator: torch.Gener
 def test_dgn_does_not_bootstrap_from_what_an_agent_lacks(generator: torch.Generator) -> None:
     """The best value of the target network: 90 for agent 1, but for agent 0 no more than 30."""
     learner = dgn.DGN(PAIR, dgn.Config(gamma=0.5, relation_weight=0.0), torch.device("cpu"))
-    learner.q, learner.target_q = (Table(values, True) for values in ([1.0, 3.0, 2.0], [10.0, 90.0, 30.0]))  # type: ignore[assignment]
-    loss, _, _ = learner.losses(pair_batch(generator))
+    give(learner, q=Table([1.0, 3.0, 2.0], True), target_q=Table([10.0, 90.0, 30.0], True))
+    loss, _, _ = learner.terms(pair_batch(generator))
     by_hand = half_squares([1.0 + 15.0, -1.0 + 45.0, 0.5, 0.0], [1.0, 3.0, 2.0, 2.0])
     torch.testing.assert_close(loss, 2 * by_hand)
 
@@ -160,13 +177,61 @@ def test_dgn_does_not_bootstrap_from_what_an_agent_lacks(generator: torch.Genera
 def test_ip_averages_over_the_actions_that_there_are(generator: torch.Generator) -> None:
     """Logits (log 1, log 9, log 3) and values (4, 100, 8): agent 0 has a quarter of 4 and three of 8, that is 7."""
     learner = ip.IP(PAIR, ip.Config(twin=False), torch.device("cpu"))
-    learner.policy = Table([0.0, math.log(9.0), math.log(3.0)])  # type: ignore[assignment]
-    learner.q1 = Table([4.0, 100.0, 8.0])  # type: ignore[assignment]
+    give(learner, policy=Table([0.0, math.log(9.0), math.log(3.0)]), q1=Table([4.0, 100.0, 8.0]))
     batch = pair_batch(generator)
     values, entropy = learner.policy_terms(batch, neighbourhood(batch.graph), generator)
     torch.testing.assert_close(values, torch.tensor([[7.0, (4 + 900 + 24) / 13]]).expand(2, 2))
     by_hand = [-sum(p * math.log(p) for p in row) for row in ([0.25, 0.75], [1 / 13, 9 / 13, 3 / 13])]
     torch.testing.assert_close(entropy, torch.tensor([by_hand]).expand(2, 2))
+
+
+def test_vdn_does_not_bootstrap_from_what_an_agent_lacks(generator: torch.Generator) -> None:
+    """QMIX with a mixer that adds up is VDN."""
+    learner = vdn.VDN(PAIR, vdn.Config(gamma=0.5), torch.device("cpu"))
+    give(learner, q=Table([1.0, 3.0, 2.0]), target_q=Table([10.0, 20.0, 30.0]))
+    loss, _ = learner.loss(pair_batch(generator))
+    torch.testing.assert_close(loss, half_squares([0.0 + 0.5 * (30.0 + 20.0), 0.25], [1.0 + 3.0, 2.0 + 2.0]))
+
+
+def test_mean_field_q_averages_over_the_actions_that_there_are(generator: torch.Generator) -> None:
+    """Values (1 + log 3, 100, 1) at T = 1: agent 0 weighs 20 and 30 by 3/4 and 1/4, for agent 1 500 has weight 1."""
+    learner = mfq.MFQ(PAIR, mfq.Config(gamma=0.5, temperature=1.0), torch.device("cpu"))
+    assert torch.equal(learner.uniform[0], torch.tensor([[1 / 2, 0.0, 1 / 2], [1 / 3, 1 / 3, 1 / 3]]))
+    values = [1.0 + math.log(3.0), 100.0, 1.0]
+    give(learner, q=Table(values), target_q=Table([20.0, 500.0, 30.0]))
+    loss, _ = learner.loss(pair_batch(generator))
+    taken = [values[0], values[1], values[2], values[2]]
+    torch.testing.assert_close(loss, half_squares([1.0 + 0.5 * 22.5, -1.0 + 250.0, 0.5, 0.0], taken))
+
+
+def test_a_registered_network_knows_what_agents_lack(generator: torch.Generator) -> None:
+    """So do its target, other copies of it, and the network without gradients to its weights; another keeps its
+    outputs."""
+    learner = build("iql")
+    observation = torch.randn(6, 5, 4, generator=generator)
+    functions = [learner.q, learner.target_q, copy.deepcopy(learner.q), without_parameter_gradients(learner.q)]
+    for function in functions:
+        values = function(observation)
+        assert (values[:, ~AVAILABLE] == torch.finfo(values.dtype).min).all()
+        torch.testing.assert_close(values[:, AVAILABLE], build("iql", OPEN).q(observation)[:, AVAILABLE])
+    other = learner.network(torch.nn.Linear(4, 4))
+    assert torch.equal(other(observation), torch.nn.functional.linear(observation, other.weight, other.bias))
+
+
+def test_a_network_that_is_not_registered_is_refused() -> None:
+    class Forgetful(iql.IQL):
+        def build(self, spec: EnvironmentSpec, config: iql.Config) -> None:
+            super().build(spec, config)
+            self.extra = torch.nn.Linear(2, 2)
+
+    class Unmasked(iql.IQL):
+        def build(self, spec: EnvironmentSpec, config: iql.Config) -> None:
+            self.q = self.target_q = self.network(torch.nn.Linear(4, 4))
+
+    with pytest.raises(TypeError, match=r"Forgetful.extra is a network that the base does not know: .*action_network"):
+        Forgetful(PROBLEM, iql.Config(), torch.device("cpu"))
+    with pytest.raises(TypeError, match=r"Unmasked has no network of actions: .*action_network"):
+        Unmasked(PROBLEM, iql.Config(), torch.device("cpu"))
 
 
 @pytest.mark.parametrize("relaxed", [True, False])
@@ -218,11 +283,11 @@ def watch(network: torch.nn.Module, gradients: list[Tensor]) -> None:
 def test_no_gradient_reaches_what_an_agent_lacks(
     name: str, settings: dict[str, Any], relaxed: bool, generator: torch.Generator
 ) -> None:
-    """Neither the policy's or the values' outputs, nor those of IP's Q; and everything stays finite."""
+    """Not through any network whose outputs are actions, IP's Q included; and everything stays finite."""
     problem = replace(PROBLEM, relaxed_actions=relaxed)
     learner = tempted(name, 1, problem, **settings)
     gradients: list[Tensor] = []
-    for network in (chooser(learner), *getattr(learner, "critics", [])):
+    for network in learner.action_networks:
         watch(network, gradients)
     for _ in range(3):
         metrics = learner.update(batch_for(learner, problem, 8, generator), generator)
@@ -233,8 +298,7 @@ def test_no_gradient_reaches_what_an_agent_lacks(
         assert gradient.isfinite().all()
         assert (gradient[:, ~AVAILABLE] == 0).all()
         assert (gradient[:, AVAILABLE] != 0).any()
-    networks = [part for part in vars(learner).values() if isinstance(part, torch.nn.Module)]
-    assert all(parameter.isfinite().all() for network in networks for parameter in network.parameters())
+    assert all(parameter.isfinite().all() for network in networks_of(learner) for parameter in network.parameters())
 
 
 def test_entropy_counts_the_actions_that_there_are(generator: torch.Generator) -> None:
@@ -247,7 +311,7 @@ def test_entropy_counts_the_actions_that_there_are(generator: torch.Generator) -
     for parameter in learner.policy.head.parameters():
         torch.nn.init.zeros_(parameter)
     batch = batch_for(learner, PROBLEM, 3, generator)
-    _, entropy = learner.policy_terms(batch, learner.hears(batch.graph), generator)
+    _, entropy = learner.policy_terms(batch, learner.neighbourhood(batch.graph), generator)
     torch.testing.assert_close(entropy, most.expand(3, 5))
     actor = build("maddpg")
     for parameter in actor.actor.head.parameters():
@@ -277,8 +341,7 @@ def trained(learner: Any, problem: EnvironmentSpec) -> list[Tensor]:
         batch = batch_for(learner, problem, 8, torch.Generator().manual_seed(4))
         results += learner.update(batch, draws).values()
         results += [learner.act(batch.observation, batch.graph, draws, greedy) for greedy in (True, False)]
-    networks = [part for part in vars(learner).values() if isinstance(part, torch.nn.Module)]
-    return results + [parameter for network in networks for parameter in network.parameters()]
+    return results + [parameter for network in networks_of(learner) for parameter in network.parameters()]
 
 
 @pytest.mark.parametrize("relaxed", [True, False])
@@ -288,20 +351,24 @@ def test_a_mask_that_forbids_nothing_is_none(name: str, settings: dict[str, Any]
     plain = replace(OPEN, relaxed_actions=relaxed)
     everything = replace(plain, action_mask=((True,) * 4,) * 5)
     one, two = (build(name, problem, **settings) for problem in (plain, everything))
-    outputs = torch.zeros(2, 5, 4)
-    assert one.masked(outputs) is two.masked(outputs) is outputs
+    assert one.missing is two.missing is None
+    assert not any(network._forward_hooks for learner in (one, two) for network in networks_of(learner))
     pairs = zip(trained(one, plain), trained(two, everything), strict=True)
     assert all(torch.equal(*pair) for pair in pairs)
 
 
 @pytest.mark.parametrize("relaxed", [True, False])
 @pytest.mark.parametrize(("name", "settings"), CASES)
-def test_masking_leaves_all_other_numbers_alone(name: str, settings: dict[str, Any], relaxed: bool) -> None:
+def test_masking_leaves_all_other_numbers_alone(
+    name: str, settings: dict[str, Any], relaxed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With masking at work but nothing to mask every bit stays; only random actions are drawn in another way."""
     plain = replace(OPEN, relaxed_actions=relaxed)
-    one, two = (build(name, plain, **settings) for _ in range(2))
+    one = build(name, plain, **settings)
+    monkeypatch.setattr(learner_module, "missing_actions", lambda spec, device: torch.zeros(5, 4, dtype=torch.bool))
+    two = build(name, plain, **settings)
+    assert any(network._forward_hooks for network in networks_of(two))
     one.epsilon = two.epsilon = 0.0
-    two.missing = torch.zeros(5, 4, dtype=torch.bool)
     pairs = zip(trained(one, plain), trained(two, plain), strict=True)
     assert all(torch.equal(*pair) for pair in pairs)
 

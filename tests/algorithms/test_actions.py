@@ -27,7 +27,7 @@ def test_the_task_decides() -> None:
 def test_entropy_of_a_continuous_draw_is_its_log_density(generator: torch.Generator) -> None:
     """-log q of the tanh of a Gaussian, against torch.distributions, in float64."""
     outputs = 0.5 * torch.randn(50, 3, 4, generator=generator, dtype=torch.float64) - 0.5  # far from +-1, where ...
-    draw = ContinuousActions(2).draw(outputs, generator)
+    draw = ContinuousActions(2).sample(outputs, generator)
     mean, log_std = outputs.chunk(2, dim=-1)
     density = TransformedDistribution(Normal(mean, log_std.exp()), [TanhTransform()])  # ... this loses digits
     torch.testing.assert_close(draw.entropy, -density.log_prob(draw.joint).sum(-1), atol=1e-6, rtol=1e-6)
@@ -39,7 +39,7 @@ def test_entropy_of_a_continuous_draw_is_its_log_density(generator: torch.Genera
 def test_continuous_draws_have_the_policys_distribution(generator: torch.Generator) -> None:
     """Before the tanh: mean and standard deviation of the outputs."""
     outputs = torch.tensor([0.3, -0.5, math.log(0.2), math.log(0.4)]).expand(1, 40_000, 4)
-    before = torch.atanh(ContinuousActions(2).draw(outputs, generator).joint[0].double())
+    before = torch.atanh(ContinuousActions(2).sample(outputs, generator).joint[0].double())
     torch.testing.assert_close(before.mean(0), torch.tensor([0.3, -0.5]).double(), atol=0.01, rtol=0)
     torch.testing.assert_close(before.std(0), torch.tensor([0.2, 0.4]).double(), atol=0.01, rtol=0)
 
@@ -48,7 +48,7 @@ def test_continuous_draws_are_reparametrised(generator: torch.Generator) -> None
     """d E[a] / d mean by the draw's own gradient equals the finite difference with the same noise."""
     outputs = torch.tensor([[[0.2, -1.0]]], dtype=torch.float64, requires_grad=True)
     state = generator.get_state()
-    draw = ContinuousActions(1).draw(outputs, generator)
+    draw = ContinuousActions(1).sample(outputs, generator)
     (gradient,) = torch.autograd.grad(draw.joint.sum() + draw.entropy.sum(), outputs)
     for index in range(2):
         step = torch.zeros_like(outputs)
@@ -56,7 +56,7 @@ def test_continuous_draws_are_reparametrised(generator: torch.Generator) -> None
         sides = []
         for sign in (1, -1):
             generator.set_state(state)
-            moved = ContinuousActions(1).draw(outputs.detach() + sign * step, generator)
+            moved = ContinuousActions(1).sample(outputs.detach() + sign * step, generator)
             sides.append((moved.joint.sum() + moved.entropy.sum()).item())
         assert abs(gradient[0, 0, index].item() - (sides[0] - sides[1]) / 2e-5) < 1e-5
 
@@ -65,7 +65,7 @@ def test_greedy_is_the_middle_and_extremes_stay_finite(generator: torch.Generato
     actions = ContinuousActions(1)
     outputs = torch.tensor([[[0.5, -1.0], [50.0, 90.0], [-50.0, -90.0]]])
     torch.testing.assert_close(actions.act(outputs, generator, greedy=True)[..., 0], torch.tanh(outputs[..., 0]))
-    draw = actions.draw(outputs, generator)
+    draw = actions.sample(outputs, generator)
     assert draw.joint.isfinite().all()
     assert draw.entropy.isfinite().all()
     assert draw.entropy[0, 2] < math.exp(LOG_STD_RANGE[1])
@@ -73,7 +73,7 @@ def test_greedy_is_the_middle_and_extremes_stay_finite(generator: torch.Generato
 
 def test_discrete_draw_has_exact_weights_and_entropy(generator: torch.Generator) -> None:
     logits = torch.log(torch.tensor([[[0.2, 0.3, 0.5]]]))
-    draw = DiscreteActions(3).draw(logits, generator)
+    draw = DiscreteActions(3).sample(logits, generator)
     torch.testing.assert_close(draw.weights, torch.tensor([[[0.2, 0.3, 0.5]]]))
     torch.testing.assert_close(draw.entropy, -(draw.weights * draw.weights.log()).sum(-1))
     assert sorted(draw.joint[0, 0].tolist()) == [0.0, 0.0, 1.0]

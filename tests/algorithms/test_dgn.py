@@ -128,9 +128,9 @@ def test_q_values_by_hand(generator: torch.Generator) -> None:
         by_hand = torch.cat(features, -1) @ q.head.weight.T + q.head.bias
         torch.testing.assert_close(learner.action_values(x, graph), by_hand)
         assert len(features) == 3
-        here = learner.hears(graph)
-        relations = [layer(h, here)[1] for layer, h in zip(q.relations, features, strict=False)]
-        torch.testing.assert_close(q(x, here)[1], relations[1])
+        neighbours = learner.neighbourhood(graph)
+        relations = [layer(h, neighbours)[1] for layer, h in zip(q.relations, features, strict=False)]
+        torch.testing.assert_close(q(x, neighbours)[1], relations[1])
         assert (relations[0] - relations[1]).abs().max() > 1e-2, "it is the upper layer that is regularised"
     greedy = learner.act(x, graph, generator, greedy=True)
     assert torch.equal(greedy, by_hand.argmax(-1))
@@ -176,7 +176,7 @@ def test_isolated_agent_hears_itself(kernel: str, generator: torch.Generator) ->
     learner = build(4, kernel=kernel)
     layer, h = learner.q.relations[0], torch.randn(3, 4, 16, generator=generator)
     with torch.no_grad():
-        features, _ = layer(h, learner.hears(alone(4, 3)))
+        features, _ = layer(h, learner.neighbourhood(alone(4, 3)))
         own = layer.projection(h)[..., 32:].clamp(min=0)
         torch.testing.assert_close(features, torch.relu(layer.output(own)))
     x = torch.randn(1, 4, 4, generator=generator).requires_grad_()
@@ -218,10 +218,10 @@ def test_relations_change_with_the_state_alone(generator: torch.Generator) -> No
     """No change between equal states, whatever the graph of s'; some between different ones."""
     learner = build()
     batch = random_batch(8, spec(), generator)
-    assert learner.losses(batch)[1] > 1e-3
+    assert learner.terms(batch)[1] > 1e-3
     still = batch._replace(next_observation=batch.observation)
     for next_graph in (batch.graph, alone(5, 8)):
-        assert learner.losses(still._replace(next_graph=next_graph))[1].abs() < 1e-7
+        assert learner.terms(still._replace(next_graph=next_graph))[1].abs() < 1e-7
 
 
 def test_kernels_see_the_same_change(generator: torch.Generator) -> None:
@@ -231,7 +231,7 @@ def test_kernels_see_the_same_change(generator: torch.Generator) -> None:
     changes, gradients = [], []
     for kernel in KERNELS:
         learner = build(kernel=kernel)
-        changes.append(learner.losses(batch)[1])
+        changes.append(learner.terms(batch)[1])
         changes[-1].backward()
         gradients.append(learner.q.relations[-1].projection.weight.grad)
     torch.testing.assert_close(changes[0], changes[1], rtol=1e-4, atol=1e-8)
@@ -247,15 +247,15 @@ def test_upper_relation_at_the_next_state_is_a_constant(generator: torch.Generat
         for p in learner.target_q.parameters():
             p.add_(1.0)  # the slow copy has no say
     after = batch.next_observation.clone().requires_grad_()
-    learner.losses(batch._replace(next_observation=after))[1].backward()
+    learner.terms(batch._replace(next_observation=after))[1].backward()
     assert after.grad is None
     names = [name for name, p in learner.q.named_parameters() if p.grad is not None]
     assert {name.split(".")[0] for name in names} == {"encoder", "second", "relations"}, names
     found = {name: p.grad.clone() for name, p in learner.q.named_parameters() if p.grad is not None}
     learner.q.zero_grad()
-    here = learner.hears(batch.graph)
-    upper = learner.q(batch.observation, here)[1]
-    constant = learner.q(batch.next_observation, here)[1].detach()
+    neighbours = learner.neighbourhood(batch.graph)
+    upper = learner.q(batch.observation, neighbours)[1]
+    constant = learner.q(batch.next_observation, neighbours)[1].detach()
     upper, constant = upper[upper > 0], constant[upper > 0]
     ((upper * (upper / constant).log()).sum() / (8 * 5 * 2)).backward()
     for name, gradient in found.items():
@@ -278,7 +278,7 @@ def test_loss_by_hand(fixed: bool, heard: int, generator: torch.Generator) -> No
     s' (oneself), whatever action the present network prefers. No half, mean over batch and agents."""
     learner = build(3, gamma=0.5, fixed_graph=fixed)
     learner.q, learner.target_q = Hearing(1.0, 3.0, 2.0), Hearing(10.0, 20.0, 30.0)  # type: ignore[assignment]
-    loss, change, value = learner.losses(fixed_batch(generator))
+    loss, change, value = learner.terms(fixed_batch(generator))
     taken = [[1.0 + 3, 3.0 + 3, 2.0 + 3], [2.0 + 3] * 3]
     future = 0.5 * (30 + heard)
     targets = [[1.0 + future, -1.0 + future, future], [0.5, 0.0, 2.0]]
@@ -291,7 +291,7 @@ def test_loss_by_hand(fixed: bool, heard: int, generator: torch.Generator) -> No
 def test_fixed_graph_matters_where_graphs_differ(generator: torch.Generator) -> None:
     for next_graph, equal in ((alone(5, 8), False), (ring(5, 8), True)):
         batch = random_batch(8, spec(), generator)._replace(next_graph=next_graph)
-        losses = [build(fixed_graph=fixed).losses(batch)[0].item() for fixed in (True, False)]
+        losses = [build(fixed_graph=fixed).terms(batch)[0].item() for fixed in (True, False)]
         assert (losses[0] == losses[1]) == equal
 
 
@@ -309,12 +309,12 @@ def test_relation_weight_scales_the_second_term(generator: torch.Generator) -> N
     assert changes[0.0] == 0.0 < changes[0.03] == changes[50.0]
     assert passes == {0.0: 1, 0.03: 2, 50.0: 2}
     learner = build()
-    parts = learner.losses(batch)
+    parts = learner.terms(batch)
     inputs = list(learner.q.parameters())
     terms = []
     for part in parts[:2]:
-        pieces = torch.autograd.grad(part, inputs, retain_graph=True, materialize_grads=True, allow_unused=True)
-        terms.append(torch.cat([piece.flatten() for piece in pieces]))
+        by_parameter = torch.autograd.grad(part, inputs, retain_graph=True, materialize_grads=True, allow_unused=True)
+        terms.append(torch.cat([gradient.flatten() for gradient in by_parameter]))
     for weight, gradient in gradients.items():
         torch.testing.assert_close(gradient, terms[0] + weight * terms[1], rtol=1e-4, atol=1e-6)
     assert (terms[1] * 50).norm() > 1e-3
@@ -330,7 +330,7 @@ def test_large_relation_weight_keeps_relations_still(generator: torch.Generator)
         for _ in range(40):
             learner.update(batch, generator)
         learner.config = Config(hidden=16, heads=2)
-        changes[weight] = learner.losses(batch)[1].item()
+        changes[weight] = learner.terms(batch)[1].item()
     assert changes[1000.0] < 0.5 * changes[0.0]
 
 
@@ -361,7 +361,7 @@ def test_setting_chooses_the_kernel() -> None:
         ("auto", 64, DenseNeighbourhood),
         ("auto", 65, GatherNeighbourhood),
     ):
-        assert type(build(5, kernel=kernel).hears(ring(agents, 1))) is expected
+        assert type(build(5, kernel=kernel).neighbourhood(ring(agents, 1))) is expected
 
 
 def test_kernels_give_equal_updates() -> None:

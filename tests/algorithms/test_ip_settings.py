@@ -74,7 +74,7 @@ def test_full_graph_reaches_everybody_at_once(inference: str, generator: torch.G
     assert all(dependence(far.policy_outputs(x, graph), x))
     listed = near.policy_outputs(x, full_graph(graph))  # the same weights, the same graph as explicit lists
     torch.testing.assert_close(far.policy_outputs(x, graph), listed)
-    assert all(dependence(far.value(x, far.hears(graph)), x))
+    assert all(dependence(far.value(x, far.neighbourhood(graph)), x))
 
 
 def test_full_neighbourhood_equals_explicit_lists(generator: torch.Generator) -> None:
@@ -101,15 +101,15 @@ def test_messages_are_switched_one_by_one(
 ) -> None:
     """The networks keep their parts; what they hear follows the two settings."""
     ip = learner(policy_messages=policy, critic_messages=critic, hops=2, inference=inference)
-    x, graph, here = observations(generator), ring(7, 20), neighbourhood(ring(7, 20))
+    x, graph, neighbours = observations(generator), ring(7, 20), neighbourhood(ring(7, 20))
     alone, two_hops = [True] + [False] * 6, [True, True, True, False, False, True, True]
     one_hop = [True, True, False, False, False, False, True]
     assert dependence(ip.policy_outputs(x, graph), x) == (two_hops if policy else alone)
-    assert dependence(ip.value(x, here), x) == (two_hops if critic else alone)
+    assert dependence(ip.value(x, neighbours), x) == (two_hops if critic else alone)
     chosen = torch.eye(3)[torch.randint(3, (20, 7), generator=generator)].requires_grad_()
-    assert dependence(ip.q1(x, chosen, here), x) == (one_hop if critic else alone)
+    assert dependence(ip.q1(x, chosen, neighbours), x) == (one_hop if critic else alone)
     if critic:
-        assert dependence(ip.q1(x, chosen, here), chosen) == [False, *one_hop[1:]]
+        assert dependence(ip.q1(x, chosen, neighbours), chosen) == [False, *one_hop[1:]]
     wide = parameters(learner(aggregation="mean").policy)
     assert parameters(learner(aggregation="mean", policy_messages=False).policy) == wide
 
@@ -119,12 +119,12 @@ def test_one_q_instead_of_two(generator: torch.Generator) -> None:
     batch = random_batch(8, PROBLEM, generator)
     assert one.q2 is None
     assert "q2" not in one.state_dict()
-    q_only, _ = one.q_loss(batch, one.hears(batch.graph))
+    q_only, _ = one.q_loss(batch, one.neighbourhood(batch.graph))
     with torch.no_grad():
         two.q1.load_state_dict(one.q1.state_dict())
         two.q2.load_state_dict(one.q1.state_dict())  # type: ignore[union-attr]
         two.target_value.load_state_dict(one.target_value.state_dict())
-    both, _ = two.q_loss(batch, two.hears(batch.graph))
+    both, _ = two.q_loss(batch, two.neighbourhood(batch.graph))
     torch.testing.assert_close(both, 2 * q_only)
     assert "gradient_norm/q2" not in one.update(batch, generator)
     assert "gradient_norm/q2" in two.update(batch, generator)

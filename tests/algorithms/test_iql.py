@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from algorithms.common.learner import gather_actions
 from algorithms.iql import IQL, Config
 from tests.algorithms.conftest import random_batch, spec
 
@@ -29,14 +30,15 @@ def test_loss_by_hand(generator: torch.Generator) -> None:
         reward=torch.tensor([[1.0, -1.0], [0.5, 0.0]]),
         terminated=torch.tensor([False, True]),
     )
-    loss, value = learner.loss(batch)
+    loss, metrics = learner.loss(batch)
     targets = [[1.0 + 10.0, -1.0 + 10.0], [0.5, 0.0]]
     taken = [[1.0, 3.0], [2.0, 2.0]]
     by_hand = sum(
         0.5 * (y - q) ** 2 for ys, qs in zip(targets, taken, strict=True) for y, q in zip(ys, qs, strict=True)
     )
     torch.testing.assert_close(loss, torch.tensor(by_hand / 4))
-    assert value.tolist() == taken
+    assert gather_actions(learner.q(batch.observation), batch.action).tolist() == taken
+    assert metrics["value/q"] == torch.tensor(taken).mean()
 
 
 def test_target_moves_by_tau(generator: torch.Generator) -> None:

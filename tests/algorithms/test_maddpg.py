@@ -94,11 +94,11 @@ def test_losses_by_hand(generator: torch.Generator) -> None:
     learner.actor = Given(*logits)
     learner.critic, learner.target_critic = Linear([1.0, 2, -1], [2.0, 3, -1]), Linear([1.0, 0, 2], [1.0, 4, 0])
     batch = tiny_batch(generator)
-    loss, value = learner.critic_loss(batch, generator)
-    assert value.tolist() == [7.75, -2.5]
+    loss, metrics = learner.critic_loss(batch, generator)
+    assert metrics["value/q"] == (7.75 - 2.5) / 2
     torch.testing.assert_close(loss, torch.tensor(((7.75 - 5.25) ** 2 + (-2.5 + 1.0) ** 2) / 2))
     # mu(o) = (1/4, 3/4): Q = o_1 + 2 o_2 + 2/4 - 3/4 + 3/4 - 3/4
-    loss, _ = learner.actor_loss(batch.observation, generator)
+    loss, _ = learner.actor_loss(batch, generator)
     values = (1.0 + 4.0 - 0.25, 0.0 - 2.0 - 0.25)
     torch.testing.assert_close(loss, torch.tensor(0.1 * logits[1] ** 2 / 2 - sum(values) / 2))
 
@@ -179,19 +179,20 @@ def test_losses_and_gradients_equal_numpy(generator: torch.Generator) -> None:
     assert not batch.terminated.all()
     actor, critic, target = (numbers(x) for x in (learner.actor, learner.critic, learner.target_critic))
 
-    loss, value = learner.critic_loss(batch, generator)
+    loss, metrics = learner.critic_loss(batch, generator)
     loss.backward()
     assert abs(loss.item() - critic_loss_by_numpy(critic, target, actor, batch, 0.9)) < 1e-10
-    np.testing.assert_allclose(
-        value.detach().numpy(), critic_by_numpy(critic, batch.observation.numpy(), batch.action.numpy())
-    )
+    values = critic_by_numpy(critic, batch.observation.numpy(), batch.action.numpy())
+    np.testing.assert_allclose(metrics["value/q"].item(), values.mean())
+    joint = torch.cat([batch.observation, batch.action], dim=-1)
+    np.testing.assert_allclose(learner.critic(joint).detach().numpy(), values)
     expected = finite_differences(lambda w: critic_loss_by_numpy(w, target, actor, batch, 0.9), critic)
     for name, p in learner.critic.named_parameters():
         np.testing.assert_allclose(p.grad.numpy(), expected[name], rtol=1e-5, atol=1e-6)
     assert all(p.grad is None for p in (*learner.actor.parameters(), *learner.target_critic.parameters()))
 
     learner.critic.zero_grad()
-    loss, _ = learner.actor_loss(batch.observation, generator)
+    loss, _ = learner.actor_loss(batch, generator)
     loss.backward()
     assert abs(loss.item() - actor_loss_by_numpy(actor, critic, batch, 0.3)) < 1e-10
     expected = finite_differences(lambda w: actor_loss_by_numpy(w, critic, batch, 0.3), actor)
@@ -208,7 +209,7 @@ def test_actors_step_uses_the_critic_after_its_own_step(generator: torch.Generat
     metrics = whole.update(batch, generator)
     for loss_of, optimiser in (
         (lambda: parts.critic_loss(batch, generator)[0], parts.critic_optimiser),
-        (lambda: parts.actor_loss(batch.observation, generator)[0], parts.actor_optimiser),
+        (lambda: parts.actor_loss(batch, generator)[0], parts.actor_optimiser),
     ):
         optimiser.zero_grad()
         loss = loss_of()
@@ -338,8 +339,9 @@ def test_drawn_actions_carry_the_relaxed_gradient(generator: torch.Generator) ->
     learner.critic = Linear([1.0, 2, -1], [2.0, 3, -1])
     learner.actor = Given(0.3, -0.2)
     observation = torch.randn(50, 2, 1, generator=generator)
+    batch = random_batch(50, TINY, generator)._replace(observation=observation)
     state = generator.get_state()
-    learner.actor_loss(observation, generator)[0].backward()
+    learner.actor_loss(batch, generator)[0].backward()
     generator.set_state(state)
     logits = torch.tensor([0.3, -0.2], requires_grad=True)
     noise = gumbel_noise(torch.zeros(50, 2, 2), generator)

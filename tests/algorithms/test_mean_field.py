@@ -91,16 +91,16 @@ def fit(hops: int, tied: bool, generator: torch.Generator) -> float:
     optimiser = torch.optim.Adam(network.parameters(), lr=3e-3)
     psi = preferences(4096, generator)
     solution = mean_field(psi, starts=4)
-    here = neighbourhood(ring(AGENTS, 128))
+    neighbours = neighbourhood(ring(AGENTS, 128))
     for step in range(600):
         rows = torch.arange(128) + 128 * (step % 30)
-        loss = -(solution[rows] * torch.log_softmax(network(psi[rows], here), -1)).sum(-1).mean()
+        loss = -(solution[rows] * torch.log_softmax(network(psi[rows], neighbours), -1)).sum(-1).mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
     test = slice(4096 - 128, 4096)
     with torch.no_grad():
-        log_q = torch.log_softmax(network(psi[test], here), -1)
+        log_q = torch.log_softmax(network(psi[test], neighbours), -1)
     return (solution[test] * (solution[test].log() - log_q)).sum(-1).mean().item()
 
 

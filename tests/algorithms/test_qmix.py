@@ -165,8 +165,8 @@ def test_loss_by_hand(generator: torch.Generator) -> None:
     learner = build(2, gamma=0.5)
     learner.q, learner.target_q = Table(1.0, 3.0, 2.0), Table(10.0, 20.0, 30.0)  # type: ignore[assignment]
     learner.mixer, learner.target_mixer = Sum(1.0), Sum(2.0)  # type: ignore[assignment]
-    loss, value = learner.loss(fixed_batch(generator))
-    assert value.tolist() == [4.0, 4.0]
+    loss, metrics = learner.loss(fixed_batch(generator))
+    assert metrics["value/q"] == 4.0
     torch.testing.assert_close(loss, torch.tensor((0.5 * (39.0 - 4.0) ** 2 + 0.5 * (0.25 - 4.0) ** 2) / 2))
 
 

@@ -15,7 +15,6 @@ from tests.algorithms.conftest import random_batch, ring, spec
 
 NAMES = tuple(algorithms.ALGORITHMS)
 HEADS = {"dgn": {"heads": 4}}
-WITH_GRAPHS = ("ip", "dgn")
 
 
 def build(name: str, problem: EnvironmentSpec, hidden: int) -> Any:
@@ -85,4 +84,4 @@ def test_learns_with_1225_agents(name: str, generator: torch.Generator, monkeypa
     batch = batch_for(learner, problem, 2, generator)
     check_update(learner, batch, generator)
     assert learner.act(batch.observation, ring(1225, 2), generator, greedy=True).shape[:2] == (2, 1225)
-    assert set(kernels) == ({GatherNeighbourhood} if name in WITH_GRAPHS else set())
+    assert set(kernels) == ({GatherNeighbourhood} if algorithms.learner_type(name).uses_graph else set())

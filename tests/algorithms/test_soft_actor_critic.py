@@ -37,18 +37,18 @@ def test_losses_are_those_of_soft_actor_critic(generator: torch.Generator) -> No
     """Written out for one agent with discrete actions: no draw is left in them."""
     ip = learner(hidden=16)
     states, actions = (torch.randint(n, (32,), generator=generator) for n in (64, 3))
-    batch, here = transitions(states, actions), ip.hears(nobody(32))
+    batch, neighbours = transitions(states, actions), ip.neighbourhood(nobody(32))
     with torch.no_grad():
         log_pi = torch.log_softmax(ip.policy_outputs(batch.observation, batch.graph), -1)
         anything = torch.randn(32, 1, 3, generator=generator)
-        q1, q2 = (q(batch.observation, anything, here) for q in (ip.q1, ip.q2) if q is not None)
+        q1, q2 = (q(batch.observation, anything, neighbours) for q in (ip.q1, ip.q2) if q is not None)
         q_value = torch.minimum(q1, q2)
         entropy = -(log_pi.exp() * log_pi).sum(-1)
         soft_value = (log_pi.exp() * (q_value - ALPHA * log_pi)).sum(-1)
-        following = ip.target_value(batch.next_observation, here).squeeze(-1) * ~batch.terminated[:, None]
+        following = ip.target_value(batch.next_observation, neighbours).squeeze(-1) * ~batch.terminated[:, None]
         target = batch.reward + GAMMA * following
         taken = [q.gather(-1, batch.action[..., None]).squeeze(-1) for q in (q1, q2)]
-        value = ip.value(batch.observation, here).squeeze(-1)
+        value = ip.value(batch.observation, neighbours).squeeze(-1)
         by_hand = {
             "loss/q": sum(0.5 * (q - target).square().mean() for q in taken),
             "loss/value": 0.5 * (value - soft_value).square().mean(),
@@ -78,6 +78,6 @@ def test_reaches_the_soft_optimum(generator: torch.Generator) -> None:
     everywhere = transitions(torch.arange(64), torch.zeros(64, dtype=torch.int64))
     with torch.no_grad():
         policy = torch.softmax(ip.policy_outputs(everywhere.observation, everywhere.graph), -1)[:, 0]
-        own_value = ip.value(everywhere.observation, ip.hears(everywhere.graph)).flatten()
+        own_value = ip.value(everywhere.observation, ip.neighbourhood(everywhere.graph)).flatten()
     assert (policy - best).abs().max() < 0.05
     assert (own_value - value[:-1].float()).abs().max() < 0.1

@@ -18,7 +18,7 @@ from algorithms.common.graph import (
     held_once,
     neighbourhood,
 )
-from algorithms.common.pieces import split
+from algorithms.common.micro_batches import micro_batches
 from algorithms.protocols import Batch, EnvironmentSpec, Graph
 from benchmark.synthetic import random_batch as synthetic_batch
 from benchmark.synthetic import road_grid_spec
@@ -47,9 +47,9 @@ def test_what_is_held_once_is_known_by_its_strides(graph: Graph, generator: torc
     for other in (copied(graph), graph._replace(mask=graph.mask.clone()), random_graph(3, 5, 2, generator)):
         assert held_once(other) is other
     assert len(held_once(full_graph(ring(5, COPIES))).mask) == 1
-    pieces = list(split(synthetic_batch(PROBLEM, COPIES, 0, generator), 5))
-    assert [len(held_once(piece.graph).mask) for piece in pieces] == [1, 1, 1], "pieces of a batch hold it once, too"
-    assert [len(piece.graph.mask) for piece in pieces] == [5, 5, 2]
+    parts = [part for part, _ in micro_batches(synthetic_batch(PROBLEM, COPIES, 0, generator), 5)]
+    assert [len(held_once(part.graph).mask) for part in parts] == [1, 1, 1], "micro-batches hold it once, too"
+    assert [len(part.graph.mask) for part in parts] == [5, 5, 2]
 
 
 def test_kernels_prepare_it_once(graph: Graph) -> None:
@@ -102,23 +102,24 @@ def numbers(name: str, settings: dict[str, Any], batches: list[Batch], problem: 
     return results + [parameter for network in networks for parameter in network.parameters()]
 
 
-@pytest.mark.parametrize("piece", [None, 5])
+@pytest.mark.parametrize("micro_batch", [None, 5])
 @pytest.mark.parametrize(("name", "settings"), VARIANTS)
 def test_learning_is_equal_to_the_last_bit(
-    name: str, settings: dict[str, Any], piece: int | None, generator: torch.Generator
+    name: str, settings: dict[str, Any], micro_batch: int | None, generator: torch.Generator
 ) -> None:
     """Every algorithm on a road grid that is held once, against the grid copied for each transition."""
     once = [synthetic_batch(PROBLEM, COPIES, 0, generator) for _ in range(2)]
     each = [batch._replace(graph=copied(batch.graph), next_graph=copied(batch.next_graph)) for batch in once]
-    results = [numbers(name, settings | {"piece": piece}, batches, PROBLEM) for batches in (once, each)]
+    results = [numbers(name, settings | {"piece": micro_batch}, batches, PROBLEM) for batches in (once, each)]
     assert all(torch.equal(one, two) for one, two in zip(*results, strict=True))
 
 
 @pytest.mark.parametrize("name", ["ip", "dgn"])
 def test_memory_estimates_know_of_it(name: str) -> None:
-    """Where every transition has a graph of its own, three matrices for s and three for s' come on top."""
-    config = algorithms.config_type(name)(heads=1)
+    """Where every transition has a graph of its own, at least two matrices for each come on top."""
+    config, size = algorithms.config_type(name)(heads=1, hidden=8, kernel="dense"), 64
     static, moving = (
-        algorithms.floats_per_transition(name, replace(PROBLEM, static_graph=held), config) for held in (True, False)
+        algorithms.update_bytes(name, replace(road_grid_spec(100), static_graph=held), config, size)
+        for held in (True, False)
     )
-    assert moving - static == 6 * AGENTS**2
+    assert moving - static > 2 * (size - 1) * 4 * 100**2

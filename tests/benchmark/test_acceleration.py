@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ from tests.patience import PATIENCE
 ROOT = Path(__file__).resolve().parents[2]
 CPU = torch.device("cpu")
 PROBLEM = navigation_spec(5)
+MASKED = replace(PROBLEM, action_mask=((True,) * 5, (True, False, True, True, False)) * 2 + ((True,) * 5,))
+"""The same where two agents lack two of five actions."""
 UPDATES = 3
 
 
@@ -35,9 +38,9 @@ def build(name: str, problem: EnvironmentSpec = PROBLEM) -> Learner:
     return algorithms.make(name, problem, algorithms.config_type(name)(hidden=16), seed=3)
 
 
-def batches(learner: Learner, count: int = UPDATES) -> list[Batch]:
+def batches(learner: Learner, count: int = UPDATES, problem: EnvironmentSpec = PROBLEM, size: int = 8) -> list[Batch]:
     generator = torch.Generator().manual_seed(0)
-    return [random_batch(PROBLEM, 8, learner.action_width, generator) for _ in range(count)]
+    return [random_batch(problem, size, learner.action_width, generator) for _ in range(count)]
 
 
 def learn(
@@ -63,17 +66,18 @@ def assert_equal(one: Learner, two: Learner, tolerance: float) -> None:
         torch.testing.assert_close(tensors(two)[path], tensor, atol=tolerance, rtol=0)
 
 
-def compare_compiled(name: str, backend: str) -> None:
+def compare_compiled(name: str, backend: str, problem: EnvironmentSpec = PROBLEM, size: int = 8) -> None:
     """Compiled and plain updates of equal learners end in the same weights; run in a process of its own, because the
     shape checks of the test suite cannot be traced."""
     from torch._dynamo.utils import counters
 
     torch.set_num_threads(1)
-    plain, compiled = build(name), build(name)
+    plain, compiled = build(name, problem), build(name, problem)
     update = CompiledUpdate(compiled, backend)
     graphs: list[int] = []
-    expected = learn(plain, plain.update, batches(plain))
-    metrics = learn(compiled, update, batches(compiled), lambda: graphs.append(counters["stats"]["unique_graphs"]))
+    given = batches(plain, problem=problem, size=size)
+    expected = learn(plain, plain.update, given)
+    metrics = learn(compiled, update, given, lambda: graphs.append(counters["stats"]["unique_graphs"]))
     torch.testing.assert_close(metrics, expected, atol=1e-5, rtol=1e-5)
     for path, tensor in tensors(plain).items():
         if "step" not in path:
@@ -86,6 +90,12 @@ def compare_compiled(name: str, backend: str) -> None:
 def test_compiled_updates_are_the_plain_ones(name: str) -> None:
     """With the back end that runs the traced operations without a compiler."""
     in_a_process(f"compare_compiled({name!r}, 'aot_eager')")
+
+
+@pytest.mark.parametrize("name", ["iql", "ip"])
+def test_compiled_updates_mask_what_agents_lack(name: str) -> None:
+    """Of a batch that is large enough for the size of its micro-batches to be looked for."""
+    in_a_process(f"compare_compiled({name!r}, 'aot_eager', MASKED, 20)")
 
 
 @pytest.mark.slow
@@ -138,17 +148,19 @@ def capture_on_cpu(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return done
 
 
+@pytest.mark.parametrize("problem", [PROBLEM, MASKED], ids=["all actions", "some actions"])
 @pytest.mark.parametrize("name", algorithms.ALGORITHMS)
-def test_captured_updates_are_the_plain_ones(name: str, capture_on_cpu: list[str]) -> None:
+def test_captured_updates_are_the_plain_ones(name: str, problem: EnvironmentSpec, capture_on_cpu: list[str]) -> None:
     """Bit for bit, metrics of earlier updates included, for a learner that is new and one that is resumed."""
-    plain, captured, resumed = build(name), build(name), build(name)
-    before = learn(plain, plain.update, batches(plain, 2))
-    torch.testing.assert_close(learn(captured, CapturedUpdate(captured, CPU), batches(captured, 2)), before)
+    plain, captured, resumed = (build(name, problem) for _ in range(3))
+    first, then = batches(plain, 2, problem), batches(plain, problem=problem)
+    before = learn(plain, plain.update, first)
+    torch.testing.assert_close(learn(captured, CapturedUpdate(captured, CPU), first), before)
     assert_equal(captured, plain, 0.0)
     assert capture_on_cpu == ["warm-up", "capture", "replay", "replay"]
     resumed.load_state_dict(plain.state_dict())
-    expected = learn(plain, plain.update, batches(plain))
-    torch.testing.assert_close(learn(resumed, CapturedUpdate(resumed, CPU), batches(resumed)), expected, atol=0, rtol=0)
+    expected = learn(plain, plain.update, then)
+    torch.testing.assert_close(learn(resumed, CapturedUpdate(resumed, CPU), then), expected, atol=0, rtol=0)
     assert_equal(resumed, plain, 0.0)
 
 

@@ -38,14 +38,14 @@ def test_the_command_writes_a_table(tmp_path: Path) -> None:
 
 
 def test_memory_grows_with_the_batch() -> None:
-    """By at least what the activations of one hidden layer take, and at most three times the estimate."""
+    """By at least what the activations of one hidden layer take, and at most twice what is set aside."""
     small, large = (measure_apart(Cell("iql", 100), batch, "cpu") for batch in (64, 512))
     assert small.bytes is not None
     assert large.bytes is not None
     grown = (512 - 64) * 100 * 4
     assert large.bytes - small.bytes > 128 * grown
     settings = measure.algorithms.config_type("iql")()
-    assert large.bytes < 3 * memory.update_bytes("iql", problem(100), settings, 512, "cpu")
+    assert large.bytes < 2 * memory.reserved_bytes("iql", problem(100), settings, 512, "cpu")
 
 
 def test_a_measurement_is_four_updates(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,7 +53,8 @@ def test_a_measurement_is_four_updates(monkeypatch: pytest.MonkeyPatch) -> None:
     update, calls = kind.update, []
 
     def counted(self, batch, generator):  # type: ignore[no-untyped-def]
-        calls.append(tuple(batch.observation.shape))
+        if batch.observation.device.type != "meta":  # where its memory is told
+            calls.append(tuple(batch.observation.shape))
         return update(self, batch, generator)
 
     monkeypatch.setattr(kind, "update", counted)
@@ -67,8 +68,8 @@ def test_a_measurement_is_four_updates(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("algorithm", ["ip", "iql"])
 def test_the_batch_of_the_road_grid_is_halved_until_it_fits(algorithm: str) -> None:
     settings = measure.algorithms.config_type(algorithm)()
-    spec, device = problem(ROAD_GRID_AGENTS), "cuda"  # a CPU takes the batch in pieces
-    one = memory.update_bytes(algorithm, spec, settings, 1, device)
+    spec, device = problem(ROAD_GRID_AGENTS), "cuda"  # a CPU takes the batch in micro-batches
+    one = memory.reserved_bytes(algorithm, spec, settings, 1, device)
     assert measure.fit(algorithm, spec, settings, 1024, 1025 * one, device) == (1024, "")
     assert measure.fit(algorithm, spec, settings, 1024, 300 * one, device) == (256, "")
     size, note = measure.fit(algorithm, spec, settings, 1024, one // 2, device)
