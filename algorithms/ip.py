@@ -31,6 +31,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +41,7 @@ from algorithms.common.config import OffPolicyConfig, check_choice
 from algorithms.common.graph import GRAPHS, KERNELS, DirectedEdges, Neighbourhood, full_graph, neighbourhood
 from algorithms.common.learner import Loss, OffPolicyLearner, Phase, without_parameter_gradients
 from algorithms.common.masks import largest_entropy
+from algorithms.common.micro_batches import Metrics
 from algorithms.common.networks import (
     READOUTS,
     BeliefNetwork,
@@ -58,13 +60,21 @@ class Config(OffPolicyConfig):
 
     alpha: float = 0.2
     """Weight of the entropy, for rewards in the scale the learner sees; where it is tuned, its first value."""
+    alpha_unit: str = "reward"
+    """What alpha is a multiple of: reward (the scale that the learner sees) or advantage (the standard deviation of Q
+    over the actions of an agent, a running mean), which is the same temperature at every number of agents."""
     tune_alpha: bool = False
     """Learn alpha so that the mean entropy of the policies comes to `target_entropy`."""
     target_entropy: float | None = None
     """Entropy aimed at, in nats an agent; none: half of log(actions), of those an agent has, or minus the size of a
     continuous action."""
     hops: int = 2
-    """Rounds M of intention propagation in the policy and in V; 0 makes the policies independent."""
+    """Rounds M of intention propagation in the policy (paper, B.2); 0 makes the policies independent."""
+    critic_hops: int | None = None
+    """Rounds of Q and V: how far away what they know was seen; none: as many as the policy's. Q knows the actions of
+    agent i and its neighbours, from one round on."""
+    value_hops: int | None = None
+    """Rounds of V where they differ from those of Q; none: as many."""
     inference: str = "mean_field"
     """What the policy's rounds imitate: mean_field (one embedding for each agent) or belief_propagation (one for each
     direction of each edge)."""
@@ -84,6 +94,9 @@ class Config(OffPolicyConfig):
     """False: V_i and Q_i keep their size, but know of agent i alone."""
     twin: bool = True
     """Two Q networks and the smaller of their values; False: one."""
+    policy_value: str = "minimum"
+    """What the policy climbs: minimum (the smaller Q) or first (the first Q). The paper takes the minimum as the target
+    of V and does not say which Q the policy has."""
     credit: str = "team"
     """team: the policy gradient of agent i runs through every Q_j, as in the paper; own: through Q_i alone, which is
     what a difference reward needs."""
@@ -97,9 +110,12 @@ class Config(OffPolicyConfig):
         check_choice(self, "readout", READOUTS)
         check_choice(self, "graph", GRAPHS)
         check_choice(self, "credit", ("team", "own"))
+        check_choice(self, "alpha_unit", ("reward", "advantage"))
+        check_choice(self, "policy_value", ("minimum", "first"))
         check_choice(self, "kernel", KERNELS)
-        if self.hops < 0:
-            raise ValueError(f"hops = {self.hops}: expected zero or more rounds")
+        for name in ("hops", "critic_hops", "value_hops"):
+            if (rounds := getattr(self, name)) is not None and rounds < 0:
+                raise ValueError(f"{name} = {rounds}: expected zero or more rounds")
         if self.heads < 1 or self.hidden % self.heads:
             raise ValueError(f"heads = {self.heads}: expected a divisor of hidden = {self.hidden}")
         if self.heads > 1 and self.inference == "belief_propagation":
@@ -111,22 +127,71 @@ class Config(OffPolicyConfig):
         """How a round joins messages, where there are any."""
         return LayerOptions(self.aggregation if messages else "none", self.heads)
 
-    def propagation(self, messages: bool) -> PropagationOptions:
-        """Shape of the networks of the policy and of V."""
-        return PropagationOptions(self.hidden, self.hops, self.layer(messages), self.tied, self.readout)
+    @property
+    def q_rounds(self) -> int:
+        """Rounds of Q."""
+        return self.hops if self.critic_hops is None else self.critic_hops
+
+    @property
+    def value_rounds(self) -> int:
+        """Rounds of V."""
+        return self.q_rounds if self.value_hops is None else self.value_hops
+
+    @property
+    def policy_shape(self) -> PropagationOptions:
+        """Shape of the policy's network."""
+        return self._shape(self.hops, self.policy_messages)
+
+    @property
+    def value_shape(self) -> PropagationOptions:
+        """Shape of V."""
+        return self._shape(self.value_rounds, self.critic_messages)
+
+    def _shape(self, hops: int, messages: bool) -> PropagationOptions:
+        return PropagationOptions(self.hidden, hops, self.layer(messages), self.tied, self.readout)
+
+
+class PolicyTerms(NamedTuple):
+    """What the losses of the policy and of V are made of; the first and the last carry gradients to the policy."""
+
+    climbed: Float[Tensor, "batch agent"]
+    """E[Q_i(s, a_i, a_Ni)] of the Q that the policy climbs (`Config.policy_value`)."""
+    smaller: Float[Tensor, "batch agent"]
+    """E[min_k Q_i^k(s, a_i, a_Ni)]."""
+    entropy: Float[Tensor, "batch agent"]
+    """H(q_i)."""
+    variance: Float[Tensor, ""] | None
+    """Of min_k Q_i^k over the actions of agent i, mean over batch and agents; None where alpha needs none."""
 
 
 class Temperature(nn.Module):
-    """alpha: a constant, or the exponential of a parameter."""
+    """alpha: a constant, or the exponential of a parameter, in the unit of the rewards or of the advantages.
 
-    def __init__(self, alpha: float, tuned: bool) -> None:
+    The scale of advantages is the root of their variance, averaged over gradient steps with weights that fall by
+    `FORGETTING` at each: alpha then means the same whatever the scale of the rewards and the number of agents.
+    """
+
+    FORGETTING = 0.01
+
+    def __init__(self, alpha: float, tuned: bool, unit: str) -> None:
         super().__init__()
         self.constant = alpha
         self.log_alpha = nn.Parameter(torch.tensor(math.log(alpha))) if tuned else None
+        self.variance: Tensor | None
+        self.register_buffer("variance", torch.zeros(2) if unit == "advantage" else None)  # weighted sum, and weights
 
     def forward(self) -> float | Float[Tensor, ""]:
-        """The present alpha, without gradient."""
-        return self.constant if self.log_alpha is None else self.log_alpha.detach().exp()
+        """The present alpha, without gradient; zero before any variance is known."""
+        alpha = self.constant if self.log_alpha is None else self.log_alpha.detach().exp()
+        if self.variance is None:
+            return alpha
+        total, weights = self.variance.unbind()
+        return alpha * (total / weights.clamp(min=torch.finfo(total.dtype).tiny)).sqrt()
+
+    def observe(self, variance: Float[Tensor, ""]) -> None:
+        """Take the variance of the advantages in a gradient step into account."""
+        if self.variance is not None:
+            self.variance.lerp_(torch.stack([variance, torch.ones_like(variance)]), self.FORGETTING)
 
 
 class IP(OffPolicyLearner[Config]):
@@ -139,13 +204,17 @@ class IP(OffPolicyLearner[Config]):
         self.actions = action_space(spec)
         kinds, observed, outputs = spec.agent_kinds, spec.observation_dim, self.actions.policy_outputs
         network = BeliefNetwork if config.inference == "belief_propagation" else PropagationNetwork
-        self.policy = self.action_network(network(kinds, observed, outputs, config.propagation(config.policy_messages)))
-        self.value = self.network(PropagationNetwork(kinds, observed, 1, config.propagation(config.critic_messages)))
+        self.policy = self.action_network(network(kinds, observed, outputs, config.policy_shape))
+        self.value = self.network(PropagationNetwork(kinds, observed, 1, config.value_shape))
         self.target_value = self.target_of(self.value)
-        layer = config.layer(config.critic_messages)
-        self.q1 = self.action_network(JointActionValue(kinds, spec, config.hidden, layer))
-        self.q2 = self.action_network(JointActionValue(kinds, spec, config.hidden, layer)) if config.twin else None
-        self.temperature = self.network(Temperature(config.alpha, config.tune_alpha), clip=False)
+        critic = (kinds, spec, config.hidden, config.layer(config.critic_messages), config.q_rounds)
+        self.q1 = self.action_network(JointActionValue(*critic))
+        self.q2 = self.action_network(JointActionValue(*critic)) if config.twin else None
+        self.temperature = self.network(Temperature(config.alpha, config.tune_alpha, config.alpha_unit), clip=False)
+        if spec.action_dim and config.alpha_unit == "advantage":
+            raise ValueError(
+                "alpha_unit = 'advantage': needs discrete actions, of which there are advantages to compare"
+            )
         usual = float(-spec.action_dim) if spec.action_dim else 0.5 * largest_entropy(spec)
         self.target_entropy = usual if config.target_entropy is None else config.target_entropy
 
@@ -183,12 +252,13 @@ class IP(OffPolicyLearner[Config]):
         q_loss, q_value = self.q_loss(batch, neighbours)
         yield q_loss, {"loss/q": q_loss, "value/q": q_value.mean()}
 
-        q_joint, entropy = self.policy_terms(batch, neighbours, generator)
-        policy_loss = (-alpha * entropy - q_joint).mean()  # J(theta), mean over agents for the sum
-        yield policy_loss, {"loss/policy": policy_loss, "policy/entropy": entropy.mean()}
+        climbed, smaller, entropy, variance = self.policy_terms(batch, neighbours, generator)
+        policy_loss = (-alpha * entropy - climbed).mean()  # J(theta), mean over agents for the sum
+        logged = {"loss/policy": policy_loss, "policy/entropy": entropy.mean()}
+        yield policy_loss, logged if variance is None else logged | {"value/advantage_variance": variance}
 
         value = self.value(batch.observation, neighbours).squeeze(-1)
-        value_target = (q_joint + alpha * entropy).detach()  # eq. (15)
+        value_target = (smaller + alpha * entropy).detach()  # eq. (15)
         value_loss = 0.5 * (value - value_target).square().mean()  # J(eta)
         yield value_loss, {"loss/value": value_loss, "value/v": value.mean()}
 
@@ -207,17 +277,29 @@ class IP(OffPolicyLearner[Config]):
         loss = torch.stack([0.5 * (value - target).square().mean() for value in values]).sum()
         return loss, values[0].detach()
 
-    def policy_terms(
-        self, batch: Batch, neighbours: Neighbourhood, generator: torch.Generator
-    ) -> tuple[Float[Tensor, "batch agent"], Float[Tensor, "batch agent"]]:
-        """E[min_k Q_i^k(s, a_i, a_Ni)] under the policy, and the entropies H(q_i).
+    def policy_terms(self, batch: Batch, neighbours: Neighbourhood, generator: torch.Generator) -> PolicyTerms:
+        """Values and entropies under the policy.
 
-        With discrete actions the mean over a_i and the entropy are exact; everything else is one joint draw. Both
-        results carry gradients to the policy, none to Q.
+        With discrete actions the mean over a_i and the entropy are exact; everything else is one joint draw. No
+        gradient reaches Q.
         """
         sample = self.actions.sample(self.policy_outputs(batch.observation, batch.graph, neighbours), generator)
         own_credit = self.config.credit == "own"
         frozen_critics = [without_parameter_gradients(q) for q in self.critics]
         values = [q(batch.observation, sample.joint, neighbours, own_credit=own_credit) for q in frozen_critics]
         smaller = torch.minimum(*values) if len(values) == 2 else values[0]
-        return (sample.weights * smaller).sum(-1), sample.entropy
+        climbed = values[0] if self.config.policy_value == "first" else smaller
+        expected = [(sample.weights * value).sum(-1) for value in (climbed, smaller)]
+        variance = self.advantage_variance(smaller.detach()) if self.config.alpha_unit == "advantage" else None
+        return PolicyTerms(expected[0], expected[1].detach(), sample.entropy, variance)
+
+    def advantage_variance(self, values: Float[Tensor, "batch agent action"]) -> Float[Tensor, ""]:
+        """Variance of values over the actions that an agent has, each as likely; mean over batch and agents."""
+        present = self.without_missing(torch.ones_like(values), 0.0)
+        share = present / present.sum(-1, keepdim=True)
+        values = self.without_missing(values, 0.0)
+        return (share * (values - (share * values).sum(-1, keepdim=True)).square()).sum(-1).mean()
+
+    def after_update(self, metrics: Metrics) -> None:
+        if self.config.alpha_unit == "advantage":
+            self.temperature.observe(metrics["value/advantage_variance"])

@@ -10,6 +10,9 @@ a penalty, r the team's reward: the mean of the agents' rewards. The behaviour i
 that take vectors over the actions receive it as it is. Elsewhere an action is drawn, and mu is a straight-through draw,
 so that the critic sees one-hot actions only.
 
+With `value = own` the critic has an output for each agent, fitted to r_i, as the critics of Lowe et al. are; (1) is a
+mean over agents too, and in (2) the shared actor climbs the mean of all outputs.
+
 A time limit is a truncation, so (1) bootstraps through it.
 
 Deviations from the papers (see DEVIATIONS.md): maddpg-one-batch, maddpg-discrete-actions, maddpg-gradient-clip,
@@ -25,7 +28,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from algorithms.common.config import OffPolicyConfig
+from algorithms.common.config import OffPolicyConfig, check_choice
 from algorithms.common.exploration import gumbel_noise, sample_actions, straight_through_sample
 from algorithms.common.learner import Loss, OffPolicyLearner, Phase, without_parameter_gradients
 from algorithms.common.networks import AgentMLP, head
@@ -37,6 +40,9 @@ from envs.shapes import Float, Int
 class Config(OffPolicyConfig):
     """Settings of MADDPG; the common ones are those of the published program (paper, Table 2)."""
 
+    value: str = "team"
+    """What the critic is fitted to: team (one value of the mean of the agents' rewards) or own (a value of each agent's
+    own reward)."""
     logit_penalty: float = 0.001
     """Weight c of the squared logits in the actor's loss."""
     relaxed_actions: bool = True
@@ -47,6 +53,7 @@ class Config(OffPolicyConfig):
 
     def __post_init__(self) -> None:
         OffPolicyConfig.__post_init__(self)
+        check_choice(self, "value", ("team", "own"))
         if self.logit_penalty < 0:
             raise ValueError(f"logit_penalty = {self.logit_penalty}: expected zero or more")
         if self.critic_target_updates < 1:
@@ -57,18 +64,21 @@ ConfigT = TypeVar("ConfigT", bound=Config)
 
 
 class JointCritic(nn.Module):
-    """Q of all observations and actions side by side: two hidden layers."""
+    """Q of all observations and actions side by side: two hidden layers, and a value for the team or for each agent."""
 
-    def __init__(self, spec: EnvironmentSpec, hidden: int) -> None:
+    def __init__(self, spec: EnvironmentSpec, config: Config) -> None:
         super().__init__()
+        hidden, self.team = config.hidden, config.value == "team"
         self.first = nn.Linear(spec.num_agents * (spec.observation_dim + spec.num_actions), hidden)
         self.second = nn.Linear(hidden, hidden)
-        self.head = head(hidden, 1)
+        self.head = head(hidden, 1 if self.team else spec.num_agents)
 
-    def forward(self, joint: Float[Tensor, "batch agent feature"]) -> Float[Tensor, " batch"]:
-        """joint: the observation and action of every agent."""
-        hidden = torch.relu(self.second(torch.relu(self.first(joint.flatten(1)))))
-        return self.head(hidden).squeeze(-1)
+    def forward(
+        self, joint: Float[Tensor, "batch agent feature"]
+    ) -> Float[Tensor, " batch"] | Float[Tensor, "batch agent"]:
+        """joint: the observation and action of every agent. Values of agents are in the order of the agents in it."""
+        values = self.head(torch.relu(self.second(torch.relu(self.first(joint.flatten(1))))))
+        return values.squeeze(-1) if self.team else values
 
 
 class MADDPG(OffPolicyLearner[ConfigT]):
@@ -84,7 +94,7 @@ class MADDPG(OffPolicyLearner[ConfigT]):
 
     def build_critic(self, spec: EnvironmentSpec, config: ConfigT) -> nn.Module:
         """The central critic."""
-        return JointCritic(spec, config.hidden)
+        return JointCritic(spec, config)
 
     @classmethod
     def action_width_for(cls, spec: EnvironmentSpec, config: Config) -> int:
@@ -126,8 +136,11 @@ class MADDPG(OffPolicyLearner[ConfigT]):
         with torch.no_grad():
             following = self.policy_actions(self.actor(batch.next_observation), generator)
             next_joint = arranged(torch.cat([batch.next_observation, following], dim=-1), order)
-            future = self.target_critic(next_joint).masked_fill(batch.terminated, 0.0)
-            target = batch.reward.mean(-1) + self.config.gamma * future
+            future, terminated = self.target_critic(next_joint), batch.terminated
+            reward = batch.reward.mean(-1)
+            if self.config.value == "own":
+                reward, terminated = arranged(batch.reward[..., None], order).squeeze(-1), terminated[:, None]
+            target = reward + self.config.gamma * future.masked_fill(terminated, 0.0)
         value = self.critic(arranged(torch.cat([batch.observation, action], dim=-1), order))
         loss = (value - target).square().mean()  # (1)
         return loss, {"loss/q": loss, "value/q": value.mean()}

@@ -3,6 +3,8 @@
     h_i^l = (1/N) [relu((1/N) sum over j != i of (W h_j^(l-1) + b)) + relu(V h_i^(l-1) + c)],  l = 1, 2        (1)
     Q(o, a) = w . max over i of h_i^2 + b,   h_i^0 = [o_i, a_i]                                               (2)
 
+or, with `value = own`, Q_i(o, a) = w . h_i^2 + b.
+
 Everybody hears everybody, so the sum is that over all agents minus the own term: no matrix of agents by agents. Actor,
 losses and schedule are those of `algorithms.maddpg`.
 
@@ -49,7 +51,7 @@ class GraphCritic(nn.Module):
     def __init__(self, spec: EnvironmentSpec, config: Config) -> None:
         super().__init__()
         hidden, agents = config.hidden, spec.num_agents
-        self.pooling = config.pooling
+        self.pooling = config.pooling if config.value == "team" else "none"
         self.others = agents if config.critic == "published" else max(agents - 1, 1)
         self.shrink = 1.0 / agents if config.critic == "published" else 1.0
         # W and V (and b and c) of a layer side by side: one matrix product for both.
@@ -57,12 +59,15 @@ class GraphCritic(nn.Module):
         self.second = nn.Linear(hidden, 2 * hidden)
         self.head = head(hidden, 1)
 
-    def forward(self, joint: Float[Tensor, "batch agent feature"]) -> Float[Tensor, " batch"]:
+    def forward(
+        self, joint: Float[Tensor, "batch agent feature"]
+    ) -> Float[Tensor, " batch"] | Float[Tensor, "batch agent"]:
         """joint: the observation and action of every agent."""
         h = self.combine(self.first(joint))
         h = self.combine(self.second(h))
-        pooled = h.amax(1) if self.pooling == "max" else h.mean(1)
-        return self.head(pooled).squeeze(-1)  # (2)
+        if self.pooling != "none":
+            h = h.amax(1) if self.pooling == "max" else h.mean(1)
+        return self.head(h).squeeze(-1)  # (2)
 
     def combine(self, mapped: Float[Tensor, "batch agent both"]) -> Float[Tensor, "batch agent hidden"]:
         """Eq. (1) after the linear maps. Both divisions are positive factors, which relu lets pass."""

@@ -104,6 +104,9 @@ class OffPolicyLearner(ABC, Generic[ConfigT]):
         """The steps of an update in their order: one on `loss`, unless an algorithm says otherwise."""
         yield Phase(self.optimiser, lambda batch: [self.loss(batch)])
 
+    def after_update(self, metrics: Metrics) -> None:
+        """What an algorithm does with the metrics of an update, running averages for one; nothing by default."""
+
     @classmethod
     def action_width_for(cls, spec: EnvironmentSpec, config: Any) -> int:
         """Size of the action vectors that `act` gives and the replay stores; 0 for action indices."""
@@ -158,6 +161,7 @@ class OffPolicyLearner(ABC, Generic[ConfigT]):
         for target, online, moves in self._targets:
             for _ in range(moves):
                 polyak_update(target, online, self.config.tau)
+        self.after_update(metrics)
         return metrics
 
     def _step(self, phase: Phase, batch: Batch, size: int | None) -> Metrics:

@@ -246,22 +246,34 @@ class BeliefNetwork(RoundsNetwork):
 
 
 class JointActionValue(nn.Module):
-    """Q_i(s, a_i, a_Ni), given what agent i and its neighbours see and do: one round of eq. (6).
+    """Q_i(s, a_i, a_Ni): what is seen up to `hops` edges away, and what agent i and its neighbours do.
 
-    Discrete actions: the network has a value for each action of agent i; every agent sends its observation and action
-    and receives with its observation alone, so that the own action enters through the choice of the output only.
-    Continuous actions: one value; the own action is an input.
+    hops - 1 rounds of eq. (6) carry observations. In the last one every neighbour also sends its action, so that
+    actions come from no further than N_i, as the function's arguments say, and none comes back to its agent as an echo.
+    Without rounds it is Q_i(o_i, a_i).
+
+    Discrete actions: the network has a value for each action of agent i, which enters through the choice of the output
+    only. Continuous actions: one value; the own action is an input.
     """
 
-    def __init__(self, agent_kinds: tuple[int, ...], spec: EnvironmentSpec, hidden: int, layer: LayerOptions) -> None:
+    def __init__(
+        self, agent_kinds: tuple[int, ...], spec: EnvironmentSpec, hidden: int, layer: LayerOptions, hops: int = 1
+    ) -> None:
         super().__init__()
         self.own_action = spec.action_dim > 0
+        self.hops = hops
         action_size = spec.action_dim or spec.num_actions
         joint = spec.observation_dim + action_size
         self.own = KindLinear(agent_kinds, joint if self.own_action else spec.observation_dim, hidden)
-        self.sent = KindLinear(agent_kinds, joint, hidden)
-        self.round = PropagationLayer(hidden, *layer)
-        self.head = head(2 * hidden, 1 if self.own_action else spec.num_actions)
+        if hops:
+            self.sent = KindLinear(agent_kinds, joint, hidden)
+            self.round = PropagationLayer(hidden, *layer)
+        if hops > 1:
+            if self.own_action:
+                self.seen = KindLinear(agent_kinds, spec.observation_dim, hidden)
+            self.rounds = nn.ModuleList(PropagationLayer(hidden, *layer) for _ in range(hops - 1))
+            self.told = nn.Linear(hidden, hidden, bias=False)
+        self.head = head((hops + 1) * hidden, 1 if self.own_action else spec.num_actions)
 
     def forward(
         self,
@@ -273,6 +285,15 @@ class JointActionValue(nn.Module):
         """actions: one-hot or continuous. own_credit cuts the gradient to the neighbours' actions."""
         joint = torch.cat([observation, actions], dim=-1)
         own = torch.relu(self.own(joint if self.own_action else observation))
-        sent = torch.relu(self.sent(joint))
-        mu = self.round(own, own, sent.detach() if own_credit else sent, neighbours)
-        return self.head(torch.cat([own, mu], dim=-1))
+        if not self.hops:
+            return self.head(own)
+        embeddings, asking, sent = [own], own, self.sent(joint)
+        if self.hops > 1:
+            seen = mu = torch.relu(self.seen(observation)) if self.own_action else own
+            for layer in self.rounds:
+                mu = layer(seen, mu, mu, neighbours)  # eq. (6)
+                embeddings.append(mu)
+            asking, sent = mu, sent + self.told(mu)
+        sent = torch.relu(sent)
+        embeddings.append(self.round(own, asking, sent.detach() if own_credit else sent, neighbours))
+        return self.head(torch.cat(embeddings, dim=-1))

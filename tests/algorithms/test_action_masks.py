@@ -174,12 +174,21 @@ def test_dgn_does_not_bootstrap_from_what_an_agent_lacks(generator: torch.Genera
     torch.testing.assert_close(loss, 2 * by_hand)
 
 
+def test_ip_compares_the_actions_that_there_are(generator: torch.Generator) -> None:
+    """Values (4, 100, 8): agent 0 has the first and the last, a variance of 4; agent 1 has all three."""
+    learner = ip.IP(PAIR, ip.Config(alpha_unit="advantage"), torch.device("cpu"))
+    values = torch.tensor([4.0, 100.0, 8.0]).expand(2, 2, 3)
+    masked = learner.without_missing(values)
+    everything = values[0, 1].var(correction=0)
+    torch.testing.assert_close(learner.advantage_variance(masked), (4.0 + everything) / 2)
+
+
 def test_ip_averages_over_the_actions_that_there_are(generator: torch.Generator) -> None:
     """Logits (log 1, log 9, log 3) and values (4, 100, 8): agent 0 has a quarter of 4 and three of 8, that is 7."""
     learner = ip.IP(PAIR, ip.Config(twin=False), torch.device("cpu"))
     give(learner, policy=Table([0.0, math.log(9.0), math.log(3.0)]), q1=Table([4.0, 100.0, 8.0]))
     batch = pair_batch(generator)
-    values, entropy = learner.policy_terms(batch, neighbourhood(batch.graph), generator)
+    values, _, entropy, _ = learner.policy_terms(batch, neighbourhood(batch.graph), generator)
     torch.testing.assert_close(values, torch.tensor([[7.0, (4 + 900 + 24) / 13]]).expand(2, 2))
     by_hand = [-sum(p * math.log(p) for p in row) for row in ([0.25, 0.75], [1 / 13, 9 / 13, 3 / 13])]
     torch.testing.assert_close(entropy, torch.tensor([by_hand]).expand(2, 2))
@@ -311,7 +320,7 @@ def test_entropy_counts_the_actions_that_there_are(generator: torch.Generator) -
     for parameter in learner.policy.head.parameters():
         torch.nn.init.zeros_(parameter)
     batch = batch_for(learner, PROBLEM, 3, generator)
-    _, entropy = learner.policy_terms(batch, learner.neighbourhood(batch.graph), generator)
+    entropy = learner.policy_terms(batch, learner.neighbourhood(batch.graph), generator).entropy
     torch.testing.assert_close(entropy, most.expand(3, 5))
     actor = build("maddpg")
     for parameter in actor.actor.head.parameters():

@@ -11,7 +11,7 @@ import torch
 from algorithms.common.exploration import sample_actions, straight_through_sample
 from algorithms.common.graph import Neighbourhood, neighbourhood
 from algorithms.ip import IP, Config
-from algorithms.protocols import Batch
+from algorithms.protocols import Batch, EnvironmentSpec
 from tests.algorithms.conftest import random_batch, spec
 
 PROBLEM = spec(num_agents=3, observation_dim=4, num_actions=3)
@@ -78,16 +78,28 @@ def test_policy_terms_by_hand(generator: torch.Generator) -> None:
     ip.policy = Constant(0.0, 50.0, 0.0)  # type: ignore[assignment]
     ip.q1, ip.q2 = ActionValue(0.0, 5.0, 0.0), ActionValue(9.0, 4.0, 9.0)  # type: ignore[assignment]
     batch = fixed_batch(generator)
-    value, entropy = ip.policy_terms(batch, neighbourhood(batch.graph), generator)
+    value, _, entropy, _ = ip.policy_terms(batch, neighbourhood(batch.graph), generator)
     torch.testing.assert_close(value, torch.full((2, 3), 4.0 + 0.8))
     torch.testing.assert_close(entropy, torch.zeros(2, 3), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(("climbs", "climbed"), [("minimum", 4.8), ("first", 9.0 + 1.8)])
+def test_what_the_policy_climbs(climbs: str, climbed: float, generator: torch.Generator) -> None:
+    """The smaller value or the first Q's; V is fitted to the smaller one either way."""
+    ip = learner(policy_value=climbs)
+    ip.policy = Constant(0.0, 50.0, 0.0)  # type: ignore[assignment]
+    ip.q1, ip.q2 = ActionValue(0.0, 9.0, 0.0), ActionValue(9.0, 4.0, 9.0)  # type: ignore[assignment]
+    batch = fixed_batch(generator)
+    terms = ip.policy_terms(batch, neighbourhood(batch.graph), generator)
+    torch.testing.assert_close(terms.climbed, torch.full((2, 3), climbed))
+    torch.testing.assert_close(terms.smaller, torch.full((2, 3), 4.8))
 
 
 def test_entropy_is_exact(generator: torch.Generator) -> None:
     ip = learner()
     ip.policy = Constant(0.0, math.log(2.0), math.log(3.0))  # type: ignore[assignment]
     batch = fixed_batch(generator)
-    _, entropy = ip.policy_terms(batch, neighbourhood(batch.graph), generator)
+    entropy = ip.policy_terms(batch, neighbourhood(batch.graph), generator).entropy
     by_hand = -sum(p * math.log(p) for p in (1 / 6, 2 / 6, 3 / 6))
     torch.testing.assert_close(entropy, torch.full((2, 3), by_hand))
 
@@ -103,13 +115,45 @@ def test_losses_of_one_update_by_hand(generator: torch.Generator) -> None:
     torch.testing.assert_close(metrics["loss/value"], torch.tensor(0.5 * (3.0 - 2.0 - 0.5 * entropy) ** 2))
 
 
+@pytest.mark.parametrize("scale", [0.01, 1.0, 300.0])
+def test_alpha_in_the_unit_of_advantages(scale: float, generator: torch.Generator) -> None:
+    """Values 1, 2, 4 of three actions have the variance 14/9. alpha is 0 before any is known, then half its root times
+    the scale of the values; a new variance counts for a hundredth of all."""
+    ip = learner(alpha=0.5, alpha_unit="advantage", learning_rate=0.0)
+    ip.policy = Constant(0.0, 0.0, 0.0)  # type: ignore[assignment]
+    ip.q1 = ip.q2 = Constant(1.0 * scale, 2.0 * scale, 4.0 * scale)  # type: ignore[assignment]
+    assert float(ip.temperature()) == 0.0
+    entropy, alpha = math.log(3.0), 0.5 * math.sqrt(14 / 9) * scale
+    for known in (0.0, alpha, alpha):
+        metrics = ip.update(fixed_batch(generator), generator)
+        torch.testing.assert_close(metrics["loss/policy"], torch.tensor(-known * entropy - 7 / 3 * scale))
+    torch.testing.assert_close(ip.temperature(), torch.tensor(alpha))
+    ip.q1 = ip.q2 = Constant(0.0, 0.0, 0.0)  # type: ignore[assignment]
+    ip.update(fixed_batch(generator), generator)
+    share = 1 - 0.01 / (1 - 0.99**4)
+    torch.testing.assert_close(ip.temperature(), torch.tensor(alpha * math.sqrt(share)))
+
+
+def test_alpha_in_the_unit_of_advantages_is_tuned_and_saved(generator: torch.Generator) -> None:
+    ip, other = (learner(alpha=0.5, alpha_unit="advantage", tune_alpha=True, target_entropy=5.0) for _ in range(2))
+    for _ in range(3):
+        metrics = ip.update(fixed_batch(generator), generator)
+    assert float(metrics["policy/alpha"]) > 0
+    assert ip.temperature.log_alpha is not None
+    assert float(ip.temperature.log_alpha.detach()) > math.log(0.5), "it rises while more entropy is asked for"
+    other.load_state_dict(ip.state_dict())
+    assert torch.equal(other.temperature(), ip.temperature())  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="needs discrete actions"):
+        IP(EnvironmentSpec(3, 2, 0, 1, 2, (0,) * 3, action_dim=2), Config(alpha_unit="advantage"), torch.device("cpu"))
+
+
 def test_own_action_is_averaged_exactly(generator: torch.Generator) -> None:
     """Without neighbours' influence the value is sum_a q_i(a) min_k Q_i^k(a), whatever is drawn."""
     ip = learner()
     ip.policy = Constant(0.0, math.log(2.0), math.log(3.0))  # type: ignore[assignment]
     ip.q1, ip.q2 = Constant(6.0, 0.0, 4.0), Constant(9.0, -3.0, 2.0)  # type: ignore[assignment]
     batch = fixed_batch(generator)
-    value, _ = ip.policy_terms(batch, neighbourhood(batch.graph), generator)
+    value, *_ = ip.policy_terms(batch, neighbourhood(batch.graph), generator)
     torch.testing.assert_close(value, torch.full((2, 3), 6.0 / 6 - 3.0 * 2 / 6 + 2.0 * 3 / 6))
 
 
@@ -124,7 +168,7 @@ def test_credit_path(credit: str, heard: float, generator: torch.Generator) -> N
     logits = torch.zeros(2, 3, 3, requires_grad=True)
     ip.policy = type("Given", (torch.nn.Module,), {"forward": lambda self, x, neighbours: logits})()  # type: ignore[assignment]
     state = generator.get_state()
-    value, _ = ip.policy_terms(batch, neighbourhood(batch.graph), generator)
+    value, *_ = ip.policy_terms(batch, neighbourhood(batch.graph), generator)
     (gradient,) = torch.autograd.grad(value.sum(), logits)
     generator.set_state(state)
     draw = torch.zeros(2, 3, 3, requires_grad=True)
@@ -136,7 +180,7 @@ def test_credit_path(credit: str, heard: float, generator: torch.Generator) -> N
 def test_policy_loss_leaves_the_critics_alone(generator: torch.Generator) -> None:
     ip = learner()
     batch = fixed_batch(generator)
-    value, entropy = ip.policy_terms(batch, neighbourhood(batch.graph), generator)
+    value, _, entropy, _ = ip.policy_terms(batch, neighbourhood(batch.graph), generator)
     (value + entropy).sum().backward()
     assert all(p.grad is None for q in (ip.q1, ip.q2) for p in q.parameters())
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in ip.policy.parameters())

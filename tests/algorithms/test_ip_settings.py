@@ -100,18 +100,46 @@ def test_messages_are_switched_one_by_one(
     policy: bool, critic: bool, inference: str, generator: torch.Generator
 ) -> None:
     """The networks keep their parts; what they hear follows the two settings."""
-    ip = learner(policy_messages=policy, critic_messages=critic, hops=2, inference=inference)
+    ip = learner(policy_messages=policy, critic_messages=critic, hops=2, critic_hops=1, inference=inference)
     x, graph, neighbours = observations(generator), ring(7, 20), neighbourhood(ring(7, 20))
     alone, two_hops = [True] + [False] * 6, [True, True, True, False, False, True, True]
     one_hop = [True, True, False, False, False, False, True]
     assert dependence(ip.policy_outputs(x, graph), x) == (two_hops if policy else alone)
-    assert dependence(ip.value(x, neighbours), x) == (two_hops if critic else alone)
+    assert dependence(ip.value(x, neighbours), x) == (one_hop if critic else alone)
     chosen = torch.eye(3)[torch.randint(3, (20, 7), generator=generator)].requires_grad_()
     assert dependence(ip.q1(x, chosen, neighbours), x) == (one_hop if critic else alone)
     if critic:
         assert dependence(ip.q1(x, chosen, neighbours), chosen) == [False, *one_hop[1:]]
     wide = parameters(learner(aggregation="mean").policy)
     assert parameters(learner(aggregation="mean", policy_messages=False).policy) == wide
+
+
+@pytest.mark.parametrize("hops", range(5))
+@pytest.mark.parametrize("problem", [spec(11, 4, 3), EnvironmentSpec(11, 4, 0, 1, 2, (0,) * 11, action_dim=2)])
+def test_how_far_each_network_sees(hops: int, problem: EnvironmentSpec, generator: torch.Generator) -> None:
+    """On a ring of eleven: observations as far as there are rounds, for the policy, V and Q alike, and the actions of
+    the two neighbours alone. What critics see can be set apart from what the policy sees."""
+    x, graph = observations(generator, problem), ring(11, 20)
+    width = problem.action_dim or problem.num_actions
+    actions = torch.rand(20, 11, width, generator=generator, requires_grad=True)
+
+    def within(edges: int) -> list[bool]:
+        return [min(agent, 11 - agent) <= edges for agent in range(11)]
+
+    def seen_by_critics(ip: IP) -> list[list[bool]]:
+        here = neighbourhood(graph)
+        return [dependence(ip.value(x, here), x), dependence(ip.q1(x, actions, here), x)]
+
+    together = learner(problem, hops=hops)
+    assert dependence(together.policy_outputs(x, graph), x) == within(hops)
+    assert seen_by_critics(together) == [within(hops)] * 2
+    for ip in (learner(problem, hops=1, critic_hops=hops), learner(problem, hops=hops, critic_hops=3, value_hops=1)):
+        rounds = (ip.config.value_rounds, ip.config.q_rounds)
+        assert dependence(ip.policy_outputs(x, graph), x) == within(ip.config.hops)
+        assert seen_by_critics(ip) == [within(count) for count in rounds]
+        if ip.config.q_rounds:
+            chosen = dependence(ip.q1(x, actions, neighbourhood(graph)), actions)
+            assert chosen == [problem.action_dim > 0, *within(1)[1:]]
 
 
 def test_one_q_instead_of_two(generator: torch.Generator) -> None:

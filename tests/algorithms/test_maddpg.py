@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from algorithms import make
+from algorithms import config_type, make
 from algorithms.common.exploration import gumbel_noise
 from algorithms.maddpg import MADDPG, Config, arranged
 from algorithms.maddpgs import MADDPGS
@@ -101,6 +101,48 @@ def test_losses_by_hand(generator: torch.Generator) -> None:
     loss, _ = learner.actor_loss(batch, generator)
     values = (1.0 + 4.0 - 0.25, 0.0 - 2.0 - 0.25)
     torch.testing.assert_close(loss, torch.tensor(0.1 * logits[1] ** 2 / 2 - sum(values) / 2))
+
+
+class OwnLinear(Linear):
+    """Q_i = weight_i . [o_i, a_i], a value for each agent."""
+
+    def forward(self, joint: torch.Tensor) -> torch.Tensor:
+        return (self.weight * joint).sum(-1)
+
+
+def test_losses_with_own_values_by_hand(generator: torch.Generator) -> None:
+    """As above, with a value for each agent: 0.75 and 7 taken, 4.5 and 2 to come, rewards 1 and 3; at the end -2 and 0.
+    Where the critic reads agent 2 first, its first value is that of agent 2 and has agent 2's reward."""
+    learner = build(problem=TINY, gamma=0.5, logit_penalty=0.1, value="own")
+    logits = [0.0, float(np.log(3.0))]
+    learner.actor = Given(*logits)
+    learner.critic, learner.target_critic = OwnLinear([1.0, 2, -1], [2.0, 3, -1]), OwnLinear([1.0, 0, 2], [1.0, 4, 0])
+    batch = tiny_batch(generator)
+    loss, metrics = learner.critic_loss(batch, generator)
+    errors = (0.75 - 3.25, 7.0 - 4.0, 0.5 + 2.0, -3.0 - 0.0)
+    torch.testing.assert_close(loss, torch.tensor(sum(error**2 for error in errors) / 4))
+    assert metrics["value/q"] == (0.75 + 7.0 + 0.5 - 3.0) / 4
+    loss, _ = learner.actor_loss(batch, generator)
+    values = (1.0 - 0.25, 4.0 + 0.0, 0.0 - 0.25, -2.0 + 0.0)
+    torch.testing.assert_close(loss, torch.tensor(0.1 * logits[1] ** 2 / 2 - sum(values) / 4))
+    loss, _ = learner.critic_loss(batch, generator, torch.tensor([1, 0]))
+    swapped = (2.0 + 2 - (3 + 0.5 * (1 + 1.5)), 2 + 0.75 - 0.75 - (1 + 0.5 * (3 + 1)), -1 - 1 - 0, 0 + 1.5 - 0.5 + 2)
+    torch.testing.assert_close(loss, torch.tensor(sum(error**2 for error in swapped) / 4))
+
+
+@pytest.mark.parametrize("name", ["maddpg", "maddpgs", "pic"])
+def test_own_values_are_learned(name: str, generator: torch.Generator) -> None:
+    """Each agent's value comes to its own reward, that of the first action of the agent itself, where all episodes are
+    one step long."""
+    config = config_type(name)(hidden=32, value="own", learning_rate=0.01, critic_target_updates=1)
+    learner: Any = make(name, PROBLEM, config)
+    learner.schedule(0, 10_000)
+    for _ in range(400):
+        batch = batch_for(PROBLEM, 64, generator)
+        reward = batch.action[..., 0]
+        metrics = learner.update(batch._replace(reward=reward, terminated=torch.ones(64, dtype=torch.bool)), generator)
+    assert learner.critic(torch.cat([batch.observation, batch.action], -1)).shape == reward.shape
+    assert float(metrics["loss/q"]) < 0.25 * float(reward.var())
 
 
 def actor_by_numpy(w: Weights, x: np.ndarray) -> np.ndarray:
