@@ -29,9 +29,9 @@ ip-belief-propagation, ip-gradient-clip, kind-encoders.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -122,6 +122,12 @@ class Config(OffPolicyConfig):
             raise ValueError(f"heads = {self.heads}: belief propagation attends with one head")
         if self.alpha < 0 or (self.tune_alpha and self.alpha == 0):
             raise ValueError(f"alpha = {self.alpha}: expected zero or more, and more than zero where it is tuned")
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Self:
+        """Before the rounds of critics were a setting, Q had one and V as many as the policy."""
+        earlier = {} if "critic_hops" in record else {"critic_hops": 1, "value_hops": record["hops"]}
+        return cls(**{**earlier, **record})
 
     def layer(self, messages: bool) -> LayerOptions:
         """How a round joins messages, where there are any."""

@@ -47,7 +47,7 @@ def config_from_record(record: dict[str, Any], device: str = "cpu") -> RunConfig
         record["total_steps"],
         envs.settings(task)(**record["environment"]),
         TrainingConfig(**record["training"]),
-        algorithms.config_type(algorithm)(**record["algorithm_settings"]),
+        algorithms.config_type(algorithm).from_record(record["algorithm_settings"]),
         record["variant"],
         device,
     )

@@ -9,6 +9,9 @@ jungle       two hours on two cores: Jungle, and the dilemma in it
 pic          ten minutes on two cores: PIC as in recorded runs of its own program
 ablations-cpu       three quarters of an hour on two cores: graph, neighbours and hops of IP, small
 interpretation-cpu  half an hour on two cores: what signals give green to and what waits, 49 of them, small
+hops-cpu            an hour on two cores: IP with one round of Q, and with the policy's two
+temperature-cpu     three hours on two cores: the scale of rewards and the weight of the entropy of IP
+values-cpu          a quarter of an hour on two cores: MADDPG's critic of the team's reward, or of each agent's own
 ablations           the paper's Figure 6: graph, neighbours and hops of IP
 interpretation      the paper's Figure 7: 49 signals, all algorithms; these runs are part of `all`
 all          the paper: 13 tasks, 7 algorithms, 5 seeds
@@ -16,25 +19,15 @@ all          the paper: 13 tasks, 7 algorithms, 5 seeds
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from algorithms import PAPER_ALGORITHMS
+from benchmark.cells import FEW_TRANSITIONS, SMALL_SIGNALS, SMALL_STEPS, Cell, small_batch_rate
+from benchmark.choices import hops, temperature
 from benchmark.tasks import PROVING_GROUND, TABLE_1, default_total_steps
 
 PAPER_SEEDS = (0, 1, 2, 3, 4)
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """One run of a suite, not yet resolved."""
-
-    task: str
-    algorithm: str
-    seed: int
-    total_steps: int
-    variant: str
-    overrides: dict[str, Any] = field(default_factory=dict)
 
 
 def smoke() -> list[Cell]:
@@ -71,8 +64,6 @@ SMALL = ((3, 1000), (6, 400))
 """Agents and evaluation episodes of the small tasks: with few agents the starts differ more."""
 INDIVIDUAL = ("ip", "dgn", "iql")
 """The paper's algorithms that learn from each agent's own reward; the others learn from the team's."""
-ACTOR_CRITICS = ("ip", "maddpg", "maddpgs", "pic")
-"""The algorithms whose default learning rate is Table 2's 0.01, which goes with its batches of 1024."""
 
 
 def _small_navigation(agents: int, episodes: int, algorithm: str, seed: int) -> Cell:
@@ -93,23 +84,10 @@ def difference_cell(algorithm: str, seed: int) -> Cell:
         "training.evaluation_interval": 1_250,
         "training.evaluation_episodes": 400,
     }
-    overrides |= _small_batch_rate(algorithm)
+    overrides |= small_batch_rate(algorithm)
     if algorithm == "ip":
         overrides |= {"algorithm.credit": "own"}
     return Cell("mpe/cooperative_navigation_15", algorithm, seed, 15_000, "difference", overrides)
-
-
-FEW_TRANSITIONS: dict[str, Any] = {
-    "training.num_envs": 20,
-    "training.batch_size": 64,
-    "training.learning_starts": 64,
-}
-"""Cheap gradient steps, for runs that must be many."""
-
-
-def _small_batch_rate(algorithm: str) -> dict[str, Any]:
-    """With batches a tenth of Table 2's and less, its learning rate kills ReLUs; 0.003 does not."""
-    return {"algorithm.learning_rate": 0.003} if algorithm in ACTOR_CRITICS else {}
 
 
 CONTROLS: dict[str, dict[str, Any]] = {
@@ -129,9 +107,9 @@ def control(cell: Cell, name: str) -> Cell:
 POLICIES: dict[str, dict[str, Any]] = {
     "M2": {"algorithm.hops": 2},
     "deaf": {"algorithm.hops": 2} | CONTROLS["deaf"],
-    "M0": {"algorithm.hops": 0},
+    "M0": {"algorithm.hops": 0, "algorithm.critic_hops": 2},
 }
-"""IP with two rounds; a policy of the same size whose agents hear nobody; policy and V without rounds."""
+"""IP with two rounds; a policy of the same size whose agents hear nobody; a policy without rounds."""
 
 
 def propagation() -> list[Cell]:
@@ -182,7 +160,7 @@ def signals() -> list[Cell]:
     kinds: list[tuple[str, str, dict[str, Any]]] = [(name, "signals", {}) for name in PAPER_ALGORITHMS]
     kinds += [(name, "signals-penalty", PENALTY) for name in PENALISED]
     return [
-        Cell(task, name, seed, steps, variant, overrides | _small_batch_rate(name) | more)
+        Cell(task, name, seed, steps, variant, overrides | small_batch_rate(name) | more)
         for task, steps in SIGNAL_TASKS.items()
         for name, variant, more in kinds
         for seed in (0, 1, 2)
@@ -204,10 +182,19 @@ def jungle() -> list[Cell]:
     kinds += [(name, "penalty", PENALTY) for name in PENALISED]
     kinds += [(name, "team", {"environment.reward": "shared"}) for name in INDIVIDUAL]
     return [
-        Cell("magent/jungle_20", name, seed, 60_000, variant, overrides | _small_batch_rate(name) | more)
+        Cell("magent/jungle_20", name, seed, 60_000, variant, overrides | small_batch_rate(name) | more)
         for name, variant, more in kinds
         for seed in (0, 1, 2)
     ]
+
+
+def values() -> list[Cell]:
+    """MADDPG in Jungle and on nine signals, as in `jungle` and `signals`, and valuing each agent's own reward."""
+    places = {("magent/jungle_20", "individual"), ("cityflow/synthetic_9", "signals")}
+    cells = [cell for cell in (*jungle(), *signals()) if cell.algorithm == "maddpg"]
+    team = [cell for cell in cells if (cell.task, cell.variant) in places]
+    own = {"algorithm.value": "own"}
+    return team + [replace(cell, variant=f"{cell.variant}-own", overrides=cell.overrides | own) for cell in team]
 
 
 def pic() -> list[Cell]:
@@ -246,7 +233,7 @@ def proof() -> list[Cell]:
             seed,
             task.total_steps,
             "proof",
-            overrides | _small_batch_rate(name) | {"training.evaluation_interval": task.total_steps // 10},
+            overrides | small_batch_rate(name) | {"training.evaluation_interval": task.total_steps // 10},
         )
         for task in PROVING_GROUND
         for name in PAPER_ALGORITHMS
@@ -297,17 +284,6 @@ def interpretation() -> list[Cell]:
     return [cell for cell in paper() if cell.task == INTERPRETED_TASK]
 
 
-SMALL_SIGNALS: dict[str, Any] = {
-    "training.batch_size": 64,
-    "training.learning_starts": 64,
-    "training.evaluation_episodes": 2,
-    "training.evaluation_interval": 1_000,
-    "training.log_interval": 200,
-}
-"""Many signals on a CPU; rows of the log as long as one of the 80 intervals of 16,000 steps."""
-SMALL_STEPS = {"cityflow/synthetic_49": 16_000, "cityflow/synthetic_100": 4_000, NEIGHBOUR_TASK: 8_000}
-
-
 def ablations_cpu() -> list[Cell]:
     """`ablations` with few steps, small batches and three seeds; where agents navigate, with difference rewards and
     the true neighbour order, because with the team's reward nothing is learned in so few steps."""
@@ -318,7 +294,7 @@ def ablations_cpu() -> list[Cell]:
         "training.evaluation_interval": 1_000,
         "training.evaluation_episodes": 100,
     }
-    rate = _small_batch_rate("ip")
+    rate = small_batch_rate("ip")
     settings = dict.fromkeys(GRAPH_TASKS, SMALL_SIGNALS) | {NEIGHBOUR_TASK: difference}
     return [
         Cell(task, "ip", seed, SMALL_STEPS[task], f"small-{variant}".rstrip("-"), common | rate | own)
@@ -336,7 +312,7 @@ def interpretation_cpu() -> list[Cell]:
     kinds += [(name, "small-penalty", PENALTY) for name in PENALISED]
     steps = SMALL_STEPS[INTERPRETED_TASK]
     return [
-        Cell(INTERPRETED_TASK, name, seed, steps, variant, SMALL_SIGNALS | _small_batch_rate(name) | more)
+        Cell(INTERPRETED_TASK, name, seed, steps, variant, SMALL_SIGNALS | small_batch_rate(name) | more)
         for name, variant, more in kinds
         for seed in (0, 1, 2)
     ]
@@ -352,6 +328,9 @@ SUITES = {
     "pic": pic,
     "ablations-cpu": ablations_cpu,
     "interpretation-cpu": interpretation_cpu,
+    "hops-cpu": hops,
+    "temperature-cpu": temperature,
+    "values-cpu": values,
     "ablations": ablations,
     "interpretation": interpretation,
     "all": paper,

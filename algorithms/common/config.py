@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,12 @@ class OffPolicyConfig:
     piece: int | None = None
     """Transitions of a micro-batch, whose gradients are computed at once and added up; none: on a CPU as many as its
     caches hold (see `common/micro_batches.py`), on a GPU the whole batch."""
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Self:
+        """Settings as a run has recorded them, earlier versions included: what they lack had no name then and was as it
+        is by default, unless an algorithm says otherwise. Raises TypeError for settings that there are not."""
+        return cls(**record)
 
     def __post_init__(self) -> None:
         for name, low, high in (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -140,6 +141,22 @@ def test_how_far_each_network_sees(hops: int, problem: EnvironmentSpec, generato
         if ip.config.q_rounds:
             chosen = dependence(ip.q1(x, actions, neighbourhood(graph)), actions)
             assert chosen == [problem.action_dim > 0, *within(1)[1:]]
+
+
+def test_settings_recorded_before_critics_had_rounds() -> None:
+    """Q had one round then and V those of the policy; so had the weights."""
+    record = dataclasses.asdict(Config(hidden=16, hops=3))
+    for name in ("critic_hops", "value_hops", "policy_value", "alpha_unit"):
+        del record[name]
+    earlier = Config.from_record(record)
+    assert (earlier.hops, earlier.q_rounds, earlier.value_rounds) == (3, 1, 3)
+    ip = IP(PROBLEM, earlier, torch.device("cpu"))
+    assert not any(key.startswith(("rounds", "told")) for key in ip.q1.state_dict())
+    assert ip.value.head.in_features == 4 * 16
+    now = Config(hops=3, critic_hops=2)
+    assert Config.from_record(dataclasses.asdict(now)) == now
+    with pytest.raises(TypeError):
+        Config.from_record({"hops": 2, "wings": 2})
 
 
 def test_one_q_instead_of_two(generator: torch.Generator) -> None:

@@ -1,0 +1,70 @@
+"""Runs that decide between settings of Intention Propagation: a default is read off them, not guessed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmark.cells import FEW_TRANSITIONS, SMALL_SIGNALS, SMALL_STEPS, Cell, small_batch_rate
+
+SEEDS = (0, 1, 2)
+NAVIGATION: dict[str, Any] = FEW_TRANSITIONS | {
+    "environment.neighbour_order": "true",
+    "training.evaluation_interval": 4_000,
+    "training.evaluation_episodes": 200,
+}
+"""Fifteen agents with the team's reward, who see those that are near."""
+JUNGLE: dict[str, Any] = {
+    "training.batch_size": 64,
+    "training.learning_starts": 64,
+    "training.evaluation_interval": 3_000,
+}
+RATE = small_batch_rate("ip")
+
+
+def hops() -> list[Cell]:
+    """IP with one round of Q, as before, and with the policy's two."""
+    places = (
+        ("mpe/cooperative_navigation_15", 40_000, NAVIGATION),
+        ("magent/jungle_20", 30_000, JUNGLE),
+        ("cityflow/synthetic_49", SMALL_STEPS["cityflow/synthetic_49"], SMALL_SIGNALS),
+    )
+    kinds: dict[str, dict[str, Any]] = {
+        "q-1": {"algorithm.critic_hops": 1, "algorithm.value_hops": 2},
+        "q-2": {"algorithm.critic_hops": 2},
+    }
+    return [
+        Cell(task, "ip", seed, steps, name, common | RATE | own)
+        for task, steps, common in places
+        for name, own in kinds.items()
+        for seed in SEEDS
+    ]
+
+
+SCALES: dict[str, dict[str, Any]] = {
+    "raw": {"training.reward_scale": "raw"},
+    "standardised": {"training.reward_scale": "standardise"},
+    "advantage": {"training.reward_scale": "standardise", "algorithm.alpha_unit": "advantage"},
+}
+"""What alpha is a multiple of: the reward as it is, its standard deviation, or the scale of advantages."""
+WEIGHTS: dict[str, dict[str, Any]] = {
+    "0.02": {"algorithm.alpha": 0.02},
+    "0.2": {"algorithm.alpha": 0.2},
+    "0.5": {"algorithm.alpha": 0.5},
+    "tuned": {"algorithm.tune_alpha": True},
+}
+
+
+def temperature() -> list[Cell]:
+    """IP with the team's reward, by the scale of rewards and the weight of the entropy. 0.5 goes with the advantages'
+    scale alone: to fifteen navigating agents it is what 0.2 is in units of standardised rewards."""
+    places = (
+        ("mpe/cooperative_navigation_15", 40_000, NAVIGATION),
+        ("magent/jungle_20", 30_000, JUNGLE | {"environment.reward": "shared"}),
+    )
+    kinds = [(scale, weight) for scale in SCALES for weight in WEIGHTS if weight != "0.5" or scale == "advantage"]
+    return [
+        Cell(task, "ip", seed, steps, f"{scale}-{weight}", common | RATE | SCALES[scale] | WEIGHTS[weight])
+        for task, steps, common in places
+        for scale, weight in kinds
+        for seed in SEEDS
+    ]
