@@ -97,7 +97,7 @@ class Config(OffPolicyConfig):
     """team: the policy gradient of agent i runs through every Q_j, as in the paper; own: through Q_i alone, which is
     what a difference reward needs."""
     kernel: str = "auto"
-    """Aggregation kernel: dense, gather or auto. The results are equal; the speed is not."""
+    """Aggregation kernel: slots, dense, gather or auto. The results are equal to rounding; the speed is not."""
 
     def __post_init__(self) -> None:
         OffPolicyConfig.__post_init__(self)
