@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import importlib
 import json
 import statistics
 import time
@@ -84,6 +85,7 @@ def _measure(
     algorithm: str, spec: EnvironmentSpec, settings: Any, size: int, device: torch.device, acceleration: str
 ) -> Cost:
     torch.set_num_threads(1)
+    importlib.import_module("numba")  # the environments of any run have it loaded: its memory is not the update's
     learner = algorithms.make(algorithm, spec, settings, str(device))
     learner.schedule(0, 1)
     update = accelerate(learner, acceleration, device)
