@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from algorithms.common.config import EpsilonGreedyConfig, check_choice
 from algorithms.common.graph import GRAPHS, KERNELS, Neighbourhood, neighbourhood
 from algorithms.common.learner import EpsilonGreedyLearner, Loss, gather_actions
-from algorithms.common.networks import KindLinear, head
+from algorithms.common.networks import KindLinear, activated, head, linear_of_parts
 from algorithms.protocols import Batch, EnvironmentSpec, Graph
 from envs.shapes import Float
 
@@ -50,7 +50,7 @@ class Config(EpsilonGreedyConfig):
     graph: str = "task"
     """task: nearest agents or the road network, as the environment says; full: everybody hears everybody."""
     kernel: str = "auto"
-    """Aggregation kernel: dense, gather or auto. The results are equal; the speed is not."""
+    """Aggregation kernel: slots, dense, gather or auto. The results are equal to rounding; the speed is not."""
 
     def __post_init__(self) -> None:
         EpsilonGreedyConfig.__post_init__(self)
@@ -75,14 +75,20 @@ class RelationLayer(nn.Module):
 
     def forward(
         self, h: Float[Tensor, "batch agent hidden"], neighbours: Neighbourhood
-    ) -> tuple[Float[Tensor, "batch agent hidden"], Float[Tensor, "batch ..."]]:
-        """The next features and the attention weights, in the layout of the kernel (heads before the last axis)."""
-        projected = self.projection(h)
-        if self.activated:
-            projected = torch.relu(projected)
-        query, key, value = (part.unflatten(-1, (self.heads, -1)) for part in projected.chunk(3, dim=-1))
-        relation = neighbours.attention(query, key)  # (2)
-        return torch.relu(self.output(neighbours.apply(relation, value))), relation  # (3)
+    ) -> tuple[Float[Tensor, "batch agent hidden"], Float[Tensor, "batch agent head slot"]]:
+        """The next features and the attention weights."""
+        message, relation = neighbours.relate_within(self.projection(h), self.heads, self.activated)  # (2)
+        return activated(self.output, message), relation  # (3)
+
+    def relation(
+        self, h: Float[Tensor, "batch agent hidden"], neighbours: Neighbourhood
+    ) -> Float[Tensor, "batch agent head slot"]:
+        """The attention weights alone, without values."""
+        rows = 2 * h.shape[-1]
+        asked = nn.functional.linear(h, self.projection.weight[:rows], self.projection.bias[:rows])
+        asked = torch.relu(asked) if self.activated else asked
+        query, key = (part.unflatten(-1, (self.heads, -1)) for part in asked.chunk(2, dim=-1))
+        return neighbours.attention(query, key)  # (2)
 
 
 class RelationNetwork(nn.Module):
@@ -99,13 +105,28 @@ class RelationNetwork(nn.Module):
 
     def forward(
         self, x: Float[Tensor, "batch agent feature"], neighbours: Neighbourhood
-    ) -> tuple[Float[Tensor, "batch agent action"], Float[Tensor, "batch ..."]]:
+    ) -> tuple[Float[Tensor, "batch agent action"], Float[Tensor, "batch agent head slot"]]:
         """Q-values, and the attention of the upper layer."""
-        features = [torch.relu(self.second(torch.relu(self.encoder(x))))]  # (1)
+        features = [self.encode(x)]
         for layer in self.relations:
             h, relation = layer(features[-1], neighbours)
             features.append(h)
-        return self.head(torch.cat(features, dim=-1)), relation  # (4)
+        return linear_of_parts(self.head, features), relation  # (4)
+
+    def encode(self, x: Float[Tensor, "batch agent feature"]) -> Float[Tensor, "batch agent hidden"]:
+        """Features of each agent alone."""
+        return activated(self.second, activated(self.encoder, x))  # (1)
+
+    def relation(
+        self, x: Float[Tensor, "batch agent feature"], neighbours: Neighbourhood
+    ) -> Float[Tensor, "batch agent head slot"]:
+        """The attention of the upper layer alone."""
+        h = self.encode(x)
+        *lower, upper = self.relations
+        for layer in lower:
+            h, _ = layer(h, neighbours)
+        assert isinstance(upper, RelationLayer)
+        return upper.relation(h, neighbours)
 
 
 class DGN(EpsilonGreedyLearner[Config]):
@@ -140,7 +161,7 @@ class DGN(EpsilonGreedyLearner[Config]):
         change = torch.zeros((), device=values.device)
         if self.config.relation_weight:
             with torch.no_grad():
-                next_relation = self.q(batch.next_observation, neighbours)[1]
+                next_relation = self.q.relation(batch.next_observation, neighbours)
             change = relation_change(relation, next_relation, batch.reward.numel())
         return (target - value).square().mean(), change, value
 
@@ -151,7 +172,7 @@ class DGN(EpsilonGreedyLearner[Config]):
 
 
 def relation_change(
-    before: Float[Tensor, "batch ..."], after: Float[Tensor, "batch ..."], agents: int
+    before: Float[Tensor, "batch agent head slot"], after: Float[Tensor, "batch agent head slot"], agents: int
 ) -> Float[Tensor, ""]:
     """KL(before || after) of attention weights over the last axis, averaged over heads and over `agents`, the number of
     agents in the whole batch. Masked neighbours have weight zero in both and do not count."""

@@ -31,7 +31,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -101,7 +101,7 @@ class Config(OffPolicyConfig):
     """team: the policy gradient of agent i runs through every Q_j, as in the paper; own: through Q_i alone, which is
     what a difference reward needs."""
     kernel: str = "auto"
-    """Aggregation kernel: dense, gather or auto. The results are equal; the speed is not."""
+    """Aggregation kernel: slots, dense, gather or auto. The results are equal to rounding; the speed is not."""
 
     def __post_init__(self) -> None:
         OffPolicyConfig.__post_init__(self)
@@ -124,7 +124,7 @@ class Config(OffPolicyConfig):
             raise ValueError(f"alpha = {self.alpha}: expected zero or more, and more than zero where it is tuned")
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> Self:
+    def from_record(cls, record: Mapping[str, Any]) -> Config:
         """Before the rounds of critics were a setting, Q had one and V as many as the policy."""
         earlier = {} if "critic_hops" in record else {"critic_hops": 1, "value_hops": record["hops"]}
         return cls(**{**earlier, **record})

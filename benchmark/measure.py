@@ -84,10 +84,12 @@ def _measure(
     algorithm: str, spec: EnvironmentSpec, settings: Any, size: int, device: torch.device, acceleration: str
 ) -> Cost:
     torch.set_num_threads(1)
+    generator = stream(0, "update", device)
+    other = algorithms.make(algorithm, spec, settings, str(device))
+    other.update(random_batch(spec, 2, other.action_width, generator), generator)  # loads what is compiled once for all
     learner = algorithms.make(algorithm, spec, settings, str(device))
     learner.schedule(0, 1)
     update = accelerate(learner, acceleration, device)
-    generator = stream(0, "update", device)
     before = begin_peak(device)
     batch = random_batch(spec, size, learner.action_width, generator)
     times = []

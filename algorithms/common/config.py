@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class OffPolicyConfig:
     caches hold (see `common/micro_batches.py`), on a GPU the whole batch."""
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> Self:
+    def from_record(cls, record: Mapping[str, Any]) -> OffPolicyConfig:
         """Settings as a run has recorded them, earlier versions included: what they lack had no name then and was as it
         is by default, unless an algorithm says otherwise. Raises TypeError for settings that there are not."""
         return cls(**record)

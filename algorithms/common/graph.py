@@ -1,41 +1,61 @@
-"""Aggregation over neighbours: one operator, two kernels with equal results.
+"""Aggregation over neighbours: one operator, three kernels with results that are equal to rounding.
 
-`dense` turns the neighbour lists into an adjacency matrix and uses batched matrix products: the fastest up to a few
-hundred agents. `gather` collects the neighbours' rows: memory grows with N * K, not N * N, for a thousand agents and
-more. A fully connected graph needs neither for sums and means: there a message is the sum over everybody minus oneself.
-Linear maps are applied to nodes before any gather.
+`slots` walks the neighbour lists in compiled loops, at the price of the edges: the fastest on a CPU at every size (see
+`algorithms.common.slots`). `dense` turns the lists into an adjacency matrix and uses batched matrix products: the plain
+reference, and on a GPU the fastest up to a few hundred agents. `gather` collects rows of the neighbours, so that memory
+grows with N * K, not N * N: on a GPU for more agents, and for numbers that the compiled loops do not take.
+A fully connected graph needs none of them for sums and means: there a message is the sum over everybody minus oneself;
+its attention with several heads is torch's fused one where that is faster. Linear maps are applied to nodes before any
+gather.
 
-A graph that serves a whole batch and is held once (see `Graph`) is prepared once: matrices and masks have a leading
-axis of 1 then. Results are equal to the last bit.
+A graph that serves a whole batch and is held once (see `Graph`) is prepared once: lists, matrices and masks have a
+leading axis of 1 then. Results are equal to the last bit.
 
 An agent without neighbours receives zeros.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor
 
+from algorithms.common import slots
 from algorithms.protocols import Graph
 from envs.shapes import Bool, Float, Int
 
 LARGEST_DENSE = 256
-"""Number of agents up to which `auto` takes the dense kernel, ..."""
+"""Number of agents up to which `auto` takes the dense kernel where there are no compiled loops, ..."""
 LARGEST_DENSE_RATIO = 32
 """... with lists at least a 32nd as wide: on road grids (four neighbours) the other one is faster from 144 agents on,
 with eight neighbours they are alike at 225, ..."""
 LARGEST_DENSE_SCORES = 1024
 """... where heads times agents are at most this: dense attention has a score for each head and pair of agents."""
-KERNELS = ("auto", "dense", "gather")
+COMPILED = ("cpu", "meta")
+"""Devices on which `auto` takes the compiled loops over the lists, whatever the size: on one thread attention with its
+gradients takes 0.5 of the time of dense matrices with 6 agents, 0.4 with 15, 0.2 to 0.1 with 200, 0.1 to 0.04 on a road
+grid of 225 (one head to eight); sums 0.8 to 0.25, but for a few microseconds more on tiny batches. On `meta`, where
+nothing is computed, because what is tried there is to happen on a CPU."""
+LARGEST_FULL_LISTS = 16
+"""Number of agents up to which `auto` takes the compiled loops where everybody hears everybody: half the time of dense
+matrices with 6 agents, three quarters with 15, more with 30 and one head."""
+SMALLEST_FUSED = 40
+"""Number of agents from which `auto` takes torch's fused attention where everybody hears everybody with more than one
+head: 0.7 of the time of dense matrices with 40 agents and 8 heads, 0.45 with 200; with one head they are alike."""
+KERNELS = ("auto", "slots", "dense", "gather")
 GRAPHS = ("task", "full")
 """Who hears whom. task: what the environment says (nearest agents, a road network); full: everybody hears everybody."""
 
 
 class Neighbourhood(ABC):
-    """Weighted sums over the neighbours of each agent, for one batch of graphs."""
+    """Weighted sums over the neighbours of each agent, for one batch of graphs.
+
+    Attention weights are those of the slots of the neighbour lists, oneself first where agents hear themselves; zero
+    where there is no neighbour.
+    """
 
     @abstractmethod
     def total(self, values: Float[Tensor, "batch agent feature"]) -> Float[Tensor, "batch agent feature"]:
@@ -48,16 +68,17 @@ class Neighbourhood(ABC):
     @abstractmethod
     def attention(
         self, query: Float[Tensor, "batch agent head feature"], key: Float[Tensor, "batch agent head feature"]
-    ) -> Float[Tensor, "batch ..."]:
-        """Softmax of the scaled products of each agent's query with its neighbours' keys. The last axis runs over
-        neighbours (zero where masked); the axes between are the kernel's own. An agent without neighbours has weights
-        without meaning."""
+    ) -> Float[Tensor, "batch agent head slot"]:
+        """Softmax of the scaled products of each agent's query with its neighbours' keys."""
 
     @abstractmethod
-    def apply(
-        self, weights: Float[Tensor, "batch ..."], value: Float[Tensor, "batch agent head feature"]
-    ) -> Float[Tensor, "batch agent message"]:
-        """Sums of the neighbours' values with weights from `attention`; heads are concatenated."""
+    def relate(
+        self,
+        query: Float[Tensor, "batch agent head feature"],
+        key: Float[Tensor, "batch agent head feature"],
+        value: Float[Tensor, "batch agent head feature"],
+    ) -> tuple[Float[Tensor, "batch agent message"], Float[Tensor, "batch agent head slot"]]:
+        """What `attend` gives, and the weights of `attention`."""
 
     def attend(
         self,
@@ -66,18 +87,28 @@ class Neighbourhood(ABC):
         value: Float[Tensor, "batch agent head feature"],
     ) -> Float[Tensor, "batch agent message"]:
         """Scaled dot-product attention of each agent over its neighbours; heads are concatenated."""
-        return self.apply(self.attention(query, key), value)
+        return self.relate(query, key, value)[0]
+
+    def relate_within(
+        self, projected: Float[Tensor, "batch agent projection"], heads: int, activated: bool = False
+    ) -> tuple[Float[Tensor, "batch agent message"], Float[Tensor, "batch agent head slot"]]:
+        """`relate` of queries, keys and values that lie side by side in the last axis; `activated`: through a ReLU."""
+        return self.relate(*slots.parts(torch.relu(projected) if activated else projected, heads))
 
 
 class DenseNeighbourhood(Neighbourhood):
-    """Adjacency matrices (batch, agent, agent); a batch of 1 serves every batch size."""
+    """Adjacency matrices (batch, agent, agent) of `graph`; a batch of 1 serves every batch size."""
 
-    def __init__(self, adjacency: Float[Tensor, "batch agent agent"]) -> None:
+    def __init__(self, graph: Graph) -> None:
+        agents = graph.mask.shape[1]
+        adjacency = torch.zeros(len(graph.mask), agents, agents, device=graph.mask.device)
+        adjacency.scatter_add_(2, graph.neighbours.long(), graph.mask.to(adjacency.dtype))
         self.adjacency = adjacency
+        self.graph = graph
         degree = adjacency.sum(-1, keepdim=True)
         self.share = adjacency / degree.clamp(min=1.0)
         self.connected = (degree > 0).to(adjacency.dtype)
-        # Of senders by receivers, see `attention`.
+        # Of senders by receivers, see `_weights`.
         missing = adjacency.transpose(1, 2) == 0
         self.penalty = torch.zeros_like(adjacency).masked_fill_(missing, torch.finfo(adjacency.dtype).min)
 
@@ -88,24 +119,36 @@ class DenseNeighbourhood(Neighbourhood):
         return self.share @ values
 
     def attention(self, query: Tensor, key: Tensor) -> Tensor:
+        return self._of_slots(self._weights(query, key))
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        return self._message(self._weights(query, key), value)
+
+    def relate(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        weights = self._weights(query, key)
+        return self._message(weights, value), self._of_slots(weights)
+
+    def _weights(self, query: Tensor, key: Tensor) -> Float[Tensor, "batch head receiver sender"]:
         # Scores of senders by receivers: a softmax over a short last axis is far slower than over the axis before it.
         scores = key.transpose(1, 2) @ query.permute(0, 2, 3, 1)
         scores = torch.add(self.penalty[:, None], scores, alpha=1.0 / math.sqrt(query.shape[-1]))
         return torch.softmax(scores, dim=-2).transpose(2, 3)
 
-    def apply(self, weights: Tensor, value: Tensor) -> Tensor:
+    def _message(self, weights: Tensor, value: Tensor) -> Tensor:
         return (weights @ value.transpose(1, 2)).transpose(1, 2).flatten(2) * self.connected
 
+    def _of_slots(self, weights: Float[Tensor, "batch head receiver sender"]) -> Tensor:
+        neighbours = self.graph.neighbours.long()[:, None].expand(*weights.shape[:3], -1)
+        return (weights.gather(-1, neighbours) * self.graph.mask[:, None]).transpose(1, 2)
 
-class FullNeighbourhood(DenseNeighbourhood):
-    """Everybody hears everybody else, and with `self_loops` themselves: sums and means in O(N)."""
 
-    def __init__(self, agents: int, self_loops: bool, device: torch.device) -> None:
-        adjacency = torch.ones(1, agents, agents, device=device)
-        if not self_loops:
-            adjacency.diagonal(dim1=1, dim2=2).zero_()
-        super().__init__(adjacency)
+class FullNeighbourhood(Neighbourhood):
+    """Everybody hears everybody else, and with `self_loops` themselves: sums and means in O(N), attention by
+    `attending`."""
+
+    def __init__(self, agents: int, self_loops: bool, attending: Neighbourhood) -> None:
         self.self_loops = self_loops
+        self.attending = attending
         self.degree = agents if self_loops else max(agents - 1, 1)
 
     def total(self, values: Tensor) -> Tensor:
@@ -114,6 +157,25 @@ class FullNeighbourhood(DenseNeighbourhood):
 
     def mean(self, values: Tensor) -> Tensor:
         return self.total(values) / self.degree
+
+    def attention(self, query: Tensor, key: Tensor) -> Tensor:
+        return self.attending.attention(query, key)
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        return self.attending.attend(query, key, value)
+
+    def relate(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        return self.attending.relate(query, key, value)
+
+
+class FusedNeighbourhood(DenseNeighbourhood):
+    """Adjacency matrices as masks of torch's fused attention; weights, which that does not tell, are the dense ones."""
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        query, key, value = (part.transpose(1, 2) for part in (query, key, value))
+        mask = self.penalty.transpose(1, 2)[:, None]
+        message = torch.nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        return message.transpose(1, 2).flatten(2) * self.connected
 
 
 class GatherNeighbourhood(Neighbourhood):
@@ -137,11 +199,49 @@ class GatherNeighbourhood(Neighbourhood):
 
     def attention(self, query: Tensor, key: Tensor) -> Tensor:
         scores = torch.einsum("bihd,bikhd->bihk", query, self._collect(key)) / math.sqrt(query.shape[-1])
-        return torch.softmax(scores.masked_fill(~self.mask[:, :, None], torch.finfo(scores.dtype).min), dim=-1)
+        mask = self.mask[:, :, None]
+        return torch.softmax(scores.masked_fill(~mask, torch.finfo(scores.dtype).min), dim=-1) * mask
 
-    def apply(self, weights: Tensor, value: Tensor) -> Tensor:
-        received = torch.einsum("bihk,bikhd->bihd", weights, self._collect(value)).flatten(2)
-        return received * (self.degree > 0)
+    def relate(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        weights = self.attention(query, key)
+        return torch.einsum("bihk,bikhd->bihd", weights, self._collect(value)).flatten(2), weights
+
+
+class SlotNeighbourhood(Neighbourhood):
+    """Compiled loops over the lists of neighbours, for a batch of `copies`. Numbers that those do not take, of another
+    device or precision, go the way of `GatherNeighbourhood`."""
+
+    def __init__(self, graph: Graph, copies: int) -> None:
+        self.graph, self.copies = graph, copies
+        self.lists: Int[Tensor, "graphs agent slot"] = torch.where(graph.mask, graph.neighbours, -1).int()
+
+    @functools.cached_property
+    def gather(self) -> GatherNeighbourhood:
+        """The same graphs for other numbers."""
+        return GatherNeighbourhood(self.graph, self.copies)
+
+    def total(self, values: Tensor) -> Tensor:
+        return slots.add(values, self.lists, False) if slots.takes(values) else self.gather.total(values)
+
+    def mean(self, values: Tensor) -> Tensor:
+        return slots.add(values, self.lists, True) if slots.takes(values) else self.gather.mean(values)
+
+    def attention(self, query: Tensor, key: Tensor) -> Tensor:
+        if not slots.takes(query):
+            return self.gather.attention(query, key)
+        return slots.attend(query, key, None, self.lists)[1].transpose(2, 3)
+
+    def relate(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        if not slots.takes(query):
+            return self.gather.relate(query, key, value)
+        message, weights = slots.attend(query, key, value, self.lists)
+        return message, weights.transpose(2, 3)
+
+    def relate_within(self, projected: Tensor, heads: int, activated: bool = False) -> tuple[Tensor, Tensor]:
+        if not slots.takes(projected):
+            return super().relate_within(projected, heads, activated)
+        message, weights = slots.attend_within(projected, self.lists, heads, activated)
+        return message, weights.transpose(2, 3)
 
 
 class DirectedEdges:
@@ -214,9 +314,28 @@ def full_graph(like: Graph) -> Graph:
 
 
 def takes_dense(agents: int, slots: int, kernel: str = "auto", which: str = "task", heads: int = 1) -> bool:
-    """Whether `neighbourhood` works on matrices of agents by agents, given lists of `slots` neighbours."""
+    """Whether `neighbourhood` works on matrices of agents by agents where there are no compiled loops, given lists of
+    `slots` neighbours. Estimates of memory count so on every device; compiled loops take less."""
+    return which == "full" or chosen_kernel(kernel, agents, slots, heads, compiled=False) == "dense"
+
+
+def chosen_kernel(kernel: str, agents: int, slots: int, heads: int = 1, compiled: bool = True) -> str:
+    """What `auto` stands for with lists of `slots` neighbours: `slots` where the device has compiled loops (see
+    `COMPILED`), else `dense` for few agents and `gather` for many. Any other kernel is itself."""
+    if kernel != "auto":
+        return kernel
+    if compiled:
+        return "slots"
     small = agents <= min(LARGEST_DENSE, LARGEST_DENSE_RATIO * slots, LARGEST_DENSE_SCORES // heads)
-    return which == "full" or kernel == "dense" or (kernel == "auto" and small)
+    return "dense" if small else "gather"
+
+
+def full_kernel(kernel: str, agents: int, heads: int = 1, compiled: bool = True) -> str:
+    """The kernel of attention where everybody hears everybody: `dense`, unless `auto` knows a faster one (`slots`, or
+    `fused`, which is torch's) on a device with compiled loops."""
+    if kernel == "auto" and compiled and agents <= LARGEST_FULL_LISTS:
+        return "slots"
+    return "fused" if kernel == "auto" and compiled and heads > 1 and agents >= SMALLEST_FUSED else "dense"
 
 
 def neighbourhood(
@@ -224,24 +343,28 @@ def neighbourhood(
 ) -> Neighbourhood:
     """Prepare the aggregation over `graph`, once for all networks that use it.
 
-    kernel: `dense`, `gather` or `auto` (dense for few agents, see `takes_dense`). which: `task` or `full`, see
+    kernel: `slots`, `dense`, `gather` or `auto` (the fastest, see `chosen_kernel`). which: `task` or `full`, see
     `GRAPHS`. self_loops: agents hear themselves too. heads: of the attention to come. Raises ValueError for another
     kernel.
     """
-    copies, agents, _ = graph.neighbours.shape
+    _, agents, listed = graph.neighbours.shape
     device = graph.mask.device
     if kernel not in KERNELS:
-        raise ValueError(f"kernel = {kernel!r}: expected dense, gather or auto")
+        raise ValueError(f"kernel = {kernel!r}: expected slots, dense, gather or auto")
+    compiled = device.type in COMPILED
     if which == "full":
-        return FullNeighbourhood(agents, self_loops, device)
-    graph = held_once(graph)
-    if takes_dense(agents, graph.neighbours.shape[-1], kernel, which, heads):
-        adjacency = torch.zeros(len(graph.mask), agents, agents, device=device)
-        adjacency.scatter_add_(2, graph.neighbours.long(), graph.mask.to(adjacency.dtype))
-        if self_loops:
-            adjacency.diagonal(dim1=1, dim2=2).fill_(1.0)
-        return DenseNeighbourhood(adjacency)
-    return GatherNeighbourhood(with_self(graph) if self_loops else graph, copies)
+        attending = _over_lists(full_graph(graph), full_kernel(kernel, agents, heads, compiled), self_loops)
+        return FullNeighbourhood(agents, self_loops, attending)
+    return _over_lists(graph, chosen_kernel(kernel, agents, listed, heads, compiled), self_loops)
+
+
+def _over_lists(graph: Graph, kernel: str, self_loops: bool) -> Neighbourhood:
+    copies, graph = len(graph.mask), held_once(graph)
+    if self_loops:
+        graph = with_self(graph)
+    if kernel in ("slots", "gather"):
+        return (SlotNeighbourhood if kernel == "slots" else GatherNeighbourhood)(graph, copies)
+    return (FusedNeighbourhood if kernel == "fused" else DenseNeighbourhood)(graph)
 
 
 def with_self(graph: Graph) -> Graph:

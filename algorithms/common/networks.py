@@ -58,6 +58,28 @@ def head(input_dim: int, output_dim: int) -> nn.Linear:
     return layer
 
 
+def activated(
+    layer: nn.Module, x: Float[Tensor, "*batch agent feature"], message: Tensor | None = None
+) -> Float[Tensor, "*batch agent hidden"]:
+    """relu(layer(x) + message), written over the layer's outputs. These are rows of one matrix on the way, because
+    autograd copies what is changed in place behind a view."""
+    if isinstance(layer, KindLinear) and len(layer.layers) == 1:
+        layer = layer.layers[0]
+    rows = layer(x.flatten(0, -2)) if isinstance(layer, nn.Linear) else layer(x)
+    if message is not None:
+        rows = rows.add_(message.reshape(rows.shape))
+    return torch.relu_(rows).view(*x.shape[:-1], -1)
+
+
+def linear_of_parts(layer: nn.Linear, parts: list[Tensor]) -> Float[Tensor, "*batch agent output"]:
+    """The layer's outputs for features that come in parts, as if they were concatenated, without doing so."""
+    weights = layer.weight.split([part.shape[-1] for part in parts], dim=-1)
+    result = nn.functional.linear(parts[0], weights[0], layer.bias)
+    for part, weight in zip(parts[1:], weights[1:], strict=True):
+        result = result + nn.functional.linear(part, weight)
+    return result
+
+
 class AgentMLP(nn.Module):
     """Two hidden layers on each agent's own input; the first has weights per kind of agent."""
 
@@ -68,7 +90,7 @@ class AgentMLP(nn.Module):
         self.head = head(hidden, output_dim)
 
     def forward(self, x: Float[Tensor, "*batch agent feature"]) -> Float[Tensor, "*batch agent output"]:
-        return self.head(torch.relu(self.hidden(torch.relu(self.encoder(x)))))
+        return self.head(activated(self.hidden, activated(self.encoder, x)))
 
 
 class PropagationLayer(nn.Module):
@@ -95,6 +117,9 @@ class PropagationLayer(nn.Module):
         tells its neighbours."""
         if self.aggregation == "none":
             message = self.received(asking)
+        elif self.aggregation == "attention" and asking is sent:
+            weights = torch.cat([self.query.weight, self.key.weight, self.received.weight])  # one product for three
+            message, _ = neighbours.relate_within(nn.functional.linear(sent, weights), self.heads)
         elif self.aggregation == "attention":
             query, key, value = self.query(asking), self.key(sent), self.received(sent)
             message = neighbours.attend(*(part.unflatten(-1, (self.heads, -1)) for part in (query, key, value)))
@@ -102,7 +127,7 @@ class PropagationLayer(nn.Module):
             message = neighbours.mean(self.received(sent))
         else:
             message = neighbours.total(self.received(sent))
-        return torch.relu(self.own(x) + message)
+        return activated(self.own, x, message)
 
 
 READOUTS = ("all", "rounds", "last")
@@ -127,10 +152,10 @@ class PropagationOptions(NamedTuple):
         rounds = {"all": self.hops + 1, "rounds": max(self.hops, 1), "last": 1}
         return self.hidden * rounds[self.readout]
 
-    def read(self, embeddings: list[Tensor]) -> Tensor:
+    def read(self, embeddings: list[Tensor]) -> list[Tensor]:
         """What the head reads of mu^0, ..., mu^M."""
         start = {"all": 0, "rounds": min(1, self.hops), "last": self.hops}
-        return torch.cat(embeddings[start[self.readout] :], dim=-1)
+        return embeddings[start[self.readout] :]
 
 
 class RoundsNetwork(nn.Module):
@@ -171,10 +196,10 @@ class PropagationNetwork(RoundsNetwork):
     def forward(
         self, x: Float[Tensor, "batch agent feature"], neighbours: Neighbourhood
     ) -> Float[Tensor, "batch agent output"]:
-        embeddings = [torch.relu(self.encoder(x))]  # mu^0: every agent's plan before it hears anybody
+        embeddings = [activated(self.encoder, x)]  # mu^0: every agent's plan before it hears anybody
         for layer in self.layers():
             embeddings.append(layer(embeddings[0], embeddings[-1], embeddings[-1], neighbours))  # eq. (6)
-        return self.head(self.options.read(embeddings))  # eq. (5)
+        return linear_of_parts(self.head, self.options.read(embeddings))  # eq. (5)
 
 
 class BeliefLayer(nn.Module):
@@ -237,12 +262,12 @@ class BeliefNetwork(RoundsNetwork):
     def forward(
         self, x: Float[Tensor, "batch agent feature"], edges: DirectedEdges
     ) -> Float[Tensor, "batch agent output"]:
-        embeddings = [torch.relu(self.encoder(x))]
+        embeddings = [activated(self.encoder, x)]
         messages = None
         for layer in self.layers():
             messages, belief = layer(embeddings[0], messages, edges)
             embeddings.append(belief)
-        return self.head(self.options.read(embeddings))
+        return linear_of_parts(self.head, self.options.read(embeddings))
 
 
 class JointActionValue(nn.Module):
@@ -284,16 +309,16 @@ class JointActionValue(nn.Module):
     ) -> Float[Tensor, "batch agent output"]:
         """actions: one-hot or continuous. own_credit cuts the gradient to the neighbours' actions."""
         joint = torch.cat([observation, actions], dim=-1)
-        own = torch.relu(self.own(joint if self.own_action else observation))
+        own = activated(self.own, joint if self.own_action else observation)
         if not self.hops:
             return self.head(own)
-        embeddings, asking, sent = [own], own, self.sent(joint)
+        embeddings, asking, told = [own], own, None
         if self.hops > 1:
-            seen = mu = torch.relu(self.seen(observation)) if self.own_action else own
+            seen = mu = activated(self.seen, observation) if self.own_action else own
             for layer in self.rounds:
                 mu = layer(seen, mu, mu, neighbours)  # eq. (6)
                 embeddings.append(mu)
-            asking, sent = mu, sent + self.told(mu)
-        sent = torch.relu(sent)
+            asking, told = mu, self.told(mu)
+        sent = activated(self.sent, joint, told)
         embeddings.append(self.round(own, asking, sent.detach() if own_credit else sent, neighbours))
-        return self.head(torch.cat(embeddings, dim=-1))
+        return linear_of_parts(self.head, embeddings)

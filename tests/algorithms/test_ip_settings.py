@@ -79,12 +79,12 @@ def test_full_graph_reaches_everybody_at_once(inference: str, generator: torch.G
 
 
 def test_full_neighbourhood_equals_explicit_lists(generator: torch.Generator) -> None:
-    """Sum minus self against lists of everybody, with either kernel, and with self loops."""
+    """Sum minus self against lists of everybody, with every kernel, and with self loops."""
     values = torch.randn(2, 7, 6, generator=generator)
     query, key = (torch.randn(2, 7, 2, 3, generator=generator) for _ in range(2))
     for self_loops in (False, True):
         full = neighbourhood(ring(7, 2), which="full", self_loops=self_loops)
-        for kernel in ("dense", "gather"):
+        for kernel in ("slots", "dense", "gather"):
             listed = neighbourhood(full_graph(ring(7, 2)), kernel, self_loops=self_loops)
             torch.testing.assert_close(full.total(values), listed.total(values))
             torch.testing.assert_close(full.mean(values), listed.mean(values))

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import algorithms
-from algorithms.common.graph import DenseNeighbourhood, GatherNeighbourhood
+from algorithms.common.graph import DenseNeighbourhood, GatherNeighbourhood, SlotNeighbourhood
 from algorithms.protocols import Batch, EnvironmentSpec
 from tests.algorithms.conftest import random_batch, ring, spec
 
@@ -69,9 +69,10 @@ def test_acts_and_learns(name: str, agents: int, relaxed: bool, kinds: int, gene
 
 @pytest.mark.parametrize("name", NAMES)
 def test_learns_with_1225_agents(name: str, generator: torch.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The largest task of the paper: no matrix of agents by agents is made where graphs are used."""
+    """The largest task of the paper: neither a matrix of agents by agents is made where graphs are used, nor
+    copies of the neighbours' rows."""
     kernels = []
-    for kernel in (DenseNeighbourhood, GatherNeighbourhood):
+    for kernel in (DenseNeighbourhood, GatherNeighbourhood, SlotNeighbourhood):
         original = kernel.__init__
 
         def counted(self: Any, *inputs: Any, original: Any = original, kernel: type = kernel) -> None:
@@ -84,4 +85,4 @@ def test_learns_with_1225_agents(name: str, generator: torch.Generator, monkeypa
     batch = batch_for(learner, problem, 2, generator)
     check_update(learner, batch, generator)
     assert learner.act(batch.observation, ring(1225, 2), generator, greedy=True).shape[:2] == (2, 1225)
-    assert set(kernels) == ({GatherNeighbourhood} if algorithms.learner_type(name).uses_graph else set())
+    assert set(kernels) == ({SlotNeighbourhood} if algorithms.learner_type(name).uses_graph else set())

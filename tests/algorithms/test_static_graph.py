@@ -14,6 +14,7 @@ from algorithms.common.graph import (
     DenseNeighbourhood,
     DirectedEdges,
     GatherNeighbourhood,
+    SlotNeighbourhood,
     full_graph,
     held_once,
     neighbourhood,
@@ -57,12 +58,15 @@ def test_kernels_prepare_it_once(graph: Graph) -> None:
     dense, gather = neighbourhood(graph, "dense"), neighbourhood(graph, "gather", self_loops=True)
     assert isinstance(dense, DenseNeighbourhood)
     assert isinstance(gather, GatherNeighbourhood)
-    for part in (dense.adjacency, dense.share, dense.penalty, gather.mask, gather.degree, DirectedEdges(graph).exclude):
+    slotted = neighbourhood(graph, "slots", self_loops=True)
+    assert isinstance(slotted, SlotNeighbourhood)
+    parts = [dense.adjacency, dense.share, dense.penalty, gather.mask, gather.degree, slotted.lists]
+    for part in (*parts, DirectedEdges(graph).exclude):
         assert len(part) == 1
 
 
 @pytest.mark.parametrize("self_loops", [True, False])
-@pytest.mark.parametrize("kernel", ["dense", "gather"])
+@pytest.mark.parametrize("kernel", ["slots", "dense", "gather"])
 @pytest.mark.parametrize("what", ["attend", "total", "mean"])
 def test_aggregation_is_equal_to_the_last_bit(
     what: str, kernel: str, self_loops: bool, graph: Graph, generator: torch.Generator
@@ -84,9 +88,13 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
         ("ip", {"inference": inference, "aggregation": aggregation, "kernel": kernel, "graph": which})
         for inference in ("mean_field", "belief_propagation")
         for aggregation in ("attention", "mean", "sum")
-        for kernel, which in (("dense", "task"), ("gather", "task"), ("auto", "full"))
+        for kernel, which in (("slots", "task"), ("dense", "task"), ("gather", "task"), ("auto", "full"))
     ),
-    *(("dgn", {"kernel": kernel, "fixed_graph": fixed}) for kernel in ("dense", "gather") for fixed in (True, False)),
+    *(
+        ("dgn", {"kernel": kernel, "fixed_graph": fixed})
+        for kernel in ("slots", "dense", "gather")
+        for fixed in (True, False)
+    ),
 ]
 
 

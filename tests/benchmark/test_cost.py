@@ -48,7 +48,7 @@ def test_memory_grows_with_the_batch() -> None:
     assert large.bytes < 2 * memory.reserved_bytes("iql", problem(100), settings, 512, "cpu")
 
 
-def test_a_measurement_is_four_updates(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_measurement_is_four_updates_after_a_small_one_of_another_learner(monkeypatch: pytest.MonkeyPatch) -> None:
     kind = measure.algorithms.learner_type("iql")
     update, calls = kind.update, []
 
@@ -59,7 +59,7 @@ def test_a_measurement_is_four_updates(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(kind, "update", counted)
     result = measure.measure("iql", 5, 16, "cpu")
-    assert calls == [(16, 5, 26)] * 4
+    assert calls == [(2, 5, 26)] + [(16, 5, 26)] * 4
     assert (result.batch, result.note) == (16, "")
     assert result.seconds is not None
     assert result.seconds > 0

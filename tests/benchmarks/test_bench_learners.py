@@ -68,15 +68,15 @@ def test_tables(capsys: pytest.CaptureFixture[str]) -> None:
         cells = [milliseconds(update(prepare("iql", agents)))]
         for aggregation, kernel in (
             ("mean", "dense"),
-            ("mean", "gather"),
+            ("mean", "slots"),
             ("attention", "dense"),
-            ("attention", "gather"),
+            ("attention", "slots"),
         ):
             training = prepare("ip", agents, algorithm_aggregation=aggregation, algorithm_kernel=kernel)
             cells.append(milliseconds(update(training)))
         rows.append(f"{agents:>6}{linear:>10.2f}" + "".join(f"{c:>10.1f} ({c / linear:>4.0f})" for c in cells))
     with capsys.disabled():
         print(f"\nmilliseconds of a gradient step on {BATCH} transitions, one thread (in linear layers of 128 x 128)")
-        names = ("IQL", "IP mean, dense", "gather", "IP attention", "gather")
+        names = ("IQL", "IP mean, dense", "slots", "IP attn, dense", "slots")
         print(f"{'agents':>6}{'linear':>10}" + "".join(f"{name:>17}" for name in names))
         print(*rows, sep="\n")

@@ -1,0 +1,297 @@
+"""Attention and sums over neighbour lists as operators of torch: compiled loops on a CPU, at the price of the edges.
+
+Each operator has its gradients and the shapes of its results, so that it works in `torch.compile`, under
+`torch.func.functional_call` and on the `meta` device, where nothing is computed. Numbers are float32. There are no
+gradients of gradients.
+
+Lists (graphs, agent, slot) are int32: numbers of agents of the same copy, -1 where there is no neighbour; one list for
+all copies of a batch will do. Attention weights are (batch, agent, slot, head), zero where there is no neighbour. An
+agent without neighbours receives zeros. A number that is no agent's raises IndexError.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.library import custom_op
+
+
+@custom_op(
+    "neighbours::attend",
+    mutates_args=(),
+    device_types="cpu",
+    schema="(Tensor query, Tensor key, Tensor? value, Tensor lists) -> (Tensor, Tensor)",
+)
+def attend(query: Tensor, key: Tensor, value: Tensor | None, lists: Tensor) -> tuple[Tensor, Tensor]:
+    """Message (batch, agent, message) and weights of scaled dot-product attention, from queries, keys and values
+    (batch, agent, head, feature). Without values the message is empty."""
+    return _compute(query, key, value, lists, -math.inf)
+
+
+@attend.register_fake
+def _attend_shapes(query: Tensor, key: Tensor, value: Tensor | None, lists: Tensor) -> tuple[Tensor, Tensor]:
+    copies, agents, heads, size = query.shape
+    message = query.new_empty((copies, agents, heads * size) if value is not None else (0,))
+    return message, query.new_empty(copies, agents, lists.shape[-1], heads)
+
+
+@custom_op(
+    "neighbours::attend_backward",
+    mutates_args=(),
+    device_types="cpu",
+    schema="(Tensor query, Tensor key, Tensor? value, Tensor lists, Tensor weights, Tensor? by_message, "
+    "Tensor? by_weights) -> (Tensor, Tensor, Tensor)",
+)
+def attend_backward(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor | None,
+    lists: Tensor,
+    weights: Tensor,
+    by_message: Tensor | None,
+    by_weights: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients by query, key and value (empty without values), from those by message and weights."""
+    results = _attend_backward_shapes(query, key, value, lists, weights, by_message, by_weights)
+    _differentiate(query, key, value, lists, -math.inf, weights, by_message, by_weights, results)
+    return results
+
+
+@attend_backward.register_fake
+def _attend_backward_shapes(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor | None,
+    lists: Tensor,
+    weights: Tensor,
+    by_message: Tensor | None,
+    by_weights: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    by_value = query.new_empty(query.shape if value is not None else (0,))
+    return query.new_empty(query.shape), query.new_empty(query.shape), by_value
+
+
+def _keep_parts(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    ctx.save_for_backward(*inputs, output[1])
+    ctx.set_materialize_grads(False)
+
+
+def _attend_gradients(ctx: Any, by_message: Tensor | None, by_weights: Tensor | None) -> tuple[Tensor | None, ...]:
+    query, key, value, lists, weights = ctx.saved_tensors
+    if value is None:
+        by_message = None
+    by_query, by_key, by_value = attend_backward(query, key, value, lists, weights, by_message, by_weights)
+    return by_query, by_key, None if value is None else by_value, None
+
+
+attend.register_autograd(_attend_gradients, setup_context=_keep_parts)
+
+
+@custom_op(
+    "neighbours::attend_within",
+    mutates_args=(),
+    device_types="cpu",
+    schema="(Tensor projected, Tensor lists, int heads, bool activated) -> (Tensor, Tensor)",
+)
+def attend_within(projected: Tensor, lists: Tensor, heads: int, activated: bool) -> tuple[Tensor, Tensor]:
+    """Like `attend`, with queries, keys and values side by side: (batch, agent, 3 * heads * feature). Their gradients
+    are written side by side too, which saves copies. `activated`: through a ReLU, of which no copy is made either."""
+    return _compute(*parts(projected, heads), lists, 0.0 if activated else -math.inf)
+
+
+@attend_within.register_fake
+def _attend_within_shapes(projected: Tensor, lists: Tensor, heads: int, activated: bool) -> tuple[Tensor, Tensor]:
+    return _attend_shapes(*parts(projected, heads), lists)
+
+
+@custom_op(
+    "neighbours::attend_within_backward",
+    mutates_args=(),
+    device_types="cpu",
+    schema="(Tensor projected, Tensor lists, bool activated, Tensor weights, Tensor? by_message, "
+    "Tensor? by_weights) -> Tensor",
+)
+def attend_within_backward(
+    projected: Tensor,
+    lists: Tensor,
+    activated: bool,
+    weights: Tensor,
+    by_message: Tensor | None,
+    by_weights: Tensor | None,
+) -> Tensor:
+    """Gradient of `attend_within` by what was projected."""
+    result = torch.empty(projected.shape, dtype=projected.dtype)
+    heads = weights.shape[-1]
+    lowest = 0.0 if activated else -math.inf
+    _differentiate(*parts(projected, heads), lists, lowest, weights, by_message, by_weights, parts(result, heads))
+    return result
+
+
+@attend_within_backward.register_fake
+def _attend_within_backward_shapes(
+    projected: Tensor,
+    lists: Tensor,
+    activated: bool,
+    weights: Tensor,
+    by_message: Tensor | None,
+    by_weights: Tensor | None,
+) -> Tensor:
+    return projected.new_empty(projected.shape)
+
+
+def _keep_projected(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    ctx.save_for_backward(*inputs[:2], output[1])
+    ctx.activated = inputs[3]
+    ctx.set_materialize_grads(False)
+
+
+def _attend_within_gradients(ctx: Any, by_message: Tensor | None, by_weights: Tensor | None) -> tuple[Any, ...]:
+    projected, lists, weights = ctx.saved_tensors
+    by_projected = attend_within_backward(projected, lists, ctx.activated, weights, by_message, by_weights)
+    return by_projected, None, None, None
+
+
+attend_within.register_autograd(_attend_within_gradients, setup_context=_keep_projected)
+
+
+@custom_op(
+    "neighbours::add",
+    mutates_args=(),
+    device_types="cpu",
+    schema="(Tensor values, Tensor lists, bool mean) -> Tensor",
+)
+def add(values: Tensor, lists: Tensor, mean: bool) -> Tensor:
+    """Sums, or means, of the neighbours' values (batch, agent, feature)."""
+    from algorithms.common.slot_kernels import kernels
+
+    result = _add_shape(values, lists, mean)
+    width = values.shape[-1]
+    readable = _readable(values)
+    fine = kernels(width).add(*_places([readable]), *_graphs(lists, values), width, mean, result.data_ptr())
+    _check(fine, lists)
+    return result
+
+
+@add.register_fake
+def _add_shape(values: Tensor, lists: Tensor, mean: bool) -> Tensor:
+    return values.new_empty(values.shape)
+
+
+@custom_op(
+    "neighbours::add_backward",
+    mutates_args=(),
+    device_types="cpu",
+    schema="(Tensor by_result, Tensor lists, bool mean) -> Tensor",
+)
+def add_backward(by_result: Tensor, lists: Tensor, mean: bool) -> Tensor:
+    """Gradient of `add` by the values."""
+    from algorithms.common.slot_kernels import kernels
+
+    given, by_values = by_result.contiguous(), _add_shape(by_result, lists, mean)
+    width = given.shape[-1]
+    kernels(width).add_backward(*_graphs(lists, given), width, mean, given.data_ptr(), by_values.data_ptr())
+    return by_values
+
+
+@add_backward.register_fake
+def _add_backward_shape(by_result: Tensor, lists: Tensor, mean: bool) -> Tensor:
+    return by_result.new_empty(by_result.shape)
+
+
+def _keep_lists(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(inputs[1])
+    ctx.mean = inputs[2]
+
+
+def _add_gradients(ctx: Any, by_result: Tensor) -> tuple[Any, ...]:
+    return add_backward(by_result, *ctx.saved_tensors, ctx.mean), None, None
+
+
+add.register_autograd(_add_gradients, setup_context=_keep_lists)
+
+
+def _compute(query: Tensor, key: Tensor, value: Tensor | None, lists: Tensor, lowest: float) -> tuple[Tensor, Tensor]:
+    """Message and weights of queries, keys and values that count as `lowest` where they are less."""
+    from algorithms.common.slot_kernels import kernels
+
+    for part in (key, query if value is None else value):
+        if part.shape != query.shape or part.dtype != query.dtype:
+            raise ValueError(
+                f"queries are {query.dtype} {tuple(query.shape)}, but keys or values {part.dtype} {tuple(part.shape)}"
+            )
+    message, weights = _attend_shapes(query, key, value, lists)
+    read = [_readable(part) for part in (query, key, value)]  # copies must live until the end
+    shape = (*_graphs(lists, query), *query.shape[2:])
+    fine = kernels(query.shape[-1]).attend(*_places(read), *shape, lowest, message.data_ptr(), weights.data_ptr())
+    _check(fine, lists)
+    return message, weights
+
+
+def _differentiate(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor | None,
+    lists: Tensor,
+    lowest: float,
+    weights: Tensor,
+    by_message: Tensor | None,
+    by_weights: Tensor | None,
+    results: tuple[Tensor, ...],
+) -> None:
+    """Write the gradients of `_compute` by query, key and value into `results`."""
+    from algorithms.common.slot_kernels import kernels
+
+    told = [None if part is None else part.contiguous() for part in (by_message, by_weights)]
+    read = [_readable(part) for part in (query, key, value)]
+    compiled = kernels(query.shape[-1]).attend_backward
+    addresses = [0 if part is None else part.data_ptr() for part in (weights, *told)]
+    compiled(*_places(read), *_graphs(lists, query), *query.shape[2:], lowest, *addresses, *_places(list(results)))
+
+
+def takes(values: Tensor) -> bool:
+    """Whether the operators compute with such numbers, or their shapes."""
+    return values.dtype == torch.float32 and values.device.type in ("cpu", "meta")
+
+
+def parts(projected: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys and values (batch, agent, head, feature) that lie side by side."""
+    query, key, value = projected.unflatten(-1, (3, heads, -1)).unbind(2)
+    return query, key, value
+
+
+def _readable(part: Tensor | None) -> Tensor | None:
+    """The tensor itself if the rows of all copies and agents are evenly apart and without gaps, else a copy."""
+    if part is None:
+        return None
+    copies, agents = part.shape[:2]
+    even = copies == 1 or agents == 1 or part.stride(0) == agents * part.stride(1)
+    return part if even and part[0, 0].is_contiguous() else part.contiguous()
+
+
+def _places(parts: list[Tensor | None]) -> list[int]:
+    """Address and distance of the rows, of one tensor after the other; zeros for one that is not there."""
+    places = []
+    for part in parts:
+        if part is None or not part.numel():
+            places += [0, 0]
+        else:
+            places += [part.data_ptr(), part.stride(1) if part.shape[1] > 1 else part.stride(0)]
+    return places
+
+
+def _graphs(lists: Tensor, values: Tensor) -> list[int]:
+    """What the kernels ask of the lists: address, graphs, copies, agents, slots. Raises TypeError or ValueError for
+    tensors that they cannot read."""
+    if values.dtype != torch.float32 or lists.dtype != torch.int32 or not lists.is_contiguous():
+        raise TypeError(f"expected float32 and lists of int32 without gaps, found {values.dtype} and {lists.dtype}")
+    if lists.shape[0] not in (1, values.shape[0]) or lists.shape[1] != values.shape[1]:
+        raise ValueError(f"lists {tuple(lists.shape)} do not fit values {tuple(values.shape)}: other copies or agents")
+    return [lists.data_ptr(), lists.shape[0], *values.shape[:2], lists.shape[2]]
+
+
+def _check(fine: bool, lists: Tensor) -> None:
+    if not fine:
+        raise IndexError(f"a list of neighbours has a number that is no agent's: expected 0 to {lists.shape[1] - 1}")
