@@ -45,7 +45,7 @@ def test_size_is_chosen_on_a_cpu_only() -> None:
     def size(batch_size: int, device: str, **settings: Any) -> int:
         return algorithms.micro_batch_size("ip", large, algorithms.config_type("ip")(**settings), batch_size, device)
 
-    assert size(1024, "cpu") == 64
+    assert size(1024, "cpu") == 32
     assert size(20, "cpu") == 20
     assert size(1024, "cuda") == 1024
     assert size(1024, "cpu", piece=48) == size(1024, "cuda", piece=48) == 48
