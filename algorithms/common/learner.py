@@ -59,7 +59,11 @@ class OffPolicyLearner(ABC, Generic[ConfigT]):
     """Adam over all networks, unless `build` makes optimisers of its own."""
 
     def __init__(self, spec: EnvironmentSpec, config: ConfigT, device: torch.device) -> None:
-        """Raises TypeError where `build` registers no network of actions, or keeps a network that is not registered."""
+        """Raises TypeError where `build` registers no network of actions or keeps one that is not registered, and where
+        there is nothing to learn from."""
+        base, own = OffPolicyLearner, type(self)
+        if own.loss is base.loss and own.phases is base.phases:
+            raise TypeError(f"{own.__name__} has no loss: write `loss`, or `phases` where an update has several steps")
         self.spec, self.config, self.device = spec, config, device
         self.action_width = self.action_width_for(spec, config)
         self.missing = missing_actions(spec, device)
@@ -98,7 +102,7 @@ class OffPolicyLearner(ABC, Generic[ConfigT]):
 
     def loss(self, batch: Batch) -> Loss:
         """The loss of all networks and its metrics, for algorithms that have one loss and draw nothing."""
-        raise NotImplementedError(f"{type(self).__name__} has neither `loss` nor `phases`")
+        raise NotImplementedError("`phases` has other losses")
 
     def phases(self, generator: torch.Generator) -> Iterable[Phase]:
         """The steps of an update in their order: one on `loss`, unless an algorithm says otherwise."""

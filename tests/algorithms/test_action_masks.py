@@ -243,6 +243,15 @@ def test_a_network_that_is_not_registered_is_refused() -> None:
         Unmasked(PROBLEM, iql.Config(), torch.device("cpu"))
 
 
+def test_a_learner_without_a_loss_is_refused() -> None:
+    class Lossless(EpsilonGreedyLearner[iql.Config]):
+        build = iql.IQL.build  # type: ignore[assignment]
+        action_values = iql.IQL.action_values  # type: ignore[assignment]
+
+    with pytest.raises(TypeError, match="Lossless has no loss: write `loss`"):
+        Lossless(PROBLEM, iql.Config(), torch.device("cpu"))
+
+
 @pytest.mark.parametrize("relaxed", [True, False])
 @pytest.mark.parametrize("name", VECTOR_LEARNERS)
 def test_central_critics_see_no_action_that_an_agent_lacks(
