@@ -111,6 +111,40 @@ def test_pic_learns_as_fast_as_its_own_program(agents: int) -> None:
     assert min(lead) > -0.12
 
 
+ROUNDS = ("q-1", "q-2")
+ROUNDS_TABLE = ("| | one round of Q | two rounds |", "|---|---:|---:|")
+
+
+def test_table_of_the_critics_rounds_in_the_documents_is_that_of_the_published_runs() -> None:
+    """Means and standard deviations over three seeds, of each seed's last three evaluations."""
+    lines = list(ROUNDS_TABLE)
+    for policy in ("sampled", "greedy"):
+        finals = [
+            [100 * np.mean(list(gaps(run, policy).values())[-3:]) for run in runs_of(FIFTEEN, "ip", variant)]
+            for variant in ROUNDS
+        ]
+        lines.append(table_row(f"navigation, 15 agents, gap closed in %, {policy}", finals))
+    for policy in ("sampled", "greedy"):
+        finals = [[final_return(run, policy) for run in runs_of("magent/jungle_20", "ip", name)] for name in ROUNDS]
+        lines.append(table_row(f"Jungle, 20 agents, team's sum, {policy}", finals))
+    text = (ROOT / "algorithms" / "README.md").read_text()
+    table = text.split("<!-- rounds of critics -->\n")[1].split("<!-- end of rounds of critics -->")[0]
+    assert table.strip().splitlines() == lines
+
+
+FIFTEEN = "mpe/cooperative_navigation_15"
+
+
+def table_row(name: str, finals: list[list[float]]) -> str:
+    assert [len(values) for values in finals] == [3, 3]
+    cells = [f"{np.mean(values):.0f} ± {np.std(values, ddof=1):.0f}" for values in finals]
+    return f"| {name} | {' | '.join(cells)} |"
+
+
+def final_return(run: Run, policy: str) -> float:
+    return float(np.mean([np.mean(own.returns) for own in run.evaluations if own.policy == policy][-3:]))
+
+
 SIGNAL_TASKS = ("cityflow/synthetic_9", "cityflow/hangzhou_16")
 SIGNAL_RUNS = [(name, "signals") for name in COMPARED_ALGORITHMS]
 SIGNAL_RUNS += [(name, "signals-penalty") for name in ("maddpg", "maddpgs", "pic")]

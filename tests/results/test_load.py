@@ -18,6 +18,7 @@ from tests.figures.synthetic import TASK, write_references, write_run, write_stu
 SHIPPED = Path(__file__).resolve().parents[2] / "results" / "published"
 RUNS = {
     "ablations-cpu": 45,
+    "hops-cpu": 12,
     "interpretation-cpu": 30,
     "jungle": 39,
     "pic": 6,
@@ -185,9 +186,9 @@ def test_shipped_sets_are_whole() -> None:
         counted = any(name.startswith("interpretation/") for r in results.runs for m in r.metrics for name in m.values)
         assert counted == (name in ("signals", "ablations-cpu", "interpretation-cpu"))
     results = load_results(SHIPPED)
-    assert len(results.runs) == sum(RUNS.values()) - SHARED == 420
-    assert sum(len(run.evaluations) for run in results.runs) == 10_536
-    assert sum(len(row.values) for run in results.runs for row in run.metrics) == 369_006
+    assert len(results.runs) == sum(RUNS.values()) - SHARED == 432
+    assert sum(len(run.evaluations) for run in results.runs) == 10_800
+    assert sum(len(row.values) for run in results.runs for row in run.metrics) == 377_406
     assert results.notes[0] == COMPACT_NOTE
     sizes = {path: path.stat().st_size for path in SHIPPED.rglob("*.*") if path.is_file()}
     assert sum(size for path, size in sizes.items() if path.suffix != ".gif") < 5_500_000
