@@ -22,8 +22,8 @@ The neighbours' actions come from one joint draw that serves all agents' terms, 
 gradients (a straight-through Gumbel one-hot, or a reparametrised Gaussian), so that J(theta) reaches theta through
 every Q_j that hears agent i.
 
-Deviations from the paper (see DEVIATIONS.md): ip-entropy, ip-own-action, ip-aggregation, ip-credit, ip-head-scale,
-ip-belief-propagation, ip-gradient-clip, kind-encoders.
+Deviations from the paper (see DEVIATIONS.md): ip-entropy, ip-own-action, ip-critic-rounds, ip-shared-critics,
+ip-policy-value, ip-aggregation, ip-credit, ip-head-scale, ip-belief-propagation, ip-gradient-clip, kind-encoders.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ Each agent i learns Q(o_i, a_i) from its own reward as if it were alone. With do
 Qbar is a slowly moving copy of Q: Qbar <- tau Q + (1 - tau) Qbar.
 A time limit is a truncation, so (1) bootstraps through it.
 
-Deviations from the paper's Table 2 (see DEVIATIONS.md): q-learning-rate, exploration, kind-encoders.
+Deviations from the paper's Table 2 (see DEVIATIONS.md): q-learning-rate, iql-double-q, exploration, kind-encoders.
 """
 
 from __future__ import annotations

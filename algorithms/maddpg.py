@@ -16,7 +16,7 @@ mean over agents too, and in (2) the shared actor climbs the mean of all outputs
 A time limit is a truncation, so (1) bootstraps through it.
 
 Deviations from the papers (see DEVIATIONS.md): maddpg-one-batch, maddpg-discrete-actions, maddpg-gradient-clip,
-maddpg-team-reward, kind-encoders.
+maddpg-team-reward, maddpg-one-critic, maddpg-target-moves, kind-encoders.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ losses and schedule are those of `algorithms.maddpg`.
 first where N is large. `critic = repaired` takes the mean over the N - 1 others and no second division.
 
 Deviations from the papers (see DEVIATIONS.md): maddpg-one-batch, maddpg-discrete-actions, maddpg-gradient-clip,
-maddpg-team-reward, pic-activations, ip-head-scale, kind-encoders.
+maddpg-team-reward, maddpg-target-moves, pic-activations, ip-head-scale, kind-encoders.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ absolute values make (1) monotonic in every q_i, so that each agent's greedy act
 
 r is the team's reward: the mean of the agents' rewards. Qbar is a slowly moving copy of agents and mixer.
 
-Deviations from the papers (see DEVIATIONS.md): qmix-inputs, qmix-team-reward, q-learning-rate, exploration,
-target-smoothing, kind-encoders.
+Deviations from the papers (see DEVIATIONS.md): qmix-inputs, qmix-team-reward, q-learning-rate, iql-double-q,
+exploration, target-smoothing, kind-encoders.
 """
 
 from __future__ import annotations
