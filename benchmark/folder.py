@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
 import os
 import platform
 import subprocess
@@ -149,7 +150,7 @@ def machine_facts(device: str) -> dict[str, Any]:
     return {
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": " ".join(sys.argv),
-        **git_facts(),
+        **running_code(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
@@ -160,6 +161,12 @@ def machine_facts(device: str) -> dict[str, Any]:
         "host": platform.node(),
         "slurm_job": os.environ.get("SLURM_JOB_ID"),
     }
+
+
+@functools.cache
+def running_code() -> dict[str, Any]:
+    """The facts of git when they were first asked for: a commit made meanwhile is not of the code that runs."""
+    return git_facts()
 
 
 def git_facts() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Runs side by side on this machine, each a process of its own."""
+"""Runs side by side on this machine, each a process of its own, started warm (`benchmark.warm`)."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from benchmark.plan import Plan
 from benchmark.references import evaluation_of
 from benchmark.status import cell_path, duration, state_of
 from benchmark.suites import Cell
+from benchmark.warm import SERVER_DIED, WarmProcess
 
 POLL_SECONDS = 0.5
 REFERENCES_LOG = ".sweep/references.log"
@@ -27,17 +28,20 @@ MOST_DEATHS = 3
 """How often a run may be killed without having come any further."""
 
 
+Process = WarmProcess | subprocess.Popen[bytes]
+
+
 def command_of(cell: Cell, device: str, results: Path) -> list[str]:
-    """The command line that makes a run, or goes on with it."""
-    command = [sys.executable, "-m", "benchmark.train", "--task", cell.task, "--algorithm", cell.algorithm]
+    """The module and its arguments that make a run, or go on with it."""
+    command = ["benchmark.train", "--task", cell.task, "--algorithm", cell.algorithm]
     command += ["--seed", str(cell.seed), "--total-steps", str(cell.total_steps), "--variant", cell.variant]
     command += ["--device", device, "--results", str(results)]
     return command + [f"--set={key}={value}" for key, value in cell.overrides.items()]
 
 
 def references_command(configs: Sequence[RunConfig], results: Path) -> list[str]:
-    """The command line that plays the reference policies of one task for runs of it."""
-    command = [sys.executable, "-m", "benchmark.references", "--tasks", configs[0].task, "--results", str(results)]
+    """The module and its arguments that play the reference policies of one task for runs of it."""
+    command = ["benchmark.references", "--tasks", configs[0].task, "--results", str(results)]
     episodes, seed = evaluation_of(configs)
     return [*command, "--episodes", str(episodes), "--seed", str(seed)]
 
@@ -48,20 +52,31 @@ def environment_of(threads: int) -> dict[str, str]:
     return os.environ | dict.fromkeys(names, str(threads))
 
 
-def start(cell: Cell, config: RunConfig, device: str, results: Path) -> subprocess.Popen[bytes]:
+def start(cell: Cell, config: RunConfig, device: str, results: Path) -> Process:
     """Begin or go on with a run in a process of its own, which does not hear this one's Ctrl-C. What it prints goes to
     output.log in its folder. Raises UserError where that cannot be written."""
     path = cell_path(results, cell)
     with readable_os_errors(path):
         path.mkdir(parents=True, exist_ok=True)
-        with (path / "output.log").open("ab") as log:
-            return subprocess.Popen(
-                command_of(cell, device, results),
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                env=environment_of(config.training.threads),
-            )
+        (path / "output.log").open("ab").close()
+    return start_process(command_of(cell, device, results), path / "output.log", config.training.threads)
+
+
+def start_process(command: Sequence[str], log: Path, threads: int) -> Process:
+    """Start `python -m COMMAND` in a session of its own; what it prints is appended to `log`. Warm on one thread; cold
+    on more, as libraries read at import how many they may use."""
+    module, *arguments = command
+    environment = environment_of(threads)
+    if threads == 1:
+        return WarmProcess(module, arguments, log, environment)
+    with log.open("ab") as stream:
+        return subprocess.Popen(
+            [sys.executable, "-m", *command],
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env=environment,
+        )
 
 
 def reason_of(results: Path, cell: Cell, returncode: int) -> str:
@@ -91,12 +106,12 @@ class Pool:
     def __init__(self, results: Path, workers: int, devices: Sequence[str], references: Sequence[list[str]]) -> None:
         self.results, self.workers, self.devices = results, workers, tuple(devices)
         self.references = list(references)
-        """Command lines that write them, to be run one after the other."""
-        self._playing: subprocess.Popen[bytes] | None = None
+        """Modules and arguments that write them, to be run one after the other."""
+        self._playing: Process | None = None
         self.unplayed = 0
         """How many of these failed."""
         self.waiting: list[Plan] = []
-        self.running: dict[subprocess.Popen[bytes], tuple[Plan, str]] = {}
+        self.running: dict[Process, tuple[Plan, str]] = {}
         self.failed: list[Plan] = []
         self._deaths: dict[str, tuple[int, int]] = {}
         self.elsewhere: list[Plan] = []
@@ -135,14 +150,8 @@ class Pool:
         if self._playing is None and self.references:
             with readable_os_errors(log):
                 log.parent.mkdir(parents=True, exist_ok=True)
-                with log.open("ab") as stream:
-                    self._playing = subprocess.Popen(
-                        self.references.pop(0),
-                        stdout=stream,
-                        stderr=subprocess.STDOUT,
-                        start_new_session=True,
-                        env=environment_of(1),
-                    )
+                log.open("ab").close()
+            self._playing = start_process(self.references.pop(0), log, threads=1)
 
     def _start(self, item: Plan) -> None:
         assert item.config is not None
@@ -165,9 +174,10 @@ class Pool:
         steps = 0
         for process in [process for process in self.running if process.poll() is not None]:
             item, _ = self.running.pop(process)
+            assert process.returncode is not None
             steps += item.cell.total_steps
             reason = reason_of(self.results, item.cell, process.returncode)
-            if process.returncode == InUseError.exit_status:
+            if process.returncode == InUseError.exit_status or self._goes_on_alone(item, process):
                 self.elsewhere.append(item)
             elif process.returncode < 0 and self._may_begin_again(item):
                 steps -= item.cell.total_steps
@@ -179,6 +189,10 @@ class Pool:
                 status = read_json(cell_path(self.results, item.cell) / "status.json")
                 _say(f"finished  {item.name} in {duration(status['wall_seconds'])}")
         return steps
+
+    def _goes_on_alone(self, item: Plan, process: Process) -> bool:
+        """Whether a run is still at work although nobody can say any more how its process ends."""
+        return process.returncode == SERVER_DIED and state_of(self.results, item.cell).state == "running"
 
     def _may_begin_again(self, item: Plan) -> bool:
         """Whether a run whose process was killed is started once more: not for ever where it does not get any further,
@@ -201,7 +215,7 @@ class Pool:
     def stop(self) -> None:
         """Ask what still runs to write a checkpoint and stop, and wait for it."""
         if self._playing is not None and self._playing.poll() is None:
-            self._playing.terminate()
+            self._playing.send_signal(signal.SIGTERM)
             self._playing.wait()
         for process in self.running:
             process.send_signal(signal.SIGTERM)

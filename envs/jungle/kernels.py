@@ -10,8 +10,7 @@ from torch import Tensor
 from envs.jungle.rules import Jungle
 from envs.shapes import Float, Int
 
-# What stands on a cell: one of these, or FIRST and up: the number of an agent. Numba's cache does not see changes in
-# other files, so all that the kernels know stands in this one.
+# What stands on a cell: one of these, or FIRST and up: the number of an agent.
 _FREE, _WALL, _FOOD, _FIRST = 0, 1, 2, 3
 _NUM_MOVES, _STAY, _RADIUS, _SIDE = 5, 2, 5, 11
 _DX = np.array([0, -1, 0, 1, 0, 0, -1, 1, 0])

@@ -2,9 +2,6 @@
 
 Coordinates are split into contiguous rows first, so that the distances of one point to many compile to vector
 instructions; the few smallest are then inserted one by one.
-
-Numba's cache does not see a change here when it loads the callers in other files: after an edit, delete
-envs/mpe/__pycache__.
 """
 
 from __future__ import annotations

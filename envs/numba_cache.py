@@ -31,13 +31,12 @@ STAMP = f"kernels.{_PYTHON}.stamp"
 """Name of the file that tells of which sources the kept kernels are."""
 
 
-def forget_stale(package: str = "envs.traffic", folder: Path | None = None) -> bool:
+def forget_stale(package: str, folder: Path) -> bool:
     """Delete what numba keeps of a package's kernels if it was compiled from other sources; whether that was so.
 
     `folder` is where the package lies. Must be called before its first kernel is. Does nothing where numba keeps
     nothing, and leaves other versions of Python alone.
     """
-    folder = Path(__file__).parent if folder is None else folder
     kept = cache_folder(folder)
     if kept is None:
         return False
@@ -68,20 +67,24 @@ def cache_folder(folder: Path) -> Path | None:
 
 
 def kernel_sources(package: str, folder: Path) -> dict[str, bytes]:
-    """Texts, by name, of the modules in `folder` that have compiled functions, and of those that they import from
-    their package: all that can change a kernel."""
-    texts = {path.stem: path.read_bytes() for path in folder.glob("*.py")}
-    start = rb"\n[ \t]*(?:from|import) +" + re.escape(package.encode())
-    imports = re.compile(start + rb"(?:\.(\w+)| +import +(\([^)]*\)|[^\n]*))")
+    """Texts, by name, of the modules in `folder` that have compiled functions, and of all that these import from the
+    top-level package, directly or not: all that can change a kernel."""
+    top, depth = package.partition(".")[0], package.count(".")
+    root = folder.parents[depth]
+    """The folder that the top-level package lies in."""
+    imports = re.compile(rf"^[ \t]*(?:from|import) +({top}(?:\.\w+)*)(?: +import +(\([^)]*\)|[^\n]*))?", re.MULTILINE)
     found: dict[str, bytes] = {}
-    pending = [module for module, text in texts.items() if any(mark in text for mark in _COMPILED)]
+    pending = [
+        f"{package}.{path.stem}" for path in folder.glob("*.py") if any(mark in path.read_bytes() for mark in _COMPILED)
+    ]
     while pending:
         module = pending.pop()
-        if module in found or module not in texts:
+        path = root.joinpath(*module.split(".")).with_suffix(".py")
+        if module in found or not path.is_file():
             continue
-        found[module] = texts[module]
-        for direct, listed in imports.findall(texts[module]):
-            pending += [part.decode() for part in ([direct] if direct else re.findall(rb"\w+", listed))]
+        found[module] = path.read_bytes()
+        for source, names in imports.findall(found[module].decode()):
+            pending += [source, *(f"{source}.{name}" for name in re.findall(r"\w+", names))]
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -12,9 +13,10 @@ from pathlib import Path
 import pytest
 from numba.core.dispatcher import Dispatcher
 
-from envs.traffic import cache
+from envs import numba_cache as cache
 
-PACKAGE = Path(cache.__file__).parent
+ENVS = Path(cache.__file__).parent
+PACKAGES = ("mpe", "jungle", "traffic")
 INNER = "from numba import njit\n\n@njit(cache=True)\ndef inner():\n    return {}\n"
 OUTER = "from numba import njit\nfrom tiny.inner import inner\n\n@njit(cache=True)\ndef outer():\n    return inner()\n"
 RUN = """
@@ -122,17 +124,53 @@ def test_no_place_to_keep_anything(tiny: Path, monkeypatch: pytest.MonkeyPatch) 
     assert cache.cache_folder(tiny) is None
 
 
-def test_sources_of_this_package() -> None:
-    """Every compiled function is in one of the files that count; tools that only use the engine are not."""
-    counted = set(cache.kernel_sources("envs.traffic", PACKAGE))
-    for path in PACKAGE.glob("*.py"):
-        module = importlib.import_module(f"envs.traffic.{path.stem}" if path.stem != "__init__" else "envs.traffic")
+@pytest.mark.parametrize("name", PACKAGES)
+def test_sources_of_kernels(name: str) -> None:
+    """Every compiled function is in one of the files that count."""
+    counted = cache.kernel_sources(f"envs.{name}", ENVS / name)
+    for path in (ENVS / name).glob("*.py"):
+        module = importlib.import_module(f"envs.{name}.{path.stem}" if path.stem != "__init__" else f"envs.{name}")
         for value in vars(module).values():
             if isinstance(value, Dispatcher):
-                assert Path(value.py_func.__code__.co_filename).stem in counted
+                assert (
+                    Path(value.py_func.__code__.co_filename) == ENVS.parent / f"{value.__module__.replace('.', '/')}.py"
+                )
+                assert value.__module__ in counted
+
+
+def test_tools_that_only_use_the_engine_do_not_count() -> None:
+    counted = {module.rpartition(".")[2] for module in cache.kernel_sources("envs.traffic", ENVS / "traffic")}
     assert {"basics", "step", "state", "layout", "map", "handles", "pointer"} <= counted
     assert not {"engine", "environment", "grid", "data", "verify"} & counted
 
 
-def test_importing_the_package_checks_it() -> None:
-    assert not cache.forget_stale()
+@pytest.mark.parametrize("name", PACKAGES)
+def test_importing_a_package_checks_it(name: str) -> None:
+    assert not cache.forget_stale(f"envs.{name}", ENVS / name)
+
+
+FARTHEST = """
+import numpy as np
+from envs.mpe.graph import nearest_agents_numba
+position, neighbours = np.array([[[0.0, 0.0], [1.0, 0.0], [5.0, 0.0]]]), np.empty((1, 3, 1), np.int64)
+nearest_agents_numba(position, neighbours)
+print(neighbours[0, 0, 0])
+"""
+
+
+def test_an_edit_of_another_file_is_seen(tmp_path: Path) -> None:
+    """In a copy of the package: a kernel whose callee in another file changes is compiled again."""
+    shutil.copytree(ENVS, tmp_path / "envs", ignore=shutil.ignore_patterns("__pycache__"))
+    environment = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
+
+    def neighbour() -> str:
+        command = [sys.executable, "-c", FARTHEST]
+        done = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True, env=environment)
+        return done.stdout.strip()
+
+    assert neighbour() == "1"
+    file = tmp_path / "envs" / "mpe" / "nearest.py"
+    text = file.read_text()
+    assert text.count("= dx * dx + dy * dy") == 1
+    file.write_text(text.replace("= dx * dx + dy * dy", "= -dx * dx - dy * dy"))
+    assert neighbour() == "2"
