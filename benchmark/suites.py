@@ -189,12 +189,16 @@ def jungle() -> list[Cell]:
 
 
 def values() -> list[Cell]:
-    """MADDPG in Jungle and on nine signals, as in `jungle` and `signals`, and valuing each agent's own reward."""
+    """MADDPG in Jungle and on nine signals with the settings of `jungle` and `signals`, its critic fitted to the team's
+    reward or to each agent's."""
     places = {("magent/jungle_20", "individual"), ("cityflow/synthetic_9", "signals")}
     cells = [cell for cell in (*jungle(), *signals()) if cell.algorithm == "maddpg"]
-    team = [cell for cell in cells if (cell.task, cell.variant) in places]
-    own = {"algorithm.value": "own"}
-    return team + [replace(cell, variant=f"{cell.variant}-own", overrides=cell.overrides | own) for cell in team]
+    return [
+        replace(cell, variant=f"value-{value}", overrides=cell.overrides | {"algorithm.value": value})
+        for cell in cells
+        if (cell.task, cell.variant) in places
+        for value in ("team", "own")
+    ]
 
 
 def pic() -> list[Cell]:

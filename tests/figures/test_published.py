@@ -111,6 +111,12 @@ def test_pic_learns_as_fast_as_its_own_program(agents: int) -> None:
     assert min(lead) > -0.12
 
 
+def generated(name: str) -> list[str]:
+    """The lines of a table in algorithms/README.md, between its comments."""
+    text = (ROOT / "algorithms" / "README.md").read_text()
+    return text.split(f"<!-- {name} -->\n")[1].split(f"<!-- end of {name} -->")[0].strip().splitlines()
+
+
 ROUNDS = ("q-1", "q-2")
 ROUNDS_TABLE = ("| | one round of Q | two rounds |", "|---|---:|---:|")
 
@@ -127,9 +133,26 @@ def test_table_of_the_critics_rounds_in_the_documents_is_that_of_the_published_r
     for policy in ("sampled", "greedy"):
         finals = [[final_return(run, policy) for run in runs_of("magent/jungle_20", "ip", name)] for name in ROUNDS]
         lines.append(table_row(f"Jungle, 20 agents, team's sum, {policy}", finals))
-    text = (ROOT / "algorithms" / "README.md").read_text()
-    table = text.split("<!-- rounds of critics -->\n")[1].split("<!-- end of rounds of critics -->")[0]
-    assert table.strip().splitlines() == lines
+    assert generated("rounds of critics") == lines
+
+
+VALUE_TASKS = {
+    "Jungle, 20 agents, team's sum": ("magent/jungle_20", "individual"),
+    "9 signals": ("cityflow/synthetic_9", "signals"),
+}
+VALUES_TABLE = ("| | the team's value | each agent's value | random play |", "|---|---:|---:|---:|")
+
+
+def test_table_of_what_critics_are_fitted_to_is_that_of_the_published_runs() -> None:
+    """MADDPG: means and standard deviations over three seeds, of each seed's last three evaluations."""
+    lines = list(VALUES_TABLE)
+    for name, (task, variant) in VALUE_TASKS.items():
+        for policy in ("sampled", "greedy"):
+            kinds = (variant, f"{variant}-own")
+            finals = [[final_return(run, policy) for run in runs_of(task, "maddpg", kind)] for kind in kinds]
+            random = np.mean(published().references[task].returns["random"])
+            lines.append(f"{table_row(f'{name}, {policy}', finals)} {random:.0f} |")
+    assert generated("critics of maddpg") == lines
 
 
 FIFTEEN = "mpe/cooperative_navigation_15"

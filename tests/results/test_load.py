@@ -26,6 +26,7 @@ RUNS = {
     "propagation": 45,
     "quick": 51,
     "signals": 60,
+    "values-cpu": 12,
 }
 SHARED = 3
 """Runs of IP on 49 signals, which are in two of the sets."""
