@@ -185,11 +185,11 @@ def test_shipped_sets_are_whole() -> None:
         assert all(run.status.finished and run.machine["commit"] and run.machine["cpu"] for run in results.runs)
         assert set(results.references) == {run.cell.task for run in results.runs}
         counted = any(name.startswith("interpretation/") for r in results.runs for m in r.metrics for name in m.values)
-        assert counted == (name in ("signals", "ablations-cpu", "interpretation-cpu"))
+        assert counted == (name in ("signals", "ablations-cpu", "interpretation-cpu", "values-cpu"))
     results = load_results(SHIPPED)
-    assert len(results.runs) == sum(RUNS.values()) - SHARED == 432
-    assert sum(len(run.evaluations) for run in results.runs) == 10_800
-    assert sum(len(row.values) for run in results.runs for row in run.metrics) == 377_406
+    assert len(results.runs) == sum(RUNS.values()) - SHARED == 444
+    assert sum(len(run.evaluations) for run in results.runs) == 11_184
+    assert sum(len(row.values) for run in results.runs for row in run.metrics) == 389_046
     assert results.notes[0] == COMPACT_NOTE
     sizes = {path: path.stat().st_size for path in SHIPPED.rglob("*.*") if path.is_file()}
     assert sum(size for path, size in sizes.items() if path.suffix != ".gif") < 5_500_000
