@@ -23,8 +23,11 @@ READ, FETCHED, SENT, UNORDERED = "read", "fetched", "sent", "unordered"
 device, which waits unless it comes from page-locked memory and may be late; sums of floats in any order."""
 
 READS = frozenset(
-    "_local_scalar_dense is_nonzero nonzero masked_select equal allclose unique_dim _unique _unique2 "
-    "unique_consecutive bincount histc nonzero_static repeat_interleave".split()
+    {
+        *("_local_scalar_dense", "is_nonzero", "equal", "allclose"),
+        *("nonzero", "nonzero_static", "masked_select", "repeat_interleave"),
+        *("_unique", "_unique2", "unique_dim", "unique_consecutive", "bincount", "histc"),
+    }
 )
 SCATTERS = frozenset({"scatter_add", "scatter_add_", "scatter_reduce", "scatter_reduce_"})
 INDEX_SUMS = frozenset({"index_add", "index_add_", "index_reduce", "index_reduce_", "embedding_dense_backward"})

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-
 RENAMED = {"piece": "micro_batch"}
 """Settings by the names that earlier versions gave them."""
 

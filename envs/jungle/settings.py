@@ -29,8 +29,8 @@ class Settings:
     the graph of DGN, whose agents hear themselves too. At most all others."""
     backend: Backend = "auto"
     """Implementation of a step: `numba` (compiled, on the CPU, from where observations are copied to another device),
-    `torch` (any device), `magent2` (the original engine, on the CPU too, at most 242 agents), or `auto`: numba on a CPU,
-    else torch. All give the same numbers."""
+    `torch` (any device), `magent2` (the original engine, on the CPU too, at most 242 agents), or `auto`: numba on a
+    CPU, else torch. All give the same numbers."""
 
     def __post_init__(self) -> None:
         for name, kind in (("reward", Reward), ("backend", Backend)):
@@ -50,8 +50,8 @@ class Settings:
             return "numba" if device.type == "cpu" else "torch"
         if self.backend != "torch" and device.type != "cpu":
             raise ValueError(
-                f"backend={self.backend!r} computes on the device cpu, not {device}: make it by envs.make, which copies "
-                "what it gives, or choose backend='torch' or 'auto'"
+                f"backend={self.backend!r} computes on the device cpu, not {device}: make it by envs.make, which "
+                "copies what it gives, or choose backend='torch' or 'auto'"
             )
         return self.backend
 

@@ -43,7 +43,8 @@ class RewardRule:
         self.measures = MEASURES[type(self.rule)]
         self.size = torch.tensor(scenario.size[: self.num_agents], dtype=dtype, device=device)
         self.kind = torch.tensor(scenario.kinds, device=device)
-        self._arrays = self.size.cpu().numpy(), self.kind.cpu().numpy()
+        if numba:
+            self._arrays = self.size.numpy(), self.kind.numpy()
 
     def pay(
         self, position: Float[Tensor, "env entity xy"], totals: Float[Tensor, "env total"]

@@ -31,8 +31,8 @@ class BatchEngine:
         threads: int | None = None,
     ) -> None:
         """`threads`: as of `use_threads`. Raises ValueError for numbers below 1."""
-        if num_envs < 1:
-            raise ValueError(f"num_envs = {num_envs}: expected a positive whole number")
+        if num_envs < 1 or (threads is not None and threads < 1):
+            raise ValueError(f"num_envs = {num_envs}, threads = {threads}: expected positive whole numbers")
         self.network, self.num_envs = network, num_envs
         self.simulations = [Simulation(network, flows, interval, lane_change) for _ in range(num_envs)]
         self.after_step: Callable[[], None] | None = None

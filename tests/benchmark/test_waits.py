@@ -68,10 +68,14 @@ EXCEPTIONS = (
     Excepted(FETCHED, "envs/host.py:fetch", 1, HOSTED, "the engine is on the CPU and needs the actions"),
     Excepted(SENT, "envs/host.py:send", 3, HOSTED, "observations, rewards, changing neighbours, from pinned buffers"),
     Excepted(FETCHED, "benchmark/train.py:_environment_step", 1, "game/", "returns, at the end of an episode"),
-    Excepted(UNORDERED, "backward of IndexSelectBackward0", 2, "heterogeneous|maddpgs", "a permutation: nothing is added"),
+    Excepted(
+        UNORDERED, "backward of IndexSelectBackward0", 2, "heterogeneous|maddpgs", "a permutation: nothing is added"
+    ),
     # Until the sums of graph.py have a fixed order on a GPU:
     Excepted(UNORDERED, "algorithms/common/graph.py:__init__", 5, "ip|dgn|mfq", "ones and zeros: exact in any order"),
-    Excepted(UNORDERED, "backward of IndexSelectBackward0", 20, "gather|heads=2|belief", "rows of neighbours are added"),
+    Excepted(
+        UNORDERED, "backward of IndexSelectBackward0", 20, "gather|heads=2|belief", "rows of neighbours are added"
+    ),
     Excepted(UNORDERED, "backward of GatherBackward0", 1, "dgn", "weights of distinct neighbours: nothing is added"),
 )
 
