@@ -14,7 +14,7 @@ from benchmark.config import parse_assignments, resolve, variant_label
 from benchmark.errors import UserError
 from benchmark.policies import config_from_record
 from envs import UnknownTaskError
-from results.identity import hash_of
+from results.identity import digest_of, hash_of
 
 ROOT = Path(__file__).resolve().parents[2]
 TASK = "mpe/cooperative_navigation_3"
@@ -150,14 +150,16 @@ def test_environments_get_their_threads() -> None:
 
 
 def test_digest_of_runs_before_micro_batches_had_that_name() -> None:
-    """The hash of a published run of that time is that of the same run today, and so is that of one in which a size
-    was set."""
+    """The hashes of published runs of that time are those of their settings today, and a run in which a size was set is
+    the same run."""
     manifest = json.loads((ROOT / "results/published/signals/manifest.json").read_text())
-    record = next(run["config"] for run in manifest["runs"] if run["algorithm"] == "qmix")
-    assert record["algorithm_settings"]["piece"] is None
-    config = config_from_record(record)
-    assert config.digest() == record["config_hash"] == hash_of(record)
+    for run in manifest["runs"]:
+        record = run["config"]
+        assert record["algorithm_settings"]["piece"] is None
+        assert digest_of(record) == hash_of(record) == record["config_hash"]
+    config = make(algorithm__micro_batch=64)
+    record = config.identity()
     record["algorithm_settings"]["piece"], record["config_hash"] = 64, "of another size"
-    config = config_from_record(record)
-    assert config.algorithm_settings.micro_batch == 64
-    assert config.digest() == hash_of(record) != "of another size"
+    again = config_from_record(record)
+    assert again == config
+    assert again.digest() == hash_of(record) == make().digest()
