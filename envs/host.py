@@ -79,8 +79,7 @@ class HostEnvironment:
     """An environment on the host whose observations and rewards are on `device`; implements
     `envs.protocols.Environment`.
 
-    Scores and states stay on the host, where they are read. Scripted policies, which look into the environment itself,
-    are made for `host`.
+    States stay on the host. Scripted policies, which look into the environment itself, are made for `host`.
     """
 
     def __init__(self, host: Environment, device: torch.device) -> None:
@@ -97,8 +96,12 @@ class HostEnvironment:
         return self._sent(self.host.step(self._staging.fetch(actions)))
 
     def scores(self) -> dict[str, Float[Tensor, " env"]]:
-        """Scores of the running episodes by name, on the host."""
-        return self.host.scores()
+        """Scores of the running episodes by name, on the device."""
+        staging = self._staging
+        staging.begin()
+        scores = {name: staging.send(f"score {name}", value) for name, value in self.host.scores().items()}
+        staging.end()
+        return scores
 
     def state_dict(self) -> dict[str, Any]:
         """The state of the environment on the host, which can go on without this one."""
