@@ -93,8 +93,8 @@ def micro_batch_size(name: str, spec: EnvironmentSpec, config: Any, batch_size: 
     return batch_size if chosen is None else min(chosen, batch_size)
 
 
-def update_bytes(name: str, spec: EnvironmentSpec, config: Any, size: int) -> int:
+def update_bytes(name: str, spec: EnvironmentSpec, config: Any, size: int, device: str = "cpu") -> int:
     """The most memory that an update of `size` transitions at once takes beside its networks and the batch."""
     from algorithms.common.memory import update_memory
 
-    return update_memory(learner_type(name), spec, config).total(size)
+    return update_memory(learner_type(name), spec, config, device.partition(":")[0]).total(size)

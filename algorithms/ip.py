@@ -37,7 +37,7 @@ import torch
 from torch import Tensor, nn
 
 from algorithms.common.actions import action_space
-from algorithms.common.config import OffPolicyConfig, check_choice
+from algorithms.common.config import OffPolicyConfig, check_choice, renamed
 from algorithms.common.graph import GRAPHS, KERNELS, DirectedEdges, Neighbourhood, full_graph, neighbourhood
 from algorithms.common.learner import Loss, OffPolicyLearner, Phase, without_parameter_gradients
 from algorithms.common.masks import largest_entropy
@@ -127,7 +127,7 @@ class Config(OffPolicyConfig):
     def from_record(cls, record: Mapping[str, Any]) -> Config:
         """Before the rounds of critics were a setting, Q had one and V as many as the policy."""
         earlier = {} if "critic_hops" in record else {"critic_hops": 1, "value_hops": record["hops"]}
-        return cls(**{**earlier, **record})
+        return cls(**{**earlier, **renamed(record)})
 
     def layer(self, messages: bool) -> LayerOptions:
         """How a round joins messages, where there are any."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import hashlib
-import json
 import math
 import re
 from collections.abc import Callable
@@ -16,6 +15,8 @@ import algorithms
 import envs
 from benchmark.errors import MENDABLE, UserError
 from benchmark.tasks import training_defaults
+from envs.protocols import Threaded
+from results.identity import WITHOUT_EFFECT, digest_of, identity_of
 
 if TYPE_CHECKING:
     from envs.protocols import Environment, EnvironmentSpec
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 Made = TypeVar("Made")
 
 GROUPS = ("environment", "training", "algorithm")
-WITHOUT_EFFECT = ("checkpoint_seconds", "checkpoint_replay_gib")
-"""Training settings that change no number: two runs that differ in them alone are the same run."""
+RENAMED = {"algorithm.piece": "algorithm.micro_batch"}
+"""Settings by the names that they no longer have."""
 ACCELERATIONS = ("none", "compile", "cuda_graph")
 """Ways to run gradient steps."""
 
@@ -62,9 +63,16 @@ class TrainingConfig:
     """Least time between checkpoints; 0 writes one after every block of gradient steps. A run resumed from any
     checkpoint makes the same numbers."""
     checkpoint_replay_gib: float = 4.0
-    """Largest replay that checkpoints hold. Beyond it a resumed run refills its replay and its record says so."""
+    """Largest replay that checkpoints hold; 0: none. Beyond it a resumed run refills its replay and its record says
+    so. A checkpoint is on the disk twice while it is written, for every run that is under way."""
     threads: int = 1
     """CPU threads. Part of the settings because sums in another order round differently."""
+    environment_threads: int | None = None
+    """Threads that step copies of traffic tasks, which changes no number; none: `threads` of them on a CPU, one for
+    every core beside a GPU."""
+    synchronise_timing: bool = False
+    """Whether phases wait for the GPU before their time is taken. Without it timing.jsonl shows where the host waited,
+    with it what each phase took, and the run is slower. No effect on a CPU, nor on any number but times."""
     acceleration: str = "none"
     """How gradient steps are run: none (as written), compile (torch.compile) or cuda_graph (captured once, then
     replayed); see benchmark/acceleration.py. Part of the settings because compiled code rounds differently."""
@@ -75,8 +83,9 @@ class TrainingConfig:
             if isinstance(value, (int, float)) and not (math.isfinite(value) and value >= 0):
                 raise ValueError(f"{setting.name} = {value}: expected zero or a positive number")
         positive = ("num_envs", "update_interval", "batch_size", "replay_capacity", "evaluation_interval")
-        for name in (*positive, "evaluation_episodes", "log_interval", "threads", "learning_starts"):
-            if getattr(self, name) < 1:
+        more = ("evaluation_episodes", "log_interval", "threads", "learning_starts", "environment_threads")
+        for name in (*positive, *more):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)}: expected a positive whole number")
         choices_of = {
             "observation_dtype": ("float32", "float16"),
@@ -106,12 +115,10 @@ class RunConfig:
     device: str = field(default="cpu", compare=False)
 
     def identity(self) -> dict[str, Any]:
-        """What makes two runs the same: everything but the device and how often checkpoints are written."""
+        """What makes two runs the same: everything but the device and settings without effect on numbers."""
         record = dataclasses.asdict(self)
         del record["device"]
-        for name in WITHOUT_EFFECT:
-            del record["training"][name]
-        return record
+        return identity_of(record)
 
     def spec(self) -> EnvironmentSpec:
         """What a learner must know of the task. Raises UserError for settings that do not fit the task, and what
@@ -121,12 +128,15 @@ class RunConfig:
     def make_environment(self, num_envs: int, **changes: Any) -> Environment:
         """Copies of the task on the run's device, with changes of its settings. Raises as `spec` does."""
         settings = dataclasses.asdict(self.environment) | changes
-        return _explained(lambda: envs.make(self.task, num_envs, self.device, **settings))
+        environment = _explained(lambda: envs.make(self.task, num_envs, self.device, **settings))
+        if isinstance(environment, Threaded):
+            on_cpu = self.training.threads if self.device == "cpu" else None
+            environment.use_threads(self.training.environment_threads or on_cpu)
+        return environment
 
     def digest(self) -> str:
         """Short hash of the identity."""
-        canonical = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+        return digest_of(self.identity())
 
 
 def _explained(make: Callable[[], Made]) -> Made:
@@ -182,7 +192,8 @@ def resolve(
 def variant_label(overrides: dict[str, Any]) -> str:
     """Folder name for runs made with these overrides: readable where short, else a hash."""
     names = {key: key.split(".", 1)[-1] for key in sorted(overrides)}
-    label = ",".join(f"{name}={overrides[key]}" for key, name in names.items() if name not in WITHOUT_EFFECT)
+    silent = {name for group in WITHOUT_EFFECT.values() for name in group}
+    label = ",".join(f"{name}={overrides[key]}" for key, name in names.items() if name not in silent)
     if not label:
         return "default"
     if re.fullmatch(r"[A-Za-z0-9_.,=+-]{1,80}", label):
@@ -195,6 +206,9 @@ def _split_key(key: str, types: dict[str, Any]) -> tuple[str, str]:
     if key in names:
         group, name = key.split(".", 1)
         return group, name
+    for earlier, now in RENAMED.items():
+        if key in (earlier, earlier.split(".", 1)[1]) and now in names:
+            raise UserError(f"--set {key}: this setting has been renamed; did you mean {now}?")
     same_name = [name for name in names if name.split(".", 1)[1] == key]
     close = same_name or difflib.get_close_matches(key, names, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(close)}?" if close else f"the settings are: {', '.join(names)}"

@@ -21,6 +21,7 @@ import datetime
 import functools
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -31,9 +32,13 @@ from benchmark.config import RunConfig
 from benchmark.errors import UserError
 from benchmark.files import AppendLog, read_json, readable_os_errors, write_json
 from benchmark.lock import RunLock
+from results.identity import identity_of
 
 SNAPSHOT = "snapshot.json"
 """In a copy of the code: which commit it is of."""
+COMMIT_VARIABLE = "BENCHMARK_COMMIT"
+"""Environment variable that names the commit where the code is neither a checkout nor a snapshot, as `git describe
+--always --dirty --abbrev=40 --exclude='*'` prints it: a hash of 40 digits, with `-dirty` behind it if files differ."""
 
 
 def run_path(results: Path, config: RunConfig) -> Path:
@@ -73,11 +78,11 @@ class RunFolder:
 
     def _check_or_write_config(self) -> None:
         file = self.path / "config.json"
-        wanted = self.config.identity() | {"config_hash": self.config.digest()}
+        wanted = self.config.identity()
         if not file.exists():
-            write_json(file, wanted)
+            write_json(file, wanted | {"config_hash": self.config.digest()})
             return
-        found = read_json(file)
+        found = identity_of(read_json(file))
         if found == wanted:
             return
         different = sorted(_differences(found, wanted))
@@ -115,10 +120,10 @@ class RunFolder:
             status = status_of(self.path)
             self.write_status("failed", status["step"], status["wall_seconds"], message, status.get("scores"))
 
-    def record_machine(self, step: int, device: str, note: str = "") -> None:
+    def record_machine(self, step: int, device: str, micro_batch: int, note: str = "") -> None:
         """Add this start of the run to machine.json."""
         file = self.path / "machine.json"
-        facts = machine_facts(device) | {"from_step": step, "note": note}
+        facts = machine_facts(device) | {"from_step": step, "micro_batch": micro_batch, "note": note}
         record = read_json(file) if file.exists() else {**facts, "starts": []}
         with readable_os_errors(self.path):
             write_json(file, record | {"starts": [*record["starts"], facts]})
@@ -132,7 +137,7 @@ def _differences(found: dict[str, Any], wanted: dict[str, Any], prefix: str = ""
     rows: list[str] = []
     for key in found.keys() | wanted.keys():
         before, now = found.get(key), wanted.get(key)
-        if before == now or key == "config_hash":
+        if before == now:
             continue
         if isinstance(before, dict) and isinstance(now, dict):
             rows += _differences(before, now, f"{prefix}{key}.")
@@ -170,13 +175,14 @@ def running_code() -> dict[str, Any]:
 
 
 def git_facts() -> dict[str, Any]:
-    """The commit of the code that runs, and whether files differ from it: of the checkout, or of the snapshot that a
-    job runs. Both are None where nobody knows."""
+    """The commit of the code that runs, and whether files differ from it: of the snapshot that a job runs, of the
+    checkout, or else as `BENCHMARK_COMMIT` has it. Both are None where nobody knows. Raises UserError where the
+    variable holds something else."""
     root = Path(__file__).resolve().parent.parent
     if (root / SNAPSHOT).exists():
         return read_json(root / SNAPSHOT)
     if not (root / ".git").exists():
-        return {"commit": None, "dirty": None}
+        return _named_commit()
 
     def git(*arguments: str) -> str | None:
         try:
@@ -187,6 +193,19 @@ def git_facts() -> dict[str, Any]:
 
     changes = git("status", "--porcelain")
     return {"commit": git("rev-parse", "HEAD"), "dirty": None if changes is None else bool(changes)}
+
+
+def _named_commit() -> dict[str, Any]:
+    given = os.environ.get(COMMIT_VARIABLE, "")
+    if not given:
+        return {"commit": None, "dirty": None}
+    match = re.fullmatch(r"([0-9a-f]{40})(-dirty)?", given)
+    if match is None:
+        raise UserError(
+            f"{COMMIT_VARIABLE}={given!r}: expected a commit of 40 hexadecimal digits, with -dirty behind it if files "
+            "differ: git describe --always --dirty --abbrev=40 --exclude='*' prints it"
+        )
+    return {"commit": match[1], "dirty": match[2] is not None}
 
 
 def _processor() -> str:

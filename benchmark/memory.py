@@ -55,7 +55,7 @@ def update_bytes(algorithm: str, spec: EnvironmentSpec, settings: Any, batch_siz
     `settings` is the algorithm's `Config`.
     """
     size = algorithms.micro_batch_size(algorithm, spec, settings, batch_size, device)
-    at_once = algorithms.update_bytes(algorithm, spec, settings, size)
+    at_once = algorithms.update_bytes(algorithm, spec, settings, size, device)
     return batch_bytes(algorithm, spec, settings, batch_size) + at_once
 
 
@@ -96,6 +96,7 @@ def require(config: RunConfig) -> MemoryEstimate:
     if needed.total > free:
         raise UserError(
             f"{config.task} {config.algorithm} needs {needed} on {config.device}, but {free / GIB:.2f} GiB are free: "
-            "lower --set training.replay_capacity or training.batch_size, or --set training.observation_dtype=float16"
+            "lower --set algorithm.micro_batch, training.replay_capacity or training.batch_size, or "
+            "--set training.observation_dtype=float16"
         )
     return needed

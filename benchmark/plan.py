@@ -17,6 +17,7 @@ from benchmark.errors import UserError
 from benchmark.files import read_json
 from benchmark.status import RunState, cell_path, duration, name_of, state_of
 from benchmark.suites import Cell
+from results.identity import hash_of
 
 if TYPE_CHECKING:
     from envs.protocols import EnvironmentSpec
@@ -102,7 +103,7 @@ def _spec(config: RunConfig, known: dict[tuple[str, str], EnvironmentSpec | Exce
 
 def _is_stale(results: Path, config: RunConfig, cell: Cell) -> bool:
     file = cell_path(results, cell) / "config.json"
-    return file.exists() and read_json(file).get("config_hash") != config.digest()
+    return file.exists() and hash_of(read_json(file)) != config.digest()
 
 
 def refuse_what_cannot_run(plans: Sequence[Plan]) -> None:

@@ -144,9 +144,15 @@ class Training:
 
     @contextmanager
     def _timed(self, phase: str) -> Iterator[None]:
-        begin = time.perf_counter()
+        begin = self._now()
         yield
-        self.seconds[phase] += time.perf_counter() - begin
+        self.seconds[phase] += self._now() - begin
+
+    def _now(self) -> float:
+        """Seconds on a clock that goes on; with `training.synchronise_timing`, once the GPU has done its work."""
+        if self.settings.synchronise_timing and self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that decides the rest of the run."""
@@ -225,7 +231,10 @@ class Recorder:
                 with readable_os_errors(log.path):
                     log.path.unlink(missing_ok=True)
             self._evaluate()
-        self.folder.record_machine(self.training.environment_step, self.config.device, note)
+        config, size = self.config, self.settings.batch_size
+        spec, settings = self.training.spec, config.algorithm_settings
+        micro_batch = algorithms.micro_batch_size(config.algorithm, spec, settings, size, config.device)
+        self.folder.record_machine(self.training.environment_step, config.device, micro_batch, note)
         self._write_status("running")
 
     def after_block(self, before: int) -> None:

@@ -68,9 +68,12 @@ class Particles:
         return make_spec(scenario(task), settings)
 
     def make(self, task: str, settings: Any, num_envs: int, device: torch.device) -> Environment:
+        from envs.host import HOST, beside
         from envs.mpe.environment import ParticleEnvironment
         from envs.mpe.scenarios import scenario
 
+        if settings.backend == "numba":
+            return beside(ParticleEnvironment(scenario(task), settings, num_envs, HOST), device)
         return ParticleEnvironment(scenario(task), settings, num_envs, device)
 
     def controllers(self, task: str) -> dict[str, type[Controller]]:
@@ -147,9 +150,10 @@ class Cities:
         return make_spec(task, settings)
 
     def make(self, task: str, settings: Any, num_envs: int, device: torch.device) -> Environment:
+        from envs.host import HOST, beside
         from envs.traffic.environment import TrafficEnvironment
 
-        return TrafficEnvironment(task, settings, num_envs, device)
+        return beside(TrafficEnvironment(task, settings, num_envs, HOST), device)
 
     def controllers(self, task: str) -> dict[str, type[Controller]]:
         from envs.traffic.controllers import CONTROLLERS
@@ -187,9 +191,12 @@ class Grids:
         return make_spec(jungle(task), settings)
 
     def make(self, task: str, settings: Any, num_envs: int, device: torch.device) -> Environment:
+        from envs.host import HOST, beside
         from envs.jungle.environment import JungleEnvironment
         from envs.jungle.rules import jungle
 
+        if settings.backend in ("numba", "magent2"):
+            return beside(JungleEnvironment(jungle(task), settings, num_envs, HOST), device)
         return JungleEnvironment(jungle(task), settings, num_envs, device)
 
     def controllers(self, task: str) -> dict[str, type[Controller]]:

@@ -124,6 +124,15 @@ class Interpretable(Protocol):
         ...
 
 
+@runtime_checkable
+class Threaded(Protocol):
+    """An environment whose copies can be stepped by several threads, with the same results."""
+
+    def use_threads(self, count: int | None) -> None:
+        """At most `count` threads from now on; None: one for every core. Raises ValueError below 1."""
+        ...
+
+
 class Controller(Protocol):
     """A scripted policy made for one environment."""
 

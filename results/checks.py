@@ -9,8 +9,9 @@ from typing import Any
 
 from results.records import COMPARED_ALGORITHMS, COMPARED_TASKS, POLICIES, Results, Run
 
-IDENTITY_KEYS = frozenset({"seed", "config_hash"})
-"""Config entries in which the seeds of one cell are meant to differ."""
+IDENTITY_KEYS = frozenset({"seed", "config_hash", "algorithm_settings.piece"})
+"""Config entries in which the seeds of one cell may differ: the seed, what follows from it, the size of micro-batches
+where a run recorded it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ from results.runs import (
 
 FORMAT = 2
 MANIFEST = "manifest.json"
-CODE_FACTS = ("commit", "dirty", "started", "from_step", "note", "python", "torch", "numpy")
+CODE_FACTS = ("commit", "dirty", "started", "from_step", "micro_batch", "note", "python", "torch", "numpy")
 HARDWARE_FACTS = ("device", "gpu", "cpu", "cores")
 PUBLISHED_MACHINE_FACTS = CODE_FACTS + HARDWARE_FACTS
 """Facts of machine.json that may explain a number. Others, such as the host or the command, are not published."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from results.identity import hash_of
+
 COMPARED_ALGORITHMS = ("ip", "qmix", "maddpg", "maddpgs", "pic", "dgn", "iql")
 """Intention Propagation and the six baselines of the paper, in the order used by every figure and table."""
 
@@ -108,7 +110,8 @@ class Run:
 
     @property
     def config_hash(self) -> str:
-        return str(self.config["config_hash"])
+        """Runs with the same one were made with the same settings."""
+        return hash_of(self.config)
 
     @property
     def total_steps(self) -> int:

@@ -29,8 +29,10 @@ def take_snapshot(store: Path) -> Path:
             return target
         temporary = Path(tempfile.mkdtemp(dir=store, prefix=".making-"))
         try:
-            for package in PACKAGES:
-                shutil.copytree(ROOT / package, temporary / package, ignore=shutil.ignore_patterns(*LEFT_OUT))
+            for file in _files():
+                copy = temporary / file.relative_to(ROOT)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(file, copy)
             write_json(temporary / SNAPSHOT, facts)
             temporary.chmod(0o755)
             temporary.rename(target)
@@ -50,12 +52,14 @@ def _link_data(store: Path) -> None:
 
 def _fingerprint(facts: dict[str, object]) -> str:
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    for package in PACKAGES:
-        for file in sorted((ROOT / package).rglob("*")):
-            if (
-                file.is_file()
-                and not any(file.match(pattern) for pattern in LEFT_OUT)
-                and "__pycache__" not in file.parts
-            ):
-                digest.update(file.relative_to(ROOT).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
+    for file in _files():
+        digest.update(file.relative_to(ROOT).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
     return digest.hexdigest()[:12]
+
+
+def _files() -> list[Path]:
+    """What is copied: the packages with their data, and of `results`, where runs and published sets lie, the code."""
+    files = [file for package in PACKAGES for file in sorted((ROOT / package).rglob("*")) if file.is_file()]
+    kept = (file for file in files if "__pycache__" not in file.relative_to(ROOT).parts)
+    packages = [file for file in kept if not any(file.match(pattern) for pattern in LEFT_OUT)]
+    return packages + sorted((ROOT / "results").glob("*.py"))

@@ -9,6 +9,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests import SHAPE_CHECKS
+
 settings.register_profile(
     "unhurried",
     deadline=None,
@@ -16,6 +18,27 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 settings.load_profile("unhurried")
+
+
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """The option of pytest-benchmark in pyproject.toml, where a bare GPU node lacks the plugin."""
+    if not pluginmanager.hasplugin("benchmark"):
+        parser.addoption("--benchmark-disable", action="store_true", help="pytest-benchmark is not installed")
+
+
+def pytest_report_header() -> str:
+    """Whether shape annotations are executed."""
+    return _shape_checks()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The same at the end where they are not, as `-q` has no header."""
+    if not SHAPE_CHECKS:
+        terminalreporter.write_line(_shape_checks())
+
+
+def _shape_checks() -> str:
+    return f"shape annotations: {'executed' if SHAPE_CHECKS else 'not executed, as beartype is not installed'}"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

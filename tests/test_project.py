@@ -24,7 +24,7 @@ PACKAGES = ("algorithms", "benchmark", "envs", "figures", "results", "slurm")
 ALLOWED = {
     "envs": {"envs"},
     "algorithms": {"algorithms", "envs.protocols", "envs.shapes"},
-    "benchmark": {"benchmark", "algorithms", "envs"},
+    "benchmark": {"benchmark", "algorithms", "envs", "results.identity"},
     "slurm": {"slurm", "benchmark"},
     "results": {"results"},
     "figures": {"figures", "results"},

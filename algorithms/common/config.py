@@ -6,6 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+RENAMED = {"piece": "micro_batch"}
+"""Settings by the names that earlier versions gave them."""
+
+
+def renamed(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The record with settings under their present names."""
+    return {RENAMED.get(name, name): value for name, value in record.items()}
+
 
 @dataclass(frozen=True, slots=True)
 class OffPolicyConfig:
@@ -23,15 +31,16 @@ class OffPolicyConfig:
     """Target smoothing: target <- tau * online + (1 - tau) * target after every gradient step."""
     gradient_clip: float = 10.0
     """Largest gradient norm of a network; a guard against single bad batches."""
-    piece: int | None = None
-    """Transitions of a micro-batch, whose gradients are computed at once and added up; none: on a CPU as many as its
-    caches hold (see `common/micro_batches.py`), on a GPU the whole batch."""
+    micro_batch: int | None = None
+    """Transitions of a micro-batch, whose gradients are computed at once and added up; none: as many as a bound on
+    memory allows, the caches of a CPU or 16 GiB on a GPU (see `common/micro_batches.py`). No part of a run's identity,
+    as results are equal but for rounding and, where losses draw, the order of the draws."""
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> OffPolicyConfig:
         """Settings as a run has recorded them, earlier versions included: what they lack had no name then and was as it
         is by default, unless an algorithm says otherwise. Raises TypeError for settings that there are not."""
-        return cls(**record)
+        return cls(**renamed(record))
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -45,8 +54,8 @@ class OffPolicyConfig:
                 raise ValueError(f"{name} = {value}: expected a number from {low:g} to {high:g}")
         if self.hidden < 1:
             raise ValueError(f"hidden = {self.hidden}: expected a positive number of units")
-        if self.piece is not None and self.piece < 1:
-            raise ValueError(f"piece = {self.piece}: expected none or a positive number of transitions")
+        if self.micro_batch is not None and self.micro_batch < 1:
+            raise ValueError(f"micro_batch = {self.micro_batch}: expected none or a positive number of transitions")
         if not self.gradient_clip > 0:
             raise ValueError(f"gradient_clip = {self.gradient_clip}: expected a positive norm")
 

@@ -18,7 +18,7 @@ from algorithms.common.config import EpsilonGreedyConfig, OffPolicyConfig
 from algorithms.common.exploration import epsilon_greedy, linear_schedule
 from algorithms.common.masks import masking_hook, missing_actions, without_missing
 from algorithms.common.memory import update_memory
-from algorithms.common.micro_batches import SMALLEST, Metrics, fitting_size, micro_batches
+from algorithms.common.micro_batches import SMALLEST, Metrics, fitting_size, memory_bound, micro_batches
 from algorithms.protocols import Batch, EnvironmentSpec, Graph
 from envs.shapes import Float, Int
 
@@ -193,10 +193,10 @@ class OffPolicyLearner(ABC, Generic[ConfigT]):
     def micro_batch_size_for(
         cls, spec: EnvironmentSpec, config: Any, batch_size: int, device: torch.device
     ) -> int | None:
-        """As set; else on a CPU as many as its caches hold, a power of two, and on a GPU all (None)."""
-        if config.piece is not None or device.type != "cpu" or batch_size <= SMALLEST:
-            return config.piece
-        return fitting_size(update_memory(cls, spec, config).per_transition)
+        """As set; else as many as `memory_bound` of the device allows, a power of two."""
+        if config.micro_batch is not None or batch_size <= SMALLEST:
+            return config.micro_batch
+        return fitting_size(update_memory(cls, spec, config, device.type).per_transition, memory_bound(device))
 
     def schedule(self, environment_step: int, total_steps: int) -> None:
         """Set the learning rate for the coming gradient steps."""

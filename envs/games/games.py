@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -99,7 +100,7 @@ class MatrixGame(Game):
         return uniform.new_zeros(len(uniform), 2, 0)
 
     def reward(self, state: Tensor, action: Tensor) -> Tensor:
-        return state.new_tensor(self.payoff)[action[:, 0], action[:, 1]][:, None].expand(-1, 2)
+        return _table(self.payoff, state.dtype, state.device)[action[:, 0], action[:, 1]][:, None].expand(-1, 2)
 
     def optimum(self, state: Tensor) -> Tensor:
         return _largest_entry(state.new_tensor(self.payoff)).expand(len(state), -1)
@@ -118,7 +119,7 @@ class TwoStep(Game):
 
     def reward(self, state: Tensor, action: Tensor) -> Tensor:
         nothing = ((0.0, 0.0), (0.0, 0.0))
-        matrices = state.new_tensor((nothing, *TWO_STEP))
+        matrices = _table((nothing, *TWO_STEP), state.dtype, state.device)
         return matrices[state[:, 0].argmax(-1), action[:, 0], action[:, 1]][:, None].expand(-1, 2)
 
     def follow(self, state: Tensor, action: Tensor) -> Tensor:
@@ -151,7 +152,7 @@ class Coordination(Game):
 
     def reward(self, state: Tensor, action: Tensor) -> Tensor:
         own = state.gather(-1, action[..., None]).squeeze(-1)
-        edge = state.new_tensor(COUPLING)[action, action.roll(-1, 1)]  # between agents i and i + 1
+        edge = _table(COUPLING, state.dtype, state.device)[action, action.roll(-1, 1)]  # between agents i and i + 1
         if not self.closed:
             edge[:, -1] = 0
         return own + (edge + edge.roll(1, 1)) / 2
@@ -282,6 +283,12 @@ def _parts(task: str) -> tuple[str, int] | None:
 
 def _show(index: Int[Tensor, "*batch"], size: int) -> Float[Tensor, "*batch feature"]:
     return one_hot(index, size).double()
+
+
+@lru_cache(maxsize=64)
+def _table(entries: Any, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Nested tuples of numbers as a tensor that is made once, as making one waits for the device; not to be changed."""
+    return torch.tensor(entries, dtype=dtype, device=device)
 
 
 def _largest_entry(matrix: Float[Tensor, "action other"]) -> Int[Tensor, "2"]:

@@ -28,8 +28,9 @@ class Settings:
     """Width of the neighbour lists, nearest first; None takes the paper's 4 below 30 agents and 8 from there on; 3 is
     the graph of DGN, whose agents hear themselves too. At most all others."""
     backend: Backend = "auto"
-    """Implementation of a step: `numba` (CPU only), `torch` (any device), `magent2` (the original engine, CPU only, at
-    most 242 agents), or `auto`: numba on a CPU, else torch. All give the same numbers."""
+    """Implementation of a step: `numba` (compiled, on the CPU, from where observations are copied to another device),
+    `torch` (any device), `magent2` (the original engine, on the CPU too, at most 242 agents), or `auto`: numba on a
+    CPU, else torch. All give the same numbers."""
 
     def __post_init__(self) -> None:
         for name, kind in (("reward", Reward), ("backend", Backend)):
@@ -49,7 +50,8 @@ class Settings:
             return "numba" if device.type == "cpu" else "torch"
         if self.backend != "torch" and device.type != "cpu":
             raise ValueError(
-                f"backend={self.backend!r} needs the device cpu, not {device}; choose backend='torch' or 'auto'"
+                f"backend={self.backend!r} computes on the device cpu, not {device}: make it by envs.make, which "
+                "copies what it gives, or choose backend='torch' or 'auto'"
             )
         return self.backend
 

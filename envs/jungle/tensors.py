@@ -91,8 +91,10 @@ class TorchEngine:
         hits: Bool[Tensor, "env agent"],
         aim: Int[Tensor, "env agent"],
     ) -> Float[Tensor, "env agent"]:
-        """Parts are added one by one: float32 then rounds as in the original."""
-        blows = torch.zeros_like(self._ground).scatter_add_(1, aim, hits.float()).gather(1, self._cells)
+        """Parts are added one by one: float32 then rounds as in the original. Blows are whole numbers, whose sum does
+        not depend on the order."""
+        struck = torch.zeros_like(self._ground, dtype=torch.int32).scatter_add_(1, aim, hits.int())
+        blows = struck.gather(1, self._cells)
         reward = EFFORT * attacks.float() + (MEAL * meals + BLOW * hits)
         for blow in range(MOST_BLOWS):
             reward = reward + WOUND * (blows > blow)

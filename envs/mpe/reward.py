@@ -24,7 +24,7 @@ from torch import Tensor
 from envs.mpe.nearest import split, squared_distances
 from envs.mpe.scenarios import NavigationReward, PushReward, Scenario, TagReward
 from envs.mpe.settings import Reward
-from envs.shapes import Float
+from envs.shapes import Float, Int
 
 SHARED, LOCAL, DIFFERENCE = 0, 1, 2
 _MODES: dict[Reward, int] = {"shared": SHARED, "local": LOCAL, "difference": DIFFERENCE}
@@ -43,7 +43,8 @@ class RewardRule:
         self.measures = MEASURES[type(self.rule)]
         self.size = torch.tensor(scenario.size[: self.num_agents], dtype=dtype, device=device)
         self.kind = torch.tensor(scenario.kinds, device=device)
-        self._arrays = self.size.cpu().numpy(), self.kind.cpu().numpy()
+        if numba:
+            self._arrays = self.size.numpy(), self.kind.numpy()
 
     def pay(
         self, position: Float[Tensor, "env entity xy"], totals: Float[Tensor, "env total"]
@@ -93,9 +94,8 @@ def navigation_torch(
     landmarks = position[:, rule.landmarks.start : rule.landmarks.stop]
     nearest, who = _distance(agents, landmarks).topk(2, dim=1, largest=False)
     first, second, owner = nearest[:, 0], nearest[:, 1], who[:, 0]
-    zero = torch.zeros_like(agents[..., 0])
-    uncovered = zero.scatter_add(1, owner, first)
-    spared = zero.scatter_add(1, owner, second - first)
+    uncovered = sum_by_owner(first, owner, num_agents)
+    spared = sum_by_owner(second - first, owner, num_agents)
     touching = _distance(agents, agents) < size[:, None] + size
     touching.diagonal(dim1=1, dim2=2).fill_(False)
     weight = torch.where(kind[:, None] == kind, 1.0, rule.cross_kind_weight).to(position.dtype)
@@ -104,6 +104,24 @@ def navigation_torch(
     differences = rule.coverage_weight * spared - 2 * collisions - rule.penalty_per_agent
     constant = torch.full_like(first[:, 0], -num_agents * rule.penalty_per_agent)
     return shares, differences, constant, [touching.sum((1, 2)).to(position.dtype), first.sum(1)]
+
+
+def sum_by_owner(
+    values: Float[Tensor, "env landmark"], owner: Int[Tensor, "env landmark"], num_agents: int
+) -> Float[Tensor, "env agent"]:
+    """Sums of the values that each agent owns, added in a fixed order: on a CPU one after the other, elsewhere over
+    all landmarks, zero where another agent is the owner, as additions at an index have no order on a GPU."""
+    if values.device.type == "cpu":
+        return values.new_zeros(values.shape[0], num_agents).scatter_add(1, owner, values)
+    return spread_sum(values, owner, num_agents)
+
+
+def spread_sum(
+    values: Float[Tensor, "env landmark"], owner: Int[Tensor, "env landmark"], num_agents: int
+) -> Float[Tensor, "env agent"]:
+    """As `sum_by_owner`, by a reduction over (env, agent, landmark)."""
+    agent = torch.arange(num_agents, device=owner.device)
+    return torch.where(owner[:, None] == agent[:, None], values[:, None], 0.0).sum(2)
 
 
 @njit(cache=True, nogil=True)

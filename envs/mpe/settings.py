@@ -41,7 +41,8 @@ class Settings:
     """`published` takes twice the size of agent 0 as the contact distance of all pairs where the published task does;
     `true` takes the sum of the two sizes."""
     backend: Backend = "auto"
-    """Implementation of a step: `numba` (CPU only), `torch` (any device), or `auto`: numba on a CPU, else torch."""
+    """Implementation of a step: `numba` (compiled, on the CPU, from where observations are copied to another device),
+    `torch` (any device), or `auto`: numba on a CPU, else torch."""
 
     def __post_init__(self) -> None:
         _require_choice("reward", self.reward, get_args(Reward))
@@ -68,7 +69,10 @@ class Settings:
     def uses_numba(self, device: torch.device) -> bool:
         """Whether a step on `device` runs in numba. Raises ValueError for numba on anything but a CPU."""
         if self.backend == "numba" and device.type != "cpu":
-            raise ValueError(f"backend='numba' needs the device cpu, not {device}; choose backend='torch' or 'auto'")
+            raise ValueError(
+                f"backend='numba' computes on the device cpu, not {device}: make it by envs.make, which copies what it "
+                "gives, or choose backend='torch' or 'auto'"
+            )
         return self.backend != "torch" and device.type == "cpu"
 
 

@@ -30,17 +30,15 @@ class BatchEngine:
         lane_change: bool = False,
         threads: int | None = None,
     ) -> None:
-        """`threads`: at most so many copies at once; None takes one for every core. Raises ValueError for numbers
-        below 1."""
-        wanted = _cores() if threads is None else threads
-        if num_envs < 1 or wanted < 1:
-            raise ValueError(f"num_envs = {num_envs}, threads = {wanted}: expected positive whole numbers")
+        """`threads`: as of `use_threads`. Raises ValueError for numbers below 1."""
+        if num_envs < 1 or (threads is not None and threads < 1):
+            raise ValueError(f"num_envs = {num_envs}, threads = {threads}: expected positive whole numbers")
         self.network, self.num_envs = network, num_envs
         self.simulations = [Simulation(network, flows, interval, lane_change) for _ in range(num_envs)]
         self.after_step: Callable[[], None] | None = None
         """Called after every step, once all copies have taken it; whoever sets it takes it away again."""
-        self.threads = min(wanted, num_envs)
-        self._workers = ThreadPoolExecutor(self.threads) if self.threads > 1 else None
+        self._workers: ThreadPoolExecutor | None = None
+        self.use_threads(threads)
 
     @classmethod
     def from_config(cls, config_file: str | Path, num_envs: int, threads: int | None = None) -> BatchEngine:
@@ -53,6 +51,16 @@ class BatchEngine:
         batch = cls(network, flows, num_envs, config.interval, config.lane_change, threads)
         batch.seed([config.seed + i for i in range(num_envs)])
         return batch
+
+    def use_threads(self, count: int | None) -> None:
+        """Step at most `count` copies at once from now on; None: one for every core. Raises ValueError below 1."""
+        wanted = _cores() if count is None else count
+        if wanted < 1:
+            raise ValueError(f"threads = {wanted}: expected a positive whole number")
+        if self._workers is not None:
+            self._workers.shutdown()
+        self.threads = min(wanted, self.num_envs)
+        self._workers = ThreadPoolExecutor(self.threads) if self.threads > 1 else None
 
     def run(self, steps: int) -> None:
         """Take `steps` steps in every copy. Raises what `Simulation.run` raises."""

@@ -66,6 +66,12 @@ class TrafficEnvironment:
         self._seed, self._next_episode = 0, 0
         self._time: int | None = None
 
+    def use_threads(self, count: int | None) -> None:
+        """Step copies by at most `count` threads (None: one for every core), where the engine is ours. At first there
+        are as many as torch has. Raises ValueError below 1."""
+        if isinstance(self.batch, BatchEngine):
+            self.batch.use_threads(count)
+
     @property
     def current_action(self) -> Int[Tensor, "env agent"]:
         """Action that each signal shows; -1 before the first decision of an episode."""

@@ -82,10 +82,10 @@ def taken(name: str, spec: EnvironmentSpec, config: Any, size: int) -> int:
 def test_what_is_told_is_what_is_taken(name: str, problem: str) -> None:
     """Within a quarter, whole and in four micro-batches, which take less."""
     spec, size = PROBLEMS[problem]
-    config = algorithms.config_type(name)(piece=size)
+    config = algorithms.config_type(name)(micro_batch=size)
     whole = algorithms.update_bytes(name, spec, config, size)
     assert whole == pytest.approx(taken(name, spec, config, size), rel=0.25)
-    config = dataclasses.replace(config, piece=size // 4)
+    config = dataclasses.replace(config, micro_batch=size // 4)
     parts = algorithms.update_bytes(name, spec, config, size // 4)
     assert parts == pytest.approx(taken(name, spec, config, size), rel=0.25)
     assert parts < whole
@@ -103,7 +103,7 @@ SETTINGS: list[tuple[str, dict[str, Any]]] = [
 @pytest.mark.parametrize(("name", "settings"), SETTINGS)
 def test_settings_are_heeded(name: str, settings: dict[str, Any]) -> None:
     spec, size = navigation_spec(30), 64
-    config = algorithms.config_type(name)(piece=size, **settings)
+    config = algorithms.config_type(name)(micro_batch=size, **settings)
     told = algorithms.update_bytes(name, spec, config, size)
     assert told == pytest.approx(taken(name, spec, config, size), rel=0.25)
 
@@ -141,13 +141,13 @@ def test_it_is_found_once_and_without_a_trace() -> None:
     """Whatever the size of micro-batches, which it does not depend on; no global random number is drawn."""
     kind, spec = algorithms.learner_type("maddpgs"), navigation_spec(7)
     before = torch.random.get_rng_state()
-    told = update_memory(kind, spec, algorithms.config_type("maddpgs")(piece=3))
+    told = update_memory(kind, spec, algorithms.config_type("maddpgs")(micro_batch=3))
     assert torch.equal(before, torch.random.get_rng_state())
     assert update_memory(kind, spec, algorithms.config_type("maddpgs")()) is told
 
 
 def test_a_plan_for_a_gpu_needs_none() -> None:
-    """There the whole batch is taken at once."""
+    """There the whole batch is taken at once, without the compiled loops of a CPU."""
     settings = algorithms.config_type("ip")()
     sizes = [memory.update_bytes("ip", navigation_spec(100), settings, 1024, device) for device in ("cpu", "cuda")]
     assert sizes[1] > 5 * sizes[0]

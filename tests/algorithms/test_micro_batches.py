@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -9,8 +10,12 @@ import torch
 
 import algorithms
 from algorithms.common import learner as learner_module
-from algorithms.common.micro_batches import CACHE_BYTES, SMALLEST, fitting_size, micro_batches
+from algorithms.common.config import renamed
+from algorithms.common.micro_batches import CACHE_BYTES, GPU_BYTES, SMALLEST, fitting_size, micro_batches
 from algorithms.protocols import EnvironmentSpec
+from benchmark import memory
+from benchmark.config import resolve
+from benchmark.synthetic import road_grid_spec
 from tests.algorithms.conftest import random_batch, spec
 
 
@@ -31,30 +36,54 @@ def test_micro_batches_hold_every_transition_once(generator: torch.Generator) ->
         assert share == 1.0
 
 
-def test_size_fits_the_caches() -> None:
+@pytest.mark.parametrize("bound", [CACHE_BYTES, GPU_BYTES])
+def test_size_fits_the_bound(bound: int) -> None:
     """A power of two, and never too few to be worth it."""
-    assert fitting_size(CACHE_BYTES / 100) == 64
-    assert fitting_size(CACHE_BYTES / 128) == 128
-    assert fitting_size(CACHE_BYTES) == SMALLEST == 16
+    assert fitting_size(bound / 100, bound) == 64
+    assert fitting_size(bound / 128, bound) == 128
+    assert fitting_size(bound, bound) == SMALLEST == 16
 
 
-def test_size_is_chosen_on_a_cpu_only() -> None:
-    """A setting is kept to everywhere; small batches are not looked at."""
-    large = EnvironmentSpec(200, 26, 5, 25, 8, (0,) * 200)
+def test_size_is_chosen_by_the_kind_of_device() -> None:
+    """A setting is kept to everywhere; small batches are not looked at; on a GPU few tasks are too large for one."""
+    large, city = EnvironmentSpec(200, 26, 5, 25, 8, (0,) * 200), road_grid_spec(1225)
 
-    def size(batch_size: int, device: str, **settings: Any) -> int:
-        return algorithms.micro_batch_size("ip", large, algorithms.config_type("ip")(**settings), batch_size, device)
+    def size(batch_size: int, device: str, spec: EnvironmentSpec = large, **settings: Any) -> int:
+        return algorithms.micro_batch_size("ip", spec, algorithms.config_type("ip")(**settings), batch_size, device)
 
     assert size(1024, "cpu") == 32
     assert size(20, "cpu") == 20
     assert size(1024, "cuda") == 1024
-    assert size(1024, "cpu", piece=48) == size(1024, "cuda", piece=48) == 48
+    assert size(1024, "cuda", city) == size(1024, "cuda:1", city) == 256
+    assert size(1024, "cpu", micro_batch=48) == size(1024, "cuda", micro_batch=48) == 48
+
+
+@pytest.mark.parametrize("name", ["ip", "dgn"])
+def test_largest_city_fits_a_gpu(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the paper's batch and length, with 78 GiB free; as a whole the update of neighbours alone would take most."""
+    monkeypatch.setattr(memory, "available_bytes", lambda device: 78 * memory.GIB)
+    task, steps = "cityflow/synthetic_1225", 350_000
+    needed = memory.require(resolve(task, name, 0, steps, device="cuda"))
+    assert needed.total < 40 * memory.GIB
+    whole = memory.estimate(resolve(task, name, 0, steps, {"algorithm.micro_batch": 1024}, device="cuda"))
+    assert whole.update > 3 * needed.update
+
+
+def test_earlier_records_are_read() -> None:
+    """The setting was called `piece` once, of every algorithm."""
+    assert renamed({"piece": 5, "hidden": 8}) == {"micro_batch": 5, "hidden": 8}
+    for name in algorithms.ALGORITHMS:
+        kind = algorithms.config_type(name)
+        record = dataclasses.asdict(kind())
+        del record["micro_batch"]
+        assert kind.from_record(record | {"piece": 48}) == kind(micro_batch=48)
+        assert kind.from_record(record | {"piece": None}) == kind.from_record(record) == kind()
 
 
 def test_an_update_asks_for_its_size(generator: torch.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is chosen is what is done, and metrics are means over the batch."""
     learner: Any = algorithms.make("iql", spec(), algorithms.config_type("iql")(hidden=8))
-    monkeypatch.setattr(learner_module, "fitting_size", lambda bytes_per_transition: 16)
+    monkeypatch.setattr(learner_module, "fitting_size", lambda bytes_per_transition, bound: 16)
     given, original = [], learner.loss
     learner.loss = lambda batch: given.append(batch) or original(batch)
     batch = random_batch(40, spec(), generator)
@@ -76,7 +105,7 @@ def test_an_update_in_micro_batches_is_the_update_of_the_whole(name: str) -> Non
     results = []
     for size in (None, 5):
         generator = torch.Generator().manual_seed(1)
-        config = algorithms.config_type(name)(hidden=16, piece=size, **DETERMINISTIC.get(name, {}))
+        config = algorithms.config_type(name)(hidden=16, micro_batch=size, **DETERMINISTIC.get(name, {}))
         learner = algorithms.make(name, problem, config, seed=2)
         draws = torch.Generator().manual_seed(3)
         for _ in range(2):
@@ -100,5 +129,5 @@ def test_an_update_in_micro_batches_is_the_update_of_the_whole(name: str) -> Non
 
 
 def test_bad_size_is_refused() -> None:
-    with pytest.raises(ValueError, match="piece = 0"):
-        algorithms.config_type("iql")(piece=0)
+    with pytest.raises(ValueError, match="micro_batch = 0"):
+        algorithms.config_type("iql")(micro_batch=0)

@@ -118,7 +118,7 @@ def test_learning_is_equal_to_the_last_bit(
     """Every algorithm on a road grid that is held once, against the grid copied for each transition."""
     once = [synthetic_batch(PROBLEM, COPIES, 0, generator) for _ in range(2)]
     each = [batch._replace(graph=copied(batch.graph), next_graph=copied(batch.next_graph)) for batch in once]
-    results = [numbers(name, settings | {"piece": micro_batch}, batches, PROBLEM) for batches in (once, each)]
+    results = [numbers(name, settings | {"micro_batch": micro_batch}, batches, PROBLEM) for batches in (once, each)]
     assert all(torch.equal(one, two) for one, two in zip(*results, strict=True))
 
 

@@ -23,6 +23,7 @@ from benchmark.errors import UserError
 from benchmark.folder import run_path
 from benchmark.synthetic import navigation_spec, random_batch
 from benchmark.train import Training
+from tests.benchmark import moves
 from tests.benchmark.conftest import SMALL, small_config
 from tests.patience import PATIENCE
 
@@ -242,3 +243,28 @@ def test_acceleration_is_part_of_what_makes_a_run() -> None:
     """Compiled code rounds differently, so its runs have a folder of their own."""
     assert small_config().digest() != small_config(training_acceleration="compile").digest()
     assert isinstance(Training(small_config(training_acceleration="compile")).learn, CompiledUpdate)
+
+
+@pytest.mark.parametrize("algorithm", ["iql", "maddpg"])
+def test_moves_tell_rounding_from_a_lost_update(algorithm: str) -> None:
+    """The comparison of captured updates on a GPU: weights that begin a millionth apart end alike, an update that is
+    left out or made at an old learning rate does not pass."""
+    config = small_config(algorithm, steps=300, **{k.replace(".", "_", 1): v for k, v in moves.SETTINGS.items()})
+    ends, before = {}, {}
+    for change in ("none", "rounding", "lost", "old rate"):
+        training = moves.smooth_training(config)
+        before[change] = moves.tensors(training)
+        if change == "rounding":
+            for path, tensor in acceleration.state_tensors(training.learner.state_dict()):
+                if tensor.is_floating_point() and "state" not in path:
+                    tensor.mul_(1 + 1e-6)
+        training.advance()
+        if change == "lost":
+            training.learn = lambda batch, generator, learn=training.learn: {}  # type: ignore[misc]
+        if change == "old rate":
+            training.learner.schedule = lambda *step: None  # type: ignore[method-assign]
+        training.advance()
+        ends[change] = moves.tensors(training)
+    assert moves.unequal(before["none"], ends["none"], ends["rounding"]) == []
+    assert moves.unequal(before["none"], ends["none"], ends["lost"])
+    assert moves.unequal(before["none"], ends["none"], ends["old rate"])

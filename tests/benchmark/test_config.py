@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,8 +12,11 @@ import pytest
 from algorithms import UnknownAlgorithmError
 from benchmark.config import parse_assignments, resolve, variant_label
 from benchmark.errors import UserError
+from benchmark.policies import config_from_record
 from envs import UnknownTaskError
+from results.identity import digest_of, hash_of
 
+ROOT = Path(__file__).resolve().parents[2]
 TASK = "mpe/cooperative_navigation_3"
 
 
@@ -97,3 +103,63 @@ def test_digest_tells_settings_apart_but_not_devices() -> None:
     assert make().digest() == make(training__checkpoint_seconds=1.0).digest(), "how often it is saved changes nothing"
     on_gpu = resolve(TASK, "ip", 0, 100, variant="test", device="cuda")
     assert on_gpu.digest() == make().digest()
+
+
+def test_a_renamed_setting_is_told_its_name() -> None:
+    for key in ("algorithm.piece", "piece"):
+        with pytest.raises(UserError, match=r"has been renamed; did you mean algorithm\.micro_batch\?"):
+            resolve(TASK, "ip", 0, 100, {key: "64"})
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        ("algorithm__micro_batch", 64),
+        ("training__synchronise_timing", True),
+        ("training__environment_threads", 3),
+        ("training__checkpoint_replay_gib", 0.0),
+    ],
+)
+def test_settings_without_effect_are_no_part_of_a_run(setting: tuple[str, Any]) -> None:
+    """Nor of the label of its folder."""
+    changed = make(**dict([setting]))
+    assert changed.identity() == make().identity()
+    assert changed.digest() == make().digest()
+    assert changed != make()
+    assert variant_label({setting[0].replace("__", "."): str(setting[1])}) == "default"
+
+
+def test_threads_of_environments_are_positive_or_none() -> None:
+    assert make(training__environment_threads="none").training.environment_threads is None
+    with pytest.raises(UserError, match="environment_threads = 0: expected a positive whole number"):
+        make(training__environment_threads="0")
+
+
+def test_environments_get_their_threads() -> None:
+    """As many as asked for, else as many as torch on a CPU, else one for every core."""
+    for device, settings, threads in (
+        ("cpu", {}, 1),
+        ("cpu", {"training.threads": 2}, 2),
+        ("cpu", {"training.environment_threads": 3}, 3),
+        ("meta", {"training.environment_threads": 3}, 3),
+        ("meta", {}, min(len(os.sched_getaffinity(0)), 4)),
+    ):
+        config = resolve("cityflow/synthetic_4", "iql", 0, 100, settings, device=device)
+        environment: Any = config.make_environment(4)
+        assert getattr(environment, "host", environment).batch.threads == threads
+
+
+def test_digest_of_runs_before_micro_batches_had_that_name() -> None:
+    """The hashes of published runs of that time are those of their settings today, and a run in which a size was set is
+    the same run."""
+    manifest = json.loads((ROOT / "results/published/signals/manifest.json").read_text())
+    for run in manifest["runs"]:
+        record = run["config"]
+        assert record["algorithm_settings"]["piece"] is None
+        assert digest_of(record) == hash_of(record) == record["config_hash"]
+    config = make(algorithm__micro_batch=64)
+    record = config.identity()
+    record["algorithm_settings"]["piece"], record["config_hash"] = 64, "of another size"
+    again = config_from_record(record)
+    assert again == config
+    assert again.digest() == hash_of(record) == make().digest()

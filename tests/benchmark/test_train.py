@@ -18,7 +18,11 @@ from benchmark import files, memory, train
 from benchmark.config import RunConfig, resolve
 from benchmark.errors import UserError
 from benchmark.folder import RunFolder, run_path, status_of
+from benchmark.plan import _is_stale
+from benchmark.policies import load_policy
+from benchmark.suites import Cell
 from benchmark.train import Training
+from results.runs import load_run
 from tests.benchmark.conftest import small_config
 from tests.patience import PATIENCE
 
@@ -245,6 +249,63 @@ def test_replay_too_large_for_checkpoints_is_refilled_and_recorded(tmp_path: Pat
     starts = json.loads((path / "machine.json").read_text())["starts"]
     assert "refilled" in starts[-1]["note"]
     assert status_of(path)["state"] == "finished"
+
+
+@pytest.mark.parametrize("piece", [None, 7])
+def test_run_from_before_micro_batches_had_that_name_goes_on(
+    piece: int | None, tmp_path: Path, uninterrupted: Path
+) -> None:
+    """Its folder is neither refused nor stale, and it ends as it would have."""
+    config = small_config("ip")
+    path = begin_run(config, tmp_path, blocks=3)
+    record = json.loads((path / "config.json").read_text())
+    record["algorithm_settings"]["piece"] = piece
+    if piece is not None:
+        record["config_hash"] = "0" * 12
+    (path / "config.json").write_text(json.dumps(record))
+    cell = Cell(config.task, config.algorithm, 0, config.total_steps, config.variant)
+    assert not _is_stale(tmp_path, config, cell)
+    assert not _is_stale(tmp_path, small_config("ip", algorithm_micro_batch=5), cell)
+    assert _is_stale(tmp_path, small_config("ip", algorithm_hops=1), cell)
+    train.run(config, tmp_path, quiet=True)
+    assert logs(path) == logs(uninterrupted)
+    assert load_run(path).config_hash == config.digest()
+    assert load_policy(path / "policy.pt")[0].digest() == config.digest()
+
+
+def test_size_of_micro_batches_is_recorded_where_a_run_starts(tmp_path: Path) -> None:
+    for size in (5, 7):
+        begin_run(small_config(algorithm_micro_batch=size), tmp_path, blocks=2)
+    starts = json.loads((run_path(tmp_path, small_config()) / "machine.json").read_text())["starts"]
+    assert [start["micro_batch"] for start in starts] == [5, 7]
+
+
+def test_checkpoints_without_replay_are_small_and_as_frequent_as_asked(tmp_path: Path) -> None:
+    """`checkpoint_replay_gib` 0 leaves the replay out, even an almost empty one; `checkpoint_seconds` holds."""
+    sizes = []
+    for gib in (0.0, 4.0):
+        path = begin_run(small_config(training_checkpoint_replay_gib=gib), tmp_path / str(gib), blocks=3)
+        state = files.load_checkpoint(path / "checkpoint.pt", "cpu")["training"]
+        assert (state["replay"] is None) == (gib == 0)
+        assert state["counters"][0] == 300
+        sizes.append((path / "checkpoint.pt").stat().st_size)
+    assert sizes[0] < sizes[1]
+    seldom = small_config(training_checkpoint_replay_gib=0.0, training_checkpoint_seconds=1e6)
+    assert not (begin_run(seldom, tmp_path / "seldom", blocks=3) / "checkpoint.pt").exists()
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_timing_waits_for_the_gpu_where_asked(asked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before and after every phase."""
+    training = Training(small_config(training_synchronise_timing=asked))
+    training.advance()
+    waits: list[torch.device] = []
+    monkeypatch.setattr(torch.cuda, "synchronize", waits.append)
+    monkeypatch.setattr(training, "device", torch.device("cuda", 1))
+    with training._timed("act"):
+        before = len(waits)
+    assert (before, len(waits)) == ((1, 2) if asked else (0, 0))
+    assert set(waits) <= {torch.device("cuda", 1)}
 
 
 def begin_run(config: RunConfig, results: Path, blocks: int) -> Path:

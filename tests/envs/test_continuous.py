@@ -8,15 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pettingzoo.test import parallel_api_test
-from pettingzoo.test.seed_test import parallel_seed_test
 
 import algorithms
 import envs
 from benchmark.config import resolve
 from benchmark.references import play as reference_returns
 from benchmark.timing import estimate_seconds
-from envs.pettingzoo import parallel_env
 from envs.play import main as play_main
 from tests.envs.conftest import FAMILIES, crowd, particles
 
@@ -157,7 +154,12 @@ def test_the_random_policy_is_uniform_in_the_square() -> None:
 
 
 def test_the_adapter_keeps_the_contract_of_pettingzoo(generator: torch.Generator) -> None:
-    parallel_api_test(parallel_env(TASK, actions="continuous"), num_cycles=60)
+    contract = pytest.importorskip("pettingzoo.test", reason="the adapter needs PettingZoo")
+    from pettingzoo.test.seed_test import parallel_seed_test
+
+    from envs.pettingzoo import parallel_env
+
+    contract.parallel_api_test(parallel_env(TASK, actions="continuous"), num_cycles=60)
     parallel_seed_test(lambda: parallel_env(TASK, actions="continuous"), num_cycles=30)
     wrapped, bare = parallel_env(TASK, actions="continuous"), envs.make(TASK, 1, actions="continuous")
     space = wrapped.action_space("agent_0")
@@ -171,6 +173,9 @@ def test_the_adapter_keeps_the_contract_of_pettingzoo(generator: torch.Generator
 
 @pytest.mark.parametrize("action", [0, 1.5, [0.5], [0.0, 0.0, 0.0], [0.0, 1.5], [np.nan, 0.0], "up", None])
 def test_wrong_actions_are_refused_by_the_adapter(action: Any) -> None:
+    pytest.importorskip("pettingzoo", reason="the adapter needs PettingZoo")
+    from envs.pettingzoo import parallel_env
+
     environment = parallel_env(TASK, actions="continuous")
     environment.reset(seed=0)
     actions = dict.fromkeys(environment.agents, np.zeros(2, np.float32)) | {"agent_1": action}

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import torch
-from beartype import beartype
 from jaxtyping import jaxtyped
 
 import envs
@@ -24,6 +23,7 @@ from envs.games.controllers import Selfish, played
 from envs.games.environment import GameEnvironment
 from envs.games.games import CELL_PAY, TASKS, WALK_STEPS, Walk, game
 from envs.protocols import Step
+from tests import check, needs_shape_checks
 from tests.patience import PATIENCE
 
 DRAWN = ("game/chain_8", "game/ring_8", "game/echo_8", "game/walk_1")
@@ -362,9 +362,10 @@ def test_draws_are_splitmix64() -> None:
     assert torch.equal(draws.uniform(0, range(10, 12), 24, torch.device("cpu")), sample[10:12])
 
 
+@needs_shape_checks
 def test_shape_annotations_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     """Run with every annotation of the rules executed."""
-    checked = jaxtyped(typechecker=beartype)
+    checked = jaxtyped(typechecker=check)
     for name in ("_step", "step", "scores", "state"):
         found = inspect.getattr_static(GameEnvironment, name)
         if isinstance(found, property):

@@ -79,6 +79,18 @@ def test_a_wrong_number_is_noticed(
     assert complaint in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("moved", "noticed"), [(4e-8, False), (4e-6, True)])
+def test_prey_are_as_exact_as_their_network(tmp_path: Path, moved: float, noticed: bool) -> None:
+    """A position is off by what another order of a float32 network's sums makes of it, and by a hundred times that."""
+
+    def change(arrays: dict[str, np.ndarray]) -> None:
+        arrays["pos"][0, 25, 3, 0] += moved
+
+    path = changed(DATA / "simple_tag_n3.npz", tmp_path / "trace.npz", change)
+    found = [failure for failure in failures(path) if failure.startswith("float64")]
+    assert any("position differs" in failure for failure in found) == noticed
+
+
 def test_wrong_prey_numbers_are_noticed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def change(arrays: dict[str, np.ndarray]) -> None:
         arrays["prey_obs"][0, 2, 0, 5] += 1e-5

@@ -10,15 +10,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
+import envs
+from envs import make
+from envs.drawing import draw
+
+pytest.importorskip("pettingzoo", reason="the adapter needs PettingZoo")
+
 from pettingzoo.test import api_test, parallel_api_test
 from pettingzoo.test.max_cycles_test import max_cycles_test
 from pettingzoo.test.seed_test import parallel_seed_test
 from pettingzoo.test.state_test import test_parallel_env as check_state_of
 from pettingzoo.utils import parallel_to_aec
 
-import envs
-from envs import make
-from envs.drawing import draw
 from envs.pettingzoo import ParallelEnvironment, parallel_env
 
 NAVIGATION = "mpe/cooperative_navigation_3"

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import torch
-from beartype import beartype
 from jaxtyping import jaxtyped
 
 import envs
@@ -25,6 +24,7 @@ from envs.mpe.observation import Observer, observe_torch
 from envs.mpe.physics import advance_torch, contact_force_torch
 from envs.mpe.scenarios import SCENARIOS
 from envs.protocols import Step
+from tests import check, needs_shape_checks
 from tests.envs.conftest import FAMILIES, particles, random_actions
 from tests.patience import PATIENCE
 
@@ -80,10 +80,11 @@ def test_observation_sizes_are_the_published_ones() -> None:
             assert envs.spec(f"mpe/{family}_{num_agents}").observation_dim == size
 
 
+@needs_shape_checks
 @pytest.mark.parametrize("backend", ["numba", "torch"])
 def test_shape_annotations_hold(backend: str, monkeypatch: pytest.MonkeyPatch, generator: torch.Generator) -> None:
     """Run with every annotation of these functions executed."""
-    checked = jaxtyped(typechecker=beartype)
+    checked = jaxtyped(typechecker=check)
     for name in ("_observe", "_first_step", "_prey_forces", "scores", "set_state", "prey_observation"):
         monkeypatch.setattr(ParticleEnvironment, name, checked(inspect.getattr_static(ParticleEnvironment, name)))
     monkeypatch.setattr(Observer, "observe", checked(Observer.observe))

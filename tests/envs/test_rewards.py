@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from envs.mpe.environment import ParticleEnvironment
+from envs.mpe.reward import spread_sum, sum_by_owner
 from envs.mpe.scenarios import NavigationReward, PushReward, Scenario
 from tests.envs.conftest import FAMILIES, crowd, particles
 
@@ -123,3 +124,20 @@ def test_return_does_not_depend_on_the_mode() -> None:
                 torch.testing.assert_close(total, returns[0], atol=1e-8, rtol=1e-10)
         assert torch.equal(returns[0], returns[1])
         assert torch.equal(returns[0], returns[2])
+
+
+def test_sums_by_owner_on_a_gpu_are_those_of_a_cpu() -> None:
+    """By hand, and in both types on many landmarks, some agents owning several of them and some none."""
+    owner = torch.tensor([[2, 0, 2], [1, 1, 1]])
+    values = torch.tensor([[1.0, 2.0, 4.0], [1.0, 2.0, 4.0]])
+    by_hand = torch.tensor([[2.0, 0.0, 5.0], [0.0, 7.0, 0.0]])
+    assert torch.equal(spread_sum(values, owner, 3), by_hand)
+    assert torch.equal(sum_by_owner(values, owner, 3), by_hand)
+    generator = torch.Generator().manual_seed(0)
+    owner = torch.randint(20, (50, 100), generator=generator)
+    for dtype, tolerance in ((torch.float32, 1e-5), (torch.float64, 1e-14)):
+        values = torch.rand(50, 100, generator=generator, dtype=dtype)
+        one, two = spread_sum(values, owner, 30), sum_by_owner(values, owner, 30)
+        torch.testing.assert_close(one, two, atol=tolerance, rtol=tolerance)
+        assert (one[:, 20:] == 0).all()
+        assert one.dtype == dtype

@@ -8,9 +8,38 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmark.folder import SNAPSHOT, git_facts
+import pytest
+
+from benchmark import folder as run_folder
+from benchmark.errors import UserError
+from benchmark.folder import COMMIT_VARIABLE, SNAPSHOT, git_facts
 from slurm.snapshot import ROOT, take_snapshot
 from tests.patience import PATIENCE
+
+COMMIT = "0123456789abcdef" * 2 + "01234567"
+
+
+def test_commit_is_named_where_git_stays_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the environment variable alone, which neither a checkout nor a snapshot looks at."""
+    monkeypatch.setenv(COMMIT_VARIABLE, COMMIT)
+    here = git_facts()
+    monkeypatch.setattr(run_folder, "__file__", str(tmp_path / "benchmark" / "folder.py"))
+    assert git_facts() == {"commit": COMMIT, "dirty": False}
+    assert run_folder.machine_facts("cpu")["commit"] == COMMIT
+    monkeypatch.setenv(COMMIT_VARIABLE, f"{COMMIT}-dirty")
+    assert git_facts() == {"commit": COMMIT, "dirty": True}
+    for wrong in ("main", COMMIT[:10], COMMIT.upper(), f"{COMMIT}-"):
+        monkeypatch.setenv(COMMIT_VARIABLE, wrong)
+        with pytest.raises(UserError, match="expected a commit of 40 hexadecimal digits"):
+            git_facts()
+    (tmp_path / SNAPSHOT).write_text(json.dumps({"commit": "a", "dirty": False}))
+    assert git_facts() == {"commit": "a", "dirty": False}
+    monkeypatch.setattr(run_folder, "__file__", str(ROOT / "benchmark" / "folder.py"))
+    assert git_facts() == here
+    (tmp_path / SNAPSHOT).unlink()
+    monkeypatch.setattr(run_folder, "__file__", str(tmp_path / "benchmark" / "folder.py"))
+    monkeypatch.delenv(COMMIT_VARIABLE)
+    assert git_facts() == {"commit": None, "dirty": None}
 
 
 def test_snapshot_is_whole_knows_its_commit_and_is_made_once(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import io
 
 import pytest
 import torch
-from beartype import beartype
 from jaxtyping import TypeCheckError, jaxtyped
 
 import envs
@@ -18,6 +17,7 @@ from envs.jungle.original import OriginalEngine
 from envs.jungle.rules import HIT_DOWN, HIT_LEFT, HIT_RIGHT, STAY, TASKS
 from envs.jungle.tensors import TorchEngine
 from envs.protocols import Step
+from tests import check, needs_shape_checks
 from tests.envs.jungle.hand import ENGINES, act, make, random_actions, same, set_out, tensors
 
 every_engine = pytest.mark.parametrize("backend", ENGINES)
@@ -65,10 +65,11 @@ def test_shapes_and_types(task: str, backend: str, generator: torch.Generator) -
     assert all(score.shape == (3,) and score.dtype == torch.float64 for score in environment.scores().values())
 
 
+@needs_shape_checks
 @every_engine
 def test_shape_annotations_hold(backend: str, monkeypatch: pytest.MonkeyPatch, generator: torch.Generator) -> None:
     """Run with every annotation of these functions executed."""
-    checked = jaxtyped(typechecker=beartype)
+    checked = jaxtyped(typechecker=check)
     own = ("reset", "place", "step", "scores", "_begin", "_observe")
     engine = {"numba": NumbaEngine, "torch": TorchEngine, "magent2": OriginalEngine}[backend]
     inner = ("_pay", "_move", "_cell") if backend == "torch" else ()
@@ -88,8 +89,9 @@ def test_shape_annotations_hold(backend: str, monkeypatch: pytest.MonkeyPatch, g
             environment.step(torch.zeros(3, environment.spec.num_agents))
 
 
+@needs_shape_checks
 def test_shape_annotations_of_the_comparison_hold(monkeypatch: pytest.MonkeyPatch) -> None:
-    checked = jaxtyped(typechecker=beartype)
+    checked = jaxtyped(typechecker=check)
     for name in ("crowded_cells", "draw_moods", "mixed_actions", "_approach", "happenings", "_meets"):
         monkeypatch.setattr(verify, name, checked(getattr(verify, name)))
     assert not verify.verify("magent/jungle_6", 4, 0, "torch", 2, "numba").failures

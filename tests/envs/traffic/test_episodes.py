@@ -141,6 +141,25 @@ def test_threads_change_nothing() -> None:
     assert same(runs[0], runs[2])
 
 
+def test_threads_can_be_changed_at_any_time() -> None:
+    """Between decisions, too; statistics and scores included. None is one thread for every core."""
+    ends = []
+    for threads in ((1, 1), (2, 4), (None, 2)):
+        environment = city(TASK, 4)
+        environment.use_threads(threads[0])
+        environment.reset(4)
+        shown = play(environment, fixed_actions(20, 4))
+        environment.use_threads(threads[1])
+        assert environment.batch.threads == threads[1]
+        shown += play(environment, fixed_actions(20, 4, seed=1))
+        ends.append((shown + list(environment.scores().values()), environment.take_statistics()))
+    for other in ends[1:]:
+        assert same(ends[0][0], other[0])
+        assert ends[0][1] == other[1]
+    with pytest.raises(ValueError, match="threads = 0: expected a positive whole number"):
+        city(TASK, 1).use_threads(0)
+
+
 @pytest.mark.parametrize("lane_change", [False, True])
 @pytest.mark.parametrize("steps", [0, 1, 37, 100])
 def test_a_saved_environment_continues_exactly(steps: int, lane_change: bool) -> None:

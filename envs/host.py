@@ -1,0 +1,149 @@
+"""Environments that compute on the host beside a learner on another device: traffic, and compiled engines where asked
+for (`backend=numba`).
+
+A step waits for the device once, for the actions. What the environment answers goes back through page-locked buffers
+that are used again, and nobody waits for it; what it answers every time (masks, static graphs, flags) goes once.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from envs.protocols import Environment, Graph, Interpretable, Step, Threaded
+from envs.shapes import Float
+
+HOST = torch.device("cpu")
+_MOST_KEPT = 2
+"""Tensors of one name that are on the device already: a flag is either true or false for all copies."""
+
+
+class Staging:
+    """Copies between the host and a device through buffers on the host, page-locked where the device is a GPU."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._on_gpu = device.type == "cuda"
+        self._buffers: dict[tuple[str, torch.Size, torch.dtype], Tensor] = {}
+        self._kept: dict[str, list[tuple[Tensor, int, Tensor]]] = {}
+        self._sent: torch.cuda.Event | None = None
+
+    def fetch(self, tensor: Tensor) -> Tensor:
+        """The tensor on the host, after waiting for the device; it is overwritten by the next one."""
+        buffer = self._buffer("fetched", tensor)
+        buffer.copy_(tensor, non_blocking=True)
+        if self._on_gpu:
+            torch.cuda.current_stream(self.device).synchronize()
+        return buffer
+
+    def begin(self) -> None:
+        """Wait until the buffers may be overwritten: until what was sent before has arrived, as it has after
+        `fetch`."""
+        if self._sent is not None:
+            self._sent.synchronize()
+
+    def send(self, name: str, tensor: Tensor) -> Tensor:
+        """A new tensor on the device with the values of one on the host. The host does not wait."""
+        buffer = self._buffer(name, tensor)
+        buffer.copy_(tensor)
+        return torch.empty(tensor.shape, dtype=tensor.dtype, device=self.device).copy_(buffer, non_blocking=True)
+
+    def send_once(self, name: str, tensor: Tensor) -> Tensor:
+        """As `send`, but a tensor that has been given before, and not been changed in place, is not sent again. What
+        is the same for all copies (stride 0) is sent for one and expanded."""
+        kept = self._kept.setdefault(name, [])
+        for given, version, sent in kept:
+            if given is tensor and version == tensor._version:
+                return sent
+        shared = tensor.dim() > 0 and tensor.stride(0) == 0
+        sent = self.send(name, tensor[:1]).expand(tensor.shape) if shared else self.send(name, tensor)
+        self._kept[name] = [*kept[-_MOST_KEPT + 1 :], (tensor, tensor._version, sent)]
+        return sent
+
+    def end(self) -> None:
+        """Take note of what has been sent, for `begin`."""
+        if self._on_gpu:
+            self._sent = self._sent or torch.cuda.Event()
+            self._sent.record(torch.cuda.current_stream(self.device))
+
+    def _buffer(self, name: str, like: Tensor) -> Tensor:
+        key = (name, like.shape, like.dtype)
+        if key not in self._buffers:
+            self._buffers[key] = torch.empty(like.shape, dtype=like.dtype, pin_memory=self._on_gpu)
+        return self._buffers[key]
+
+
+class HostEnvironment:
+    """An environment on the host whose observations and rewards are on `device`; implements
+    `envs.protocols.Environment`.
+
+    States stay on the host. Scripted policies, which look into the environment itself, are made for `host`.
+    """
+
+    def __init__(self, host: Environment, device: torch.device) -> None:
+        self.host, self.device = host, device
+        self.spec, self.num_envs = host.spec, host.num_envs
+        self._staging = Staging(device)
+
+    def reset(self, seed: int | None = None) -> Step:
+        """Begin the next episodes, or, with a seed, the first ones of that seed."""
+        return self._sent(self.host.reset(seed))
+
+    def step(self, actions: Tensor) -> Step:
+        """Advance all copies by actions on the device. Raises what the environment on the host raises."""
+        return self._sent(self.host.step(self._staging.fetch(actions)))
+
+    def scores(self) -> dict[str, Float[Tensor, " env"]]:
+        """Scores of the running episodes by name, on the device."""
+        staging = self._staging
+        staging.begin()
+        scores = {name: staging.send(f"score {name}", value) for name, value in self.host.scores().items()}
+        staging.end()
+        return scores
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state of the environment on the host, which can go on without this one."""
+        return self.host.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue exactly. Raises what the environment on the host raises."""
+        self.host.load_state_dict(state)
+
+    def use_threads(self, count: int | None) -> None:
+        """Step copies by `count` threads, where the environment on the host can."""
+        if isinstance(self.host, Threaded):
+            self.host.use_threads(count)
+
+    def _sent(self, step: Step) -> Step:
+        """The step on the device."""
+        staging = self._staging
+        staging.begin()
+        send_neighbours = staging.send_once if self.spec.static_graph else staging.send
+        sent = Step(
+            staging.send("observation", step.observation),
+            Graph(send_neighbours("neighbours", step.graph.neighbours), staging.send_once("mask", step.graph.mask)),
+            staging.send("reward", step.reward),
+            staging.send_once("terminated", step.terminated),
+            staging.send_once("truncated", step.truncated),
+        )
+        staging.end()
+        return sent
+
+
+class InterpretableHostEnvironment(HostEnvironment):
+    """The same with an environment that keeps account of what agents do."""
+
+    def take_statistics(self) -> dict[str, dict[str, float]]:
+        """Those of the environment on the host."""
+        assert isinstance(self.host, Interpretable)
+        return self.host.take_statistics()
+
+
+def beside(host: Environment, device: torch.device) -> Environment:
+    """An environment on the host as one on `device`; on a CPU, itself."""
+    if device.type == "cpu":
+        return host
+    kind = InterpretableHostEnvironment if isinstance(host, Interpretable) else HostEnvironment
+    return kind(host, device)

@@ -1,0 +1,42 @@
+"""What makes two runs the same run: their settings, without those that change no number.
+
+A setting without effect may be added, renamed or dropped, and earlier runs stay what they are: their hash is that of
+the same record.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+WITHOUT_EFFECT: Mapping[str, tuple[str, ...]] = {
+    "training": ("checkpoint_seconds", "checkpoint_replay_gib", "synchronise_timing", "environment_threads"),
+    "algorithm_settings": ("micro_batch", "piece"),
+}
+"""By group, settings that are left out. `piece` is what `micro_batch` was called while it was part of the identity."""
+
+
+def identity_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's settings, as config.json or a published set has them, without hash and settings without effect."""
+    kept = {key: value for key, value in record.items() if key != "config_hash"}
+    for group, names in WITHOUT_EFFECT.items():
+        if group in kept:
+            kept[group] = {name: value for name, value in kept[group].items() if name not in names}
+    return kept
+
+
+def digest_of(record: Mapping[str, Any]) -> str:
+    """Short hash of the identity, equal to that of runs made while it still held the default `piece`."""
+    identity = identity_of(record)
+    identity["algorithm_settings"] = {**identity["algorithm_settings"], "piece": None}
+    canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+def hash_of(record: Mapping[str, Any]) -> str:
+    """The hash by which a recorded run is compared: the one it was given, unless that told sizes of micro-batches
+    apart. Empty where it has none."""
+    told_apart = record.get("algorithm_settings", {}).get("piece") is not None
+    return digest_of(record) if told_apart else str(record.get("config_hash", ""))
