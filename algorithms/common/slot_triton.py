@@ -1,8 +1,8 @@
-"""The operators of `algorithms.common.slots` on CUDA, in Triton: attention and sums over neighbour lists, with gradients.
+"""The operators of `algorithms.common.slots` on CUDA, in Triton: attention and sums over neighbour lists.
 
 Nothing is gathered into memory: a program reads the rows of the neighbours where they are, computes scores, weights and
 message in registers, and writes each result once. No sum depends on the order in which programs run: what an agent
-receives from the gradients of others is added up by one program, reader by reader, in the order of the reverse lists
+receives from the gradients of others is added up by one program, in the order of the reverse lists
 (`algorithms.common.slots.reverse_lists`). So there are no atomic additions, and equal inputs give equal bits. Products
 are summed in float32; there is no matrix product that TF32 could round.
 
@@ -35,6 +35,26 @@ READERS = 8
 
 @triton.jit
 @no_type_check
+def _read(rows, place, there, ACTIVATED: tl.constexpr):
+    """Numbers where they are there, through a ReLU or not; else zero."""
+    x = tl.load(rows + place, mask=there, other=0.0)
+    if ACTIVATED:
+        x = tl.where(x < 0, 0.0, x)
+    return x
+
+
+@triton.jit
+@no_type_check
+def _lists_of(lists, row, exists, agents, ONE_GRAPH: tl.constexpr, SLOTS: tl.constexpr, SLOTS_TILE: tl.constexpr):
+    """The neighbours of some rows, -1 where there is none, and which slots there are."""
+    slot = tl.arange(0, SLOTS_TILE)
+    is_slot = exists[:, None] & (slot < SLOTS)[None, :]
+    listed = row % agents if ONE_GRAPH else row
+    return tl.load(lists + listed[:, None] * SLOTS + slot[None, :], mask=is_slot, other=-1), is_slot
+
+
+@triton.jit
+@no_type_check
 def _attend(
     query, query_row, key, key_row, value, value_row, lists, message, weights, rows, agents, heads, scale,
     ONE_GRAPH: tl.constexpr, SLOTS: tl.constexpr, SIZE: tl.constexpr, ACTIVATED: tl.constexpr, VALUES: tl.constexpr,
@@ -43,36 +63,27 @@ def _attend(
     """Message and weights of one head, for some rows: agents of all copies, one below the other."""
     row = tl.program_id(0).to(tl.int64) * ROWS_TILE + tl.arange(0, ROWS_TILE)
     head = tl.program_id(1)
-    slot = tl.arange(0, SLOTS_TILE)
     column = tl.arange(0, SIZE_TILE)
     place = head * SIZE + column
-    listed = row % agents if ONE_GRAPH else row
-    is_slot = (row < rows)[:, None] & (slot < SLOTS)[None, :]
-    other = tl.load(lists + listed[:, None] * SLOTS + slot[None, :], mask=is_slot, other=-1)
+    other, is_slot = _lists_of(lists, row, row < rows, agents, ONE_GRAPH, SLOTS, SLOTS_TILE)
     heard = other >= 0
     readable = heard & (other < agents)
     sender = (row - row % agents)[:, None] + other
     own = (row < rows)[:, None] & (column < SIZE)[None, :]
     theirs = readable[:, :, None] & (column < SIZE)[None, None, :]
 
-    asked = tl.load(query + row[:, None] * query_row + place[None, :], mask=own, other=0.0)
-    told = tl.load(key + sender[:, :, None] * key_row + place[None, None, :], mask=theirs, other=0.0)
-    if ACTIVATED:
-        asked = tl.where(asked < 0, 0.0, asked)
-        told = tl.where(told < 0, 0.0, told)
+    asked = _read(query, row[:, None] * query_row + place[None, :], own, ACTIVATED)
+    told = _read(key, sender[:, :, None] * key_row + place[None, None, :], theirs, ACTIVATED)
     score = tl.sum(asked[:, None, :] * told, axis=2) * scale
     score = tl.where(heard & ~readable, float("nan"), score)
-    highest = tl.max(tl.where(heard, score, float("-inf")), axis=1)
     count = tl.sum(heard.to(tl.int32), axis=1)
-    highest = tl.where(count > 0, highest, 0.0)
+    highest = tl.where(count > 0, tl.max(tl.where(heard, score, float("-inf")), axis=1), 0.0)
     share = tl.where(heard, tl.exp(score - highest[:, None]), 0.0)
-    total = tl.sum(share, axis=1)
-    share = share / tl.where(count > 0, total, 1.0)[:, None]
-    tl.store(weights + (row[:, None] * SLOTS + slot[None, :]) * heads + head, share, mask=is_slot)
+    share = share / tl.where(count > 0, tl.sum(share, axis=1), 1.0)[:, None]
+    edge = (row[:, None] * SLOTS + tl.arange(0, SLOTS_TILE)[None, :]) * heads + head
+    tl.store(weights + edge, share, mask=is_slot)
     if VALUES:
-        told = tl.load(value + sender[:, :, None] * value_row + place[None, None, :], mask=theirs, other=0.0)
-        if ACTIVATED:
-            told = tl.where(told < 0, 0.0, told)
+        told = _read(value, sender[:, :, None] * value_row + place[None, None, :], theirs, ACTIVATED)
         received = tl.sum(share[:, :, None] * told, axis=1)
         tl.store(message + row[:, None] * (heads * SIZE) + place[None, :], received, mask=own)
 
@@ -89,34 +100,26 @@ def _attend_backward_receivers(
     """Gradients by the queries of some rows and, for `_attend_backward_senders`, by the scores before scaling."""
     row = tl.program_id(0).to(tl.int64) * ROWS_TILE + tl.arange(0, ROWS_TILE)
     head = tl.program_id(1)
-    slot = tl.arange(0, SLOTS_TILE)
     column = tl.arange(0, SIZE_TILE)
     place = head * SIZE + column
-    listed = row % agents if ONE_GRAPH else row
-    is_slot = (row < rows)[:, None] & (slot < SLOTS)[None, :]
-    other = tl.load(lists + listed[:, None] * SLOTS + slot[None, :], mask=is_slot, other=-1)
+    other, is_slot = _lists_of(lists, row, row < rows, agents, ONE_GRAPH, SLOTS, SLOTS_TILE)
     readable = (other >= 0) & (other < agents)
     sender = (row - row % agents)[:, None] + other
     own = (row < rows)[:, None] & (column < SIZE)[None, :]
     theirs = readable[:, :, None] & (column < SIZE)[None, None, :]
 
-    edge = (row[:, None] * SLOTS + slot[None, :]) * heads + head
+    edge = (row[:, None] * SLOTS + tl.arange(0, SLOTS_TILE)[None, :]) * heads + head
     share = tl.load(weights + edge, mask=is_slot, other=0.0)
     slope = tl.zeros([ROWS_TILE, SLOTS_TILE], dtype=tl.float32)
     if MESSAGE:
         given = tl.load(by_message + row[:, None] * (heads * SIZE) + place[None, :], mask=own, other=0.0)
-        told = tl.load(value + sender[:, :, None] * value_row + place[None, None, :], mask=theirs, other=0.0)
-        if ACTIVATED:
-            told = tl.where(told < 0, 0.0, told)
+        told = _read(value, sender[:, :, None] * value_row + place[None, None, :], theirs, ACTIVATED)
         slope = tl.sum(given[:, None, :] * told, axis=2)
     if WEIGHTS:
         slope += tl.load(by_weights + edge, mask=is_slot, other=0.0)
-    mean = tl.sum(share * slope, axis=1)
-    slope = (slope - mean[:, None]) * share * scale
+    slope = (slope - tl.sum(share * slope, axis=1)[:, None]) * share * scale
     tl.store(slopes + edge, slope, mask=is_slot)
-    told = tl.load(key + sender[:, :, None] * key_row + place[None, None, :], mask=theirs, other=0.0)
-    if ACTIVATED:
-        told = tl.where(told < 0, 0.0, told)
+    told = _read(key, sender[:, :, None] * key_row + place[None, None, :], theirs, ACTIVATED)
     gradient = tl.sum(slope[:, :, None] * told, axis=1)
     if ACTIVATED:
         asked = tl.load(query + row[:, None] * query_row + place[None, :], mask=own, other=0.0)
@@ -134,19 +137,14 @@ def _attend_backward_senders(
 ):  # fmt: skip
     """Gradients by the key and the value of one agent of one copy, all heads side by side."""
     row = tl.program_id(0).to(tl.int64)
-    agent = row % agents
-    first = row - agent
+    first = row - row % agents
     place = tl.program_id(1) * COLUMNS_TILE + tl.arange(0, COLUMNS_TILE)
     within = place < heads * SIZE
     head = place // SIZE
-    if ONE_GRAPH:
-        ends = readers
-    else:
-        ends = readers + (row // agents) * (agents + 1 + agents * SLOTS)
-    begin = tl.load(ends + agent)
-    end = tl.load(ends + agent + 1)
-    key_gradient = tl.zeros([COLUMNS_TILE], dtype=tl.float32)
-    value_gradient = tl.zeros([COLUMNS_TILE], dtype=tl.float32)
+    ends = readers if ONE_GRAPH else readers + (row // agents) * (agents + 1 + agents * SLOTS)
+    begin, end = tl.load(ends + row % agents), tl.load(ends + row % agents + 1)
+    by_told = tl.zeros([COLUMNS_TILE], dtype=tl.float32)
+    by_sent = tl.zeros([COLUMNS_TILE], dtype=tl.float32)
     for start in range(begin, end, READERS_TILE):
         number = start + tl.arange(0, READERS_TILE)
         edge = tl.load(ends + agents + 1 + number, mask=number < end, other=0)
@@ -157,20 +155,22 @@ def _attend_backward_senders(
         asked = tl.load(query + receiver[:, None] * query_row + place[None, :], mask=there, other=0.0)
         if ACTIVATED:
             asked = tl.where(asked < 0, 0.0, asked)
-        key_gradient += tl.sum(slope * asked, axis=0)
+        by_told += tl.sum(slope * asked, axis=0)
+            slope * _read(query, receiver[:, None] * query_row + place[None, :], there, ACTIVATED), axis=0
+        )
         if MESSAGE:
             share = tl.load(weights + of_head, mask=there, other=0.0)
             given = tl.load(by_message + receiver[:, None] * (heads * SIZE) + place[None, :], mask=there, other=0.0)
-            value_gradient += tl.sum(share * given, axis=0)
+            by_sent += tl.sum(share * given, axis=0)
     if ACTIVATED:
         told = tl.load(key + row * key_row + place, mask=within, other=0.0)
-        key_gradient = tl.where(told > 0, key_gradient, 0.0)
-    tl.store(by_key + row * by_key_row + place, key_gradient, mask=within)
+        by_told = tl.where(told > 0, by_told, 0.0)
+    tl.store(by_key + row * by_key_row + place, by_told, mask=within)
     if VALUES:
         if ACTIVATED:
-            told = tl.load(value + row * value_row + place, mask=within, other=0.0)
-            value_gradient = tl.where(told > 0, value_gradient, 0.0)
-        tl.store(by_value + row * by_value_row + place, value_gradient, mask=within)
+            sent = tl.load(value + row * value_row + place, mask=within, other=0.0)
+            by_sent = tl.where(sent > 0, by_sent, 0.0)
+        tl.store(by_value + row * by_value_row + place, by_sent, mask=within)
 
 
 @triton.jit
@@ -182,16 +182,13 @@ def _add(
 ):  # fmt: skip
     """Sums or means of the neighbours' values, for some rows."""
     row = tl.program_id(0).to(tl.int64) * ROWS_TILE + tl.arange(0, ROWS_TILE)
-    slot = tl.arange(0, SLOTS_TILE)
     place = tl.program_id(1) * COLUMNS_TILE + tl.arange(0, COLUMNS_TILE)
-    listed = row % agents if ONE_GRAPH else row
-    is_slot = (row < rows)[:, None] & (slot < SLOTS)[None, :]
-    other = tl.load(lists + listed[:, None] * SLOTS + slot[None, :], mask=is_slot, other=-1)
+    other, _ = _lists_of(lists, row, row < rows, agents, ONE_GRAPH, SLOTS, SLOTS_TILE)
     heard = other >= 0
     readable = heard & (other < agents)
     sender = (row - row % agents)[:, None] + other
     theirs = readable[:, :, None] & (place < width)[None, None, :]
-    told = tl.load(values + sender[:, :, None] * values_row + place[None, None, :], mask=theirs, other=0.0)
+    told = _read(values, sender[:, :, None] * values_row + place[None, None, :], theirs, False)
     total = tl.sum(tl.where((heard & ~readable)[:, :, None], float("nan"), told), axis=1)
     if MEAN:
         count = tl.sum(heard.to(tl.int32), axis=1)
@@ -209,27 +206,18 @@ def _add_backward(
 ):  # fmt: skip
     """Gradient of `_add` by the values of one agent of one copy."""
     row = tl.program_id(0).to(tl.int64)
-    agent = row % agents
-    first = row - agent
+    first = row - row % agents
     place = tl.program_id(1) * COLUMNS_TILE + tl.arange(0, COLUMNS_TILE)
-    slot = tl.arange(0, SLOTS_TILE)
-    if ONE_GRAPH:
-        ends = readers
-        heard_first = first * 0
-    else:
-        ends = readers + (row // agents) * (agents + 1 + agents * SLOTS)
-        heard_first = first
-    begin = tl.load(ends + agent)
-    end = tl.load(ends + agent + 1)
+    ends = readers if ONE_GRAPH else readers + (row // agents) * (agents + 1 + agents * SLOTS)
+    begin, end = tl.load(ends + row % agents), tl.load(ends + row % agents + 1)
     gradient = tl.zeros([COLUMNS_TILE], dtype=tl.float32)
     for start in range(begin, end, READERS_TILE):
         number = start + tl.arange(0, READERS_TILE)
-        receiver = tl.load(ends + agents + 1 + number, mask=number < end, other=0) // SLOTS
+        receiver = first + tl.load(ends + agents + 1 + number, mask=number < end, other=0) // SLOTS
         there = (number < end)[:, None] & (place < width)[None, :]
-        given = tl.load(by_result + (first + receiver)[:, None] * width + place[None, :], mask=there, other=0.0)
+        given = tl.load(by_result + receiver[:, None] * width + place[None, :], mask=there, other=0.0)
         if MEAN:
-            is_slot = (number < end)[:, None] & (slot < SLOTS)[None, :]
-            other = tl.load(lists + (heard_first + receiver)[:, None] * SLOTS + slot[None, :], mask=is_slot, other=-1)
+            other, _ = _lists_of(lists, receiver, number < end, agents, ONE_GRAPH, SLOTS, SLOTS_TILE)
             count = tl.sum((other >= 0).to(tl.int32), axis=1)
             given = given / tl.where(count > 1, count, 1).to(tl.float32)[:, None]
         gradient += tl.sum(given, axis=0)
@@ -318,9 +306,7 @@ def add_backward(by_result: Tensor, lists: Tensor, mean: bool, readers: Tensor |
     return by_values
 
 
-def _compute(
-    query: Tensor, key: Tensor, value: Tensor | None, lists: Tensor, activated: bool
-) -> tuple[Tensor, Tensor]:
+def _compute(query: Tensor, key: Tensor, value: Tensor | None, lists: Tensor, activated: bool) -> tuple[Tensor, Tensor]:
     """Message and weights; the message is empty without values."""
     fitting(lists, query, key, query if value is None else value)
     copies, agents, heads, size = query.shape

@@ -27,6 +27,9 @@ from torch.library import custom_op
 
 from envs.shapes import Int
 
+FUSED = ("cuda",)
+"""Devices with kernels that a run has to ask for (`training.kernels`)."""
+
 
 @custom_op(
     "neighbours::attend",
@@ -279,9 +282,9 @@ def _differentiate(
 
 
 def takes(values: Tensor, fused: bool = False) -> bool:
-    """Whether the operators compute with such numbers, or their shapes; `fused`: on CUDA too."""
-    where = ("cpu", "meta", "cuda") if fused else ("cpu", "meta")
-    return values.dtype == torch.float32 and values.device.type in where
+    """Whether the operators compute with such numbers, or their shapes; `fused`: on a GPU too."""
+    where = values.device.type
+    return values.dtype == torch.float32 and (where in ("cpu", "meta") or (fused and where in FUSED))
 
 
 def parts(projected: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -337,7 +340,7 @@ def _places(parts: list[Tensor | None]) -> list[int]:
 
 
 def _graphs(lists: Tensor, values: Tensor) -> list[int]:
-    """What the compiled loops ask of the lists: address, graphs, copies, agents, slots. Raises what `fitting` raises."""
+    """What the compiled loops ask of the lists: address, graphs, copies, agents, slots. Raises as `fitting` does."""
     fitting(lists, values)
     return [lists.data_ptr(), lists.shape[0], *values.shape[:2], lists.shape[2]]
 
