@@ -156,8 +156,6 @@ def _attend_backward_senders(
         if ACTIVATED:
             asked = tl.where(asked < 0, 0.0, asked)
         by_told += tl.sum(slope * asked, axis=0)
-            slope * _read(query, receiver[:, None] * query_row + place[None, :], there, ACTIVATED), axis=0
-        )
         if MESSAGE:
             share = tl.load(weights + of_head, mask=there, other=0.0)
             given = tl.load(by_message + receiver[:, None] * (heads * SIZE) + place[None, :], mask=there, other=0.0)
