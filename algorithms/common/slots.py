@@ -243,8 +243,17 @@ def _on_cuda(name: str) -> Callable[..., Any]:
     return lambda *arguments: getattr(import_module("algorithms.common.slot_triton"), name)(*arguments)
 
 
-for _operator in (attend, attend_backward, attend_within, attend_within_backward, add, add_backward):
-    _operator.register_kernel("cuda")(_on_cuda(_operator._opoverload._schema.name.split("::")[1]))
+OPERATORS = {
+    "attend": attend,
+    "attend_backward": attend_backward,
+    "attend_within": attend_within,
+    "attend_within_backward": attend_within_backward,
+    "add": add,
+    "add_backward": add_backward,
+}
+"""All operators by name."""
+for _name, _operator in OPERATORS.items():
+    _operator.register_kernel("cuda")(_on_cuda(_name))
 
 
 def _compute(query: Tensor, key: Tensor, value: Tensor | None, lists: Tensor, lowest: float) -> tuple[Tensor, Tensor]:

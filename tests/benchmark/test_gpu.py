@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -73,16 +72,6 @@ def test_update_does_not_wait_for_the_device(algorithm: str, mode: str) -> None:
         torch.cuda.set_sync_debug_mode("default")
 
 
-@pytest.fixture
-def deterministic() -> Iterator[None]:
-    """Sums in a fixed order, where torch has such a form of the operation."""
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    yield
-    torch.use_deterministic_algorithms(False)
-
-
-@pytest.mark.filterwarnings("ignore::UserWarning")
-@pytest.mark.usefixtures("deterministic")
 @pytest.mark.parametrize("agents", [3, 15])
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_captured_updates_are_the_plain_ones(algorithm: str, agents: int) -> None:
