@@ -263,61 +263,22 @@ def test_learning_is_that_of_the_reference(name: str, settings: dict[str, Any], 
     assert max(float(part.abs().max()) for part in found[0]) > 1e-3
 
 
-COMPILE = """
-import re, sys
-import torch, triton
-from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
-from algorithms.common import slot_triton, slots
-
-def compiled(kernel, arguments):
-    types, constants = {}, {}
-    for name in kernel.arg_names:
-        value = arguments[name]
-        if isinstance(value, torch.Tensor):
-            types[name] = "*i32" if value.dtype == torch.int32 else "*fp32"
-        elif name.isupper() or value == 1:
-            types[name], constants[name] = "constexpr", value
-        else:
-            types[name] = "fp32" if isinstance(value, float) else "i32"
-    source = ASTSource(fn=kernel, signature=types, constexprs=constants)
-    return triton.compile(source, target=GPUTarget("cuda", 90, 32)).asm["ptx"]
-
-def launch(kernel, *positional, grid, warmup, **named):
-    text = compiled(kernel, dict(zip(kernel.arg_names, positional)) | named)
-    atomic = len(re.findall(r"\\\\b(?:atom|red)\\\\.", text))
-    print(kernel.fn.__name__, atomic, ".visible .entry" in text)
-
-triton.runtime.JITFunction.run = launch
-agents, graphs, heads, size = (int(number) for number in sys.argv[1:])
-lists = torch.zeros(graphs, agents, 3, dtype=torch.int32)
-projected = torch.zeros(2, agents, 3 * heads * size)
-query, key, value = slots.parts(projected, heads)
-message, weights = slot_triton.attend(query, key, value, lists)
-slot_triton.attend_within(projected, lists, heads, True)
-slot_triton.attend(query, key, None, lists)
-slot_triton.attend_backward(query, key, value, lists, weights, message, weights)
-slot_triton.attend_backward(query, key, None, lists, weights, None, weights)
-slot_triton.attend_within_backward(projected, lists, True, weights, message, None)
-for mean in (True, False):
-    slot_triton.add_backward(slot_triton.add(projected, lists, mean), lists, mean)
-"""
-
-
 @pytest.mark.parametrize("sizes", [(15, 2, 8, 16), (225, 1, 1, 128), (1, 1, 1, 8)])
 def test_kernels_compile_for_a_gpu_without_atomic_additions(sizes: tuple[int, ...], tmp_path: Path) -> None:
     """Every launch is compiled to the code of an H100, which needs none. In a process where nothing is interpreted."""
     environment = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
-    command = [sys.executable, "-c", COMPILE, *map(str, sizes)]
+    command = [sys.executable, "-m", "tests.algorithms.compile_for_gpu", *map(str, sizes)]
     environment["TRITON_CACHE_DIR"] = str(tmp_path)
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr[-2000:]
-    kernels = [line.split() for line in done.stdout.splitlines()]
-    assert {name for name, *_ in kernels} == {
+    *kernels, control = [line.split() for line in done.stdout.splitlines()]
+    assert {name for name, _ in kernels} == {
         "_attend",
         "_attend_backward_receivers",
         "_attend_backward_senders",
         "_add",
         "_add_backward",
     }
-    assert all(rest == ["0", "True"] for _, *rest in kernels)
+    assert all(atomic == "0" for _, atomic in kernels)
+    assert control[0] == "counted"
+    assert int(control[1]) > 0

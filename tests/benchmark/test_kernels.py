@@ -44,7 +44,7 @@ def test_a_cpu_refuses_fused_kernels(tmp_path: Path) -> None:
         train.run(config(**FUSED), tmp_path, quiet=True)
     assert "\n" not in str(error.value)
     assert not list(tmp_path.iterdir())
-    cell = Cell("mpe/cooperative_navigation_3", "ip", 0, 900)
+    cell = Cell("mpe/cooperative_navigation_3", "ip", 0, 900, "kernels", {})
     planned = Plan(cell, config(**FUSED), "missing")
     refuse_what_cannot_run([planned])
     assert planned.state == "refused"
