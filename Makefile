@@ -2,6 +2,8 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 WORKERS ?= $(shell nproc)
+# Extras of pyproject.toml that .venv has; with EXTRAS=dev,kernels the tests of kernels for a GPU run too.
+EXTRAS ?= dev
 # Which tests `make test` passes, by their marks; `make test TESTS=beside` only those that need more than a clone holds.
 TESTS := not slow and not bench
 BIN := .venv/bin
@@ -27,7 +29,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is older than 3.11"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "error: $(PYTHON) cannot make virtual environments: apt-get install python3-venv"; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[$(EXTRAS)]"
 	@touch $(INSTALLED)
 
 smoke: $(INSTALLED)

@@ -65,8 +65,10 @@ def check_supported(name: str, spec: EnvironmentSpec) -> None:
         raise UnsupportedTaskError(f"{name} needs discrete actions; continuous ones can be learned by: {able}")
 
 
-def make(name: str, spec: EnvironmentSpec, config: Any, device: str = "cpu", seed: int = 0) -> Learner:
-    """Build a learner.
+def make(
+    name: str, spec: EnvironmentSpec, config: Any, device: str = "cpu", seed: int = 0, fused: bool = False
+) -> Learner:
+    """Build a learner; fused: messages on a GPU go through fused kernels (see `common/graph.py`).
 
     Initial weights are drawn on the CPU from `seed`, so they are the same on every device; the global random state is
     left as it was. Raises UnknownAlgorithmError for a name not in `ALGORITHMS`, UnsupportedTaskError for a task that
@@ -77,7 +79,7 @@ def make(name: str, spec: EnvironmentSpec, config: Any, device: str = "cpu", see
     check_supported(name, spec)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return learner_type(name)(spec, config, torch.device(device))
+        return learner_type(name)(spec, config, torch.device(device), fused)
 
 
 def action_width(name: str, spec: EnvironmentSpec, config: Any) -> int:

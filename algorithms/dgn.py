@@ -141,7 +141,7 @@ class DGN(EpsilonGreedyLearner[Config]):
     def neighbourhood(self, graph: Graph) -> Neighbourhood:
         """Whom each agent hears; everybody hears themselves."""
         config = self.config
-        return neighbourhood(graph, config.kernel, config.graph, self_loops=True, heads=config.heads)
+        return neighbourhood(graph, config.kernel, config.graph, True, config.heads, self.fused)
 
     def action_values(
         self, observation: Float[Tensor, "env agent feature"], graph: Graph

@@ -231,7 +231,8 @@ class IP(OffPolicyLearner[Config]):
 
     def neighbourhood(self, graph: Graph) -> Neighbourhood:
         """Whom each agent hears, for V and Q, and for a policy by mean-field inference."""
-        return neighbourhood(graph, self.config.kernel, self.config.graph, heads=self.config.heads)
+        config = self.config
+        return neighbourhood(graph, config.kernel, config.graph, heads=config.heads, fused=self.fused)
 
     def policy_outputs(
         self, observation: Float[Tensor, "batch agent feature"], graph: Graph, neighbours: Neighbourhood | None = None

@@ -56,7 +56,7 @@ class MFQ(EpsilonGreedyLearner[Config]):
     def action_values(
         self, observation: Float[Tensor, "env agent feature"], graph: Graph
     ) -> Float[Tensor, "env agent action"]:
-        return self.q(self.read(observation, neighbourhood(graph)))
+        return self.q(self.read(observation, neighbourhood(graph, fused=self.fused)))
 
     def read(
         self,
@@ -75,10 +75,10 @@ class MFQ(EpsilonGreedyLearner[Config]):
 
     def loss(self, batch: Batch) -> Loss:
         taken = nn.functional.one_hot(batch.action.long(), self.spec.num_actions).to(batch.observation.dtype)
-        read = self.read(batch.observation, neighbourhood(batch.graph), taken)
+        read = self.read(batch.observation, neighbourhood(batch.graph, fused=self.fused), taken)
         value = gather_actions(self.q(read), batch.action)
         with torch.no_grad():
-            following = self.read(batch.next_observation, neighbourhood(batch.next_graph))
+            following = self.read(batch.next_observation, neighbourhood(batch.next_graph, fused=self.fused))
             future = (self.policy(following) * self.target_q(following)).sum(-1)
             future = future.masked_fill(batch.terminated[:, None], 0.0)
             target = batch.reward + self.config.gamma * future  # (2)

@@ -28,6 +28,8 @@ RENAMED = {"algorithm.piece": "algorithm.micro_batch"}
 """Settings by the names that they no longer have."""
 ACCELERATIONS = ("none", "compile", "cuda_graph")
 """Ways to run gradient steps."""
+MESSAGE_KERNELS = ("reference", "fused")
+"""Ways to compute messages between neighbours on a GPU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,10 @@ class TrainingConfig:
     acceleration: str = "none"
     """How gradient steps are run: none (as written), compile (torch.compile) or cuda_graph (captured once, then
     replayed); see benchmark/acceleration.py. Part of the settings because compiled code rounds differently."""
+    kernels: str = "reference"
+    """How messages between neighbours are computed on a GPU: reference (operations of torch) or fused (kernels in
+    Triton, see algorithms/common/slot_triton.py). A CPU has compiled loops and refuses fused. Part of the settings
+    because sums in another order round differently."""
 
     def __post_init__(self) -> None:
         for setting in dataclasses.fields(self):
@@ -91,10 +97,16 @@ class TrainingConfig:
             "observation_dtype": ("float32", "float16"),
             "reward_scale": ("standardise", "per_agent", "raw"),
             "acceleration": ACCELERATIONS,
+            "kernels": MESSAGE_KERNELS,
         }
         for name, choices in choices_of.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} = {getattr(self, name)!r}: expected one of {', '.join(choices)}")
+
+    @property
+    def fused(self) -> bool:
+        """Whether messages between neighbours are computed by fused kernels."""
+        return self.kernels == "fused"
 
 
 @dataclass(frozen=True, slots=True)

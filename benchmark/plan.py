@@ -107,12 +107,14 @@ def _is_stale(results: Path, config: RunConfig, cell: Cell) -> bool:
 
 
 def refuse_what_cannot_run(plans: Sequence[Plan]) -> None:
-    """Mark runs that this machine cannot make, for lack of memory or of what `training.acceleration` needs."""
-    from benchmark import acceleration, memory
+    """Mark runs that this machine cannot make, for lack of memory or of what `training.acceleration` and
+    `training.kernels` need."""
+    from benchmark import acceleration, kernels, memory
 
     for item in _to_check(plans):
         try:
             acceleration.require(item.config.training.acceleration, item.config.device)
+            kernels.require(item.config.training.kernels, item.config.device)
             memory.require(item.config)
         except UserError as error:
             item.state, item.reason = "refused", str(error)

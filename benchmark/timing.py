@@ -27,7 +27,7 @@ def estimate_seconds(config: RunConfig) -> float:
     torch.set_num_threads(settings.threads)
     environment = config.make_environment(settings.num_envs)
     spec, device = environment.spec, torch.device(config.device)
-    learner = algorithms.make(config.algorithm, spec, config.algorithm_settings, config.device)
+    learner = algorithms.make(config.algorithm, spec, config.algorithm_settings, config.device, fused=settings.fused)
     generator = stream(0, "actions", device)
     step = environment.reset(0)
     act = _seconds(lambda: learner.act(step.observation, step.graph, generator, False), device)

@@ -21,7 +21,7 @@ import torch
 
 import algorithms
 import envs
-from benchmark import acceleration, evaluation, memory
+from benchmark import acceleration, evaluation, kernels, memory
 from benchmark.config import RunConfig, parse_assignments, resolve
 from benchmark.errors import UserError, report_errors
 from benchmark.files import load_checkpoint, readable_os_errors, save_checkpoint, write_json
@@ -50,7 +50,12 @@ class Training:
         self.evaluation_environment = config.make_environment(self.settings.evaluation_episodes)
         self.spec = self.environment.spec
         self.learner = algorithms.make(
-            config.algorithm, self.spec, config.algorithm_settings, config.device, stream_seed(config.seed, "weights")
+            config.algorithm,
+            self.spec,
+            config.algorithm_settings,
+            config.device,
+            stream_seed(config.seed, "weights"),
+            fused=self.settings.fused,
         )
         self.learn = acceleration.accelerate(self.learner, self.settings.acceleration, self.device)
         self.generators = {name: stream(config.seed, name, self.device) for name in _GENERATORS}
@@ -339,6 +344,7 @@ def _require(config: RunConfig) -> None:
     """Refuse a run that cannot work here, before anything is written. Raises UserError or UnsupportedTaskError."""
     algorithms.check_supported(config.algorithm, config.spec())
     acceleration.require(config.training.acceleration, config.device)
+    kernels.require(config.training.kernels, config.device)
     memory.require(config)
 
 

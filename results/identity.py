@@ -16,6 +16,11 @@ WITHOUT_EFFECT: Mapping[str, tuple[str, ...]] = {
     "algorithm_settings": ("micro_batch", "piece"),
 }
 """By group, settings that are left out. `piece` is what `micro_batch` was called while it was part of the identity."""
+ADDED: Mapping[str, Mapping[str, Any]] = {"training": {"kernels": "reference"}}
+"""By group, settings that came later, with what they were before: at that they are left out, so that the folders of
+earlier runs are still theirs."""
+
+_NEVER = object()
 
 
 def identity_of(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -24,6 +29,9 @@ def identity_of(record: Mapping[str, Any]) -> dict[str, Any]:
     for group, names in WITHOUT_EFFECT.items():
         if group in kept:
             kept[group] = {name: value for name, value in kept[group].items() if name not in names}
+    for group, before in ADDED.items():
+        if group in kept:
+            kept[group] = {name: value for name, value in kept[group].items() if before.get(name, _NEVER) != value}
     return kept
 
 

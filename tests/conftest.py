@@ -2,14 +2,22 @@
 
 No test fails because a machine is slow: none asserts seconds, examples of hypothesis have no deadline, and the limits
 on waiting (pyproject.toml, `tests.patience`) are there to end what hangs.
+
+Where there is no GPU, Triton's interpreter runs kernels for one; it has to be asked for before Triton is imported.
 """
 
 from __future__ import annotations
 
+import os
+
 import pytest
+import torch
 from hypothesis import HealthCheck, settings
 
 from tests import SHAPE_CHECKS
+
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 settings.register_profile(
     "unhurried",

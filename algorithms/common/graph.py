@@ -1,9 +1,10 @@
 """Aggregation over neighbours: one operator, three kernels with results that are equal to rounding.
 
 `slots` walks the neighbour lists in compiled loops, at the price of the edges: the fastest on a CPU at every size (see
-`algorithms.common.slots`). `dense` turns the lists into an adjacency matrix and uses batched matrix products: the plain
-reference, and on a GPU the fastest up to a few hundred agents. `gather` collects rows of the neighbours, so that memory
-grows with N * K, not N * N: on a GPU for more agents, and for numbers that the compiled loops do not take.
+`algorithms.common.slots`); on a GPU where a run asks for fused kernels (`training.kernels`). `dense` turns the lists
+into an adjacency matrix and uses batched matrix products: the plain reference, and on a GPU without fused kernels the
+fastest up to a few hundred agents. `gather` collects rows of the neighbours, so that memory grows with N * K, not
+N * N: on such a GPU for more agents, and for numbers that the compiled loops do not take.
 A fully connected graph needs none of them for sums and means: there a message is the sum over everybody minus oneself;
 its attention with several heads is torch's fused one where that is faster. Linear maps are applied to nodes before any
 gather.
@@ -12,6 +13,11 @@ A graph that serves a whole batch and is held once (see `Graph`) is prepared onc
 leading axis of 1 then. Results are equal to the last bit.
 
 An agent without neighbours receives zeros.
+
+Sums have one order on every device, so that equal inputs give equal bits: what many rows read of one is added up in
+their order (`Rows`), matrix products and softmax have a fixed order in themselves. Two operations of torch that do not
+are exact all the same: the counts of an adjacency matrix are whole numbers, and the gradient by attention weights of
+matrices puts one number in a place (masked slots add zeros).
 """
 
 from __future__ import annotations
@@ -19,6 +25,7 @@ from __future__ import annotations
 import functools
 import math
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -45,6 +52,8 @@ matrices with 6 agents, three quarters with 15, more with 30 and one head."""
 SMALLEST_FUSED = 40
 """Number of agents from which `auto` takes torch's fused attention where everybody hears everybody with more than one
 head: 0.7 of the time of dense matrices with 40 agents and 8 heads, 0.45 with 200; with one head they are alike."""
+UNORDERED = ("cuda",)
+"""Devices on which torch adds up the gradients of rows that are read many times in no fixed order."""
 KERNELS = ("auto", "slots", "dense", "gather")
 GRAPHS = ("task", "full")
 """Who hears whom. task: what the environment says (nearest agents, a road network); full: everybody hears everybody."""
@@ -178,18 +187,56 @@ class FusedNeighbourhood(DenseNeighbourhood):
         return message.transpose(1, 2).flatten(2) * self.connected
 
 
+class Rows:
+    """Rows of a matrix of `height` rows, each of which may be wanted many times.
+
+    On a GPU the gradients of those that are read often are added up in the order of the readers: torch's own sum there
+    is made by whichever thread comes first. On a CPU it has that order already.
+    """
+
+    def __init__(self, rows: Int[Tensor, " edge"], height: int) -> None:
+        self.rows, self.height = rows, height
+
+    def of(self, values: Float[Tensor, "row *feature"]) -> Float[Tensor, "edge *feature"]:
+        """The rows wanted."""
+        if values.device.type in UNORDERED and torch.is_grad_enabled() and values.requires_grad:
+            return _OrderedRows.apply(values, self.rows, *self.readers)
+        return values.index_select(0, self.rows)
+
+    @functools.cached_property
+    def readers(self) -> tuple[Int[Tensor, " edge"], Int[Tensor, " bound"]]:
+        """The edges sorted by the row they read, and where those of each row begin and end."""
+        read, edges = self.rows.sort(stable=True)
+        return edges, torch.searchsorted(read, torch.arange(self.height + 1, device=read.device))
+
+
+class _OrderedRows(torch.autograd.Function):
+    """`Rows.of`, differentiated as it says."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, rows: Tensor, edges: Tensor, bounds: Tensor) -> Tensor:
+        ctx.save_for_backward(edges, bounds)
+        return values.index_select(0, rows)
+
+    @staticmethod
+    def backward(ctx: Any, by_rows: Tensor) -> tuple[Tensor | None, ...]:
+        edges, bounds = ctx.saved_tensors
+        sorted_rows = by_rows.index_select(0, edges)
+        return torch.segment_reduce(sorted_rows, "sum", offsets=bounds, unsafe=True), None, None, None
+
+
 class GatherNeighbourhood(Neighbourhood):
     """Rows of the neighbours (batch, agent, neighbour, feature), for a batch of `copies`."""
 
     def __init__(self, graph: Graph, copies: int) -> None:
         _, agents, slots = graph.neighbours.shape
-        self.rows = flat_rows(graph.neighbours, agents, copies)
+        self.rows = Rows(flat_rows(graph.neighbours, agents, copies), copies * agents)
         self.shape = (copies, agents, slots)
         self.mask: Bool[Tensor, "graphs agent neighbour"] = graph.mask
         self.degree = graph.mask.sum(-1, keepdim=True)
 
     def _collect(self, values: Tensor) -> Tensor:
-        return values.flatten(0, 1).index_select(0, self.rows).unflatten(0, self.shape)
+        return self.rows.of(values.flatten(0, 1)).unflatten(0, self.shape)
 
     def total(self, values: Tensor) -> Tensor:
         return (self._collect(values) * self.mask[..., None]).sum(2)
@@ -209,11 +256,13 @@ class GatherNeighbourhood(Neighbourhood):
 
 class SlotNeighbourhood(Neighbourhood):
     """Compiled loops over the lists of neighbours, for a batch of `copies`. Numbers that those do not take, of another
-    device or precision, go the way of `GatherNeighbourhood`."""
+    precision or, unless `fused`, on a GPU, go the way of `GatherNeighbourhood`."""
 
-    def __init__(self, graph: Graph, copies: int) -> None:
-        self.graph, self.copies = graph, copies
+    def __init__(self, graph: Graph, copies: int, fused: bool = False) -> None:
+        self.graph, self.copies, self.fused = graph, copies, fused
         self.lists: Int[Tensor, "graphs agent slot"] = torch.where(graph.mask, graph.neighbours, -1).int()
+        differentiable = fused and self.lists.device.type in slots.FUSED and torch.is_grad_enabled()
+        self.readers = slots.reverse_lists(self.lists) if differentiable else None
 
     @functools.cached_property
     def gather(self) -> GatherNeighbourhood:
@@ -221,26 +270,29 @@ class SlotNeighbourhood(Neighbourhood):
         return GatherNeighbourhood(self.graph, self.copies)
 
     def total(self, values: Tensor) -> Tensor:
-        return slots.add(values, self.lists, False) if slots.takes(values) else self.gather.total(values)
+        return self._add(values, False) if slots.takes(values, self.fused) else self.gather.total(values)
 
     def mean(self, values: Tensor) -> Tensor:
-        return slots.add(values, self.lists, True) if slots.takes(values) else self.gather.mean(values)
+        return self._add(values, True) if slots.takes(values, self.fused) else self.gather.mean(values)
+
+    def _add(self, values: Tensor, mean: bool) -> Tensor:
+        return slots.add(values, self.lists, mean, self.readers)
 
     def attention(self, query: Tensor, key: Tensor) -> Tensor:
-        if not slots.takes(query):
+        if not slots.takes(query, self.fused):
             return self.gather.attention(query, key)
-        return slots.attend(query, key, None, self.lists)[1].transpose(2, 3)
+        return slots.attend(query, key, None, self.lists, self.readers)[1].transpose(2, 3)
 
     def relate(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        if not slots.takes(query):
+        if not slots.takes(query, self.fused):
             return self.gather.relate(query, key, value)
-        message, weights = slots.attend(query, key, value, self.lists)
+        message, weights = slots.attend(query, key, value, self.lists, self.readers)
         return message, weights.transpose(2, 3)
 
     def relate_within(self, projected: Tensor, heads: int, activated: bool = False) -> tuple[Tensor, Tensor]:
-        if not slots.takes(projected):
+        if not slots.takes(projected, self.fused):
             return super().relate_within(projected, heads, activated)
-        message, weights = slots.attend_within(projected, self.lists, heads, activated)
+        message, weights = slots.attend_within(projected, self.lists, heads, activated, self.readers)
         return message, weights.transpose(2, 3)
 
 
@@ -264,7 +316,8 @@ class DirectedEdges:
         back = (heard_by_sender == receiver) & heard
         position = torch.arange(slots, device=neighbours.device)
         self.exclude: Int[Tensor, "graphs agent neighbour"] = torch.where(back, position, slots).amin(-1)
-        self.outgoing_rows = flat_rows(neighbours * (slots + 1) + self.exclude, agents * (slots + 1), copies)
+        height = agents * (slots + 1)
+        self.outgoing = Rows(flat_rows(neighbours * (slots + 1) + self.exclude, height, copies), copies * height)
 
     def incoming_weights(
         self, scores: Float[Tensor, "batch agent neighbour"] | None, mean: bool
@@ -286,7 +339,7 @@ class DirectedEdges:
     ) -> Float[Tensor, "batch agent neighbour feature"]:
         """For every edge j -> i what j gathered without the message of i."""
         batch, agents, exclusions, _ = told.shape
-        return told.flatten(0, 2).index_select(0, self.outgoing_rows).unflatten(0, (batch, agents, exclusions - 1))
+        return self.outgoing.of(told.flatten(0, 2)).unflatten(0, (batch, agents, exclusions - 1))
 
 
 def held_once(graph: Graph) -> Graph:
@@ -339,13 +392,18 @@ def full_kernel(kernel: str, agents: int, heads: int = 1, compiled: bool = True)
 
 
 def neighbourhood(
-    graph: Graph, kernel: str = "auto", which: str = "task", self_loops: bool = False, heads: int = 1
+    graph: Graph,
+    kernel: str = "auto",
+    which: str = "task",
+    self_loops: bool = False,
+    heads: int = 1,
+    fused: bool = False,
 ) -> Neighbourhood:
     """Prepare the aggregation over `graph`, once for all networks that use it.
 
     kernel: `slots`, `dense`, `gather` or `auto` (the fastest, see `chosen_kernel`). which: `task` or `full`, see
-    `GRAPHS`. self_loops: agents hear themselves too. heads: of the attention to come. Raises ValueError for another
-    kernel.
+    `GRAPHS`. self_loops: agents hear themselves too. heads: of the attention to come. fused: a GPU has compiled loops
+    too, those of `slot_triton.py`; a CPU has them anyway. Raises ValueError for another kernel.
     """
     _, agents, listed = graph.neighbours.shape
     device = graph.mask.device
@@ -353,17 +411,20 @@ def neighbourhood(
         raise ValueError(f"kernel = {kernel!r}: expected slots, dense, gather or auto")
     compiled = device.type in COMPILED
     if which == "full":
-        attending = _over_lists(full_graph(graph), full_kernel(kernel, agents, heads, compiled), self_loops)
+        attending = _over_lists(full_graph(graph), full_kernel(kernel, agents, heads, compiled), self_loops, fused)
         return FullNeighbourhood(agents, self_loops, attending)
-    return _over_lists(graph, chosen_kernel(kernel, agents, listed, heads, compiled), self_loops)
+    compiled = compiled or (fused and device.type in slots.FUSED)
+    return _over_lists(graph, chosen_kernel(kernel, agents, listed, heads, compiled), self_loops, fused)
 
 
-def _over_lists(graph: Graph, kernel: str, self_loops: bool) -> Neighbourhood:
+def _over_lists(graph: Graph, kernel: str, self_loops: bool, fused: bool) -> Neighbourhood:
     copies, graph = len(graph.mask), held_once(graph)
     if self_loops:
         graph = with_self(graph)
-    if kernel in ("slots", "gather"):
-        return (SlotNeighbourhood if kernel == "slots" else GatherNeighbourhood)(graph, copies)
+    if kernel == "slots":
+        return SlotNeighbourhood(graph, copies, fused)
+    if kernel == "gather":
+        return GatherNeighbourhood(graph, copies)
     return (FusedNeighbourhood if kernel == "fused" else DenseNeighbourhood)(graph)
 
 

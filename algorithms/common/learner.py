@@ -58,13 +58,14 @@ class OffPolicyLearner(ABC, Generic[ConfigT]):
     optimiser: torch.optim.Adam
     """Adam over all networks, unless `build` makes optimisers of its own."""
 
-    def __init__(self, spec: EnvironmentSpec, config: ConfigT, device: torch.device) -> None:
-        """Raises TypeError where `build` registers no network of actions or keeps one that is not registered, and where
-        there is nothing to learn from."""
+    def __init__(self, spec: EnvironmentSpec, config: ConfigT, device: torch.device, fused: bool = False) -> None:
+        """fused: messages on a GPU go through fused kernels (see `common/graph.py`). Raises TypeError where `build`
+        registers no network of actions or keeps one that is not registered, and where there is nothing to learn
+        from."""
         base, own = OffPolicyLearner, type(self)
         if own.loss is base.loss and own.phases is base.phases:
             raise TypeError(f"{own.__name__} has no loss: write `loss`, or `phases` where an update has several steps")
-        self.spec, self.config, self.device = spec, config, device
+        self.spec, self.config, self.device, self.fused = spec, config, device, fused
         self.action_width = self.action_width_for(spec, config)
         self.missing = missing_actions(spec, device)
         """Actions that agents lack (agent, action), or None. It follows from the task and is not saved."""
@@ -245,8 +246,10 @@ class OffPolicyLearner(ABC, Generic[ConfigT]):
 class EpsilonGreedyLearner(OffPolicyLearner[EpsilonGreedyT]):
     """Base of the learners that value actions and explore by chance; `epsilon` follows the settings."""
 
-    def __init__(self, spec: EnvironmentSpec, config: EpsilonGreedyT, device: torch.device) -> None:
-        super().__init__(spec, config, device)
+    def __init__(
+        self, spec: EnvironmentSpec, config: EpsilonGreedyT, device: torch.device, fused: bool = False
+    ) -> None:
+        super().__init__(spec, config, device, fused)
         self.epsilon = config.epsilon_start
 
     def schedule(self, environment_step: int, total_steps: int) -> None:

@@ -1,38 +1,54 @@
-"""Attention and sums over neighbour lists as operators of torch: compiled loops on a CPU, at the price of the edges.
+"""Attention and sums over neighbour lists as operators of torch, at the price of the edges: compiled loops on a CPU
+(`slot_kernels.py`), Triton on CUDA (`slot_triton.py`).
 
 Each operator has its gradients and the shapes of its results, so that it works in `torch.compile`, under
 `torch.func.functional_call` and on the `meta` device, where nothing is computed. Numbers are float32. There are no
-gradients of gradients.
+gradients of gradients. Sums have one order: equal inputs give equal bits.
 
 Lists (graphs, agent, slot) are int32: numbers of agents of the same copy, -1 where there is no neighbour; one list for
 all copies of a batch will do. Attention weights are (batch, agent, slot, head), zero where there is no neighbour. An
-agent without neighbours receives zeros. A number that is no agent's raises IndexError.
+agent without neighbours receives zeros. A number that is no agent's raises IndexError on a CPU; on CUDA, where a check
+would make the host wait, the agent whose list it is in receives NaN.
+
+Gradients on CUDA are added up along `readers`, the `reverse_lists` of the lists; where none are given they are made at
+every call. A CPU does without.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.library import custom_op
 
+from envs.shapes import Int
+
+FUSED = ("cuda",)
+"""Devices with kernels that a run has to ask for (`training.kernels`)."""
+
 
 @custom_op(
     "neighbours::attend",
     mutates_args=(),
     device_types="cpu",
-    schema="(Tensor query, Tensor key, Tensor? value, Tensor lists) -> (Tensor, Tensor)",
+    schema="(Tensor query, Tensor key, Tensor? value, Tensor lists, Tensor? readers=None) -> (Tensor, Tensor)",
 )
-def attend(query: Tensor, key: Tensor, value: Tensor | None, lists: Tensor) -> tuple[Tensor, Tensor]:
+def attend(
+    query: Tensor, key: Tensor, value: Tensor | None, lists: Tensor, readers: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Message (batch, agent, message) and weights of scaled dot-product attention, from queries, keys and values
     (batch, agent, head, feature). Without values the message is empty."""
     return _compute(query, key, value, lists, -math.inf)
 
 
 @attend.register_fake
-def _attend_shapes(query: Tensor, key: Tensor, value: Tensor | None, lists: Tensor) -> tuple[Tensor, Tensor]:
+def _attend_shapes(
+    query: Tensor, key: Tensor, value: Tensor | None, lists: Tensor, readers: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     copies, agents, heads, size = query.shape
     message = query.new_empty((copies, agents, heads * size) if value is not None else (0,))
     return message, query.new_empty(copies, agents, lists.shape[-1], heads)
@@ -43,7 +59,7 @@ def _attend_shapes(query: Tensor, key: Tensor, value: Tensor | None, lists: Tens
     mutates_args=(),
     device_types="cpu",
     schema="(Tensor query, Tensor key, Tensor? value, Tensor lists, Tensor weights, Tensor? by_message, "
-    "Tensor? by_weights) -> (Tensor, Tensor, Tensor)",
+    "Tensor? by_weights, Tensor? readers=None) -> (Tensor, Tensor, Tensor)",
 )
 def attend_backward(
     query: Tensor,
@@ -53,6 +69,7 @@ def attend_backward(
     weights: Tensor,
     by_message: Tensor | None,
     by_weights: Tensor | None,
+    readers: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients by query, key and value (empty without values), from those by message and weights."""
     results = _attend_backward_shapes(query, key, value, lists, weights, by_message, by_weights)
@@ -69,6 +86,7 @@ def _attend_backward_shapes(
     weights: Tensor,
     by_message: Tensor | None,
     by_weights: Tensor | None,
+    readers: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     by_value = query.new_empty(query.shape if value is not None else (0,))
     return query.new_empty(query.shape), query.new_empty(query.shape), by_value
@@ -80,11 +98,11 @@ def _keep_parts(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]
 
 
 def _attend_gradients(ctx: Any, by_message: Tensor | None, by_weights: Tensor | None) -> tuple[Tensor | None, ...]:
-    query, key, value, lists, weights = ctx.saved_tensors
+    query, key, value, lists, readers, weights = ctx.saved_tensors
     if value is None:
         by_message = None
-    by_query, by_key, by_value = attend_backward(query, key, value, lists, weights, by_message, by_weights)
-    return by_query, by_key, None if value is None else by_value, None
+    by_query, by_key, by_value = attend_backward(query, key, value, lists, weights, by_message, by_weights, readers)
+    return by_query, by_key, None if value is None else by_value, None, None
 
 
 attend.register_autograd(_attend_gradients, setup_context=_keep_parts)
@@ -94,16 +112,20 @@ attend.register_autograd(_attend_gradients, setup_context=_keep_parts)
     "neighbours::attend_within",
     mutates_args=(),
     device_types="cpu",
-    schema="(Tensor projected, Tensor lists, int heads, bool activated) -> (Tensor, Tensor)",
+    schema="(Tensor projected, Tensor lists, int heads, bool activated, Tensor? readers=None) -> (Tensor, Tensor)",
 )
-def attend_within(projected: Tensor, lists: Tensor, heads: int, activated: bool) -> tuple[Tensor, Tensor]:
+def attend_within(
+    projected: Tensor, lists: Tensor, heads: int, activated: bool, readers: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Like `attend`, with queries, keys and values side by side: (batch, agent, 3 * heads * feature). Their gradients
     are written side by side too, which saves copies. `activated`: through a ReLU, of which no copy is made either."""
     return _compute(*parts(projected, heads), lists, 0.0 if activated else -math.inf)
 
 
 @attend_within.register_fake
-def _attend_within_shapes(projected: Tensor, lists: Tensor, heads: int, activated: bool) -> tuple[Tensor, Tensor]:
+def _attend_within_shapes(
+    projected: Tensor, lists: Tensor, heads: int, activated: bool, readers: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     return _attend_shapes(*parts(projected, heads), lists)
 
 
@@ -112,7 +134,7 @@ def _attend_within_shapes(projected: Tensor, lists: Tensor, heads: int, activate
     mutates_args=(),
     device_types="cpu",
     schema="(Tensor projected, Tensor lists, bool activated, Tensor weights, Tensor? by_message, "
-    "Tensor? by_weights) -> Tensor",
+    "Tensor? by_weights, Tensor? readers=None) -> Tensor",
 )
 def attend_within_backward(
     projected: Tensor,
@@ -121,6 +143,7 @@ def attend_within_backward(
     weights: Tensor,
     by_message: Tensor | None,
     by_weights: Tensor | None,
+    readers: Tensor | None = None,
 ) -> Tensor:
     """Gradient of `attend_within` by what was projected."""
     result = torch.empty(projected.shape, dtype=projected.dtype)
@@ -138,20 +161,21 @@ def _attend_within_backward_shapes(
     weights: Tensor,
     by_message: Tensor | None,
     by_weights: Tensor | None,
+    readers: Tensor | None = None,
 ) -> Tensor:
     return projected.new_empty(projected.shape)
 
 
 def _keep_projected(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    ctx.save_for_backward(*inputs[:2], output[1])
+    ctx.save_for_backward(*inputs[:2], inputs[4], output[1])
     ctx.activated = inputs[3]
     ctx.set_materialize_grads(False)
 
 
 def _attend_within_gradients(ctx: Any, by_message: Tensor | None, by_weights: Tensor | None) -> tuple[Any, ...]:
-    projected, lists, weights = ctx.saved_tensors
-    by_projected = attend_within_backward(projected, lists, ctx.activated, weights, by_message, by_weights)
-    return by_projected, None, None, None
+    projected, lists, readers, weights = ctx.saved_tensors
+    by_projected = attend_within_backward(projected, lists, ctx.activated, weights, by_message, by_weights, readers)
+    return by_projected, None, None, None, None
 
 
 attend_within.register_autograd(_attend_within_gradients, setup_context=_keep_projected)
@@ -161,22 +185,22 @@ attend_within.register_autograd(_attend_within_gradients, setup_context=_keep_pr
     "neighbours::add",
     mutates_args=(),
     device_types="cpu",
-    schema="(Tensor values, Tensor lists, bool mean) -> Tensor",
+    schema="(Tensor values, Tensor lists, bool mean, Tensor? readers=None) -> Tensor",
 )
-def add(values: Tensor, lists: Tensor, mean: bool) -> Tensor:
+def add(values: Tensor, lists: Tensor, mean: bool, readers: Tensor | None = None) -> Tensor:
     """Sums, or means, of the neighbours' values (batch, agent, feature)."""
     from algorithms.common.slot_kernels import kernels
 
     result = _add_shape(values, lists, mean)
     width = values.shape[-1]
-    readable = _readable(values)
+    readable = even_rows(values)
     fine = kernels(width).add(*_places([readable]), *_graphs(lists, values), width, mean, result.data_ptr())
     _check(fine, lists)
     return result
 
 
 @add.register_fake
-def _add_shape(values: Tensor, lists: Tensor, mean: bool) -> Tensor:
+def _add_shape(values: Tensor, lists: Tensor, mean: bool, readers: Tensor | None = None) -> Tensor:
     return values.new_empty(values.shape)
 
 
@@ -184,9 +208,9 @@ def _add_shape(values: Tensor, lists: Tensor, mean: bool) -> Tensor:
     "neighbours::add_backward",
     mutates_args=(),
     device_types="cpu",
-    schema="(Tensor by_result, Tensor lists, bool mean) -> Tensor",
+    schema="(Tensor by_result, Tensor lists, bool mean, Tensor? readers=None) -> Tensor",
 )
-def add_backward(by_result: Tensor, lists: Tensor, mean: bool) -> Tensor:
+def add_backward(by_result: Tensor, lists: Tensor, mean: bool, readers: Tensor | None = None) -> Tensor:
     """Gradient of `add` by the values."""
     from algorithms.common.slot_kernels import kernels
 
@@ -197,33 +221,48 @@ def add_backward(by_result: Tensor, lists: Tensor, mean: bool) -> Tensor:
 
 
 @add_backward.register_fake
-def _add_backward_shape(by_result: Tensor, lists: Tensor, mean: bool) -> Tensor:
+def _add_backward_shape(by_result: Tensor, lists: Tensor, mean: bool, readers: Tensor | None = None) -> Tensor:
     return by_result.new_empty(by_result.shape)
 
 
 def _keep_lists(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    ctx.save_for_backward(inputs[1])
+    ctx.save_for_backward(inputs[1], inputs[3])
     ctx.mean = inputs[2]
 
 
 def _add_gradients(ctx: Any, by_result: Tensor) -> tuple[Any, ...]:
-    return add_backward(by_result, *ctx.saved_tensors, ctx.mean), None, None
+    lists, readers = ctx.saved_tensors
+    return add_backward(by_result, lists, ctx.mean, readers), None, None, None
 
 
 add.register_autograd(_add_gradients, setup_context=_keep_lists)
+
+
+def _on_cuda(name: str) -> Callable[..., Any]:
+    """The function of that name in `slot_triton`, which is imported at the first call."""
+    return lambda *arguments: getattr(import_module("algorithms.common.slot_triton"), name)(*arguments)
+
+
+OPERATORS = {
+    "attend": attend,
+    "attend_backward": attend_backward,
+    "attend_within": attend_within,
+    "attend_within_backward": attend_within_backward,
+    "add": add,
+    "add_backward": add_backward,
+}
+"""All operators by name."""
+for _name, _operator in OPERATORS.items():
+    _operator.register_kernel("cuda")(_on_cuda(_name))
 
 
 def _compute(query: Tensor, key: Tensor, value: Tensor | None, lists: Tensor, lowest: float) -> tuple[Tensor, Tensor]:
     """Message and weights of queries, keys and values that count as `lowest` where they are less."""
     from algorithms.common.slot_kernels import kernels
 
-    for part in (key, query if value is None else value):
-        if part.shape != query.shape or part.dtype != query.dtype:
-            raise ValueError(
-                f"queries are {query.dtype} {tuple(query.shape)}, but keys or values {part.dtype} {tuple(part.shape)}"
-            )
+    fitting(lists, query, key, query if value is None else value)
     message, weights = _attend_shapes(query, key, value, lists)
-    read = [_readable(part) for part in (query, key, value)]  # copies must live until the end
+    read = [None if part is None else even_rows(part) for part in (query, key, value)]  # copies must live until the end
     shape = (*_graphs(lists, query), *query.shape[2:])
     fine = kernels(query.shape[-1]).attend(*_places(read), *shape, lowest, message.data_ptr(), weights.data_ptr())
     _check(fine, lists)
@@ -245,15 +284,16 @@ def _differentiate(
     from algorithms.common.slot_kernels import kernels
 
     told = [None if part is None else part.contiguous() for part in (by_message, by_weights)]
-    read = [_readable(part) for part in (query, key, value)]
+    read = [None if part is None else even_rows(part) for part in (query, key, value)]
     compiled = kernels(query.shape[-1]).attend_backward
     addresses = [0 if part is None else part.data_ptr() for part in (weights, *told)]
     compiled(*_places(read), *_graphs(lists, query), *query.shape[2:], lowest, *addresses, *_places(list(results)))
 
 
-def takes(values: Tensor) -> bool:
-    """Whether the operators compute with such numbers, or their shapes."""
-    return values.dtype == torch.float32 and values.device.type in ("cpu", "meta")
+def takes(values: Tensor, fused: bool = False) -> bool:
+    """Whether the operators compute with such numbers, or their shapes; `fused`: on a GPU too."""
+    where = values.device.type
+    return values.dtype == torch.float32 and (where in ("cpu", "meta") or (fused and where in FUSED))
 
 
 def parts(projected: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -262,13 +302,39 @@ def parts(projected: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
     return query, key, value
 
 
-def _readable(part: Tensor | None) -> Tensor | None:
+def reverse_lists(lists: Int[Tensor, "graphs agent slot"]) -> Int[Tensor, "graphs entry"]:
+    """Who hears each agent, found without waiting for the device, whatever the number of those who do.
+
+    For each graph first agents + 1 numbers: where the readers of each agent begin, and where those of the last one end.
+    After them the readers themselves, agent by agent, as edges receiver * slots + slot in rising order; places that are
+    left over hold the edges of no agent.
+    """
+    graphs, agents, _ = lists.shape
+    senders = torch.where((lists < 0) | (lists >= agents), agents, lists).flatten(1)
+    senders, edges = senders.sort(dim=1, stable=True)
+    numbers = torch.arange(agents + 1, dtype=lists.dtype, device=lists.device).repeat(graphs, 1)
+    return torch.cat([torch.searchsorted(senders, numbers, out_int32=True), edges.int()], dim=1)
+
+
+def even_rows(part: Tensor) -> Tensor:
     """The tensor itself if the rows of all copies and agents are evenly apart and without gaps, else a copy."""
-    if part is None:
-        return None
     copies, agents = part.shape[:2]
     even = copies == 1 or agents == 1 or part.stride(0) == agents * part.stride(1)
     return part if even and part[0, 0].is_contiguous() else part.contiguous()
+
+
+def fitting(lists: Tensor, values: Tensor, *others: Tensor) -> None:
+    """Raises TypeError or ValueError for tensors that the kernels cannot read, or that do not fit each other."""
+    for other in others:
+        if other.shape != values.shape or other.dtype != values.dtype:
+            raise ValueError(
+                f"queries are {values.dtype} {tuple(values.shape)}, "
+                f"but keys or values {other.dtype} {tuple(other.shape)}"
+            )
+    if values.dtype != torch.float32 or lists.dtype != torch.int32 or not lists.is_contiguous():
+        raise TypeError(f"expected float32 and lists of int32 without gaps, found {values.dtype} and {lists.dtype}")
+    if lists.shape[0] not in (1, values.shape[0]) or lists.shape[1] != values.shape[1]:
+        raise ValueError(f"lists {tuple(lists.shape)} do not fit values {tuple(values.shape)}: other copies or agents")
 
 
 def _places(parts: list[Tensor | None]) -> list[int]:
@@ -283,12 +349,8 @@ def _places(parts: list[Tensor | None]) -> list[int]:
 
 
 def _graphs(lists: Tensor, values: Tensor) -> list[int]:
-    """What the kernels ask of the lists: address, graphs, copies, agents, slots. Raises TypeError or ValueError for
-    tensors that they cannot read."""
-    if values.dtype != torch.float32 or lists.dtype != torch.int32 or not lists.is_contiguous():
-        raise TypeError(f"expected float32 and lists of int32 without gaps, found {values.dtype} and {lists.dtype}")
-    if lists.shape[0] not in (1, values.shape[0]) or lists.shape[1] != values.shape[1]:
-        raise ValueError(f"lists {tuple(lists.shape)} do not fit values {tuple(values.shape)}: other copies or agents")
+    """What the compiled loops ask of the lists: address, graphs, copies, agents, slots. Raises as `fitting` does."""
+    fitting(lists, values)
     return [lists.data_ptr(), lists.shape[0], *values.shape[:2], lists.shape[2]]
 
 

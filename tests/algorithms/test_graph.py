@@ -10,10 +10,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from algorithms.common import graph as graphs
 from algorithms.common import slots
 from algorithms.common.graph import (
     DenseNeighbourhood,
+    DirectedEdges,
     FullNeighbourhood,
     FusedNeighbourhood,
     GatherNeighbourhood,
@@ -156,6 +159,56 @@ def test_sums_have_one_order(generator: torch.Generator) -> None:
     finally:
         torch.set_num_threads(threads)
     assert all(torch.equal(one, two) for other in results[1:] for one, two in zip(results[0], other, strict=True))
+
+
+def test_reverse_lists_name_every_reader(generator: torch.Generator) -> None:
+    """Against brute force: edges by the agent they read, in rising order; what is no agent's number comes to nobody."""
+    agents, listed = 6, 4
+    lists = torch.randint(-1, agents + 1, (5, agents, listed), generator=generator, dtype=torch.int32)
+    for one, found in zip(lists.flatten(1).tolist(), slots.reverse_lists(lists).tolist(), strict=True):
+        bounds, edges = found[: agents + 1], found[agents + 1 :]
+        assert bounds[0] == 0
+        for agent in range(agents):
+            expected = [edge for edge, sender in enumerate(one) if sender == agent]
+            assert edges[bounds[agent] : bounds[agent + 1]] == expected
+    assert slots.reverse_lists(lists[:, :, :0]).tolist() == [[0] * (agents + 1)] * 5
+
+
+class Operations(TorchDispatchMode):
+    """Names of all operations inside it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.add(func._schema.name.removeprefix("aten::").rstrip("_"))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("held_once", [True, False])
+@pytest.mark.parametrize("what", ["relate", "total", "edges"])
+def test_gathered_rows_are_added_up_in_order(
+    what: str, held_once: bool, monkeypatch: pytest.MonkeyPatch, generator: torch.Generator
+) -> None:
+    """On devices whose own sum of such gradients has no order another one takes its place, with equal results."""
+    one = random_graph(1 if held_once else BATCH, AGENTS, SLOTS, generator)
+    graph = Graph(*(part.expand(BATCH, -1, -1) for part in one))
+    inputs = [torch.randn(BATCH, AGENTS, HEADS, SIZE, generator=generator).requires_grad_() for _ in range(3)]
+    told = torch.randn(BATCH, AGENTS, SLOTS + 1, SIZE, generator=generator).requires_grad_()
+    results, names = [], []
+    for devices in ((), ("cpu",)):
+        monkeypatch.setattr(graphs, "UNORDERED", devices)
+        with Operations() as operations:
+            if what == "edges":
+                output, inputs = DirectedEdges(graph).to_receivers(told), [told]
+            else:
+                aggregate = neighbourhood(graph, "gather")
+                output = aggregate.attend(*inputs) if what == "relate" else aggregate.total(inputs[0].flatten(2))
+            results.append(differentiate([output], inputs, seed=1))
+        names.append(operations.names & {"index_add", "segment_reduce"})
+    assert_equal_to_rounding(*results)
+    assert names == [{"index_add"}, {"segment_reduce"}]
 
 
 def test_compiled_loops_are_kept_between_runs() -> None:

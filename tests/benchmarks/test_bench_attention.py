@@ -1,10 +1,12 @@
-"""How fast aggregation over neighbours is, by kernel and shape. `pytest tests/benchmarks --benchmark-enable`.
+"""How fast aggregation over neighbours is, by kernel and shape, on a CPU and, where there is one, on a GPU.
+`pytest tests/benchmarks --benchmark-enable`.
 
 Ratios are against the dense reference timed in the same run, in turn with it; slowness does not fail.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import statistics
 import time
 from collections.abc import Callable
@@ -25,14 +27,16 @@ NODES = 6400
 REPEATS = 5
 SHAPES = ((6, 4), (15, 4), (30, 8), (100, 8), (200, 8), (225, 4))
 """Agents and neighbours; 225 are a road grid that is held once."""
+BATCH = 1024
+"""Copies on a GPU: the paper's batch."""
 
 
-def graphs(agents: int, slots: int) -> Graph:
-    copies = NODES // agents
+def graphs(agents: int, slots: int, copies: int | None = None, device: str = "cpu") -> Graph:
+    copies = copies or NODES // agents
     if agents == 225:
-        return grid_graph(road_grid_spec(agents), copies, torch.device("cpu"))
+        return grid_graph(road_grid_spec(agents), copies, torch.device(device))
     spec = replace(navigation_spec(agents), max_neighbours=slots)
-    return random_graph(spec, copies, torch.Generator().manual_seed(0))
+    return random_graph(spec, copies, torch.Generator(device).manual_seed(0))
 
 
 def attend(aggregate: Neighbourhood, agents: int, heads: int) -> Callable[[], object]:
@@ -68,6 +72,31 @@ def test_attention(benchmark: Any, agents: int, slots: int, heads: int, kernel: 
     benchmark.group = f"attention, {agents} agents, {slots} neighbours, {heads} heads"
     gradients = benchmark(attend(neighbourhood(graphs(agents, slots), kernel), agents, heads))
     assert all(isinstance(part, Tensor) and part.isfinite().all() for part in gradients)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("kernel", ["dense", "gather", "fused"])
+@pytest.mark.parametrize("heads", [1, 8])
+@pytest.mark.parametrize(("agents", "slots"), SHAPES[1:])
+def test_attention_on_a_gpu(benchmark: Any, agents: int, slots: int, heads: int, kernel: str) -> None:
+    """The same for the paper's batch, the work on the device included."""
+    if kernel == "fused" and importlib.util.find_spec("triton") is None:
+        pytest.skip("needs triton")
+    benchmark.group = f"attention on a GPU, {agents} agents, {slots} neighbours, {heads} heads"
+    graph = graphs(agents, slots, BATCH, "cuda")
+    aggregate = neighbourhood(graph, "auto" if kernel == "fused" else kernel, fused=kernel == "fused")
+    shape = (BATCH, agents, heads, HIDDEN // heads)
+    parts = [torch.randn(shape, device="cuda").requires_grad_() for _ in range(3)]
+    ones = torch.ones(*shape[:2], HIDDEN, device="cuda")
+
+    def run() -> tuple[Tensor, ...]:
+        gradients = torch.autograd.grad(aggregate.attend(*parts), parts, ones)
+        torch.cuda.synchronize()
+        return gradients
+
+    run()  # compiles
+    assert all(part.isfinite().all() for part in benchmark(run))
 
 
 @pytest.mark.bench
