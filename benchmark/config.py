@@ -25,8 +25,11 @@ Made = TypeVar("Made")
 GROUPS = ("environment", "training", "algorithm")
 WITHOUT_EFFECT = ("checkpoint_seconds", "checkpoint_replay_gib")
 """Training settings that change no number: two runs that differ in them alone are the same run."""
-ACCELERATIONS = ("none", "compile", "cuda_graph")
-"""Ways to run gradient steps."""
+ADDED = {"tf32": False}
+"""Training settings that came later, with what they were before: at that they are no part of a run's identity, so that
+the folders of earlier runs are still theirs."""
+ACCELERATIONS = ("none", "compile", "cuda_graph", "cuda_blocks", "auto")
+"""Ways to run blocks of training."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +69,12 @@ class TrainingConfig:
     threads: int = 1
     """CPU threads. Part of the settings because sums in another order round differently."""
     acceleration: str = "none"
-    """How gradient steps are run: none (as written), compile (torch.compile) or cuda_graph (captured once, then
-    replayed); see benchmark/acceleration.py. Part of the settings because compiled code rounds differently."""
+    """How training is run: none (as written), compile (torch.compile of updates), cuda_graph (updates are captured once
+    and replayed), cuda_blocks (so are whole gradient steps and, where the environment works on tensors, environment
+    steps) or auto (cuda_blocks on a GPU, none on a CPU); see benchmark/acceleration.py. Part of the settings because
+    compiled code rounds differently."""
+    tf32: bool = False
+    """Whether matrix products on a GPU round their factors to TF32, 10 bits of mantissa for 23; no effect on a CPU."""
 
     def __post_init__(self) -> None:
         for setting in dataclasses.fields(self):
@@ -111,6 +118,9 @@ class RunConfig:
         del record["device"]
         for name in WITHOUT_EFFECT:
             del record["training"][name]
+        for name, before in ADDED.items():
+            if record["training"][name] == before:
+                del record["training"][name]
         return record
 
     def spec(self) -> EnvironmentSpec:
