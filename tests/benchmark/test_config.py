@@ -97,3 +97,12 @@ def test_digest_tells_settings_apart_but_not_devices() -> None:
     assert make().digest() == make(training__checkpoint_seconds=1.0).digest(), "how often it is saved changes nothing"
     on_gpu = resolve(TASK, "ip", 0, 100, variant="test", device="cuda")
     assert on_gpu.digest() == make().digest()
+
+
+def test_settings_that_came_later_leave_older_folders_theirs() -> None:
+    """At what they were before, they are no part of the identity; otherwise they are."""
+    config, other = make(), make(training__tf32="true")
+    assert other.training.tf32 is True
+    assert "tf32" not in config.identity()["training"]
+    assert other.identity()["training"]["tf32"] is True
+    assert config.digest() != other.digest()
