@@ -61,26 +61,29 @@ def run_together(
     check_together(configs, results)
     paths = [run_path(results, config) for config in configs]
     outcomes: list[Path | Exception] = [UnfinishedError(f"{path} was not begun before the deadline") for path in paths]
+    finished = [train.is_finished(path) for path in paths]
     to_make = []
-    for place, (config, path) in enumerate(zip(configs, paths, strict=True)):
+    for place, config in enumerate(configs):
         try:
-            if train.is_finished(path):
-                outcomes[place] = path
-            else:
+            if not finished[place]:
                 train.require(config)
                 to_make.append(place)
         except MENDABLE as error:
             outcomes[place] = error
     memory.require_for_all([configs[place] for place in to_make])
     stop = Stop(deadline)
-    live = [
-        _Live(place, train.blocks_of(configs[place], results, stop, quiet, bar=False), _stream(configs[place].device))
-        for place in to_make
-    ]
+
+    def begin(place: int) -> _Live:
+        blocks = train.blocks_of(configs[place], results, stop, quiet, bar=False)
+        return _Live(place, blocks, _stream(configs[place].device))
+
+    for place in range(len(configs)):
+        if finished[place]:  # if it is what was asked for
+            _turn(begin(place), outcomes, paths)
     with train.stop_signals(stop):
-        begun = [run for run in live if not stop.requested and _turn(run, outcomes, paths)]
-        while begun:
-            begun = [run for run in begun if _turn(run, outcomes, paths)]
+        live = [run for run in map(begin, to_make) if not stop.requested and _turn(run, outcomes, paths)]
+        while live:
+            live = [run for run in live if _turn(run, outcomes, paths)]
     if stop.signalled:
         raise KeyboardInterrupt
     return outcomes

@@ -70,7 +70,12 @@ def test_runs_together_write_what_they_write_alone(alone: Path, tmp_path: Path) 
     assert run_together(configs(), tmp_path, quiet=True) == [run_path(tmp_path, config) for config in configs()]
     assert_as_alone(tmp_path, alone, configs())
     assert (run_path(tmp_path, configs()[3]) / "interpretation.jsonl").exists()
-    assert run_together(configs(), tmp_path, quiet=True) == [run_path(tmp_path, config) for config in configs()]
+    assert run_together(configs(), tmp_path, quiet=True, deadline=0) == [
+        run_path(tmp_path, config) for config in configs()
+    ]
+    (other,) = run_together([small_config("iql", steps=300)], tmp_path, quiet=True)
+    assert isinstance(other, UserError)
+    assert "was made with other settings (total_steps was 900, now 300)" in str(other)
 
 
 def test_one_that_fails_takes_no_other_with_it(alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
