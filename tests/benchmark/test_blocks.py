@@ -16,6 +16,7 @@ from benchmark.blocks import MetricSums, Recorded, read
 from benchmark.config import RunConfig, resolve
 from benchmark.replay import Replay
 from benchmark.rewards import RewardScale
+from benchmark.together import run_together
 from benchmark.train import Training
 from envs.protocols import Recordable
 from tests.benchmark import tape
@@ -178,6 +179,17 @@ def test_a_whole_run_with_recorded_blocks(on_tape: list[str], tmp_path: Path) ->
     stopped = train.run(config, tmp_path / "stopped", quiet=True)
     for name in ("metrics.jsonl", "evaluation.jsonl"):
         assert (whole / name).read_bytes() == (stopped / name).read_bytes()
+
+
+def test_recorded_runs_in_one_process_share_nothing(on_tape: list[str], tmp_path: Path) -> None:
+    given = [replace(config_of("iql"), seed=seed) for seed in (0, 1)]
+    paths = run_together(given, tmp_path / "together", quiet=True)
+    assert on_tape.count("_roll") == on_tape.count("_learn_from_batch") == 2
+    for config, path in zip(given, paths, strict=True):
+        assert isinstance(path, Path), path
+        alone = train.run(config, tmp_path / "alone", quiet=True)
+        for name in ("metrics.jsonl", "evaluation.jsonl"):
+            assert (path / name).read_bytes() == (alone / name).read_bytes()
 
 
 def test_recorded_functions_are_warmed_up_first(on_tape: list[str]) -> None:
