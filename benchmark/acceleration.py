@@ -189,7 +189,7 @@ def capture(
 ) -> tuple[Callable[[], None], Made]:
     """Capture what a function does on a device, without doing it: a function that does it, and what the first gave.
 
-    No other thread may use the device meanwhile. It is captured on the present stream where that is not the default one:
+    No other thread may use the device meanwhile. It is captured on the present stream where that is not the default:
     libraries keep a workspace for each stream, which graphs that run at the same time must not share.
     """
     graph = torch.cuda.CUDAGraph()
