@@ -1,4 +1,4 @@
-"""Faster gradient steps: a learner's `update`, compiled or captured as a CUDA graph (`training.acceleration`).
+"""Faster training: a learner's `update`, or whole steps, compiled or captured as CUDA graphs (`training.acceleration`).
 
     none        `update` as it is written
     compile     `torch.compile` of `update`, on any device. Compiled are the losses and their gradients, part by part:
@@ -8,6 +8,11 @@
     cuda_graph  one whole update, optimisers and all, is recorded at the first call and replayed from then on, without
                 the time that Python and kernel launches take; tests/benchmark/test_gpu.py compares its numbers with
                 those of the plain update
+    cuda_blocks whole gradient steps are recorded, with the draw of their batch, the scaling of its rewards and the sums
+                of metrics; and so are choices of actions together with the environment steps that follow, where the
+                environment is `Recordable` (MPE and Jungle on a GPU). Python then does little more than start graphs;
+                see benchmark/blocks.py
+    auto        cuda_blocks on a GPU, none on a CPU
 
 An update that is to be captured keeps all it changes in networks and optimisers, draws from the generator it is given
 alone, and takes every step alike: what is a plain number in it stays what it was at the first call. Learning rates on a
@@ -20,9 +25,9 @@ import importlib.util
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -32,15 +37,21 @@ from algorithms.protocols import Batch, Learner
 from benchmark.config import ACCELERATIONS
 from benchmark.errors import UserError
 
+OF_UPDATES = ("none", "compile", "cuda_graph")
+"""The ways that concern updates alone."""
+
 Update = Callable[[Batch, torch.Generator], dict[str, Tensor]]
 """Takes one gradient step of every network and returns metrics, as `Learner.update` does."""
+
+Made = TypeVar("Made")
 
 WARM_UPS = 3
 """Updates before a capture, so that what is made at first use (optimiser state, workspaces of libraries) is there."""
 
 
 def accelerate(learner: Learner, mode: str, device: torch.device) -> Update:
-    """The learner's update in the chosen way. Raises what `require` raises, and ValueError for an unknown mode."""
+    """The learner's update in the chosen way; as it is written where blocks are recorded, of which it is a part. Raises
+    what `require` raises, and ValueError for an unknown mode."""
     require(mode, str(device))
     if mode == "compile":
         return CompiledUpdate(learner)
@@ -49,14 +60,19 @@ def accelerate(learner: Learner, mode: str, device: torch.device) -> Update:
     return learner.update
 
 
+def records_blocks(mode: str, device: torch.device) -> bool:
+    """Whether whole blocks are recorded on this device."""
+    return mode == "cuda_blocks" or (mode == "auto" and device.type == "cuda")
+
+
 def require(mode: str, device: str) -> None:
     """Raises UserError where updates cannot be accelerated so on `device`, ValueError for an unknown mode."""
     if mode not in ACCELERATIONS:
         raise ValueError(f"acceleration = {mode!r}: expected one of {', '.join(ACCELERATIONS)}")
     on_gpu = device.startswith("cuda")
-    if mode == "cuda_graph" and not on_gpu:
+    if mode in ("cuda_graph", "cuda_blocks") and not on_gpu:
         raise UserError(
-            f"training.acceleration=cuda_graph needs a CUDA device, but the run is on {device}: "
+            f"training.acceleration={mode} needs a CUDA device, but the run is on {device}: "
             "choose --device cuda, or --set training.acceleration=compile or none"
         )
     if mode == "compile":
@@ -165,11 +181,26 @@ def record(
     update: Update, batch: Batch, generator: torch.Generator, device: torch.device
 ) -> tuple[Callable[[], None], dict[str, Tensor]]:
     """Capture an update without running it: a function that runs it on what `batch` then holds, and its metrics."""
+    return capture(lambda: update(batch, generator), [generator], device)
+
+
+def capture(
+    function: Callable[[], Made], generators: Sequence[torch.Generator], device: torch.device
+) -> tuple[Callable[[], None], Made]:
+    """Capture what a function does on a device, without doing it: a function that does it, and what the first gave.
+
+    No other thread may use the device meanwhile. It is captured on the present stream where that is not the default:
+    libraries keep a workspace for each stream, which graphs that run at the same time must not share.
+    """
     graph = torch.cuda.CUDAGraph()
-    graph.register_generator_state(generator)
-    with torch.cuda.device(device), torch.cuda.graph(graph):
-        metrics = update(batch, generator)
-    return graph.replay, metrics
+    for generator in generators:
+        graph.register_generator_state(generator)
+    with torch.cuda.device(device):
+        stream = torch.cuda.current_stream()
+        given = None if stream == torch.cuda.default_stream() else stream
+        with torch.cuda.graph(graph, stream=given):
+            made = function()
+    return graph.replay, made
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Runs that decide between settings of Intention Propagation: a default is read off them, not guessed."""
+"""Runs that decide between settings, most of them of Intention Propagation: they are read off, not guessed."""
 
 from __future__ import annotations
 
@@ -66,5 +66,22 @@ def temperature() -> list[Cell]:
         Cell(task, "ip", seed, steps, f"{scale}-{weight}", common | RATE | SCALES[scale] | WEIGHTS[weight])
         for task, steps, common in places
         for scale, weight in kinds
+        for seed in SEEDS
+    ]
+
+
+COPIES: dict[str, dict[str, Any]] = {f"copies-{count}": {"training.num_envs": count} for count in (4, 100)}
+"""Copies of the task in lockstep: as by default, and as in the paper's suite."""
+
+
+def lockstep() -> list[Cell]:
+    """IQL and IP by the number of copies, with as many environment steps and gradient steps: in 4 copies a block of 100
+    environment steps is an episode of each, in 100 copies it is one step of each."""
+    places = (("mpe/cooperative_navigation_6", 40_000, NAVIGATION), ("magent/jungle_20", 30_000, JUNGLE))
+    return [
+        Cell(task, algorithm, seed, steps, name, common | small_batch_rate(algorithm) | copies)
+        for task, steps, common in places
+        for algorithm in ("iql", "ip")
+        for name, copies in COPIES.items()
         for seed in SEEDS
     ]

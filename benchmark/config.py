@@ -26,10 +26,10 @@ Made = TypeVar("Made")
 GROUPS = ("environment", "training", "algorithm")
 RENAMED = {"algorithm.piece": "algorithm.micro_batch"}
 """Settings by the names that they no longer have."""
-ACCELERATIONS = ("none", "compile", "cuda_graph")
-"""Ways to run gradient steps."""
 MESSAGE_KERNELS = ("reference", "fused")
 """Ways to compute messages between neighbours on a GPU."""
+ACCELERATIONS = ("none", "compile", "cuda_graph", "cuda_blocks", "auto")
+"""Ways to run blocks of training."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +76,16 @@ class TrainingConfig:
     """Whether phases wait for the GPU before their time is taken. Without it timing.jsonl shows where the host waited,
     with it what each phase took, and the run is slower. No effect on a CPU, nor on any number but times."""
     acceleration: str = "none"
-    """How gradient steps are run: none (as written), compile (torch.compile) or cuda_graph (captured once, then
-    replayed); see benchmark/acceleration.py. Part of the settings because compiled code rounds differently."""
+    """How training is run: none (as written), compile (torch.compile of updates), cuda_graph (updates are captured once
+    and replayed), cuda_blocks (so are whole gradient steps and, where the environment works on tensors, environment
+    steps) or auto (cuda_blocks on a GPU, none on a CPU); see benchmark/acceleration.py. Part of the settings because
+    compiled code rounds differently."""
     kernels: str = "reference"
     """How messages between neighbours are computed on a GPU: reference (operations of torch) or fused (kernels in
     Triton, see algorithms/common/slot_triton.py). A CPU has compiled loops and refuses fused. Part of the settings
     because sums in another order round differently."""
+    tf32: bool = False
+    """Whether matrix products on a GPU round their factors to TF32, 10 bits of mantissa for 23; no effect on a CPU."""
 
     def __post_init__(self) -> None:
         for setting in dataclasses.fields(self):

@@ -21,8 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import algorithms
-from benchmark.acceleration import require
-from benchmark.config import ACCELERATIONS
+from benchmark.acceleration import OF_UPDATES, require
 from benchmark.errors import UserError, report_errors
 from benchmark.files import readable_os_errors, write_atomically
 from benchmark.folder import machine_facts
@@ -130,7 +129,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--agents", nargs="+", type=int, default=list(AGENTS), help=f"default: {AGENTS}")
     parser.add_argument("--batch", type=int, default=1024, help="transitions of a gradient step; 1024")
     parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or cuda:K; default: cpu")
-    parser.add_argument("--acceleration", choices=ACCELERATIONS, default="none", help="see benchmark/acceleration.py")
+    parser.add_argument("--acceleration", choices=OF_UPDATES, default="none", help="see benchmark/acceleration.py")
     parser.add_argument("--output", type=Path, metavar="FILE.md", help="write the table there instead of printing it")
     parser.add_argument("--csv", action="store_true", help="give the numbers as CSV too (with --output: in FILE.csv)")
     options = parser.parse_args(arguments)

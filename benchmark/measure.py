@@ -23,8 +23,7 @@ import torch
 import algorithms
 from algorithms.protocols import EnvironmentSpec
 from benchmark import memory
-from benchmark.acceleration import accelerate
-from benchmark.config import ACCELERATIONS
+from benchmark.acceleration import OF_UPDATES, accelerate
 from benchmark.errors import UserError, report_errors
 from benchmark.memory import GIB
 from benchmark.randomness import stream
@@ -132,7 +131,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--agents", type=int, required=True)
     parser.add_argument("--batch", type=int, required=True)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--acceleration", choices=ACCELERATIONS, default="none")
+    parser.add_argument("--acceleration", choices=OF_UPDATES, default="none")
     options = parser.parse_args(arguments)
     cost = measure(options.algorithm, options.agents, options.batch, options.device, options.acceleration)
     print(json.dumps(dataclasses.asdict(cost)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,18 @@ def _meminfo_available() -> int:
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) * 1024
     raise UserError("/proc/meminfo has no line MemAvailable: this system is not supported")
+
+
+def require_for_all(configs: Sequence[RunConfig]) -> None:
+    """Raises UserError where a device has less than all of these runs take together."""
+    for device in sorted({config.device for config in configs}):
+        there = [config for config in configs if config.device == device]
+        needed, free = sum(estimate(config).total for config in there), available_bytes(device)
+        if needed > free:
+            raise UserError(
+                f"{len(there)} runs at once need {needed / GIB:.2f} GiB on {device}, but {free / GIB:.2f} GiB are "
+                "free: start fewer of them at once"
+            )
 
 
 def require(config: RunConfig) -> MemoryEstimate:

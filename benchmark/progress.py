@@ -11,10 +11,11 @@ from tqdm import tqdm
 class Progress:
     """Context manager around a run."""
 
-    def __init__(self, title: str, total_steps: int, quiet: bool) -> None:
+    def __init__(self, title: str, total_steps: int, quiet: bool, bar: bool = True) -> None:
+        """bar: whether a terminal has room for one; several runs at once write lines."""
         self.title, self.quiet = title, quiet
         self.scores: dict[str, float] = {}
-        on_terminal = sys.stderr.isatty() and not quiet
+        on_terminal = bar and sys.stderr.isatty() and not quiet
         self.bar = tqdm(total=total_steps, desc=title, unit="step", unit_scale=True) if on_terminal else None
 
     def __enter__(self) -> Progress:

@@ -17,6 +17,7 @@ from algorithms.protocols import Batch
 from envs.protocols import EnvironmentSpec, Graph, Step
 
 _GIB = 2**30
+_MANY = 2**62
 
 
 class Replay:
@@ -30,7 +31,10 @@ class Replay:
         device: torch.device,
         observation_dtype: torch.dtype = torch.float32,
         action_width: int = 0,
+        counts_on_device: bool | None = None,
     ) -> None:
+        """counts_on_device: whether what moves with every step is kept in a tensor too, so that `write` and `sample`
+        can be recorded; None: on any device but a CPU. Samples are then drawn in another way."""
         self.spec, self.num_envs, self.device = spec, num_envs, device
         self.length = spec.episode_length
         self.slots = episode_slots(spec, num_envs, capacity)
@@ -41,6 +45,13 @@ class Replay:
         """Episodes begun before the running one."""
         self.time = 0
         """Steps stored of the running episode."""
+        self.cursor: Tensor | None = None
+        """Transitions that can be drawn, the slot of the oldest, and the row (slot, time) of the last observation."""
+        if device.type != "cpu" if counts_on_device is None else counts_on_device:
+            self.cursor = torch.zeros(3, dtype=torch.int64, device=device)
+            self._stride = torch.zeros_like(self.cursor)
+            self._stride[0].fill_(num_envs)
+            self._stride[2].fill_(1)
 
     def __len__(self) -> int:
         """Transitions that can be drawn."""
@@ -58,36 +69,73 @@ class Replay:
             self.episode, self.time = self.episode + 1, 0
         elif self.time:
             raise RuntimeError(f"an episode of {self.length} steps was begun anew after {self.time} steps")
-        self._write_observation(step)
+        self._place_cursor()
+        self._write_observation(step, 0)
 
     def add(self, action: Tensor, step: Step) -> None:
         """Store the action taken and what the environment answered. Raises RuntimeError past the end of an episode."""
+        self._require_room()
+        self.write(action, step)
+        self.time += 1
+
+    def write(self, action: Tensor, step: Step) -> None:
+        """The part of `add` that is on tensors."""
+        self._put("action", action, 0)
+        self._put("reward", step.reward, 0)
+        self._put("terminated", step.terminated, 0)
+        self._write_observation(step, 1)
+        if self.cursor is not None:
+            self.cursor += self._stride
+
+    def count_step(self) -> None:
+        """The part of `add` that is plain numbers, for a step whose `write` is replayed. Raises RuntimeError past the
+        end of an episode."""
+        self._require_room()
+        self.time += 1
+
+    def _require_room(self) -> None:
         if self.time == self.length:
             raise RuntimeError("the episode is complete: call begin_episode before adding more")
-        slot = self.episode % self.slots
-        self.storage["action"][slot, self.time] = action
-        self.storage["reward"][slot, self.time] = step.reward
-        self.storage["terminated"][slot, self.time] = step.terminated
-        self.time += 1
-        self._write_observation(step)
 
-    def _write_observation(self, step: Step) -> None:
-        slot = self.episode % self.slots
-        self.storage["observation"][slot, self.time] = step.observation
+    def _put(self, name: str, value: Tensor, ahead: int) -> None:
+        """Store a field of all copies at the present time of the episode, or `ahead` of it."""
+        store = self.storage[name]
+        if self.cursor is None:
+            store[self.episode % self.slots, self.time + ahead] = value
+        else:
+            store.flatten(0, 1).index_copy_(0, self.cursor[2:] + ahead, value[None].to(store.dtype))
+
+    def _place_cursor(self) -> None:
+        """Bring the cursor to where the counters are, without waiting for the device."""
+        if self.cursor is not None:
+            row = self.episode % self.slots * (self.length + 1) + self.time
+            for place, value in enumerate((len(self), self._oldest(), row)):
+                self.cursor[place].fill_(value)
+
+    def _oldest(self) -> int:
+        return max(0, self.episode - self.slots + 1)
+
+    def _write_observation(self, step: Step, ahead: int) -> None:
+        self._put("observation", step.observation, ahead)
         if self.spec.static_graph:
             if self.static_graph is None:
                 self.static_graph = Graph(step.graph.neighbours[:1], step.graph.mask[:1])
             return
-        self.storage["neighbours"][slot, self.time] = step.graph.neighbours
-        self.storage["mask"][slot, self.time] = step.graph.mask
+        self._put("neighbours", step.graph.neighbours, ahead)
+        self._put("mask", step.graph.mask, ahead)
 
     def sample(self, batch_size: int, generator: torch.Generator) -> Batch:
         """Draw transitions uniformly, with replacement. Raises RuntimeError where there are none."""
         if not len(self):
             raise RuntimeError("the replay is empty")
-        index = torch.randint(len(self), (batch_size,), generator=generator, device=self.device)
+        oldest: int | Tensor
+        if self.cursor is None:
+            index = torch.randint(len(self), (batch_size,), generator=generator, device=self.device)
+            oldest = self._oldest()
+        else:  # `_MANY` is so large that its remainders are as good as equally likely
+            index = torch.randint(_MANY, (batch_size,), generator=generator, device=self.device) % self.cursor[0]
+            oldest = self.cursor[1]
         env, step = index % self.num_envs, index // self.num_envs
-        oldest = max(0, self.episode - self.slots + 1)
         slot = (oldest + step // self.length) % self.slots
         time = step % self.length
         store = self.storage
@@ -122,6 +170,7 @@ class Replay:
         for name, tensor in state["storage"].items():
             self.storage[name][: len(tensor)] = tensor
         self.episode, self.time = state["episode"], state["time"]
+        self._place_cursor()
         if state["static_graph"] is not None:
             self.static_graph = Graph(*(part.to(self.device) for part in state["static_graph"]))
 

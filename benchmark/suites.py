@@ -11,6 +11,7 @@ ablations-cpu       three quarters of an hour on two cores: graph, neighbours an
 interpretation-cpu  half an hour on two cores: what signals give green to and what waits, 49 of them, small
 hops-cpu            an hour on two cores: IP with one round of Q, and with the policy's two
 temperature-cpu     three hours on two cores: the scale of rewards and the weight of the entropy of IP
+lockstep-cpu        half an hour on two cores: IQL and IP with 4 copies of a task in lockstep, and with 100
 values-cpu          a quarter of an hour on two cores: MADDPG's critic of the team's reward, or of each agent's own
 ablations           the paper's Figure 6: graph, neighbours and hops of IP
 interpretation      the paper's Figure 7: 49 signals, all algorithms; these runs are part of `all`
@@ -24,7 +25,7 @@ from typing import Any
 
 from algorithms import PAPER_ALGORITHMS
 from benchmark.cells import FEW_TRANSITIONS, SMALL_SIGNALS, SMALL_STEPS, Cell, small_batch_rate
-from benchmark.choices import hops, temperature
+from benchmark.choices import hops, lockstep, temperature
 from benchmark.tasks import PROVING_GROUND, TABLE_1, default_total_steps
 
 PAPER_SEEDS = (0, 1, 2, 3, 4)
@@ -245,10 +246,22 @@ def proof() -> list[Cell]:
     ]
 
 
+COPIES = 100
+"""Copies of a particle task or Jungle in the suites of the paper's size: a block of `update_interval` environment steps
+is then one round, which costs a GPU hardly more than a round of 4. Traffic, whose engine is on the CPU, has 4."""
+
+
+def paper_settings(task: str) -> dict[str, Any]:
+    """What the suites of the paper's size set besides Table 2 (DEVIATIONS.md, lockstep). It is the same wherever they
+    run, so that a run is the same run on every device: TF32 and recorded blocks have no effect on a CPU."""
+    copies = {} if task.startswith("cityflow/") else {"training.num_envs": COPIES}
+    return copies | {"training.tf32": True, "training.acceleration": "auto"}
+
+
 def paper() -> list[Cell]:
-    """Table 1 times seven algorithms times five seeds, with the settings of Table 2."""
+    """Table 1 times seven algorithms times five seeds, with the settings of Table 2 and `paper_settings`."""
     return [
-        Cell(task.name, algorithm, seed, task.total_steps, "default")
+        Cell(task.name, algorithm, seed, task.total_steps, "default", paper_settings(task.name))
         for task in TABLE_1
         for algorithm in PAPER_ALGORITHMS
         for seed in PAPER_SEEDS
@@ -274,9 +287,9 @@ def _ablated(task: str) -> dict[str, dict[str, Any]]:
 
 
 def ablations() -> list[Cell]:
-    """Figure 6 with the settings of Table 2. The runs with defaults are those of `all`."""
+    """Figure 6 with the settings of `paper`. The runs with defaults are those of `all`."""
     return [
-        Cell(task, "ip", seed, default_total_steps(task), variant or "default", overrides)
+        Cell(task, "ip", seed, default_total_steps(task), variant or "default", paper_settings(task) | overrides)
         for task in (*GRAPH_TASKS, NEIGHBOUR_TASK)
         for variant, overrides in _ablated(task).items()
         for seed in PAPER_SEEDS
@@ -284,7 +297,7 @@ def ablations() -> list[Cell]:
 
 
 def interpretation() -> list[Cell]:
-    """Figure 7 with the settings of Table 2: the runs of `all` on 49 signals."""
+    """Figure 7: the runs of `all` on 49 signals."""
     return [cell for cell in paper() if cell.task == INTERPRETED_TASK]
 
 
@@ -334,6 +347,7 @@ SUITES = {
     "interpretation-cpu": interpretation_cpu,
     "hops-cpu": hops,
     "temperature-cpu": temperature,
+    "lockstep-cpu": lockstep,
     "values-cpu": values,
     "ablations": ablations,
     "interpretation": interpretation,

@@ -12,7 +12,7 @@ import argparse
 import math
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,19 +21,22 @@ import torch
 
 import algorithms
 import envs
+from algorithms.common.learner import OffPolicyLearner
 from benchmark import acceleration, evaluation, kernels, memory
+from benchmark.blocks import MetricSums, Recorded, in_place_of_its_own, overwrite, read
 from benchmark.config import RunConfig, parse_assignments, resolve
 from benchmark.errors import UserError, report_errors
 from benchmark.files import load_checkpoint, readable_os_errors, save_checkpoint, write_json
 from benchmark.folder import RunFolder, run_path, status_of
 from benchmark.lock import holder_of
 from benchmark.options import choose_device, engine_override
+from benchmark.process import set_process_state
 from benchmark.progress import Progress
 from benchmark.randomness import stream, stream_seed
 from benchmark.replay import Replay
 from benchmark.rewards import RewardScale
 from benchmark.tasks import TASKS, default_total_steps
-from envs.protocols import Graph, Interpretable, Step
+from envs.protocols import Graph, Interpretable, Recordable, Step
 
 CHECKPOINT_FORMAT = 1
 _GENERATORS = ("actions", "replay", "update")
@@ -45,7 +48,7 @@ class Training:
     def __init__(self, config: RunConfig) -> None:
         self.config, self.settings = config, config.training
         self.device = torch.device(config.device)
-        torch.set_num_threads(self.settings.threads)
+        set_process_state(config)
         self.environment = config.make_environment(self.settings.num_envs)
         self.evaluation_environment = config.make_environment(self.settings.evaluation_episodes)
         self.spec = self.environment.spec
@@ -61,8 +64,12 @@ class Training:
         self.generators = {name: stream(config.seed, name, self.device) for name in _GENERATORS}
         capacity = min(self.settings.replay_capacity, config.total_steps + self.settings.update_interval)
         observation_dtype = getattr(torch, self.settings.observation_dtype)
+        self.records = acceleration.records_blocks(self.settings.acceleration, self.device)
+        """Whether steps are recorded and replayed."""
+        counts_on_device = self.records or self.device.type != "cpu"
+        width = self.learner.action_width
         self.replay = Replay(
-            self.spec, self.settings.num_envs, capacity, self.device, observation_dtype, self.learner.action_width
+            self.spec, self.settings.num_envs, capacity, self.device, observation_dtype, width, counts_on_device
         )
         self.reward_scale = RewardScale(self.settings.reward_scale, self.spec.num_agents, self.device)
         self.environment_step = 0
@@ -70,12 +77,29 @@ class Training:
         self.updates = 0
         self.owed = 0
         """Gradient steps owed, in units of 1 / update_interval."""
-        self.metric_sums: dict[str, torch.Tensor] = {}
-        self.metric_count = 0
-        self.episode_returns: list[float] = []
+        self.metrics = MetricSums()
+        self.ended_returns: list[torch.Tensor] = []
+        """Returns of the episodes that have ended since the last line of the log, on the device."""
         self.seconds = dict.fromkeys(("act", "environment", "update", "evaluation"), 0.0)
         self.current = self.environment.reset(stream_seed(config.seed, "environment"))
         self.replay.begin_episode(self.current)
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Choose how steps are made: as they are written, or recorded at their first calls from here on."""
+        self._play: Callable[[], None] = self._act_and_step
+        self._learn: Callable[[], None] = self._learn_from_batch
+        if not self.records:
+            return
+        if not isinstance(self.learner, OffPolicyLearner):
+            raise UserError("training.acceleration=cuda_blocks needs a learner made from OffPolicyLearner: choose none")
+        self.learner.keep_in_tensors()
+        replay, update = self.generators["replay"], self.generators["update"]
+        self._learn = Recorded(self._learn_from_batch, [replay, update], self.device)
+        if isinstance(self.environment, Recordable) and self.environment.recordable:
+            self.current = in_place_of_its_own(self.current)
+            self._rollout = Recorded(self._roll, [self.generators["actions"]], self.device)
+            self._play = self._play_recorded
 
     def advance(self) -> None:
         """One block: about `update_interval` environment steps with a frozen policy, then the gradient steps due."""
@@ -92,9 +116,21 @@ class Training:
 
     def _environment_step(self) -> None:
         if self.replay.time == self.spec.episode_length:
-            self.episode_returns += self.environment.scores()["return"].tolist()
-            self.current = self.environment.reset()
-            self.replay.begin_episode(self.current)
+            self.ended_returns.append(self.environment.scores()["return"].clone())
+            self._begin_episode()
+        self._play()
+        self.environment_step += self.settings.num_envs
+
+    def _begin_episode(self) -> None:
+        step = self.environment.reset()
+        if self._play == self._play_recorded:
+            overwrite(self.current, step)
+        else:
+            self.current = step
+        self.replay.begin_episode(self.current)
+
+    def _act_and_step(self) -> None:
+        """Choose actions, step and store."""
         with self._timed("act"):
             actions = self.learner.act(
                 self.current.observation, self.current.graph, self.generators["actions"], greedy=False
@@ -103,26 +139,49 @@ class Training:
             self.current = self.environment.step(actions)
             self.replay.add(actions, self.current)
             self.reward_scale.observe(self.current.reward)
-        self.environment_step += self.settings.num_envs
+
+    def _play_recorded(self) -> None:
+        """The same where it is recorded: plain numbers are counted here."""
+        assert isinstance(self.environment, Recordable)
+        with self._timed("environment"):
+            self.environment.count_step()
+            self._rollout()
+            self.replay.count_step()
+
+    def _roll(self) -> None:
+        """What is recorded of it: all on tensors, from the present step to the next in its place."""
+        assert isinstance(self.environment, Recordable)
+        now = self.current
+        actions = self.learner.act(now.observation, now.graph, self.generators["actions"], greedy=False)
+        step = self.environment.advance(actions)
+        self.replay.write(actions, step)
+        self.reward_scale.observe(step.reward)
+        overwrite(now, step)
 
     def _gradient_step(self) -> None:
+        self._learn()
+        self.metrics.count += 1
+        self.updates += 1
+
+    def _learn_from_batch(self) -> None:
+        """A gradient step on tensors alone: a batch, its rewards as learners see them, the update, its metrics."""
         batch = self.replay.sample(self.settings.batch_size, self.generators["replay"])
         batch = batch._replace(reward=self.reward_scale.apply(batch.reward))
-        for name, value in self.learn(batch, self.generators["update"]).items():
-            self.metric_sums[name] = self.metric_sums[name] + value if name in self.metric_sums else value
-        self.metric_count += 1
-        self.updates += 1
+        self.metrics.add(self.learn(batch, self.generators["update"]))
 
     def take_metrics(self) -> dict[str, Any]:
         """Means since the last call, for metrics.jsonl. Raises UserError where a metric is not finite."""
         record: dict[str, Any] = {"step": self.environment_step, "update": self.updates}
-        if self.episode_returns:
-            record["train/return"] = sum(self.episode_returns) / len(self.episode_returns)
-        for name, total in self.metric_sums.items():
-            record[name] = total.item() / self.metric_count
-        record["reward/mean"] = self.reward_scale.mean().item()
-        record["reward/std"] = self.reward_scale.standard_deviation().item()
-        self.metric_sums, self.metric_count, self.episode_returns = {}, 0, []
+        returns, count = self._episode_returns(), self.metrics.count
+        if returns:
+            record["train/return"] = sum(returns) / len(returns)
+        sums = self.metrics.sums if count else {}
+        scale = self.reward_scale
+        *totals, mean, deviation = read([*sums.values(), scale.mean(), scale.standard_deviation()])
+        record |= {name: total / count for name, total in zip(sums, totals, strict=True)}
+        record |= {"reward/mean": mean, "reward/std": deviation}
+        self.metrics.clear(in_place=self.records)
+        self.ended_returns = []
         for name, value in record.items():
             if not math.isfinite(value):
                 raise UserError(
@@ -130,6 +189,9 @@ class Training:
                     "try a lower --set algorithm.learning_rate"
                 )
         return record
+
+    def _episode_returns(self) -> list[float]:
+        return torch.cat(self.ended_returns).tolist() if self.ended_returns else []
 
     def evaluate(self) -> list[dict[str, Any]]:
         """Greedy and sampled episodes on the fixed evaluation starts; training is not touched."""
@@ -169,9 +231,9 @@ class Training:
             "generators": {name: generator.get_state() for name, generator in self.generators.items()},
             "replay": self.replay.state_dict() if replay_fits else None,
             "reward_scale": self.reward_scale.state_dict(),
-            "counters": [self.environment_step, self.updates, self.owed, self.metric_count],
-            "metric_sums": self.metric_sums,
-            "episode_returns": self.episode_returns,
+            "counters": [self.environment_step, self.updates, self.owed, self.metrics.count],
+            "metric_sums": {name: total.clone() for name, total in self.metrics.sums.items()},
+            "episode_returns": self._episode_returns(),
             "current": [step.observation, *step.graph, step.reward, step.terminated, step.truncated],
         }
 
@@ -182,16 +244,18 @@ class Training:
         for name, generator in self.generators.items():
             generator.set_state(state["generators"][name].cpu())
         self.reward_scale.load_state_dict(state["reward_scale"])
-        self.environment_step, self.updates, self.owed, self.metric_count = state["counters"]
-        self.metric_sums, self.episode_returns = state["metric_sums"], state["episode_returns"]
+        self.environment_step, self.updates, self.owed, self.metrics.count = state["counters"]
+        self.metrics.sums = dict(state["metric_sums"])
+        self.ended_returns = [torch.tensor(state["episode_returns"], dtype=torch.float64, device=self.device)]
         observation, neighbours, mask, *rest = state["current"]
         self.current = Step(observation, Graph(neighbours, mask), *rest)
         if state["replay"] is not None:
             self.replay.load_state_dict(state["replay"])
-            return True
-        self.current = self.environment.reset()
-        self.replay.begin_episode(self.current)
-        return False
+        else:
+            self.current = self.environment.reset()
+            self.replay.begin_episode(self.current)
+        self._prepare()
+        return state["replay"] is not None
 
 
 class Recorder:
@@ -317,17 +381,49 @@ def run(config: RunConfig, results: Path, quiet: bool = False) -> Path:
     Raises UserError for what a user can mend (see `benchmark.errors`) and stops with KeyboardInterrupt, after writing a
     checkpoint, on SIGTERM, SIGUSR1, SIGUSR2 and Ctrl-C.
     """
-    if not _is_finished(run_path(results, config)):
-        _require(config)
+    path = run_path(results, config)
+    if not is_finished(path):
+        require(config)
+    stop = Stop()
+    blocks = blocks_of(config, results, stop, quiet)
+    for _ in blocks:  # the run is ready, or was finished
+        with stop_signals(stop):
+            for _ in blocks:
+                pass
+    return path
+
+
+class Stop:
+    """Asks runs to write a checkpoint and stop, when a signal says so or from `deadline` on, a value of
+    `time.monotonic`."""
+
+    def __init__(self, deadline: float | None = None) -> None:
+        self.deadline = deadline
+        self.signalled = False
+
+    @property
+    def requested(self) -> bool:
+        return self.signalled or (self.deadline is not None and time.monotonic() >= self.deadline)
+
+
+def blocks_of(
+    config: RunConfig, results: Path, stop: Stop, quiet: bool = False, bar: bool = True
+) -> Generator[None, None, None]:
+    """A run as an iterator that goes on by one block at a time: first it gets ready, then trains, then finishes. A run
+    that is finished has no blocks.
+
+    Raises what `run` raises; KeyboardInterrupt, after writing a checkpoint, where it has been asked to stop.
+    """
     folder = RunFolder(results, config)
     try:
-        if _is_finished(folder.path):  # asked again: another process may have had it until now
-            return folder.path
-        progress = Progress(f"{config.task} {config.algorithm} seed {config.seed}", config.total_steps, quiet)
+        if is_finished(folder.path):  # asked again: another process may have had it until now
+            return
+        title = f"{config.task} {config.algorithm} seed {config.seed}"
+        progress = Progress(title, config.total_steps, quiet, bar)
         recorder = Recorder(Training(config), folder, progress)
-        with _stop_signals(recorder), progress:
-            _train(recorder)
-        return folder.path
+        with progress:
+            yield
+            yield from _train(recorder, stop)
     except Exception as error:
         if not folder.lock.lost:
             folder.mark_failed(f"{type(error).__name__}: {error}")
@@ -336,11 +432,12 @@ def run(config: RunConfig, results: Path, quiet: bool = False) -> Path:
         folder.close()
 
 
-def _is_finished(path: Path) -> bool:
+def is_finished(path: Path) -> bool:
+    """Whether the run of a folder is."""
     return status_of(path)["state"] == "finished"
 
 
-def _require(config: RunConfig) -> None:
+def require(config: RunConfig) -> None:
     """Refuse a run that cannot work here, before anything is written. Raises UserError or UnsupportedTaskError."""
     algorithms.check_supported(config.algorithm, config.spec())
     acceleration.require(config.training.acceleration, config.device)
@@ -348,24 +445,28 @@ def _require(config: RunConfig) -> None:
     memory.require(config)
 
 
-def _train(recorder: Recorder) -> None:
+def _train(recorder: Recorder, stop: Stop) -> Iterator[None]:
     training = recorder.training
+    if stop.requested:
+        raise KeyboardInterrupt
     recorder.resume()
     while training.environment_step < recorder.config.total_steps:
         before = training.environment_step
         training.advance()
+        recorder.stop_requested = stop.requested
         recorder.after_block(before)
         if recorder.stop_requested and training.environment_step < recorder.config.total_steps:
             raise KeyboardInterrupt
+        yield
     recorder.finish()
 
 
 @contextmanager
-def _stop_signals(recorder: Recorder) -> Iterator[None]:
-    """Ask the run to write a checkpoint and stop when a scheduler or a user says so."""
+def stop_signals(stop: Stop) -> Iterator[None]:
+    """Ask runs to write a checkpoint and stop when a scheduler or a user says so."""
 
     def request(number: int, frame: object) -> None:
-        recorder.stop_requested = True
+        stop.signalled = True
 
     names = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT)
     previous = {name: signal.signal(name, request) for name in names}

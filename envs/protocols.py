@@ -130,6 +130,26 @@ class Threaded(Protocol):
 
     def use_threads(self, count: int | None) -> None:
         """At most `count` threads from now on; None: one for every core. Raises ValueError below 1."""
+
+
+@runtime_checkable
+class Recordable(Protocol):
+    """An environment whose steps can be recorded once and replayed, as CUDA graphs are.
+
+    Its `step` is `advance`, with checks before it and plain numbers counted after it. Where `recordable`, all that
+    `advance` reads and changes is in tensors that stay where they are, from one episode to the next, too.
+    """
+
+    recordable: bool
+    """Whether the engine in use works on tensors alone."""
+
+    def advance(self, actions: Tensor) -> Step:
+        """The part of `step` that is on tensors. Actions are not checked."""
+        ...
+
+    def count_step(self) -> None:
+        """The part of `step` that is plain numbers, for a step whose `advance` is replayed. Raises RuntimeError after
+        the end of an episode until `reset` is called."""
         ...
 
 

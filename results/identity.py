@@ -16,7 +16,7 @@ WITHOUT_EFFECT: Mapping[str, tuple[str, ...]] = {
     "algorithm_settings": ("micro_batch", "piece"),
 }
 """By group, settings that are left out. `piece` is what `micro_batch` was called while it was part of the identity."""
-ADDED: Mapping[str, Mapping[str, Any]] = {"training": {"kernels": "reference"}}
+ADDED: Mapping[str, Mapping[str, Any]] = {"training": {"kernels": "reference", "tf32": False}}
 """By group, settings that came later, with what they were before: at that they are left out, so that the folders of
 earlier runs are still theirs."""
 

@@ -47,7 +47,7 @@ def uniform_actions(
 
 def epsilon_greedy(
     values: Float[Tensor, "*batch agent action"],
-    epsilon: float,
+    epsilon: float | Float[Tensor, ""],
     generator: torch.Generator,
     missing: Bool[Tensor, "agent action"] | None = None,
 ) -> Int[Tensor, "*batch agent"]:

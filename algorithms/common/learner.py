@@ -210,6 +210,13 @@ class OffPolicyLearner(ABC, Generic[ConfigT]):
                 else:
                     group["lr"] = rate
 
+    def keep_in_tensors(self) -> None:
+        """Keep what `schedule` sets in tensors, for code that is recorded once and replayed. Restoring a learner undoes
+        it."""
+        for optimiser, _ in self._optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = torch.as_tensor(group["lr"], device=self.device)
+
     def without_missing(
         self, numbers: Float[Tensor, "batch agent action"], fill: float | None = None
     ) -> Float[Tensor, "batch agent action"]:
@@ -250,13 +257,21 @@ class EpsilonGreedyLearner(OffPolicyLearner[EpsilonGreedyT]):
         self, spec: EnvironmentSpec, config: EpsilonGreedyT, device: torch.device, fused: bool = False
     ) -> None:
         super().__init__(spec, config, device, fused)
-        self.epsilon = config.epsilon_start
+        self.epsilon: float | Tensor = config.epsilon_start
+
+    def keep_in_tensors(self) -> None:
+        super().keep_in_tensors()
+        self.epsilon = torch.as_tensor(self.epsilon, device=self.device)
 
     def schedule(self, environment_step: int, total_steps: int) -> None:
         super().schedule(environment_step, total_steps)
         config = self.config
         duration = min(config.epsilon_steps, config.epsilon_fraction * total_steps)
-        self.epsilon = linear_schedule(config.epsilon_start, config.epsilon_end, duration, environment_step)
+        epsilon = linear_schedule(config.epsilon_start, config.epsilon_end, duration, environment_step)
+        if isinstance(self.epsilon, Tensor):
+            self.epsilon.fill_(epsilon)
+        else:
+            self.epsilon = epsilon
 
     @abstractmethod
     def action_values(

@@ -14,7 +14,7 @@ from envs.jungle.rules import TALLY, Jungle
 from envs.jungle.settings import Settings, make_spec
 from envs.jungle.tensors import TorchEngine
 from envs.protocols import Graph, Step
-from envs.shapes import Float, Int
+from envs.shapes import Bool, Float, Int
 
 
 class Engine(Protocol):
@@ -57,15 +57,20 @@ class JungleEnvironment:
         self.spec = make_spec(jungle, settings)
         self.jungle, self.settings, self.num_envs, self.device = jungle, settings, num_envs, device
         self._engine = self._make_engine(settings.engine(device))
+        self.recordable = isinstance(self._engine, TorchEngine)
         shape = (num_envs, jungle.num_agents)
         self._mask = torch.ones(*shape, self.spec.max_neighbours, dtype=torch.bool, device=device)
         self._yes = torch.ones(num_envs, dtype=torch.bool, device=device)
         self._no = torch.zeros(num_envs, dtype=torch.bool, device=device)
         self._food = torch.zeros(num_envs, jungle.num_foods, 2, dtype=torch.int64)
         self._totals = torch.zeros(num_envs, len(TALLY), dtype=torch.float64, device=device)
-        self._actions: Tensor | None = None
+        self._actions = torch.zeros(shape, dtype=torch.int64, device=device)
+        self._acted = False
+        """Whether `_actions` led here."""
         self._seed, self._next_episode = 0, 0
         self._time: int | None = None
+        self._clock = torch.zeros(1, dtype=torch.int64, device=device)
+        """The time once more, for steps that are recorded."""
 
     @property
     def position(self) -> Int[Tensor, "env agent xy"]:
@@ -80,12 +85,12 @@ class JungleEnvironment:
     @property
     def last_actions(self) -> Int[Tensor, "env agent"] | None:
         """A copy of the actions that led here; None at the beginning of an episode and after `load_state_dict`."""
-        return None if self._actions is None else self._actions.clone()
+        return self._actions.clone() if self._acted else None
 
     @property
     def last_position(self) -> Int[Tensor, "env agent xy"] | None:
         """The cells on which the agents were when they chose `last_actions`, where blows were dealt; None without."""
-        return None if self._actions is None else self._engine.last_position
+        return self._engine.last_position if self._acted else None
 
     @property
     def time(self) -> int:
@@ -125,17 +130,30 @@ class JungleEnvironment:
         Raises RuntimeError after the end of an episode, ValueError for actions of a wrong shape or type or, on a CPU,
         out of range.
         """
-        if self._time is None or self._time >= self.spec.episode_length:
-            raise RuntimeError("the episodes have not begun or are over: call reset() first")
+        self._require_running()
         require_integers(actions, (self.num_envs, self.spec.num_agents))
         require_indices(actions, self.spec.num_actions)
-        self._actions = actions.to(torch.int64, copy=True)
+        step = self.advance(actions)
+        self.count_step()
+        return step
+
+    def advance(self, actions: Int[Tensor, "env agent"]) -> Step:
+        """The part of `step` on tensors; see `envs.protocols.Recordable`."""
+        self._actions.copy_(actions)
         reward, tally = self._engine.step(self._actions)
         self._totals += tally
-        self._time += 1
         if self.settings.reward == "shared":
             reward = reward.mean(-1, keepdim=True).expand_as(reward).contiguous()
-        return self._observe(reward)
+        return self._observe(reward, self._last_step())
+
+    def count_step(self) -> None:
+        """The part of `step` that is plain numbers."""
+        self._require_running()
+        self._time, self._acted = self.time + 1, True
+
+    def _require_running(self) -> None:
+        if self._time is None or self._time >= self.spec.episode_length:
+            raise RuntimeError("the episodes have not begun or are over: call reset() first")
 
     def scores(self) -> dict[str, Float[Tensor, " env"]]:
         """`return`: the sum of the rewards of all agents so far, whatever the reward mode; `return_per_agent`: the same
@@ -167,7 +185,8 @@ class JungleEnvironment:
         if saved != own:
             raise ValueError(f"the state is of (task, agents, foods) {saved}; this environment is {own}")
         self._seed, self._next_episode, self._time = state["seed"], state["next_episode"], state["time"]
-        self._food, self._actions = state["food"].cpu().clone(), None
+        self._food, self._acted = state["food"].cpu().clone(), False
+        self._clock.fill_(self.time)
         self._totals.copy_(state["totals"])
         if self._time is not None:
             self._engine.place(state["position"].cpu(), self._food)
@@ -184,12 +203,19 @@ class JungleEnvironment:
 
     def _begin(self, position: Int[Tensor, "env agent xy"], food: Int[Tensor, "env food xy"]) -> Step:
         self._engine.place(position, food)
-        self._food, self._actions = food.clone(), None
+        self._food, self._acted = food.clone(), False
+        self._clock.zero_()
         self._totals.zero_()
         self._time = 0
-        return self._observe(torch.zeros(self.num_envs, self.spec.num_agents, device=self.device))
+        return self._observe(torch.zeros(self.num_envs, self.spec.num_agents, device=self.device), self._no)
 
-    def _observe(self, reward: Float[Tensor, "env agent"]) -> Step:
+    def _last_step(self) -> Bool[Tensor, " env"]:
+        """Whether the step being made is the last of the episode; moves the clock of recorded steps."""
+        if not self.recordable:
+            return self._yes if self.time == self.spec.episode_length - 1 else self._no
+        self._clock += 1
+        return (self._clock == self.spec.episode_length).expand(self.num_envs)
+
+    def _observe(self, reward: Float[Tensor, "env agent"], ended: Bool[Tensor, " env"]) -> Step:
         observation, neighbours = self._engine.look()
-        ended = self._yes if self._time == self.spec.episode_length else self._no
         return Step(observation, Graph(neighbours, self._mask), reward, self._no, ended)

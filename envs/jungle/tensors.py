@@ -29,7 +29,7 @@ class TorchEngine:
         self._empty = empty.view(-1).to(device)
         self._ground = self._empty.repeat(num_envs, 1)
         self._cells = torch.zeros(num_envs, jungle.num_agents, dtype=torch.int64, device=device)
-        self._before = self._cells
+        self._before = torch.zeros_like(self._cells)
         span = torch.arange(-VIEW_RADIUS, VIEW_RADIUS + 1)
         self._view = (span[:, None] * self._width + span).view(-1).to(device)
         self._in_sight = (span[:, None].square() + span.square() <= VIEW_RADIUS**2).view(-1).to(device)
@@ -38,7 +38,7 @@ class TorchEngine:
 
     def place(self, position: Int[Tensor, "env agent xy"], food: Int[Tensor, "env food xy"]) -> None:
         """Put agents and foods on their cells."""
-        self._cells = self._cell(position.to(self.device))
+        self._cells.copy_(self._cell(position.to(self.device)))
         self._ground.copy_(self._empty)
         self._ground.scatter_(1, self._cell(food.to(self.device)), FOOD)
         self._ground.scatter_(1, self._cells, AGENT)
@@ -55,7 +55,7 @@ class TorchEngine:
 
     def step(self, actions: Int[Tensor, "env agent"]) -> tuple[Float[Tensor, "env agent"], Float[Tensor, "env 4"]]:
         """Rewards and the tally of one step."""
-        self._before = self._cells.clone()
+        self._before.copy_(self._cells)
         attacks, aim = actions >= NUM_MOVES, self._cells + self._offsets[actions]
         struck = self._ground.gather(1, aim)
         meals, hits = attacks & (struck == FOOD), attacks & (struck == AGENT)

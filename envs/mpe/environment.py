@@ -17,7 +17,7 @@ from envs.mpe.reward import RewardRule
 from envs.mpe.scenarios import EPISODE_LENGTH, Scenario
 from envs.mpe.settings import Settings, make_spec
 from envs.protocols import Graph, Step
-from envs.shapes import Float
+from envs.shapes import Bool, Float
 
 
 class ParticleEnvironment:
@@ -35,6 +35,7 @@ class ParticleEnvironment:
         movable = range(scenario.num_agents, scenario.num_agents + scenario.num_prey)
         self.spec = make_spec(scenario, settings)
         self.scenario, self.settings, self.num_envs, self.device = scenario, settings, num_envs, device
+        self.recordable = not numba
         self._numba, self._dtype = numba, dtype
         continuous = settings.actions == "continuous"
         self._physics = Physics(scenario, settings.contact == "published", dtype, device, numba, continuous)
@@ -55,6 +56,8 @@ class ParticleEnvironment:
         self._noise: Tensor | None = None
         self._seed, self._next_episode, self._first_episode = 0, 0, 0
         self._time: int | None = None
+        self._clock = torch.zeros(1, dtype=torch.int64, device=device)
+        """The time once more, for steps that are recorded."""
 
     @property
     def position(self) -> Float[Tensor, "env entity xy"]:
@@ -84,20 +87,35 @@ class ParticleEnvironment:
 
         Raises RuntimeError after the end of an episode, ValueError for actions of a wrong shape or value.
         """
-        if self._time is None or self._time >= EPISODE_LENGTH:
-            raise RuntimeError("the episodes have not begun or are over: call reset() first")
+        self._require_running()
         if actions.shape[0] != self.num_envs:
             raise ValueError(f"actions are for {actions.shape[0]} copies, but there are {self.num_envs}")
-        force = self._physics.action_force(actions, self._dtype)
+        self._physics.check(actions)
         if prey_forces is not None:
             _require_shape("prey_forces", prey_forces, (self.num_envs, self.scenario.num_prey, 2))
+        step = self.advance(actions, prey_forces)
+        self.count_step()
+        return step
+
+    def advance(self, actions: Tensor, prey_forces: Float[Tensor, "env prey xy"] | None = None) -> Step:
+        """The part of `step` on tensors; see `envs.protocols.Recordable`."""
+        force = self._physics.action_force(actions, self._dtype)
         if self.scenario.num_prey:
             agents = self.scenario.num_agents
             force[:, agents:] = self._prey_forces() if prey_forces is None else prey_forces
         self._physics.advance(self._position, self._velocity, force)
         reward = self._rule.pay(self._position, self._totals)
+        return self._observe(reward, self._last_step())
+
+    def count_step(self) -> None:
+        """The part of `step` that is plain numbers."""
+        self._require_running()
+        assert self._time is not None
         self._time += 1
-        return self._observe(reward)
+
+    def _require_running(self) -> None:
+        if self._time is None or self._time >= EPISODE_LENGTH:
+            raise RuntimeError("the episodes have not begun or are over: call reset() first")
 
     def scores(self) -> dict[str, Float[Tensor, " env"]]:
         """`return`: the published score, num_agents times the sum of the team reward so far, whatever the reward mode.
@@ -135,6 +153,7 @@ class ParticleEnvironment:
         self._position.copy_(state["position"])
         self._velocity.copy_(state["velocity"])
         self._totals.copy_(state["totals"])
+        self._clock.fill_(self._time or 0)
         self._draw_noise()
 
     def set_state(self, position: Float[Tensor, "env entity xy"], velocity: Float[Tensor, "env entity xy"]) -> Step:
@@ -155,29 +174,38 @@ class ParticleEnvironment:
 
     def _begin(self) -> None:
         self._time = 0
+        self._clock.zero_()
         self._totals.zero_()
         self._draw_noise()
 
     def _draw_noise(self) -> None:
         """Draw the prey's noise (env, step, prey, action) of the running episodes."""
         if self.scenario.num_prey:
-            self._noise = gumbel_noise(prey_noise(self.scenario, self._seed, self._episodes())).to(self.device)
+            noise = gumbel_noise(prey_noise(self.scenario, self._seed, self._episodes()))
+            self._noise = noise.to(self.device) if self._noise is None else self._noise.copy_(noise)
 
     def _prey_forces(self) -> Float[Tensor, "env prey xy"]:
         assert self.prey is not None
         assert self._noise is not None
         with torch.no_grad():
             logits = self.prey.logits(self.prey_observation())
-            return prey_force(soft_action(logits, self._noise[:, self._time]))
+            noise = self._noise.index_select(1, self._clock)[:, 0] if self.recordable else self._noise[:, self._time]
+            return prey_force(soft_action(logits, noise))
 
     def _first_step(self) -> Step:
         shape = (self.num_envs, self.spec.num_agents)
-        return self._observe(torch.zeros(shape, dtype=self._dtype, device=self.device))
+        return self._observe(torch.zeros(shape, dtype=self._dtype, device=self.device), self._no)
 
-    def _observe(self, reward: Float[Tensor, "env agent"]) -> Step:
+    def _last_step(self) -> Bool[Tensor, " env"]:
+        """Whether the step being made is the last of the episode; moves the clock of recorded steps."""
+        if not self.recordable:
+            return self._yes if self._time == EPISODE_LENGTH - 1 else self._no
+        self._clock += 1
+        return (self._clock == EPISODE_LENGTH).expand(self.num_envs)
+
+    def _observe(self, reward: Float[Tensor, "env agent"], ended: Bool[Tensor, " env"]) -> Step:
         observation = self._observer.observe(self._position, self._velocity)
         neighbours = nearest_agents(self._position, self.spec.num_agents, self.spec.max_neighbours, self._numba)
-        ended = self._yes if self._time == EPISODE_LENGTH else self._no
         return Step(observation, Graph(neighbours, self._mask), reward, self._no, ended)
 
 

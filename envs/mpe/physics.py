@@ -55,15 +55,21 @@ class Physics:
             self._arrays = tuple(t.numpy() for t in (self.radius, self.collides, self.mass, self.max_speed))
             self._acceleration = self.acceleration.numpy()
 
+    def check(self, actions: Tensor) -> None:
+        """Raise ValueError for actions of a wrong shape or type and, where tensors of a CPU are not looked at later,
+        for an index out of range or a vector that is not finite."""
+        check_action_shape(actions, self.num_agents, self.continuous)
+        if not self.use_numba and actions.device.type == "cpu" and _bad(actions).any():
+            raise_bad_action(actions)
+
     def action_force(self, actions: Tensor, dtype: torch.dtype) -> Float[Tensor, "env movable xy"]:
         """Force of the agents' actions, zero for everything else that moves.
 
         `actions` are indices (env, agent) of {nothing, +x, -x, +y, -y} or vectors (env, agent, 5) over these, whose
         differences a1 - a2 and a3 - a4 are taken in the vectors' own type; where actions are continuous, forces
-        (env, agent, xy) in units of the agent's acceleration, of which each part is clipped to [-1, 1]. Raises
-        ValueError for a wrong shape or, on a CPU, for an index out of range or a vector that is not finite.
+        (env, agent, xy) in units of the agent's acceleration, of which each part is clipped to [-1, 1]. The numba path
+        raises ValueError for an index out of range or a vector that is not finite.
         """
-        check_action_shape(actions, self.num_agents, self.continuous)
         actions = plain_actions(actions)
         force = torch.zeros(actions.shape[0], self.num_movable, 2, dtype=dtype, device=self.mass.device)
         if not self.use_numba:
@@ -118,18 +124,18 @@ def plain_actions(actions: Tensor) -> Tensor:
 
 def raise_bad_action(actions: Tensor) -> None:
     """Say which action is out of range or not finite."""
-    bad = ~torch.isfinite(actions) if actions.is_floating_point() else (actions < 0) | (actions >= NUM_ACTIONS)
-    where = bad.nonzero()[0].tolist()
+    where = _bad(actions).nonzero()[0].tolist()
     expected = "finite numbers" if actions.is_floating_point() else f"indices from 0 to {NUM_ACTIONS - 1}"
     raise ValueError(f"the action at {where} is {actions[tuple(where)].item()}; expected {expected}")
 
 
+def _bad(actions: Tensor) -> Tensor:
+    """Which actions are out of range or not finite."""
+    return ~torch.isfinite(actions) if actions.is_floating_point() else (actions < 0) | (actions >= NUM_ACTIONS)
+
+
 def action_force_torch(actions: Tensor, acceleration: Float[Tensor, " agent"]) -> Float[Tensor, "env agent xy"]:
     """Force of indices (env, agent), vectors (env, agent, 5) or continuous actions (env, agent, 2)."""
-    if actions.device.type == "cpu":
-        bad = ~torch.isfinite(actions) if actions.is_floating_point() else (actions < 0) | (actions >= NUM_ACTIONS)
-        if bad.any():
-            raise_bad_action(actions)
     if not actions.is_floating_point():
         actions = torch.nn.functional.one_hot(actions, NUM_ACTIONS).to(acceleration.dtype)
     continuous = actions.shape[-1] == ACTION_DIM

@@ -163,3 +163,12 @@ def test_digest_of_runs_before_micro_batches_had_that_name() -> None:
     again = config_from_record(record)
     assert again == config
     assert again.digest() == hash_of(record) == make().digest()
+
+
+def test_settings_that_came_later_leave_older_folders_theirs() -> None:
+    """At what they were before, they are no part of the identity; otherwise they are."""
+    config, other = make(), make(training__tf32="true")
+    assert other.training.tf32 is True
+    assert "tf32" not in config.identity()["training"]
+    assert other.identity()["training"]["tf32"] is True
+    assert config.digest() != other.digest()

@@ -44,10 +44,10 @@ def fill(replay: Replay, steps: int) -> list[tuple[float, float, int, float]]:
 
 
 @settings(max_examples=60)
-@given(steps=st.integers(1, 60), capacity=st.integers(1, 40))
-def test_draws_exactly_the_kept_transitions(steps: int, capacity: int) -> None:
+@given(steps=st.integers(1, 60), capacity=st.integers(1, 40), on_device=st.booleans())
+def test_draws_exactly_the_kept_transitions(steps: int, capacity: int, on_device: bool) -> None:
     """Whatever was drawn happened, belongs together and is recent; everything recent can be drawn."""
-    replay = Replay(make_spec(), ENVS, capacity, torch.device("cpu"))
+    replay = Replay(make_spec(), ENVS, capacity, torch.device("cpu"), counts_on_device=on_device)
     history = fill(replay, steps)
     kept = history[-len(replay) :]
     assert len(replay) >= min(capacity, len(history))
@@ -67,15 +67,36 @@ def test_draws_exactly_the_kept_transitions(steps: int, capacity: int) -> None:
     assert torch.equal(batch.next_graph.neighbours[:, 0, 0], batch.next_observation[:, 0, 0].long() % AGENTS)
 
 
+@pytest.mark.parametrize("on_device", [False, True])
 @pytest.mark.parametrize("steps", [3, 7, 30])
-def test_saved_and_restored_replay_draws_equally(steps: int, tmp_path: object) -> None:
-    first, second = (Replay(make_spec(), ENVS, 20, torch.device("cpu")) for _ in range(2))
+def test_saved_and_restored_replay_draws_equally(steps: int, on_device: bool) -> None:
+    first, second = (Replay(make_spec(), ENVS, 20, torch.device("cpu"), counts_on_device=on_device) for _ in range(2))
     fill(first, steps)
     second.load_state_dict(first.state_dict())
     one, two = (replay.sample(50, torch.Generator().manual_seed(1)) for replay in (first, second))
     assert torch.equal(one.observation, two.observation)
     assert torch.equal(one.next_graph.neighbours, two.next_graph.neighbours)
     assert len(first) == len(second)
+
+
+@pytest.mark.parametrize("steps", [1, 4, 23])
+def test_counts_on_the_device_are_those_of_the_host(steps: int) -> None:
+    """Wherever steps were counted, the same is stored in the same places; half precision, indices and flags too."""
+    replays = [
+        Replay(make_spec(), ENVS, 10, torch.device("cpu"), torch.float16, counts_on_device=on_device)
+        for on_device in (False, True)
+    ]
+    for replay in replays:
+        for part in replay.storage.values():
+            part.zero_()
+        fill(replay, steps)
+    plain, counted = replays
+    assert plain.cursor is None
+    assert counted.cursor is not None
+    oldest, row = max(0, plain.episode - plain.slots + 1), plain.episode % plain.slots * (LENGTH + 1) + plain.time
+    assert counted.cursor.tolist() == [len(plain), oldest, row]
+    for name, part in plain.storage.items():
+        assert torch.equal(counted.storage[name], part), name
 
 
 def test_static_graph_is_stored_once() -> None:
@@ -111,3 +132,5 @@ def test_misuse_is_refused() -> None:
     assert len(fill_rest) == 2
     with pytest.raises(RuntimeError, match="complete"):
         replay.add(torch.zeros(ENVS, AGENTS), make_step(9))
+    with pytest.raises(RuntimeError, match="complete"):
+        replay.count_step()

@@ -8,9 +8,12 @@ import pytest
 import torch
 
 import algorithms
+from benchmark import acceleration
 from benchmark.config import resolve
 from benchmark.suites import CONTROLS, POLICIES, SUITES, Cell, control
+from benchmark.train import Training
 from envs.protocols import Graph
+from tests.benchmark.conftest import SMALL
 
 
 @pytest.mark.parametrize("suite", SUITES)
@@ -49,3 +52,40 @@ def test_controls_are_deaf_where_they_say() -> None:
     assert heard({}) == (True, True)
     assert heard(CONTROLS["deaf"]) == (False, True)
     assert heard(CONTROLS["isac"]) == (False, False)
+
+
+def test_the_papers_settings_are_the_same_on_every_device() -> None:
+    """So that a login node knows the runs of a GPU; a CPU makes them too, for the settings have no effect there."""
+    for cell in SUITES["all"]():
+        known = cell.overrides
+        on = {
+            device: resolve(cell.task, cell.algorithm, cell.seed, cell.total_steps, known, cell.variant, device)
+            for device in ("cpu", "cuda")
+        }
+        assert on["cpu"].digest() == on["cuda"].digest()
+        assert on["cpu"].training.num_envs == (4 if cell.task.startswith("cityflow/") else 100)
+        assert (on["cpu"].training.tf32, cell.variant) == (True, "default")
+    mode = on["cpu"].training.acceleration
+    acceleration.require(mode, "cpu")
+    assert not acceleration.records_blocks(mode, torch.device("cpu"))
+    assert acceleration.records_blocks(mode, torch.device("cuda"))
+
+
+def test_lockstep_differs_in_the_copies_alone() -> None:
+    """Two tasks, two algorithms, three seeds; the gradient steps are as many, to the last one."""
+    groups: dict[tuple[str, str, int], list[Cell]] = {}
+    for cell in SUITES["lockstep-cpu"]():
+        groups.setdefault((cell.task, cell.algorithm, cell.seed), []).append(cell)
+    assert len(groups) == 2 * 2 * 3
+    for four, hundred in groups.values():
+        assert four.overrides | {"training.num_envs": 100} == hundred.overrides
+        assert four.total_steps == hundred.total_steps
+        assert four.overrides["training.num_envs"] == 4
+    counts = []
+    for count in (4, 100):
+        small = SMALL | {"training.num_envs": count, "training.learning_starts": 64, "training.batch_size": 64}
+        training = Training(resolve("mpe/cooperative_navigation_3", "iql", 0, 600, small))
+        while training.environment_step < 600:
+            training.advance()
+        counts.append(training.updates)
+    assert counts == [48, 48]

@@ -1,0 +1,22 @@
+"""Settings of a run that hold for all of its process: those of one process must have them in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from benchmark.config import RunConfig
+
+
+def process_state(config: RunConfig) -> dict[str, Any]:
+    """The settings that hold for all of a process, by name."""
+    state = {"device": config.device, "training.threads": config.training.threads}
+    return state | {"training.tf32": config.training.tf32} if config.device.startswith("cuda") else state
+
+
+def set_process_state(config: RunConfig) -> None:
+    """Put them into effect."""
+    torch.set_num_threads(config.training.threads)
+    if config.device.startswith("cuda"):
+        torch.backends.cuda.matmul.allow_tf32 = config.training.tf32

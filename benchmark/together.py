@@ -1,0 +1,172 @@
+"""Several runs in one process, the blocks of one after those of the other.
+
+    python -m benchmark.together --suite all --tasks mpe/cooperative_navigation_15 --algorithms iql --device cuda
+
+Each run writes the files that it would write alone. On a GPU each has a stream and graphs of its own, so that their
+kernels run side by side, which those of several processes do not without NVIDIA's MPS. One thread issues them all: with
+`training.acceleration=cuda_blocks` a block is a handful of graphs to start, and nothing that another thread does can
+break a capture. Wall times of a run hold those of the others. Reference policies are left to `benchmark.sweep`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from benchmark import memory, train
+from benchmark.config import RunConfig
+from benchmark.errors import MENDABLE, InUseError, UserError, report_errors
+from benchmark.folder import run_path, status_of
+from benchmark.options import choose_device
+from benchmark.process import process_state
+from benchmark.train import Stop
+
+
+class UnfinishedError(UserError):
+    """The deadline came before the end of a run; its checkpoint is kept."""
+
+
+@dataclass(slots=True)
+class _Live:
+    """A run that is being made."""
+
+    place: int
+    """In the list that was asked for."""
+    blocks: Generator[None, None, None]
+    stream: torch.cuda.Stream | None
+    """Where its work on a GPU goes."""
+
+    def advance(self) -> bool:
+        """One block; whether there may be another."""
+        with torch.cuda.stream(self.stream):
+            return next(self.blocks, self) is not self
+
+
+def run_together(
+    configs: Sequence[RunConfig], results: Path, quiet: bool = False, deadline: float | None = None
+) -> list[Path | Exception]:
+    """Make runs in turn, a block of each at a time, resuming those that were begun; for each its folder, or why it is
+    not finished. A run that fails takes no other with it.
+
+    deadline: a value of `time.monotonic` from which on unfinished runs write a checkpoint and stop (UnfinishedError).
+
+    Raises UserError, before anything is begun, where the runs cannot be in one process or need more memory than there
+    is; KeyboardInterrupt on SIGTERM, SIGUSR1, SIGUSR2 and Ctrl-C, after all have written a checkpoint.
+    """
+    check_together(configs, results)
+    paths = [run_path(results, config) for config in configs]
+    outcomes: list[Path | Exception] = [UnfinishedError(f"{path} was not begun before the deadline") for path in paths]
+    finished = [train.is_finished(path) for path in paths]
+    to_make = []
+    for place, config in enumerate(configs):
+        try:
+            if not finished[place]:
+                train.require(config)
+                to_make.append(place)
+        except MENDABLE as error:
+            outcomes[place] = error
+    memory.require_for_all([configs[place] for place in to_make])
+    stop = Stop(deadline)
+
+    def begin(place: int) -> _Live:
+        blocks = train.blocks_of(configs[place], results, stop, quiet, bar=False)
+        return _Live(place, blocks, _stream(configs[place].device))
+
+    for place in range(len(configs)):
+        if finished[place]:  # if it is what was asked for
+            _turn(begin(place), outcomes, paths)
+    with train.stop_signals(stop):
+        live = [run for run in map(begin, to_make) if not stop.requested and _turn(run, outcomes, paths)]
+        while live:
+            live = [run for run in live if _turn(run, outcomes, paths)]
+    if stop.signalled:
+        raise KeyboardInterrupt
+    return outcomes
+
+
+def _turn(run: _Live, outcomes: list[Path | Exception], paths: Sequence[Path]) -> bool:
+    """A block of one run; writes down how it ended where that was the last."""
+    path = paths[run.place]
+    try:
+        if run.advance():
+            return True
+        outcomes[run.place] = path
+    except KeyboardInterrupt:
+        outcomes[run.place] = UnfinishedError(
+            f"{path} stopped at step {status_of(path)['step']}: run it again to go on"
+        )
+    except Exception as error:
+        outcomes[run.place] = error
+    return False
+
+
+def _stream(device: str) -> torch.cuda.Stream | None:
+    return torch.cuda.Stream(device) if device.startswith("cuda") else None
+
+
+def check_together(configs: Sequence[RunConfig], results: Path) -> None:
+    """Raises UserError for runs that cannot be in one process: the same one twice, settings that hold for all of a
+    process and differ, or compiled code, which torch keeps, up to a limit, for each function and not for each run."""
+    paths = [run_path(results, config) for config in configs]
+    for path in paths:
+        if paths.count(path) > 1:
+            raise UserError(f"{path} is asked for twice: give each run once")
+    for name in ("device", "training.threads", "training.tf32"):
+        values = sorted({str(process_state(config).get(name)) for config in configs})
+        if len(values) > 1:
+            raise UserError(
+                f"runs with {name} {' and '.join(values)} cannot be in one process, of which it is a setting: "
+                "call once for each value"
+            )
+    if len(configs) > 1 and any(config.training.acceleration == "compile" for config in configs):
+        raise UserError("training.acceleration=compile is for one run in a process: choose cuda_blocks or none")
+
+
+def main() -> int:
+    """Entry point of `python -m benchmark.together`."""
+    from benchmark.plan import plan, select
+    from benchmark.suites import SUITES
+
+    options = parse_arguments()
+    results = options.results or Path("results") / ("raw" if options.suite == "all" else options.suite)
+    cells = select(SUITES[options.suite](), options.tasks, options.algorithms, options.seeds)
+    plans = plan(cells, results, choose_device(options.device))
+    configs = [item.config for item in plans if item.config is not None]
+    failed = [f"unavailable: {item.name}: {item.reason}" for item in plans if item.config is None]
+    for begin in range(0, len(configs), options.at_once):
+        part = configs[begin : begin + options.at_once]
+        for config, outcome in zip(part, run_together(part, results, options.quiet), strict=True):
+            if isinstance(outcome, InUseError):
+                print(f"elsewhere: {outcome}")
+            elif isinstance(outcome, Exception):
+                failed.append(f"FAILED: {run_path(results, config)}: {outcome}")
+    print(*failed, f"{len(configs)} runs, {len(failed)} failed or unavailable", sep="\n")
+    return int(bool(failed))
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Command line of `python -m benchmark.together`."""
+    from benchmark.suites import SUITES
+
+    parser = argparse.ArgumentParser(prog="python -m benchmark.together", description=__doc__.splitlines()[0])
+    parser.add_argument("--suite", required=True, choices=sorted(SUITES))
+    parser.add_argument("--tasks", nargs="+", default=[], help="only these tasks of the suite")
+    parser.add_argument("--algorithms", nargs="+", default=[], help="only these algorithms of the suite")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[], help="these seeds instead of the suite's")
+    parser.add_argument("--at-once", type=int, default=5, metavar="RUNS", help="how many go on together; default: 5")
+    parser.add_argument("--results", type=Path, help="folder of the runs; default: as benchmark.sweep has it")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:K")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+    options = parser.parse_args(arguments)
+    if options.at_once < 1:
+        raise UserError(f"--at-once {options.at_once}: expected a positive number")
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(report_errors(main))
