@@ -34,8 +34,21 @@ writes: on `meta` they stand for the one on the GPU."""
 BACKWARD_PASSES = 2
 """Kernels of the backward pass of fused attention: by queries, and by keys and values over the reverse lists."""
 NO_KERNEL = frozenset(
-    "empty empty_strided empty_like new_empty new_empty_strided lift_fresh _unsafe_view detach detach_ _reshape_alias "
-    "requires_grad_ set_ resize_".split()
+    [
+        "empty",
+        "empty_strided",
+        "empty_like",
+        "new_empty",
+        "new_empty_strided",
+        "lift_fresh",
+        "_unsafe_view",
+        "detach",
+        "detach_",
+        "_reshape_alias",
+        "requires_grad_",
+        "set_",
+        "resize_",
+    ]
 )
 """Operations that launch nothing, and are no views by their schema."""
 SEVERAL_KERNELS = {"sort": 4, "argsort": 4, "topk": 3, "randperm": 3, "one_hot": 2, "_foreach_norm": 2}
@@ -90,7 +103,7 @@ class Counter(TorchDispatchMode):
         given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         read = [tensor for tensor in given if tensor.device == META]
         if name == "_local_scalar_dense" and read:
-            return read[0].dtype.is_floating_point and 1.0 or 1
+            return (read[0].dtype.is_floating_point and 1.0) or 1
         if name == "_to_copy" and read and kwargs.get("device") == torch.device("cpu"):
             return torch.ones(args[0].shape, dtype=kwargs.get("dtype") or args[0].dtype)
         if name in DRAWS:

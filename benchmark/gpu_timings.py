@@ -18,10 +18,12 @@ one about the same on the same GPU.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import envs
 from benchmark.config import RunConfig
 from benchmark.errors import UserError
 from benchmark.files import read_json
@@ -29,8 +31,8 @@ from benchmark.modes import MODES, PLAIN
 
 FORMAT = 1
 FILE = Path(__file__).resolve().parents[1] / "results" / "gpu_timings.json"
-KEY = ("gpu", "what", "task", "algorithm", "mode", "copies", "runs")
-"""What tells entries apart; names that an entry lacks count as None."""
+KEY = ("gpu", "what", "task", "algorithm", "mode", "runs")
+"""What tells entries apart, besides the copies of an environment; names that an entry lacks count as None."""
 LOG_SECONDS = 2e-3
 """For a line of each log."""
 
@@ -43,13 +45,16 @@ def read_timings(path: Path = FILE) -> list[Entry]:
         return []
     record = read_json(path)
     if record.get("format") != FORMAT or not isinstance(record.get("timings"), list):
-        raise UserError(f"{path}: expected format {FORMAT} and a list of timings; remove it, or take a version that fits")
+        raise UserError(
+            f"{path}: expected format {FORMAT} and a list of timings; remove it, or take a version that fits"
+        )
     return record["timings"]
 
 
 def key_of(entry: Entry) -> tuple[Any, ...]:
     """What an entry is about."""
-    return tuple(entry.get(name) for name in KEY)
+    copies = entry.get("copies") if entry["what"] == "environment" else None
+    return (*(entry.get(name) for name in KEY), copies)
 
 
 def find(timings: Iterable[Entry], config: RunConfig, mode: str) -> Entry | None:
@@ -59,9 +64,9 @@ def find(timings: Iterable[Entry], config: RunConfig, mode: str) -> Entry | None
     for entry in timings:
         if entry.get("what") != "training" or (entry["algorithm"], entry["mode"]) != (config.algorithm, mode):
             continue
-        if entry["task"] == config.task:
-            found = entry
-        elif (found is None or found["task"] != config.task) and _alike(entry, config.task, agents):
+        if entry["task"] == config.task or (
+            (found is None or found["task"] != config.task) and _alike(entry, config.task, agents)
+        ):
             found = entry
     return found
 
@@ -77,6 +82,10 @@ def run_seconds(config: RunConfig, entry: Entry) -> float:
     rounds = config.total_steps / entry["copies"]
     updates = config.total_steps * settings.gradient_steps / settings.update_interval
     evaluations = config.total_steps / settings.evaluation_interval + 1
+    full = envs.full_evaluation(config.task)
+    if full:  # the same policies once more, in longer episodes
+        longer = envs.spec(config.task, **dataclasses.asdict(config.environment) | full)
+        evaluations += longer.episode_length / config.spec().episode_length
     logs = config.total_steps / settings.log_interval
     milliseconds = (
         rounds * entry["round_ms"] + updates * entry["gradient_step_ms"] + evaluations * entry["evaluation_ms"]
