@@ -206,8 +206,8 @@ def _learner(algorithm: str, spec: EnvironmentSpec, fused: bool) -> Any:
     """A learner on `meta` that takes the kernels of a GPU, and whose optimisers take no steps: one fused kernel there,
     many here."""
     settings = algorithms.config_type(algorithm)()
+    heads = getattr(settings, "heads", 1)
     if hasattr(settings, "kernel"):
-        heads = settings.heads
         kernel = "slots" if fused else chosen_kernel("auto", spec.num_agents, spec.max_neighbours, heads, False)
         settings = dataclasses.replace(settings, kernel=kernel)  # type: ignore[call-arg]
     with Counter(), torch.random.fork_rng(devices=[]), META:

@@ -4,13 +4,13 @@
 
 Every entry says where it was measured (`gpu`, `torch`, `commit`) and what it is about; times are milliseconds:
 
-    what "training"     task, algorithm, agents, mode (`benchmark.modes`), copies; round_ms (one choice of actions and one
-                        environment step of all copies), gradient_step_ms, evaluation_ms (all of one evaluation),
-                        first_block_ms (with what is compiled and captured), peak_gib (beside the replay), losses
-                        (of the first block)
-    what "environment"  task, copies; step_ms of all copies
-    what "together"     task, algorithm, mode, copies, runs; times_one: how much longer that many runs in one process take
-                        than one
+    what "training"     task, algorithm, agents, mode (`benchmark.modes`), copies; round_ms (one choice of actions and
+                        one environment step of all copies), gradient_step_ms, block_ms, evaluation_ms (all of one
+                        evaluation), first_block_ms (with what is compiled and captured), peak_gib (beside the replay),
+                        losses (of the first block)
+    what "environment"  task, agents, copies; step_ms of all copies
+    what "together"     task, algorithm, mode, runs; times_one: how much longer that many runs in one process take than
+                        one
 
 `python -m benchmark.lease` measures, `python -m results.publish --packs` adds up. An entry takes the place of an older
 one about the same on the same GPU.
@@ -59,21 +59,15 @@ def key_of(entry: Entry) -> tuple[Any, ...]:
 
 def find(timings: Iterable[Entry], config: RunConfig, mode: str) -> Entry | None:
     """The timing of such training in a mode; of particle tasks, of any with as many agents. The last one counts."""
-    found = None
     agents = config.spec().num_agents
+    same, alike = None, None
     for entry in timings:
-        if entry.get("what") != "training" or (entry["algorithm"], entry["mode"]) != (config.algorithm, mode):
-            continue
-        if entry["task"] == config.task or (
-            (found is None or found["task"] != config.task) and _alike(entry, config.task, agents)
-        ):
-            found = entry
-    return found
-
-
-def _alike(entry: Entry, task: str, agents: int) -> bool:
-    particles = task.startswith("mpe/") and entry["task"].startswith("mpe/")
-    return particles and entry["agents"] == agents
+        if entry["what"] == "training" and (entry["algorithm"], entry["mode"]) == (config.algorithm, mode):
+            if entry["task"] == config.task:
+                same = entry
+            elif config.task.startswith("mpe/") and entry["task"].startswith("mpe/") and entry["agents"] == agents:
+                alike = entry
+    return same or alike
 
 
 def run_seconds(config: RunConfig, entry: Entry) -> float:

@@ -25,12 +25,11 @@ from benchmark.lease.choice import choose_mode
 from benchmark.lease.gpu_tests import Tests
 from benchmark.lease.pack import MANIFEST, Packer
 from benchmark.lease.programme import ENGINE
-from benchmark.lease.site import Site
+from benchmark.lease.site import Site, process_start
 from benchmark.lease.training import Trainer
 from benchmark.modes import MODES
 from benchmark.plan import Key
 
-BEGIN = time.monotonic()
 ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED = ROOT / "results" / "published" / "paper"
 FACTS_SECONDS = 20.0
@@ -50,8 +49,9 @@ class Lease:
 
     def __init__(self, options: argparse.Namespace, folder: Path) -> None:
         self.options = options
-        self.site = Site(folder, BEGIN, options.seconds, "cpu" if options.rehearse else "cuda")
         self.programme = programme.rehearsal() if options.rehearse else programme.paper()
+        device = "cpu" if options.rehearse else "cuda"
+        self.site = Site(folder, process_start(), options.seconds, device, self.programme.slack)
         self.results = folder / "runs"
         self.results.mkdir()
         self.packer = Packer(self.results, options.output)
@@ -97,12 +97,13 @@ class Lease:
         """Versions, GPU and modes."""
         site = self.site
         child = site.work("facts")
-        child.wait(min(FACTS_SECONDS, site.left))
+        limit = min(FACTS_SECONDS * site.slack, site.left)
+        child.wait(limit)
         child.stop(at_once=True)
         lines = child.new_lines()
         found = next((line for line in lines if line.startswith("{")), None)
         if found is None:
-            site.say(f"nothing can be done here: {lines[-1] if lines else f'no answer in {FACTS_SECONDS:.0f} s'}")
+            site.say(f"nothing can be done here: {lines[-1] if lines else f'no answer in {limit:.0f} s'}")
             return
         site.facts = json.loads(found)
         machine = site.facts["machine"]
@@ -152,7 +153,7 @@ class Lease:
         """Write the pack as it is now; what cannot be packed is said."""
         record = {
             "rehearsal": self.options.rehearse,
-            "seconds": round(time.monotonic() - BEGIN, 1),
+            "seconds": round(time.monotonic() - self.site.begin, 1),
             "mode": self.mode,
             **self.site.facts,
             "phases": self.site.phases,

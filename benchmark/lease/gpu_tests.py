@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Mapping
@@ -78,7 +79,7 @@ def command(packages: Mapping[str, str | None], files: list[str]) -> tuple[list[
     ]
     line += ["-o", "addopts=", *files]
     if packages.get("xdist"):
-        line += ["-n", str(WORKERS)]
+        line += ["-n", str(min(WORKERS, os.cpu_count() or 1))]
     if packages.get("pytest_timeout"):
         line += [f"--timeout={TEST_SECONDS}"]
     return line, ""

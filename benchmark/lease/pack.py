@@ -55,7 +55,7 @@ class Archive:
 
 
 class Packer:
-    """Packs runs of one results folder; knows how small each file gets, as runs do not change once they are finished."""
+    """Packs the finished runs of a results folder; what it has learned of the size of a file stays true."""
 
     def __init__(self, results: Path, output: Path) -> None:
         self.results, self.output = results, output
@@ -82,7 +82,7 @@ class Packer:
             write_atomically(self.output / name, lambda stream, data=data: stream.write(data))  # type: ignore[misc]
         whole = {"format": FORMAT, **record, "runs": runs, "left_out": left_out, "files": files}
         text = json.dumps(whole, indent=1, default=str) + "\n"
-        write_atomically(self.output / MANIFEST, lambda stream: stream.write(text.encode()))  # type: ignore[arg-type, return-value]
+        write_atomically(self.output / MANIFEST, lambda stream: stream.write(text.encode()))  # type: ignore[arg-type]
         return left_out
 
     def finished(self) -> list[Path]:

@@ -32,8 +32,8 @@ ENGINE = "cityflow"
 """Platform whose environments step on the CPU, so that its runs go on beside those of others."""
 WITHOUT_EFFECT = {"training.checkpoint_replay_gib": 0, "training.checkpoint_seconds": 1e6}
 """A run that is not finished is lost: checkpoints would be for nothing."""
-TOGETHER_RUNS = 5
-"""Seeds of a cell, which are trained in one process."""
+TOGETHER_SECONDS = 25.0
+"""For these runs, after which they hang."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +48,12 @@ class Programme:
     algorithms: tuple[str, ...]
     settings: Mapping[str, Any]
     """Of everything that is trained; small in a rehearsal."""
+    slack: float
+    """How much longer than on a machine with a GPU things may take: a rehearsal may have a busy CPU."""
     together_steps: int
-    """Environment steps of runs by which one and several in one process are compared."""
+    """Environment steps of runs by which one and several in one process are compared, ..."""
+    together_runs: int
+    """... and how many: the seeds of a cell."""
 
     def items(self, modes: Sequence[str], folder: Path) -> list[Item]:
         """What to time in the modes that there are, of which the last is the fastest: first what the length of the
@@ -86,8 +90,13 @@ class Programme:
         steps = self.together_steps
         settings = dict(self.settings) | settings_of(mode, task) | _small_copies(self.settings) | WITHOUT_EFFECT
         settings |= {"training.log_interval": max(1, steps // 4), "training.evaluation_interval": 10 * steps}
-        item = {"what": "together", "task": task, "algorithm": algorithm, "mode": mode, "runs": TOGETHER_RUNS}
-        return item | {"steps": steps, "settings": settings, "folder": str(folder), "limit_s": 30.0}
+        item = {"what": "together", "task": task, "algorithm": algorithm, "mode": mode, "runs": self.together_runs}
+        return item | {
+            "steps": steps,
+            "settings": settings,
+            "folder": str(folder),
+            "limit_s": TOGETHER_SECONDS * self.slack,
+        }
 
     def run_cell(self, cell: Cell, mode: str) -> Cell:
         """A wanted run with the settings of a mode."""
@@ -106,7 +115,7 @@ def paper() -> Programme:
     order = {task: number for number, task in enumerate(FIRST_TASKS)}
     cells = sorted(cells, key=lambda cell: order.get(cell.task, len(order)))
     tasks = tuple(f"mpe/cooperative_navigation_{agents}" for agents in AGENTS)
-    return Programme(tuple(cells), tasks, STEPPED, PAPER_ALGORITHMS, {}, 20_000)
+    return Programme(tuple(cells), tasks, STEPPED, PAPER_ALGORITHMS, {}, 1.0, 20_000, len(suites.PAPER_SEEDS))
 
 
 REHEARSAL = "rehearsal"
@@ -129,4 +138,4 @@ def rehearsal() -> Programme:
     wanted += [(task, "iql", 0) for task in ("magent/jungle_6", "cityflow/synthetic_4")]
     cells = tuple(Cell(task, name, seed, 400, REHEARSAL, settings) for task, name, seed in wanted)
     stepped = (tasks[0], "magent/jungle_6", "cityflow/synthetic_4")
-    return Programme(cells, tasks, stepped, ("ip", "iql"), settings, 2_000)
+    return Programme(cells, tasks, stepped, ("ip", "iql"), settings, 20.0, 800, 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -16,11 +17,19 @@ PACKING_SECONDS = 8.0
 """Kept for the end."""
 
 
+def process_start() -> float:
+    """When this process was started, on the clock of `time.monotonic`: loading what it needs is part of the lease."""
+    ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+    age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    return time.monotonic() - age
+
+
 class Site:
     """One lease, from `begin` on for so many seconds."""
 
-    def __init__(self, folder: Path, begin: float, seconds: float, device: str) -> None:
-        self.folder, self.begin, self.seconds, self.device = folder, begin, seconds, device
+    def __init__(self, folder: Path, begin: float, seconds: float, device: str, slack: float) -> None:
+        """slack: as in `Programme`, for the limits of single processes."""
+        self.folder, self.begin, self.seconds, self.device, self.slack = folder, begin, seconds, device, slack
         self.facts: dict[str, Any] = {}
         """Of the machine, as `benchmark.lease.work` finds them."""
         self.said: list[str] = []

@@ -51,9 +51,9 @@ def _take_some(site: Site, items: Sequence[Item], limit: float, timings: list[En
                 site.say(f"{name_of(items[done])}: its process ended: {last_line(child)}")
                 done += 1
             return done
-        if time.monotonic() - since > ITEM_SECONDS:
+        if time.monotonic() - since > ITEM_SECONDS * site.slack:
             child.stop(at_once=True)
-            site.say(f"{name_of(items[done])}: given up after {ITEM_SECONDS:.0f} s")
+            site.say(f"{name_of(items[done])}: given up after {ITEM_SECONDS * site.slack:.0f} s")
             return done + 1
         time.sleep(POLL_SECONDS)
     child.stop(at_once=True)

@@ -1,4 +1,4 @@
-"""The runs of a lease: which are missing, how long each takes, and two lanes in which those that end in time are made."""
+"""The runs of a lease: which are missing, how long each takes, and two lanes for those that end in time."""
 
 from __future__ import annotations
 

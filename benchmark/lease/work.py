@@ -1,4 +1,4 @@
-"""What `benchmark.lease` has done by processes of their own, so that nothing that fails, hangs or breaks the GPU ends it:
+"""What a lease has done by processes of their own, so that what fails, hangs or breaks the GPU does not end it:
 
 python -m benchmark.lease.work facts --device cuda                   one line of JSON
 python -m benchmark.lease.work timings ITEMS.json --device cuda      a line for each item, when it begins and ends
@@ -94,13 +94,17 @@ def time_items(items: Sequence[Mapping[str, Any]], device: str) -> int:
         try:
             found = measures[item["what"]](item, device)
         except Exception as error:  # whatever it is, the next item may do better
-            found = {"error": f"{type(error).__name__}: {str(error).strip().splitlines()[:1]}"}
+            found = {"error": f"{type(error).__name__}: {_first_line(error)}"}
         found["seconds"] = round(time.perf_counter() - begin, 2)
         print(json.dumps({"end": number, **found}), flush=True)
         if "error" in found and not _usable(device):
             return BROKEN
         gc.collect()
     return 0
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), "")
 
 
 def _usable(device: str) -> bool:
@@ -147,7 +151,8 @@ def time_training(item: Mapping[str, Any], device: str) -> dict[str, Any]:
         first = block()
     losses = {name: value for name, value in training.take_metrics().items() if name.startswith("loss/")}
     block()  # the first after a capture fills caches
-    updates, blocks = training.updates, []
+    updates = training.updates
+    blocks: list[float] = []
     while len(blocks) < FEWEST_BLOCKS or (sum(blocks) < TIMED_SECONDS and len(blocks) < MOST_BLOCKS):
         blocks.append(block())
     updates = training.updates - updates
