@@ -58,6 +58,8 @@ GATHERS = ("index", "gather", "index_select", "embedding")
 FOREACH = ("linalg_vector_norm", "mul_")
 """Operations on one parameter after the other, which are launched together where a device has `_foreach` kernels."""
 DRAWS = ("rand", "randn", "randint")
+LARGEST_BATCH = 1 << 20
+"""Transitions whose gradients are computed at once."""
 PARAMETER_PASSES = 7
 """Times that fused Adam reads or writes the bytes of the parameters: these, gradients and two moments in, all but the
 gradients out."""
@@ -206,6 +208,9 @@ def _learner(algorithm: str, spec: EnvironmentSpec, fused: bool) -> Any:
     """A learner on `meta` that takes the kernels of a GPU, and whose optimisers take no steps: one fused kernel there,
     many here."""
     settings = algorithms.config_type(algorithm)()
+    for name in ("micro_batch", "piece"):  # by either name: all transitions at once
+        if hasattr(settings, name):
+            settings = dataclasses.replace(settings, **{name: LARGEST_BATCH})
     heads = getattr(settings, "heads", 1)
     if hasattr(settings, "kernel"):
         kernel = "slots" if fused else chosen_kernel("auto", spec.num_agents, spec.max_neighbours, heads, False)

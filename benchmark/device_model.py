@@ -4,8 +4,8 @@ A kernel takes max(FLOPs / rate, bytes / bandwidth, shortest kernel) + gap; what
 cache. Without capture the host needs a time for every kernel and every view, and a step takes the longer of both. With
 capture the host takes part no more, but for the engine of traffic tasks, which stays on the CPU.
 
-`before` is training as the defaults have it; `after` has captured blocks, 100 copies of particle tasks and Jungle in
-lockstep, TF32 and fused attention over the neighbour lists.
+`before` is training as the defaults have it; `after` has captured blocks, many copies in lockstep (`modes.COPIES`),
+TF32 and fused attention over the neighbour lists.
 """
 
 from __future__ import annotations

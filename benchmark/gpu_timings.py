@@ -6,8 +6,8 @@ Every entry says where it was measured (`gpu`, `torch`, `commit`) and what it is
 
     what "training"     task, algorithm, agents, mode (`benchmark.modes`), copies; round_ms (one choice of actions and
                         one environment step of all copies), gradient_step_ms, block_ms, evaluation_ms (all of one
-                        evaluation), first_block_ms (with what is compiled and captured), peak_gib (beside the replay),
-                        losses (of the first block)
+                        evaluation), first_block_ms (with what is compiled and captured), peak_gib and the part of
+                        replay_gib in it, losses (of the first block)
     what "environment"  task, agents, copies; step_ms of all copies
     what "together"     task, algorithm, mode, runs; times_one: how much longer that many runs in one process take than
                         one

@@ -201,11 +201,12 @@ def print_modelled(plans: Sequence[Plan], name: str, timings: Sequence[Mapping[s
     from benchmark.device_model import AFTER, BEFORE, MODELS, run_seconds
     from benchmark.gpu_timings import fastest_mode, find
     from benchmark.gpu_timings import run_seconds as measured_seconds
-    from benchmark.modes import PLAIN
+    from benchmark.modes import COPIES, PLAIN
 
     model = MODELS[name]
     print(f"GPU-hours by a model, not a measurement, of {model}")
-    print("before: eager, 4 copies, fp32; after: captured blocks, 100 copies, TF32, fused attention")
+    copies = ", ".join(f"{count} copies of {platform}/" for platform, count in COPIES.items())
+    print(f"before: eager, 4 copies, fp32; after: captured blocks, {copies}, TF32, fused attention")
     kinds: dict[tuple[str, str, str], list[RunConfig]] = defaultdict(list)
     for item in plans:
         if item.config is not None and item.state != "finished":

@@ -22,11 +22,11 @@ from benchmark.gpu_timings import FILE, Entry, read_timings
 from benchmark.lease import gpu_tests, programme
 from benchmark.lease import timings as timing_phase
 from benchmark.lease.choice import choose_mode
-from benchmark.lease.gpu_tests import Tests
+from benchmark.lease.gpu_tests import GpuTests
 from benchmark.lease.pack import MANIFEST, Packer
 from benchmark.lease.programme import ENGINE
 from benchmark.lease.site import Site, process_start
-from benchmark.lease.training import Trainer
+from benchmark.lease.training import Trainer, look_up_memory
 from benchmark.modes import MODES
 from benchmark.plan import Key
 
@@ -62,7 +62,7 @@ class Lease:
         if (options.published / "manifest.json").exists():
             self.published = read_json(options.published / "manifest.json")["runs"]
         self.timings: list[Entry] = []
-        self.tests = Tests(note="not begun")
+        self.tests = GpuTests(note="not begun")
         self.mode: str | None = None
 
     def run(self) -> int:
@@ -83,6 +83,7 @@ class Lease:
     def use(self) -> None:
         """What a device is leased for."""
         self.play_references()
+        look_up_memory(self.programme, self.site.modes[0], self.site.device)
         with self.site.phase("tests"):
             self.test()
         with self.site.phase("timings"):

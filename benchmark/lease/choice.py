@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmark.errors import UserError
 from benchmark.gpu_timings import Entry
-from benchmark.lease.gpu_tests import Tests
+from benchmark.lease.gpu_tests import GpuTests
 from benchmark.lease.site import Site
 from benchmark.modes import PLAIN, mode_of
 
@@ -23,7 +23,7 @@ def choose_mode(
     wanted: str | None,
     published: Sequence[Mapping[str, Any]],
     earlier: Sequence[str | None],
-    tests: Tests,
+    tests: GpuTests,
     timings: Sequence[Entry],
 ) -> str:
     """The mode that is `wanted`; else that of most runs which the new ones add to, so that seeds of a cell are alike;
@@ -53,7 +53,7 @@ def choose_mode(
     return PLAIN
 
 
-def doubt(mode: str, tests: Tests, timings: Sequence[Entry]) -> str:
+def doubt(mode: str, tests: GpuTests, timings: Sequence[Entry]) -> str:
     """Why runs should not be made in a mode; empty where nothing speaks against it."""
     if mode == PLAIN:
         return ""

@@ -24,7 +24,7 @@ _PLAIN = re.compile(r"^(tests/\S+) (PASSED|FAILED|ERROR|SKIPPED)", re.MULTILINE)
 
 
 @dataclass(slots=True)
-class Tests:
+class GpuTests:
     """How many tests came to what, by the lines of a verbose pytest, which may have been cut off."""
 
     passed: int = 0
@@ -85,9 +85,9 @@ def command(packages: Mapping[str, str | None], files: list[str]) -> tuple[list[
     return line, ""
 
 
-def run(site: Site, files: list[str]) -> Tests:
+def run(site: Site, files: list[str]) -> GpuTests:
     """Pass the tests within their share of the lease; failures are said and end nothing."""
-    tests = Tests()
+    tests = GpuTests()
     line, tests.note = command(site.facts["packages"], files)
     if tests.note:
         site.say(f"tests skipped: {tests.note}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -175,6 +177,18 @@ class Trainer:
         if not lost:
             lane.pace = min(SLOWEST_PACE, max(FASTEST_PACE, lane.pace * seconds / group.predicted))
         self.site.say(f"ended: {group} after {seconds:.0f} s, {group.predicted:.0f} predicted")
+
+
+def look_up_memory(programme: Programme, mode: str, device: str) -> None:
+    """Begin to find out, beside all else, how much memory each kind of run takes: it takes a moment for each, which is
+    kept, and not to be waited for when runs could begin."""
+
+    def look_up() -> None:
+        for cells in grouped(programme.cells):
+            with contextlib.suppress(*MENDABLE):  # what cannot be made here is said when runs are chosen
+                memory.estimate(config_of(programme.run_cell(cells[0], mode), device))
+
+    threading.Thread(target=look_up, daemon=True).start()
 
 
 def _as_run(line: str) -> dict[str, Any]:

@@ -99,7 +99,8 @@ def time_items(items: Sequence[Mapping[str, Any]], device: str) -> int:
         print(json.dumps({"end": number, **found}), flush=True)
         if "error" in found and not _usable(device):
             return BROKEN
-        gc.collect()
+        if item["what"] != "environment":
+            gc.collect()
     return 0
 
 
@@ -165,7 +166,8 @@ def time_training(item: Mapping[str, Any], device: str) -> dict[str, Any]:
         "block_ms": 1e3 * sum(blocks) / len(blocks),
         "first_block_ms": 1e3 * first,
         "evaluation_ms": 1e3 * _clocked(training.evaluate, device),
-        "peak_gib": (peak(where) - before - training.replay.nbytes) / GIB,
+        "peak_gib": (peak(where) - before) / GIB,
+        "replay_gib": training.replay.nbytes / GIB,
         "losses": losses,
     }
 
@@ -239,9 +241,9 @@ def in_this_process(cells: Sequence[Cell], results: Path, device: str, seconds: 
 def in_processes(cells: Sequence[Cell], results: Path, device: str, seconds: float) -> list[Path | Exception]:
     """By `benchmark.train`, one process each; those that have not ended in time are killed."""
     deadline = time.monotonic() + seconds
+    configs = [config_of(cell, device) for cell in cells]  # before any is begun
     started = []
-    for cell in cells:
-        config = config_of(cell, device)
+    for cell, config in zip(cells, configs, strict=True):
         environment = environment_of(config.training.threads)
         command = [*command_of(cell, device, results), "--quiet"]
         process = subprocess.Popen(
