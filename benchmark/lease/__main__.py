@@ -10,7 +10,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,7 @@ class Lease:
         self.timings: list[Entry] = []
         self.tests = GpuTests(note="not begun")
         self.mode: str | None = None
+        self.end_looking_up: Callable[[], None] = lambda: None
 
     def run(self) -> int:
         """The phases one after the other, then the pack; the exit status is 2 where there is no device."""
@@ -78,12 +79,13 @@ class Lease:
         self.site.stop()
         self.site.say(f"packing {len(self.packer.finished())} runs and {len(self.timings)} timings")
         self.pack()
+        self.end_looking_up()
         return 0 if self.site.facts else 2
 
     def use(self) -> None:
         """What a device is leased for."""
         self.play_references()
-        look_up_memory(self.programme, self.site.modes[0], self.site.device)
+        self.end_looking_up = look_up_memory(self.programme, self.site.modes[0], self.site.device)
         with self.site.phase("tests"):
             self.test()
         with self.site.phase("timings"):

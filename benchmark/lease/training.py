@@ -179,16 +179,26 @@ class Trainer:
         self.site.say(f"ended: {group} after {seconds:.0f} s, {group.predicted:.0f} predicted")
 
 
-def look_up_memory(programme: Programme, mode: str, device: str) -> None:
+def look_up_memory(programme: Programme, mode: str, device: str) -> Callable[[], None]:
     """Begin to find out, beside all else, how much memory each kind of run takes: it takes a moment for each, which is
-    kept, and not to be waited for when runs could begin."""
+    kept, and not to be waited for when runs could begin. Returns what ends it, which has to be called."""
+    over = threading.Event()
 
     def look_up() -> None:
         for cells in grouped(programme.cells):
+            if over.is_set():
+                return
             with contextlib.suppress(*MENDABLE):  # what cannot be made here is said when runs are chosen
                 memory.estimate(config_of(programme.run_cell(cells[0], mode), device))
 
-    threading.Thread(target=look_up, daemon=True).start()
+    thread = threading.Thread(target=look_up)
+    thread.start()
+
+    def end() -> None:
+        over.set()
+        thread.join()
+
+    return end
 
 
 def _as_run(line: str) -> dict[str, Any]:
