@@ -10,7 +10,7 @@ from typing import Any
 from algorithms import PAPER_ALGORITHMS
 from benchmark import suites
 from benchmark.cells import Cell
-from benchmark.modes import PLAIN, settings_of
+from benchmark.modes import PLAIN, in_mode, settings_of
 
 Item = dict[str, Any]
 """Something to time, as `benchmark.lease.work` reads it."""
@@ -100,8 +100,8 @@ class Programme:
 
     def run_cell(self, cell: Cell, mode: str) -> Cell:
         """A wanted run with the settings of a mode."""
-        more = settings_of(mode, cell.task) | _small_copies(self.settings)
-        return replace(cell, overrides=cell.overrides | more | WITHOUT_EFFECT)
+        overrides = in_mode(cell.overrides, mode, cell.task) | _small_copies(self.settings)
+        return replace(cell, overrides=overrides | WITHOUT_EFFECT)
 
 
 def _small_copies(settings: Mapping[str, Any]) -> dict[str, Any]:

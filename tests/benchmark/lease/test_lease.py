@@ -20,7 +20,7 @@ from benchmark.errors import UserError
 from benchmark.lease import __main__ as lease
 from benchmark.lease import programme
 from benchmark.lease.pack import MANIFEST
-from benchmark.modes import MODES, PLAIN
+from benchmark.modes import KEYS, MODES, PLAIN
 from benchmark.suites import SUITES
 from tests.patience import PATIENCE
 
@@ -90,6 +90,8 @@ def test_the_paper_comes_in_its_order() -> None:
     runs = [wanted.run_cell(cell, "graph").overrides for cell in wanted.cells]
     assert {own["training.acceleration"] for own in runs} == {"cuda_graph"}
     assert runs[0]["training.num_envs"] == 100
+    plain = [wanted.run_cell(cell, PLAIN).overrides for cell in wanted.cells]
+    assert all(KEYS.isdisjoint(own) for own in plain), "nothing is left of the settings of another mode"
 
 
 def test_timings_cover_every_mode_and_begin_with_what_runs_need(tmp_path: Path) -> None:
@@ -179,5 +181,7 @@ def test_rehearsal(tmp_path: Path) -> None:
     again = [*("--seconds", str(PATIENCE), "--rehearse", "--published", str(published)), "--earlier", str(output)]
     process = begin(tmp_path / "second", *again)
     said = process.communicate(timeout=2 * PATIENCE)[0]
-    assert "19 timings, 19 of them known" in said
+    taken = re.search(r"(\d+) timings, (\d+) of them known", said)
+    assert taken is not None
+    assert taken[1] == taken[2] == str(len(timings))
     assert "0 runs are missing" in said
