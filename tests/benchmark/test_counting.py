@@ -64,7 +64,7 @@ def spec_of(agents: int) -> EnvironmentSpec:
 
 
 def test_a_gradient_step_of_independent_learners_by_hand() -> None:
-    """Two hidden layers of 128. The loss takes the network at s with gradients (a backward pass is two forward ones, but
+    """Two hidden layers of 128. The loss takes the network at s with gradients (a backward pass is two forward ones but
     for the gradient by what was observed), and at s' without: the present network, which chooses, and the target."""
     rows, layers = 64 * 5, (26 * 128, 128 * 128, 128 * 5)
     forward = 2 * rows * sum(layers)
