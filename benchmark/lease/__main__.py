@@ -137,7 +137,7 @@ class Lease:
         commit = self.site.facts["machine"]["commit"]
         same = [record["tests"] for record in self.earlier if commit and record["machine"]["commit"] == commit]
         if not self.options.again and any(own["passed"] and not own["failures"] and not own["note"] for own in same):
-            self.tests.note = "passed in an earlier lease of this commit"
+            self.tests.note = gpu_tests.PASSED_BEFORE
             self.site.say(f"tests {self.tests.note}: not repeated (--again does)")
             return
         files = [str(path.relative_to(ROOT)) for pattern in gpu_tests.FILES for path in sorted(ROOT.glob(pattern))]

@@ -27,7 +27,8 @@ def choose_mode(
     timings: Sequence[Entry],
 ) -> str:
     """The mode that is `wanted`; else that of most runs which the new ones add to, so that seeds of a cell are alike;
-    else the fastest whose name no failed test bears and whose losses are those of captured float32.
+    else the fastest whose name no failed test bears and whose losses are those of captured float32, or that itself where
+    no test has passed.
 
     Args:
         published: runs as the manifest of a set has them.
@@ -60,6 +61,8 @@ def doubt(mode: str, tests: GpuTests, timings: Sequence[Entry]) -> str:
     failed = [name for name in tests.failures if any(word in name for word in mode.split("+"))]
     if failed:
         return f"{len(failed)} tests of it failed, {failed[0]} for one"
+    if mode != COMPARED and not tests.trusted:
+        return "no GPU test has passed with this code"
     timed = [entry for entry in timings if entry.get("mode") == mode and "losses" in entry]
     if not timed:
         return "nothing was timed in it"

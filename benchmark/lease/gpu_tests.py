@@ -19,6 +19,7 @@ TEST_SECONDS = 60
 SHARE, MOST_SECONDS = 0.2, 120.0
 """Of the whole lease, and at most."""
 SHOWN = 12
+PASSED_BEFORE = "passed in an earlier lease of this commit"
 _RESULT = re.compile(r"^(?:\[gw\d+\].*?)?\b(PASSED|FAILED|ERROR|SKIPPED)\b.*?(tests/\S+)", re.MULTILINE)
 _PLAIN = re.compile(r"^(tests/\S+) (PASSED|FAILED|ERROR|SKIPPED)", re.MULTILINE)
 
@@ -34,6 +35,11 @@ class GpuTests:
     note: str = ""
     """Why there are none, or not all."""
     output: str = ""
+
+    @property
+    def trusted(self) -> bool:
+        """Whether this code has passed tests, here or in an earlier lease."""
+        return self.passed > 0 or self.note == PASSED_BEFORE
 
     def read(self, output: str) -> None:
         """Take the output of pytest into account."""

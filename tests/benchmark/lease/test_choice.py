@@ -8,7 +8,7 @@ import pytest
 
 from benchmark.errors import UserError
 from benchmark.lease.choice import choose_mode, doubt
-from benchmark.lease.gpu_tests import GpuTests
+from benchmark.lease.gpu_tests import PASSED_BEFORE, GpuTests
 from benchmark.modes import MODES
 from tests.benchmark.lease.conftest import Stage
 
@@ -28,16 +28,16 @@ ALL = [timing(mode) for mode in MODES]
 
 
 def test_the_fastest_is_taken(site: Stage) -> None:
-    assert choose_mode(site, None, [], [], GpuTests(), ALL) == "fused"
+    assert choose_mode(site, None, [], [], GpuTests(9), ALL) == "fused"
 
 
 @pytest.mark.parametrize(
     ("tests", "timings", "reason"),
     [
-        (GpuTests(failures=["tests/algorithms/test_gpu_slots.py::test_fused[ip]"]), ALL, "1 tests of it failed"),
-        (GpuTests(), ALL[:-1], "nothing was timed in it"),
-        (GpuTests(), [*ALL[:-1], timing("fused", 1.2)], "loss/q of ip is 1.2, but 1 in mode graph"),
-        (GpuTests(), [*ALL[:-1], timing("fused", float("nan"))], "loss/q of ip is nan"),
+        (GpuTests(9, failures=["tests/algorithms/test_gpu_slots.py::test_fused[ip]"]), ALL, "1 tests of it failed"),
+        (GpuTests(9), ALL[:-1], "nothing was timed in it"),
+        (GpuTests(9), [*ALL[:-1], timing("fused", 1.2)], "loss/q of ip is 1.2, but 1 in mode graph"),
+        (GpuTests(9), [*ALL[:-1], timing("fused", float("nan"))], "loss/q of ip is nan"),
     ],
 )
 def test_what_is_doubted_is_not_taken(site: Stage, tests: GpuTests, timings: list[Any], reason: str) -> None:
@@ -46,24 +46,29 @@ def test_what_is_doubted_is_not_taken(site: Stage, tests: GpuTests, timings: lis
     assert any(f"mode fused is not taken: {reason}" in line for line in site.said)
 
 
+def test_without_tests_captured_float32_is_the_most(site: Stage) -> None:
+    assert choose_mode(site, None, [], [], GpuTests(), ALL) == "graph"
+    assert choose_mode(site, None, [], [], GpuTests(note=PASSED_BEFORE), ALL) == "fused"
+
+
 def test_rounding_is_no_reason(site: Stage) -> None:
-    assert choose_mode(site, None, [], [], GpuTests(), [*ALL[:-1], timing("fused", 1.04)]) == "fused"
+    assert choose_mode(site, None, [], [], GpuTests(9), [*ALL[:-1], timing("fused", 1.04)]) == "fused"
 
 
 def test_without_anything_the_plain_way_is_left(site: Stage) -> None:
-    assert choose_mode(site, None, [], [], GpuTests(), []) == "eager"
+    assert choose_mode(site, None, [], [], GpuTests(9), []) == "eager"
 
 
 def test_runs_are_made_as_those_before(site: Stage) -> None:
     training = {"acceleration": "cuda_graph", "tf32": True}
     published = [{"config": {"training": training}, "status": {"state": "finished"}}]
-    assert choose_mode(site, None, published, [], GpuTests(), ALL) == "graph+tf32"
-    assert choose_mode(site, None, [], ["graph"], GpuTests(), ALL) == "graph"
-    assert choose_mode(site, "eager", published, ["graph"], GpuTests(), ALL) == "eager"
+    assert choose_mode(site, None, published, [], GpuTests(9), ALL) == "graph+tf32"
+    assert choose_mode(site, None, [], ["graph"], GpuTests(9), ALL) == "graph"
+    assert choose_mode(site, "eager", published, ["graph"], GpuTests(9), ALL) == "eager"
 
 
 def test_a_mode_that_cannot_be_had_is_refused(site: Stage) -> None:
     with pytest.raises(UserError, match=r"mode blocks\+tf32 cannot be had here: no such setting"):
-        choose_mode(site, "blocks+tf32", [], [], GpuTests(), ALL)
+        choose_mode(site, "blocks+tf32", [], [], GpuTests(9), ALL)
     with pytest.raises(UserError, match="cannot be had"):
-        choose_mode(site, None, [], ["blocks+tf32"], GpuTests(), ALL)
+        choose_mode(site, None, [], ["blocks+tf32"], GpuTests(9), ALL)
