@@ -115,7 +115,7 @@ def paper() -> Programme:
     order = {task: number for number, task in enumerate(FIRST_TASKS)}
     cells = sorted(cells, key=lambda cell: order.get(cell.task, len(order)))
     tasks = tuple(f"mpe/cooperative_navigation_{agents}" for agents in AGENTS)
-    return Programme(tuple(cells), tasks, STEPPED, PAPER_ALGORITHMS, {}, 1.0, 20_000, len(suites.PAPER_SEEDS))
+    return Programme(tuple(cells), tasks, STEPPED, PAPER_ALGORITHMS, {}, 1.0, 8_000, len(suites.PAPER_SEEDS))
 
 
 REHEARSAL = "rehearsal"
