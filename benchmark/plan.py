@@ -196,3 +196,39 @@ def print_estimates(plans: Sequence[Plan], workers: int) -> None:
     print(f"total: about {duration(total / workers)} with {workers} workers, as measured on this machine now")
     if unavailable:
         print(f"not counted: {unavailable} runs that are unavailable (--dry-run lists them)")
+
+
+def print_modelled(plans: Sequence[Plan], name: str, timings: Sequence[Mapping[str, Any]]) -> None:
+    """GPU-hours of every kind of cell by the model of a device, before and after (`benchmark.device_model`), or by what
+    was measured (`benchmark.gpu_timings`) where it was."""
+    from benchmark.device_model import AFTER, BEFORE, MODELS, run_seconds
+    from benchmark.gpu_timings import fastest_mode, find
+    from benchmark.gpu_timings import run_seconds as measured_seconds
+    from benchmark.modes import COPIES, PLAIN
+
+    model = MODELS[name]
+    print(f"GPU-hours by a model, not a measurement, of {model}")
+    copies = ", ".join(f"{count} copies of {platform}/" for platform, count in COPIES.items())
+    print(f"before: eager, 4 copies, fp32; after: captured blocks, {copies}, TF32, fused attention")
+    kinds: dict[tuple[str, str, str], list[RunConfig]] = defaultdict(list)
+    for item in plans:
+        if item.config is not None and item.state != "finished":
+            kinds[item.cell.task, item.cell.algorithm, item.cell.variant].append(item.config)
+    totals = [0.0, 0.0]
+    measured = 0
+    for key, configs in kinds.items():
+        config, hours, marks = configs[0], [], []
+        plain, best = find(timings, config, PLAIN), fastest_mode(timings, config)
+        for setup, entry, mode in ((BEFORE, plain, PLAIN), (AFTER, best and best[1], best and best[0])):
+            seconds = run_seconds(config, model, setup) if entry is None else measured_seconds(config, entry)
+            hours.append(len(configs) * seconds / 3600)
+            marks.append("" if entry is None else f"{setup.name} measured on {entry['gpu']} ({mode})")
+        totals = [total + own for total, own in zip(totals, hours, strict=True)]
+        measured += sum(map(bool, marks))
+        note = "".join(f"; {mark}" for mark in marks if mark)
+        print(f"{' '.join(key):<52} {len(configs)} runs {hours[0]:9.2f} -> {hours[1]:7.2f} h{note}", flush=True)
+    print(f"total: {totals[0]:.1f} GPU-hours before, {totals[1]:.1f} after; one run at a time on one GPU")
+    print(f"measured: {measured} of {2 * len(kinds)} numbers, the others are modelled")
+    unavailable = sum(item.config is None for item in plans)
+    if unavailable:
+        print(f"not counted: {unavailable} runs that are unavailable (--dry-run lists them)")

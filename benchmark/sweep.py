@@ -3,6 +3,7 @@
     python -m benchmark.sweep --suite smoke                        run what is not finished, then collect
     python -m benchmark.sweep --suite all --launcher slurm --profile gpu
     python -m benchmark.sweep plan --suite all --estimate
+    python -m benchmark.sweep plan --suite all --estimate --device-model h100
     python -m benchmark.sweep status --suite all --watch
     python -m benchmark.sweep retry --suite all --launcher slurm --profile gpu
 
@@ -34,6 +35,7 @@ from benchmark.plan import (
     key_of,
     plan,
     print_estimates,
+    print_modelled,
     print_plan,
     refuse_what_cannot_run,
     refuse_what_needs_more,
@@ -96,7 +98,11 @@ class Sweep:
         states = self._states()
         plans = plan(self.cells, self.results, self._device(), states)
         print_plan(plans, states)
-        if self.options.estimate:
+        if self.options.device_model:
+            from benchmark.gpu_timings import read_timings  # here, as it loads torch: a sweep's status must be quick
+
+            print_modelled(plans, self.options.device_model, read_timings())
+        elif self.options.estimate:
             print_estimates(plans, self.options.workers)
         return 0
 
@@ -319,6 +325,11 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--dry-run", action="store_true", help="the action plan")
     parser.add_argument("--estimate", action="store_true", help="plan: with memory and time of every kind of run")
     parser.add_argument("--watch", action="store_true", help="status: again and again until all runs have ended")
+    parser.add_argument(
+        "--device-model",
+        choices=("h100", "h200"),
+        help="plan --estimate: GPU-hours by counted FLOPs and bytes instead, needs no GPU (benchmark/device_model.py)",
+    )
     parser.add_argument("--output", type=Path, help=f"collect: folder of the set; default: RESULTS/{COLLECTED}")
     parser.add_argument(
         "--compact", action="store_true", help="collect: keep every episode of the last evaluations only"
@@ -329,6 +340,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         raise UserError(f"--workers {options.workers}: expected a positive number")
     if options.action == "submit":
         options.launcher = "slurm"
+    if options.device_model and not options.estimate:
+        raise UserError("--device-model needs --estimate: python -m benchmark.sweep plan --suite all --estimate ...")
     if options.dry_run or (options.estimate and options.action == "run"):
         options.action = "plan"
     return options

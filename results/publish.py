@@ -1,6 +1,9 @@
 """One published set: a folder with the runs of a suite as three Parquet files, and a manifest with their checksums.
 
-python -m results.publish --results DIR --output results/published/SUITE [--suite SUITE] [--compact]
+    python -m results.publish --results DIR --output results/published/SUITE [--suite SUITE] [--compact]
+    python -m results.publish --packs DIR ... --output results/published/paper --suite all --compact
+
+The second form adds the runs of GPU leases (`results.packs`) to the set, and their timings to a file.
 """
 
 from __future__ import annotations
@@ -9,7 +12,7 @@ import argparse
 import hashlib
 import json
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -32,6 +35,7 @@ from results.episodes import (
     too_large,
 )
 from results.files import read_json, write_together
+from results.packs import Pack, add_timings, read_pack, with_packs
 from results.records import Cell, Evaluation, MetricRow, Results, ResultsError, Run, Status
 from results.runs import (
     INTERPRETATION,
@@ -42,6 +46,7 @@ from results.runs import (
     seed_folders,
 )
 
+GPU_TIMINGS = Path("results/gpu_timings.json")
 FORMAT = 2
 MANIFEST = "manifest.json"
 CODE_FACTS = ("commit", "dirty", "started", "from_step", "micro_batch", "note", "python", "torch", "numpy")
@@ -115,6 +120,7 @@ def publish(results: Results, output: Path, suite: str = "") -> tuple[Path, ...]
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "files": {name: {"sha256": _sha256(data), "bytes": len(data)} for name, data in contents.items()},
         "notes": list(results.notes),
+        "hardware": hardware_of(results.runs),
         "runs": [_run_to_json(run) for run in results.runs],
         "references": {task: _references_to_json(results, task) for task in sorted(results.references)},
         **({"episodes": episodes_to_json(episodes)} if episodes else {}),
@@ -124,6 +130,13 @@ def publish(results: Results, output: Path, suite: str = "") -> tuple[Path, ...]
     write_together(output, {**contents, **gifs, MANIFEST: text.encode("utf-8")})
     remove_gifs(output, before - gifs.keys())
     return (*(output / name for name in (*contents, *gifs)), output / MANIFEST)
+
+
+def hardware_of(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """What the runs were begun on, and how many on each."""
+    names = ("gpu", "cpu", "cores")
+    counts = Counter(tuple(run.machine.get(name) for name in names) for run in runs)
+    return [dict(zip(names, own, strict=True)) | {"runs": count} for own, count in counts.most_common()]
 
 
 def without_episodes(results: Results) -> Results:
@@ -354,29 +367,55 @@ def _returns_to_json(returns: dict[str, tuple[float, ...]]) -> dict[str, Any]:
     return {name: {"returns": list(own)} for name, own in returns.items()}
 
 
+def _packs(folders: Sequence[Path], rehearsed: bool) -> list[Pack]:
+    """Packs of leases. Raises ResultsError for that of a rehearsal, unless these are wanted."""
+    packs = [read_pack(folder) for folder in folders]
+    for pack in packs:
+        if pack.rehearsal and not rehearsed:
+            raise ResultsError(f"{pack.folder} is of a rehearsal: its runs are of nothing (--rehearsed takes them)")
+    return packs
+
+
+def _added(output: Path, packs: Sequence[Pack]) -> Results:
+    """The set in ``output``, if there is one, and the runs of packs; what was added is printed."""
+    base = read_published(output) if (output / MANIFEST).exists() else None
+    results, lines = with_packs(base, output, packs)
+    print(*lines, sep="\n")
+    return results
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line: 0 when the set was written and read back, 1 with one line on standard error otherwise."""
     parser = argparse.ArgumentParser(
         prog="python -m results.publish",
-        description="Publish every run below a folder, finished or not, as one set. For the runs of a suite, once all "
-        "are as they should be: python -m benchmark.sweep collect --suite SUITE",
+        description="Publish every run below a folder, finished or not, as one set, or add the runs of GPU leases to a "
+        "set. For the runs of a suite, once all are as they should be: python -m benchmark.sweep collect --suite SUITE",
     )
-    parser.add_argument("--results", type=Path, required=True, metavar="DIR", help="folder that holds the run folders")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--results", type=Path, metavar="DIR", help="folder that holds the run folders")
+    source.add_argument("--packs", type=Path, nargs="+", metavar="DIR", help="packs of leases, added to the set")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder of the set")
     parser.add_argument("--suite", default="", help="the suite that the runs are of, if they are of one")
     parser.add_argument(
         "--compact", action="store_true", help=f"{COMPACT_NOTE}: a smaller set that draws the same curves and scores"
     )
     parser.add_argument("--without-episodes", action="store_true", help="leave out the GIFs of recorded episodes")
+    parser.add_argument(
+        "--timings", type=Path, default=GPU_TIMINGS, metavar="FILE", help="of --packs; default: %(default)s"
+    )
+    parser.add_argument("--rehearsed", action="store_true", help="--packs: even those of rehearsals, for a trial")
     options = parser.parse_args(arguments)
     try:
-        results = load_runs(options.results)
+        packs = [] if options.packs is None else _packs(options.packs, options.rehearsed)
+        results = load_runs(options.results) if options.packs is None else _added(options.output, packs)
         if options.without_episodes:
             results = without_episodes(results)
         if options.compact:
             results = compacted(results)
         print(*written(publish(results, options.output, options.suite)), sep="\n")
         verify(options.output)
+        if packs:
+            print(f"{add_timings(options.timings, packs)} timings in {options.timings}")
     except ResultsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

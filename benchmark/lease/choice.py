@@ -1,0 +1,77 @@
+"""In which mode the runs of a lease are made."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from benchmark.errors import UserError
+from benchmark.gpu_timings import Entry
+from benchmark.lease.gpu_tests import GpuTests
+from benchmark.lease.site import Site
+from benchmark.modes import PLAIN, mode_of
+
+COMPARED = "graph"
+"""Captured float32: with what the losses of faster modes are compared."""
+ALIKE = 0.1
+"""Relative difference of losses over the first block up to which two modes count as computing the same."""
+
+
+def choose_mode(
+    site: Site,
+    wanted: str | None,
+    published: Sequence[Mapping[str, Any]],
+    earlier: Sequence[str | None],
+    tests: GpuTests,
+    timings: Sequence[Entry],
+) -> str:
+    """The mode that is `wanted`; else that of most runs which the new ones add to, so that seeds of a cell are alike;
+    else the fastest whose name no failed test bears and whose losses are those of captured float32; that itself where no
+    test has passed.
+
+    Args:
+        published: runs as the manifest of a set has them.
+        earlier: modes of earlier leases.
+
+    Raises UserError where the mode that is wanted, or that of the runs before, cannot be had here.
+    """
+    if wanted is None:
+        settings = [run["config"]["training"] for run in published if run["status"]["state"] == "finished"]
+        before = Counter([*map(mode_of, settings), *earlier])
+        wanted = before.most_common(1)[0][0] if before else None
+        if wanted is not None:
+            site.say(f"the runs before were made in mode {wanted}: these are, too")
+    if wanted is not None:
+        if wanted not in site.modes:
+            raise UserError(f"mode {wanted} cannot be had here: {site.facts['modes'][wanted]}")
+        return wanted
+    for mode in reversed(site.modes):
+        reason = doubt(mode, tests, timings)
+        if not reason:
+            return mode
+        site.say(f"mode {mode} is not taken: {reason}")
+    return PLAIN
+
+
+def doubt(mode: str, tests: GpuTests, timings: Sequence[Entry]) -> str:
+    """Why runs should not be made in a mode; empty where nothing speaks against it."""
+    if mode == PLAIN:
+        return ""
+    failed = [name for name in tests.failures if any(word in name for word in mode.split("+"))]
+    if failed:
+        return f"{len(failed)} tests of it failed, {failed[0]} for one"
+    if mode != COMPARED and not tests.trusted:
+        return "no GPU test has passed with this code"
+    timed = [entry for entry in timings if entry.get("mode") == mode and "losses" in entry]
+    if not timed:
+        return "nothing was timed in it"
+    compared = {(e["task"], e["algorithm"]): e for e in timings if e.get("mode") == COMPARED and "losses" in e}
+    for entry in timed:
+        other = compared.get((entry["task"], entry["algorithm"]), entry)
+        for name, value in other["losses"].items():
+            if abs(entry["losses"].get(name, float("nan")) - value) <= ALIKE * max(abs(value), 1e-3):
+                continue
+            found = entry["losses"].get(name)
+            return f"{name} of {entry['algorithm']} is {found}, but {value:.4g} in mode {COMPARED}"
+    return ""

@@ -1,0 +1,141 @@
+"""What a lease of a GPU is used for: the runs that are wanted and what is timed, the most valuable first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from algorithms import PAPER_ALGORITHMS
+from benchmark import suites
+from benchmark.cells import Cell
+from benchmark.modes import PLAIN, in_mode, settings_of
+
+Item = dict[str, Any]
+"""Something to time, as `benchmark.lease.work` reads it."""
+
+FIRST_TASKS = (
+    "mpe/cooperative_navigation_15",
+    "magent/jungle_20",
+    "cityflow/hangzhou_16",
+    "mpe/cooperative_navigation_30",
+)
+"""Tasks that are trained before all others."""
+STEPPED = ("mpe/cooperative_navigation_15", "magent/jungle_20", "cityflow/hangzhou_16")
+"""Tasks whose environments are timed alone, ..."""
+STEPPED_COPIES = (100, 20, 4)
+"""... with so many copies."""
+AGENTS = (15, 30, 100, 200)
+"""Numbers of agents of cooperative navigation with which training is timed in every mode."""
+ENGINE = "cityflow"
+"""Platform whose environments step on the CPU, so that its runs go on beside those of others."""
+WITHOUT_EFFECT = {"training.checkpoint_replay_gib": 0, "training.checkpoint_seconds": 1e6}
+"""A run that is not finished is lost: checkpoints would be for nothing."""
+TOGETHER_SECONDS = 25.0
+"""For these runs, after which they hang."""
+
+
+@dataclass(frozen=True, slots=True)
+class Programme:
+    """What one lease does, in the order of its value."""
+
+    cells: tuple[Cell, ...]
+    """The runs that are wanted, without the settings of a mode."""
+    tasks: tuple[str, ...]
+    """Cooperative navigation with growing numbers of agents, for timings in every mode."""
+    stepped: tuple[str, ...]
+    algorithms: tuple[str, ...]
+    settings: Mapping[str, Any]
+    """Of everything that is trained; small in a rehearsal."""
+    slack: float
+    """How much longer than on a machine with a GPU things may take: a rehearsal may have a busy CPU."""
+    together_steps: int
+    """Environment steps of runs by which one and several in one process are compared, ..."""
+    together_runs: int
+    """... and how many: the seeds of a cell."""
+
+    def items(self, modes: Sequence[str], folder: Path) -> list[Item]:
+        """What to time in the modes that there are, of which the last is the fastest: first what the length of the
+        runs is predicted by."""
+        fast, first, later = modes[-1], self.tasks[0], self.tasks[1:]
+        wanted = list(dict.fromkeys(cell.task for cell in self.cells))[: len(FIRST_TASKS)]
+        names = self.algorithms
+        items = [self._training(first, name, fast) for name in names]
+        items += [self._training(first, name, mode) for mode in modes[1:-1] for name in names]
+        items += [self._training(task, name, fast) for task in wanted if task not in self.tasks for name in names]
+        items += [self._together(first, name, fast, folder) for name in dict.fromkeys((names[-1], names[0]))]
+        items += [self._environment(task, copies) for task in self.stepped for copies in STEPPED_COPIES]
+        items += [self._training(task, name, fast) for task in later for name in names]
+        items += [self._training(first, name, PLAIN) for name in names]
+        items += [self._training(t, n, mode) for t in later for mode in (*modes[1:-1], PLAIN) for n in names]
+        others = [
+            task for task in dict.fromkeys(cell.task for cell in self.cells) if task not in (*wanted, *self.tasks)
+        ]
+        items += [self._training(task, name, fast) for task in others for name in names]
+        unique: list[Item] = []
+        for item in items:
+            if item not in unique:
+                unique.append(item)
+        return unique
+
+    def _training(self, task: str, algorithm: str, mode: str) -> Item:
+        settings = dict(self.settings) | settings_of(mode, task) | _small_copies(self.settings)
+        return {"what": "training", "task": task, "algorithm": algorithm, "mode": mode, "settings": settings}
+
+    def _environment(self, task: str, copies: int) -> Item:
+        return {"what": "environment", "task": task, "copies": copies}
+
+    def _together(self, task: str, algorithm: str, mode: str, folder: Path) -> Item:
+        steps = self.together_steps
+        settings = dict(self.settings) | settings_of(mode, task) | _small_copies(self.settings) | WITHOUT_EFFECT
+        settings |= {"training.log_interval": max(1, steps // 4), "training.evaluation_interval": 10 * steps}
+        item = {"what": "together", "task": task, "algorithm": algorithm, "mode": mode, "runs": self.together_runs}
+        return item | {
+            "steps": steps,
+            "settings": settings,
+            "folder": str(folder),
+            "limit_s": TOGETHER_SECONDS * self.slack,
+        }
+
+    def run_cell(self, cell: Cell, mode: str) -> Cell:
+        """A wanted run with the settings of a mode."""
+        overrides = in_mode(cell.overrides, mode, cell.task) | _small_copies(self.settings)
+        return replace(cell, overrides=overrides | WITHOUT_EFFECT)
+
+
+def _small_copies(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A number of copies that was chosen for everything, which counts more than that of a mode."""
+    return {name: value for name, value in settings.items() if name == "training.num_envs"}
+
+
+def paper() -> Programme:
+    """The suite `all`, the first tasks first."""
+    cells = suites.paper()
+    order = {task: number for number, task in enumerate(FIRST_TASKS)}
+    cells = sorted(cells, key=lambda cell: order.get(cell.task, len(order)))
+    tasks = tuple(f"mpe/cooperative_navigation_{agents}" for agents in AGENTS)
+    return Programme(tuple(cells), tasks, STEPPED, PAPER_ALGORITHMS, {}, 1.0, 8_000, len(suites.PAPER_SEEDS))
+
+
+REHEARSAL = "rehearsal"
+"""Variant of rehearsed runs, which are of nothing but the rehearsal."""
+
+
+def rehearsal() -> Programme:
+    """All of it in little, for a CPU: two algorithms, three small tasks, two seeds at most."""
+    settings: dict[str, Any] = {
+        "training.num_envs": 4,
+        "training.batch_size": 16,
+        "training.learning_starts": 300,
+        "training.evaluation_interval": 200,
+        "training.evaluation_episodes": 2,
+        "training.log_interval": 100,
+        "algorithm.hidden": 16,
+    }
+    tasks = ("mpe/cooperative_navigation_3", "mpe/cooperative_navigation_6")
+    wanted = [(tasks[0], name, seed) for name in ("iql", "ip") for seed in (0, 1)]
+    wanted += [(task, "iql", 0) for task in ("magent/jungle_6", "cityflow/synthetic_4")]
+    cells = tuple(Cell(task, name, seed, 400, REHEARSAL, settings) for task, name, seed in wanted)
+    stepped = (tasks[0], "magent/jungle_6", "cityflow/synthetic_4")
+    return Programme(cells, tasks, stepped, ("ip", "iql"), settings, 20.0, 800, 2)

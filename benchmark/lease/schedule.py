@@ -1,0 +1,65 @@
+"""Which runs to begin when time is short and a run that does not end is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from benchmark.cells import Cell
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The missing seeds of one task and algorithm, which are trained side by side in one process."""
+
+    cells: tuple[Cell, ...]
+    seconds: Callable[[int], float]
+    """Predicted for so many of them."""
+    most: int
+    """As many as memory holds at once."""
+
+    @property
+    def task(self) -> str:
+        """The task of all of them."""
+        return self.cells[0].task
+
+    def within(self, left: float) -> Group | None:
+        """As many of them as end within `left` seconds; None where not even one does."""
+        for count in range(min(len(self.cells), self.most), 0, -1):
+            if self.seconds(count) <= left:
+                return Group(self.cells[:count], self.seconds, self.most)
+        return None
+
+    def __str__(self) -> str:
+        first = self.cells[0]
+        return f"{first.task} {first.algorithm} seeds {', '.join(str(cell.seed) for cell in self.cells)}"
+
+    @property
+    def predicted(self) -> float:
+        """Seconds for all of them."""
+        return self.seconds(len(self.cells))
+
+
+def grouped(cells: Iterable[Cell]) -> list[tuple[Cell, ...]]:
+    """The cells by task, algorithm and variant, in the order in which these come first."""
+    found: dict[tuple[str, str, str], list[Cell]] = {}
+    for cell in cells:
+        found.setdefault((cell.task, cell.algorithm, cell.variant), []).append(cell)
+    return [tuple(own) for own in found.values()]
+
+
+def choose(groups: Sequence[Group], left: float) -> list[Group]:
+    """The groups to train one after the other in `left` seconds, the longest first.
+
+    Tasks are served in the order in which they come first in `groups`. Of a task, short groups are taken before long
+    ones, so that many runs end; of a group that does not end in time, as many runs as do. Begun are the longest first:
+    what then goes wrong with a prediction is seen while there is time to take less.
+    """
+    chosen = []
+    for task in dict.fromkeys(group.task for group in groups):
+        for group in sorted((own for own in groups if own.task == task), key=lambda own: own.seconds(1)):
+            part = group.within(left)
+            if part is not None:
+                chosen.append(part)
+                left -= part.predicted
+    return sorted(chosen, key=lambda own: own.predicted, reverse=True)

@@ -1,0 +1,94 @@
+"""What the phases of a lease share: the clock, the report, the device, and the processes that end with it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmark.lease.children import Child
+from benchmark.pool import environment_of
+
+PACKING_SECONDS = 8.0
+"""Kept for the end."""
+
+
+def process_start() -> float:
+    """When this process was started, on the clock of `time.monotonic`: loading what it needs is part of the lease."""
+    ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+    age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    return time.monotonic() - age
+
+
+class Site:
+    """One lease, from `begin` on for so many seconds."""
+
+    def __init__(self, folder: Path, begin: float, seconds: float, device: str, slack: float) -> None:
+        """slack: as in `Programme`, for the limits of single processes."""
+        self.folder, self.begin, self.seconds, self.device, self.slack = folder, begin, seconds, device, slack
+        self.facts: dict[str, Any] = {}
+        """Of the machine, as `benchmark.lease.work` finds them."""
+        self.said: list[str] = []
+        self.phases: list[dict[str, Any]] = []
+        self._children: list[Child] = []
+
+    @property
+    def rehearsed(self) -> bool:
+        """Whether all of it is in little, on a CPU."""
+        return self.device == "cpu"
+
+    @property
+    def left(self) -> float:
+        """Seconds until packing must begin."""
+        return self.begin + self.seconds - PACKING_SECONDS - time.monotonic()
+
+    @property
+    def modes(self) -> list[str]:
+        """The modes that there are, the plain one first."""
+        return [mode for mode, reason in self.facts["modes"].items() if not reason]
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """Where a timing comes from."""
+        return {name: self.facts["machine"][name] for name in ("gpu", "torch", "commit")}
+
+    def say(self, text: str) -> None:
+        """A line of the report, shown at once."""
+        line = f"[{time.monotonic() - self.begin:6.1f}] {text}"
+        self.said.append(line)
+        print(line, flush=True)
+
+    @contextlib.contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Whatever fails inside is said, and the next phase goes on."""
+        begin = time.monotonic()
+        self.say(f"== {name}")
+        try:
+            yield
+        except Exception as error:  # whatever it is, the rest of the lease is worth more than its cause
+            self.say(f"{name} failed: {type(error).__name__}: {error}")
+        self.phases.append({"name": name, "seconds": round(time.monotonic() - begin, 1)})
+
+    def start(self, name: str, command: Sequence[str]) -> Child:
+        """A process with one thread that ends with the lease."""
+        child = Child(command, self.folder / f"{len(self._children)}-{name}.log", environment_of(1))
+        self._children.append(child)
+        return child
+
+    def work(self, name: str, *arguments: str, given: str = "") -> Child:
+        """A process of `benchmark.lease.work`, which is given JSON in a file."""
+        command = [sys.executable, "-m", "benchmark.lease.work", name]
+        if given:
+            file = self.folder / f"{len(self._children)}-{name}.json"
+            file.write_text(given)
+            command.append(str(file))
+        return self.start(name, [*command, "--device", self.device, *arguments])
+
+    def stop(self) -> None:
+        """End every process."""
+        for child in self._children:
+            child.stop(at_once=True)

@@ -1,0 +1,212 @@
+"""The runs of a lease: which are missing, how long each takes, and two lanes for those that end in time."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmark import gpu_timings, memory
+from benchmark.cells import Cell
+from benchmark.config import RunConfig
+from benchmark.errors import MENDABLE
+from benchmark.files import read_json
+from benchmark.gpu_timings import Entry
+from benchmark.lease.children import POLL_SECONDS, Child, last_line
+from benchmark.lease.programme import ENGINE, Programme
+from benchmark.lease.schedule import Group, choose, grouped
+from benchmark.lease.site import Site
+from benchmark.lease.work import as_json, config_of
+from benchmark.memory import GIB
+from benchmark.plan import Key, key_of
+
+START_SECONDS = 15.0
+"""Of a process of runs before their first step."""
+MARGIN = 1.15
+"""By which runs are predicted to take longer than their timings say, ..."""
+SIDE_BY_SIDE = 1.3
+"""... and those of one lane while the other has runs, too."""
+FASTEST_PACE, SLOWEST_PACE = 0.5, 3.0
+"""Limits of what the length of one group may say about the next."""
+MEMORY_SHARE = 0.9
+"""Of the free memory that runs may take by their estimates."""
+
+
+@dataclass(slots=True)
+class Lane:
+    """One group of runs after the other."""
+
+    name: str
+    child: Child | None = None
+    group: Group | None = None
+    pace: float = 1.0
+    """How much longer the groups so far took than predicted."""
+
+    def has(self, cell: Cell) -> bool:
+        """Whether the runs of a cell are made in this lane: those with an engine on the CPU have one for themselves."""
+        return cell.task.startswith(ENGINE) == (self.name == "engine")
+
+
+@dataclass(slots=True)
+class Trainer:
+    """Makes the runs of a programme that are missing and end in time."""
+
+    site: Site
+    programme: Programme
+    mode: str
+    timings: Sequence[Entry]
+    """Of this GPU, in any mode."""
+    done: set[Key]
+    """Runs that are published, packed, or made, and those that have failed here."""
+    results: Path
+    finished: Callable[[], Sequence[Path]]
+    """The folders of all finished runs."""
+    pack: Callable[[], None]
+    """Called after each group."""
+    lanes: tuple[Lane, Lane] = field(default_factory=lambda: (Lane("tensors"), Lane("engine")))
+
+    def run(self) -> None:
+        """Both lanes side by side, until nothing more ends in time."""
+        site = self.site
+        site.say(f"{len(self.missing())} runs are missing; they are made in mode {self.mode}")
+        self._say_what_is_left_out()
+        while site.left > 0:
+            for lane in self.lanes:
+                if lane.child is None:
+                    self._begin(lane)
+            if all(lane.child is None for lane in self.lanes):
+                site.say("no missing run ends in the time that is left")
+                return
+            time.sleep(POLL_SECONDS)
+            for lane in self.lanes:
+                if lane.child is not None and lane.child.ended:
+                    self._take(lane)
+                    self._begin(lane)
+                    self.pack()
+        for lane in self.lanes:
+            if lane.child is not None:
+                self._take(lane)
+
+    def missing(self) -> list[Cell]:
+        """The wanted runs that are still to be made, in their order and with their settings."""
+        cells = (cell for cell in self.programme.cells if key_of(cell) not in self.done)
+        return [self.programme.run_cell(cell, self.mode) for cell in cells]
+
+    def groups(self, lane: Lane) -> list[Group]:
+        """The missing runs of a lane whose length is known."""
+        found = (self._group(own, lane) for own in grouped(filter(lane.has, self.missing())))
+        return [group for group in found if group is not None]
+
+    def _group(self, cells: tuple[Cell, ...], lane: Lane) -> Group | None:
+        try:
+            config = config_of(cells[0], self.site.device)
+            entry = gpu_timings.find(self.timings, config, self.mode)
+            if entry is None:
+                return None
+            most = self._most_in_memory(config)
+            seconds = gpu_timings.run_seconds(config, entry)
+        except MENDABLE:  # said by `_say_what_is_left_out`
+            return None
+        beside = any(other.child is not None for other in self.lanes if other is not lane)
+        factor = MARGIN * lane.pace * (SIDE_BY_SIDE if beside else 1.0)
+        first = entry["first_block_ms"] / 1e3
+        begin = START_SECONDS / 5 if self.site.rehearsed else START_SECONDS
+
+        def predicted(count: int) -> float:
+            together = gpu_timings.together_factor(self.timings, count)
+            return begin + factor * (count * first + together * seconds)
+
+        return Group(cells, predicted, most)
+
+    def _most_in_memory(self, config: RunConfig) -> int:
+        gpu = self.site.facts.get("gpu")
+        free = gpu["free_gib"] * GIB if gpu else memory.available_bytes("cpu")
+        return int(MEMORY_SHARE * free / memory.estimate(config).total)
+
+    def _say_what_is_left_out(self) -> None:
+        """Kinds of runs that nothing predicts or that cannot be made here."""
+        known = {(group.task, group.cells[0].algorithm) for lane in self.lanes for group in self.groups(lane)}
+        reasons: Counter[str] = Counter()
+        for cell in self.missing():
+            if (cell.task, cell.algorithm) not in known:
+                reasons[f"{cell.task}: {self._obstacle(cell)}"] += 1
+        for reason, count in reasons.items():
+            self.site.say(f"left out: {count} runs of {reason}")
+
+    def _obstacle(self, cell: Cell) -> str:
+        try:
+            config_of(cell, self.site.device).spec()
+        except MENDABLE as error:
+            return str(error)
+        return f"nothing like them was timed in mode {self.mode}"
+
+    def _begin(self, lane: Lane) -> None:
+        """The first of the groups that are chosen now, if any."""
+        chosen = choose(self.groups(lane), self.site.left)
+        if not chosen:
+            return
+        lane.group = chosen[0]
+        limits = ["--results", str(self.results), "--seconds", f"{self.site.left:.1f}"]
+        lane.child = self.site.work("runs", *limits, given=as_json(lane.group.cells))
+        self.site.say(
+            f"begun: {lane.group}, {lane.group.predicted:.0f} s predicted of {self.site.left:.0f} left; "
+            f"{len(chosen) - 1} groups wait in lane {lane.name}"
+        )
+
+    def _take(self, lane: Lane) -> None:
+        """Take note of how the group of a lane ended, or end it."""
+        child, group = lane.child, lane.group
+        assert child is not None
+        assert group is not None
+        lane.child = lane.group = None
+        seconds, in_time = child.seconds, child.ended
+        child.stop(at_once=True)
+        reasons = {found["seed"]: found["reason"] for line in child.new_lines() if (found := _as_run(line))}
+        made = {key_of_config(folder) for folder in self.finished()}
+        lost = [cell for cell in group.cells if key_of(cell) not in made]
+        for cell in lost:
+            reason = reasons.get(cell.seed) or (last_line(child) if in_time else "the lease is over")
+            self.site.say(f"lost: {cell.task} {cell.algorithm} seed {cell.seed}: {reason}")
+        self.done |= {key_of(cell) for cell in group.cells}
+        if not lost:
+            lane.pace = min(SLOWEST_PACE, max(FASTEST_PACE, lane.pace * seconds / group.predicted))
+        self.site.say(f"ended: {group} after {seconds:.0f} s, {group.predicted:.0f} predicted")
+
+
+def look_up_memory(programme: Programme, mode: str, device: str) -> Callable[[], None]:
+    """Begin to find out, beside all else, how much memory each kind of run takes: it takes a moment for each, which is
+    kept, and not to be waited for when runs could begin. Returns what ends it, which has to be called."""
+    over = threading.Event()
+
+    def look_up() -> None:
+        for cells in grouped(programme.cells):
+            if over.is_set():
+                return
+            with contextlib.suppress(*MENDABLE):  # what cannot be made here is said when runs are chosen
+                memory.estimate(config_of(programme.run_cell(cells[0], mode), device))
+
+    thread = threading.Thread(target=look_up)
+    thread.start()
+
+    def end() -> None:
+        over.set()
+        thread.join()
+
+    return end
+
+
+def _as_run(line: str) -> dict[str, Any]:
+    """What a line of `benchmark.lease.work` says about a run; nothing where it is of something else."""
+    return json.loads(line) if line.startswith('{"task"') else {}
+
+
+def key_of_config(folder: Path) -> Key:
+    """The key of the run in a folder."""
+    config = read_json(folder / "config.json")
+    return config["task"], config["algorithm"], config["variant"], config["seed"]

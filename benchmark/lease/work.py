@@ -1,0 +1,309 @@
+"""What a lease has done by processes of their own, so that what fails, hangs or breaks the GPU does not end it:
+
+python -m benchmark.lease.work facts --device cuda                   one line of JSON
+python -m benchmark.lease.work timings ITEMS.json --device cuda      a line for each item, when it begins and ends
+python -m benchmark.lease.work runs CELLS.json --device cuda --results DIR --seconds S     a line for each run
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import gc
+import importlib.util
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmark.cells import Cell
+from benchmark.config import RunConfig, resolve
+from benchmark.errors import UserError, report_errors
+from benchmark.folder import machine_facts, run_path, status_of
+from benchmark.measure import begin_peak, peak
+from benchmark.memory import GIB
+from benchmark.modes import MODES, obstacle
+from benchmark.pool import command_of, environment_of
+
+PACKAGES = ("numpy", "numba", "torch", "triton", "pytest", "xdist", "pytest_timeout", "hypothesis", "jaxtyping")
+"""Packages that are asked for; runs need the first three, tests the others."""
+TIMED_SECONDS = 0.25
+"""Of blocks under the clock, at least ..."""
+FEWEST_BLOCKS, MOST_BLOCKS = 2, 50
+"""... so many and at most so many."""
+TIMED_STEPS = 12
+"""Environment steps under the clock."""
+TIMED_REPLAY = 20_000
+"""Transitions that a replay holds while training is timed."""
+BROKEN = 3
+"""Exit status where the device does not work any more in this process: a new one has to go on."""
+
+
+def facts(device: str) -> dict[str, Any]:
+    """Versions, GPU, and which modes there are. Raises UserError where there is no such device."""
+    import torch
+
+    from benchmark.options import choose_device
+
+    choose_device(device)
+    found: dict[str, Any] = {"machine": machine_facts(device)}
+    found["packages"] = {name: _version(name) for name in PACKAGES}
+    found["modes"] = {mode: obstacle(mode, device) for mode in MODES}
+    found["disk_gib"] = round(shutil.disk_usage(".").free / GIB, 1)
+    if device.startswith("cuda"):
+        free, total = torch.cuda.mem_get_info(device)
+        found["gpu"] = {
+            "name": torch.cuda.get_device_name(device),
+            "free_gib": round(free / GIB, 1),
+            "total_gib": round(total / GIB, 1),
+            "capability": torch.cuda.get_device_capability(device),
+            "cuda": torch.version.cuda,
+            "driver": _driver(),
+        }
+    return found
+
+
+def _version(name: str) -> str | None:
+    """Of a package that can be imported; None where it is missing, the reason where it is broken."""
+    if importlib.util.find_spec(name) is None:
+        return None
+    try:
+        return str(getattr(importlib.import_module(name), "__version__", "here"))
+    except Exception as error:  # whatever a broken package raises is a fact about this machine
+        return f"broken: {type(error).__name__}: {error}"
+
+
+def _driver() -> str | None:
+    try:
+        command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def time_items(items: Sequence[Mapping[str, Any]], device: str) -> int:
+    """Measure one item after the other and print what was found, or why nothing was; the exit status."""
+    measures = {"training": time_training, "environment": time_environment, "together": time_together}
+    for number, item in enumerate(items):
+        print(json.dumps({"begin": number}), flush=True)
+        begin = time.perf_counter()
+        try:
+            found = measures[item["what"]](item, device)
+        except Exception as error:  # whatever it is, the next item may do better
+            found = {"error": f"{type(error).__name__}: {_first_line(error)}"}
+        found["seconds"] = round(time.perf_counter() - begin, 2)
+        print(json.dumps({"end": number, **found}), flush=True)
+        if "error" in found and not _usable(device):
+            return BROKEN
+        if item["what"] != "environment":
+            gc.collect()
+    return 0
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), "")
+
+
+def _usable(device: str) -> bool:
+    """Whether the device still works, with its cache emptied."""
+    import torch
+
+    if not device.startswith("cuda"):
+        return True
+    try:
+        gc.collect()
+        torch.cuda.empty_cache()
+        torch.cuda.synchronize(device)
+    except RuntimeError:
+        return False
+    return True
+
+
+def config_of(cell: Cell, device: str) -> RunConfig:
+    """The settings of a cell's run."""
+    return resolve(cell.task, cell.algorithm, cell.seed, cell.total_steps, cell.overrides, cell.variant, device)
+
+
+def time_training(item: Mapping[str, Any], device: str) -> dict[str, Any]:
+    """Blocks before the first gradient step and blocks with all of them, of training as it is; one evaluation."""
+    import torch
+
+    from benchmark.train import Training
+
+    where = torch.device(device)
+    overrides = {"training.replay_capacity": TIMED_REPLAY} | item["settings"]
+    config = resolve(item["task"], item["algorithm"], 0, 1_000_000, overrides, "timing", device)
+    before = begin_peak(where)
+    training = Training(config)
+    rounds = max(1, round(config.training.update_interval / config.training.num_envs))
+
+    def block() -> float:
+        return _clocked(training.advance, device)
+
+    quiet = []
+    while len(training.replay) + rounds * config.training.num_envs < config.training.learning_starts:
+        quiet.append(block())
+    first = block()
+    while not training.updates:
+        first = block()
+    losses = {name: value for name, value in training.take_metrics().items() if name.startswith("loss/")}
+    block()  # the first after a capture fills caches
+    updates = training.updates
+    blocks: list[float] = []
+    while len(blocks) < FEWEST_BLOCKS or (sum(blocks) < TIMED_SECONDS and len(blocks) < MOST_BLOCKS):
+        blocks.append(block())
+    updates = training.updates - updates
+    playing = median(quiet[1:] or quiet or [0.0])
+    return {
+        "agents": training.spec.num_agents,
+        "copies": config.training.num_envs,
+        "round_ms": 1e3 * playing / rounds,
+        "gradient_step_ms": 1e3 * max(sum(blocks) - len(blocks) * playing, 0.0) / updates,
+        "block_ms": 1e3 * sum(blocks) / len(blocks),
+        "first_block_ms": 1e3 * first,
+        "evaluation_ms": 1e3 * _clocked(training.evaluate, device),
+        "peak_gib": (peak(where) - before) / GIB,
+        "replay_gib": training.replay.nbytes / GIB,
+        "losses": losses,
+    }
+
+
+def time_environment(item: Mapping[str, Any], device: str) -> dict[str, Any]:
+    """One step of all copies, with actions that are always the first."""
+    import torch
+
+    import envs
+
+    environment = envs.make(item["task"], item["copies"], device)
+    environment.reset(0)
+    actions = torch.zeros(item["copies"], environment.spec.num_agents, dtype=torch.int64, device=device)
+    times = [_clocked(lambda: environment.step(actions), device) for _ in range(TIMED_STEPS + 2)]
+    return {"agents": environment.spec.num_agents, "step_ms": 1e3 * median(times[2:])}
+
+
+def time_together(item: Mapping[str, Any], device: str) -> dict[str, Any]:
+    """How much longer several runs in one process take than one, by the times in their logs."""
+    found = []
+    folder = Path(item["folder"])
+    for count in (1, item["runs"]):
+        cells = [
+            Cell(item["task"], item["algorithm"], seed, item["steps"], f"together-{count}", item["settings"])
+            for seed in range(count)
+        ]
+        outcomes = train_together(cells, folder, device, item["limit_s"])
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):
+                raise outcome
+        found.append(max(_logged_seconds(own) for own in outcomes if isinstance(own, Path)))
+    return {"times_one": found[1] / found[0]}
+
+
+def _logged_seconds(folder: Path) -> float:
+    """From the second line of a run's log of times, which is after all captures, to the last one."""
+    rows = [json.loads(line)["wall_seconds"] for line in (folder / "timing.jsonl").read_text().splitlines()]
+    if len(rows) < 3 or rows[-1] <= rows[1]:
+        raise UserError(f"{folder}: too short to be timed; take more steps")
+    return float(rows[-1] - rows[1])
+
+
+def _clocked(call: Callable[[], Any], device: str) -> float:
+    """Seconds of a call until the device has done all of it."""
+    import torch
+
+    begin = time.perf_counter()
+    call()
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - begin
+
+
+def train_together(cells: Sequence[Cell], results: Path, device: str, seconds: float) -> list[Path | Exception]:
+    """Train runs side by side for at most so many seconds: in one process where this version can, else in one for each.
+
+    Returns the folder of each run that is finished, and for the others the reason why not.
+    """
+    if importlib.util.find_spec("benchmark.together") is not None:
+        return in_this_process(cells, results, device, seconds)
+    return in_processes(cells, results, device, seconds)
+
+
+def in_this_process(cells: Sequence[Cell], results: Path, device: str, seconds: float) -> list[Path | Exception]:
+    """By `benchmark.together`."""
+    together = importlib.import_module("benchmark.together")
+    configs = [config_of(cell, device) for cell in cells]
+    return together.run_together(configs, results, quiet=True, deadline=time.monotonic() + seconds)
+
+
+def in_processes(cells: Sequence[Cell], results: Path, device: str, seconds: float) -> list[Path | Exception]:
+    """By `benchmark.train`, one process each; those that have not ended in time are killed."""
+    deadline = time.monotonic() + seconds
+    configs = [config_of(cell, device) for cell in cells]  # before any is begun
+    started = []
+    for cell, config in zip(cells, configs, strict=True):
+        environment = environment_of(config.training.threads)
+        command = [*command_of(cell, device, results), "--quiet"]
+        process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        started.append((process, run_path(results, config)))
+    outcomes: list[Path | Exception] = []
+    for process, path in started:
+        try:
+            error = process.communicate(timeout=max(0.1, deadline - time.monotonic()))[1]
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            outcomes.append(UserError(f"not finished in time: at step {status_of(path)['step']}"))
+            continue
+        if process.returncode == 0 and status_of(path)["state"] == "finished":
+            outcomes.append(path)
+        else:
+            outcomes.append(UserError((error.strip().splitlines() or [f"exit status {process.returncode}"])[-1]))
+    return outcomes
+
+
+def make_runs(cells: Sequence[Cell], results: Path, device: str, seconds: float) -> int:
+    """Train and print a line for each run; the exit status is 1 where one was not finished."""
+    outcomes = train_together(cells, results, device, seconds)
+    for cell, outcome in zip(cells, outcomes, strict=True):
+        reason = "" if isinstance(outcome, Path) else f"{type(outcome).__name__}: {outcome}"
+        print(
+            json.dumps({"task": cell.task, "algorithm": cell.algorithm, "seed": cell.seed, "reason": reason}),
+            flush=True,
+        )
+    return int(any(isinstance(outcome, Exception) for outcome in outcomes))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of `python -m benchmark.lease.work`."""
+    parser = argparse.ArgumentParser(prog="python -m benchmark.lease.work", description=__doc__.splitlines()[0])
+    parser.add_argument("work", choices=("facts", "timings", "runs"))
+    parser.add_argument("given", nargs="?", type=Path, help="a JSON file: what to time, or which runs to make")
+    parser.add_argument("--device", required=True)
+    parser.add_argument("--results", type=Path)
+    parser.add_argument("--seconds", type=float, default=600.0)
+    options = parser.parse_args(arguments)
+    if options.work == "facts":
+        print(json.dumps(facts(options.device)), flush=True)
+        return 0
+    if options.given is None:
+        raise UserError(f"{options.work}: the file that says what to do is missing")
+    given = json.loads(options.given.read_text())
+    if options.work == "timings":
+        return time_items(given, options.device)
+    if options.results is None:
+        raise UserError("runs: --results DIR is missing")
+    return make_runs([Cell(**own) for own in given], options.results, options.device, options.seconds)
+
+
+def as_json(cells: Sequence[Cell]) -> str:
+    """Cells as `runs` reads them."""
+    return json.dumps([dataclasses.asdict(cell) for cell in cells])
+
+
+if __name__ == "__main__":
+    raise SystemExit(report_errors(main))
