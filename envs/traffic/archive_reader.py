@@ -84,7 +84,7 @@ class SnapshotReader:
         self.vehicles = [Record(v, f"{path}: vehicle {i}") for i, v in enumerate(self.top.items("vehicles", "a list"))]
         capacity = max(_FIRST_CAPACITY, 1 << len(self.vehicles).bit_length())
         self.state = new_state(network.map, flows, interval, lane_change, capacity)
-        self.places = {name: drivable for drivable, name in enumerate(network.drivable_ids)}
+        self.places = {name: drivable for drivable, name in enumerate(network.drivable_keys)}
         self.slots: dict[str, int] = {}
         """Slots of vehicles by id: the places in the file's list."""
         self.kinds = {kind: number for number, kind in enumerate(flows.kinds.tolist())}
@@ -250,7 +250,7 @@ class SnapshotReader:
     def read_drivables(self) -> None:
         """Who is where: on lanes and lane links, waiting for lanes, or waiting to be put on one."""
         traffic, lanes = self.state.traffic, self.state.lanes
-        drivables = self._objects("drivables", self.network.drivable_ids)
+        drivables = self._objects("drivables", self.network.drivable_keys)
         placed: set[int] = set()
         running = 0
         for drivable, given in enumerate(drivables):

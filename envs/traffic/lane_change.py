@@ -16,7 +16,6 @@ from envs.traffic.basics import (
     kernel,
     look_for_leader,
     next_member,
-    planned,
     set_leader,
     take_slot,
 )
