@@ -42,7 +42,7 @@ from envs.traffic.geometry import lane_polylines
 from envs.traffic.inspection import pool
 from envs.traffic.network import Network
 from envs.traffic.original import OriginalSimulation
-from envs.traffic.signals import YELLOW, Signals
+from envs.traffic.signals import FIRST_PHASE, Signals
 from envs.traffic.simulation import Simulation
 from envs.traffic.state import SHADOW, State
 
@@ -228,7 +228,7 @@ def vehicle_points(tracks: np.ndarray, network: Network, simulation: Simulation 
 def _open_strokes(streets: Streets, signals: Signals, actions: np.ndarray) -> list[int]:
     """Strokes that are open while agents show `actions` (agent,); none of those that show nothing yet."""
     arrays = signals.network.arrays
-    phases = np.where(actions >= 0, signals.phases(actions), YELLOW)
+    phases = np.where(actions >= 0, signals.phases(actions), FIRST_PHASE)
     stride = arrays.light_stride[signals.agents]
     return np.flatnonzero(arrays.open[streets.stroke_lights + (phases * stride)[streets.stroke_agents]]).tolist()
 
