@@ -71,14 +71,19 @@ class FixedTime(_TrafficController):
         return self._tensor(np.tile(chosen, (environment.num_envs, 1)))
 
 
+USUAL_ACTIONS = 8
+"""Actions of the usual layout: straight on and left turns of either axis, then all of each road that comes in."""
+
+
 def cycles(signals: Signals) -> list[list[int]]:
-    """For every agent the actions of a fixed cycle: those of the first four that it has, straight on and left turns of
-    either axis on most maps, or all that it has where those four leave out a movement that others open."""
+    """For every agent the actions of a fixed cycle: all that it has. In the usual layout those of the first four that
+    it has, unless they leave out a movement that others open."""
     lists = []
     for agent, allowed in enumerate(signals.action_mask):
         first, every = np.flatnonzero(allowed[:4]).tolist(), np.flatnonzero(allowed).tolist()
         opened = opened_links(signals, int(signals.agents[agent]))[1] > 0
-        lists.append(first if first and (opened[:, first].any(1) >= opened[:, every].any(1)).all() else every)
+        enough = bool(first) and bool((opened[:, first].any(1) >= opened[:, every].any(1)).all())
+        lists.append(first if signals.num_actions == USUAL_ACTIONS and enough else every)
     return lists
 
 

@@ -220,13 +220,17 @@ def _incoming_lanes(network: Network, agents: np.ndarray, headings: np.ndarray) 
 
 
 def _neighbours(network: Network, agents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Agents with a road in between, in either direction; or several, where vehicles can go from one to the next and
-    pass no agent."""
+    """Agents with a road in between, in either direction; or several roads that lead from one to the next and pass no
+    agent. Roads go on as vehicles can. Through virtual intersections, which have no links, they go on in all directions
+    but back: maps that were converted have such between signals."""
     number = {int(agent): i for i, agent in enumerate(agents)}
     together: list[set[int]] = [set() for _ in agents]
+    leaving: list[list[int]] = [[] for _ in network.intersection_ids]
+    for road, start in enumerate(network.arrays.road_from.tolist()):
+        leaving[start].append(road)
     for road, start in enumerate(network.arrays.road_from.tolist()):
         if start in number:
-            for end in _next_agents(network, road, number):
+            for end in _next_agents(network, road, number, leaving):
                 if end != start:
                     together[number[start]].add(end)
                     together[number[end]].add(start)
@@ -237,20 +241,24 @@ def _neighbours(network: Network, agents: np.ndarray) -> tuple[np.ndarray, np.nd
     return neighbours, mask
 
 
-def _next_agents(network: Network, road: int, agents: dict[int, int]) -> set[int]:
-    """Intersections of agents that are the first on some way along a road and those after it."""
-    starts, following = network.next_road_starts, network.next_roads
+def _next_agents(network: Network, road: int, agents: dict[int, int], leaving: list[list[int]]) -> set[int]:
+    """Intersections of agents that are the first on some way along a road and those after it.
+
+    leaving: roads that begin at each intersection.
+    """
+    arrays, starts = network.arrays, network.next_road_starts
     found, seen, ahead = set(), {road}, [road]
     while ahead:
         here = ahead.pop()
-        end = int(network.arrays.road_to[here])
+        end = int(arrays.road_to[here])
         if end in agents:
             found.add(end)
             continue
-        for onward in following[starts[here] : starts[here + 1]].tolist():
-            if onward not in seen:
-                seen.add(onward)
-                ahead.append(onward)
+        onward = network.next_roads[starts[here] : starts[here + 1]].tolist()
+        if network.virtual[end]:
+            onward = [r for r in leaving[end] if arrays.road_to[r] != arrays.road_from[here]]
+        ahead += [r for r in onward if r not in seen]
+        seen.update(onward)
     return found
 
 
