@@ -276,7 +276,8 @@ class Engine:
         self._go_on(copied(archive.state))
 
     def load_from_file(self, path: str | Path) -> None:
-        """Go on from a file written by `Archive.dump`. Raises TrafficFileError for a file that is missing or wrong."""
+        """Go on from a file written by `Archive.dump`, here or in CityFlow. Raises TrafficFileError for a file that is
+        missing or wrong."""
         self._go_on(archive.read(Path(path), self.simulation))
 
     def state_dict(self) -> dict[str, Any]:

@@ -94,10 +94,23 @@ class Network:
         """The ids of all drivables, made different where they are the same by adding `#` to the later ones."""
         keys: dict[str, None] = {}
         for name in self.drivable_ids:
-            while name in keys:
-                name += "#"
-            keys[name] = None
+            key = name
+            while key in keys:
+                key += "#"
+            keys[key] = None
         return tuple(keys)
+
+    @cached_property
+    def repeated_keys(self) -> frozenset[str]:
+        """Those of `drivable_keys` that are no ids."""
+        return frozenset(self.drivable_keys).difference(self.drivable_ids)
+
+    @cached_property
+    def road_of(self) -> dict[str, str]:
+        """Id of the road of each lane, and of that from which each lane link leads, by its id."""
+        lane_road = self.arrays.lane_road
+        roads = [*lane_road.tolist(), *lane_road[self.arrays.link_from].tolist()]
+        return {name: self.road_ids[road] for name, road in zip(self.drivable_ids, roads, strict=True)}
 
     @cached_property
     def drivable_points(self) -> list[np.ndarray]:

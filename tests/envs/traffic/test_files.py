@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from envs.errors import TrafficFileError
-from envs.traffic.files import EngineConfig, read_config, read_json_file
+from envs.traffic.files import MOST_WARNINGS, EngineConfig, IgnoredValueWarning, read_config, read_json_file
 from envs.traffic.network import Network, build_network, load_network
 from envs.traffic.routes import build_flows
 
@@ -64,7 +64,8 @@ def test_what_a_config_may_leave_out(tmp_path: Path) -> None:
     given = {key: value for key, value in CONFIG.items() if key not in ("laneChange", "roadnetLogFile")}
     config = read_config(write(tmp_path / "config.json", {**given, "replayLogFile": 7, "unknown": []}))
     assert (config.lane_change, config.roadnet_log_file, config.replay_log_file) == (False, "", "")
-    assert read_config(write(tmp_path / "config.json", {**CONFIG, "laneChange": 1})).lane_change is False
+    with pytest.warns(IgnoredValueWarning, match="'laneChange' is 1, expected true or false; .* and false taken"):
+        assert read_config(write(tmp_path / "config.json", {**CONFIG, "laneChange": 1})).lane_change is False
     assert read_config(write(tmp_path / "config.json", {**CONFIG, "laneChange": True})).lane_change is True
 
 
@@ -341,6 +342,41 @@ def test_wrong_flows(change: Callable[[Any], None], complaint: str) -> None:
 def test_flows_are_a_list() -> None:
     with pytest.raises(TrafficFileError, match="flow: expected a list of flows, not dict"):
         build_flows({}, build_network(roadnet()))
+
+
+def test_times_that_are_ignored_are_told() -> None:
+    """The first ones by flow and key, then how many more."""
+    document = [{**flows()[0], "startTime": "30", "endTime": 30.0} for _ in range(9)]
+    with pytest.warns(IgnoredValueWarning) as told:
+        arrays = build_flows(document, build_network(roadnet()), "flows").arrays
+    assert set(arrays.start.tolist()) == {0}
+    assert set(arrays.end.tolist()) == {-1}
+    messages = [str(warning.message) for warning in told]
+    assert messages[0].startswith("flows: flow 0: 'startTime' is '30', expected a whole number")
+    assert messages[3].startswith("flows: flow 1: 'endTime' is 30.0, expected a whole number")
+    assert messages[MOST_WARNINGS:] == ["8 more values are ignored like these"]
+
+
+def test_files_that_are_others() -> None:
+    with pytest.raises(TrafficFileError, match=r"flow: this is a road network \(.*\); expected a list of flows"):
+        build_flows(roadnet(), build_network(roadnet()))
+    with pytest.raises(TrafficFileError, match=r"roadnet: this is a list of flows .*; expected a road network"):
+        build_network(flows())
+
+
+def test_what_cityflow_runs_is_read() -> None:
+    """Lanes without speed or width, roads without lanes, links of one point, links given twice."""
+    document = roadnet()
+    document["roads"][0]["lanes"][2].update(width=0, maxSpeed=0)
+    document["roads"].append({**document["roads"][1], "id": "bare", "lanes": []})
+    links = road_link(document)["laneLinks"]
+    links[0]["points"] = [{"x": 0, "y": 0}]
+    links.append(links[2])
+    network = build_network(document)
+    assert network.link_ids.count("in_0_TO_out_2") == 2
+    assert network.arrays.length[network.drivable_ids.index("in_0_TO_out_0")] == 0.0
+    assert network.arrays.road_cost[2] == 0.0
+    assert len(set(network.drivable_keys)) == len(network.drivable_keys) > len(set(network.drivable_ids))
 
 
 NETWORK: Network = build_network(roadnet())

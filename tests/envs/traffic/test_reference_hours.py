@@ -33,7 +33,7 @@ class AllPhases(FixedTime):
     def __init__(self, environment: TrafficEnvironment) -> None:
         super().__init__(environment)
         self._cycle = np.tile(np.arange(8), (environment.spec.num_agents, 1))
-        self._length = np.full(environment.spec.num_agents, 8)
+        self._ends = np.tile(30.0 * np.arange(1, 9), (environment.spec.num_agents, 1))
 
 
 class Quick(FixedTime):
