@@ -65,16 +65,17 @@ def _load(path: Path) -> Any:
     """The value of a JSON file, with numbers rounded correctly (which CityFlow's own files are not)."""
     try:
         content = path.read_bytes()
-        if not content:
-            raise TrafficFileError(
-                f"{path}: the file is empty, as CityFlow leaves it where some gap is not a number; take the snapshot "
-                "again some steps later"
-            )
-        return json.loads(content)
     except FileNotFoundError:
         raise TrafficFileError(f"{path}: there is no such file") from None
     except OSError as error:
         raise TrafficFileError(f"{path}: the file cannot be read ({error})") from error
+    if not content:
+        raise TrafficFileError(
+            f"{path}: the file is empty, as CityFlow leaves it where some gap is not a number; take the snapshot again "
+            "some steps later"
+        )
+    try:
+        return json.loads(content)
     except json.JSONDecodeError as error:
         raise TrafficFileError(f"{path}: not JSON: {error.msg} (line {error.lineno}, column {error.colno})") from error
     except (ValueError, RecursionError) as error:

@@ -640,7 +640,7 @@ def test_a_lane_that_does_not_lead_on_and_is_too_short_to_stop() -> None:
     engine = make_engine(dead_end(20.0), [])
     engine.push_vehicle({"speed": 11.0}, ("r0", "r1", "r2"))
     with pytest.raises(
-        RuntimeError, match="manually_pushed_0 cannot follow its route from lane r0_0: .* too fast to stop"
+        RuntimeError, match=r"manually_pushed_0 cannot follow its route from lane r0_0: .* too fast to stop"
     ):
         engine.run(100)
 
