@@ -5,8 +5,19 @@ from __future__ import annotations
 import math
 import re
 
-REAL = ("hangzhou_16", "manhattan_48", "manhattan_96")
-"""Names of the real maps, with their numbers of signals."""
+REAL = (
+    "hangzhou_16",
+    "manhattan_48",
+    "manhattan_96",
+    "hangzhou_16_5816",
+    "jinan_12",
+    "jinan_12_2000",
+    "jinan_12_2500",
+    "newyork_16",
+    "los_angeles_4",
+    "cologne_1",
+)
+"""Names of the real maps, with their numbers of signals and, where a map has several flows, that of the flow's file."""
 SIZES = (4, 9, 49, 100, 225, 1225)
 """Numbers of signals of the synthetic tasks that are listed; any square from 4 to 2500 can be made."""
 LARGEST_SIDE = 50

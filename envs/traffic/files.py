@@ -102,7 +102,7 @@ class IgnoredValueWarning(UserWarning):
 
 
 MOST_WARNINGS = 10
-"""Ignored values of one file that are warned of one by one."""
+"""Ignored values of one file, and flows without route, that are warned of one by one."""
 
 
 def warn_of_ignored(messages: Sequence[str]) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from envs.traffic import inspection
 from envs.traffic.arrivals import push
+from envs.traffic.files import MOST_WARNINGS
 from envs.traffic.movements import count_present
 from envs.traffic.network import Network
 from envs.traffic.pointer import addresses
@@ -113,11 +114,15 @@ class Simulation:
                 )
 
     def _report_switched_off(self) -> None:
-        """Warn, once for each, of flows that have been switched off."""
+        """Warn of flows that have been switched off, of each once; after the first ones only that there are more."""
+        known = int(self._reported.sum())
         new = np.flatnonzero(~self.state.sources.valid & ~self._reported).tolist()
-        for flow in new:
-            self._reported[flow] = True
-            warnings.warn(f"flow_{flow} has no route and is switched off", RuntimeWarning, stacklevel=3)
+        self._reported[new] = True
+        texts = [f"flow_{flow} has no route and is switched off" for flow in new[: max(MOST_WARNINGS - known, 0)]]
+        if known <= MOST_WARNINGS < known + len(new):
+            texts.append("more flows have no route and are switched off")
+        for text in texts:
+            warnings.warn(text, RuntimeWarning, stacklevel=3)
 
     def restart(self) -> None:
         """Begin anew, with the random generator going on."""

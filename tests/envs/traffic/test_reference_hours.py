@@ -90,6 +90,26 @@ def test_irregular_manhattan(controller: str, seconds: float) -> None:
     assert round(hour(IRREGULAR, controller, all_phases=True).average_travel_time, 2) == seconds
 
 
+OTHERS = {
+    "hangzhou_16_5816": (559.53, 446.91),
+    "jinan_12": (506.96, 374.56),
+    "jinan_12_2000": (412.10, 328.96),
+    "jinan_12_2500": (447.36, 332.94),
+    "newyork_16": (1008.63, 546.49),
+    "los_angeles_4": (65.08, 18.55),
+    "cologne_1": (85.58, 67.47),
+}
+"""Seconds with fixed time and with max pressure."""
+
+
+@pytest.mark.filterwarnings("ignore:.*no route and .* switched off:RuntimeWarning")
+@pytest.mark.parametrize("name", [pytest.param(name, marks=needs_map(f"cityflow/{name}")) for name in OTHERS])
+def test_anchors_on_other_maps(name: str) -> None:
+    """Numbers of this project itself."""
+    reached = [hour(f"cityflow/{name}", controller) for controller in ("fixed_time", "max_pressure")]
+    assert tuple(round(own.average_travel_time, 2) for own in reached) == OTHERS[name]
+
+
 @needs_map(HANGZHOU)
 def test_random_control_in_distribution() -> None:
     """The recorded run had random numbers of its own: it must be one of those that happen here."""
