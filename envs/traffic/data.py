@@ -5,7 +5,7 @@ The maps are not part of this project. Their sources state no licence, which lea
 on; so every user takes them from there, and a checksum says whether they are the ones that results were recorded with:
 
 * hangzhou_16 (Gudang sub-district, 4 x 4) and manhattan_48 (16 x 3) from traffic-signal-control/sample-code;
-* hangzhou_16_5816 (a heavier flow on the same roads), jinan_12, jinan_12_2000 and jinan_12_2500 (3 x 4 with three
+* hangzhou_5816_16 (a heavier flow on the same roads), jinan_12, jinan_2000_12 and jinan_2500_12 (3 x 4 with three
   flows) from LiangZhang1996/Efficient_XLight;
 * newyork_16 (16 x 1), los_angeles_4 (1 x 4) and cologne_1 from DaRL-LibSignal/LibSignal, the last two converted from
   another simulator: of Los Angeles, CityFlow can drive only those vehicles whose way passes no virtual intersection;
@@ -147,7 +147,7 @@ MAPS = {
     ),
 }
 MAPS |= {
-    "hangzhou_16_5816": CityMap(
+    "hangzhou_5816_16": CityMap(
         MAPS["hangzhou_16"].roadnet,
         _xlight(
             "hangzhou_4x4/flow_5816.json.gz",
@@ -163,7 +163,7 @@ MAPS |= {
             "Jinan/3_4/anon_3_4_jinan_real.json",
         ),
     ),
-    "jinan_12_2000": CityMap(
+    "jinan_2000_12": CityMap(
         _JINAN,
         _xlight(
             "jinan_3x4/flow_2000.json.gz",
@@ -171,7 +171,7 @@ MAPS |= {
             "Jinan/3_4/anon_3_4_jinan_real_2000.json",
         ),
     ),
-    "jinan_12_2500": CityMap(
+    "jinan_2500_12": CityMap(
         _JINAN,
         _xlight(
             "jinan_3x4/flow_2500.json.gz",

@@ -91,10 +91,10 @@ def test_irregular_manhattan(controller: str, seconds: float) -> None:
 
 
 OTHERS = {
-    "hangzhou_16_5816": (559.53, 446.91),
+    "hangzhou_5816_16": (559.53, 446.91),
     "jinan_12": (506.96, 374.56),
-    "jinan_12_2000": (412.10, 328.96),
-    "jinan_12_2500": (447.36, 332.94),
+    "jinan_2000_12": (412.10, 328.96),
+    "jinan_2500_12": (447.36, 332.94),
     "newyork_16": (1008.63, 546.49),
     "los_angeles_4": (65.08, 18.55),
     "cologne_1": (85.58, 67.47),
