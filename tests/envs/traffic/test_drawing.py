@@ -317,7 +317,7 @@ def test_what_cannot_be_drawn_is_refused() -> None:
 
 @pytest.mark.parametrize("size", [120, 480])
 def test_unusual_maps(tmp_path: Path, size: int) -> None:
-    """Roads without lanes, lanes without width, links of one point and links given twice are drawn, without warnings."""
+    """Roads without lanes, lanes without width, links of one point and links given twice are drawn."""
     roadnet = deepcopy(grid_roadnet(1, 2))
     roadnet["roads"].append({**roadnet["roads"][0], "id": "bare", "lanes": []})
     roadnet["roads"][2]["lanes"][0]["width"] = 0
