@@ -96,8 +96,8 @@ OTHERS = {
     "jinan_2000_12": (412.10, 328.96),
     "jinan_2500_12": (447.36, 332.94),
     "newyork_16": (1008.63, 546.49),
-    "los_angeles_4": (65.08, 18.55),
-    "cologne_1": (85.58, 67.47),
+    "los_angeles_4": (64.58, 18.59),
+    "cologne_1": (91.50, 76.18),
 }
 """Seconds with fixed time and with max pressure."""
 
