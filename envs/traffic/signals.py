@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -73,10 +74,11 @@ class Signals:
 def signals_of(network: Network) -> Signals:
     """The agents of a network. Raises ValueError where no intersection has phases that differ."""
     phases, tables = np.diff(network.arrays.phase_starts), _open_road_links(network)
-    agents = np.array([i for i, opens in enumerate(tables) if (opens != opens[:1]).any()], dtype=np.int32)
+    used = [opens & links for opens, links in zip(tables, _links_for_vehicles(network), strict=True)]
+    agents = np.array([i for i, opens in enumerate(used) if (opens != opens[:1]).any()], dtype=np.int32)
     if not len(agents):
         raise ValueError("the network has no signals to control: no intersection has two phases or more that differ")
-    found = [_find_yellow(tables[agent], _right_turns(network, agent)) for agent in agents.tolist()]
+    found = [_find_yellow(used[agent], _right_turns(network, agent)) for agent in agents.tolist()]
     made = np.array([phase is None for phase in found])
     yellow = np.array([phases[a] if phase is None else phase for a, phase in zip(agents, found, strict=True)], np.int64)
     num_actions = int((phases[agents] - ~made).max())
@@ -133,6 +135,16 @@ def _open_road_links(network: Network) -> list[np.ndarray]:
     return [opens[start:end].reshape(shape) for start, end, shape in zip(starts[:-1], starts[1:], shapes, strict=True)]
 
 
+def _links_for_vehicles(network: Network) -> list[np.ndarray]:
+    """For every intersection (road link,) bool: which of its road links have lane links."""
+    arrays = network.arrays
+    tables = np.cumsum([0, *(arrays.light_stride * np.diff(arrays.phase_starts))])
+    own = arrays.link_light - tables[arrays.link_intersection]
+    used = np.zeros(len(network.road_link_from), dtype=bool)
+    used[network.road_link_starts[arrays.link_intersection] + own] = True
+    return [used[start:end] for start, end in pairwise(network.road_link_starts.tolist())]
+
+
 def _right_turns(network: Network, intersection: int) -> np.ndarray:
     """(road link,) bool."""
     links = slice(*network.road_link_starts[intersection : intersection + 2])
@@ -141,6 +153,7 @@ def _right_turns(network: Network, intersection: int) -> np.ndarray:
 
 def _find_yellow(opens: np.ndarray, right: np.ndarray) -> int | None:
     """The phase that opens nothing but right turns which other phases open, too; of several the one that opens most.
+    None where there is none, or where no other phase opens more.
 
     opens: (phase, road link); right: (road link,) which of them are right turns.
     """
@@ -149,7 +162,7 @@ def _find_yellow(opens: np.ndarray, right: np.ndarray) -> int | None:
         elsewhere = np.delete(opens, phase, axis=0).any(0)
         if not (links & ~(right & elsewhere)).any() and links.sum() > most:
             best, most = phase, int(links.sum())
-    return best
+    return best if best is not None and (opens & ~opens[best]).any() else None
 
 
 def _with_yellow(network: Network, opens: list[np.ndarray], intersections: set[int]) -> Network:

@@ -232,6 +232,22 @@ def test_a_right_turn_of_its_own_is_a_green() -> None:
     assert signals.action_mask.tolist() == [[True]], "one action"
 
 
+def test_every_agent_has_an_action() -> None:
+    """Where phases open parts of what another right turn phase opens, and where road links have no lanes."""
+    roadnet = copy.deepcopy(grid_roadnet(1, 2))
+    first, second = (own for own in roadnet["intersections"] if not own["virtual"])
+    rights = [i for i, link in enumerate(first["roadLinks"]) if link["type"] == "turn_right"]
+    first["trafficLight"]["lightphases"] = [
+        {"time": 30, "availableRoadLinks": links} for links in (rights[:2], rights[:1], rights[1:2])
+    ]
+    signals = signals_of(build_network(roadnet))
+    assert signals.action_mask[0].tolist() == [True] * 3 + [False] * 5
+    for link in first["roadLinks"]:
+        link["laneLinks"] = []
+    signals = signals_of(build_network(roadnet))
+    assert [signals.network.intersection_ids[agent] for agent in signals.agents] == [second["id"]]
+
+
 def test_phases_that_are_all_the_same_are_no_signals() -> None:
     roadnet = copy.deepcopy(grid_roadnet(1, 2))
     first, _ = lights(roadnet)
