@@ -32,7 +32,8 @@ KIND_KEYS = (
     "headwayTime",
 )
 """Names in files of the fields of `VEHICLE_KIND`, in their order."""
-_MAY_BE_ZERO = frozenset({"minGap", "headwayTime"})
+_MAY_BE_ZERO = frozenset({"length", "width", "maxPosAcc", "minGap", "maxSpeed", "headwayTime"})
+"""The others are divided by."""
 PUSHED_VEHICLE = {
     "length": 5.0,
     "width": 2.0,
@@ -57,8 +58,8 @@ class Flows:
 def make_kind(info: Any, source: str = "vehicle", defaults: dict[str, float] | None = None) -> np.void:
     """One record of `VEHICLE_KIND` from an object with CityFlow's keys; other keys are ignored.
 
-    Without `defaults` every key is required. Raises TrafficFileError, naming `source`, for numbers that are not finite
-    or not positive (gap and headway time may be 0).
+    Without `defaults` every key is required. Raises TrafficFileError, naming `source`, for numbers that are not finite,
+    negative, or 0 where vehicles divide by them.
     """
     record = Record(info, source)
     if defaults is not None:

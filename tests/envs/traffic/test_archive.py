@@ -284,7 +284,7 @@ WRONG: dict[str, tuple[Change, str]] = {
     "distance": (lambda d: on_lane(d).update(dis=191.0), r"'dis' is 191.0; expected a finite number >= 0 <= 190"),
     "waiting": (lambda d: first(d, drivable="r0_0", running=False).update(dis=1.0), "'dis' is 1.0"),
     "custom speed": (lambda d: on_lane(d).update(customSpeed=-1.0), "'customSpeed' is -1.0"),
-    "length": (lambda d: on_lane(d).update(length=0), "'length' is 0; expected a finite number > 0"),
+    "length": (lambda d: on_lane(d).update(length=-1), "'length' is -1; expected a finite number >= 0"),
     "leader": (lambda d: on_lane(d).update(leader="flow_0_999"), "'leader' is 'flow_0_999'; expected null or the id"),
     "no leader": (lambda d: on_lane(d).pop("leader"), "'leader' is missing; expected null or"),
     "blocker": (lambda d: on_lane(d).update(blocker=[]), r"'blocker' is \[\]"),

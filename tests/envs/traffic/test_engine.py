@@ -393,7 +393,8 @@ def test_pushed_vehicles_come_before_those_of_the_flows() -> None:
     ("info", "route", "complaint"),
     [
         ({"colour": 3.0}, STRAIGHT, "unknown key 'colour'; expected speed, length"),
-        ({"length": 0.0}, STRAIGHT, "push_vehicle: 'length' is 0.0; expected a finite number > 0"),
+        ({"usualNegAcc": 0.0}, STRAIGHT, "push_vehicle: 'usualNegAcc' is 0.0; expected a finite number > 0"),
+        ({"length": -1}, STRAIGHT, "push_vehicle: 'length' is -1; expected a finite number >= 0"),
         ({"maxSpeed": math.nan}, STRAIGHT, "push_vehicle: 'maxSpeed' is nan"),
         ({"minGap": "2"}, STRAIGHT, "push_vehicle: 'minGap' is '2'"),
         ({}, ("r0", "r9"), "there is no road 'r9' in roadnet.json"),
@@ -645,6 +646,20 @@ def test_a_lane_that_does_not_lead_on_and_is_too_short_to_stop() -> None:
         engine.run(100)
 
 
+def test_standing_at_the_very_end_before_a_red_light() -> None:
+    """The speed that stops there is 0 / 0. CityFlow's smaller one of this and the 100 m/s of a vehicle that need not
+    yield is 100 m/s."""
+    engine = make_engine(corridor(1), [flow(STRAIGHT, endTime=0)])
+    engine.next_step()
+    (slot,) = np.flatnonzero(engine.state.traffic.vehicles["running"]).tolist()
+    length = float(engine.network.arrays.length[engine.network.lane_index["r0_0"]])
+    engine.state.traffic.vehicles["distance"][slot], engine.state.traffic.vehicles["speed"][slot] = length, 0.0
+    engine.set_tl_phase("n1", 1)
+    engine.next_step()
+    assert engine.get_vehicle_speed() == {"flow_0_0": 100.0}
+    assert engine.get_vehicle_info("flow_0_0")["drivable"] == "r1_0"
+
+
 def two_lane_ring() -> Any:
     """A ring of which lane 1 is a dead end in the east, and lane 0 leads on."""
     roadnet = ring()
@@ -672,6 +687,22 @@ def test_the_last_road_counts_wherever_it_is_in_the_route() -> None:
         visited.add(engine.get_vehicle_info("flow_0_0").get("road"))
         engine.next_step()
     assert ("back" in visited) == (lane == "there_0")
+
+
+@pytest.mark.parametrize("key", ["maxSpeed", "maxPosAcc"])
+def test_vehicles_that_stay_where_they_are(key: str) -> None:
+    """And those behind them, in the buffer of the lane."""
+    engine = make_engine(crossing(), [flow(way, **{key: 0}) for way in RIGHT_ANGLES])
+    engine.run(60)
+    assert set(engine.get_vehicle_distance().values()) == {0.0}
+    assert len(engine.get_vehicles()) < len(engine.get_vehicles(include_waiting=True))
+
+
+def test_vehicles_of_no_size() -> None:
+    engine = make_engine(corridor(1), [flow(STRAIGHT, length=0, width=0, minGap=0, headwayTime=0)])
+    engine.run(200)
+    assert engine.get_average_travel_time() > 0
+    assert engine.simulation.finished > 20
 
 
 def test_a_lane_without_speed() -> None:
