@@ -113,11 +113,11 @@ class Roster:
         behind, names = self._columns["behind"].tolist(), self.names
         result = []
         for slot in first:
-            own = []
+            ids = []
             while slot != NONE:
-                own.append(names[slot])
+                ids.append(names[slot])
                 slot = behind[slot]
-            result.append(own)
+            result.append(ids)
         return result
 
     def leader(self, slot: int) -> str:

@@ -93,8 +93,8 @@ def signals_of(network: Network) -> Signals:
     headings = np.array([_heading(line[-2], line[-1]) for line in network.road_points], dtype=np.int32)
     link_movement = _link_movements(network, headings, agents)
     opens = [
-        _open_links(network, int(agent), int(own), row[there].tolist(), num_actions)
-        for agent, own, row, there in zip(agents, yellow, action_phases, exists, strict=True)
+        _open_links(network, int(agent), int(phase), row[there].tolist(), num_actions)
+        for agent, phase, row, there in zip(agents, yellow, action_phases, exists, strict=True)
     ]
     neighbours, mask = _neighbours(network, agents)
     return Signals(
@@ -108,9 +108,9 @@ def signals_of(network: Network) -> Signals:
         lanes=_incoming_lanes(network, agents, headings),
         neighbours=neighbours,
         mask=mask,
-        action_mask=np.array([[bool(more) for more in own] for own in opens]),
+        action_mask=np.array([[bool(links) for links in actions] for actions in opens]),
         link_movement=link_movement,
-        greens=np.array([[_green_shares(link_movement[sorted(links)]) for links in own] for own in opens]),
+        greens=np.array([[_green_shares(link_movement[sorted(links)]) for links in actions] for actions in opens]),
     )
 
 
@@ -139,9 +139,9 @@ def _links_for_vehicles(network: Network) -> list[np.ndarray]:
     """For every intersection (road link,) bool: which of its road links have lane links."""
     arrays = network.arrays
     tables = np.cumsum([0, *(arrays.light_stride * np.diff(arrays.phase_starts))])
-    own = arrays.link_light - tables[arrays.link_intersection]
+    place = arrays.link_light - tables[arrays.link_intersection]
     used = np.zeros(len(network.road_link_from), dtype=bool)
-    used[network.road_link_starts[arrays.link_intersection] + own] = True
+    used[network.road_link_starts[arrays.link_intersection] + place] = True
     return [used[start:end] for start, end in pairwise(network.road_link_starts.tolist())]
 
 
