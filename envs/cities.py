@@ -5,8 +5,19 @@ from __future__ import annotations
 import math
 import re
 
-REAL = ("hangzhou_16", "manhattan_48", "manhattan_96")
-"""Names of the real maps, with their numbers of signals."""
+REAL = (
+    "hangzhou_16",
+    "manhattan_48",
+    "manhattan_96",
+    "hangzhou_5816_16",
+    "jinan_12",
+    "jinan_2000_12",
+    "jinan_2500_12",
+    "newyork_16",
+    "los_angeles_4",
+    "cologne_1",
+)
+"""Names of the real maps; the last number is that of signals, one before it is in the name of the flow's file."""
 SIZES = (4, 9, 49, 100, 225, 1225)
 """Numbers of signals of the synthetic tasks that are listed; any square from 4 to 2500 can be made."""
 LARGEST_SIDE = 50

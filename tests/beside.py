@@ -18,6 +18,7 @@ from envs.traffic.data import find
 
 FOLDER = Path(__file__).resolve().parents[2] / "shared"
 GOLDEN = FOLDER / "golden"
+CASES = FOLDER / "cases" / "traffic"
 PAPER = FOLDER / "paper.txt"
 TOPOLOGY = MAPS / "manhattan_2510_topology" / "roadnet_static.json.gz"
 PREY = MAPS / "prey"
@@ -30,6 +31,7 @@ def needs(path: Path, what: str) -> pytest.MarkDecorator:
 
 
 needs_recordings = needs(GOLDEN, "the full recordings of the original environments")
+needs_cases = needs(CASES, "the small inputs with CityFlow's numbers")
 needs_paper = needs(PAPER, "the lines of the paper's text")
 needs_topology = needs(TOPOLOGY, "the streets of Manhattan")
 needs_prey = needs(PREY, "the original weights of prey")

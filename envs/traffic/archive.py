@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from envs.traffic import archive_json
 from envs.traffic.network import Network
 from envs.traffic.simulation import Simulation
-from envs.traffic.state import SLOTS, State, mapped
+from envs.traffic.state import SLOTS, State, copied, mapped
+
+if TYPE_CHECKING:
+    from envs.traffic.engine import Engine
 
 SCRATCH = frozenset({"moved", "announcements", "segment_first", "segment_last"})
 """Parts that every step makes anew."""
@@ -20,14 +22,14 @@ GIVEN = frozenset({"order", "segment_starts"})
 FREE_LENGTH = SLOTS | {"kinds", "route_starts", "route_roads"}
 
 
-@dataclass(frozen=True, eq=False)
 class Archive:
     """A snapshot of an engine."""
 
-    network: Network
-    state: State
-    interval: float
-    """Seconds of one step."""
+    def __init__(self, engine: Engine) -> None:
+        self.network: Network = engine.network
+        self.state: State = copied(engine.state)
+        self.interval: float = engine.config.interval
+        """Seconds of one step."""
 
     def dump(self, path: str | Path) -> None:
         """Write the snapshot as JSON. Raises TrafficFileError where the file cannot be written."""

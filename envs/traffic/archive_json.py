@@ -61,7 +61,7 @@ def write(path: Path, network: Network, state: State, interval: float) -> None:
 
 def _vehicles(network: Network, state: State) -> list[dict[str, Any]]:
     traffic = state.traffic
-    places = (*network.drivable_ids, None)  # the last one, -1, is for none
+    places = (*network.drivable_keys, None)  # the last one, -1, is for none
     slots = pool(state).tolist()
     names: dict[int, str | None] = {slot: vehicle_name(traffic.vehicles[slot]) for slot in slots}
     names[NONE] = None
@@ -108,7 +108,7 @@ def _vehicles(network: Network, state: State) -> list[dict[str, Any]]:
 
 def _drivables(network: Network, state: State) -> dict[str, dict[str, Any]]:
     vehicles, result = state.traffic.vehicles, {}
-    for drivable, name in enumerate(network.drivable_ids):
+    for drivable, name in enumerate(network.drivable_keys):
         entry: dict[str, Any] = {"vehicles": [vehicle_name(vehicles[v]) for v in on_drivable(state, drivable)]}
         if drivable < len(network.lane_ids):
             entry["waitingBuffer"] = [vehicle_name(vehicles[v]) for v in waiting_for(state, drivable)]

@@ -1,5 +1,5 @@
-"""Reads snapshots that `archive_json` has written, and checks them: whatever is in a file, the state that comes out of
-it is one that the engine's kernels, which check nothing, can go on from."""
+"""Reads snapshots that `archive_json` or CityFlow itself has written, and checks them: whatever is in a file, the state
+that comes out of it is one that the engine's kernels, which check nothing, can go on from."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from envs.errors import TrafficFileError
+from envs.traffic.archive_original import is_original, translated
 from envs.traffic.files import Record
 from envs.traffic.inspection import VEHICLE_ID, vehicle_name
 from envs.traffic.layout import NONE, VEHICLE_KIND, FlowArrays
@@ -63,11 +64,18 @@ _WORD = re.compile(r"[0-9]{1,10}")
 def _load(path: Path) -> Any:
     """The value of a JSON file, with numbers rounded correctly (which CityFlow's own files are not)."""
     try:
-        return json.loads(path.read_bytes())
+        content = path.read_bytes()
     except FileNotFoundError:
         raise TrafficFileError(f"{path}: there is no such file") from None
     except OSError as error:
         raise TrafficFileError(f"{path}: the file cannot be read ({error})") from error
+    if not content:
+        raise TrafficFileError(
+            f"{path}: the file is empty, as CityFlow leaves it where some gap is not a number; take the snapshot again "
+            "some steps later"
+        )
+    try:
+        return json.loads(content)
     except json.JSONDecodeError as error:
         raise TrafficFileError(f"{path}: not JSON: {error.msg} (line {error.lineno}, column {error.colno})") from error
     except (ValueError, RecursionError) as error:
@@ -80,11 +88,14 @@ class SnapshotReader:
     def __init__(self, path: Path, network: Network, flows: FlowArrays, interval: float, lane_change: bool) -> None:
         self.path, self.network, self.flows, self.interval = path, network, flows, interval
         self.lane_change = lane_change
-        self.top = Record(_load(path), str(path))
+        document = _load(path)
+        if is_original(document):
+            document = translated(document, network, flows, interval, str(path))
+        self.top = Record(document, str(path))
         self.vehicles = [Record(v, f"{path}: vehicle {i}") for i, v in enumerate(self.top.items("vehicles", "a list"))]
         capacity = max(_FIRST_CAPACITY, 1 << len(self.vehicles).bit_length())
         self.state = new_state(network.map, flows, interval, lane_change, capacity)
-        self.places = {name: drivable for drivable, name in enumerate(network.drivable_ids)}
+        self.places = {name: drivable for drivable, name in enumerate(network.drivable_keys)}
         self.slots: dict[str, int] = {}
         """Slots of vehicles by id: the places in the file's list."""
         self.kinds = {kind: number for number, kind in enumerate(flows.kinds.tolist())}
@@ -167,6 +178,9 @@ class SnapshotReader:
             raise given.complain("drivable", "a place on the vehicle's route")
         lanes = len(self.network.lane_ids)
         for i, name in enumerate(plan):
+            if name is None and i == len(plan) - 1 and here < lanes:  # that nothing comes after a lane is planned, too
+                self.state.traffic.plans[slot, i] = NONE
+                break
             following = self.places.get(name, NONE) if isinstance(name, str) else NONE
             if here >= lanes:
                 joined = following == arrays.link_to[here - lanes]
@@ -250,7 +264,7 @@ class SnapshotReader:
     def read_drivables(self) -> None:
         """Who is where: on lanes and lane links, waiting for lanes, or waiting to be put on one."""
         traffic, lanes = self.state.traffic, self.state.lanes
-        drivables = self._objects("drivables", self.network.drivable_ids)
+        drivables = self._objects("drivables", self.network.drivable_keys)
         placed: set[int] = set()
         running = 0
         for drivable, given in enumerate(drivables):

@@ -17,6 +17,9 @@ from envs.traffic.state import FREE, PLAN, POOL, RANDOM, TWISTER, Traffic
 kernel = njit(cache=True, error_model="numpy", nogil=True)
 inlined = njit(inline="always", error_model="numpy")
 
+FARTHEST = 1000
+"""Drivables beyond those of its route that a vehicle sees ahead at most, going round and round."""
+
 _ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 _ONE = np.uint64(1)
 _ZERO = np.uint64(0)
@@ -215,19 +218,18 @@ def following_drivable(m: Map, roads: np.ndarray, place: int, end: int, drivable
 def extend_plan(m: Map, t: Traffic, v: int, i: int) -> int:
     """The i-th next drivable of a vehicle, where its plan is not yet that long; NONE if there is none.
 
-    On a route that visits a road twice, plans may go round and round; they end after as many drivables as a route has.
+    That there is none is part of the plan, too: on a route that visits a road twice, the answer would be another one
+    later. There plans may also go round and round; they end after `FARTHEST` drivables more than the route has.
     """
     vehicle = t.vehicles[v]
     start, end = t.route_starts[vehicle.route], t.route_starts[vehicle.route + 1]
     place = start + vehicle.route_position
-    if i >= 2 * (end - start):
-        return NONE
     length = vehicle.plan_length
     drivable = vehicle.drivable if length == 0 else t.plans[v * PLAN + length - 1]
-    while length <= i:
+    if drivable == NONE or i >= 2 * (end - start) + FARTHEST:
+        return NONE
+    while length <= i and drivable != NONE:
         drivable = following_drivable(m, t.route_roads, place, end, drivable)
-        if drivable == NONE:
-            return NONE
         if length < PLAN:
             t.plans[v * PLAN + length] = drivable
             vehicle.plan_length = length + 1
@@ -241,6 +243,12 @@ def planned(m: Map, t: Traffic, v: int, i: int) -> int:
     if t.vehicles[v].plan_length > i:
         return t.plans[v * PLAN + i]
     return extend_plan(m, t, v, i)
+
+
+@inlined
+def ends_on(t: Traffic, v: int, road: int) -> bool:
+    """Whether a road is the last of a vehicle's route. The road counts, not its place: a route may visit it before."""
+    return t.route_roads[t.route_starts[t.vehicles[v].route + 1] - 1] == road
 
 
 @kernel

@@ -42,30 +42,48 @@ class Random(_TrafficController):
 
 
 class FixedTime(_TrafficController):
-    """The first four phases in turn, `green_seconds` each: straight on and left turns of either axis."""
+    """The phases of `cycles` in turn, each as long as the file lets it last, yellow included; `green_seconds` where
+    that is set or the file says nothing. The phase at the beginning of a decision is shown until the next one."""
 
-    green_seconds: ClassVar[int] = 30
+    green_seconds: ClassVar[float | None] = None
+    DEFAULT_SECONDS: ClassVar[float] = 30.0
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
-        lists = cycles(self.signals.action_mask)
-        self._length = np.array([len(actions) for actions in lists])
-        self._cycle = np.array([actions + [0] * (self._length.max() - len(actions)) for actions in lists])
+        lists = cycles(self.signals)
+        length = max(map(len, lists))
+        self._cycle = np.array([actions + actions[:1] * (length - len(actions)) for actions in lists])
+        self._ends = np.stack([self._times(agent, actions, length) for agent, actions in enumerate(lists)])
+
+    def _times(self, agent: int, actions: list[int], length: int) -> np.ndarray:
+        """(length,) seconds from the beginning of a cycle to the end of each phase."""
+        seconds = self.signals.action_seconds[agent, actions]
+        if self.green_seconds is not None or not seconds.any():
+            seconds = np.full(len(actions), self.green_seconds or self.DEFAULT_SECONDS)
+        return np.cumsum(np.append(seconds, np.zeros(length - len(actions))))
 
     def act(self, generator: torch.Generator) -> Int[Tensor, "env agent"]:
         """Actions for the present state."""
         environment = self.environment
-        slot = environment.decision * environment.settings.decision_seconds // self.green_seconds
-        chosen = self._cycle[np.arange(len(self._cycle)), slot % self._length]
+        now = environment.decision * environment.settings.decision_seconds
+        place = (self._ends <= (now % self._ends[:, -1])[:, None]).sum(-1)
+        chosen = self._cycle[np.arange(len(self._cycle)), place]
         return self._tensor(np.tile(chosen, (environment.num_envs, 1)))
 
 
-def cycles(action_mask: np.ndarray) -> list[list[int]]:
-    """For every agent those of the first four actions that it has, or all of its actions where it has none of them."""
+USUAL_ACTIONS = 8
+"""Actions of the usual layout: straight on and left turns of either axis, then all of each road that comes in."""
+
+
+def cycles(signals: Signals) -> list[list[int]]:
+    """For every agent the actions of a fixed cycle: all that it has. In the usual layout those of the first four that
+    it has, unless they leave out a movement that others open."""
     lists = []
-    for allowed in action_mask:
-        first = np.flatnonzero(allowed[:4]).tolist()
-        lists.append(first or np.flatnonzero(allowed).tolist())
+    for agent, allowed in enumerate(signals.action_mask):
+        first, every = np.flatnonzero(allowed[:4]).tolist(), np.flatnonzero(allowed).tolist()
+        opened = opened_links(signals, int(signals.agents[agent]))[1] > 0
+        enough = bool(first) and bool((opened[:, first].any(1) >= opened[:, every].any(1)).all())
+        lists.append(first if signals.num_actions == USUAL_ACTIONS and enough else every)
     return lists
 
 
@@ -101,8 +119,10 @@ def opened_links(signals: Signals, agent: int) -> tuple[np.ndarray, np.ndarray]:
     network, arrays = signals.network, signals.network.arrays
     links = np.flatnonzero(arrays.link_intersection == agent)
     opened = np.zeros((len(links), signals.num_actions))
-    for action in range(network.num_phases(agent) - 1):
-        opened[:, action] = arrays.open[arrays.link_light[links] + (action + 1) * arrays.light_stride[agent]]
+    row = int(np.flatnonzero(signals.agents == agent)[0])
+    for action, phase in enumerate(signals.action_phases[row].tolist()):
+        if phase < network.num_phases(agent) - signals.made[row]:
+            opened[:, action] = arrays.open[arrays.link_light[links] + phase * arrays.light_stride[agent]]
     return links, opened
 
 
@@ -113,7 +133,7 @@ def _for_each_agent(counts: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 class SOTL(_TrafficController):
-    """Self-organising lights (Gershenson 2005; Cools, Gershenson and D'Hooghe 2008) with the first four phases.
+    """Self-organising lights (Gershenson 2005; Cools, Gershenson and D'Hooghe 2008) with the phases of `cycles`.
 
     While a phase is not shown, its counter adds up the vehicles on lanes that it would open and that have red now. When
     the present phase has lasted `least_seconds` and no rest of a group still has to pass (one to `group` vehicles), the
@@ -145,7 +165,7 @@ class SOTL(_TrafficController):
                     own[lanes == arrays.link_from[link]] += actions
         self._opens = np.minimum(self._opens, 1.0)
         self._unused = np.ones(signals.action_mask.shape, dtype=bool)
-        for unused, cycle in zip(self._unused, cycles(signals.action_mask), strict=True):
+        for unused, cycle in zip(self._unused, cycles(signals), strict=True):
             unused[cycle] = False
         shape = (environment.num_envs, len(signals.agents))
         self._shown, self._seconds = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)

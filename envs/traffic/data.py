@@ -5,6 +5,10 @@ The maps are not part of this project. Their sources state no licence, which lea
 on; so every user takes them from there, and a checksum says whether they are the ones that results were recorded with:
 
 * hangzhou_16 (Gudang sub-district, 4 x 4) and manhattan_48 (16 x 3) from traffic-signal-control/sample-code;
+* hangzhou_5816_16 (a heavier flow on the same roads), jinan_12, jinan_2000_12 and jinan_2500_12 (3 x 4 with three
+  flows) from LiangZhang1996/Efficient_XLight;
+* newyork_16 (16 x 1), los_angeles_4 (1 x 4) and cologne_1 from DaRL-LibSignal/LibSignal, the last two converted from
+  another simulator: of Los Angeles, CityFlow can drive only those vehicles whose way passes no virtual intersection;
 * manhattan_96, derived by `envs.traffic.manhattan` from the topology of a large map in Chacha-Chen/MPLight, which bears
   way numbers of OpenStreetMap: (c) OpenStreetMap contributors, Open Database License.
 
@@ -58,7 +62,9 @@ class DataFile(NamedTuple):
     repository: str = ""
     """Owner and name on GitHub; empty for what is derived."""
     path: str = ""
-    """In the repository's branch master."""
+    """In the repository."""
+    revision: str = "master"
+    """Branch; HEAD is the one that the repository shows first."""
 
 
 class CityMap(NamedTuple):
@@ -78,6 +84,22 @@ class MapFiles(NamedTuple):
 
 
 _SAMPLE_CODE = "traffic-signal-control/sample-code"
+_XLIGHT, _LIBSIGNAL = "LiangZhang1996/Efficient_XLight", "DaRL-LibSignal/LibSignal"
+
+
+def _xlight(name: str, sha256: str, path: str) -> DataFile:
+    return DataFile(name, sha256, _XLIGHT, f"data/{path}", "HEAD")
+
+
+def _libsignal(name: str, sha256: str, path: str) -> DataFile:
+    return DataFile(name, sha256, _LIBSIGNAL, f"data/raw_data/{path}", "HEAD")
+
+
+_JINAN = _xlight(
+    "jinan_3x4/roadnet.json.gz",
+    "55abc036ac4ac48705301f4cf46ea80d8d88a82abb9ed68404bedb96eb3cf81d",
+    "Jinan/3_4/roadnet_3_4.json",
+)
 _HANGZHOU = "data/hangzhou_4x4_gudang_18041610_1h"
 _MANHATTAN = "data/manhattan_16x3"
 MAPS = {
@@ -121,6 +143,76 @@ MAPS = {
             "ddd2070ff72ad80f7947361d41c242dabfb868fc1f9a29ae2bdba4e88facf95c",
             "Chacha-Chen/MPLight",
             "data/manhattan/roadnet_manhattan.json",
+        ),
+    ),
+}
+MAPS |= {
+    "hangzhou_5816_16": CityMap(
+        MAPS["hangzhou_16"].roadnet,
+        _xlight(
+            "hangzhou_4x4/flow_5816.json.gz",
+            "e9b9e31e9a9a5f59d1a668b242319c3ef69f1ab724e2f2b618ed4886cc1a7a9c",
+            "Hangzhou/4_4/anon_4_4_hangzhou_real_5816.json",
+        ),
+    ),
+    "jinan_12": CityMap(
+        _JINAN,
+        _xlight(
+            "jinan_3x4/flow.json.gz",
+            "233739633ef0b637125cb304dfffff9488503bac6e6861ca39243cc8ffdcebd5",
+            "Jinan/3_4/anon_3_4_jinan_real.json",
+        ),
+    ),
+    "jinan_2000_12": CityMap(
+        _JINAN,
+        _xlight(
+            "jinan_3x4/flow_2000.json.gz",
+            "d0931c1b759479f9e748d69c16414020bfba03d555dcc6cdf7223a0c18cb9e69",
+            "Jinan/3_4/anon_3_4_jinan_real_2000.json",
+        ),
+    ),
+    "jinan_2500_12": CityMap(
+        _JINAN,
+        _xlight(
+            "jinan_3x4/flow_2500.json.gz",
+            "4245107cc7ce91b9699519f2c1258be4397e83291080a43cb0b93479557739cd",
+            "Jinan/3_4/anon_3_4_jinan_real_2500.json",
+        ),
+    ),
+    "newyork_16": CityMap(
+        _libsignal(
+            "newyork_16x1/roadnet.json.gz",
+            "615a8c292e0a7b1a7561a47e38b5faeed2645aaa6571cf38ef4d6187230354f7",
+            "NewYork/roadnet_16_1.json",
+        ),
+        _libsignal(
+            "newyork_16x1/flow.json.gz",
+            "2af69fdb8b099f6891d66689c64387a79d524e901c193cae15107ca9614af67c",
+            "NewYork/anon_16_1_300_newyork_real_1.json",
+        ),
+    ),
+    "los_angeles_4": CityMap(
+        _libsignal(
+            "los_angeles_1x4/roadnet.json.gz",
+            "7ec7b5b8a1855c454d56a13112b0435a5a178194b3029525f331402a607f8c24",
+            "LA_1x4/roadnet_LA.json",
+        ),
+        _libsignal(
+            "los_angeles_1x4/flow.json.gz",
+            "60d00b06111d63530302f2b401cd753686d73f8c44e0c30434bfc14295520180",
+            "LA_1x4/LA.json",
+        ),
+    ),
+    "cologne_1": CityMap(
+        _libsignal(
+            "cologne_1/roadnet.json.gz",
+            "9a1d0efbe755cbc13d2f2ee1598e9f3b7a3f2fe2e075d8f078a04bc25f016c73",
+            "cologne1/cologne1_roadnet_red.json",
+        ),
+        _libsignal(
+            "cologne_1/flow.json.gz",
+            "b1506e804d12cf7a4db0efb9c36f706c2834c53edc29723806349466776f7423",
+            "cologne1/cologne1_flow.json",
         ),
     ),
 }
@@ -180,7 +272,7 @@ def fetch(
         names: of the maps.
         folder: where to.
         beside: copies are taken from here where it has them.
-        source: address of what has the others, as `source/owner/repository/master/path`.
+        source: address of what has the others, as `source/owner/repository/revision/path`.
         report: receives a line about each map.
 
     Raises:
@@ -213,7 +305,7 @@ def _bring(file: DataFile, folder: Path, beside: Path, source: str) -> str:
         content, origin = _read(copy), f"copied from {beside}"
         _require_checksum(content, file.sha256, str(copy))
     else:
-        address = f"{source}/{file.repository}/master/{urllib.parse.quote(file.path)}"
+        address = f"{source}/{file.repository}/{file.revision}/{urllib.parse.quote(file.path)}"
         content, origin = _download(address, file.name), f"downloaded from {source}/{file.repository}"
         _require_checksum(content, file.sha256, address)
     _write(target, content)

@@ -42,7 +42,7 @@ from envs.traffic.geometry import lane_polylines
 from envs.traffic.inspection import pool
 from envs.traffic.network import Network
 from envs.traffic.original import OriginalSimulation
-from envs.traffic.signals import YELLOW, Signals
+from envs.traffic.signals import FIRST_PHASE, Signals
 from envs.traffic.simulation import Simulation
 from envs.traffic.state import SHADOW, State
 
@@ -78,6 +78,8 @@ LONGEST_CUT = 0.3
 """Share of a road that an intersection may take at one end."""
 SMALLEST_SINE = 0.3
 """Of the angle between two roads that cross or turn; below it they are taken as parallel."""
+SHORTEST = 1e-9
+"""Metres; shorter lane links, of which some maps have some of no length, are drawn as if they were so long."""
 TRACK_POINTS = 17
 """Places along a lane or lane link between which vehicles are put in straight lines."""
 STROKE_POINTS = 7
@@ -219,7 +221,7 @@ def vehicle_points(tracks: np.ndarray, network: Network, simulation: Simulation 
         number = {name: index for index, name in enumerate(network.drivable_ids)}
         drivable = np.array([number[info["drivable"]] for info in infos], dtype=np.int64)
         distance = np.array([float(info["distance"]) for info in infos])
-    place = distance / network.arrays.length[drivable] * (TRACK_POINTS - 1)
+    place = distance / np.maximum(network.arrays.length[drivable], SHORTEST) * (TRACK_POINTS - 1)
     before = np.clip(place.astype(np.int64), 0, TRACK_POINTS - 2)
     rest = np.clip(place - before, 0.0, 1.0)[:, None]
     return (1 - rest) * tracks[drivable, before] + rest * tracks[drivable, before + 1]
@@ -228,7 +230,7 @@ def vehicle_points(tracks: np.ndarray, network: Network, simulation: Simulation 
 def _open_strokes(streets: Streets, signals: Signals, actions: np.ndarray) -> list[int]:
     """Strokes that are open while agents show `actions` (agent,); none of those that show nothing yet."""
     arrays = signals.network.arrays
-    phases = np.where(actions >= 0, signals.phases(actions), YELLOW)
+    phases = np.where(actions >= 0, signals.phases(actions), FIRST_PHASE)
     stride = arrays.light_stride[signals.agents]
     return np.flatnonzero(arrays.open[streets.stroke_lights + (phases * stride)[streets.stroke_agents]]).tolist()
 
@@ -254,7 +256,10 @@ def streets_of(signals: Signals, size: int) -> Streets:
         widths = np.full(len(lanes), lane_width * SUPERSAMPLING - 1)
     else:
         first = arrays.road_lane_starts
-        bands = [np.mean(lanes[begin:end], axis=0) for begin, end in pairwise(first.tolist())]
+        bands = [
+            np.mean(lanes[begin:end], axis=0) if begin < end else view.image_points(line)
+            for line, (begin, end) in zip(network.road_points, pairwise(first.tolist()), strict=True)
+        ]
         band_of_lane, widths = arrays.lane_road, np.diff(first) * lane_width * SUPERSAMPLING
     ends = np.array([(*line[-1], *_direction(line[-2:])) for line in lanes])[arrays.link_from]
     begins = np.array([(*line[0], *_direction(line[:2])) for line in lanes])[arrays.link_to]
@@ -266,7 +271,8 @@ def streets_of(signals: Signals, size: int) -> Streets:
     for corners in _plazas(network, lanes, lane_width):
         brush.polygon(corners, PLAZA_COLOUR)
     for band, width in zip(bands, widths, strict=True):
-        brush.line(_points(band), QUEUE_COLOURS[0], width)
+        if width > 0:
+            brush.line(_points(band), QUEUE_COLOURS[0], width)
     streets = Streets(
         view,
         lane_width,
@@ -333,6 +339,8 @@ def _plazas(network: Network, lanes: list[np.ndarray], lane_width: float) -> lis
     arrays, half = network.arrays, lane_width * SUPERSAMPLING / 2
     corners: list[list[np.ndarray]] = [[] for _ in network.points]
     for road, (first, end) in enumerate(pairwise(arrays.road_lane_starts.tolist())):
+        if first == end:
+            continue
         for intersection, place, part in (
             (arrays.road_from[road], 0, slice(None, 2)),
             (arrays.road_to[road], -1, slice(-2, None)),
@@ -341,21 +349,25 @@ def _plazas(network: Network, lanes: list[np.ndarray], lane_width: float) -> lis
             right = np.array((-y, x)) * half  # rows grow downwards
             corners[intersection] += [lanes[first][place] - right, lanes[end - 1][place] + right]
     result = []
-    for own in corners:
+    for own, virtual in zip(corners, network.virtual, strict=True):
+        if virtual or not own:
+            continue
         around = np.array(own) - np.mean(own, axis=0)
         order = np.argsort(np.arctan2(around[:, 1], around[:, 0]))
         result.append(_points(np.array(own)[order]))
-    return [own for own, virtual in zip(result, network.virtual, strict=True) if not virtual]
+    return result
 
 
 def _strokes(signals: Signals, ends: np.ndarray, begins: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each movement a curve (stroke, STROKE_POINTS, 2) in the middle of its lane links, its light in the first
-    phase and its agent. ends, begins: see `_curves`, of all lane links."""
+    """For each movement that yellow does not open a curve (stroke, STROKE_POINTS, 2) in the middle of its lane links,
+    its light in the first phase and its agent. ends, begins: see `_curves`, of all lane links."""
     arrays = signals.network.arrays
     agent_of = np.full(len(signals.network.points), -1)
     agent_of[signals.agents] = np.arange(len(signals.agents))
     controlled = agent_of[arrays.link_intersection] >= 0
-    controlled[controlled] = arrays.open[arrays.link_light[controlled]] == 0  # others are open in yellow, too
+    where = arrays.link_intersection[controlled]
+    yellow = arrays.link_light[controlled] + signals.yellow[agent_of[where]] * arrays.light_stride[where]
+    controlled[controlled] = arrays.open[yellow] == 0
     lights, one, group, count = np.unique(
         arrays.link_light[controlled], return_index=True, return_inverse=True, return_counts=True
     )

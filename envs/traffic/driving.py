@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from envs.traffic.basics import inlined, kernel, planned
+from envs.traffic.basics import ends_on, inlined, kernel, planned
 from envs.traffic.layout import NONE
 from envs.traffic.map import Map
 from envs.traffic.state import STEP, Traffic
@@ -22,6 +22,9 @@ TURN_SPEED = 8.3333
 SLOW = 2.0
 """The end of a lane counts as free if its last vehicle is at least this fast, m/s."""
 RANK_OF_RIGHT, RANK_OF_LEFT = 1, 2
+NOT_YIELDING = 100.0
+"""m/s: the speed that neighbours who change lanes leave to a vehicle which need not yield, and to all where nobody
+changes lanes."""
 
 
 @inlined
@@ -305,6 +308,28 @@ def wanted_speed(m: Map, t: Traffic, v: int, dt: float) -> float:
 
 
 @inlined
+def speed_to_lane_end(m: Map, t: Traffic, v: int, speed: float, dt: float) -> float:
+    """`speed`, or less where the lane does not lead on along the route: the vehicle stops its gap before the end."""
+    result = speed
+    vehicle = t.vehicles[v]
+    if planned(m, t, v, 0) == NONE and not ends_on(t, v, m.places[vehicle.drivable].road):
+        kind = t.kinds[vehicle.kind]
+        end = safe_speed(
+            kind.brake_a,
+            kind.brake_4a,
+            kind.brake_half_over_a,
+            0.0,
+            1.0,
+            vehicle.speed,
+            m.places[vehicle.drivable].length - vehicle.distance,
+            kind.min_gap,
+            dt,
+        )
+        result = smaller(result, end)
+    return result
+
+
+@inlined
 def braked_speed(t: Traffic, v: int, speed: float, dt: float) -> float:
     """`speed`, or what is reached by braking as hard as possible; negative if the vehicle stops within the step."""
     vehicle = t.vehicles[v]
@@ -315,7 +340,7 @@ def braked_speed(t: Traffic, v: int, speed: float, dt: float) -> float:
 def decide_movement(m: Map, t: Traffic, v: int, speed: float, dt: float) -> bool:
     """Where a vehicle will be at the end of the step, left in its `next_...` fields; whether it was possible.
 
-    It is not where the lane at whose end the vehicle arrives does not lead to the next road of its route.
+    It is not where the lane at whose end the vehicle arrives does not lead on, and its road is not the route's last.
     """
     vehicle = t.vehicles[v]
     if speed < 0:
@@ -333,7 +358,7 @@ def decide_movement(m: Map, t: Traffic, v: int, speed: float, dt: float) -> bool
         following = planned(m, t, v, i)
         if following == NONE:
             vehicle.ended = True
-            possible = m.places[drivable].road == t.route_roads[t.route_starts[vehicle.route + 1] - 1]
+            possible = ends_on(t, v, m.places[drivable].road)
             break
         drivable = following
         i += 1

@@ -7,8 +7,9 @@
     engine.get_average_travel_time()
 
 Results equal those of CityFlow bit for bit; with `laneChange` they equal one of the orders in which CityFlow may visit
-its vehicles (see `lane_change`). Beyond CityFlow's methods: `run` takes many steps at once, the `lane_...` properties
-and `vehicle_table` give arrays without dictionaries, `state_dict` and `load_state_dict` save and continue exactly.
+its vehicles (see `lane_change`). Arguments have CityFlow's names, and numbers and lists may be numpy's. Beyond
+CityFlow's methods: `run` takes many steps at once, the `lane_...` properties and `vehicle_table` give arrays without
+dictionaries, `state_dict` and `load_state_dict` save and continue exactly.
 """
 
 from __future__ import annotations
@@ -16,20 +17,22 @@ from __future__ import annotations
 import math
 import operator
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsFloat, SupportsIndex
 
 import numpy as np
 
 from envs.errors import TrafficFileError
 from envs.traffic import archive, inspection
+from envs.traffic.additions import Additions
+from envs.traffic.archive import Archive
 from envs.traffic.files import EngineConfig, Record, read_config, read_json_file
 from envs.traffic.inspection import VehicleTable
-from envs.traffic.layout import NONE
 from envs.traffic.network import Network, build_network
 from envs.traffic.replay import ReplayWriter, write_roadnet_log
-from envs.traffic.routes import PUSHED_VEHICLE, build_flows, expand_route, make_kind
+from envs.traffic.roster import Roster
+from envs.traffic.routes import PUSHED_VEHICLE, build_flows, make_kind
 from envs.traffic.simulation import Simulation
 from envs.traffic.state import PUSHED, State, copied, drivers
 
@@ -43,8 +46,8 @@ class Engine:
     Raises `TrafficFileError` for a file that is missing or wrong.
     """
 
-    def __init__(self, config_file: str | Path, thread_num: int = 1) -> None:
-        if isinstance(thread_num, bool) or not isinstance(thread_num, int) or thread_num < 1:
+    def __init__(self, config_file: str | Path, thread_num: SupportsIndex = 1) -> None:
+        if isinstance(thread_num, bool) or not hasattr(thread_num, "__index__") or operator.index(thread_num) < 1:
             raise ValueError(f"thread_num = {thread_num!r}: expected a positive whole number")
         self.config: EngineConfig = read_config(config_file)
         roadnet_file = self.config.directory + self.config.roadnet_file
@@ -63,7 +66,10 @@ class Engine:
         self.simulation.seed(self.config.seed)
         self._pushed = 0
         names = [name.encode("utf-8", "surrogatepass") for name in self.network.lane_ids]
-        self._lane_order = sorted(range(len(names)), key=names.__getitem__)
+        self._lane_order = np.array(sorted(range(len(names)), key=names.__getitem__), dtype=np.int64)
+        self._lanes_in_order = [self.network.lane_ids[i] for i in self._lane_order.tolist()]
+        self._roster, self._roster_of = Roster(self.network), -1
+        self._additions = Additions(self.network, self.config.interval)
         self._replay: ReplayWriter | None = None
         self._saves_replay = self.config.save_replay
         if self.config.save_replay:
@@ -83,9 +89,10 @@ class Engine:
         if self._replay is not None and self._saves_replay:
             self._replay.write(self.state)
 
-    def run(self, steps: int) -> None:
+    def run(self, steps: SupportsIndex) -> None:
         """Simulate many steps at once, which is faster than one by one; the same as calling `next_step` so often."""
-        if operator.index(steps) < 0:
+        steps = operator.index(steps)
+        if steps < 0:
             raise ValueError(f"steps = {steps}: expected zero or more")
         if self._replay is None:
             self.simulation.run(steps)
@@ -96,13 +103,22 @@ class Engine:
     def reset(self, seed: bool = False) -> None:
         """Begin anew without vehicles. The random generator goes on, or starts again with the seed of the
         configuration if `seed`."""
+        arrays = self.flows.arrays
+        if len(self.state.traffic.kinds) > len(arrays.kinds) or len(self.state.traffic.route_starts) > len(
+            arrays.route_starts
+        ):
+            self._replace(
+                kinds=drivers(arrays.kinds, self.config.interval),
+                route_starts=arrays.route_starts,
+                route_roads=arrays.route_roads,
+            )
         self.simulation.restart()
         if seed:
             self.simulation.seed(self.config.seed)
 
-    def set_random_seed(self, seed: int) -> None:
+    def set_random_seed(self, seed: SupportsIndex) -> None:
         """Restart the random generator."""
-        self.simulation.seed(seed)
+        self.simulation.seed(operator.index(seed))
 
     # --- looking -----------------------------------------------------------------------------------------------------
 
@@ -120,7 +136,7 @@ class Engine:
 
     def get_vehicles(self, include_waiting: bool = False) -> list[str]:
         """Ids of the running vehicles, or of all, in ascending order of priority."""
-        return [self._name(v) for v in inspection.members(self.state, include_waiting)]
+        return self._present().ids(self.state, bool(include_waiting))
 
     def get_lane_vehicle_count(self) -> dict[str, int]:
         """Running vehicles on every lane, by lane id."""
@@ -132,25 +148,26 @@ class Engine:
 
     def get_lane_vehicles(self) -> dict[str, list[str]]:
         """Ids of the vehicles on every lane, front first."""
-        ids = self.network.lane_ids
-        return {ids[i]: [self._name(v) for v in inspection.on_drivable(self.state, i)] for i in self._lane_order}
+        lists = self._present().on_lanes(self.state)
+        order = self._lane_order.tolist()
+        return dict(zip(self._lanes_in_order, [lists[i] for i in order], strict=True))
 
     def get_vehicle_speed(self) -> dict[str, float]:
         """Speed of every running vehicle, m/s."""
-        return self._by_vehicle("speed")
+        return self._present().by_id("speed")
 
     def get_vehicle_distance(self) -> dict[str, float]:
         """Metres that every running vehicle has gone on its lane or lane link."""
-        return self._by_vehicle("distance")
+        return self._present().by_id("distance")
 
     def get_vehicle_info(self, vehicle_id: str) -> dict[str, str]:
         """What is known of one vehicle, as text. Raises RuntimeError for an unknown id."""
-        return inspection.vehicle_info(self.network, self.state, self._slot(vehicle_id))
+        return self._present().info(self.state, self._slot(vehicle_id))
 
     def get_leader(self, vehicle_id: str) -> str:
-        """Id of the vehicle that this one follows; empty if there is none."""
-        leader = int(self.state.traffic.vehicles[self._slot(vehicle_id)]["leader"])
-        return "" if leader == NONE else self._name(leader)
+        """Id of the vehicle that this one follows; empty if there is none. Raises RuntimeError for an unknown id."""
+        slot = self._slot(vehicle_id)
+        return self._roster.leader(slot)
 
     @property
     def lane_vehicle_count(self) -> np.ndarray:
@@ -169,11 +186,12 @@ class Engine:
     def waiting_vehicles(self) -> dict[str, list[str]]:
         """Ids of the vehicles that wait to enter, by lane, next one first; lanes with none are left out."""
         lanes = np.flatnonzero(self.state.traffic.queues["waiting_size"]).tolist()
-        return {self.network.lane_ids[i]: [self._name(v) for v in inspection.waiting_for(self.state, i)] for i in lanes}
+        names = self._present().names
+        return {self.network.lane_ids[i]: [names[v] for v in inspection.waiting_for(self.state, i)] for i in lanes}
 
     # --- acting ------------------------------------------------------------------------------------------------------
 
-    def set_tl_phase(self, intersection_id: str, phase_id: int) -> None:
+    def set_tl_phase(self, intersection_id: str, phase_id: SupportsIndex) -> None:
         """Set the phase of an intersection from the next step on. Raises ValueError for an unknown intersection or
         phase, TypeError for a phase that is no whole number. Where the built-in cycle is in charge, nothing happens but
         a warning, as in CityFlow."""
@@ -183,11 +201,11 @@ class Engine:
         index = self.network.intersection_index.get(intersection_id)
         if index is None:
             raise ValueError(f"there is no intersection {intersection_id!r} in {self.config.roadnet_file}")
-        phases = self.network.num_phases(index)
-        if not 0 <= operator.index(phase_id) < phases:
+        phases, phase = self.network.num_phases(index), operator.index(phase_id)
+        if not 0 <= phase < phases:
             expected = f"expected 0 to {phases - 1}" if phases else "it is virtual and has no lights"
-            raise ValueError(f"{intersection_id} has no phase {phase_id}: {expected}")
-        self.state.traffic.phase[index] = phase_id
+            raise ValueError(f"{intersection_id} has no phase {phase}: {expected}")
+        self.state.traffic.phase[index] = phase
 
     def set_vehicle_speed(self, vehicle_id: str, speed: float) -> None:
         """Speed that a vehicle aims at in the next step; other limits still hold. Raises RuntimeError for an unknown
@@ -197,40 +215,48 @@ class Engine:
         vehicle = self.state.traffic.vehicles[self._slot(vehicle_id)]
         vehicle["custom_speed"], vehicle["has_custom_speed"] = speed, True
 
-    def set_vehicle_route(self, vehicle_id: str, route: Sequence[str]) -> bool:
-        """Give a vehicle another route from its present road on; False, with nothing changed, where that is not
-        possible: on a lane link, for an unknown id or road, without a path, or on a lane that does not lead there."""
+    def set_vehicle_route(self, vehicle_id: str, route: Iterable[str]) -> bool:
+        """Give a vehicle another route from its present road on; False, and it keeps its route, where that is not
+        possible: on a lane link, for an unknown id or road, without a path, or on a lane that does not lead there.
+
+        As in CityFlow, a vehicle that keeps its route takes it up again where it first passes the present road.
+        """
+        names = _road_names(route)
         slot = self._find(vehicle_id)
-        if slot is None or any(road not in self.network.road_index for road in route):
+        index = self.network.road_index
+        if slot is None or any(road not in index for road in names):
             return False
-        arrays, vehicle = self.network.arrays, self.state.traffic.vehicles[slot]
+        vehicle = self.state.traffic.vehicles[slot]
         lane = int(vehicle["drivable"])
         if not 0 <= lane < len(self.network.lane_ids):
             return False
-        anchors = [int(arrays.lane_road[lane]), *(self.network.road_index[road] for road in route)]
-        roads = expand_route(self.network, anchors)
-        if roads is None or len(roads) < 2:
-            return False
-        if not self.simulation.leads_on(roads, lane):
+        road = int(self.network.arrays.lane_road[lane])
+        roads = self._additions.expanded((road, *(index[name] for name in names)))
+        if roads is None or not (roads[-1] == road or self.simulation.leads_on(roads, lane)):
+            start, end = self.state.traffic.route_starts[vehicle["route"] : vehicle["route"] + 2]
+            passed = np.flatnonzero(self.state.traffic.route_roads[start:end] == road)
+            vehicle["route_position"], vehicle["plan_length"] = passed[0], 0
             return False
         vehicle["route"], vehicle["route_position"], vehicle["plan_length"] = self._add_route(roads), 0, 0
         return True
 
-    def push_vehicle(self, info: Mapping[str, float], route: Sequence[str]) -> None:
+    def push_vehicle(self, info: Mapping[str, SupportsFloat], route: Iterable[str]) -> None:
         """Add a vehicle that drives along `route` (anchor roads) from the next step on. `info` may hold speed, length,
         width, maxPosAcc, maxNegAcc, usualPosAcc, usualNegAcc, minGap, maxSpeed, headwayTime. Raises ValueError for an
         unknown key or road, a bad number, or a route that cannot be driven."""
         strange = sorted(set(info) - {"speed", *PUSHED_VEHICLE})
         if strange:
             raise ValueError(f"push_vehicle: unknown key {strange[0]!r}; expected speed, {', '.join(PUSHED_VEHICLE)}")
-        given = Record({"speed": 0.0, **info}, "push_vehicle")
+        given = Record({"speed": 0.0, **{key: _plain(value) for key, value in info.items()}}, "push_vehicle")
         kind, speed = make_kind(given.values, "push_vehicle", PUSHED_VEHICLE), given.number("speed", least=0)
-        unknown = [road for road in route if road not in self.network.road_index]
+        names = _road_names(route)
+        unknown = [road for road in names if road not in self.network.road_index]
         if unknown:
             raise ValueError(f"push_vehicle: there is no road {unknown[0]!r} in {self.config.roadnet_file}")
-        roads = expand_route(self.network, [self.network.road_index[road] for road in route]) if route else None
-        if roads is None or len(roads) < 2:
-            raise ValueError(f"push_vehicle: no route leads along {list(route)}: expected two or more linked roads")
+        anchors = tuple(self.network.road_index[road] for road in names)
+        roads = self._additions.expanded(anchors) if names else None
+        if roads is None:
+            raise ValueError(f"push_vehicle: no route leads along {names}: expected two or more linked roads")
         slot = self._make_vehicle(kind, roads)
         vehicle = self.state.traffic.vehicles[slot]
         vehicle["flow"], vehicle["number"], vehicle["speed"] = PUSHED, self._pushed, speed
@@ -240,17 +266,18 @@ class Engine:
 
     def snapshot(self) -> archive.Archive:
         """Everything, to go on from later with `load`."""
-        return archive.Archive(self.network, copied(self.state), self.config.interval)
+        return archive.Archive(self)
 
-    def load(self, saved: archive.Archive) -> None:
+    def load(self, archive: Archive) -> None:
         """Go on from a snapshot; what follows is the same each time. Raises ValueError for one of an engine with other
         files."""
-        if saved.network is not self.network and saved.network.drivable_ids != self.network.drivable_ids:
+        if archive.network is not self.network and archive.network.drivable_ids != self.network.drivable_ids:
             raise ValueError("the snapshot is of another road network")
-        self._go_on(copied(saved.state))
+        self._go_on(copied(archive.state))
 
     def load_from_file(self, path: str | Path) -> None:
-        """Go on from a file written by `Archive.dump`. Raises TrafficFileError for a file that is missing or wrong."""
+        """Go on from a file written by `Archive.dump`, here or in CityFlow. Raises TrafficFileError for a file that is
+        missing or wrong."""
         self._go_on(archive.read(Path(path), self.simulation))
 
     def state_dict(self) -> dict[str, Any]:
@@ -266,12 +293,13 @@ class Engine:
 
     # --- replay ------------------------------------------------------------------------------------------------------
 
-    def set_replay_file(self, name: str) -> None:
-        """Go on writing the replay to another file (in the directory of the configuration)."""
+    def set_replay_file(self, replay_file: str) -> None:
+        """Go on writing the replay to another file (in the directory of the configuration); its folder is made. Raises
+        TrafficFileError where it cannot be written."""
         if self._replay is None:
             warnings.warn("set_replay_file needs saveReplay = true in the configuration", RuntimeWarning, stacklevel=2)
             return
-        following = ReplayWriter(self.network, Path(self.config.directory + name))
+        following = ReplayWriter(self.network, Path(self.config.directory + replay_file))
         self._replay.close()
         self._replay = following
 
@@ -280,7 +308,7 @@ class Engine:
         if self._replay is None:
             warnings.warn("set_save_replay needs saveReplay = true in the configuration", RuntimeWarning, stacklevel=2)
             return
-        self._saves_replay = open
+        self._saves_replay = bool(open)
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
@@ -291,11 +319,15 @@ class Engine:
         numbers = vehicles["number"][vehicles["flow"] == PUSHED]
         self._pushed = max(self._pushed, int(numbers.max(initial=-1)) + 1)
 
-    def _name(self, slot: int) -> str:
-        return inspection.vehicle_name(self.state.traffic.vehicles[slot])
+    def _present(self) -> Roster:
+        """The roster, up to date."""
+        if self._roster_of != self.simulation.changes:
+            self._roster.update(self.state)
+            self._roster_of = self.simulation.changes
+        return self._roster
 
     def _find(self, vehicle_id: str) -> int | None:
-        return inspection.find(self.state, vehicle_id)
+        return self._present().slots.get(vehicle_id) if isinstance(vehicle_id, str) else None
 
     def _slot(self, vehicle_id: str) -> int:
         slot = self._find(vehicle_id)
@@ -304,37 +336,39 @@ class Engine:
         return slot
 
     def _by_lane(self, values: np.ndarray) -> dict[str, int]:
-        numbers, ids = values.tolist(), self.network.lane_ids
-        return {ids[i]: numbers[i] for i in self._lane_order}
-
-    def _by_vehicle(self, field: str) -> dict[str, float]:
-        slots = inspection.members(self.state, False)
-        values = self.state.traffic.vehicles[field]
-        return dict(sorted((self._name(v), float(values[v])) for v in slots))
+        return dict(zip(self._lanes_in_order, values[self._lane_order].tolist(), strict=True))
 
     def _add_route(self, roads: np.ndarray) -> int:
-        starts, all_roads = self.state.traffic.route_starts, self.state.traffic.route_roads
-        self._extend(
-            route_starts=np.append(starts, starts[-1] + len(roads)).astype(np.int32),
-            route_roads=np.concatenate((all_roads, roads)).astype(np.int32),
-        )
-        return len(starts) - 1
+        number, parts = self._additions.route(self.state.traffic, roads)
+        self._replace(**parts)
+        return number
 
     def _add_kind(self, kind: np.void | np.ndarray) -> int:
-        driver = drivers(np.atleast_1d(kind), self.config.interval)
-        kinds = self.state.traffic.kinds
-        same = np.flatnonzero(kinds == driver)
-        if len(same):
-            return int(same[0])
-        self._extend(kinds=np.concatenate((kinds, driver)))
-        return len(kinds)
+        number, parts = self._additions.kind(self.state.traffic, kind)
+        self._replace(**parts)
+        return number
 
-    def _extend(self, **parts: np.ndarray) -> None:
-        self.simulation.state = self.state._replace(traffic=self.state.traffic._replace(**parts))
+    def _replace(self, **parts: np.ndarray) -> None:
+        if parts:
+            self.simulation.state = self.state._replace(traffic=self.state.traffic._replace(**parts))
 
     def _make_vehicle(self, kind: np.void | np.ndarray, roads: np.ndarray) -> int:
         number, route = self._add_kind(kind), self._add_route(roads)
         return self.simulation.push(number, route)
+
+
+def _road_names(route: Iterable[str]) -> list[str]:
+    """The ids in a route. Raises TypeError for one that is a single string, as CityFlow does."""
+    if isinstance(route, (str, bytes)):
+        raise TypeError(f"route = {route!r}: expected a list of road ids")
+    return [str(road) if isinstance(road, str) else road for road in route]
+
+
+def _plain(value: Any) -> Any:
+    """A number without numpy or torch around it; anything else stays as it is."""
+    if isinstance(value, np.ndarray) and value.size == 1:
+        return value.item()
+    return float(value) if hasattr(value, "__float__") and not isinstance(value, (int, float, np.ndarray)) else value
 
 
 def _require_cycles(network: Network, interval: float, source: str) -> None:

@@ -20,7 +20,7 @@ from envs.traffic import archive
 from envs.traffic.batch import BatchEngine
 from envs.traffic.original import OriginalBatch
 from envs.traffic.settings import Settings
-from envs.traffic.signals import MOVEMENTS, YELLOW
+from envs.traffic.signals import MOVEMENTS
 from envs.traffic.simulation import Simulation
 from envs.traffic.tasks import COUNT_UNIT, city_of, drawn_flows, make_spec
 
@@ -31,12 +31,12 @@ NO_PHASE = -1
 class TrafficEnvironment:
     """`num_envs` copies of a city; implements `envs.protocols.Environment`.
 
-    Actions are indices (env, agent): action a shows phase a + 1. An observation is the number of vehicles on each
-    incoming lane, in tens, by side clockwise from the north and from the innermost lane outwards, and the present
-    action as a one-hot vector, all zero at the beginning. All copies have the same vehicles at the same times, unless
-    the settings let synthetic cities draw them anew for every episode. What an episode draws otherwise is on which lane
-    a vehicle begins, where it has a choice, and who goes first in ties; without lane changes that leaves nothing to
-    chance on maps whose lanes lead one way each: all but manhattan_96.
+    Actions are indices (env, agent): action a shows the a-th phase, the yellow one left out (see `signals`). An
+    observation is the number of vehicles on each incoming lane, in tens, by side clockwise from the north and from the
+    innermost lane outwards, and the present action as a one-hot vector, all zero at the beginning. All copies have the
+    same vehicles at the same times, unless the settings let synthetic cities draw them anew for every episode. What an
+    episode draws otherwise is on which lane a vehicle begins, where it has a choice, and who goes first in ties;
+    without lane changes that leaves nothing to chance on maps whose lanes lead one way each: all but manhattan_96.
     """
 
     def __init__(self, task: str, settings: Settings, num_envs: int, device: torch.device) -> None:
@@ -117,7 +117,7 @@ class TrafficEnvironment:
         changes = chosen != self._current
         yellow = self.settings.yellow_seconds
         if yellow and changes.any():
-            shown = np.where(changes, YELLOW, self.signals.phases(chosen))
+            shown = np.where(changes, self.signals.yellow, self.signals.phases(chosen))
             self.batch.set_phases(self.signals.agents, shown)
             self.batch.run(yellow)
         else:

@@ -1,7 +1,7 @@
 """What stands in the files of the traffic engine: configurations and road networks, read and checked.
 
 Complaints are `TrafficFileError`s that name the file, the object in it and the key. As CityFlow does, a key that may be
-left out and has a value of the wrong type counts as left out, and unknown keys are ignored.
+left out and has a value of the wrong type counts as left out, but with a warning; unknown keys are ignored.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import math
 import os
 import reprlib
+import warnings
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -88,12 +89,27 @@ class Roadnet:
     lane_link_to: list[int] = field(default_factory=list)
     link_coordinates: list[float] = field(default_factory=list)
     link_point_starts: list[int] = field(default_factory=lambda: [0])
-    """Lane links without points of their own have none."""
+    """Lane links without points of their own have none; a single point is there twice."""
     phase_starts: list[int] = field(default_factory=lambda: [0])
     """Phases of each intersection."""
     phase_time: list[float] = field(default_factory=list)
     phase_links: list[list[int]] = field(default_factory=list)
     """Road links that are open in a phase, counted within the intersection."""
+
+
+class IgnoredValueWarning(UserWarning):
+    """A value of the wrong type counts as left out, as it does in CityFlow without a word."""
+
+
+MOST_WARNINGS = 10
+"""Ignored values of one file, and flows without route, that are warned of one by one."""
+
+
+def warn_of_ignored(messages: Sequence[str]) -> None:
+    """Warn of values that are ignored, the first ones each by itself."""
+    shown = [*messages[:MOST_WARNINGS], f"{len(messages) - MOST_WARNINGS} more values are ignored like these"]
+    for message in shown[: len(messages)]:
+        warnings.warn(message, IgnoredValueWarning, stacklevel=3)
 
 
 class Record:
@@ -130,12 +146,28 @@ class Record:
             return value
         raise self.complain(key, f"an integer from {least} to {below - 1}")
 
-    def optional_integer(self, key: str, default: int) -> int:
-        """An integer of 32 bits; `default` for anything else."""
-        value = self.values.get(key)
+    def optional_integer(self, key: str, default: int, ignored: list[str]) -> int:
+        """An integer of 32 bits; `default` for anything else, which is told to `ignored`."""
+        value = self.values.get(key, default)
         if isinstance(value, int) and not isinstance(value, bool) and -_INT32 <= value < _INT32:
             return value
+        ignored.append(self._ignored(key, "a whole number without a decimal point", default))
         return default
+
+    def optional_flag(self, key: str, default: bool, ignored: list[str]) -> bool:
+        """true or false; `default` for anything else, which is told to `ignored`."""
+        value = self.values.get(key, default)
+        if isinstance(value, bool):
+            return value
+        ignored.append(self._ignored(key, "true or false", default))
+        return default
+
+    def _ignored(self, key: str, expected: str, default: object) -> str:
+        given = reprlib.repr(self.values[key])
+        return (
+            f"{self.where}: {key!r} is {given}, expected {expected}; as in CityFlow the value is ignored and "
+            f"{json.dumps(default)} taken"
+        )
 
     def text(self, key: str) -> str:
         """A string."""
@@ -224,7 +256,12 @@ def read_json_file(path: str | Path) -> Any:
 
 def read_config(path: str | Path) -> EngineConfig:
     """The configuration in a file. Raises TrafficFileError."""
-    config = Record(read_json_file(path), str(path))
+    document = read_json_file(path)
+    require_kind(document, CONFIG, str(path))
+    config = Record(document, str(path))
+    ignored: list[str] = []
+    lane_change = config.optional_flag("laneChange", False, ignored)
+    warn_of_ignored(ignored)
     save_replay = config.flag("saveReplay")
 
     def log_file(key: str) -> str:
@@ -239,7 +276,7 @@ def read_config(path: str | Path) -> EngineConfig:
         roadnet_file=config.text("roadnetFile"),
         flow_file=config.text("flowFile"),
         rl_traffic_light=config.flag("rlTrafficLight"),
-        lane_change=config.values.get("laneChange") is True,
+        lane_change=lane_change,
         save_replay=save_replay,
         roadnet_log_file=log_file("roadnetLogFile"),
         replay_log_file=log_file("replayLogFile"),
@@ -248,6 +285,7 @@ def read_config(path: str | Path) -> EngineConfig:
 
 def parse_roadnet(document: Any, source: str) -> Roadnet:
     """The columns of a road network given as JSON objects; `source` names it in complaints. Raises TrafficFileError."""
+    require_kind(document, ROADNET, source)
     top = Record(document, source)
     roads = top.items("roads", "a list of roads")
     intersections = top.items("intersections", "a list of intersections")
@@ -262,6 +300,23 @@ def parse_roadnet(document: Any, source: str) -> Roadnet:
         record = Record(values, f"{source}: intersection {values['id']!r}")
         _add_intersection(roadnet, record, road_index)
     return roadnet
+
+
+ROADNET, FLOWS, CONFIG = "a road network (roadnetFile)", "a list of flows (flowFile)", "a configuration"
+SNAPSHOT, VIEWER_LOG = "a snapshot of an engine", "the log of a road network that the viewer of replays reads"
+_MARKS = {"static": VIEWER_LOG, "intersections": ROADNET, "roadnetFile": CONFIG, "drivables": SNAPSHOT}
+"""What CityFlow's files are, by a key that only they have."""
+
+
+def require_kind(document: Any, expected: str, source: str) -> None:
+    """Raise TrafficFileError if a document is of another kind than `expected`, and that can be told."""
+    given = None
+    if isinstance(document, dict):
+        given = next((kind for mark, kind in _MARKS.items() if mark in document), None)
+    elif isinstance(document, list) and document and isinstance(document[0], dict) and "route" in document[0]:
+        given = FLOWS
+    if given not in (None, expected):
+        raise TrafficFileError(f"{source}: this is {given}; expected {expected}")
 
 
 def _ids(objects: list[Any], what: str) -> list[str]:
@@ -284,10 +339,10 @@ def _add_road(roadnet: Roadnet, road: Record, intersection_index: dict[str, int]
         raise road.complain("points", "no point twice in a row")
     roadnet.road_coordinates += points
     roadnet.road_point_starts.append(len(roadnet.road_coordinates) // 2)
-    for position, values in enumerate(road.items("lanes", "a list of at least one lane", least=1)):
+    for position, values in enumerate(road.items("lanes", "a list of lanes")):
         lane = Record(values, f"{road.where}: lane {position}")
-        roadnet.lane_width.append(lane.number("width", positive=True))
-        roadnet.lane_speed.append(lane.number("maxSpeed", positive=True))
+        roadnet.lane_width.append(lane.number("width", least=0))
+        roadnet.lane_speed.append(lane.number("maxSpeed", least=0))
     roadnet.road_lane_starts.append(len(roadnet.lane_width))
 
 
@@ -335,10 +390,11 @@ def _add_road_link(roadnet: Roadnet, link: Record, road_index: dict[str, int]) -
         roadnet.lane_link_from.append(first_start + start_lane)
         roadnet.lane_link_to.append(first_end + end_lane)
         points = values.get("points")
-        if isinstance(points, list) and points:
-            if len(points) == 1:
-                raise lane_link.complain("points", "no points or at least two")
-            roadnet.link_coordinates += lane_link.coordinates(points, "points")
+        if "points" in values and not isinstance(points, list):
+            raise lane_link.complain("points", "a list of points, or to be left out")
+        if points:
+            coordinates = lane_link.coordinates(points, "points")
+            roadnet.link_coordinates += coordinates * 2 if len(points) == 1 else coordinates
         roadnet.link_point_starts.append(len(roadnet.link_coordinates) // 2)
     roadnet.lane_link_starts.append(len(roadnet.lane_link_from))
 
@@ -349,7 +405,10 @@ def _add_phases(roadnet: Roadnet, intersection: Record, num_links: int) -> None:
         phase = Record(values, f"{intersection.where}: phase {position}")
         roadnet.phase_time.append(phase.number("time", least=0))
         links = phase.items("availableRoadLinks", "a list of indices of road links")
-        if not all(isinstance(link, int) and not isinstance(link, bool) and 0 <= link < num_links for link in links):
-            expected = f"indices of the intersection's {num_links} road links, counted from 0"
-            raise phase.complain("availableRoadLinks", expected)
+        for place, link in enumerate(links):
+            if not isinstance(link, int) or isinstance(link, bool) or not 0 <= link < num_links:
+                raise TrafficFileError(
+                    f"{phase.where}: entry {place} of 'availableRoadLinks' is {reprlib.repr(link)}; expected indices "
+                    f"of the intersection's {num_links} road links, counted from 0"
+                )
         roadnet.phase_links.append(links)

@@ -73,16 +73,6 @@ def pool(state: State) -> np.ndarray:
     return state.pool.members[: state.traffic.counts[POOL]]
 
 
-def members(state: State, include_waiting: bool) -> list[int]:
-    """Slots of the real vehicles, running or all, by priority."""
-    slots = pool(state)
-    vehicles = state.traffic.vehicles[slots]
-    wanted = vehicles["partner_type"] != SHADOW
-    if not include_waiting:
-        wanted &= vehicles["running"]
-    return slots[wanted].tolist()
-
-
 def on_drivable(state: State, drivable: int) -> Iterator[int]:
     """Slots of the vehicles on a lane or lane link, front first."""
     slot = int(state.traffic.queues[drivable]["first"])
@@ -97,43 +87,6 @@ def waiting_for(state: State, lane: int) -> Iterator[int]:
     for _ in range(state.traffic.queues[lane]["waiting_size"]):
         yield slot
         slot = int(state.traffic.vehicles[slot]["behind"])
-
-
-def find(state: State, vehicle_id: str) -> int | None:
-    """Slot of the vehicle with this id; None if there is none."""
-    match = VEHICLE_ID.fullmatch(vehicle_id) if isinstance(vehicle_id, str) else None
-    if match is None:
-        return None
-    flow = PUSHED if match[2] is None else int(match[2])
-    slots = pool(state)
-    vehicles = state.traffic.vehicles[slots]
-    same = (vehicles["flow"] == flow) & (vehicles["number"] == int(match[3]))
-    same &= (vehicles["partner_type"] == SHADOW) == bool(match[4])
-    places = np.flatnonzero(same)
-    return int(slots[places[0]]) if len(places) else None
-
-
-def vehicle_info(network: Network, state: State, slot: int) -> dict[str, str]:
-    """What CityFlow tells of one vehicle, as text; its keys are sorted."""
-    vehicle = state.traffic.vehicles[slot]
-    if not vehicle["running"]:
-        return {"running": "0"}
-    drivable = int(vehicle["drivable"])
-    arrays = network.arrays
-    info = {
-        "running": "1",
-        "distance": f"{vehicle['distance']:f}",
-        "speed": f"{vehicle['speed']:f}",
-        "drivable": network.drivable_ids[drivable],
-    }
-    if drivable < len(network.lane_ids):
-        road = int(arrays.lane_road[drivable])
-        info["road"] = network.road_ids[road]
-        info["intersection"] = network.intersection_ids[int(arrays.road_to[road])]
-    start, end = state.traffic.route_starts[vehicle["route"]], state.traffic.route_starts[vehicle["route"] + 1]
-    roads = state.traffic.route_roads[start + vehicle["route_position"] : end]
-    info["route"] = "".join(f"{network.road_ids[road]} " for road in roads)
-    return dict(sorted(info.items()))
 
 
 def average_travel_time(state: State, now: float) -> float:

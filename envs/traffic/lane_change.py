@@ -9,17 +9,26 @@ orders CityFlow could have taken, always the same.
 from __future__ import annotations
 
 from envs.traffic.basics import (
+    ends_on,
     following_drivable,
     include,
     inlined,
     kernel,
     look_for_leader,
     next_member,
-    planned,
     set_leader,
     take_slot,
 )
-from envs.traffic.driving import braked_speed, decide_movement, larger, safe_speed, smaller, wanted_speed
+from envs.traffic.driving import (
+    NOT_YIELDING,
+    braked_speed,
+    decide_movement,
+    larger,
+    safe_speed,
+    smaller,
+    speed_to_lane_end,
+    wanted_speed,
+)
 from envs.traffic.layout import NONE
 from envs.traffic.map import Map
 from envs.traffic.state import (
@@ -44,8 +53,6 @@ NO_CHANGE_ZONE = 30.0
 SIDEWAYS, LEAST_SIDEWAYS = 0.2, 1.0
 """Speed across lanes: a share of the speed, but at least so many m/s."""
 UNLIMITED = 1.7976931348623157e308
-NOT_YIELDING = 100.0
-"""m/s."""
 
 
 @kernel
@@ -140,7 +147,7 @@ def leads_on(m: Map, t: Traffic, v: int, lane: int) -> bool:
     """Whether a vehicle could follow its route from another lane of its road."""
     vehicle = t.vehicles[v]
     place, end = t.route_starts[vehicle.route] + vehicle.route_position, t.route_starts[vehicle.route + 1]
-    return place == end - 1 or following_drivable(m, t.route_roads, place, end, lane) != NONE
+    return ends_on(t, v, m.places[lane].road) or following_drivable(m, t.route_roads, place, end, lane) != NONE
 
 
 @kernel
@@ -331,25 +338,9 @@ def yielding_speed(t: Traffic, v: int, dt: float) -> float:
 
 @kernel
 def changing_speed(m: Map, t: Traffic, v: int, dt: float) -> float:
-    """The next speed of a vehicle where lanes can be changed; it also stops where its lane does not lead on."""
-    vehicle = t.vehicles[v]
+    """The next speed of a vehicle where lanes can be changed."""
     result = smaller(wanted_speed(m, t, v, dt), yielding_speed(t, v, dt))
-    last = t.route_starts[vehicle.route] + vehicle.route_position == t.route_starts[vehicle.route + 1] - 1
-    if planned(m, t, v, 0) == NONE and not last:
-        kind = t.kinds[vehicle.kind]
-        end = safe_speed(
-            kind.brake_a,
-            kind.brake_4a,
-            kind.brake_half_over_a,
-            0.0,
-            1.0,
-            vehicle.speed,
-            m.places[vehicle.drivable].length - vehicle.distance,
-            kind.min_gap,
-            dt,
-        )
-        result = smaller(result, end)
-    return braked_speed(t, v, result, dt)
+    return braked_speed(t, v, speed_to_lane_end(m, t, v, result, dt), dt)
 
 
 @kernel

@@ -37,7 +37,7 @@ class Network:
     lane_ids: tuple[str, ...]
     """Id of the road, an underscore, and the lane's place on it."""
     link_ids: tuple[str, ...]
-    """Ids of the two lanes with `_TO_` between them."""
+    """Ids of the two lanes with `_TO_` between them; several links between the same lanes have the same id."""
     intersection_ids: tuple[str, ...]
     virtual: np.ndarray
     """(I,) bool: intersections at the border, without links, lights and width."""
@@ -90,6 +90,29 @@ class Network:
         return self.lane_ids + self.link_ids
 
     @cached_property
+    def drivable_keys(self) -> tuple[str, ...]:
+        """The ids of all drivables, made different where they are the same by adding `#` to the later ones."""
+        keys: dict[str, None] = {}
+        for name in self.drivable_ids:
+            key = name
+            while key in keys:
+                key += "#"
+            keys[key] = None
+        return tuple(keys)
+
+    @cached_property
+    def repeated_keys(self) -> frozenset[str]:
+        """Those of `drivable_keys` that are no ids."""
+        return frozenset(self.drivable_keys).difference(self.drivable_ids)
+
+    @cached_property
+    def road_of(self) -> dict[str, str]:
+        """Id of the road of each lane, and of that from which each lane link leads, by its id."""
+        lane_road = self.arrays.lane_road
+        roads = [*lane_road.tolist(), *lane_road[self.arrays.link_from].tolist()]
+        return {name: self.road_ids[road] for name, road in zip(self.drivable_ids, roads, strict=True)}
+
+    @cached_property
     def drivable_points(self) -> list[np.ndarray]:
         """For each drivable (points, 2) float64: the line on which vehicles drive."""
         return _split(self.shape_points, self.shape_starts)
@@ -113,7 +136,6 @@ def build_network(roadnet: Any, source: str = "roadnet") -> Network:
         f"{lane_ids[start]}_TO_{lane_ids[end]}"
         for start, end in zip(columns.lane_link_from, columns.lane_link_to, strict=True)
     )
-    _require_unique_links(link_ids, source)
     road_points = np.array(columns.road_coordinates, np.float64).reshape(-1, 2)
     arrays, shape_points, shape_starts = _build_arrays(columns, road_points, link_ids, source)
     next_road_starts, next_roads = _next_roads(arrays)
@@ -221,16 +243,6 @@ def _light_tables(columns: Roadnet) -> tuple[np.ndarray, np.ndarray]:
     return table, base[:-1]
 
 
-def _require_unique_links(link_ids: Sequence[str], source: str) -> None:
-    if len(set(link_ids)) == len(link_ids):
-        return
-    seen: set[str] = set()
-    for name in link_ids:
-        if name in seen:
-            raise TrafficFileError(f"{source}: the lane link {name} is given twice; expected one between two lanes")
-        seen.add(name)
-
-
 def _require_link_lengths(link_ids: Sequence[str], link_length: np.ndarray, source: str) -> None:
     wrong = np.flatnonzero(~np.isfinite(link_length))
     if wrong.size:
@@ -243,23 +255,21 @@ def _require_link_lengths(link_ids: Sequence[str], link_length: np.ndarray, sour
 def _require_lane_lengths(
     columns: Roadnet, road_length: np.ndarray, lane_length: np.ndarray, lane_road: np.ndarray, source: str
 ) -> None:
-    """Raise unless roads are longer than the widths of their intersections and lanes have a length."""
-    width = np.array(columns.width, np.float64)
-    cut = width[columns.road_from] + width[columns.road_to]
-    short = np.flatnonzero(~((road_length > cut) & (road_length <= LARGEST_COORDINATE)))
-    if short.size:
-        road = short[0]
+    """Raise where the length of a lane is not a number. The widths of intersections may be longer than a road: its
+    lanes then reach beyond its ends, as in CityFlow."""
+    wrong = np.flatnonzero(~(road_length <= LARGEST_COORDINATE))
+    if wrong.size:
+        name, length = columns.road_ids[wrong[0]], road_length[wrong[0]]
         raise TrafficFileError(
-            f"{source}: road {columns.road_ids[road]!r} is {road_length[road]:g} m long; expected more than the "
-            f"{cut[road]:g} m which the widths of its intersections cut off, and at most {LARGEST_COORDINATE:g} m"
+            f"{source}: road {name!r} is {length:g} m long; expected at most {LARGEST_COORDINATE:g} m"
         )
-    wrong = np.flatnonzero(~(np.isfinite(lane_length) & (lane_length > 0)))
+    wrong = np.flatnonzero(~np.isfinite(lane_length))
     if wrong.size:
         road = lane_road[wrong[0]]
         raise TrafficFileError(
             f"{source}: road {columns.road_ids[road]!r}: lane {wrong[0] - columns.road_lane_starts[road]} has length "
-            f"{lane_length[wrong[0]]:g} m; expected points that never turn straight back and lanes that fit inside "
-            "its bends"
+            f"{lane_length[wrong[0]]:g} m; expected points that never turn straight back, and intersections whose "
+            "width is not exactly the length of the road's first or last part"
         )
 
 
@@ -279,7 +289,7 @@ def _mean_lengths(lane_length: np.ndarray, road_lane_starts: np.ndarray) -> np.n
     for lane in range(int(count.max(initial=0))):
         has_lane = count > lane
         total[has_lane] += lane_length[road_lane_starts[:-1][has_lane] + lane]
-    return total / count
+    return total / np.maximum(count, 1)
 
 
 def _grouped(keys: np.ndarray, num_groups: int) -> tuple[np.ndarray, np.ndarray]:

@@ -9,6 +9,7 @@ from typing import TextIO
 
 import numpy as np
 
+from envs.errors import TrafficFileError
 from envs.traffic.files import write_atomically
 from envs.traffic.inspection import lane_colours, pool, vehicle_names, vehicle_positions
 from envs.traffic.network import Network
@@ -70,11 +71,19 @@ def _outline(network: Network, intersection: int) -> list[float]:
 
 
 class ReplayWriter:
-    """Writes a line for every step into a new file. Raises OSError where it cannot be written."""
+    """Writes a line for every step into a new file, whose folder is made. Raises TrafficFileError where the file cannot
+    be made, OSError where a line cannot be written."""
 
     def __init__(self, network: Network, path: Path) -> None:
         self.network = network
-        self._stream: TextIO = path.open("w", encoding="utf-8", errors="surrogatepass")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._stream: TextIO = path.open("w", encoding="utf-8", errors="surrogatepass")
+        except (OSError, ValueError) as error:
+            raise TrafficFileError(
+                f"cannot write the replay {path}: {getattr(error, 'strerror', None) or error}; give replayLogFile, or "
+                "the replay_file of set_replay_file, in a folder that can be written to"
+            ) from error
         arrays = network.arrays
         self._roads = [r for r in range(len(network.road_ids)) if not network.virtual[arrays.road_to[r]]]
         self._shown: tuple[bytes, str] = b"", ""

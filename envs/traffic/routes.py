@@ -16,7 +16,7 @@ import numpy as np
 from numba import njit
 
 from envs.errors import TrafficFileError
-from envs.traffic.files import Record
+from envs.traffic.files import FLOWS, Record, require_kind, warn_of_ignored
 from envs.traffic.layout import NONE, VEHICLE_KIND, FlowArrays
 from envs.traffic.network import Network
 
@@ -32,7 +32,8 @@ KIND_KEYS = (
     "headwayTime",
 )
 """Names in files of the fields of `VEHICLE_KIND`, in their order."""
-_MAY_BE_ZERO = frozenset({"minGap", "headwayTime"})
+_MAY_BE_ZERO = frozenset({"length", "width", "maxPosAcc", "minGap", "maxSpeed", "headwayTime"})
+"""The others are divided by."""
 PUSHED_VEHICLE = {
     "length": 5.0,
     "width": 2.0,
@@ -57,8 +58,8 @@ class Flows:
 def make_kind(info: Any, source: str = "vehicle", defaults: dict[str, float] | None = None) -> np.void:
     """One record of `VEHICLE_KIND` from an object with CityFlow's keys; other keys are ignored.
 
-    Without `defaults` every key is required. Raises TrafficFileError, naming `source`, for numbers that are not finite
-    or not positive (gap and headway time may be 0).
+    Without `defaults` every key is required. Raises TrafficFileError, naming `source`, for numbers that are not finite,
+    negative, or 0 where vehicles divide by them.
     """
     record = Record(info, source)
     if defaults is not None:
@@ -88,14 +89,16 @@ def expand_route(network: Network, anchors: Sequence[int]) -> np.ndarray | None:
 def build_flows(flows: Any, network: Network, source: str = "flow") -> Flows:
     """The flows of a file on a network; `source` names the file in complaints.
 
-    A flow whose route cannot be found gets route -1, which is no error. Raises TrafficFileError for anything malformed
-    and for an unknown road.
+    A flow whose route cannot be found gets route -1, which is no error. Times that are no whole numbers count as left
+    out, with a warning. Raises TrafficFileError for anything malformed and for an unknown road.
     """
+    require_kind(flows, FLOWS, source)
     if not isinstance(flows, list):
         raise TrafficFileError(f"{source}: expected a list of flows, not {type(flows).__name__}")
     columns = _FlowColumns(network.road_index)
     for position, values in enumerate(flows):
         columns.add(Record(values, f"{source}: flow {position}"))
+    warn_of_ignored(columns.ignored)
     anchors = np.array([road for route in columns.anchors for road in route], np.int64)
     anchor_starts = np.zeros(len(columns.anchors) + 1, np.int64)
     np.cumsum([len(route) for route in columns.anchors], out=anchor_starts[1:])
@@ -126,14 +129,16 @@ class _FlowColumns:
         self.end: list[int] = []
         self.route: list[int] = []
         self.anchors: list[list[int]] = []
+        self.ignored: list[str] = []
+        """Complaints of values that count as left out."""
         self.kind_numbers: dict[tuple[float, ...], int] = {}
         self._route_numbers: dict[tuple[str, ...], int] = {}
         self._known_kinds: dict[tuple[Any, ...], int] = {}
         """Numbers by the values as they stand in the file, which are checked once."""
 
     def add(self, flow: Record) -> None:
-        self.start.append(flow.optional_integer("startTime", 0))
-        self.end.append(flow.optional_integer("endTime", -1))
+        self.start.append(flow.optional_integer("startTime", 0, self.ignored))
+        self.end.append(flow.optional_integer("endTime", -1, self.ignored))
         self.interval.append(flow.number("interval", positive=True))
         happens_once = self.start[-1] == self.end[-1] >= 0
         if self.interval[-1] < 1 and not happens_once:

@@ -1,18 +1,22 @@
 """What signal control needs to know of a network: its agents, what they see and do, and who is next to whom.
 
-Every intersection with lights is an agent. Its actions are its phases but the first, which is the yellow one: in it
-only right turns are open. Roads that come in are ordered by the side on which they arrive, clockwise from the north,
-so that a place in the observation means the same at every intersection, whichever sides it has.
+Every intersection whose phases differ is an agent. Its actions are its phases but the yellow one: that in which nothing
+is open, or only right turns that another phase opens, too. Where the file has none, one is made in which only those
+right turns are open that all phases open. Roads that come in are ordered by the side on which they arrive, clockwise
+from the north, so that a place in the observation means the same at every intersection, whichever sides it has.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from envs.traffic.files import LINK_RANKS
 from envs.traffic.layout import NONE
 from envs.traffic.network import Network
 
@@ -24,8 +28,10 @@ MOVEMENTS = tuple(f"{heading}_{turn}" for heading in HEADINGS for turn in TURNS)
 _CLOCKWISE = (3, 2, 1, 0)
 """Headings by the side on which they arrive: from the north, the east, the south, the west."""
 _TURN_OF_RANK = {2: 0, 3: 1, 1: 2}
-YELLOW = 0
-"""Phase shown while another one is about to come."""
+FIRST_PHASE = 0
+"""Phase shown before the first decision of an episode."""
+MADE_SECONDS = 5.0
+"""`time` of a phase that is made."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,13 +39,23 @@ class Signals:
     """The agents of a network. N agents, A actions."""
 
     network: Network
+    """With the phases that were made; otherwise as it was given."""
     agents: np.ndarray
     """(N,) int32, intersections."""
     num_actions: int
+    yellow: np.ndarray
+    """(N,) int64, phase that is shown while another one is about to come."""
+    action_phases: np.ndarray
+    """(N, A) int64, phase of each action; where an intersection has fewer, the numbers go on."""
+    action_seconds: np.ndarray
+    """(N, A) float64, how long the file lets each phase last; 0 where there is none."""
+    made: np.ndarray
+    """(N,) bool: the yellow phase is not in the file; it comes after all others."""
     lanes: np.ndarray
     """(N, K) int32, incoming lanes in the order of the observation; -1 where an intersection has fewer."""
     neighbours: np.ndarray
-    """(N, D) int64, agents at the other ends of an agent's roads, clockwise from the north; 0 where masked."""
+    """(N, D) int64, agents at the other ends of an agent's roads, or farther on where there are only intersections
+    without lights in between; clockwise from the north; 0 where masked."""
     mask: np.ndarray
     """(N, D) bool."""
     action_mask: np.ndarray
@@ -52,25 +68,127 @@ class Signals:
 
     def phases(self, actions: np.ndarray) -> np.ndarray:
         """Phases (..., N) of actions (..., N)."""
-        return actions + 1
+        return self.action_phases[np.arange(len(self.agents)), actions]
 
 
 def signals_of(network: Network) -> Signals:
-    """The agents of a network. Raises ValueError where no intersection has two phases or more."""
+    """The agents of a network. Raises ValueError where no intersection has phases that differ."""
+    phases, tables = np.diff(network.arrays.phase_starts), _open_road_links(network)
+    used = [opens & links for opens, links in zip(tables, _links_for_vehicles(network), strict=True)]
+    agents = np.array([i for i, opens in enumerate(used) if (opens != opens[:1]).any()], dtype=np.int32)
+    if not len(agents):
+        raise ValueError("the network has no signals to control: no intersection has two phases or more that differ")
+    found = [_find_yellow(used[agent], _right_turns(network, agent)) for agent in agents.tolist()]
+    made = np.array([phase is None for phase in found])
+    yellow = np.array([phases[a] if phase is None else phase for a, phase in zip(agents, found, strict=True)], np.int64)
+    num_actions = int((phases[agents] - ~made).max())
+    if made.any():
+        network = _with_yellow(network, tables, set(agents[made].tolist()))
     arrays = network.arrays
     phases = np.diff(arrays.phase_starts)
-    agents = np.flatnonzero(phases >= 2).astype(np.int32)
-    if not len(agents):
-        raise ValueError("the network has no signals to control: no intersection has two phases or more")
+    numbers = np.arange(num_actions)
+    action_phases = numbers + ((numbers >= yellow[:, None]) & ~made[:, None])
+    exists = action_phases < np.where(made, yellow, phases[agents])[:, None]
+    rows = arrays.phase_starts[agents][:, None] + np.where(exists, action_phases, 0)
     headings = np.array([_heading(line[-2], line[-1]) for line in network.road_points], dtype=np.int32)
-    num_actions = int(phases[agents].max()) - 1
-    link_movement = _link_movements(network, headings, phases)
-    opens = [_open_links(network, int(agent), num_actions) for agent in agents]
-    action_mask = np.array([[bool(more) for more in own] for own in opens])
-    greens = np.array([[_green_shares(link_movement[sorted(links)]) for links in own] for own in opens])
+    link_movement = _link_movements(network, headings, agents)
+    opens = [
+        _open_links(network, int(agent), int(phase), row[there].tolist(), num_actions)
+        for agent, phase, row, there in zip(agents, yellow, action_phases, exists, strict=True)
+    ]
     neighbours, mask = _neighbours(network, agents)
-    lanes = _incoming_lanes(network, agents, headings)
-    return Signals(network, agents, num_actions, lanes, neighbours, mask, action_mask, link_movement, greens)
+    return Signals(
+        network=network,
+        agents=agents,
+        num_actions=num_actions,
+        yellow=yellow,
+        action_phases=action_phases,
+        action_seconds=np.where(exists, arrays.phase_time[rows], 0.0),
+        made=made,
+        lanes=_incoming_lanes(network, agents, headings),
+        neighbours=neighbours,
+        mask=mask,
+        action_mask=np.array([[bool(links) for links in actions] for actions in opens]),
+        link_movement=link_movement,
+        greens=np.array([[_green_shares(link_movement[sorted(links)]) for links in actions] for actions in opens]),
+    )
+
+
+def made_phases(signals: Signals) -> dict[str, dict[str, Any]]:
+    """The phases that were made, as CityFlow's files have them, by intersection id."""
+    network, tables = signals.network, _open_road_links(signals.network)
+    return {
+        network.intersection_ids[agent]: {
+            "time": MADE_SECONDS,
+            "availableRoadLinks": np.flatnonzero(tables[agent][-1]).tolist(),
+        }
+        for agent in signals.agents[signals.made]
+    }
+
+
+def _open_road_links(network: Network) -> list[np.ndarray]:
+    """For every intersection (phase, road link) bool: which of its road links each of its phases opens."""
+    arrays = network.arrays
+    shapes = np.stack([np.diff(arrays.phase_starts), arrays.light_stride], axis=1).tolist()
+    starts = np.cumsum([0, *(phases * links for phases, links in shapes)]).tolist()
+    opens = arrays.open.astype(bool)
+    return [opens[start:end].reshape(shape) for start, end, shape in zip(starts[:-1], starts[1:], shapes, strict=True)]
+
+
+def _links_for_vehicles(network: Network) -> list[np.ndarray]:
+    """For every intersection (road link,) bool: which of its road links have lane links."""
+    arrays = network.arrays
+    tables = np.cumsum([0, *(arrays.light_stride * np.diff(arrays.phase_starts))])
+    place = arrays.link_light - tables[arrays.link_intersection]
+    used = np.zeros(len(network.road_link_from), dtype=bool)
+    used[network.road_link_starts[arrays.link_intersection] + place] = True
+    return [used[start:end] for start, end in pairwise(network.road_link_starts.tolist())]
+
+
+def _right_turns(network: Network, intersection: int) -> np.ndarray:
+    """(road link,) bool."""
+    links = slice(*network.road_link_starts[intersection : intersection + 2])
+    return network.road_link_rank[links] == LINK_RANKS["turn_right"]
+
+
+def _find_yellow(opens: np.ndarray, right: np.ndarray) -> int | None:
+    """The phase that opens nothing but right turns which other phases open, too; of several the one that opens most.
+    None where there is none, or where no other phase opens more.
+
+    opens: (phase, road link); right: (road link,) which of them are right turns.
+    """
+    best, most = None, -1
+    for phase, links in enumerate(opens):
+        elsewhere = np.delete(opens, phase, axis=0).any(0)
+        if not (links & ~(right & elsewhere)).any() and links.sum() > most:
+            best, most = phase, int(links.sum())
+    return best if best is not None and (opens & ~opens[best]).any() else None
+
+
+def _with_yellow(network: Network, opens: list[np.ndarray], intersections: set[int]) -> Network:
+    """The network with one more phase at some intersections: that of right turns which are always open."""
+    arrays = network.arrays
+    tables, times, counts = [], [], np.diff(arrays.phase_starts)
+    for intersection, table in enumerate(opens):
+        time = arrays.phase_time[arrays.phase_starts[intersection] :][: len(table)]
+        if intersection in intersections:
+            table = np.concatenate([table, [table.all(0) & _right_turns(network, intersection)]])
+            time = np.append(time, MADE_SECONDS)
+        tables.append(table.astype(np.uint8).ravel())
+        times.append(time)
+    starts = np.concatenate([[0], np.cumsum([len(time) for time in times])]).astype(np.int32)
+    bases = np.concatenate([[0], np.cumsum([len(table) for table in tables])])
+    before = np.concatenate([[0], np.cumsum(arrays.light_stride * counts)])
+    moved = (bases - before)[arrays.link_intersection]
+    return replace(
+        network,
+        arrays=arrays._replace(
+            open=np.concatenate(tables),
+            phase_starts=starts,
+            phase_time=np.concatenate(times),
+            link_light=(arrays.link_light + moved).astype(np.int32),
+        ),
+    )
 
 
 def _heading(start: np.ndarray, end: np.ndarray) -> int:
@@ -79,17 +197,26 @@ def _heading(start: np.ndarray, end: np.ndarray) -> int:
     return int(np.argmax((x, y, -x, -y)))
 
 
-def _roads(network: Network, intersection: int) -> np.ndarray:
-    starts = network.arrays.adjacent_starts
-    return network.arrays.adjacent[starts[intersection] : starts[intersection + 1]]
+def _incoming_roads(network: Network) -> list[list[int]]:
+    """Roads that end at each intersection, in the order of its list in the file, then those that it leaves out."""
+    starts, listed = network.arrays.adjacent_starts.tolist(), network.arrays.adjacent.tolist()
+    road_to = network.arrays.road_to.tolist()
+    ending: list[list[int]] = [[] for _ in network.intersection_ids]
+    for road, end in enumerate(road_to):
+        ending[end].append(road)
+    return [
+        list(dict.fromkeys((*(r for r in listed[starts[i] : starts[i + 1]] if road_to[r] == i), *roads)))
+        for i, roads in enumerate(ending)
+    ]
 
 
 def _incoming_lanes(network: Network, agents: np.ndarray, headings: np.ndarray) -> np.ndarray:
     """Lanes of the roads that come in, side by side, each side as wide as the widest of all agents."""
-    starts, road_to = network.arrays.road_lane_starts, network.arrays.road_to
+    starts = network.arrays.road_lane_starts
     sides: list[list[list[int]]] = []
+    roads = _incoming_roads(network)
     for agent in agents:
-        incoming = [int(road) for road in _roads(network, agent) if road_to[road] == agent]
+        incoming = roads[agent]
         sides.append(
             [
                 [lane for road in incoming if headings[road] == h for lane in range(starts[road], starts[road + 1])]
@@ -106,17 +233,46 @@ def _incoming_lanes(network: Network, agents: np.ndarray, headings: np.ndarray) 
 
 
 def _neighbours(network: Network, agents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Agents with a road in between, in either direction."""
+    """Agents with a road in between, in either direction; or several roads that lead from one to the next and pass no
+    agent. Roads go on as vehicles can. Through virtual intersections, which have no links, they go on in all directions
+    but back: maps that were converted have such between signals."""
     number = {int(agent): i for i, agent in enumerate(agents)}
-    arrays = network.arrays
-    lists = []
-    for agent in agents:
-        others = {int(end) for r in _roads(network, agent) for end in (arrays.road_from[r], arrays.road_to[r])}
-        lists.append(sorted((o for o in others - {int(agent)} if o in number), key=_bearing(network, int(agent))))
+    together: list[set[int]] = [set() for _ in agents]
+    leaving: list[list[int]] = [[] for _ in network.intersection_ids]
+    for road, start in enumerate(network.arrays.road_from.tolist()):
+        leaving[start].append(road)
+    for road, start in enumerate(network.arrays.road_from.tolist()):
+        if start in number:
+            for end in _next_agents(network, road, number, leaving):
+                if end != start:
+                    together[number[start]].add(end)
+                    together[number[end]].add(start)
+    lists = [sorted(others, key=_bearing(network, int(agent))) for agent, others in zip(agents, together, strict=True)]
     width = max(1, *map(len, lists))
     neighbours = np.array([[number[o] for o in own] + [0] * (width - len(own)) for own in lists], dtype=np.int64)
     mask = np.array([[True] * len(own) + [False] * (width - len(own)) for own in lists])
     return neighbours, mask
+
+
+def _next_agents(network: Network, road: int, agents: dict[int, int], leaving: list[list[int]]) -> set[int]:
+    """Intersections of agents that are the first on some way along a road and those after it.
+
+    leaving: roads that begin at each intersection.
+    """
+    arrays, starts = network.arrays, network.next_road_starts
+    found, seen, ahead = set(), {road}, [road]
+    while ahead:
+        here = ahead.pop()
+        end = int(arrays.road_to[here])
+        if end in agents:
+            found.add(end)
+            continue
+        onward = network.next_roads[starts[here] : starts[here + 1]].tolist()
+        if network.virtual[end]:
+            onward = [r for r in leaving[end] if arrays.road_to[r] != arrays.road_from[here]]
+        ahead += [r for r in onward if r not in seen]
+        seen.update(onward)
+    return found
 
 
 def _bearing(network: Network, centre: int) -> Any:
@@ -129,27 +285,28 @@ def _bearing(network: Network, centre: int) -> Any:
     return key
 
 
-def _link_movements(network: Network, headings: np.ndarray, phases: np.ndarray) -> np.ndarray:
-    arrays = network.arrays
+def _link_movements(network: Network, headings: np.ndarray, agents: np.ndarray) -> np.ndarray:
+    arrays, is_agent = network.arrays, np.zeros(len(network.intersection_ids), dtype=bool)
+    is_agent[agents] = True
     result = np.full(len(arrays.link_from), NONE, dtype=np.int32)
     for link, (lane, rank, intersection) in enumerate(
         zip(arrays.link_from, arrays.link_rank, arrays.link_intersection, strict=True)
     ):
-        if phases[intersection] >= 2 and int(rank) in _TURN_OF_RANK:
+        if is_agent[intersection] and int(rank) in _TURN_OF_RANK:
             result[link] = len(TURNS) * headings[arrays.lane_road[lane]] + _TURN_OF_RANK[int(rank)]
     return result
 
 
-def _open_links(network: Network, agent: int, num_actions: int) -> list[set[int]]:
-    """For each action, the lane links that it opens and the yellow phase does not; empty where there is no phase."""
+def _open_links(network: Network, agent: int, yellow: int, phases: Sequence[int], num_actions: int) -> list[set[int]]:
+    """For each action, the lane links that its phase opens and the yellow one does not; empty where there is none."""
     arrays = network.arrays
     links = np.flatnonzero(arrays.link_intersection == agent)
-    stride, phases = int(arrays.light_stride[agent]), network.num_phases(agent)
+    stride = int(arrays.light_stride[agent])
 
     def of(phase: int) -> set[int]:
         return {int(k) for k in links if arrays.open[arrays.link_light[k] + phase * stride]}
 
-    return [of(action + 1) - of(YELLOW) if action + 1 < phases else set() for action in range(num_actions)]
+    return [of(phase) - of(yellow) for phase in phases] + [set()] * (num_actions - len(phases))
 
 
 def _green_shares(movements: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 
 from envs.traffic import inspection
 from envs.traffic.arrivals import push
+from envs.traffic.files import MOST_WARNINGS
 from envs.traffic.movements import count_present
 from envs.traffic.network import Network
 from envs.traffic.pointer import addresses
@@ -47,6 +48,8 @@ class Simulation:
         self.lane_change, self.built_in_lights = lane_change, lights
         self.map = network.map
         self._network_at = addresses(self.map)
+        self.changes = 0
+        """Counts what may have changed the vehicles."""
         self.take(flows)
 
     def take(self, flows: Flows) -> None:
@@ -64,6 +67,7 @@ class Simulation:
     @state.setter
     def state(self, value: State) -> None:
         self._state, self._state_at = value, addresses(*value)
+        self.changes += 1
 
     def load(self, state: State) -> None:
         """Go on from a state. Raises ValueError for one of another network, interval, flow or kind of engine."""
@@ -81,7 +85,9 @@ class Simulation:
         self.state = state
 
     def run(self, steps: int) -> None:
-        """Take `steps` steps. Raises RuntimeError where a vehicle is on a lane from which its route cannot go on."""
+        """Take `steps` steps. Raises RuntimeError where a vehicle gets off its route, as one does that cannot stop at
+        the end of a lane that does not lead on."""
+        self.changes += 1
         while steps > 0:
             steps -= advance(
                 self._network_at,
@@ -102,19 +108,25 @@ class Simulation:
                 name = inspection.vehicle_name(vehicle)
                 lane = self.network.drivable_ids[vehicle["drivable"]]
                 raise RuntimeError(
-                    f"vehicle {name} cannot follow its route from lane {lane}: no lane link leads on from there; "
-                    "reset the engine, and add a lane link, change the route or allow lane changes"
+                    f"vehicle {name} cannot follow its route from lane {lane}: no lane link leads on from there, and "
+                    "it comes too fast to stop or has gone round in a circle, where CityFlow ends the program; reset "
+                    "the engine, and add a lane link or change the route"
                 )
 
     def _report_switched_off(self) -> None:
-        """Warn, once for each, of flows that have been switched off."""
+        """Warn of flows that have been switched off, of each once; after the first ones only that there are more."""
+        known = int(self._reported.sum())
         new = np.flatnonzero(~self.state.sources.valid & ~self._reported).tolist()
-        for flow in new:
-            self._reported[flow] = True
-            warnings.warn(f"flow_{flow} has no route and is switched off", RuntimeWarning, stacklevel=3)
+        self._reported[new] = True
+        texts = [f"flow_{flow} has no route and is switched off" for flow in new[: max(MOST_WARNINGS - known, 0)]]
+        if known <= MOST_WARNINGS < known + len(new):
+            texts.append("more flows have no route and are switched off")
+        for text in texts:
+            warnings.warn(text, RuntimeWarning, stacklevel=3)
 
     def restart(self) -> None:
         """Begin anew, with the random generator going on."""
+        self.changes += 1
         restart(self.state, self.map, self.flows.arrays)
 
     def seed(self, value: int) -> None:
@@ -144,6 +156,7 @@ class Simulation:
         """Add a vehicle of a kind and a route of the state; its slot."""
         if not self.state.traffic.counts[FREE]:
             self.state = grown(self.state, 2 * len(self.state.pool.free))
+        self.changes += 1
         return int(push(self._state_at, kind, route, self.time))
 
     def leads_on(self, roads: np.ndarray, lane: int) -> bool:

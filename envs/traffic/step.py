@@ -20,7 +20,15 @@ from envs.traffic.basics import (
     set_leader,
     unlink,
 )
-from envs.traffic.driving import braked_speed, decide_movement, is_open, wanted_speed
+from envs.traffic.driving import (
+    NOT_YIELDING,
+    braked_speed,
+    decide_movement,
+    is_open,
+    smaller,
+    speed_to_lane_end,
+    wanted_speed,
+)
 from envs.traffic.handles import flows_at, lanes_at, map_at, pool_at, sources_at, traffic_at
 from envs.traffic.lane_change import change_lanes, decide_with_lane_changes, forget_signals
 from envs.traffic.layout import NEVER, NONE
@@ -108,7 +116,8 @@ def decide(m: Map, t: Traffic, moved: np.ndarray, dt: float) -> int:
     while drivable >= 0:
         v = t.queues[drivable].first
         while v != NONE:
-            speed = braked_speed(t, v, wanted_speed(m, t, v, dt), dt)
+            speed = smaller(wanted_speed(m, t, v, dt), NOT_YIELDING)
+            speed = braked_speed(t, v, speed_to_lane_end(m, t, v, speed, dt), dt)
             if not decide_movement(m, t, v, speed, dt):
                 t.counts[STATUS], t.counts[CULPRIT] = STRANDED, v
             vehicle = t.vehicles[v]
@@ -183,6 +192,8 @@ def commit(m: Map, t: Traffic) -> None:
                     while start + position < end and t.route_roads[start + position] != m.places[drivable].road:
                         position += 1
                     vehicle.route_position = position
+                    if start + position == end:  # its plan went round a circle, and off the route
+                        t.counts[STATUS], t.counts[CULPRIT] = STRANDED, v
             v = vehicle.behind
         drivable = next_member(t.occupied, drivable + 1, m.drivables)
 
@@ -272,6 +283,8 @@ def advance(
         if t.counts[STATUS] == STRANDED:
             return taken
         move(m, t, p, moving, dt)
+        if t.counts[STATUS] == STRANDED:
+            return taken
         if lane_change:
             forget_signals(t, p)
         find_leaders(m, t)

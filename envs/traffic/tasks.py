@@ -22,7 +22,7 @@ from envs.traffic.grid import grid_flow, grid_flows, grid_roadnet
 from envs.traffic.network import Network, build_network
 from envs.traffic.routes import Flows, build_flows
 from envs.traffic.settings import Settings
-from envs.traffic.signals import Signals, signals_of
+from envs.traffic.signals import Signals, made_phases, signals_of
 from envs.traffic.trips import GridFlow
 
 FLOW = GridFlow(rate=450.0, crossings=8.0)
@@ -54,7 +54,8 @@ def city_of(task: str) -> City:
         files = find(task.removeprefix("cityflow/"))
         network = build_network(read_json_file(files.roadnet), str(files.roadnet))
         flows = build_flows(read_json_file(files.flow), network, str(files.flow))
-    return City(network, flows, signals_of(network))
+    signals = signals_of(network)
+    return City(signals.network, flows, signals)
 
 
 def drawn_flows(task: str, seed: int) -> Flows:
@@ -65,12 +66,19 @@ def drawn_flows(task: str, seed: int) -> Flows:
 
 
 def write_files(task: str, folder: Path) -> None:
-    """Write roadnet.json and flow.json of a task that exists, as CityFlow reads them. Raises what `city_of` raises."""
+    """Write roadnet.json and flow.json of a task that exists, as CityFlow reads them, with the phases that were made.
+    Raises what `city_of` raises."""
     side = side_of(task)
     if side is not None:
         contents = [json.dumps(part).encode() for part in (grid_roadnet(side, side), grid_flow(side, side, FLOW))]
     else:
         contents = [gzip.decompress(file.read_bytes()) for file in find(task.removeprefix("cityflow/"))]
+        if made := made_phases(city_of(task).signals):
+            roadnet = json.loads(contents[0])
+            for intersection in roadnet["intersections"]:
+                if intersection["id"] in made:
+                    intersection["trafficLight"]["lightphases"].append(made[intersection["id"]])
+            contents[0] = json.dumps(roadnet).encode()
     for name, content in zip(("roadnet.json", "flow.json"), contents, strict=True):
         (folder / name).write_bytes(content)
 

@@ -71,6 +71,68 @@ def test_a_loaded_engine_goes_on_exactly(tmp_path: Path, lane_change: bool, ligh
     assert (shadows > 10) == lane_change
 
 
+def as_cityflow_writes(saved: dict[str, Any]) -> dict[str, Any]:
+    """A snapshot without what CityFlow does not tell, and with what only CityFlow tells."""
+    document = {key: value for key, value in saved.items() if key not in ("interval", "toBeRouted")}
+    vehicles = []
+    for vehicle in saved["vehicles"]:
+        kept = {k: v for k, v in vehicle.items() if v is not None and k not in ("routePosition", "plan", "laneChange")}
+        kept["len"] = kept.pop("length")
+        change = vehicle.get("laneChange", {"partnerType": 0, "offset": 0.0, "lastChangeTime": 0.0})
+        kept |= {"partnerType": change["partnerType"], "offset": change["offset"], "end": False, "yieldDistance": 5.0}
+        kept |= {"laneChangeLastTime": change["lastChangeTime"], "laneChanging": change["partnerType"] == 1}
+        if change.get("partner"):
+            kept["partner"] = change["partner"]
+        if change.get("target"):
+            kept |= {"laneChangeTarget": change["target"], "laneChangeDirection": change["direction"]}
+        vehicles.append(kept)
+    drivables = {}
+    for name, place in saved["drivables"].items():
+        drivables[name] = {key: value for key, value in place.items() if key != "vehicleSeconds"}
+        if "waitingBuffer" in place:
+            drivables[name] |= {"history": [], "historyVehicleNum": 0, "historyAverageSpeed": 0.0}
+    flows = {name: {k: v for k, v in flow.items() if k != "valid"} for name, flow in saved["flows"].items()}
+    lights = {**saved["trafficLights"], "nobody": {"remainDuration": 0.0, "curPhaseIndex": 0}}
+    return {**document, "vehicles": vehicles, "drivables": drivables, "flows": flows, "trafficLights": lights}
+
+
+@pytest.mark.parametrize("lane_change", [False, True])
+def test_snapshots_of_cityflow(tmp_path: Path, lane_change: bool) -> None:
+    """They go on as the engine would; where no route passes a road twice, nothing is lost."""
+    engine = town(lane_change)
+    for _ in range(4):
+        engine.run(20)
+        saved = json.loads(dumped(engine, tmp_path / "a.json"))
+        (tmp_path / "b.json").write_text(json.dumps(as_cityflow_writes(saved)))
+        loaded = town(lane_change)
+        loaded.load_from_file(tmp_path / "b.json")
+        for _ in range(3):
+            loaded.run(5)
+            engine.run(5)
+            assert loaded.get_vehicles(include_waiting=True) == engine.get_vehicles(include_waiting=True)
+            assert loaded.get_vehicle_speed() == engine.get_vehicle_speed()
+            assert loaded.get_vehicle_distance() == engine.get_vehicle_distance()
+            assert loaded.get_average_travel_time() == engine.get_average_travel_time()
+
+
+def test_snapshots_of_cityflow_that_are_wrong(tmp_path: Path) -> None:
+    engine = town(False)
+    engine.run(20)
+    saved = as_cityflow_writes(json.loads(dumped(engine, tmp_path / "a.json")))
+
+    def refused(document: Any, complaint: str) -> None:
+        (tmp_path / "b.json").write_text(json.dumps(document))
+        with pytest.raises(TrafficFileError, match=complaint):
+            engine.load_from_file(tmp_path / "b.json")
+
+    refused({**saved, "flows": None}, "'flows' is None; expected an object")
+    first, *others = saved["vehicles"]
+    refused({**saved, "vehicles": [{**first, "len": "long"}, *others]}, "'length' is 'long'")
+    refused({**saved, "vehicles": [{**first, "drivable": 3}, *others]}, "'drivable' is 3; expected a string")
+    drivables = dict(list(saved["drivables"].items())[1:])
+    refused({**saved, "drivables": drivables}, "is missing; expected an object for every lane")
+
+
 def test_layout(tmp_path: Path) -> None:
     """One vehicle after one step, by hand: it has entered and goes at its acceleration."""
     engine = make_engine(corridor(1), [flow(("r0", "r1"), startTime=0, endTime=0), flow(("r0", "r1"), startTime=9)])
@@ -222,7 +284,7 @@ WRONG: dict[str, tuple[Change, str]] = {
     "distance": (lambda d: on_lane(d).update(dis=191.0), r"'dis' is 191.0; expected a finite number >= 0 <= 190"),
     "waiting": (lambda d: first(d, drivable="r0_0", running=False).update(dis=1.0), "'dis' is 1.0"),
     "custom speed": (lambda d: on_lane(d).update(customSpeed=-1.0), "'customSpeed' is -1.0"),
-    "length": (lambda d: on_lane(d).update(length=0), "'length' is 0; expected a finite number > 0"),
+    "length": (lambda d: on_lane(d).update(length=-1), "'length' is -1; expected a finite number >= 0"),
     "leader": (lambda d: on_lane(d).update(leader="flow_0_999"), "'leader' is 'flow_0_999'; expected null or the id"),
     "no leader": (lambda d: on_lane(d).pop("leader"), "'leader' is missing; expected null or"),
     "blocker": (lambda d: on_lane(d).update(blocker=[]), r"'blocker' is \[\]"),
@@ -305,7 +367,7 @@ def test_wrong_snapshots(tmp_path: Path, saved: dict[str, Any], name: str) -> No
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        (b"", "not JSON: Expecting value"),
+        (b"", "the file is empty, as CityFlow leaves it"),
         (b'{"step": 1, "vehicles": [{"id":', "not JSON: .*line 1, column"),
         (b"[" * 100_000, "not JSON"),
         (b"\xff\xfe\xff", "not JSON"),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
+from copy import deepcopy
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +14,12 @@ import torch
 import envs
 from envs.traffic.controllers import CONTROLLERS, SOTL, FixedTime, MaxPressure, Random, cycles
 from envs.traffic.environment import TrafficEnvironment
+from envs.traffic.grid import grid_roadnet
+from envs.traffic.tasks import city_of
 from tests.beside import needs_map
 from tests.envs.traffic import crooked
 from tests.envs.traffic.hand import city, random_actions
+from tests.envs.traffic.towns import flow, registered
 
 SMALL, HANGZHOU, MANHATTAN = "cityflow/synthetic_9", "cityflow/hangzhou_16", "cityflow/manhattan_96"
 IRREGULAR = [crooked.TASK, pytest.param(MANHATTAN, marks=needs_map(MANHATTAN))]
@@ -126,10 +132,34 @@ def test_fixed_time_shows_each_phase_for_half_a_minute(generator: torch.Generato
 
 
 def test_cycles_of_agents_that_lack_actions() -> None:
-    mask = np.ones((3, 8), dtype=bool)
+    """All that an agent has, where the first four leave out a movement that others open."""
+    signals = city_of("cityflow/synthetic_4").signals
+    mask = np.ones((4, 8), dtype=bool)
     mask[1, [0, 3]] = False
     mask[2, :6] = False
-    assert cycles(mask) == [[0, 1, 2, 3], [1, 2], [6, 7]]
+    mask[3, [0, 3, 4, 5, 6, 7]] = False
+    found = cycles(dataclasses.replace(signals, action_mask=mask))
+    assert found == [[0, 1, 2, 3], [1, 2, 4, 5, 6, 7], [6, 7], [1, 2]]
+
+
+def test_fixed_time_follows_the_file(tmp_path: Path, generator: torch.Generator) -> None:
+    """Each phase is shown as long as the file says, to whole decisions; agents have times of their own."""
+    roadnet = deepcopy(grid_roadnet(1, 2))
+    first, second = (own["trafficLight"]["lightphases"] for own in roadnet["intersections"] if not own["virtual"])
+    del first[4:], second[3:]
+    for phases, times in ((first, (5, 20, 35, 10)), (second, (5, 0, 0))):
+        for phase, time in zip(phases, times, strict=True):
+            phase["time"] = time
+    with registered("two_2", roadnet, [flow(("road_0_1_0", "road_1_1_0"))], tmp_path) as task:
+        environment = city(task)
+        environment.reset(0)
+        controller, shown = FixedTime(environment), []
+        for _ in range(10):
+            actions = controller.act(generator)
+            shown.append(actions[0].tolist())
+            environment.step(actions)
+    assert [own for own, _ in shown] == [0, 0, 1, 1, 1, 1, 2, 0, 0, 1], "cycles of 65 s"
+    assert [own for _, own in shown] == [0, 0, 0, 1, 1, 1, 0, 0, 0, 1], "half a minute where the file says nothing"
 
 
 @pytest.mark.parametrize("task", IRREGULAR)

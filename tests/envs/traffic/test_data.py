@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from envs.cities import REAL
 from envs.errors import EnvironmentNotAvailableError
 from envs.traffic import data
 from envs.traffic.data import BESIDE, MAPS, CityMap, DataFile, MapFiles, data_folder, fetch, find, main
@@ -94,6 +95,27 @@ def put(folder: Path, file: DataFile, content: bytes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(gzip.compress(content))
     return path
+
+
+def test_download_of_another_branch(tmp_path: Path, served: Path, source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Maps that share their roads bring them once."""
+    content = b'[{"route": []}]'
+    (served / "somebody/maps/HEAD").mkdir()
+    (served / "somebody/maps/HEAD/other flow.json").write_bytes(content)
+    flow = described("tiny/other.json.gz", content, "other flow.json")._replace(revision="HEAD")
+    monkeypatch.setitem(MAPS, "tiny_other", CityMap(TINY.roadnet, flow))
+    fetch(["tiny", "tiny_other"], tmp_path / "maps", tmp_path / "none", source, lambda line: None)
+    assert contents(tmp_path / "maps") == {
+        "tiny/roadnet.json.gz": ROADNET,
+        "tiny/flow.json.gz": FLOW,
+        "tiny/other.json.gz": content,
+    }
+
+
+def test_names_say_how_many_signals() -> None:
+    """Settings of a run depend on the last number."""
+    assert set(REAL) <= MAPS.keys()
+    assert all(name.rpartition("_")[2].isdigit() and int(name.rpartition("_")[2]) < 200 for name in REAL)
 
 
 def test_download(tmp_path: Path, source: str) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -16,17 +19,23 @@ from envs.traffic.drawing import (
     PLAZA_COLOUR,
     QUEUE_COLOURS,
     caption,
+    draw_traffic,
+    driving_slots,
     queue_levels,
     queue_shares,
     streets_of,
     vehicle_points,
 )
 from envs.traffic.environment import TrafficEnvironment
-from envs.traffic.inspection import members, pool, vehicle_info
+from envs.traffic.grid import grid_roadnet
+from envs.traffic.inspection import pool
 from envs.traffic.original import OriginalSimulation
+from envs.traffic.roster import Roster
 from envs.traffic.simulation import Simulation
 from tests.beside import needs_map
 from tests.envs.traffic import crooked
+from tests.envs.traffic.hand import city
+from tests.envs.traffic.towns import flow, registered
 
 SIZE = 480
 STRAIGHT_EAST_WEST, STRAIGHT_NORTH_SOUTH = 0, 1
@@ -221,7 +230,9 @@ def test_vehicles_of_the_original_engine_are_drawn_alike(monkeypatch: pytest.Mon
     hold(environment, STRAIGHT_EAST_WEST, 12)
     simulation, network = environment.batch.simulations[0], environment.city.network
     assert isinstance(simulation, Simulation)
-    slots = {f"vehicle_{slot}": slot for slot in members(simulation.state, include_waiting=False)}
+    roster = Roster(network)
+    roster.update(simulation.state)
+    slots = {f"vehicle_{slot}": slot for slot in driving_slots(simulation.state).tolist()}
 
     class Engine:
         def get_vehicles(self, include_waiting: bool) -> list[str]:
@@ -229,7 +240,7 @@ def test_vehicles_of_the_original_engine_are_drawn_alike(monkeypatch: pytest.Mon
             return list(slots)
 
         def get_vehicle_info(self, name: str) -> dict[str, str]:
-            return vehicle_info(network, simulation.state, slots[name])
+            return roster.info(simulation.state, slots[name])
 
     tracks = streets_of(environment.signals, SIZE).tracks
     original = OriginalSimulation(Engine(), network, environment.city.flows)
@@ -302,3 +313,22 @@ def test_what_cannot_be_drawn_is_refused() -> None:
         draw(environment, size=20)
     with pytest.raises(TypeError, match="not GameEnvironment"):
         draw(envs.make("game/climbing_2", 1))
+
+
+@pytest.mark.parametrize("size", [120, 480])
+def test_unusual_maps(tmp_path: Path, size: int) -> None:
+    """Roads without lanes, lanes without width, links of one point and links given twice are drawn."""
+    roadnet = deepcopy(grid_roadnet(1, 2))
+    roadnet["roads"].append({**roadnet["roads"][0], "id": "bare", "lanes": []})
+    roadnet["roads"][2]["lanes"][0]["width"] = 0
+    first = next(own for own in roadnet["intersections"] if not own["virtual"])
+    links = first["roadLinks"][0]["laneLinks"]
+    links[0]["points"] = [{"x": 0, "y": 0}]
+    links.append(deepcopy(links[1]))
+    del first["trafficLight"]["lightphases"][0]
+    with registered("odd_2", roadnet, [flow(("road_0_1_0", "road_1_1_0"), interval=1.0)], tmp_path) as task:
+        environment = city(task)
+        environment.reset(0)
+        environment.step(torch.tensor([[0, 0]]))
+        image = draw_traffic(environment, 0, size, neighbours=True)
+    assert image.shape == (size, size, 3)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from envs.errors import TrafficFileError
-from envs.traffic import Engine
+from envs.traffic import Archive, Engine
 from envs.traffic.grid import grid_roadnet
 from envs.traffic.simulation import FIRST_CAPACITY
 from envs.traffic.state import FREE, POOL
@@ -393,7 +393,8 @@ def test_pushed_vehicles_come_before_those_of_the_flows() -> None:
     ("info", "route", "complaint"),
     [
         ({"colour": 3.0}, STRAIGHT, "unknown key 'colour'; expected speed, length"),
-        ({"length": 0.0}, STRAIGHT, "push_vehicle: 'length' is 0.0; expected a finite number > 0"),
+        ({"usualNegAcc": 0.0}, STRAIGHT, "push_vehicle: 'usualNegAcc' is 0.0; expected a finite number > 0"),
+        ({"length": -1}, STRAIGHT, "push_vehicle: 'length' is -1; expected a finite number >= 0"),
         ({"maxSpeed": math.nan}, STRAIGHT, "push_vehicle: 'maxSpeed' is nan"),
         ({"minGap": "2"}, STRAIGHT, "push_vehicle: 'minGap' is '2'"),
         ({}, ("r0", "r9"), "there is no road 'r9' in roadnet.json"),
@@ -597,18 +598,271 @@ def test_no_speed_makes_a_step_endless() -> None:
         assert "cannot follow its route" in str(error)  # noqa: PT017 - it may end either way
 
 
-def test_a_lane_that_does_not_lead_on() -> None:
-    """Only the outer lane is linked, and vehicles are put on others only where these lead to the next road."""
-    roadnet = corridor(2, (150.0, 150.0, 150.0))
+def dead_end(length: float = 150.0) -> Any:
+    """Two lanes, of which only the outer one leads to the last road, and only the inner one into it."""
+    roadnet = corridor(2, (length, 150.0, 150.0))
     first, second = roadnet["intersections"][1:3]
     first["roadLinks"][0]["laneLinks"] = [{"startLaneIndex": 0, "endLaneIndex": 0}]
     second["roadLinks"][0]["laneLinks"] = [{"startLaneIndex": 1, "endLaneIndex": 0}]
-    engine = make_engine(roadnet, [flow(("r0", "r1", "r2"), endTime=0)])
-    with pytest.raises(RuntimeError, match="vehicle flow_0_0 cannot follow its route from lane r0_0"):
+    return roadnet
+
+
+def speed_before_the_end(speed: float, rest: float, gap: float, brake: float) -> float:
+    """CityFlow's speed behind somebody who stands at the end of the lane, for steps of a second."""
+    c = speed * 1.0 / 2 + gap - 0.5 * 0.0 * 0.0 / 1.0 - rest
+    a, b = 0.5 / brake, 0.5 * 1.0
+    if b * b < 4 * a * c:
+        return -100.0
+    return min(0.5 / a * (math.sqrt(b * b - 4 * a * c) - b), 2 * 0.0 - 1.0 * 1.0 + 2 * (rest - gap) / 1.0)
+
+
+@pytest.mark.parametrize("lane_change", [False, True])
+def test_a_lane_that_does_not_lead_on(lane_change: bool) -> None:
+    """The vehicle brakes and stands its gap before the end of the lane, and so do those behind it."""
+    engine = make_engine(dead_end(), [flow(("r0", "r1", "r2"), endTime=20)], laneChange=lane_change)
+    length = float(engine.network.arrays.length[engine.network.lane_index["r0_0"]])
+    engine.next_step()
+    speed, distance = engine.get_vehicle_speed()["flow_0_0"], engine.get_vehicle_distance()["flow_0_0"]
+    for _ in range(100):
+        engine.next_step()
+        v = min(11.111, speed + 2.0, speed_before_the_end(speed, length - distance, 2.5, 4.5))
+        v = max(v, speed - 4.5)
+        distance += 0.5 * speed * speed / 4.5 if v < 0 else (speed + v) * 1.0 / 2
+        speed = max(v, 0.0)
+        assert engine.get_vehicle_speed()["flow_0_0"] == speed
+        assert engine.get_vehicle_distance()["flow_0_0"] == distance
+    assert (speed, distance) == (0.0, length - 2.5)
+    assert engine.get_vehicle_count() == 6
+    assert engine.get_vehicle_info("flow_0_5")["road"] == "r0"
+
+
+def test_a_lane_that_does_not_lead_on_and_is_too_short_to_stop() -> None:
+    """CityFlow ends the program there."""
+    engine = make_engine(dead_end(20.0), [])
+    engine.push_vehicle({"speed": 11.0}, ("r0", "r1", "r2"))
+    with pytest.raises(
+        RuntimeError, match=r"manually_pushed_0 cannot follow its route from lane r0_0: .* too fast to stop"
+    ):
         engine.run(100)
-    engine = make_engine(roadnet, [flow(("r0", "r1"), endTime=0)])
-    engine.run(100)
+
+
+def test_standing_at_the_very_end_before_a_red_light() -> None:
+    """The speed that stops there is 0 / 0. CityFlow's smaller one of this and the 100 m/s of a vehicle that need not
+    yield is 100 m/s."""
+    engine = make_engine(corridor(1), [flow(STRAIGHT, endTime=0)])
+    engine.next_step()
+    (slot,) = np.flatnonzero(engine.state.traffic.vehicles["running"]).tolist()
+    length = float(engine.network.arrays.length[engine.network.lane_index["r0_0"]])
+    engine.state.traffic.vehicles["distance"][slot], engine.state.traffic.vehicles["speed"][slot] = length, 0.0
+    engine.set_tl_phase("n1", 1)
+    engine.next_step()
+    assert engine.get_vehicle_speed() == {"flow_0_0": 100.0}
+    assert engine.get_vehicle_info("flow_0_0")["drivable"] == "r1_0"
+
+
+def two_lane_ring() -> Any:
+    """A ring of which lane 1 is a dead end in the east, and lane 0 leads on."""
+    roadnet = ring()
+    for road in roadnet["roads"]:
+        road["lanes"] = road["lanes"] * 2
+    west = next(node for node in roadnet["intersections"] if node["id"] == "west")
+    for link in west["roadLinks"]:
+        link["laneLinks"] = [{"startLaneIndex": a, "endLaneIndex": 1 - a} for a in (0, 1)]
+    return roadnet
+
+
+def test_the_last_road_counts_wherever_it_is_in_the_route() -> None:
+    """From a lane that does not lead on, a trip may end on the first visit of its last road."""
+    engine = make_engine(two_lane_ring(), [flow(("in", "there"), endTime=0)])
+    while engine.get_vehicle_info("flow_0_0")["road"] != "there" if engine.get_vehicles() else True:
+        engine.next_step()
+        while "road" not in engine.get_vehicle_info("flow_0_0"):
+            engine.next_step()
+    lane = engine.get_vehicle_info("flow_0_0")["drivable"]
+    assert engine.set_vehicle_route("flow_0_0", ["out"]) is (lane == "there_0")
+    assert engine.set_vehicle_route("flow_0_0", ["back", "there"]) is True
+    assert engine.get_vehicle_info("flow_0_0")["route"] == "there back there "
+    visited = set()
+    while engine.get_vehicles():
+        visited.add(engine.get_vehicle_info("flow_0_0").get("road"))
+        engine.next_step()
+    assert ("back" in visited) == (lane == "there_0")
+
+
+@pytest.mark.parametrize("key", ["maxSpeed", "maxPosAcc"])
+def test_vehicles_that_stay_where_they_are(key: str) -> None:
+    """And those behind them, in the buffer of the lane."""
+    engine = make_engine(crossing(), [flow(way, **{key: 0}) for way in RIGHT_ANGLES])
+    engine.run(60)
+    assert set(engine.get_vehicle_distance().values()) == {0.0}
+    assert len(engine.get_vehicles()) < len(engine.get_vehicles(include_waiting=True))
+
+
+def test_vehicles_of_no_size() -> None:
+    engine = make_engine(corridor(1), [flow(STRAIGHT, length=0, width=0, minGap=0, headwayTime=0)])
+    engine.run(200)
+    assert engine.get_average_travel_time() > 0
+    assert engine.simulation.finished > 20
+
+
+def test_a_lane_without_speed() -> None:
+    """Nobody moves on it, and whoever comes onto it brakes as hard as possible."""
+    roadnet = corridor(1)
+    roadnet["roads"][1]["lanes"][0]["maxSpeed"] = 0.0
+    engine = make_engine(roadnet, [flow(STRAIGHT, endTime=0)])
+    speeds = []
+    for _ in range(60):
+        engine.next_step()
+        if engine.get_vehicle_info("flow_0_0").get("road") == "r1":
+            speeds.append(engine.get_vehicle_speed()["flow_0_0"])
+    assert speeds[0] > 0.0
+    assert speeds[0] - speeds[1] == pytest.approx(4.5)
+    assert set(speeds[4:]) == {0.0}
+
+
+@pytest.mark.parametrize("length", [15.0, 25.0])
+def test_roads_shorter_than_their_junctions(length: float) -> None:
+    """The lane then runs beyond its own ends; its length is what remains of the last cut."""
+    roadnet = corridor(1, (200.0, length, 200.0))
+    for node in roadnet["intersections"][1:3]:
+        node["width"] = 20.0
+    engine = make_engine(roadnet, [flow(("r0", "r1", "r2"), endTime=0)])
+    lane = engine.network.lane_index["r1_0"]
+    points = engine.network.drivable_points[lane][:, 0]
+    start, end = 220.0, 200.0 + length + (20.0 if length < 20.0 else -20.0)
+    assert points.tolist() == [start, end]
+    assert engine.network.arrays.length[lane] == abs(end - start)
+    engine.run(120)
     assert engine.get_vehicles() == []
+
+
+def test_several_links_between_the_same_lanes(tmp_path: Path) -> None:
+    """They are told apart in everything but their ids; vehicles take the first."""
+    roadnet = corridor(1)
+    (link,) = roadnet["intersections"][1]["roadLinks"]
+    link["laneLinks"] = [
+        *link["laneLinks"],
+        {**link["laneLinks"][0], "points": [{"x": 190, "y": 0}, {"x": 250, "y": 0}]},
+    ]
+    engine = make_engine(roadnet, [flow(STRAIGHT)])
+    assert engine.network.link_ids == ("r0_0_TO_r1_0", "r0_0_TO_r1_0")
+    assert engine.network.drivable_keys[-2:] == ("r0_0_TO_r1_0", "r0_0_TO_r1_0#")
+    plain = make_engine(corridor(1), [flow(STRAIGHT)])
+    for _ in range(10):
+        engine.run(5)
+        plain.run(5)
+        assert everything(engine) == everything(plain)
+        engine.snapshot().dump(tmp_path / "saved.json")
+        engine.load_from_file(tmp_path / "saved.json")
+    assert plain.get_average_travel_time() > 0
+
+
+# --- names and numbers -----------------------------------------------------------------------------------------------
+
+
+def test_arguments_have_cityflows_names(tmp_path: Path) -> None:
+    """And may be numpy's."""
+    config = write_files(tmp_path, corridor(1), [flow(STRAIGHT)], saveReplay=True)
+    engine = Engine(config_file=str(config), thread_num=np.int64(2))
+    engine.set_random_seed(seed=np.int32(-3))
+    engine.next_step()
+    assert engine.get_vehicles(include_waiting=np.bool_(True)) == ["flow_0_0"]
+    assert engine.get_leader(vehicle_id=np.str_("flow_0_0")) == ""
+    assert engine.get_vehicle_info(vehicle_id="flow_0_0")["road"] == "r0"
+    engine.set_tl_phase(intersection_id="n1", phase_id=np.array(1))
+    engine.set_vehicle_speed(vehicle_id="flow_0_0", speed=np.float32(1.5))
+    for roads in (np.array(["r1"]), ("r1",), iter(["r1"]), {"r1": 1}.keys()):
+        assert engine.set_vehicle_route(vehicle_id="flow_0_0", route=roads) is True
+    with pytest.raises(TypeError, match="route = 'r1': expected a list of road ids"):
+        engine.set_vehicle_route("flow_0_0", "r1")
+    engine.push_vehicle({"speed": np.float32(2.0), "length": np.array([4.0]), "width": np.int64(2)}, np.array(STRAIGHT))
+    engine.push_vehicle({"minGap": np.array(3)}, np.array(STRAIGHT, dtype=object))
+    archive = engine.snapshot()
+    engine.run(np.int64(3))
+    engine.load(archive=archive)
+    Archive(engine).dump(path=str(tmp_path / "saved.json"))
+    engine.load_from_file(path=str(tmp_path / "saved.json"))
+    engine.set_replay_file(replay_file="more/replay.txt")
+    engine.set_save_replay(open=np.bool_(True))
+    engine.next_step()
+    engine.reset(seed=np.bool_(True))
+    assert (tmp_path / "more" / "replay.txt").read_text().count("\n") == 1
+
+
+def test_names_follow_the_vehicles(tmp_path: Path) -> None:
+    """Slots are used again by others; after each of the things that change who is there, ids are right."""
+    engine = make_engine(corridor(3), [flow(STRAIGHT, interval=1.0), flow(STRAIGHT, interval=2.0)], laneChange=True)
+
+    def check() -> None:
+        table = engine.vehicle_table()
+        assert set(engine.get_vehicles(True)) == {name for name in table.ids if not name.endswith("_shadow")}
+        assert sorted(engine._roster.slots) == sorted(table.ids)
+        for row, name in enumerate(table.ids):
+            info = engine.get_vehicle_info(name)
+            assert (info["running"] == "1") == bool(table.running[row])
+            if table.running[row]:
+                assert info["distance"] == f"{table.distance[row]:f}"
+        speeds = engine.get_vehicle_speed()
+        assert list(speeds) == sorted(speeds)
+        assert set(speeds) == set(engine.get_vehicles())
+
+    for step in range(120):
+        engine.next_step()
+        if step % 7 == 0:
+            check()
+        if step == 50:
+            archive = engine.snapshot()
+        if step % 20 == 0:
+            engine.push_vehicle({}, STRAIGHT)
+            check()
+    engine.load(archive)
+    check()
+    engine.reset()
+    check()
+    engine.run(30)
+    check()
+    assert len(engine._roster.slots) == len(engine.vehicle_table().ids)
+
+
+def test_what_is_added_is_found_again_and_gone_after_a_reset() -> None:
+    """Tables of routes and kinds do not grow with episodes, and snapshots keep theirs."""
+    engine = make_engine(grid_roadnet(2, 2, 150.0), [flow(way) for way in RIGHT_ANGLES])
+    sizes = set()
+    for _ in range(3):
+        for _ in range(40):
+            engine.next_step()
+            for name in engine.get_vehicles():
+                for target in ("road_1_1_0", "road_2_1_0", "road_2_1_1"):
+                    engine.set_vehicle_route(name, [target])
+            engine.push_vehicle({"length": 4.0}, RIGHT_ANGLES[0])
+        traffic = engine.state.traffic
+        sizes.add((len(traffic.kinds), int((traffic.route_starts >= 0).sum())))
+        archive = engine.snapshot()
+        routes = {name: engine.get_vehicle_info(name).get("route") for name in engine.get_vehicles()}
+        engine.reset()
+        assert len(engine.state.traffic.route_starts) == len(RIGHT_ANGLES) + 1
+        engine.push_vehicle({}, RIGHT_ANGLES[2])
+        engine.load(archive)
+        assert {name: engine.get_vehicle_info(name).get("route") for name in engine.get_vehicles()} == routes
+        engine.reset()
+    assert len({kinds for kinds, _ in sizes}) == 1
+    assert max(routes for _, routes in sizes) < 60
+
+
+def test_a_refused_route_takes_the_old_one_up_again() -> None:
+    """As in CityFlow: where it first passes the present road, which matters where it passes it twice."""
+    engine = make_engine(ring(), [flow(("in", "there", "back", "there", "out"), endTime=0)])
+    visited = []
+    while not visited or engine.get_vehicles():
+        engine.next_step()
+        info = engine.get_vehicle_info("flow_0_0") if engine.get_vehicles() else {}
+        if info.get("road") and visited[-1:] != [info["road"]]:
+            visited.append(info["road"])
+            if visited == ["in", "there", "back", "there"]:
+                assert info["route"] == "there out "
+                assert engine.set_vehicle_route("flow_0_0", ["in"]) is False
+                assert engine.get_vehicle_info("flow_0_0")["route"] == "there back there out "
+    assert visited == ["in", "there", "back", "there", "back", "there", "out"]
 
 
 # --- saving ----------------------------------------------------------------------------------------------------------

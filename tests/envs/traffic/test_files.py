@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from envs.errors import TrafficFileError
-from envs.traffic.files import EngineConfig, read_config, read_json_file
+from envs.traffic.files import MOST_WARNINGS, EngineConfig, IgnoredValueWarning, read_config, read_json_file
 from envs.traffic.network import Network, build_network, load_network
 from envs.traffic.routes import build_flows
 
@@ -64,7 +64,8 @@ def test_what_a_config_may_leave_out(tmp_path: Path) -> None:
     given = {key: value for key, value in CONFIG.items() if key not in ("laneChange", "roadnetLogFile")}
     config = read_config(write(tmp_path / "config.json", {**given, "replayLogFile": 7, "unknown": []}))
     assert (config.lane_change, config.roadnet_log_file, config.replay_log_file) == (False, "", "")
-    assert read_config(write(tmp_path / "config.json", {**CONFIG, "laneChange": 1})).lane_change is False
+    with pytest.warns(IgnoredValueWarning, match="'laneChange' is 1, expected true or false; .* and false taken"):
+        assert read_config(write(tmp_path / "config.json", {**CONFIG, "laneChange": 1})).lane_change is False
     assert read_config(write(tmp_path / "config.json", {**CONFIG, "laneChange": True})).lane_change is True
 
 
@@ -225,11 +226,6 @@ def itself(document: Any) -> Any:
     return document
 
 
-def double_a_lane_link(document: Any) -> None:
-    links = road_link(document)["laneLinks"]
-    links.append(links[2])
-
-
 def turn_back_within_the_cut(document: Any) -> None:
     """The road out turns back after 5 m, which are cut off: its lanes are fine, but not the curves between lanes."""
     document["roads"][1]["points"] = [{"x": x, "y": 0} for x in (0, 5, -150)]
@@ -253,13 +249,13 @@ WRONG_ROADNETS: list[tuple[Callable[[Any], None], str]] = [
     (remove(road, "points", 0, "y"), "net: road 'in': point 0 of 'points': 'y' is missing"),
     (put(road, "points", 1, [0, 0]), r"net: road 'in': point 1 of 'points' is \[0, 0\]; expected an object"),
     (put(road, "points", 1, {"x": -250, "y": 0.0}), "net: road 'in': 'points' is .*; expected no point twice in a row"),
-    (put(road, "points", 1, {"x": -240, "y": 0.0}), "net: road 'in' is 10 m long; expected more than the 12 m"),
+    (put(road, "points", 1, {"x": -238, "y": 0.0}), "net: road 'in': lane 0 has length nan .*not exactly the length"),
     (put(road, "points", [{"x": x, "y": 0} for x in (-250, 0, -100)]), "net: road 'in': lane 0 has length nan"),
     (turn_back_within_the_cut, "net: lane link in_0_TO_out_0 has length nan m"),
-    (put(road, "lanes", []), "net: road 'in': 'lanes' is .*; expected a list of at least one lane"),
-    (put(road, "lanes", 1, "width", 0), "net: road 'in': lane 1: 'width' is 0; expected a finite number > 0"),
+    (put(road, "lanes", {}), "net: road 'in': 'lanes' is {}; expected a list of lanes"),
+    (put(road, "lanes", 1, "width", -1), "net: road 'in': lane 1: 'width' is -1; expected a finite number >= 0"),
     (put(road, "lanes", 2, "maxSpeed", -1.0), "net: road 'in': lane 2: 'maxSpeed' is -1.0"),
-    (put(road, "lanes", 2, "maxSpeed", 10**400), "lane 2: 'maxSpeed' is 1000.*; expected a finite number > 0"),
+    (put(road, "lanes", 2, "maxSpeed", 10**400), "lane 2: 'maxSpeed' is 1000.*; expected a finite number >= 0"),
     (remove(crossing, "point"), "net: intersection 'b': 'point' is None; expected an object"),
     (put(crossing, "point", "x", None), "net: intersection 'b': 'point': 'x' is None"),
     (remove(crossing, "virtual"), "net: intersection 'b': 'virtual' is missing; expected true or false"),
@@ -276,15 +272,19 @@ WRONG_ROADNETS: list[tuple[Callable[[Any], None], str]] = [
     (put(road_link, "laneLinks", 1, "endLaneIndex", True), "lane link 1: 'endLaneIndex' is True"),
     (put(road_link, "laneLinks", 1, "points", 2, "x", []), "lane link 1: point 2 of 'points': 'x' is"),
     (put(road_link, "laneLinks", 1, "points", 2, "x", math.nan), "lane link 1: point 2 of 'points': 'x' is nan"),
-    (put(road_link, "laneLinks", 1, "points", [{"x": 0, "y": 0}]), "'points' is .*; expected no points or at least"),
-    (double_a_lane_link, "net: the lane link in_0_TO_out_2 is given twice"),
+    (put(road_link, "laneLinks", 1, "points", "somewhere"), "lane link 1: 'points' is 'somewhere'; expected a list of"),
     (remove(crossing, "trafficLight"), "net: intersection 'b': 'trafficLight' is None; expected an object"),
     (put(crossing, "trafficLight", "lightphases", []), "'lightphases' is .*; expected a list of at least one phase"),
     (put(crossing, "trafficLight", "lightphases", 1, "time", -1), "intersection 'b': phase 1: 'time' is -1"),
     (
         put(crossing, "trafficLight", "lightphases", 0, "availableRoadLinks", [0, 1]),
-        r"phase 0: 'availableRoadLinks' is \[0, 1\]; expected indices of the intersection's 1 road links",
+        "phase 0: entry 1 of 'availableRoadLinks' is 1; expected indices of the intersection's 1 road links",
     ),
+    (
+        put(crossing, "trafficLight", "lightphases", 1, "availableRoadLinks", [0] * 20 + [-3]),
+        "phase 1: entry 20 of 'availableRoadLinks' is -3; expected indices",
+    ),
+    (put(itself, "static", {"nodes": []}), "net: this is the log of a road network that the viewer of replays reads"),
 ]
 
 
@@ -304,7 +304,7 @@ def test_what_is_not_read_is_not_checked() -> None:
     road_link(document)["type"] = "turn_around"
     crossing(document)["trafficLight"]["roadLinkIndices"] = "none"
     for link in road_link(document)["laneLinks"]:
-        link["points"] = "somewhere"
+        link["points"] = []
     network = build_network(document)
     assert network.road_link_rank.tolist() == [0]
     assert len(network.drivable_points[-1]) == 11
@@ -340,6 +340,43 @@ def test_wrong_flows(change: Callable[[Any], None], complaint: str) -> None:
 def test_flows_are_a_list() -> None:
     with pytest.raises(TrafficFileError, match="flow: expected a list of flows, not dict"):
         build_flows({}, build_network(roadnet()))
+
+
+def test_times_that_are_ignored_are_told() -> None:
+    """The first ones by flow and key, then how many more."""
+    document = [{**flows()[0], "startTime": "30", "endTime": 30.0} for _ in range(9)]
+    with pytest.warns(IgnoredValueWarning) as told:
+        arrays = build_flows(document, build_network(roadnet()), "flows").arrays
+    assert set(arrays.start.tolist()) == {0}
+    assert set(arrays.end.tolist()) == {-1}
+    messages = [str(warning.message) for warning in told]
+    assert messages[0].startswith("flows: flow 0: 'startTime' is '30', expected a whole number")
+    assert messages[3].startswith("flows: flow 1: 'endTime' is 30.0, expected a whole number")
+    assert messages[MOST_WARNINGS:] == ["8 more values are ignored like these"]
+
+
+def test_files_that_are_others() -> None:
+    with pytest.raises(TrafficFileError, match=r"flow: this is a road network \(.*\); expected a list of flows"):
+        build_flows(roadnet(), build_network(roadnet()))
+    others: dict[str, Any] = {"a list of flows": flows(), "a configuration": CONFIG, "a snapshot": {"drivables": {}}}
+    for kind, document in others.items():
+        with pytest.raises(TrafficFileError, match=f"roadnet: this is {kind}.*; expected a road network"):
+            build_network(document)
+
+
+def test_what_cityflow_runs_is_read() -> None:
+    """Lanes without speed or width, roads without lanes, links of one point, links given twice."""
+    document = roadnet()
+    document["roads"][0]["lanes"][2].update(width=0, maxSpeed=0)
+    document["roads"].append({**document["roads"][1], "id": "bare", "lanes": []})
+    links = road_link(document)["laneLinks"]
+    links[0]["points"] = [{"x": 0, "y": 0}]
+    links.append(links[2])
+    network = build_network(document)
+    assert network.link_ids.count("in_0_TO_out_2") == 2
+    assert network.arrays.length[network.drivable_ids.index("in_0_TO_out_0")] == 0.0
+    assert network.arrays.road_cost[2] == 0.0
+    assert len(set(network.drivable_keys)) == len(network.drivable_keys) > len(set(network.drivable_ids))
 
 
 NETWORK: Network = build_network(roadnet())
@@ -389,6 +426,7 @@ def test_mutated_roadnets_give_no_other_error(data: st.DataObject) -> None:
     assert np.isfinite(network.arrays.length).all()
 
 
+@pytest.mark.filterwarnings("ignore::envs.traffic.files.IgnoredValueWarning")
 @settings(max_examples=300)
 @given(st.data())
 def test_mutated_flows_give_no_other_error(data: st.DataObject) -> None:
@@ -400,6 +438,7 @@ def test_mutated_flows_give_no_other_error(data: st.DataObject) -> None:
     assert len(arrays.route) == len(document)
 
 
+@pytest.mark.filterwarnings("ignore::envs.traffic.files.IgnoredValueWarning")
 @settings(max_examples=100)
 @given(st.data())
 def test_mutated_configs_give_no_other_error(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:

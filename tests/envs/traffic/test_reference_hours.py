@@ -33,7 +33,7 @@ class AllPhases(FixedTime):
     def __init__(self, environment: TrafficEnvironment) -> None:
         super().__init__(environment)
         self._cycle = np.tile(np.arange(8), (environment.spec.num_agents, 1))
-        self._length = np.full(environment.spec.num_agents, 8)
+        self._ends = np.tile(30.0 * np.arange(1, 9), (environment.spec.num_agents, 1))
 
 
 class Quick(FixedTime):
@@ -88,6 +88,26 @@ def test_manhattan_16_by_3(controller: str, seconds: float) -> None:
 def test_irregular_manhattan(controller: str, seconds: float) -> None:
     """The recorded controllers also show phases that open nothing at an intersection; ours are not allowed to."""
     assert round(hour(IRREGULAR, controller, all_phases=True).average_travel_time, 2) == seconds
+
+
+OTHERS = {
+    "hangzhou_5816_16": (559.53, 446.91),
+    "jinan_12": (506.96, 374.56),
+    "jinan_2000_12": (412.10, 328.96),
+    "jinan_2500_12": (447.36, 332.94),
+    "newyork_16": (1008.63, 546.49),
+    "los_angeles_4": (64.58, 18.59),
+    "cologne_1": (91.50, 76.18),
+}
+"""Seconds with fixed time and with max pressure."""
+
+
+@pytest.mark.filterwarnings("ignore:.*no route and .* switched off:RuntimeWarning")
+@pytest.mark.parametrize("name", [pytest.param(name, marks=needs_map(f"cityflow/{name}")) for name in OTHERS])
+def test_anchors_on_other_maps(name: str) -> None:
+    """Numbers of this project itself."""
+    reached = [hour(f"cityflow/{name}", controller) for controller in ("fixed_time", "max_pressure")]
+    assert tuple(round(own.average_travel_time, 2) for own in reached) == OTHERS[name]
 
 
 @needs_map(HANGZHOU)

@@ -238,13 +238,24 @@ def test_files_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(TrafficFileError, match=r"cannot write .*folder"):
         Engine(write_files(tmp_path, corridor(), [], saveReplay=True, roadnetLogFile="folder"))
-    with pytest.raises(OSError, match="folder"):
+    with pytest.raises(TrafficFileError, match=r"cannot write the replay .*folder: .*; give replayLogFile"):
         Engine(write_files(tmp_path, corridor(), [], saveReplay=True, replayLogFile="folder"))
     engine, lines = record(tmp_path, corridor(), [], 1)
-    with pytest.raises(OSError, match="nowhere"):
-        engine.set_replay_file("nowhere/replay.txt")
+    with pytest.raises(TrafficFileError, match=r"cannot write the replay .*replay\.txt/inside\.txt"):
+        engine.set_replay_file("replay.txt/inside.txt")
     engine.next_step()
     assert (tmp_path / "replay.txt").read_text().splitlines() == 2 * lines, "the replay goes on as before"
+
+
+def test_folders_are_made(tmp_path: Path) -> None:
+    files = {"roadnetLogFile": "logs/of/static.json", "replayLogFile": "lines/replay.txt"}
+    engine = Engine(write_files(tmp_path, corridor(), [], saveReplay=True, **files))
+    engine.next_step()
+    engine.set_replay_file("more/replay.txt")
+    engine.next_step()
+    assert (tmp_path / "logs" / "of" / "static.json").exists()
+    for folder in ("lines", "more"):
+        assert (tmp_path / folder / "replay.txt").read_text() == ";r0 g g g,\n"
 
 
 def test_a_full_disk_is_an_error() -> None:

@@ -154,6 +154,7 @@ def flow(route: list[str], vehicle: dict[str, float] | None = None, **settings: 
     return {"vehicle": {**PUSHED_VEHICLE, **(vehicle or {})}, "route": route, "interval": 2, **settings}
 
 
+@pytest.mark.filterwarnings("ignore::envs.traffic.files.IgnoredValueWarning")
 def test_flows() -> None:
     network = load_network(GRID / "roadnet.json.gz")
     way, other = ["road_0_1_0", "road_1_1_1", "road_1_2_0"], ["road_0_1_0", "road_1_1_0"]

@@ -6,18 +6,22 @@ import copy
 import gzip
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from envs.traffic.data import find
 from envs.traffic.grid import grid_roadnet
 from envs.traffic.network import build_network
-from envs.traffic.signals import MOVEMENTS, Signals, signals_of
-from envs.traffic.tasks import city_of
+from envs.traffic.signals import MOVEMENTS, Signals, made_phases, signals_of
+from envs.traffic.tasks import city_of, write_files
 from tests.beside import needs_map
 from tests.envs.traffic import crooked
+from tests.envs.traffic.hand import city
+from tests.envs.traffic.towns import flow, registered
 
 MANHATTAN = "cityflow/manhattan_96"
 
@@ -139,6 +143,140 @@ def test_phases_that_open_nothing_are_no_actions() -> None:
     assert not signals.greens[0, [2, 4]].any()
     assert not signals.greens[1, 5:].any()
     assert np.allclose(signals.greens.sum(-1), signals.action_mask)
+
+
+def lights(roadnet: Any) -> list[list[Any]]:
+    """The phases of every intersection that has some."""
+    return [own["trafficLight"]["lightphases"] for own in roadnet["intersections"] if not own["virtual"]]
+
+
+def test_yellow_is_not_always_the_first_phase() -> None:
+    """At the end, in the middle, or beside another phase that opens nothing: the actions are the others in order."""
+    usual = grid(1, 1)
+    for place in (8, 3):
+        roadnet = copy.deepcopy(grid_roadnet(1, 1))
+        (phases,) = lights(roadnet)
+        phases.insert(place, phases.pop(0))
+        signals = signals_of(build_network(roadnet))
+        assert signals.yellow.tolist() == [place]
+        assert not signals.made.any()
+        assert signals.action_phases.tolist() == [[i + (i >= place) for i in range(8)]]
+        assert signals.action_mask.all()
+        assert np.array_equal(signals.greens, usual.greens)
+    (phases,) = lights(roadnet)
+    phases.insert(0, {"time": 3, "availableRoadLinks": []})
+    signals = signals_of(build_network(roadnet))
+    assert signals.yellow.tolist() == [4], "of two, the one that opens right turns"
+    assert signals.action_mask.tolist() == [[False] + [True] * 8]
+
+
+def test_yellow_is_made_where_there_is_none(tmp_path: Path) -> None:
+    """It opens the right turns that all phases open; everything else is as in a file that has it."""
+    roadnet = copy.deepcopy(grid_roadnet(1, 2))
+    yellow = lights(roadnet)[0].pop(0)
+    usual, signals = grid(1, 2), signals_of(build_network(roadnet))
+    assert signals.made.tolist() == [True, False]
+    assert signals.yellow.tolist() == [8, 0]
+    assert signals.action_phases.tolist() == [[*range(8)], [*range(1, 9)]]
+    assert signals.action_mask.all()
+    assert np.array_equal(signals.greens, usual.greens)
+    name = signals.network.intersection_ids[signals.agents[0]]
+    assert made_phases(signals) == {name: {"time": 5.0, "availableRoadLinks": sorted(yellow["availableRoadLinks"])}}
+    for agent in range(2):
+        for links in (signals, usual):
+            assert links.network.num_phases(int(links.agents[agent])) == 9
+    for link, (intersection, light) in enumerate(
+        zip(usual.network.arrays.link_intersection, usual.network.arrays.link_light, strict=True)
+    ):
+        stride, made = usual.network.arrays.light_stride[intersection], signals.network.arrays
+        for phase in range(9):
+            changed = (phase - 1) % 9 if intersection == usual.agents[0] else phase
+            assert (
+                made.open[made.link_light[link] + changed * stride]
+                == (usual.network.arrays.open[light + phase * stride])
+            )
+    flows = [flow(("road_0_1_0", "road_1_1_0", "road_2_1_0")), flow(("road_1_0_1", "road_1_1_0"), interval=3.0)]
+    episodes = []
+    for task_name, document in (("made_2", roadnet), ("usual_2", grid_roadnet(1, 2))):
+        with registered(task_name, document, flows, tmp_path) as task:
+            environment = city(task)
+            steps = [environment.reset(0)]
+            for decision in range(20):
+                actions = torch.tensor([[decision // 2 % 8, decision * 3 % 8]])
+                steps.append(environment.step(actions))
+            episodes.append([(step.observation.tolist(), step.reward.tolist()) for step in steps])
+            write_files(task, tmp_path)
+            written = json.loads((tmp_path / "roadnet.json").read_text())
+            assert [len(phases) for phases in lights(written)] == [9, 9]
+    assert episodes[0] == episodes[1]
+
+
+def test_a_right_turn_of_its_own_is_a_green() -> None:
+    """Where no other phase opens it, it is no yellow phase; nor is a green that opens less than another."""
+    roadnet = copy.deepcopy(grid_roadnet(1, 1))
+    (node,) = (own for own in roadnet["intersections"] if not own["virtual"])
+    kinds = [link["type"] for link in node["roadLinks"]]
+    right, straight = kinds.index("turn_right"), kinds.index("go_straight")
+    node["trafficLight"]["lightphases"] = [
+        {"time": 30, "availableRoadLinks": [straight]},
+        {"time": 30, "availableRoadLinks": [right]},
+    ]
+    signals = signals_of(build_network(roadnet))
+    assert signals.action_mask.tolist() == [[True, True]]
+    node["trafficLight"]["lightphases"][1]["availableRoadLinks"] = [straight, kinds.index("turn_left")]
+    assert signals_of(build_network(roadnet)).action_mask.tolist() == [[True, True]]
+    node["trafficLight"]["lightphases"][0]["availableRoadLinks"] = [right]
+    node["trafficLight"]["lightphases"][1]["availableRoadLinks"] = [straight, right]
+    signals = signals_of(build_network(roadnet))
+    assert signals.yellow.tolist() == [0]
+    assert signals.action_mask.tolist() == [[True]], "one action"
+
+
+def test_every_agent_has_an_action() -> None:
+    """Where phases open parts of what another right turn phase opens, and where road links have no lanes."""
+    roadnet = copy.deepcopy(grid_roadnet(1, 2))
+    first, second = (own for own in roadnet["intersections"] if not own["virtual"])
+    rights = [i for i, link in enumerate(first["roadLinks"]) if link["type"] == "turn_right"]
+    first["trafficLight"]["lightphases"] = [
+        {"time": 30, "availableRoadLinks": links} for links in (rights[:2], rights[:1], rights[1:2])
+    ]
+    signals = signals_of(build_network(roadnet))
+    assert signals.action_mask[0].tolist() == [True] * 3 + [False] * 5
+    for link in first["roadLinks"]:
+        link["laneLinks"] = []
+    signals = signals_of(build_network(roadnet))
+    assert [signals.network.intersection_ids[agent] for agent in signals.agents] == [second["id"]]
+
+
+def test_phases_that_are_all_the_same_are_no_signals() -> None:
+    roadnet = copy.deepcopy(grid_roadnet(1, 2))
+    first, _ = lights(roadnet)
+    first[1:] = [first[1]] * 3
+    first[0] = first[1]
+    signals = signals_of(build_network(roadnet))
+    assert [signals.network.intersection_ids[agent] for agent in signals.agents] == ["intersection_2_1"]
+
+
+@pytest.mark.parametrize("kind", ["one phase", "virtual"])
+def test_neighbours_are_seen_through_nodes_without_lights(kind: str) -> None:
+    roadnet = copy.deepcopy(grid_roadnet(1, 4))
+    for own in roadnet["intersections"]:
+        if own["id"] in ("intersection_2_1", "intersection_3_1"):
+            if kind == "virtual":
+                own["virtual"] = True
+            else:
+                links = list(range(len(own["roadLinks"])))
+                own["trafficLight"]["lightphases"] = [{"time": 30, "availableRoadLinks": links}]
+    signals = signals_of(build_network(roadnet))
+    assert [heard(signals, agent) for agent in range(2)] == [[1], [0]]
+
+
+def test_incoming_roads_that_an_intersection_does_not_list() -> None:
+    roadnet = copy.deepcopy(grid_roadnet(1, 1))
+    (node,) = (own for own in roadnet["intersections"] if not own["virtual"])
+    node["roads"].remove("road_0_1_0")
+    signals, usual = signals_of(build_network(roadnet)), grid(1, 1)
+    assert signals.lanes.tolist() == usual.lanes.tolist()
 
 
 def test_a_network_without_signals_is_refused() -> None:

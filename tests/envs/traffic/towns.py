@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from envs import cities
 from envs.traffic import Engine
+from envs.traffic.data import MAPS, CityMap, DataFile
 from envs.traffic.grid import VEHICLE, grid_roadnet
 
 RIGHT_ANGLES = ("road_0_1_0", "road_1_1_1"), ("road_0_1_0", "road_1_1_0"), ("road_1_0_1", "road_1_1_1")
@@ -127,3 +134,17 @@ def make_engine(roadnet: Any, flows: Any, **config: Any) -> Engine:
     """An engine whose files are gone when it begins."""
     with tempfile.TemporaryDirectory() as folder:
         return Engine(write_files(Path(folder), roadnet, flows, **config))
+
+
+@contextmanager
+def registered(name: str, roadnet: Any, flows: Any, folder: Path) -> Iterator[str]:
+    """The name of a task on these roads, which exists as long as the context lasts; its files are in `folder`."""
+    described = []
+    for kind, value in (("roadnet", roadnet), ("flow", flows)):
+        content, path = json.dumps(value).encode(), folder / f"{name}_{kind}.json.gz"
+        path.write_bytes(gzip.compress(content, mtime=0))
+        described.append(DataFile(str(path), hashlib.sha256(content).hexdigest()))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(MAPS, name, CityMap(*described))
+        patch.setattr(cities, "TASKS", (*cities.TASKS, f"cityflow/{name}"))
+        yield f"cityflow/{name}"
