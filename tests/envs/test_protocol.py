@@ -292,7 +292,7 @@ def test_settings() -> None:
     for settings, error, message in bad:
         with pytest.raises(error, match=message):
             envs.make("mpe/cooperative_navigation_3", 1, **settings)
-    with pytest.raises(ValueError, match="computes on the device cpu, not meta: make it by envs.make"):
+    with pytest.raises(ValueError, match=r"computes on the device cpu, not meta: make it by envs\.make"):
         Settings(backend="numba").uses_numba(torch.device("meta"))
     with pytest.raises(ValueError, match="num_envs must be at least 1"):
         envs.make("mpe/cooperative_navigation_3", 0)
