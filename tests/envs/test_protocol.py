@@ -23,6 +23,7 @@ from envs.mpe.environment import ParticleEnvironment
 from envs.mpe.observation import Observer, observe_torch
 from envs.mpe.physics import advance_torch, contact_force_torch
 from envs.mpe.scenarios import SCENARIOS
+from envs.mpe.settings import Settings
 from envs.protocols import Step
 from tests import check, needs_shape_checks
 from tests.envs.conftest import FAMILIES, particles, random_actions
@@ -291,8 +292,8 @@ def test_settings() -> None:
     for settings, error, message in bad:
         with pytest.raises(error, match=message):
             envs.make("mpe/cooperative_navigation_3", 1, **settings)
-    with pytest.raises(ValueError, match="needs the device cpu"):
-        envs.make("mpe/cooperative_navigation_3", 1, "meta", backend="numba")
+    with pytest.raises(ValueError, match=r"computes on the device cpu, not meta: make it by envs\.make"):
+        Settings(backend="numba").uses_numba(torch.device("meta"))
     with pytest.raises(ValueError, match="num_envs must be at least 1"):
         envs.make("mpe/cooperative_navigation_3", 0)
     with pytest.raises(ValueError, match="seed must be between"):
