@@ -87,6 +87,31 @@ def run_seconds(config: RunConfig, entry: Entry) -> float:
     return milliseconds / 1e3 + logs * LOG_SECONDS
 
 
+def estimate(timings: Sequence[Entry], config: RunConfig, mode: str) -> tuple[float, float] | None:
+    """Seconds of a run in a mode, and of its first block, by a timing of its kind; where it has been timed in other
+    modes alone, by these, made longer as the same algorithm's blocks are on tasks that were timed in both. None where
+    nothing is known."""
+    entry = find(timings, config, mode)
+    if entry is not None:
+        return run_seconds(config, entry), entry["first_block_ms"] / 1e3
+    found = []
+    for other in MODES:
+        entry, ratio = find(timings, config, other), _slower(timings, config.algorithm, mode, other)
+        if entry is not None and ratio is not None:
+            found.append((ratio * run_seconds(config, entry), max(1.0, ratio) * entry["first_block_ms"] / 1e3))
+    return max(found, default=None)
+
+
+def _slower(timings: Sequence[Entry], algorithm: str, mode: str, other: str) -> float | None:
+    """How much longer a block takes in one mode than in another, where that is most; None where no task has both."""
+    blocks: dict[str, dict[str, float]] = {mode: {}, other: {}}
+    for entry in timings:
+        if entry["what"] == "training" and entry["algorithm"] == algorithm and entry["mode"] in blocks:
+            blocks[entry["mode"]][entry["task"]] = entry["block_ms"]
+    both = blocks[mode].keys() & blocks[other].keys()
+    return max((blocks[mode][task] / blocks[other][task] for task in both), default=None)
+
+
 def together_factor(timings: Sequence[Entry], runs: int) -> float:
     """How much longer so many runs in one process take than one, by what was measured, of several the largest; by
     nothing, as long as one after the other."""

@@ -106,16 +106,15 @@ class Trainer:
     def _group(self, cells: tuple[Cell, ...], lane: Lane) -> Group | None:
         try:
             config = config_of(cells[0], self.site.device)
-            entry = gpu_timings.find(self.timings, config, self.mode)
-            if entry is None:
+            known = gpu_timings.estimate(self.timings, config, self.mode)
+            if known is None:
                 return None
             most = self._most_in_memory(config)
-            seconds = gpu_timings.run_seconds(config, entry)
         except MENDABLE:  # said by `_say_what_is_left_out`
             return None
         beside = any(other.child is not None for other in self.lanes if other is not lane)
         factor = MARGIN * lane.pace * (SIDE_BY_SIDE if beside else 1.0)
-        first = entry["first_block_ms"] / 1e3
+        seconds, first = known
         begin = START_SECONDS / 5 if self.site.rehearsed else START_SECONDS
 
         def predicted(count: int) -> float:
@@ -144,7 +143,7 @@ class Trainer:
             config_of(cell, self.site.device).spec()
         except MENDABLE as error:
             return str(error)
-        return f"nothing like them was timed in mode {self.mode}"
+        return f"nothing like them was timed that tells of mode {self.mode}"
 
     def _begin(self, lane: Lane) -> None:
         """The first of the groups that are chosen now, if any."""

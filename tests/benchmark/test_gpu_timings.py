@@ -9,7 +9,7 @@ import pytest
 from benchmark import gpu_timings
 from benchmark.config import resolve
 from benchmark.errors import UserError
-from benchmark.gpu_timings import fastest_mode, find, run_seconds, together_factor
+from benchmark.gpu_timings import estimate, fastest_mode, find, run_seconds, together_factor
 from tests.results.test_packs import EXAMPLE
 
 ENTRY = EXAMPLE["timings"][0]
@@ -49,6 +49,19 @@ def test_the_fastest_mode_is_what_takes_least() -> None:
     assert found is not None
     assert found[0] == "graph+tf32"
     assert fastest_mode(modes[2:], config) is None
+
+
+def test_a_run_is_told_by_another_mode_where_both_were_timed_elsewhere() -> None:
+    """Jungle was timed in mode graph alone; on navigation a block takes 6 ms eager and 3 ms there."""
+    config = resolve("magent/jungle_20", "iql", 0, 20_000)
+    jungle = ENTRY | {"task": "magent/jungle_20", "agents": 20}
+    eager = ENTRY | {"mode": "eager", "block_ms": 6.0}
+    assert estimate([ENTRY, eager], config, "eager") is None
+    assert estimate([jungle, eager], config, "eager") is None, "no task was timed in both modes"
+    assert estimate([jungle, ENTRY, eager | {"algorithm": "ip"}], config, "eager") is None
+    seconds = run_seconds(config, jungle)
+    assert estimate([jungle, ENTRY, eager], config, "eager") == pytest.approx((2 * seconds, 1.8))
+    assert estimate([jungle, ENTRY, eager], config, "graph") == pytest.approx((seconds, 0.9))
 
 
 def test_several_runs_take_as_long_as_measured() -> None:

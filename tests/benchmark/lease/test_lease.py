@@ -72,6 +72,20 @@ def test_sigterm_packs_what_is_there(tmp_path: Path) -> None:
     assert [phase["name"] for phase in record["phases"]] == ["facts"]
 
 
+def test_a_lease_needs_few_packages() -> None:
+    """What it imports is torch, numpy, numba and tqdm, as for training; what tests need is asked for, not imported."""
+    code = (
+        "import sys\n"
+        "for name in ('scipy', 'pandas', 'matplotlib', 'pettingzoo', 'PIL', 'pyarrow', 'jaxtyping', 'beartype',"
+        " 'submitit', 'gymnasium', 'magent2', 'hypothesis', 'pytest'):\n"
+        "    sys.modules[name] = None\n"
+        "from benchmark.lease import __main__, work\n"
+        "assert work.facts('cpu')['packages']['pytest'] is None\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_time_begins_with_the_process() -> None:
     code = (
         "import time; time.sleep(0.5); from benchmark.lease.site import process_start;"
