@@ -144,7 +144,7 @@ def _place() -> str:
     frame = sys._getframe(1)
     while frame.f_back is not None:
         path = Path(frame.f_code.co_filename)
-        if path.is_relative_to(ROOT) and path != Path(__file__) and "jaxtyping" not in path.parts:
+        if path.is_relative_to(ROOT) and path != Path(__file__) and "site-packages" not in path.parts:
             return f"{path.relative_to(ROOT).as_posix()}:{frame.f_code.co_name}"
         frame = frame.f_back
     return "elsewhere"

@@ -71,11 +71,7 @@ EXCEPTIONS = (
     Excepted(
         UNORDERED, "backward of IndexSelectBackward0", 2, "heterogeneous|maddpgs", "a permutation: nothing is added"
     ),
-    # Until the sums of graph.py have a fixed order on a GPU:
     Excepted(UNORDERED, "algorithms/common/graph.py:__init__", 5, "ip|dgn|mfq", "ones and zeros: exact in any order"),
-    Excepted(
-        UNORDERED, "backward of IndexSelectBackward0", 20, "gather|heads=2|belief", "rows of neighbours are added"
-    ),
     Excepted(UNORDERED, "backward of GatherBackward0", 1, "dgn", "weights of distinct neighbours: nothing is added"),
 )
 
@@ -90,6 +86,7 @@ def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(train, "stream", lambda seed, name, _: torch.Generator().manual_seed(stream_seed(seed, name)))
     monkeypatch.setattr(exploration, "uniform_actions", uniform_actions)
+    monkeypatch.setattr(graph, "UNORDERED", ("cuda", "meta"))
     monkeypatch.setattr(graph, "COMPILED", ("cpu",))
 
 
