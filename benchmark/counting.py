@@ -207,10 +207,7 @@ def environment_step(task: str, copies: int) -> Count:
 def _learner(algorithm: str, spec: EnvironmentSpec, fused: bool) -> Any:
     """A learner on `meta` that takes the kernels of a GPU, and whose optimisers take no steps: one fused kernel there,
     many here."""
-    settings = algorithms.config_type(algorithm)()
-    for name in ("micro_batch", "piece"):  # by either name: all transitions at once
-        if hasattr(settings, name):
-            settings = dataclasses.replace(settings, **{name: LARGEST_BATCH})
+    settings = dataclasses.replace(algorithms.config_type(algorithm)(), micro_batch=LARGEST_BATCH)
     heads = getattr(settings, "heads", 1)
     if hasattr(settings, "kernel"):
         kernel = "slots" if fused else chosen_kernel("auto", spec.num_agents, spec.max_neighbours, heads, False)

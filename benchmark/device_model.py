@@ -4,7 +4,7 @@ A kernel takes max(FLOPs / rate, bytes / bandwidth, shortest kernel) + gap; what
 cache. Without capture the host needs a time for every kernel and every view, and a step takes the longer of both. With
 capture the host takes part no more, but for the engine of traffic tasks, which stays on the CPU.
 
-`before` is training as the defaults have it; `after` has captured blocks, many copies in lockstep (`modes.COPIES`),
+`before` is training as the defaults have it; `after` has captured blocks, many copies in lockstep (`suites.COPIES`),
 TF32 and fused attention over the neighbour lists.
 """
 
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from benchmark import counting
 from benchmark.config import RunConfig, TrainingConfig
 from benchmark.counting import Count
-from benchmark.modes import COPIES
+from benchmark.suites import COPIES
 
 POLICIES = 2
 """Policies that an evaluation plays."""
@@ -97,7 +97,7 @@ class Setup:
     tf32: bool
     fused: bool
     many_copies: bool
-    """As many as `benchmark.modes.COPIES` says, and traffic on all cores; else the default on one core."""
+    """As many as `benchmark.suites.COPIES` says, and traffic on all cores; else the default on one core."""
 
     def copies(self, config: RunConfig) -> int:
         """Copies of the task in lockstep."""

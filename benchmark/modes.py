@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 from collections.abc import Mapping
 from typing import Any
 
-from benchmark import acceleration
+from benchmark import acceleration, kernels
 from benchmark.config import TrainingConfig
 from benchmark.errors import UserError
+from benchmark.suites import COPIES
 
 _GRAPH = {"training.acceleration": "cuda_graph"}
 _BLOCKS = {"training.acceleration": "auto", "training.tf32": True}
@@ -23,15 +23,12 @@ MODES: dict[str, dict[str, Any]] = {
 """Name -> settings, the plain way first, each faster than the one before it if all is as it should be."""
 PLAIN = "eager"
 """Training as the defaults have it, with few copies of a task: what other modes are compared with."""
-COPIES = {"mpe": 100, "magent": 100}
-"""Copies of a task in lockstep in every mode but the plain one, by platform; others keep the default. With
-`update_interval` copies a block has one round of environment steps."""
 KEYS = {"training.num_envs", *(key for settings in MODES.values() for key in settings)}
 """Settings that a mode decides about."""
 
 
 def settings_of(mode: str, task: str) -> dict[str, Any]:
-    """Overrides of a run of `task` in a mode."""
+    """Overrides of a run of `task` in a mode; all modes but the plain one step as many copies as the paper's suite."""
     copies = COPIES.get(task.partition("/")[0])
     return MODES[mode] | ({} if mode == PLAIN or copies is None else {"training.num_envs": copies})
 
@@ -50,8 +47,7 @@ def obstacle(mode: str, device: str) -> str:
     try:
         chosen = TrainingConfig(**settings)
         acceleration.require(chosen.acceleration, device)
-        if "kernels" in settings and importlib.util.find_spec("benchmark.kernels") is not None:
-            importlib.import_module("benchmark.kernels").require(settings["kernels"], device)
+        kernels.require(chosen.kernels, device)
     except (ValueError, UserError) as error:
         return str(error)
     return ""

@@ -246,16 +246,17 @@ def proof() -> list[Cell]:
     ]
 
 
-COPIES = 100
-"""Copies of a particle task or Jungle in the suites of the paper's size: a block of `update_interval` environment steps
-is then one round, which costs a GPU hardly more than a round of 4. Traffic, whose engine is on the CPU, has 4."""
+COPIES = {"mpe": 100, "magent": 100}
+"""Copies of a task in lockstep in the suites of the paper's size, by platform: a block of `update_interval` environment
+steps is then one round, which costs a GPU hardly more than a round of 4. Traffic, whose engine is on the CPU, has 4."""
 
 
 def paper_settings(task: str) -> dict[str, Any]:
     """What the suites of the paper's size set besides Table 2 (DEVIATIONS.md, lockstep). It is the same wherever they
     run, so that a run is the same run on every device: TF32 and recorded blocks have no effect on a CPU."""
-    copies = {} if task.startswith("cityflow/") else {"training.num_envs": COPIES}
-    return copies | {"training.tf32": True, "training.acceleration": "auto"}
+    copies = COPIES.get(task.partition("/")[0])
+    more = {} if copies is None else {"training.num_envs": copies}
+    return more | {"training.tf32": True, "training.acceleration": "auto"}
 
 
 def paper() -> list[Cell]:

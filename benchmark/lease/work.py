@@ -14,6 +14,7 @@ import importlib.util
 import json
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -245,7 +246,7 @@ def in_processes(cells: Sequence[Cell], results: Path, device: str, seconds: flo
     started = []
     for cell, config in zip(cells, configs, strict=True):
         environment = environment_of(config.training.threads)
-        command = [*command_of(cell, device, results), "--quiet"]
+        command = [sys.executable, "-m", *command_of(cell, device, results), "--quiet"]
         process = subprocess.Popen(
             command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
