@@ -4,6 +4,7 @@
     environment = envs.make("mpe/cooperative_navigation_30", num_envs=4)
     step = environment.reset(seed=0)
 
+A task is a name or, for a city of your own, the path of a CityFlow configuration or of the folder that holds one.
 `envs.tasks()` lists the tasks, `envs.settings(task)` what can be set, `envs.spec(task)` what a learner must know,
 `envs.controllers(task)` the reference policies.
 """
@@ -11,6 +12,8 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from envs.errors import EnvironmentNotAvailableError, UnknownTaskError
@@ -26,6 +29,7 @@ __all__ = [
     "UnknownTaskError",
     "controllers",
     "full_evaluation",
+    "locate",
     "make",
     "settings",
     "spec",
@@ -35,21 +39,57 @@ __all__ = [
 
 def tasks() -> tuple[str, ...]:
     """The names `make` accepts, sorted. Some can be made in other sizes, too:
-    game/ring_30, cityflow/synthetic_16, magent/jungle_40."""
+    game/ring_30, cityflow/synthetic_16, magent/jungle_40. Cities that were made of configurations are among them."""
     return tuple(sorted(task for platform in PLATFORMS.values() for task in platform.tasks()))
+
+
+def locate(task: str, settings: Mapping[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+    """The name of a task given by name or path, and its settings with what tells where its city is.
+
+    A path becomes the task `cityflow/<folder>_<signals>` in this process, and the settings `map`, `roadnet_sha256` and
+    `flow_sha256` (and `lane_change`, where the configuration lets vehicles change lanes) are added, those given having
+    precedence. With these settings the name alone makes the task in another process. All functions here do this.
+
+    Raises UnknownTaskError where `task` is neither; TrafficFileError for a path without one configuration, files that
+    are missing, wrong or not those of the settings, and a name that another city has.
+    """
+    given = dict(settings or {})
+    path = given.get("map") if _looks_like_name(task) else task
+    if not path:
+        return task, given
+    from envs.cities import CONFIGURED
+    from envs.traffic.configured import configure
+
+    name = configure(str(path), *(str(given.get(sum_, "")) for sum_ in ("roadnet_sha256", "flow_sha256")))
+    if path != task and name != task:
+        raise UnknownTaskError(f"{path} is the task {name}, not {task}: leave the setting map out, or name that task")
+    city = CONFIGURED[name]
+    added = {"map": city.config, "roadnet_sha256": city.roadnet_sha256, "flow_sha256": city.flow_sha256}
+    return name, ({"lane_change": True} if city.lane_change else {}) | given | added
+
+
+def _looks_like_name(task: str) -> bool:
+    """Whether a text is meant as a name. That of a task is, even where a file or folder is called so."""
+    platform = PLATFORMS.get(task.partition("/")[0])
+    if platform is not None and platform.exists(task):
+        return True
+    path = Path(task).expanduser()
+    return not (path.exists() or path.suffix in (".json", ".gz") or task.startswith((".", "/", "~")))
 
 
 def settings(task: str) -> type:
     """The dataclass of a task's settings: its fields are what `make` accepts, with their defaults."""
+    task, _ = locate(task)
     return _platform(task).settings(task)
 
 
 def make(task: str, num_envs: int, device: str | torch.device = "cpu", **settings_given: Any) -> Environment:
     """`num_envs` copies of `task` in lockstep on `device`.
 
-    Raises UnknownTaskError for a name that there is not, EnvironmentNotAvailableError for a task whose data or program
+    Raises what `locate` raises, EnvironmentNotAvailableError for a task whose data or program
     is not on this machine, TypeError or ValueError for settings that `settings(task)` does not accept.
     """
+    task, settings_given = locate(task, settings_given)
     chosen = _settings(task, settings_given)
     import torch
 
@@ -58,17 +98,20 @@ def make(task: str, num_envs: int, device: str | torch.device = "cpu", **setting
 
 def spec(task: str, **settings_given: Any) -> EnvironmentSpec:
     """The `EnvironmentSpec` that `make` would give, without building anything."""
+    task, settings_given = locate(task, settings_given)
     return _platform(task).spec(task, _settings(task, settings_given))
 
 
 def controllers(task: str) -> dict[str, type[Controller]]:
     """The reference policies of a task by name; each is made as `controller(environment)`."""
+    task, _ = locate(task)
     return _platform(task).controllers(task)
 
 
 def full_evaluation(task: str) -> dict[str, Any]:
     """Settings, over those of training, of a longer evaluation at the end of a run: the whole hour of traffic tasks.
     Empty where there is none."""
+    task, _ = locate(task)
     return _platform(task).full_evaluation(task)
 
 
@@ -89,4 +132,7 @@ def _platform(task: str) -> Platform:
         return PLATFORMS[name]
     close = difflib.get_close_matches(task, tasks(), n=3)
     hint = f"; did you mean {' or '.join(close)}?" if close else "."
-    raise UnknownTaskError(f"there is no task {task!r}{hint} envs.tasks() lists all of them")
+    raise UnknownTaskError(
+        f"there is no task {task!r}{hint} envs.tasks() lists all of them, and the path of a "
+        "CityFlow configuration, or of the folder that holds one, is a task, too"
+    )

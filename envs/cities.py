@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from typing import NamedTuple
 
 REAL = (
     "hangzhou_16",
@@ -26,8 +27,33 @@ FULL_SECONDS = 3600
 """Seconds for which all tasks have traffic: the full hour."""
 
 
+class ConfiguredCity(NamedTuple):
+    """A city from a CityFlow configuration: absolute paths, and the SHA-256 of the files' bytes."""
+
+    config: str
+    roadnet: str
+    flow: str
+    roadnet_sha256: str
+    flow_sha256: str
+    lane_change: bool
+    """Whether the configuration lets vehicles change lanes."""
+
+    def files(self) -> tuple[str, str]:
+        """What makes two cities the same, wherever they lie: both sums."""
+        return self.roadnet_sha256, self.flow_sha256
+
+
+CONFIGURED: dict[str, ConfiguredCity] = {}
+"""Tasks that this process has made of CityFlow configurations (`envs.traffic.configured`), by name."""
+
+
 def exists(task: str) -> bool:
-    """Whether a task can be made: a listed one, or a grid of another size."""
+    """Whether a task can be made: one of this project, or of a configuration."""
+    return is_listed(task) or task in CONFIGURED
+
+
+def is_listed(task: str) -> bool:
+    """Whether a task is one of this project: a listed one, or a grid of another size."""
     return task in TASKS or side_of(task) is not None
 
 

@@ -130,9 +130,9 @@ class Cities:
     """The `cityflow/` tasks."""
 
     def tasks(self) -> tuple[str, ...]:
-        from envs.cities import TASKS
+        from envs.cities import CONFIGURED, TASKS
 
-        return TASKS
+        return (*TASKS, *CONFIGURED)
 
     def exists(self, task: str) -> bool:
         from envs.cities import exists

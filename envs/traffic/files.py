@@ -237,17 +237,21 @@ def write_atomically(path: Path, content: bytes) -> None:
         ) from error
 
 
-def read_json_file(path: str | Path) -> Any:
-    """The value of a JSON file, plain or compressed with gzip. Raises TrafficFileError if it cannot be read."""
+def decompressed(path: str | Path) -> bytes:
+    """What a file holds that is plain or compressed with gzip. Raises TrafficFileError if it cannot be read."""
     try:
         raw = Path(path).read_bytes()
-        text = gzip.decompress(raw) if raw.startswith(_GZIP_MAGIC) else raw
+        return gzip.decompress(raw) if raw.startswith(_GZIP_MAGIC) else raw
     except FileNotFoundError:
         raise TrafficFileError(f"{path}: there is no such file") from None
     except (OSError, EOFError, zlib.error, ValueError) as error:
         raise TrafficFileError(f"{path}: the file cannot be read ({error})") from error
+
+
+def read_json_file(path: str | Path) -> Any:
+    """The value of a JSON file, plain or compressed with gzip. Raises TrafficFileError if it cannot be read."""
     try:
-        return parse_json(text)
+        return parse_json(decompressed(path))
     except json.JSONDecodeError as error:
         raise TrafficFileError(f"{path}: not JSON: {error.msg} (line {error.lineno}, column {error.colno})") from error
     except ValueError as error:

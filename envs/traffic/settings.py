@@ -30,6 +30,11 @@ class Settings:
     """Whether vehicles change lanes."""
     engine: EngineName = "builtin"
     """`builtin`, or `cityflow`: the original program, if it is installed (pip install .[cityflow])."""
+    map: str = ""
+    """Path of the CityFlow configuration of which the task was made; empty for the cities of this project."""
+    roadnet_sha256: str = ""
+    """SHA-256 of the configuration's road network: another file is refused. Likewise the next."""
+    flow_sha256: str = ""
 
     def __post_init__(self) -> None:
         for name, kind in (("reward", Reward), ("engine", EngineName), ("vehicles", Vehicles)):

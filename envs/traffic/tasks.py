@@ -1,23 +1,23 @@
 """The traffic tasks (`envs.cities` has their names): their roads, their vehicles, and what a learner must know of them.
 
-Real maps are read from the files that `python -m envs.traffic.data fetch` brings; synthetic grids are made on the spot.
-Everything that is made is kept, and shared by all copies of a task.
+Real maps are read from the files that `python -m envs.traffic.data fetch` brings, cities of users from theirs
+(`envs.traffic.configured`); synthetic grids are made on the spot. Everything that is made is kept, and shared by all copies of a task.
 """
 
 from __future__ import annotations
 
-import gzip
 import json
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from envs.cities import side_of
+from envs.cities import CONFIGURED, ConfiguredCity, side_of
 from envs.errors import EnvironmentNotAvailableError
 from envs.protocols import EnvironmentSpec
-from envs.traffic.data import find
-from envs.traffic.files import read_json_file
+from envs.traffic.configured import changed, sha256_of
+from envs.traffic.data import MapFiles, find
+from envs.traffic.files import decompressed, read_json_file
 from envs.traffic.grid import grid_flow, grid_flows, grid_roadnet
 from envs.traffic.network import Network, build_network
 from envs.traffic.routes import Flows, build_flows
@@ -42,18 +42,41 @@ class City(NamedTuple):
     signals: Signals
 
 
-@lru_cache(maxsize=4)
 def city_of(task: str) -> City:
     """Roads, vehicles and signals of a task that exists. Raises EnvironmentNotAvailableError where the files of a real
-    map are not here, TrafficFileError where they are damaged."""
+    map are not here, TrafficFileError where they are damaged or have changed."""
+    configured = CONFIGURED.get(task)
+    return _listed_city(task) if configured is None else city_of_files(configured)
+
+
+@lru_cache(maxsize=4)
+def city_of_files(city: ConfiguredCity) -> City:
+    """Roads, vehicles and signals of a configuration. Raises TrafficFileError."""
+    return _city(_unchanged(city))
+
+
+def _unchanged(city: ConfiguredCity) -> MapFiles:
+    """The files of a configuration. Raises TrafficFileError where one is not what it was."""
+    files = MapFiles(Path(city.roadnet), Path(city.flow))
+    for file, expected in zip(files, city.files(), strict=True):
+        if (found := sha256_of(file)) != expected:
+            raise changed(file, found, expected)
+    return files
+
+
+@lru_cache(maxsize=4)
+def _listed_city(task: str) -> City:
     side = side_of(task)
     if side is not None:
         network = build_network(grid_roadnet(side, side), task)
-        flows = grid_flows(side, side, FLOW, network)
-    else:
-        files = find(task.removeprefix("cityflow/"))
-        network = build_network(read_json_file(files.roadnet), str(files.roadnet))
-        flows = build_flows(read_json_file(files.flow), network, str(files.flow))
+        signals = signals_of(network)
+        return City(signals.network, grid_flows(side, side, FLOW, network), signals)
+    return _city(find(task.removeprefix("cityflow/")))
+
+
+def _city(files: MapFiles) -> City:
+    network = build_network(read_json_file(files.roadnet), str(files.roadnet))
+    flows = build_flows(read_json_file(files.flow), network, str(files.flow))
     signals = signals_of(network)
     return City(signals.network, flows, signals)
 
@@ -72,7 +95,9 @@ def write_files(task: str, folder: Path) -> None:
     if side is not None:
         contents = [json.dumps(part).encode() for part in (grid_roadnet(side, side), grid_flow(side, side, FLOW))]
     else:
-        contents = [gzip.decompress(file.read_bytes()) for file in find(task.removeprefix("cityflow/"))]
+        configured = CONFIGURED.get(task)
+        files = find(task.removeprefix("cityflow/")) if configured is None else _unchanged(configured)
+        contents = [decompressed(file) for file in files]
         if made := made_phases(city_of(task).signals):
             roadnet = json.loads(contents[0])
             for intersection in roadnet["intersections"]:
