@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 import algorithms
 import envs
 from benchmark.errors import MENDABLE, UserError
-from benchmark.tasks import training_defaults
+from benchmark.tasks import located, training_defaults
 from envs.protocols import Threaded
-from results.identity import WITHOUT_EFFECT, digest_of, identity_of
+from results.identity import FILES, WITHOUT_EFFECT, digest_of, identity_of
 
 if TYPE_CHECKING:
     from envs.protocols import Environment, EnvironmentSpec
@@ -136,6 +136,13 @@ class RunConfig:
         del record["device"]
         return identity_of(record)
 
+    def record(self) -> dict[str, Any]:
+        """The identity, and where the task's city is if its files are not of this project: what is written down."""
+        record = self.identity()
+        if city := getattr(self.environment, "map", ""):
+            record["environment"]["map"] = city
+        return record
+
     def spec(self) -> EnvironmentSpec:
         """What a learner must know of the task. Raises UserError for settings that do not fit the task, and what
         `envs.spec` raises for a task that cannot be made here."""
@@ -176,13 +183,14 @@ def resolve(
 ) -> RunConfig:
     """Build the settings of a run from defaults and overrides such as `{"algorithm.alpha": 0.1}`.
 
-    Values may be strings, as typed on a command line. Raises UserError naming the wrong part and the valid ones.
+    `task` is a name, or the path of a CityFlow configuration (`envs.locate`). Values may be strings, as typed on a
+    command line. Raises UserError naming the wrong part and the valid ones, and what `envs.locate` raises.
     """
     if total_steps < 1:
         raise UserError(f"--total-steps {total_steps}: expected a positive number of environment steps")
     if seed < 0:
         raise UserError(f"--seed {seed}: expected zero or a positive whole number")
-    overrides = dict(overrides or {})
+    task, overrides = located(task, overrides)
     types = {
         "environment": envs.settings(task),
         "training": TrainingConfig,
@@ -208,7 +216,7 @@ def resolve(
 def variant_label(overrides: dict[str, Any]) -> str:
     """Folder name for runs made with these overrides: readable where short, else a hash."""
     names = {key: key.split(".", 1)[-1] for key in sorted(overrides)}
-    silent = {name for group in WITHOUT_EFFECT.values() for name in group}
+    silent = {name for group in WITHOUT_EFFECT.values() for name in group} | set(FILES)
     label = ",".join(f"{name}={overrides[key]}" for key, name in names.items() if name not in silent)
     if not label:
         return "default"

@@ -32,7 +32,8 @@ from benchmark.config import RunConfig
 from benchmark.errors import UserError
 from benchmark.files import AppendLog, read_json, readable_os_errors, write_json
 from benchmark.lock import RunLock
-from results.identity import identity_of
+from envs.cities import CONFIGURED
+from results.identity import changed_files, identity_of
 
 SNAPSHOT = "snapshot.json"
 """In a copy of the code: which commit it is of."""
@@ -80,11 +81,18 @@ class RunFolder:
         file = self.path / "config.json"
         wanted = self.config.identity()
         if not file.exists():
-            write_json(file, wanted | {"config_hash": self.config.digest()})
+            write_json(file, self.config.record() | {"config_hash": self.config.digest()})
             return
-        found = identity_of(read_json(file))
+        record = read_json(file)
+        found = identity_of(record)
         if found == wanted:
             return
+        if files := changed_files(found, wanted):
+            before, now = record["environment"].get("map"), getattr(self.config.environment, "map", None)
+            raise UserError(
+                f"{self.path} was made with other files of {self.config.task}: {files} (configuration then {before}, "
+                f"now {now}); restore the files, use --variant NAME or another --results folder, or delete that folder"
+            )
         different = sorted(_differences(found, wanted))
         raise UserError(
             f"{self.path} was made with other settings ({'; '.join(different[:4])}): "
@@ -123,7 +131,11 @@ class RunFolder:
     def record_machine(self, step: int, device: str, micro_batch: int, note: str = "") -> None:
         """Add this start of the run to machine.json."""
         file = self.path / "machine.json"
-        facts = machine_facts(device) | {"from_step": step, "micro_batch": micro_batch, "note": note}
+        facts = (
+            machine_facts(device)
+            | files_of(self.config.task)
+            | {"from_step": step, "micro_batch": micro_batch, "note": note}
+        )
         record = read_json(file) if file.exists() else {**facts, "starts": []}
         with readable_os_errors(self.path):
             write_json(file, record | {"starts": [*record["starts"], facts]})
@@ -144,6 +156,12 @@ def _differences(found: dict[str, Any], wanted: dict[str, Any], prefix: str = ""
         else:
             rows.append(f"{prefix}{key} was {before}, now {now}")
     return rows
+
+
+def files_of(task: str) -> dict[str, Any]:
+    """Paths and SHA-256 of the files of a task made of a configuration; nothing for the others."""
+    city = CONFIGURED.get(task)
+    return {} if city is None else {"city": city._asdict()}
 
 
 def machine_facts(device: str) -> dict[str, Any]:

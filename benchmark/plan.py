@@ -17,7 +17,8 @@ from benchmark.errors import UserError
 from benchmark.files import read_json
 from benchmark.status import RunState, cell_path, duration, name_of, state_of
 from benchmark.suites import Cell
-from results.identity import hash_of
+from benchmark.tasks import located
+from results.identity import changed_files, hash_of
 
 if TYPE_CHECKING:
     from envs.protocols import EnvironmentSpec
@@ -56,6 +57,34 @@ def select(cells: Sequence[Cell], tasks: Sequence[str], names: Sequence[str], se
     return [dataclasses.replace(cell, seed=seed) for cell in unique for seed in seeds]
 
 
+def with_maps(cells: Sequence[Cell], tasks: Sequence[str]) -> tuple[list[Cell], list[str]]:
+    """The cells of a suite and those of `tasks` that are paths of CityFlow configurations; the names of all `tasks`.
+
+    A city has the runs of that traffic task of the suite whose number of signals is nearest to its own, with their
+    settings. Raises UserError for a path where the suite has no traffic task, and what `envs.locate` raises.
+    """
+    present = {cell.task for cell in cells}
+    found, names = list(cells), []
+    for given in tasks:
+        name, overrides = (given, {}) if given in present else located(given)
+        names.append(name)
+        if not overrides:
+            continue
+        signals = {task: int(task.rpartition("_")[2]) for task in sorted(present) if task.startswith("cityflow/")}
+        if not signals:
+            raise UserError(
+                f"--tasks {given}: this suite has no traffic task whose settings a map could take; use signals"
+            )
+        count = int(name.rpartition("_")[2])
+        nearest = min(signals, key=lambda task: abs(signals[task] - count))
+        found += [
+            dataclasses.replace(cell, task=name, overrides=overrides | cell.overrides)
+            for cell in cells
+            if cell.task == nearest
+        ]
+    return found, names
+
+
 Key = tuple[str, str, str, int]
 """Task, algorithm, variant and seed: what tells the runs of a results folder apart."""
 
@@ -76,7 +105,7 @@ def plan(cells: Sequence[Cell], results: Path, device: str, states: Mapping[Key,
         if _is_stale(results, config, cell):
             state, reason = (
                 "stale",
-                "its folder was made with other settings: use another --results folder",
+                f"its folder was made with {_other(results, config, cell)}: use another --results folder",
             )
         plans.append(Plan(cell, config, state, reason))
     return plans
@@ -99,6 +128,12 @@ def _spec(config: RunConfig, known: dict[tuple[str, str], EnvironmentSpec | Exce
     if isinstance(found, Exception):
         raise found
     return found
+
+
+def _other(results: Path, config: RunConfig, cell: Cell) -> str:
+    """What a stale folder was made with."""
+    files = changed_files(read_json(cell_path(results, cell) / "config.json"), config.identity())
+    return f"other files of the city ({files}; restore them)" if files else "other settings"
 
 
 def _is_stale(results: Path, config: RunConfig, cell: Cell) -> bool:

@@ -13,8 +13,9 @@ from benchmark.errors import UserError
 from benchmark.files import load_checkpoint, read_json
 
 
-def load_policy(path: Path, device: str = "cpu") -> tuple[RunConfig, Learner]:
-    """The settings of the run and its learner, ready to act.
+def load_policy(path: Path, device: str = "cpu", city: str = "") -> tuple[RunConfig, Learner]:
+    """The settings of the run and its learner, ready to act. `city` is where the CityFlow configuration of its task is
+    now; by default it is looked for where it was.
 
     Raises UserError where the file is missing, damaged, or was made by another version of the code.
     """
@@ -26,8 +27,10 @@ def load_policy(path: Path, device: str = "cpu") -> tuple[RunConfig, Learner]:
             record, weights = state["config"], state["learner"]
         else:
             record, weights = read_json(path.parent / "config.json"), state["training"]["learner"]
+        if city and envs.locate(city)[0] == record["task"]:
+            record["environment"]["map"] = city
         config = config_from_record(record, device)
-        spec = envs.spec(config.task, **record["environment"])
+        spec = config.spec()
         learner = algorithms.make(config.algorithm, spec, config.algorithm_settings, device)
         learner.schedule(config.total_steps, config.total_steps)
         learner.load_state_dict(weights)
@@ -38,14 +41,16 @@ def load_policy(path: Path, device: str = "cpu") -> tuple[RunConfig, Learner]:
 
 
 def config_from_record(record: dict[str, Any], device: str = "cpu") -> RunConfig:
-    """Settings from `RunConfig.identity()` or config.json. Raises KeyError or TypeError where fields differ."""
-    task, algorithm = record["task"], record["algorithm"]
+    """Settings from `RunConfig.record()` or config.json. Raises KeyError or TypeError where fields differ, and what
+    `envs.locate` raises."""
+    task, environment = envs.locate(record["task"], record["environment"])
+    algorithm = record["algorithm"]
     return RunConfig(
         task,
         algorithm,
         record["seed"],
         record["total_steps"],
-        envs.settings(task)(**record["environment"]),
+        envs.settings(task)(**environment),
         TrainingConfig(**record["training"]),
         algorithms.config_type(algorithm).from_record(record["algorithm_settings"]),
         record["variant"],

@@ -41,7 +41,8 @@ def command_of(cell: Cell, device: str, results: Path) -> list[str]:
 
 def references_command(configs: Sequence[RunConfig], results: Path) -> list[str]:
     """The module and its arguments that play the reference policies of one task for runs of it."""
-    command = ["benchmark.references", "--tasks", configs[0].task, "--results", str(results)]
+    task = getattr(configs[0].environment, "map", "") or configs[0].task
+    command = ["benchmark.references", "--tasks", task, "--results", str(results)]
     episodes, seed = evaluation_of(configs)
     return [*command, "--episodes", str(episodes), "--seed", str(seed)]
 

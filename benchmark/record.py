@@ -328,7 +328,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser = argparse.ArgumentParser(prog="python -m benchmark.record", description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, metavar="DIR", help="folder of the runs; default: results/SUITE")
     parser.add_argument("--suite", choices=sorted(SUITES), help="only the runs of this suite")
-    parser.add_argument("--tasks", nargs="+", default=[], help="only these tasks")
+    parser.add_argument("--tasks", nargs="+", default=[], help="only these tasks, or the paths of configurations")
     parser.add_argument("--algorithms", nargs="+", default=[], help="only these algorithms")
     parser.add_argument("--variants", nargs="+", default=[], help="only these variants")
     parser.add_argument(
@@ -349,6 +349,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         raise UserError(f"--size {options.size}: expected a whole number of pixels from {SMALLEST} to {LARGEST}")
     if options.steps is not None and options.steps < 1:
         raise UserError(f"--steps {options.steps}: expected a positive number of environment steps")
+    options.tasks = [envs.locate(task)[0] for task in options.tasks]
     options.seeds = _seeds(options.seeds)
     return options
 

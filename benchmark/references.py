@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from benchmark.errors import InUseError, report_errors
 from benchmark.files import read_json, readable_os_errors, write_json
 from benchmark.lock import RunLock
 from benchmark.tasks import training_defaults
+from results.identity import FILES
 
 
 def play(task: str, policy: str, episodes: int, seed: int, **settings: Any) -> list[float]:
@@ -37,24 +38,39 @@ def play(task: str, policy: str, episodes: int, seed: int, **settings: Any) -> l
     return [round(value, 4) for value in environment.scores()["return"].tolist()]
 
 
-def is_written(task: str, results: Path, episodes: int, seed: int) -> bool:
-    """Whether references.json of the task is up to date."""
+def city_of(config: RunConfig) -> dict[str, Any]:
+    """Settings that tell where a run's city is (`envs.locate`); nothing for the cities of this project."""
+    names = ("map", *FILES)
+    given = {name: value for name in names if (value := getattr(config.environment, name, ""))}
+    return envs.locate(config.task, given)[1]
+
+
+def is_written(task: str, results: Path, episodes: int, seed: int, city: Mapping[str, Any] | None = None) -> bool:
+    """Whether references.json of the task is up to date, its city included."""
     file = results / task / "references.json"
     record = read_json(file) if file.exists() else {}
-    return record.get("evaluation_seed") == seed and record.get("episodes") == episodes
+    cities = [{**(of or {}), "map": ""} for of in (record.get("environment"), city)]  # wherever it lies
+    return record.get("evaluation_seed") == seed and record.get("episodes") == episodes and cities[0] == cities[1]
 
 
-def write_references(task: str, results: Path, episodes: int, seed: int) -> dict[str, Any]:
-    """Play every reference policy of the task and write references.json; an up-to-date file is left as it is."""
+def write_references(
+    task: str, results: Path, episodes: int, seed: int, city: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Play every reference policy of the task and write references.json; an up-to-date file is left as it is. `city`
+    are the settings that tell where the task's city is."""
+    task, settings = envs.locate(task, city)
     file = results / task / "references.json"
-    if is_written(task, results, episodes, seed):
+    if is_written(task, results, episodes, seed, settings):
         return read_json(file)
-    policies = {name: {"returns": play(task, name, episodes, seed)} for name in envs.controllers(task)}
-    record = {"task": task, "evaluation_seed": seed, "episodes": episodes, "policies": policies}
+    policies = {name: {"returns": play(task, name, episodes, seed, **settings)} for name in envs.controllers(task)}
+    record: dict[str, Any] = {"task": task, "evaluation_seed": seed, "episodes": episodes, "policies": policies}
     full = envs.full_evaluation(task)
     if full:
-        returns = {name: {"returns": play(task, name, episodes, seed, **full)} for name in envs.controllers(task)}
+        whole = settings | full
+        returns = {name: {"returns": play(task, name, episodes, seed, **whole)} for name in envs.controllers(task)}
         record["full_evaluation"] = {"settings": full, "policies": returns}
+    if settings:
+        record["environment"] = settings
     with readable_os_errors(file):
         file.parent.mkdir(parents=True, exist_ok=True)
         write_json(file, record)
@@ -72,13 +88,14 @@ def missing_references(configs: Iterable[RunConfig], results: Path) -> list[list
     by_task: dict[str, list[RunConfig]] = {}
     for config in configs:
         by_task.setdefault(config.task, []).append(config)
-    return [own for task, own in by_task.items() if not is_written(task, results, *evaluation_of(own))]
+    return [own for task, own in by_task.items() if not is_written(task, results, *evaluation_of(own), city_of(own[0]))]
 
 
 def write_references_alone(task: str, results: Path, episodes: int, seed: int) -> dict[str, Any]:
     """As `write_references`, or nothing where another process is about to write those of this task."""
-    if is_written(task, results, episodes, seed):
-        return write_references(task, results, episodes, seed)
+    task, city = envs.locate(task)
+    if is_written(task, results, episodes, seed, city):
+        return write_references(task, results, episodes, seed, city)
     folder = results / task
     try:
         with readable_os_errors(folder):
@@ -87,7 +104,7 @@ def write_references_alone(task: str, results: Path, episodes: int, seed: int) -
     except InUseError:
         return {}
     try:
-        return write_references(task, results, episodes, seed)
+        return write_references(task, results, episodes, seed, city)
     finally:
         lock.release()
 
@@ -96,15 +113,16 @@ def main() -> int:
     """Entry point of `python -m benchmark.references`."""
     defaults = TrainingConfig()
     parser = argparse.ArgumentParser(prog="python -m benchmark.references", description=__doc__.splitlines()[0])
-    parser.add_argument("--tasks", nargs="+", required=True)
+    parser.add_argument("--tasks", nargs="+", required=True, help="names, or paths of CityFlow configurations")
     parser.add_argument("--results", type=Path, default=Path("results/raw"))
     parser.add_argument("--episodes", type=int, help="default: those of an evaluation of the task")
     parser.add_argument("--seed", type=int, default=defaults.evaluation_seed)
     options = parser.parse_args()
-    for task in options.tasks:
+    for given in options.tasks:
+        task, _ = envs.locate(given)
         usual = training_defaults(task).get("evaluation_episodes", defaults.evaluation_episodes)
         episodes = options.episodes if options.episodes is not None else usual
-        record = write_references_alone(task, options.results, episodes, options.seed)
+        record = write_references_alone(given, options.results, episodes, options.seed)
         if not record:
             print(f"{task}: another process is about to write them")
             continue

@@ -40,6 +40,7 @@ from benchmark.plan import (
     refuse_what_cannot_run,
     refuse_what_needs_more,
     select,
+    with_maps,
 )
 from benchmark.pool import Pool, references_command
 from benchmark.references import missing_references
@@ -71,7 +72,8 @@ def main() -> int:
     """Entry point of `python -m benchmark.sweep`."""
     options = parse_arguments()
     results = options.results or Path("results") / ("raw" if options.suite == "all" else options.suite)
-    cells = select(SUITES[options.suite](), options.tasks, options.algorithms, options.seeds)
+    cells, options.tasks = with_maps(SUITES[options.suite](), options.tasks)
+    cells = select(cells, options.tasks, options.algorithms, options.seeds)
     cells = [
         dataclasses.replace(cell, overrides=cell.overrides | engine_override(cell.task, options)) for cell in cells
     ]
@@ -311,7 +313,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     parser.add_argument("action", nargs="?", choices=ACTIONS, default="run", metavar="ACTION", help="default: run")
     parser.add_argument("--suite", required=True, choices=sorted(SUITES))
-    parser.add_argument("--tasks", nargs="+", default=[], help="only these tasks of the suite")
+    parser.add_argument(
+        "--tasks", nargs="+", default=[], help="only these tasks of the suite, or the paths of configurations"
+    )
     parser.add_argument("--algorithms", nargs="+", default=[], help="only these algorithms of the suite")
     parser.add_argument("--seeds", nargs="+", type=int, default=[], help="these seeds instead of the suite's")
     parser.add_argument("--results", type=Path, help="folder of the runs; default: results/SUITE")

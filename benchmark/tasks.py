@@ -5,6 +5,7 @@ Adding a task: give it an environment in `envs` and a line here.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,6 +104,17 @@ def training_defaults(name: str) -> dict[str, Any]:
     if int(scenario.rpartition("_")[2]) >= LARGE:
         defaults["observation_dtype"] = "float16"
     return defaults
+
+
+def located(task: str, overrides: Mapping[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+    """The name of a task given by name or by the path of a CityFlow configuration, and overrides such as
+    `environment.map` with which the name is known to every process. Raises what `envs.locate` raises."""
+    group = "environment."
+    given = dict(overrides or {})
+    name, settings = envs.locate(
+        task, {key[len(group) :]: value for key, value in given.items() if key.startswith(group)}
+    )
+    return name, given | {group + key: value for key, value in settings.items()}
 
 
 def default_total_steps(name: str) -> int:

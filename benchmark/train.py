@@ -35,7 +35,7 @@ from benchmark.progress import Progress
 from benchmark.randomness import stream, stream_seed
 from benchmark.replay import Replay
 from benchmark.rewards import RewardScale
-from benchmark.tasks import TASKS, default_total_steps
+from benchmark.tasks import TASKS, default_total_steps, located
 from envs.protocols import Graph, Interpretable, Recordable, Step
 
 CHECKPOINT_FORMAT = 1
@@ -365,7 +365,7 @@ class Recorder:
         if full:
             with readable_os_errors(self.folder.path):
                 write_json(self.folder.full_evaluation, self.training.evaluate_fully(full))
-        state = {"learner": self.training.learner.state_dict(), "config": self.config.identity()}
+        state = {"learner": self.training.learner.state_dict(), "config": self.config.record()}
         save_checkpoint(self.folder.policy, state)
         self._write_status("finished")
         self.folder.checkpoint.unlink(missing_ok=True)
@@ -480,7 +480,11 @@ def stop_signals(stop: Stop) -> Iterator[None]:
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Command line of `python -m benchmark.train`."""
     parser = argparse.ArgumentParser(prog="python -m benchmark.train", description=__doc__.splitlines()[0])
-    parser.add_argument("--task", required=True, help=f"for example {TASKS[0].name}; see benchmark/tasks.py")
+    parser.add_argument(
+        "--task",
+        required=True,
+        help=f"for example {TASKS[0].name}, see benchmark/tasks.py; or the path of a CityFlow configuration",
+    )
     parser.add_argument("--algorithm", required=True, help=f"one of {', '.join(algorithms.ALGORITHMS)}")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--total-steps", type=int, help="environment steps over all copies; default: the paper's")
@@ -497,12 +501,13 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def main() -> int:
     """Entry point of `python -m benchmark.train`."""
     options = parse_arguments()
+    task, overrides = located(options.task, parse_assignments(options.assignments))
     config = resolve(
-        options.task,
+        task,
         options.algorithm,
         options.seed,
-        options.total_steps if options.total_steps is not None else default_total_steps(options.task),
-        parse_assignments(options.assignments) | engine_override(options.task, options),
+        options.total_steps if options.total_steps is not None else default_total_steps(task),
+        overrides | engine_override(task, options),
         options.variant,
         choose_device(options.device),
     )

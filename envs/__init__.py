@@ -50,8 +50,9 @@ def locate(task: str, settings: Mapping[str, Any] | None = None) -> tuple[str, d
     `flow_sha256` (and `lane_change`, where the configuration lets vehicles change lanes) are added, those given having
     precedence. With these settings the name alone makes the task in another process. All functions here do this.
 
-    Raises UnknownTaskError where `task` is neither; TrafficFileError for a path without one configuration, files that
-    are missing, wrong or not those of the settings, and a name that another city has.
+    A name that there is not is returned as it is. Raises TrafficFileError for a path without one configuration, files
+    that are missing, wrong or not those of the settings, and a name that another city has; UnknownTaskError where
+    `task` is not the name of the city that the settings tell of.
     """
     given = dict(settings or {})
     path = given.get("map") if _looks_like_name(task) else task

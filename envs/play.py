@@ -3,6 +3,7 @@
     python -m envs.play mpe/cooperative_navigation_30 --policy greedy --gif navigation.gif
     python -m envs.play cityflow/hangzhou_16 --policy fixed_time --seconds 3600 --gif hangzhou.gif
     python -m envs.play magent/jungle_20 --policy aggressor --gif jungle.gif
+    python -m envs.play my_city/config.json --policy max_pressure --gif my_city.gif
 
 A policy is `greedy` (every agent heads for its nearest landmark, prey or food, or for the ball; signals follow the
 greatest pressure), another name from `envs.controllers(task)`, or the path of a trained policy: policy.pt or
@@ -168,13 +169,14 @@ def play_episode(
 
 def _cast(options: argparse.Namespace) -> tuple[Environment, Act]:
     """The environment and who acts in it."""
+    options.task, city = envs.locate(options.task)
     controllers = {name: name for name in envs.controllers(options.task)}
     platform = options.task.partition("/")[0]
     if platform not in WATCHED:
         *most, last = WATCHED.values()
         raise PlayError(f"{options.task} has no pictures: only {', '.join(most)} and {last} can be watched")
     controllers = {"greedy": GREEDY[platform], **controllers}
-    changes = _changes(options, platform)
+    changes = city | _changes(options, platform)
     generator = torch.Generator().manual_seed(options.seed)
     if options.policy not in controllers:
         path = Path(options.policy)
@@ -223,15 +225,16 @@ def _cast_learner(
     from benchmark.policies import load_policy
 
     try:
-        config, learner = load_policy(path)
+        config, learner = load_policy(path, city=changes.get("map", ""))
     except UserError as error:
         raise PlayError(str(error)) from error
     except Exception as error:  # damaged bytes make the readers raise a dozen unrelated types
         raise PlayError(f"{path} is not a policy that can be played ({type(error).__name__}: {error})") from error
     if config.task != options.task:
+        there = getattr(config.environment, "map", "") or config.task
         raise PlayError(
             f"this policy was trained on {config.task}; play it with: "
-            f"python -m envs.play {config.task} --policy {path} --gif {options.gif}"
+            f"python -m envs.play {there} --policy {path} --gif {options.gif}"
         )
     settings = {
         setting.name: getattr(config.environment, setting.name) for setting in dataclasses.fields(config.environment)
@@ -300,7 +303,11 @@ class _Parser(argparse.ArgumentParser):
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = _Parser(prog="python -m envs.play", description="Play episodes, print their returns, draw a GIF.")
-    parser.add_argument("task", metavar="TASK", help="for example mpe/cooperative_navigation_30")
+    parser.add_argument(
+        "task",
+        metavar="TASK",
+        help="for example mpe/cooperative_navigation_30, or the path of a CityFlow configuration",
+    )
     parser.add_argument(
         "--policy",
         default="greedy",

@@ -14,9 +14,17 @@ from typing import Any
 WITHOUT_EFFECT: Mapping[str, tuple[str, ...]] = {
     "training": ("checkpoint_seconds", "checkpoint_replay_gib", "synchronise_timing", "environment_threads"),
     "algorithm_settings": ("micro_batch", "piece"),
+    "environment": ("map",),
 }
-"""By group, settings that are left out. `piece` is what `micro_batch` was called while it was part of the identity."""
-ADDED: Mapping[str, Mapping[str, Any]] = {"training": {"kernels": "reference", "tf32": False}}
+"""By group, settings that are left out. `piece` is what `micro_batch` was called while it was part of the identity;
+where the files of a city lie changes no number, what is in them does."""
+FILES: Mapping[str, str] = {"roadnet_sha256": "road network", "flow_sha256": "flow"}
+"""Settings of the environment that hold the SHA-256 of a city's files, and what these are. The task's name stands for
+them in names of variants."""
+ADDED: Mapping[str, Mapping[str, Any]] = {
+    "training": {"kernels": "reference", "tf32": False},
+    "environment": dict.fromkeys(FILES, ""),
+}
 """By group, settings that came later, with what they were before: at that they are left out, so that the folders of
 earlier runs are still theirs."""
 
@@ -33,6 +41,17 @@ def identity_of(record: Mapping[str, Any]) -> dict[str, Any]:
         if group in kept:
             kept[group] = {name: value for name, value in kept[group].items() if before.get(name, _NEVER) != value}
     return kept
+
+
+def changed_files(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Which files of their city two records do not have in common, in words; empty where they have all."""
+    sums = [[record.get("environment", {}).get(name, "") for record in (before, now)] for name in FILES]
+    rows = [
+        f"its {what} had the sha256 {was[:12] or '(none)'}, now {found[:12] or '(none)'}"
+        for what, (was, found) in zip(FILES.values(), sums, strict=True)
+        if was != found
+    ]
+    return " and ".join(rows)
 
 
 def digest_of(record: Mapping[str, Any]) -> str:

@@ -9,7 +9,6 @@ file has changed.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from pathlib import Path
 
@@ -68,8 +67,8 @@ def changed(file: Path, found: str, expected: str) -> TrafficFileError:
 
 
 def _configuration(path: str) -> Path:
-    """The configuration that is meant, as an absolute path; links keep their names."""
-    given = Path(os.path.abspath(Path(path).expanduser()))
+    """The configuration that is meant, as an absolute path."""
+    given = Path(path).expanduser().resolve()
     if given.is_file():
         return given
     if not given.is_dir():
@@ -96,15 +95,16 @@ def _is_configuration(file: Path) -> bool:
 
 
 def _located(config: Path, settings: EngineConfig, name: str) -> Path:
-    """Where a file of the configuration is: from the configuration's folder or, as in CityFlow, the current one."""
+    """Where a file of the configuration is: `dir` and its name from the configuration's folder or, as in CityFlow, from
+    the current one; or beside the configuration, wherever `dir` leads."""
     written = settings.path(name)
-    places = list(dict.fromkeys((config.parent / written, Path.cwd() / written)))
+    places = list(dict.fromkeys((config.parent / written, Path.cwd() / written, config.parent / name)))
     for place in places:
         if place.is_file():
-            return Path(os.path.abspath(place))
+            return place.resolve()
     raise TrafficFileError(
-        f"{config}: there is no file {' or '.join(map(str, places))}; expected 'dir' followed by {name!r}, from the "
-        "folder of the configuration or the current one"
+        f"{config}: there is no file {' or '.join(map(str, places))}; expected {name!r} where 'dir' leads from the "
+        "folder of the configuration or the current one, or beside the configuration"
     )
 
 
@@ -122,7 +122,7 @@ def _count_signals(city: ConfiguredCity) -> int:
     count = len(city_of_files(city).signals.agents)
     if not count:
         raise TrafficFileError(
-            f"{city.roadnet}: no signal has a choice: expected an intersection with two phases that open different links"
+            f"{city.roadnet}: no signal has a choice; expected an intersection with phases that open different road links"
         )
     return count
 

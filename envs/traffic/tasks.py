@@ -1,7 +1,8 @@
 """The traffic tasks (`envs.cities` has their names): their roads, their vehicles, and what a learner must know of them.
 
 Real maps are read from the files that `python -m envs.traffic.data fetch` brings, cities of users from theirs
-(`envs.traffic.configured`); synthetic grids are made on the spot. Everything that is made is kept, and shared by all copies of a task.
+(`envs.traffic.configured`); synthetic grids are made on the spot. Everything that is made is kept, and shared by all
+copies of a task.
 """
 
 from __future__ import annotations
