@@ -228,6 +228,8 @@ def _cast_learner(
         config, learner = load_policy(path, city=changes.get("map", ""))
     except UserError as error:
         raise PlayError(str(error)) from error
+    except TrafficFileError:
+        raise
     except Exception as error:  # damaged bytes make the readers raise a dozen unrelated types
         raise PlayError(f"{path} is not a policy that can be played ({type(error).__name__}: {error})") from error
     if config.task != options.task:

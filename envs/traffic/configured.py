@@ -25,7 +25,7 @@ STEP = 1.0
 def configure(path: str, roadnet_sha256: str = "", flow_sha256: str = "") -> str:
     """Make a task of the configuration at `path`, a file or the folder that holds it; returns the task's name.
 
-    Raises TrafficFileError where there is no configuration or more than one, a file is missing or malformed, a file
+    Raises TrafficFileError where there is no configuration or more than one, a file is missing or malformed or
     does not have the SHA-256 given for it, no signal has a choice, or another city has the name.
     """
     config = _configuration(path)
@@ -119,12 +119,12 @@ def _folder_name(config: Path) -> str:
 def _count_signals(city: ConfiguredCity) -> int:
     from envs.traffic.tasks import city_of_files
 
-    count = len(city_of_files(city).signals.agents)
-    if not count:
-        raise TrafficFileError(
-            f"{city.roadnet}: no signal has a choice; expected an intersection with phases that open different road links"
-        )
-    return count
+    try:
+        return len(city_of_files(city).signals.agents)
+    except TrafficFileError:
+        raise
+    except ValueError as error:
+        raise TrafficFileError(f"{city.roadnet}: {error}") from error
 
 
 def _require_free(task: str, city: ConfiguredCity) -> None:
