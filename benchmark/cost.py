@@ -2,9 +2,11 @@
 
     python -m benchmark.cost --algorithms ip pic --agents 15 30 100
     python -m benchmark.cost --device cuda --output cost.md --csv
+    python -m benchmark.cost --tasks cityflow/hangzhou_16 my_city/config.json
 
 Every cell is measured in a process of its own (`benchmark.measure`), on one CPU thread or on a GPU, on made-up batches
-in the shapes of the paper's tasks (`benchmark.synthetic`): cooperative navigation, and the road grid for 1,225 agents.
+in the shapes of the paper's tasks (`benchmark.synthetic`): cooperative navigation, and the road grid for 1,225 agents;
+or in those of the tasks that are named.
 A cell that cannot be measured has a note that says why. Progress is on stderr. Ctrl-C ends with the cells so far.
 """
 
@@ -21,6 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import algorithms
+import envs
 from benchmark.acceleration import OF_UPDATES, require
 from benchmark.errors import UserError, report_errors
 from benchmark.files import readable_os_errors, write_atomically
@@ -38,6 +41,15 @@ class Cell(NamedTuple):
 
     algorithm: str
     agents: int
+    task: str = ""
+    """Whose shape is taken; empty for those of the paper's tasks."""
+    map: str = ""
+    """Path of its configuration, where it has one."""
+
+    @property
+    def shape(self) -> str:
+        """What is measured, in words."""
+        return self.task or f"{self.agents} agents"
 
 
 Table = dict[Cell, Cost]
@@ -46,7 +58,8 @@ Table = dict[Cell, Cost]
 def measure_apart(cell: Cell, batch: int, device: str, acceleration: str = "none") -> Cost:
     """The cost of a cell, measured in a process of its own; whatever goes wrong there becomes a note."""
     command = [sys.executable, "-m", "benchmark.measure", "--algorithm", cell.algorithm]
-    command += ["--agents", str(cell.agents), "--batch", str(batch), "--device", device, "--acceleration", acceleration]
+    command += ["--task", cell.map or cell.task] if cell.task else ["--agents", str(cell.agents)]
+    command += ["--batch", str(batch), "--device", device, "--acceleration", acceleration]
     one_thread = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=ROOT, env=one_thread, capture_output=True, text=True)
     if done.returncode < 0:
@@ -61,7 +74,7 @@ def fill(cells: list[Cell], batch: int, device: str, acceleration: str = "none")
     """Measure the cells one after the other; returns what was measured, and whether that is all of it."""
     table: Table = {}
     for number, cell in enumerate(cells, 1):
-        _say(f"{number} of {len(cells)}: {cell.algorithm}, {cell.agents} agents ... ", end="")
+        _say(f"{number} of {len(cells)}: {cell.algorithm}, {cell.shape} ... ", end="")
         try:
             table[cell] = measure_apart(cell, batch, device, acceleration)
         except KeyboardInterrupt:
@@ -85,22 +98,23 @@ def markdown(table: Table, cells: list[Cell], batch: int, device: str, accelerat
     facts = machine_facts(device)
     where = facts["gpu"] or f"one thread of {facts['cpu']}"
     where += "" if acceleration == "none" else f" with acceleration={acceleration}"
-    agents = list(dict.fromkeys(cell.agents for cell in cells))
+    shapes = list(dict.fromkeys(cell[1:] for cell in cells))
     lines = [
         f"One gradient step on {where}, torch {facts['torch']}: median time of {TIMED} updates after a warm-up, and "
         f"the most memory taken at once beside the networks. Batches of {batch} transitions where no other is named.",
         "",
-        f"| algorithm | {' | '.join(f'{n} agents' for n in agents)} |",
-        f"|---|{'---:|' * len(agents)}",
+        f"| algorithm | {' | '.join(Cell('', *shape).shape for shape in shapes)} |",
+        f"|---|{'---:|' * len(shapes)}",
     ]
     notes: list[str] = []
     for algorithm in dict.fromkeys(cell.algorithm for cell in cells):
         row = []
-        for n in agents:
-            cost = table.get(Cell(algorithm, n), Cost(batch, note="not measured"))
+        for shape in shapes:
+            cell = Cell(algorithm, *shape)
+            cost = table.get(cell, Cost(batch, note="not measured"))
             text = describe(cost, batch)
             if not text:
-                notes.append(f"{algorithm}, {n} agents: {cost.note}")
+                notes.append(f"{algorithm}, {cell.shape}: {cost.note}")
                 text = f"- ({len(notes)})"
             row.append(text)
         lines.append(f"| {algorithm} | {' | '.join(row)} |")
@@ -108,13 +122,14 @@ def markdown(table: Table, cells: list[Cell], batch: int, device: str, accelerat
 
 
 def csv_text(table: Table) -> str:
-    """One line for each cell that was tried: algorithm, agents, batch, seconds, bytes, note."""
-    stream = io.StringIO()
+    """One line for each cell that was tried: algorithm, agents, batch, seconds, bytes and note; and task, where tasks
+    were named."""
+    stream, named = io.StringIO(), any(cell.task for cell in table)
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["algorithm", "agents", "batch", "seconds", "bytes", "note"])
+    writer.writerow(["algorithm", "agents", "batch", "seconds", "bytes", "note", *["task"] * named])
     for cell, cost in table.items():
         seconds = "" if cost.seconds is None else f"{cost.seconds:.6g}"
-        writer.writerow([*cell, cost.batch, seconds, cost.bytes, cost.note])
+        writer.writerow([cell.algorithm, cell.agents, cost.batch, seconds, cost.bytes, cost.note, *[cell.task] * named])
     return stream.getvalue()
 
 
@@ -126,7 +141,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Command line of `python -m benchmark.cost`. Raises UserError or UnknownAlgorithmError for what cannot be."""
     parser = argparse.ArgumentParser(prog="python -m benchmark.cost", description=__doc__.splitlines()[0])
     parser.add_argument("--algorithms", nargs="+", default=list(algorithms.ALGORITHMS), help="default: all")
-    parser.add_argument("--agents", nargs="+", type=int, default=list(AGENTS), help=f"default: {AGENTS}")
+    shapes = parser.add_mutually_exclusive_group()
+    shapes.add_argument("--agents", nargs="+", type=int, default=list(AGENTS), help=f"default: {AGENTS}")
+    shapes.add_argument("--tasks", nargs="+", default=[], help="names, or paths of CityFlow configurations")
     parser.add_argument("--batch", type=int, default=1024, help="transitions of a gradient step; 1024")
     parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or cuda:K; default: cpu")
     parser.add_argument("--acceleration", choices=OF_UPDATES, default="none", help="see benchmark/acceleration.py")
@@ -150,10 +167,17 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     return options
 
 
+def _shape_of(task: str) -> tuple[int, str, str]:
+    """A task's number of agents, its name and its configuration. Raises what `envs.spec` raises."""
+    name, settings = envs.locate(task)
+    return envs.spec(task).num_agents, name, settings.get("map", "")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Entry point of `python -m benchmark.cost`; the exit status is 130 where it was interrupted."""
     options = parse_arguments(arguments)
-    cells = [Cell(algorithm, agents) for algorithm in options.algorithms for agents in options.agents]
+    shapes = [_shape_of(task) for task in options.tasks] or [(agents, "", "") for agents in options.agents]
+    cells = [Cell(algorithm, *shape) for algorithm in options.algorithms for shape in shapes]
     table, complete = fill(cells, options.batch, options.device, options.acceleration)
     texts = {".md": markdown(table, cells, options.batch, options.device, options.acceleration)}
     if options.csv:

@@ -21,7 +21,8 @@ from typing import Any
 import torch
 
 import algorithms
-from algorithms.protocols import EnvironmentSpec
+import envs
+from algorithms.protocols import EnvironmentSpec, Graph
 from benchmark import memory
 from benchmark.acceleration import OF_UPDATES, accelerate
 from benchmark.errors import UserError, report_errors
@@ -48,19 +49,21 @@ class Cost:
     """Why there are no numbers."""
 
 
-def measure(algorithm: str, agents: int, batch: int, device: str, acceleration: str = "none") -> Cost:
-    """Time and memory of an update on a made-up batch of `agents` agents (`benchmark.synthetic`), on one thread.
+def measure(algorithm: str, agents: int, batch: int, device: str, acceleration: str = "none", task: str = "") -> Cost:
+    """Time and memory of an update on a made-up batch of `agents` agents (`benchmark.synthetic`), or in the shape of a
+    `task` and on its graph where that is static, on one thread.
 
     `acceleration` is one of `benchmark.acceleration`; with `compile` the memory on a CPU is mostly the compiler's. The
     batch of the road grid is halved until the update fits by the estimate of its memory. Where another does not fit,
     or memory runs out all the same, the result has a note instead of numbers.
     """
-    spec, settings = problem(agents), algorithms.config_type(algorithm)()
+    spec, settings = envs.spec(task) if task else problem(agents), algorithms.config_type(algorithm)()
+    static = envs.make(task, 1).reset(0).graph if task and spec.static_graph else None
     size, note = fit(algorithm, spec, settings, batch, memory.available_bytes(device), device)
     if note:
         return Cost(size, note=note)
     try:
-        return _measure(algorithm, spec, settings, size, torch.device(device), acceleration)
+        return _measure(algorithm, spec, settings, size, torch.device(device), acceleration, static)
     except (MemoryError, RuntimeError) as error:
         if "memory" not in str(error) and not isinstance(error, MemoryError):
             raise
@@ -80,17 +83,24 @@ def fit(algorithm: str, spec: EnvironmentSpec, settings: Any, batch: int, free: 
 
 
 def _measure(
-    algorithm: str, spec: EnvironmentSpec, settings: Any, size: int, device: torch.device, acceleration: str
+    algorithm: str,
+    spec: EnvironmentSpec,
+    settings: Any,
+    size: int,
+    device: torch.device,
+    acceleration: str,
+    static: Graph | None,
 ) -> Cost:
     torch.set_num_threads(1)
     generator = stream(0, "update", device)
     other = algorithms.make(algorithm, spec, settings, str(device))
-    other.update(random_batch(spec, 2, other.action_width, generator), generator)  # loads what is compiled once for all
+    first = random_batch(spec, 2, other.action_width, generator, static)
+    other.update(first, generator)  # loads what is compiled once for all
     learner = algorithms.make(algorithm, spec, settings, str(device))
     learner.schedule(0, 1)
     update = accelerate(learner, acceleration, device)
     before = begin_peak(device)
-    batch = random_batch(spec, size, learner.action_width, generator)
+    batch = random_batch(spec, size, learner.action_width, generator, static)
     times = []
     for _ in range(WARM_UPS + TIMED):
         begin = time.perf_counter()
@@ -128,12 +138,14 @@ def main(arguments: list[str] | None = None) -> int:
     """Entry point of `python -m benchmark.measure`."""
     parser = argparse.ArgumentParser(prog="python -m benchmark.measure", description=__doc__.splitlines()[0])
     parser.add_argument("--algorithm", required=True)
-    parser.add_argument("--agents", type=int, required=True)
+    shape = parser.add_mutually_exclusive_group(required=True)
+    shape.add_argument("--agents", type=int, default=0)
+    shape.add_argument("--task", default="", help="a name, or the path of a CityFlow configuration")
     parser.add_argument("--batch", type=int, required=True)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--acceleration", choices=OF_UPDATES, default="none")
     options = parser.parse_args(arguments)
-    cost = measure(options.algorithm, options.agents, options.batch, options.device, options.acceleration)
+    cost = measure(options.algorithm, options.agents, options.batch, options.device, options.acceleration, options.task)
     print(json.dumps(dataclasses.asdict(cost)))
     return 0
 

@@ -51,12 +51,15 @@ def road_grid_spec(num_agents: int) -> EnvironmentSpec:
     )
 
 
-def random_batch(spec: EnvironmentSpec, size: int, action_width: int, generator: torch.Generator) -> Batch:
+def random_batch(
+    spec: EnvironmentSpec, size: int, action_width: int, generator: torch.Generator, static: Graph | None = None
+) -> Batch:
     """Transitions without meaning, on the generator's device.
 
     Actions are indices, or, for a learner whose `action_width` is not 0, vectors: rows of a softmax over discrete
     actions, or parts uniform in [-1, 1] where the task's are continuous; none that an agent lacks. A static graph is
-    one grid for all transitions (raises ValueError where the agents make no square); other graphs are drawn uniformly.
+    `static` (1, agent, neighbour) for all transitions, by default a grid (raises ValueError where the agents make no
+    square); other graphs are drawn uniformly.
     """
     device, shape = generator.device, torch.Size((size, spec.num_agents))
     missing = missing_actions(spec, device)
@@ -70,9 +73,13 @@ def random_batch(spec: EnvironmentSpec, size: int, action_width: int, generator:
         action = 2 * torch.rand(*shape, action_width, generator=generator, device=device) - 1
     else:
         action = torch.softmax(without_missing(normal(action_width), missing), dim=-1)
-    graph, next_graph = (
-        grid_graph(spec, size, device) if spec.static_graph else random_graph(spec, size, generator) for _ in range(2)
-    )
+
+    def graph_of_batch() -> Graph:
+        if static is not None:
+            return Graph(*(part.to(device).expand(size, -1, -1) for part in static))
+        return grid_graph(spec, size, device) if spec.static_graph else random_graph(spec, size, generator)
+
+    graph, next_graph = graph_of_batch(), graph_of_batch()
     return Batch(
         observation=normal(spec.observation_dim),
         graph=graph,

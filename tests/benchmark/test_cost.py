@@ -14,6 +14,9 @@ from benchmark.cost import Cell, Cost, csv_text, describe, fill, markdown, measu
 from benchmark.errors import UserError
 from benchmark.memory import GIB
 from benchmark.synthetic import ROAD_GRID_AGENTS, problem
+from envs import cities
+from envs.traffic.grid import write_grid
+from envs.traffic.trips import GridFlow
 from tests.patience import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -170,3 +173,21 @@ def test_mistakes_are_found_before_anything_is_measured(
     monkeypatch.setattr(cost, "fill", None)
     with pytest.raises((UserError, ValueError), match=message):
         cost.main(arguments)
+
+
+def test_cost_of_tasks_by_name_and_by_path(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two signals of a configuration, which make no square, and a listed task; columns have their names."""
+    write_grid(tmp_path / "town", 1, 2, GridFlow(horizon=60))
+    tasks = ["--tasks", str(tmp_path / "town"), "game/climbing_2"]
+    try:
+        assert cost.main(["--algorithms", "iql", *tasks, "--batch", "8", "--csv"]) == 0
+    finally:
+        cities.CONFIGURED.pop("cityflow/town_2")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2] == "| algorithm | cityflow/town_2 | game/climbing_2 |"
+    rows = list(csv.DictReader(lines[-3:]))
+    assert [(row["agents"], row["task"], row["note"]) for row in rows] == [
+        ("2", "cityflow/town_2", ""),
+        ("2", "game/climbing_2", ""),
+    ]
+    assert all(float(row["seconds"]) > 0 for row in rows)
