@@ -16,6 +16,7 @@ from envs import cities
 from envs.errors import TrafficFileError, UnknownTaskError
 from envs.traffic import Engine
 from envs.traffic.grid import write_grid
+from envs.traffic.tasks import write_files
 from envs.traffic.trips import GridFlow
 from tests.beside import CASES, needs_cases
 
@@ -184,6 +185,17 @@ def test_roads_without_a_choice_make_no_task(town: Path) -> None:
     (town / "roadnet.json").write_text(json.dumps(roadnet))
     with pytest.raises(TrafficFileError, match=r"roadnet\.json: the network has no signals to control"):
         envs.make(str(town), 1)
+
+
+def test_files_for_the_original_engine_are_the_same(town: Path, tmp_path: Path) -> None:
+    """What CityFlow in place of this engine reads, from a compressed file as well."""
+    (town / "flow.json.gz").write_bytes(gzip.compress((town / "flow.json").read_bytes()))
+    change(town, flowFile="flow.json.gz")
+    name, _ = envs.locate(str(town))
+    (tmp_path / "written").mkdir()
+    write_files(name, tmp_path / "written")
+    for file in ("roadnet.json", "flow.json"):
+        assert (tmp_path / "written" / file).read_bytes() == (town / file).read_bytes()
 
 
 @needs_cases
