@@ -186,11 +186,12 @@ def resolve(
     `task` is a name, or the path of a CityFlow configuration (`envs.locate`). Values may be strings, as typed on a
     command line. Raises UserError naming the wrong part and the valid ones, and what `envs.locate` raises.
     """
+    task, overrides = located(task, overrides)
     if total_steps < 1:
         raise UserError(f"--total-steps {total_steps}: expected a positive number of environment steps")
     if seed < 0:
         raise UserError(f"--seed {seed}: expected zero or a positive whole number")
-    task, overrides = located(task, overrides)
+    overrides = dict(overrides or {})
     types = {
         "environment": envs.settings(task),
         "training": TrainingConfig,

@@ -47,7 +47,7 @@ def city_of(task: str) -> City:
     """Roads, vehicles and signals of a task that exists. Raises EnvironmentNotAvailableError where the files of a real
     map are not here, TrafficFileError where they are damaged or have changed."""
     configured = CONFIGURED.get(task)
-    return _listed_city(task) if configured is None else city_of_files(configured)
+    return listed_city(task) if configured is None else city_of_files(configured)
 
 
 @lru_cache(maxsize=4)
@@ -66,7 +66,8 @@ def _unchanged(city: ConfiguredCity) -> MapFiles:
 
 
 @lru_cache(maxsize=4)
-def _listed_city(task: str) -> City:
+def listed_city(task: str) -> City:
+    """Roads, vehicles and signals of a task of this project. Raises what `city_of` raises."""
     side = side_of(task)
     if side is not None:
         network = build_network(grid_roadnet(side, side), task)

@@ -24,7 +24,7 @@ from benchmark.suites import SUITES, Cell
 from benchmark.tasks import TABLE_1, TASKS
 from envs.cities import REAL
 from envs.traffic import data
-from envs.traffic.tasks import city_of
+from envs.traffic.tasks import listed_city
 from tests.benchmark.conftest import SMALL
 from tests.beside import needs_map
 from tests.patience import PATIENCE
@@ -65,7 +65,7 @@ def test_every_cell_of_the_small_suites_resolves(name: str, tmp_path: Path, monk
     """But those on real maps where these have not been fetched: they say how to get them."""
     monkeypatch.setattr(data, "BESIDE", tmp_path / "nothing")
     monkeypatch.setenv("IPB_TRAFFIC_DATA", str(tmp_path / "nothing"))
-    city_of.cache_clear()
+    listed_city.cache_clear()
     plans = plan(SUITES[name](), tmp_path, "cpu")
     for item in plans:
         real = item.cell.task.removeprefix("cityflow/") in REAL

@@ -23,7 +23,7 @@ from envs.jungle.drawing import PALETTE as JUNGLE_PALETTE
 from envs.mpe.drawing import PALETTE as PARTICLE_PALETTE
 from envs.play import LAST_FRAME_MILLISECONDS, gif_palette, main
 from envs.traffic.drawing import PALETTE as TRAFFIC_PALETTE
-from envs.traffic.tasks import city_of
+from envs.traffic.tasks import listed_city
 from tests.patience import PATIENCE
 
 TASK = "mpe/cooperative_navigation_3"
@@ -375,7 +375,7 @@ def test_a_map_that_is_not_here_is_one_line(
 ) -> None:
     monkeypatch.setenv("IPB_TRAFFIC_DATA", str(tmp_path))
     monkeypatch.setattr("envs.traffic.data.BESIDE", tmp_path)
-    city_of.cache_clear()
+    listed_city.cache_clear()
     assert play("cityflow/manhattan_48", "--gif", tmp_path / "out.gif") == 2
     printed = capsys.readouterr().err
     assert "get it with python -m envs.traffic.data fetch --source manhattan_48" in printed

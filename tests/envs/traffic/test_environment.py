@@ -300,7 +300,7 @@ def test_maps_that_are_not_here_are_named(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setenv("IPB_TRAFFIC_DATA", str(tmp_path))
     monkeypatch.setattr(data, "BESIDE", tmp_path)
-    tasks.city_of.cache_clear()
+    tasks.listed_city.cache_clear()
     for ask in (envs.spec, lambda task: envs.make(task, 1)):
         with pytest.raises(EnvironmentNotAvailableError, match=r"python -m envs.traffic.data fetch"):
             ask("cityflow/hangzhou_16")
