@@ -11,6 +11,7 @@ import torch
 
 import algorithms
 from algorithms.common.memory import blank_batch
+from benchmark.budget import replay_capacity
 from benchmark.config import RunConfig
 from benchmark.errors import UserError
 from benchmark.replay import replay_bytes
@@ -42,7 +43,7 @@ def estimate(config: RunConfig) -> MemoryEstimate:
     """Memory of a run, without building it."""
     spec = config.spec()
     settings = config.training
-    capacity = min(settings.replay_capacity, config.total_steps + settings.update_interval)
+    capacity = replay_capacity(config)
     width = algorithms.action_width(config.algorithm, spec, config.algorithm_settings)
     replay = replay_bytes(spec, settings.num_envs, capacity, getattr(torch, settings.observation_dtype), width)
     update = reserved_bytes(config.algorithm, spec, config.algorithm_settings, settings.batch_size, config.device)

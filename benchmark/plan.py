@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import algorithms
 import envs
+from benchmark.budget import require_learning
 from benchmark.config import RunConfig, resolve
 from benchmark.errors import UserError
 from benchmark.files import read_json
@@ -31,7 +32,7 @@ class Plan:
     config: RunConfig | None
     state: str
     """One of `status.STATES`, or: `unavailable`, the task's data or program is not here; `refused`, this machine cannot
-    make it; `stale`, its folder was made with other settings."""
+    make it, or it would learn nothing; `stale`, its folder was made with other settings."""
     reason: str = ""
 
     @property
@@ -67,7 +68,8 @@ def plan(cells: Sequence[Cell], results: Path, device: str, states: Mapping[Key,
     for cell in cells:
         config = resolve(cell.task, cell.algorithm, cell.seed, cell.total_steps, cell.overrides, cell.variant, device)
         try:
-            algorithms.check_supported(cell.algorithm, _spec(config, specs))
+            spec = _spec(config, specs)
+            algorithms.check_supported(cell.algorithm, spec)
         except (envs.EnvironmentNotAvailableError, algorithms.UnsupportedTaskError) as error:
             plans.append(Plan(cell, None, "unavailable", str(error)))
             continue
@@ -78,8 +80,19 @@ def plan(cells: Sequence[Cell], results: Path, device: str, states: Mapping[Key,
                 "stale",
                 "its folder was made with other settings: use another --results folder",
             )
+        elif state != "finished" and (problem := _cannot_learn(config, spec)):
+            state, reason = "refused", problem
         plans.append(Plan(cell, config, state, reason))
     return plans
+
+
+def _cannot_learn(config: RunConfig, spec: EnvironmentSpec) -> str:
+    """Why a run would finish without having learnt; empty where it learns."""
+    try:
+        require_learning(config, spec)
+    except UserError as error:
+        return str(error)
+    return ""
 
 
 def key_of(cell: Cell) -> Key:

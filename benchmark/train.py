@@ -24,6 +24,7 @@ import envs
 from algorithms.common.learner import OffPolicyLearner
 from benchmark import acceleration, evaluation, kernels, memory
 from benchmark.blocks import MetricSums, Recorded, in_place_of_its_own, overwrite, read
+from benchmark.budget import replay_capacity, require_learning, rounds_of
 from benchmark.config import RunConfig, parse_assignments, resolve
 from benchmark.errors import UserError, report_errors
 from benchmark.files import load_checkpoint, readable_os_errors, save_checkpoint, write_json
@@ -62,7 +63,7 @@ class Training:
         )
         self.learn = acceleration.accelerate(self.learner, self.settings.acceleration, self.device)
         self.generators = {name: stream(config.seed, name, self.device) for name in _GENERATORS}
-        capacity = min(self.settings.replay_capacity, config.total_steps + self.settings.update_interval)
+        capacity = replay_capacity(config)
         observation_dtype = getattr(torch, self.settings.observation_dtype)
         self.records = acceleration.records_blocks(self.settings.acceleration, self.device)
         """Whether steps are recorded and replayed."""
@@ -103,7 +104,7 @@ class Training:
 
     def advance(self) -> None:
         """One block: about `update_interval` environment steps with a frozen policy, then the gradient steps due."""
-        rounds = max(1, round(self.settings.update_interval / self.settings.num_envs))
+        rounds = rounds_of(self.settings)
         self.learner.schedule(self.environment_step, self.config.total_steps)
         for _ in range(rounds):
             self._environment_step()
@@ -439,7 +440,9 @@ def is_finished(path: Path) -> bool:
 
 def require(config: RunConfig) -> None:
     """Refuse a run that cannot work here, before anything is written. Raises UserError or UnsupportedTaskError."""
-    algorithms.check_supported(config.algorithm, config.spec())
+    spec = config.spec()
+    algorithms.check_supported(config.algorithm, spec)
+    require_learning(config, spec)
     acceleration.require(config.training.acceleration, config.device)
     kernels.require(config.training.kernels, config.device)
     memory.require(config)
