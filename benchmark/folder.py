@@ -33,6 +33,7 @@ from benchmark.errors import UserError
 from benchmark.files import AppendLog, read_json, readable_os_errors, write_json
 from benchmark.lock import RunLock
 from results.identity import identity_of
+from results.layout import LOST_CONFIG, lost_config
 
 SNAPSHOT = "snapshot.json"
 """In a copy of the code: which commit it is of."""
@@ -77,6 +78,8 @@ class RunFolder:
         return {name: getattr(self, name) for name in names}
 
     def _check_or_write_config(self) -> None:
+        if lost_config(self.path):
+            raise UserError(f"{self.path}: {LOST_CONFIG}")
         file = self.path / "config.json"
         wanted = self.config.identity()
         if not file.exists():

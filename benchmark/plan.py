@@ -75,12 +75,12 @@ def plan(cells: Sequence[Cell], results: Path, device: str, states: Mapping[Key,
             continue
         own = (states or {}).get(key_of(cell)) or state_of(results, cell)
         state, reason = own.state, own.message
-        if _is_stale(results, config, cell):
+        if state != "damaged" and _is_stale(results, config, cell):
             state, reason = (
                 "stale",
                 "its folder was made with other settings: use another --results folder",
             )
-        elif state != "finished" and (problem := _cannot_learn(config, spec)):
+        elif state not in ("finished", "damaged") and (problem := _cannot_learn(config, spec)):
             state, reason = "refused", problem
         plans.append(Plan(cell, config, state, reason))
     return plans
@@ -148,7 +148,7 @@ def refuse_what_needs_more(plans: Sequence[Plan], memory_gib: float) -> None:
 
 
 def _to_check(plans: Sequence[Plan]) -> Iterator[Any]:
-    return (item for item in plans if item.config is not None and item.state not in ("finished", "stale"))
+    return (item for item in plans if item.config is not None and item.state not in ("finished", "stale", "damaged", "refused"))
 
 
 def print_plan(plans: Sequence[Plan], states: Mapping[Key, RunState]) -> None:
@@ -175,7 +175,7 @@ def seconds_left(plans: Sequence[Plan], states: Mapping[Key, RunState]) -> tuple
             rates[task, algorithm, variant].append(own.steps_per_second)
     seconds, known, unknown = 0.0, 0, 0
     for item in plans:
-        if item.config is None or item.state in ("finished", "stale", "refused"):
+        if item.config is None or item.state in ("finished", "stale", "damaged", "refused"):
             continue
         own_rates = rates.get((item.cell.task, item.cell.algorithm, item.cell.variant))
         if own_rates is None:

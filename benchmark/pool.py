@@ -86,11 +86,11 @@ def reason_of(results: Path, cell: Cell, returncode: int) -> str:
         status = read_json(path / "status.json")
     except UserError:
         status = {"state": "absent"}
-    if returncode == 0 and status["state"] == "finished":
+    if returncode == 0 and status.get("state") == "finished":
         return ""
     if returncode < 0:
         return f"stopped by {signal.Signals(-returncode).name}; its last checkpoint is kept"
-    message = status.get("message") if status["state"] == "failed" else ""
+    message = status.get("message") if status.get("state") == "failed" else ""
     return message or _last_line(path / "output.log") or f"exit status {returncode}"
 
 
@@ -209,8 +209,7 @@ class Pool:
         _say(f"FAILED    {item.name}: {reason} (see {cell_path(self.results, item.cell) / 'output.log'})")
 
     def _steps_of(self, item: Plan) -> int:
-        file = cell_path(self.results, item.cell) / "status.json"
-        return read_json(file)["step"] if file.exists() else 0
+        return state_of(self.results, item.cell).step
 
     def stop(self) -> None:
         """Ask what still runs to write a checkpoint and stop, and wait for it."""

@@ -289,7 +289,7 @@ def _report_left_out(plans: Sequence[Plan], options: argparse.Namespace) -> bool
     """Say what was not made and why; whether anything of that can be mended here."""
     for reason, count in Counter(item.reason for item in plans if item.config is None).items():
         print(f"unavailable: {count} runs: {reason}")
-    states = ("refused", "stale", *(() if options.action == "retry" else ("failed",)))
+    states = ("refused", "stale", "damaged", *(() if options.action == "retry" else ("failed",)))
     left_out = [item for item in plans if item.state in states]
     for item in left_out:
         advice = " (run it again with the action retry)" if item.state == "failed" else ""

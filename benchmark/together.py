@@ -61,11 +61,12 @@ def run_together(
     check_together(configs, results)
     paths = [run_path(results, config) for config in configs]
     outcomes: list[Path | Exception] = [UnfinishedError(f"{path} was not begun before the deadline") for path in paths]
-    finished = [train.is_finished(path) for path in paths]
-    to_make = []
+    finished, to_make = [], []
     for place, config in enumerate(configs):
         try:
-            if not finished[place]:
+            if train.is_finished(paths[place]):
+                finished.append(place)
+            else:
                 train.require(config)
                 to_make.append(place)
         except MENDABLE as error:
@@ -77,9 +78,8 @@ def run_together(
         blocks = train.blocks_of(configs[place], results, stop, quiet, bar=False)
         return _Live(place, blocks, _stream(configs[place].device))
 
-    for place in range(len(configs)):
-        if finished[place]:  # if it is what was asked for
-            _turn(begin(place), outcomes, paths)
+    for place in finished:  # if they are what was asked for
+        _turn(begin(place), outcomes, paths)
     with train.stop_signals(stop):
         live = [run for run in map(begin, to_make) if not stop.requested and _turn(run, outcomes, paths)]
         while live:

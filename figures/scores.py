@@ -17,7 +17,7 @@ from figures.statistics import (
     summarise,
     welch_half_width,
 )
-from results.checks import algorithm_order, ended, group_runs
+from results.checks import algorithm_order, group_runs, uncounted
 from results.records import POLICIES, References, Results, Run, natural_key
 
 BOOTSTRAP_SEED = 0
@@ -176,7 +176,7 @@ def _gap_scale(references: References | None) -> tuple[float, float] | None:
 
 def _score(task: str, variant: str, algorithm: str, runs: list[Run], scale: tuple[float, float] | None) -> Score:
     evaluated = [run for run in runs if run.evaluations]
-    finished = [run for run in evaluated if ended(run)]
+    finished = [run for run in evaluated if not uncounted(run)]
     counted = finished or evaluated
     finals = {policy: [value for run in counted if (value := final_of(run, policy)) is not None] for policy in POLICIES}
     summaries = {policy: summarise(values) for policy, values in finals.items() if values}
@@ -193,7 +193,7 @@ def _score(task: str, variant: str, algorithm: str, runs: list[Run], scale: tupl
         gaps=gaps,
         seed_gaps=seed_gaps,
         seeds=len(counted),
-        unfinished=sum(not ended(run) for run in runs),
+        unfinished=sum(bool(uncounted(run)) for run in runs),
         provisional=bool(counted) and not finished,
         steps=min((run.last_evaluation_step() or 0 for run in counted), default=0),
         seed_finals={policy: tuple(values) for policy, values in finals.items() if values},

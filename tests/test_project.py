@@ -24,7 +24,7 @@ PACKAGES = ("algorithms", "benchmark", "envs", "figures", "results", "slurm")
 ALLOWED = {
     "envs": {"envs"},
     "algorithms": {"algorithms", "envs.protocols", "envs.shapes"},
-    "benchmark": {"benchmark", "algorithms", "envs", "results.identity"},
+    "benchmark": {"benchmark", "algorithms", "envs", "results.identity", "results.layout"},
     "slurm": {"slurm", "benchmark"},
     "results": {"results"},
     "figures": {"figures", "results"},
