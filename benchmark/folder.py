@@ -62,7 +62,11 @@ class RunFolder:
         with readable_os_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             self.lock = RunLock(self.path)
-            self._check_or_write_config()
+            try:
+                self._check_or_write_config()
+            except BaseException:
+                self.lock.release()
+                raise
         self.metrics = AppendLog(self.path / "metrics.jsonl")
         self.evaluation = AppendLog(self.path / "evaluation.jsonl")
         self.timing = AppendLog(self.path / "timing.jsonl")

@@ -148,7 +148,11 @@ def refuse_what_needs_more(plans: Sequence[Plan], memory_gib: float) -> None:
 
 
 def _to_check(plans: Sequence[Plan]) -> Iterator[Any]:
-    return (item for item in plans if item.config is not None and item.state not in ("finished", "stale", "damaged", "refused"))
+    return (
+        item
+        for item in plans
+        if item.config is not None and item.state not in ("finished", "stale", "damaged", "refused")
+    )
 
 
 def print_plan(plans: Sequence[Plan], states: Mapping[Key, RunState]) -> None:

@@ -162,7 +162,16 @@ def duration(seconds: float | None) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-_LETTERS = {"finished": "#", "running": ">", "queued": "q", "stopped": "=", "lost": "?", "failed": "X", "damaged": "!", "absent": "."}
+_LETTERS = {
+    "finished": "#",
+    "running": ">",
+    "queued": "q",
+    "stopped": "=",
+    "lost": "?",
+    "failed": "X",
+    "damaged": "!",
+    "absent": ".",
+}
 
 
 def _matrix(states: Sequence[RunState]) -> list[str]:

@@ -48,7 +48,7 @@ class _Live:
 
 
 def run_together(
-    configs: Sequence[RunConfig], results: Path, quiet: bool = False, deadline: float | None = None
+    configs: Sequence[RunConfig], results: str | Path, quiet: bool = False, deadline: float | None = None
 ) -> list[Path | Exception]:
     """Make runs in turn, a block of each at a time, resuming those that were begun; for each its folder, or why it is
     not finished. A run that fails takes no other with it.
@@ -56,8 +56,9 @@ def run_together(
     deadline: a value of `time.monotonic` from which on unfinished runs write a checkpoint and stop (UnfinishedError).
 
     Raises UserError, before anything is begun, where the runs cannot be in one process or need more memory than there
-    is; KeyboardInterrupt on SIGTERM, SIGUSR1, SIGUSR2 and Ctrl-C, after all have written a checkpoint.
+    is; KeyboardInterrupt on SIGTERM, SIGUSR1, SIGUSR2, SIGHUP and Ctrl-C, after all have written a checkpoint.
     """
+    results = Path(results)
     check_together(configs, results)
     paths = [run_path(results, config) for config in configs]
     outcomes: list[Path | Exception] = [UnfinishedError(f"{path} was not begun before the deadline") for path in paths]

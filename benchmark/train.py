@@ -26,6 +26,7 @@ from benchmark import acceleration, evaluation, kernels, memory
 from benchmark.blocks import MetricSums, Recorded, in_place_of_its_own, overwrite, read
 from benchmark.budget import replay_capacity, require_learning, rounds_of
 from benchmark.config import RunConfig, parse_assignments, resolve
+from benchmark.console import tell
 from benchmark.errors import UserError, report_errors
 from benchmark.files import load_checkpoint, readable_os_errors, save_checkpoint, write_json
 from benchmark.folder import RunFolder, run_path, status_of
@@ -36,6 +37,7 @@ from benchmark.progress import Progress
 from benchmark.randomness import stream, stream_seed
 from benchmark.replay import Replay
 from benchmark.rewards import RewardScale
+from benchmark.signals import stopping
 from benchmark.tasks import TASKS, default_total_steps
 from envs.protocols import Graph, Interpretable, Recordable, Step
 
@@ -376,12 +378,13 @@ class Recorder:
         self.folder.write_status(state, step, self.wall_seconds, scores=scores)
 
 
-def run(config: RunConfig, results: Path, quiet: bool = False) -> Path:
+def run(config: RunConfig, results: str | Path, quiet: bool = False) -> Path:
     """Train until `config.total_steps`, resuming where a checkpoint exists; returns the run folder.
 
     Raises UserError for what a user can mend (see `benchmark.errors`) and stops with KeyboardInterrupt, after writing a
-    checkpoint, on SIGTERM, SIGUSR1, SIGUSR2 and Ctrl-C.
+    checkpoint, on SIGTERM, SIGUSR1, SIGUSR2, SIGHUP (unless that is ignored) and Ctrl-C.
     """
+    results = Path(results)
     path = run_path(results, config)
     if not is_finished(path):
         require(config)
@@ -466,12 +469,13 @@ def _train(recorder: Recorder, stop: Stop) -> Iterator[None]:
 
 @contextmanager
 def stop_signals(stop: Stop) -> Iterator[None]:
-    """Ask runs to write a checkpoint and stop when a scheduler or a user says so."""
+    """Ask runs to write a checkpoint and stop when a scheduler or a user says so. Handlers of signals are for the main
+    thread alone: a run in another one is stopped by its deadline, or with the process."""
 
     def request(number: int, frame: object) -> None:
         stop.signalled = True
 
-    names = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT)
+    names = stopping(signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT)
     previous = {name: signal.signal(name, request) for name in names}
     try:
         yield
@@ -510,7 +514,7 @@ def main() -> int:
         choose_device(options.device),
     )
     path = run(config, options.results, options.quiet)
-    print(f"finished: {path}")
+    tell(f"finished: {path}")
     return 0
 
 

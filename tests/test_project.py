@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("algorithms", "benchmark", "envs", "figures", "results", "slurm")
 ALLOWED = {
     "envs": {"envs"},
-    "algorithms": {"algorithms", "envs.protocols", "envs.shapes"},
+    "algorithms": {"algorithms", "envs.protocols", "envs.shapes", "envs.numba_cache"},
     "benchmark": {"benchmark", "algorithms", "envs", "results.identity", "results.layout"},
     "slurm": {"slurm", "benchmark"},
     "results": {"results"},
