@@ -26,6 +26,7 @@ Made = TypeVar("Made")
 GROUPS = ("environment", "training", "algorithm")
 RENAMED = {"algorithm.piece": "algorithm.micro_batch"}
 """Settings by the names that they no longer have."""
+MOST_SEED = 2**31 - 1
 MESSAGE_KERNELS = ("reference", "fused")
 """Ways to compute messages between neighbours on a GPU."""
 ACCELERATIONS = ("none", "compile", "cuda_graph", "cuda_blocks", "auto")
@@ -97,6 +98,8 @@ class TrainingConfig:
         for name in (*positive, *more):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)}: expected a positive whole number")
+        if self.evaluation_seed >= 2**63:
+            raise ValueError(f"evaluation_seed = {self.evaluation_seed}: expected less than 2^63")
         choices_of = {
             "observation_dtype": ("float32", "float16"),
             "reward_scale": ("standardise", "per_agent", "raw"),
@@ -182,6 +185,8 @@ def resolve(
         raise UserError(f"--total-steps {total_steps}: expected a positive number of environment steps")
     if seed < 0:
         raise UserError(f"--seed {seed}: expected zero or a positive whole number")
+    if seed > MOST_SEED:
+        raise UserError(f"--seed {seed}: expected at most {MOST_SEED}, as published sets hold seeds in 32 bits")
     overrides = dict(overrides or {})
     types = {
         "environment": envs.settings(task),

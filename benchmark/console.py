@@ -23,6 +23,11 @@ def say(text: str, stream: TextIO) -> None:
         print(text, file=stream, flush=True)
 
 
+def first_line(documentation: str | None) -> str:
+    """What a module says of itself in one line, for `--help`; nothing under `python -OO`, which drops it."""
+    return (documentation or "").partition("\n")[0]
+
+
 @contextlib.contextmanager
 def unheard(stream: TextIO) -> Iterator[None]:
     """Where a write to the stream fails inside, it leads nowhere from then on."""

@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 import algorithms
 from benchmark.acceleration import OF_UPDATES, require
+from benchmark.console import first_line
 from benchmark.errors import UserError, report_errors
 from benchmark.files import readable_os_errors, write_atomically
 from benchmark.folder import machine_facts
@@ -124,7 +125,7 @@ def _say(text: str, end: str = "\n") -> None:
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Command line of `python -m benchmark.cost`. Raises UserError or UnknownAlgorithmError for what cannot be."""
-    parser = argparse.ArgumentParser(prog="python -m benchmark.cost", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmark.cost", description=first_line(__doc__))
     parser.add_argument("--algorithms", nargs="+", default=list(algorithms.ALGORITHMS), help="default: all")
     parser.add_argument("--agents", nargs="+", type=int, default=list(AGENTS), help=f"default: {AGENTS}")
     parser.add_argument("--batch", type=int, default=1024, help="transitions of a gradient step; 1024")

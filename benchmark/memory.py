@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,13 +32,17 @@ class MemoryEstimate:
     replay: int
     update: int
     """What is set aside for a gradient step: batch, activations, gradients and Adam's moments."""
+    copies: int = 0
+    """What the copies of the task for training and evaluation show: observations, neighbours, rewards, now and next;
+    and what choosing actions in them takes more than a gradient step. An engine's inner state is not counted."""
 
     @property
     def total(self) -> int:
-        return self.replay + self.update
+        return self.replay + self.update + self.copies
 
     def __str__(self) -> str:
-        return f"{self.total / GIB:.2f} GiB (replay {self.replay / GIB:.2f}, gradient step {self.update / GIB:.2f})"
+        parts = (("replay", self.replay), ("gradient step", self.update), ("copies", self.copies))
+        return f"{self.total / GIB:.2f} GiB ({', '.join(f'{name} {size / GIB:.2f}' for name, size in parts)})"
 
 
 def estimate(config: RunConfig) -> MemoryEstimate:
@@ -47,7 +53,17 @@ def estimate(config: RunConfig) -> MemoryEstimate:
     width = algorithms.action_width(config.algorithm, spec, config.algorithm_settings)
     replay = replay_bytes(spec, settings.num_envs, capacity, getattr(torch, settings.observation_dtype), width)
     update = reserved_bytes(config.algorithm, spec, config.algorithm_settings, settings.batch_size, config.device)
-    return MemoryEstimate(replay, update)
+    copies = copies_bytes(spec, settings.num_envs + settings.evaluation_episodes)
+    most = max(settings.num_envs, settings.evaluation_episodes)
+    acting = algorithms.act_bytes(config.algorithm, spec, config.algorithm_settings, most)
+    return MemoryEstimate(replay, update, copies + max(0, acting - update))
+
+
+def copies_bytes(spec: EnvironmentSpec, copies: int) -> int:
+    """Memory of what so many copies of a task show, now and next."""
+    graph = 0 if spec.static_graph else spec.max_neighbours * (torch.int64.itemsize + torch.bool.itemsize)
+    numbers = spec.observation_dim + 1  # and the reward
+    return 2 * copies * spec.num_agents * (numbers * torch.float32.itemsize + graph)
 
 
 def update_bytes(algorithm: str, spec: EnvironmentSpec, settings: Any, batch_size: int, device: str) -> int:
@@ -85,11 +101,19 @@ def available_bytes(device: str) -> int:
     return min(amounts)
 
 
+MEMINFO = Path("/proc/meminfo")
+
+
 def _meminfo_available() -> int:
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    raise UserError("/proc/meminfo has no line MemAvailable: this system is not supported")
+    """Linux says what can still be taken. Other systems say what there is, or at least not less than all of it."""
+    with contextlib.suppress(OSError):
+        for line in MEMINFO.read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    for pages in ("SC_AVPHYS_PAGES", "SC_PHYS_PAGES"):
+        with contextlib.suppress(OSError, ValueError):  # names that a system does not know
+            return os.sysconf(pages) * os.sysconf("SC_PAGE_SIZE")
+    raise UserError(f"this system does not say how much memory it has, neither in {MEMINFO} nor by sysconf")
 
 
 def require_for_all(configs: Sequence[RunConfig]) -> None:
@@ -110,7 +134,7 @@ def require(config: RunConfig) -> MemoryEstimate:
     if needed.total > free:
         raise UserError(
             f"{config.task} {config.algorithm} needs {needed} on {config.device}, but {free / GIB:.2f} GiB are free: "
-            "lower --set algorithm.micro_batch, training.replay_capacity or training.batch_size, or "
-            "--set training.observation_dtype=float16"
+            "lower --set algorithm.micro_batch, training.replay_capacity, training.batch_size or "
+            "training.evaluation_episodes, or --set training.observation_dtype=float16"
         )
     return needed

@@ -25,7 +25,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.console import tell
+from benchmark.console import first_line, tell
 from benchmark.errors import InUseError, UserError, report_errors
 from benchmark.files import readable_os_errors
 from benchmark.lock import RunLock
@@ -307,7 +307,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     actions = "\n".join(f"  {name:<8} {words}" for name, words in ACTIONS.items())
     parser = argparse.ArgumentParser(
         prog="python -m benchmark.sweep",
-        description=f"{__doc__.splitlines()[0]}\n\nactions:\n{actions}",
+        description=f"{first_line(__doc__)}\n\nactions:\n{actions}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("action", nargs="?", choices=ACTIONS, default="run", metavar="ACTION", help="default: run")

@@ -20,6 +20,7 @@ import torch
 
 from benchmark import memory, train
 from benchmark.config import RunConfig
+from benchmark.console import first_line
 from benchmark.errors import MENDABLE, InUseError, UserError, report_errors
 from benchmark.folder import run_path, status_of
 from benchmark.options import choose_device
@@ -154,7 +155,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     """Command line of `python -m benchmark.together`."""
     from benchmark.suites import SUITES
 
-    parser = argparse.ArgumentParser(prog="python -m benchmark.together", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmark.together", description=first_line(__doc__))
     parser.add_argument("--suite", required=True, choices=sorted(SUITES))
     parser.add_argument("--tasks", nargs="+", default=[], help="only these tasks of the suite")
     parser.add_argument("--algorithms", nargs="+", default=[], help="only these algorithms of the suite")

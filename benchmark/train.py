@@ -26,7 +26,7 @@ from benchmark import acceleration, evaluation, kernels, memory
 from benchmark.blocks import MetricSums, Recorded, in_place_of_its_own, overwrite, read
 from benchmark.budget import replay_capacity, require_learning, rounds_of
 from benchmark.config import RunConfig, parse_assignments, resolve
-from benchmark.console import tell
+from benchmark.console import first_line, tell
 from benchmark.errors import UserError, report_errors
 from benchmark.files import load_checkpoint, readable_os_errors, save_checkpoint, write_json
 from benchmark.folder import RunFolder, run_path, status_of
@@ -486,7 +486,7 @@ def stop_signals(stop: Stop) -> Iterator[None]:
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Command line of `python -m benchmark.train`."""
-    parser = argparse.ArgumentParser(prog="python -m benchmark.train", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmark.train", description=first_line(__doc__))
     parser.add_argument("--task", required=True, help=f"for example {TASKS[0].name}; see benchmark/tasks.py")
     parser.add_argument("--algorithm", required=True, help=f"one of {', '.join(algorithms.ALGORITHMS)}")
     parser.add_argument("--seed", type=int, default=0)
