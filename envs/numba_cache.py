@@ -62,7 +62,8 @@ def keep_somewhere(folder: Path) -> None:
     It gets a temporary folder then, for this process and those that it starts, which is removed at the end. Raises
     EnvironmentNotAvailableError where that cannot be made either.
     """
-    if numba.config.DISABLE_JIT or cache_folder(folder) is not None:
+    config: Any = numba.config
+    if config.DISABLE_JIT or cache_folder(folder) is not None:
         return
     try:
         temporary = tempfile.mkdtemp(prefix="numba-")
@@ -73,7 +74,7 @@ def keep_somewhere(folder: Path) -> None:
             f"numba finds no folder for compiled code, not even a temporary one ({error.strerror}): set "
             "NUMBA_CACHE_DIR to a folder you can write to"
         ) from error
-    os.environ["NUMBA_CACHE_DIR"] = numba.config.CACHE_DIR = temporary
+    os.environ["NUMBA_CACHE_DIR"] = config.CACHE_DIR = temporary
     atexit.register(shutil.rmtree, temporary, ignore_errors=True)  # not run by processes that were forked
 
 
