@@ -95,6 +95,13 @@ def micro_batch_size(name: str, spec: EnvironmentSpec, config: Any, batch_size: 
     return batch_size if chosen is None else min(chosen, batch_size)
 
 
+def act_bytes(name: str, spec: EnvironmentSpec, config: Any, copies: int) -> int:
+    """The most memory that choosing actions in so many copies of a task takes beside the networks."""
+    from algorithms.common.memory import act_memory
+
+    return int(copies * act_memory(learner_type(name), spec, config))
+
+
 def update_bytes(name: str, spec: EnvironmentSpec, config: Any, size: int, device: str = "cpu") -> int:
     """The most memory that an update of `size` transitions at once takes beside its networks and the batch."""
     from algorithms.common.memory import update_memory

@@ -26,6 +26,7 @@ Made = TypeVar("Made")
 GROUPS = ("environment", "training", "algorithm")
 RENAMED = {"algorithm.piece": "algorithm.micro_batch"}
 """Settings by the names that they no longer have."""
+MOST_SEED = 2**31 - 1
 MESSAGE_KERNELS = ("reference", "fused")
 """Ways to compute messages between neighbours on a GPU."""
 ACCELERATIONS = ("none", "compile", "cuda_graph", "cuda_blocks", "auto")
@@ -97,6 +98,8 @@ class TrainingConfig:
         for name in (*positive, *more):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)}: expected a positive whole number")
+        if self.evaluation_seed >= 2**63:
+            raise ValueError(f"evaluation_seed = {self.evaluation_seed}: expected less than 2^63")
         choices_of = {
             "observation_dtype": ("float32", "float16"),
             "reward_scale": ("standardise", "per_agent", "raw"),
@@ -191,6 +194,8 @@ def resolve(
         raise UserError(f"--total-steps {total_steps}: expected a positive number of environment steps")
     if seed < 0:
         raise UserError(f"--seed {seed}: expected zero or a positive whole number")
+    if seed > MOST_SEED:
+        raise UserError(f"--seed {seed}: expected at most {MOST_SEED}, as published sets hold seeds in 32 bits")
     overrides = dict(overrides or {})
     types = {
         "environment": envs.settings(task),
@@ -206,7 +211,10 @@ def resolve(
         built = {group: types[group](**values[group]) for group in GROUPS}
     except ValueError as error:
         raise UserError(f"bad setting: {error}") from error
-    label = variant or variant_label(overrides)
+    usual = {group: types[group](**(training_defaults(task) if group == "training" else {})) for group in GROUPS}
+    keys = (key.split(".", 1) for key in overrides)
+    changed = {f"{group}.{name}": getattr(built[group], name) for group, name in keys}
+    label = variant or variant_label({key: value for key, value in changed.items() if value != _read(usual, key)})
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.,=+-]{0,99}", label):
         raise UserError(f"variant {label!r}: use letters, digits and _ . , = + - only, at most 100 of them")
     return RunConfig(
@@ -214,16 +222,34 @@ def resolve(
     )
 
 
+def _read(groups: dict[str, Any], key: str) -> Any:
+    group, name = key.split(".", 1)
+    return getattr(groups[group], name)
+
+
 def variant_label(overrides: dict[str, Any]) -> str:
-    """Folder name for runs made with these overrides: readable where short, else a hash."""
+    """Folder name for runs made with these settings: readable where short, else a hash.
+
+    Values are of their fields' types, so that `0.9` and `9e-1` give one name; settings at their defaults are left to
+    the caller to leave out.
+    """
     names = {key: key.split(".", 1)[-1] for key in sorted(overrides)}
     silent = {name for group in WITHOUT_EFFECT.values() for name in group} | set(FILES)
-    label = ",".join(f"{name}={overrides[key]}" for key, name in names.items() if name not in silent)
+    label = ",".join(f"{name}={_in_label(overrides[key])}" for key, name in names.items() if name not in silent)
     if not label:
         return "default"
     if re.fullmatch(r"[A-Za-z0-9_.,=+-]{1,80}", label):
         return label
     return "settings-" + hashlib.sha256(label.encode()).hexdigest()[:10]
+
+
+def _in_label(value: Any) -> str:
+    """A value as one would type it: numbers without needless digits, true, false and none in lower case."""
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return repr(float(value)).removesuffix(".0")
+    return str(value)
 
 
 def _split_key(key: str, types: dict[str, Any]) -> tuple[str, str]:
@@ -245,9 +271,10 @@ _IN_WORDS = {int: "a whole number", float: "a number", bool: "true or false", st
 
 def _parse(key: str, value: Any, kind: Any) -> Any:
     """Read `value` as `kind`: a string, a number, true/false, or one of these or `none`."""
-    if not isinstance(value, str):
-        return value
     options = list(get_args(kind) or (kind,))
+    if not isinstance(value, str):
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        return float(value) if whole and float in options and int not in options else value
     if type(None) in options and value.lower() == "none":
         return None
     if bool in options and value.lower() in ("true", "false"):

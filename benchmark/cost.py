@@ -25,6 +25,7 @@ from typing import NamedTuple
 import algorithms
 import envs
 from benchmark.acceleration import OF_UPDATES, require
+from benchmark.console import first_line
 from benchmark.errors import UserError, report_errors
 from benchmark.files import readable_os_errors, write_atomically
 from benchmark.folder import machine_facts
@@ -139,7 +140,7 @@ def _say(text: str, end: str = "\n") -> None:
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Command line of `python -m benchmark.cost`. Raises UserError or UnknownAlgorithmError for what cannot be."""
-    parser = argparse.ArgumentParser(prog="python -m benchmark.cost", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmark.cost", description=first_line(__doc__))
     parser.add_argument("--algorithms", nargs="+", default=list(algorithms.ALGORITHMS), help="default: all")
     shapes = parser.add_mutually_exclusive_group()
     shapes.add_argument("--agents", nargs="+", type=int, default=list(AGENTS), help=f"default: {AGENTS}")

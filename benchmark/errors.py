@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
 from collections.abc import Callable
 
 from algorithms import UnknownAlgorithmError, UnsupportedTaskError
+from benchmark.console import say
 from envs.errors import EnvironmentNotAvailableError, PreyWeightsError, TrafficFileError, UnknownTaskError
 
 
@@ -24,6 +26,13 @@ class InUseError(UserError):
     exit_status = os.EX_TEMPFAIL
 
 
+class NoSpaceError(UserError):
+    """A full disk, or a used-up quota. The exit status says so where nothing can be written down any more."""
+
+    exit_status = os.EX_IOERR
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
 MENDABLE = (
     UserError,
     UnknownTaskError,
@@ -41,11 +50,16 @@ def report_errors(main: Callable[[], int]) -> int:
     try:
         return main()
     except MENDABLE as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", sys.stderr)
         return error.exit_status if isinstance(error, UserError) else UserError.exit_status
     except BrokenPipeError:  # whoever read the output has had enough, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        say(f"error: cannot write {error.filename or 'a file'}: {error.strerror}: free some space", sys.stderr)
+        return NoSpaceError.exit_status
     except KeyboardInterrupt:
-        print("interrupted: run the same command again to go on from the last checkpoint", file=sys.stderr)
+        say("interrupted: run the same command again to go on from the last checkpoint", sys.stderr)
         return 130

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from benchmark.errors import UserError
+from benchmark.errors import FULL, NoSpaceError, UserError
 
 
 @contextlib.contextmanager
@@ -35,7 +35,8 @@ def readable_os_errors(path: Path, advice: str = "") -> Iterator[None]:
         reason = reasons.get(error.errno or 0)
         if reason is None:
             reason = f"{error.strerror or error}"
-        raise UserError(f"cannot write {path}: {reason}{advice}") from error
+        kind = NoSpaceError if error.errno in FULL else UserError
+        raise kind(f"cannot write {path}: {reason}{advice}") from error
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:

@@ -34,6 +34,7 @@ from benchmark.files import AppendLog, read_json, readable_os_errors, write_json
 from benchmark.lock import RunLock
 from envs.cities import CONFIGURED
 from results.identity import changed_files, identity_of
+from results.layout import LOST_CONFIG, lost_config
 
 SNAPSHOT = "snapshot.json"
 """In a copy of the code: which commit it is of."""
@@ -62,7 +63,11 @@ class RunFolder:
         with readable_os_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             self.lock = RunLock(self.path)
-            self._check_or_write_config()
+            try:
+                self._check_or_write_config()
+            except BaseException:
+                self.lock.release()
+                raise
         self.metrics = AppendLog(self.path / "metrics.jsonl")
         self.evaluation = AppendLog(self.path / "evaluation.jsonl")
         self.timing = AppendLog(self.path / "timing.jsonl")
@@ -78,6 +83,8 @@ class RunFolder:
         return {name: getattr(self, name) for name in names}
 
     def _check_or_write_config(self) -> None:
+        if lost_config(self.path):
+            raise UserError(f"{self.path}: {LOST_CONFIG}")
         file = self.path / "config.json"
         wanted = self.config.identity()
         if not file.exists():

@@ -46,15 +46,16 @@ class Holder(NamedTuple):
     token: str
     """Of this one taking of the lock."""
     age: float
-    """Seconds since its last sign of life."""
+    """Seconds since its last sign of life; negative where a clock is ahead of this one."""
 
     @property
     def alive(self) -> bool:
         """Whether it is still there, as far as can be told from here.
 
-        A process that is long silent is not it: numbers of processes are given out again. Nor is a holder on another
+        A time stamp far ahead is as good as a silent one: whoever takes over watches it for changes first. A process
+        that is long silent is not it: numbers of processes are given out again. Nor is a holder on another
         machine that was this very job, which its scheduler has moved."""
-        if self.age >= STALE_SECONDS:
+        if abs(self.age) >= STALE_SECONDS:
             return False
         if self.host == platform.node():
             return _process_exists(self.pid)
@@ -62,20 +63,18 @@ class Holder(NamedTuple):
 
     def __str__(self) -> str:
         job = f", job {self.job}" if self.job else ""
-        return f"process {self.pid} on {self.host}{job}, last sign of life {self.age:.0f} s ago"
+        when = f"{self.age:.0f} s ago" if self.age > -1 else f"{-self.age:.0f} s ahead of this clock"
+        return f"process {self.pid} on {self.host}{job}, last sign of life {when}"
 
 
 def holder_of(folder: Path) -> Holder | None:
     """Who holds the lock of a folder, or held it without giving it back; None where it is free."""
     file = folder / NAME
     try:
-        text, written = file.read_text(), file.stat().st_mtime
-    except OSError:
-        return None
-    try:
-        record = json.loads(text)
-        return Holder(record["host"], record["pid"], record["job"], record["token"], max(0.0, time.time() - written))
-    except (ValueError, LookupError, TypeError):
+        record = json.loads(file.read_bytes())
+        host, job, token = (str(record[name]) for name in ("host", "job", "token"))
+        return Holder(host, int(record["pid"]), job, token, time.time() - file.stat().st_mtime)
+    except (OSError, ValueError, LookupError, TypeError):  # given back, or damaged: nobody writes such a file
         return None
 
 
@@ -175,9 +174,11 @@ def _job() -> str:
 
 
 def _process_exists(pid: int) -> bool:
+    if pid <= 0:  # to `kill` a group of processes
+        return False
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         return True

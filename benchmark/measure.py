@@ -25,6 +25,7 @@ import envs
 from algorithms.protocols import EnvironmentSpec, Graph
 from benchmark import memory
 from benchmark.acceleration import OF_UPDATES, accelerate
+from benchmark.console import first_line
 from benchmark.errors import UserError, report_errors
 from benchmark.memory import GIB
 from benchmark.randomness import stream
@@ -136,7 +137,7 @@ def _resident(name: str) -> int:
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point of `python -m benchmark.measure`."""
-    parser = argparse.ArgumentParser(prog="python -m benchmark.measure", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmark.measure", description=first_line(__doc__))
     parser.add_argument("--algorithm", required=True)
     shape = parser.add_mutually_exclusive_group(required=True)
     shape.add_argument("--agents", type=int, default=0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,7 @@ import torch
 
 import algorithms
 from algorithms.common.memory import blank_batch
+from benchmark.budget import replay_capacity
 from benchmark.config import RunConfig
 from benchmark.errors import UserError
 from benchmark.replay import replay_bytes
@@ -29,24 +32,38 @@ class MemoryEstimate:
     replay: int
     update: int
     """What is set aside for a gradient step: batch, activations, gradients and Adam's moments."""
+    copies: int = 0
+    """What the copies of the task for training and evaluation show: observations, neighbours, rewards, now and next;
+    and what choosing actions in them takes more than a gradient step. An engine's inner state is not counted."""
 
     @property
     def total(self) -> int:
-        return self.replay + self.update
+        return self.replay + self.update + self.copies
 
     def __str__(self) -> str:
-        return f"{self.total / GIB:.2f} GiB (replay {self.replay / GIB:.2f}, gradient step {self.update / GIB:.2f})"
+        parts = (("replay", self.replay), ("gradient step", self.update), ("copies", self.copies))
+        return f"{self.total / GIB:.2f} GiB ({', '.join(f'{name} {size / GIB:.2f}' for name, size in parts)})"
 
 
 def estimate(config: RunConfig) -> MemoryEstimate:
     """Memory of a run, without building it."""
     spec = config.spec()
     settings = config.training
-    capacity = min(settings.replay_capacity, config.total_steps + settings.update_interval)
+    capacity = replay_capacity(config)
     width = algorithms.action_width(config.algorithm, spec, config.algorithm_settings)
     replay = replay_bytes(spec, settings.num_envs, capacity, getattr(torch, settings.observation_dtype), width)
     update = reserved_bytes(config.algorithm, spec, config.algorithm_settings, settings.batch_size, config.device)
-    return MemoryEstimate(replay, update)
+    copies = copies_bytes(spec, settings.num_envs + settings.evaluation_episodes)
+    most = max(settings.num_envs, settings.evaluation_episodes)
+    acting = algorithms.act_bytes(config.algorithm, spec, config.algorithm_settings, most)
+    return MemoryEstimate(replay, update, copies + max(0, acting - update))
+
+
+def copies_bytes(spec: EnvironmentSpec, copies: int) -> int:
+    """Memory of what so many copies of a task show, now and next."""
+    graph = 0 if spec.static_graph else spec.max_neighbours * (torch.int64.itemsize + torch.bool.itemsize)
+    numbers = spec.observation_dim + 1  # and the reward
+    return 2 * copies * spec.num_agents * (numbers * torch.float32.itemsize + graph)
 
 
 def update_bytes(algorithm: str, spec: EnvironmentSpec, settings: Any, batch_size: int, device: str) -> int:
@@ -84,11 +101,19 @@ def available_bytes(device: str) -> int:
     return min(amounts)
 
 
+MEMINFO = Path("/proc/meminfo")
+
+
 def _meminfo_available() -> int:
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    raise UserError("/proc/meminfo has no line MemAvailable: this system is not supported")
+    """Linux says what can still be taken. Other systems say what there is, or at least not less than all of it."""
+    with contextlib.suppress(OSError):
+        for line in MEMINFO.read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    for pages in ("SC_AVPHYS_PAGES", "SC_PHYS_PAGES"):
+        with contextlib.suppress(OSError, ValueError):  # names that a system does not know
+            return os.sysconf(pages) * os.sysconf("SC_PAGE_SIZE")
+    raise UserError(f"this system does not say how much memory it has, neither in {MEMINFO} nor by sysconf")
 
 
 def require_for_all(configs: Sequence[RunConfig]) -> None:
@@ -109,7 +134,7 @@ def require(config: RunConfig) -> MemoryEstimate:
     if needed.total > free:
         raise UserError(
             f"{config.task} {config.algorithm} needs {needed} on {config.device}, but {free / GIB:.2f} GiB are free: "
-            "lower --set algorithm.micro_batch, training.replay_capacity or training.batch_size, or "
-            "--set training.observation_dtype=float16"
+            "lower --set algorithm.micro_batch, training.replay_capacity, training.batch_size or "
+            "training.evaluation_episodes, or --set training.observation_dtype=float16"
         )
     return needed

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import algorithms
 import envs
+from benchmark.budget import require_learning
 from benchmark.config import RunConfig, resolve
 from benchmark.errors import UserError
 from benchmark.files import read_json
@@ -32,7 +33,7 @@ class Plan:
     config: RunConfig | None
     state: str
     """One of `status.STATES`, or: `unavailable`, the task's data or program is not here; `refused`, this machine cannot
-    make it; `stale`, its folder was made with other settings."""
+    make it, or it would learn nothing; `stale`, its folder was made with other settings."""
     reason: str = ""
 
     @property
@@ -96,19 +97,31 @@ def plan(cells: Sequence[Cell], results: Path, device: str, states: Mapping[Key,
     for cell in cells:
         config = resolve(cell.task, cell.algorithm, cell.seed, cell.total_steps, cell.overrides, cell.variant, device)
         try:
-            algorithms.check_supported(cell.algorithm, _spec(config, specs))
+            spec = _spec(config, specs)
+            algorithms.check_supported(cell.algorithm, spec)
         except (envs.EnvironmentNotAvailableError, algorithms.UnsupportedTaskError) as error:
             plans.append(Plan(cell, None, "unavailable", str(error)))
             continue
         own = (states or {}).get(key_of(cell)) or state_of(results, cell)
         state, reason = own.state, own.message
-        if _is_stale(results, config, cell):
+        if state != "damaged" and _is_stale(results, config, cell):
             state, reason = (
                 "stale",
                 f"its folder was made with {_other(results, config, cell)}: use another --results folder",
             )
+        elif state not in ("finished", "damaged") and (problem := _cannot_learn(config, spec)):
+            state, reason = "refused", problem
         plans.append(Plan(cell, config, state, reason))
     return plans
+
+
+def _cannot_learn(config: RunConfig, spec: EnvironmentSpec) -> str:
+    """Why a run would finish without having learnt; empty where it learns."""
+    try:
+        require_learning(config, spec)
+    except UserError as error:
+        return str(error)
+    return ""
 
 
 def key_of(cell: Cell) -> Key:
@@ -170,7 +183,11 @@ def refuse_what_needs_more(plans: Sequence[Plan], memory_gib: float) -> None:
 
 
 def _to_check(plans: Sequence[Plan]) -> Iterator[Any]:
-    return (item for item in plans if item.config is not None and item.state not in ("finished", "stale"))
+    return (
+        item
+        for item in plans
+        if item.config is not None and item.state not in ("finished", "stale", "damaged", "refused")
+    )
 
 
 def print_plan(plans: Sequence[Plan], states: Mapping[Key, RunState]) -> None:
@@ -197,7 +214,7 @@ def seconds_left(plans: Sequence[Plan], states: Mapping[Key, RunState]) -> tuple
             rates[task, algorithm, variant].append(own.steps_per_second)
     seconds, known, unknown = 0.0, 0, 0
     for item in plans:
-        if item.config is None or item.state in ("finished", "stale", "refused"):
+        if item.config is None or item.state in ("finished", "stale", "damaged", "refused"):
             continue
         own_rates = rates.get((item.cell.task, item.cell.algorithm, item.cell.variant))
         if own_rates is None:

@@ -13,12 +13,13 @@ from benchmark.errors import UserError
 from benchmark.files import load_checkpoint, read_json
 
 
-def load_policy(path: Path, device: str = "cpu", city: str = "") -> tuple[RunConfig, Learner]:
+def load_policy(path: str | Path, device: str = "cpu", city: str = "") -> tuple[RunConfig, Learner]:
     """The settings of the run and its learner, ready to act. `city` is where the CityFlow configuration of its task is
     now; by default it is looked for where it was.
 
     Raises UserError where the file is missing, damaged, or was made by another version of the code.
     """
+    path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: no such file; expected policy.pt or checkpoint.pt of a run folder")
     state = load_checkpoint(path, device)

@@ -13,10 +13,12 @@ from pathlib import Path
 from tqdm import tqdm
 
 from benchmark.config import RunConfig
-from benchmark.errors import InUseError, UserError
+from benchmark.console import unheard
+from benchmark.errors import InUseError, NoSpaceError, UserError
 from benchmark.files import read_json, readable_os_errors
 from benchmark.plan import Plan
 from benchmark.references import evaluation_of
+from benchmark.signals import stopping
 from benchmark.status import cell_path, duration, state_of
 from benchmark.suites import Cell
 from benchmark.warm import SERVER_DIED, WarmProcess
@@ -87,11 +89,13 @@ def reason_of(results: Path, cell: Cell, returncode: int) -> str:
         status = read_json(path / "status.json")
     except UserError:
         status = {"state": "absent"}
-    if returncode == 0 and status["state"] == "finished":
+    if returncode == 0 and status.get("state") == "finished":
         return ""
+    if returncode == NoSpaceError.exit_status:  # it may have been unable to say so
+        return f"cannot write {path}: the disk is full or the quota used up: free some space"
     if returncode < 0:
         return f"stopped by {signal.Signals(-returncode).name}; its last checkpoint is kept"
-    message = status.get("message") if status["state"] == "failed" else ""
+    message = status.get("message") if status.get("state") == "failed" else ""
     return message or _last_line(path / "output.log") or f"exit status {returncode}"
 
 
@@ -119,13 +123,13 @@ class Pool:
         """Runs that somebody else has finished or is at work on."""
 
     def run(self, plans: Sequence[Plan]) -> None:
-        """Run all; returns when every one has finished or failed. Ctrl-C and SIGTERM stop all of them after a
-        checkpoint, and raise KeyboardInterrupt."""
+        """Run all; returns when every one has finished or failed. Ctrl-C, SIGTERM and SIGHUP stop all of them
+        after a checkpoint, and raise KeyboardInterrupt."""
         self.waiting = list(plans)
         total = sum(item.cell.total_steps for item in plans)
         bar = tqdm(total=total, desc="sweep", unit="step", unit_scale=True, disable=not sys.stderr.isatty())
         done_steps = 0
-        before = signal.signal(signal.SIGTERM, _interrupt)
+        before = {number: signal.signal(number, _interrupt) for number in stopping(signal.SIGTERM)}
         try:
             while self.waiting or self.running or self.references or self._playing:
                 self._play_references()
@@ -134,11 +138,14 @@ class Pool:
                 time.sleep(POLL_SECONDS)
                 done_steps += self._collect()
                 bar.n = done_steps + sum(self._steps_of(item) for item, _ in self.running.values())
-                bar.set_postfix(running=len(self.running), waiting=len(self.waiting), failed=len(self.failed))
+                with unheard(sys.stderr):
+                    bar.set_postfix(running=len(self.running), waiting=len(self.waiting), failed=len(self.failed))
         finally:
             self.stop()
-            bar.close()
-            signal.signal(signal.SIGTERM, before)
+            with unheard(sys.stderr):
+                bar.close()
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def _play_references(self) -> None:
         """Begin with the next one when one has ended."""
@@ -149,10 +156,15 @@ class Pool:
                 _say(f"FAILED    reference policies: {_last_line(log)} (see {log})")
             self._playing = None
         if self._playing is None and self.references:
-            with readable_os_errors(log):
-                log.parent.mkdir(parents=True, exist_ok=True)
-                log.open("ab").close()
-            self._playing = start_process(self.references.pop(0), log, threads=1)
+            command = self.references.pop(0)
+            try:
+                with readable_os_errors(log):
+                    log.parent.mkdir(parents=True, exist_ok=True)
+                    log.open("ab").close()
+                self._playing = start_process(command, log, threads=1)
+            except UserError as error:
+                self.unplayed += 1
+                _say(f"FAILED    reference policies: {error}")
 
     def _start(self, item: Plan) -> None:
         assert item.config is not None
@@ -210,8 +222,7 @@ class Pool:
         _say(f"FAILED    {item.name}: {reason} (see {cell_path(self.results, item.cell) / 'output.log'})")
 
     def _steps_of(self, item: Plan) -> int:
-        file = cell_path(self.results, item.cell) / "status.json"
-        return read_json(file)["step"] if file.exists() else 0
+        return state_of(self.results, item.cell).step
 
     def stop(self) -> None:
         """Ask what still runs to write a checkpoint and stop, and wait for it."""
@@ -230,4 +241,5 @@ def _interrupt(number: int, frame: object) -> None:
 
 
 def _say(text: str) -> None:
-    tqdm.write(text) if sys.stderr.isatty() else print(text, flush=True)
+    with unheard(sys.stdout):
+        tqdm.write(text) if sys.stderr.isatty() else print(text, flush=True)

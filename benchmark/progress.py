@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from types import TracebackType
 
 from tqdm import tqdm
 
+from benchmark.console import say, unheard
+
 
 class Progress:
-    """Context manager around a run."""
+    """Context manager around a run, which goes on without it where nobody reads stderr any more."""
 
     def __init__(self, title: str, total_steps: int, quiet: bool, bar: bool = True) -> None:
         """bar: whether a terminal has room for one; several runs at once write lines."""
@@ -25,24 +28,32 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.bar is not None:
-            self.bar.close()
+            self._show(self.bar.close)
 
     def note(self, text: str) -> None:
         """Say something once."""
         if self.bar is not None:
-            self.bar.write(f"{self.title}: {text}", file=sys.stderr)
+            line, write = f"{self.title}: {text}", self.bar.write
+            self._show(lambda: write(line, file=sys.stderr))
         elif not self.quiet:
-            print(f"{self.title}: {text}", file=sys.stderr, flush=True)
+            say(f"{self.title}: {text}", sys.stderr)
 
     def advance_to(self, step: int) -> None:
         """Move the bar."""
         if self.bar is not None:
-            self.bar.update(step - self.bar.n)
+            bar = self.bar
+            self._show(lambda: bar.update(step - bar.n))
 
     def score(self, step: int, policy: str, mean: float) -> None:
         """Show the mean return of an evaluation."""
         self.scores[policy] = mean
         if self.bar is not None:
-            self.bar.set_postfix({name: f"{value:.0f}" for name, value in self.scores.items()})
+            bar, shown = self.bar, {name: f"{value:.0f}" for name, value in self.scores.items()}
+            self._show(lambda: bar.set_postfix(shown))
         elif not self.quiet:
-            print(f"{self.title}: step {step}: {policy} return {mean:.1f}", file=sys.stderr, flush=True)
+            say(f"{self.title}: step {step}: {policy} return {mean:.1f}", sys.stderr)
+
+    @staticmethod
+    def _show(draw: Callable[[], object]) -> None:
+        with unheard(sys.stderr):
+            draw()

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 import envs
 from benchmark.config import RunConfig
+from benchmark.console import first_line
 from benchmark.errors import MENDABLE, UserError, report_errors
 from benchmark.files import read_json, readable_os_errors, write_atomically, write_json
 from benchmark.folder import status_of
@@ -325,7 +326,7 @@ def _write(stream: Any, data: bytes) -> None:
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Command line of `python -m benchmark.record`. Raises UserError for values that cannot be."""
-    parser = argparse.ArgumentParser(prog="python -m benchmark.record", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmark.record", description=first_line(__doc__))
     parser.add_argument("--results", type=Path, metavar="DIR", help="folder of the runs; default: results/SUITE")
     parser.add_argument("--suite", choices=sorted(SUITES), help="only the runs of this suite")
     parser.add_argument("--tasks", nargs="+", default=[], help="only these tasks, or the paths of configurations")

@@ -15,6 +15,7 @@ from typing import Any
 
 import envs
 from benchmark.config import RunConfig, TrainingConfig
+from benchmark.console import first_line
 from benchmark.errors import InUseError, report_errors
 from benchmark.files import read_json, readable_os_errors, write_json
 from benchmark.lock import RunLock
@@ -112,7 +113,7 @@ def write_references_alone(task: str, results: Path, episodes: int, seed: int) -
 def main() -> int:
     """Entry point of `python -m benchmark.references`."""
     defaults = TrainingConfig()
-    parser = argparse.ArgumentParser(prog="python -m benchmark.references", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmark.references", description=first_line(__doc__))
     parser.add_argument("--tasks", nargs="+", required=True, help="names, or paths of CityFlow configurations")
     parser.add_argument("--results", type=Path, default=Path("results/raw"))
     parser.add_argument("--episodes", type=int, help="default: those of an evaluation of the task")

@@ -175,6 +175,13 @@ class Replay:
             self.static_graph = Graph(*(part.to(self.device) for part in state["static_graph"]))
 
 
+def drawable(steps: int, slots: int, length: int) -> int:
+    """Transitions of every copy that can be drawn after so many steps, before an episode that is complete is followed
+    by the next, from a ring of `slots` episodes."""
+    episode = max(0, steps - 1) // length
+    return min(episode, slots - 1) * length + steps - episode * length
+
+
 def episode_slots(spec: EnvironmentSpec, num_envs: int, capacity: int) -> int:
     """Episodes of all copies that hold `capacity` transitions, and one more that is being written."""
     return math.ceil(capacity / (spec.episode_length * num_envs)) + 1

@@ -6,6 +6,7 @@ python -m benchmark.sweep status --suite all --watch
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections import Counter, defaultdict
@@ -18,10 +19,11 @@ from benchmark.errors import UserError
 from benchmark.files import read_json
 from benchmark.lock import Holder, holder_of
 from benchmark.suites import Cell
+from results.layout import LOST_CONFIG, lost_config
 
-STATES = ("finished", "running", "queued", "stopped", "lost", "failed", "absent")
+STATES = ("finished", "running", "queued", "stopped", "lost", "failed", "damaged", "absent")
 """`stopped`: begun, and nobody is at work on it. `lost`: the same, after the job that had it ended without a word.
-`absent`: not begun."""
+`damaged`: a file of it is lost or cannot be read, which only its owner can mend. `absent`: not begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class RunState:
     scores: Mapping[str, float] = field(default_factory=dict)
     """Mean return of the last evaluation by policy."""
     message: str = ""
-    """Of a failed run: why."""
+    """Of a failed or damaged run: why. Of a finished one: why no score counts it."""
     holder: Holder | None = None
     """Who is at work on it."""
     job: str = ""
@@ -73,14 +75,17 @@ def state_of(results: Path, cell: Cell, jobs: Mapping[str, str] | None = None, l
         holder = None
     waiting = "queued" if jobs else ""
     job = next(iter(jobs), "") if jobs else last_job
-    try:
-        record: dict[str, Any] = read_json(folder / "status.json")
-    except UserError as error:
-        if (folder / "status.json").exists():
-            return RunState(cell, "failed", total_steps=cell.total_steps, message=str(error), job=job)
+    record, problem = _read_record(folder)
+    if problem:
+        return RunState(cell, "damaged", total_steps=cell.total_steps, message=problem, job=job)
+    if record is None:
         begun = "running" if holder is not None else waiting or ("lost" if last_job else "absent")
         return RunState(cell, begun, total_steps=cell.total_steps, holder=holder, job=job)
     state, message = record["state"], record.get("message", "")
+    scores = record.get("scores", {})
+    broken = [policy for policy, mean in scores.items() if not math.isfinite(mean)]
+    if state == "finished" and broken:
+        message = f"{', '.join(broken)} returns of the last evaluation are not finite"
     if state == "running" and holder is None:
         state = waiting or ("lost" if last_job else "stopped")
     elif state == "failed" and (holder is not None or waiting):
@@ -91,11 +96,27 @@ def state_of(results: Path, cell: Cell, jobs: Mapping[str, str] | None = None, l
         step=record.get("step", 0),
         total_steps=record.get("total_steps", cell.total_steps),
         wall_seconds=record.get("wall_seconds", 0.0),
-        scores=record.get("scores", {}),
+        scores=scores,
         message=message,
         holder=holder,
         job=job,
     )
+
+
+def _read_record(folder: Path) -> tuple[dict[str, Any] | None, str]:
+    """What status.json says, if it is there, and what is wrong with the folder, if anything is."""
+    if lost_config(folder):
+        return None, LOST_CONFIG
+    records = []
+    for name, key in (("config.json", "task"), ("status.json", "state")):
+        file = folder / name
+        try:
+            records.append(read_json(file) if file.exists() else None)
+        except UserError as error:
+            return None, str(error)
+        if records[-1] is not None and key not in records[-1]:
+            return None, f"{file} does not say the {key} of its run: delete its folder to make the run again"
+    return records[-1], ""
 
 
 def report(states: Sequence[RunState], suite: str) -> str:
@@ -104,6 +125,12 @@ def report(states: Sequence[RunState], suite: str) -> str:
     running = [own for own in states if own.state == "running"]
     if running:
         lines += ["", *_table(running)]
+    lines += [
+        f"finished, but not counted: {name_of(own.cell)}: {own.message}"
+        for own in states
+        if own.state == "finished" and own.message
+    ]
+    lines += [f"damaged: {name_of(own.cell)}: {own.message}" for own in states if own.state == "damaged"]
     failed = [own for own in states if own.state in ("failed", "lost")]
     for own in failed:
         job = f" (job {own.job})" if own.job else ""
@@ -135,7 +162,16 @@ def duration(seconds: float | None) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-_LETTERS = {"finished": "#", "running": ">", "queued": "q", "stopped": "=", "lost": "?", "failed": "X", "absent": "."}
+_LETTERS = {
+    "finished": "#",
+    "running": ">",
+    "queued": "q",
+    "stopped": "=",
+    "lost": "?",
+    "failed": "X",
+    "damaged": "!",
+    "absent": ".",
+}
 
 
 def _matrix(states: Sequence[RunState]) -> list[str]:

@@ -9,8 +9,8 @@
 
 The same command again goes on where it stopped: a finished run is never made again, a run that somebody is at work on
 or that waits in a queue is left to them. Every run is a process of its own with its output in its folder (output.log),
-so one that fails takes no other with it. Ctrl-C and SIGTERM stop what runs here after a checkpoint; jobs of a cluster
-go on.
+so one that fails takes no other with it. Ctrl-C, SIGTERM and a closed terminal (SIGHUP) stop what runs here after a
+checkpoint; jobs of a cluster go on.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmark.console import first_line, tell
 from benchmark.errors import InUseError, UserError, report_errors
 from benchmark.files import readable_os_errors
 from benchmark.lock import RunLock
@@ -131,9 +132,9 @@ class Sweep:
         pool.run(todo)
         made = len(todo) - len(pool.failed) - len(pool.elsewhere)
         before = sum(item.state == "finished" for item in plans)
-        print(f"{made} finished now, {before} had finished before, {len(pool.failed)} failed")
+        tell(f"{made} finished now, {before} had finished before, {len(pool.failed)} failed")
         if pool.elsewhere:
-            print(f"{len(pool.elsewhere)} runs were made, or are being made, by somebody else")
+            tell(f"{len(pool.elsewhere)} runs were made, or are being made, by somebody else")
         left_out = _report_left_out(plans, self.options)
         return self._collect_if_whole(bool(left_out or pool.failed or pool.unplayed))
 
@@ -154,7 +155,7 @@ class Sweep:
                 refuse_what_needs_more(plans, profile.memory_gib)
             todo = self._todo(plans)
             numbers = submit(todo, self.results, self.options.suite, profile, device) if todo else []
-        print(f"{len(todo)} runs queued in {len(numbers)} jobs" + (f": {numbers[0]} ..." if numbers else ""))
+        tell(f"{len(todo)} runs queued in {len(numbers)} jobs" + (f": {numbers[0]} ..." if numbers else ""))
         return int(_report_left_out(plans, self.options))
 
     def cancel(self) -> int:
@@ -162,10 +163,10 @@ class Sweep:
         from slurm.records import cancel_jobs
 
         numbers = cancel_jobs(self.results, {key_of(cell) for cell in self.cells})
-        print(f"{len(numbers)} jobs cancelled" + (f": {', '.join(numbers)}" if numbers else ""))
+        tell(f"{len(numbers)} jobs cancelled" + (f": {', '.join(numbers)}" if numbers else ""))
         others = {own.holder for own in self._states().values() if own.holder is not None and not own.holder.job}
         for holder in sorted(map(str, others)):
-            print(f"at work without a scheduler: {holder}; stop its sweep with Ctrl-C")
+            tell(f"at work without a scheduler: {holder}; stop its sweep with Ctrl-C")
         return 0
 
     def collect(self) -> int:
@@ -187,7 +188,7 @@ class Sweep:
         except ResultsError as error:
             advice = "" if self.options.incomplete else " (the action collect with --incomplete takes what there is)"
             raise UserError(f"{error}{advice}") from error
-        print(*lines, sep="\n")
+        tell(*lines)
         return 0
 
     def _collect_if_whole(self, failed: bool) -> int:
@@ -195,12 +196,12 @@ class Sweep:
         if failed:
             return 1
         if self.options.tasks or self.options.algorithms or self.options.seeds:
-            print("not collected, as this is a part of the suite")
+            tell("not collected, as this is a part of the suite")
             return 0
         try:
             return self.collect()
         except UserError as error:
-            print(error)
+            tell(str(error))
             return 0
 
     def _device(self) -> str:
@@ -234,10 +235,10 @@ class Sweep:
             text, states = self._report()
             now = summary(states)
             if now != said:
-                print(f"{time.strftime('%H:%M:%S')}  {now}", flush=True)
+                tell(f"{time.strftime('%H:%M:%S')}  {now}")
                 said = now
             if not any(own.state in ("queued", "running") for own in states):
-                print(text)
+                tell(text)
                 return self._collect_if_whole(any(own.state in ("failed", "lost", "stopped") for own in states))
             time.sleep(WATCH_SECONDS)
 
@@ -290,16 +291,16 @@ class Sweep:
 def _report_left_out(plans: Sequence[Plan], options: argparse.Namespace) -> bool:
     """Say what was not made and why; whether anything of that can be mended here."""
     for reason, count in Counter(item.reason for item in plans if item.config is None).items():
-        print(f"unavailable: {count} runs: {reason}")
-    states = ("refused", "stale", *(() if options.action == "retry" else ("failed",)))
+        tell(f"unavailable: {count} runs: {reason}")
+    states = ("refused", "stale", "damaged", *(() if options.action == "retry" else ("failed",)))
     left_out = [item for item in plans if item.state in states]
     for item in left_out:
         advice = " (run it again with the action retry)" if item.state == "failed" else ""
-        print(f"{item.state}: {item.name}: {item.reason}{advice}")
+        tell(f"{item.state}: {item.name}: {item.reason}{advice}")
     for state in ("queued", "running"):
         count = sum(item.state == state for item in plans)
         if count:
-            print(f"{state}: {count} runs are in other hands already")
+            tell(f"{state}: {count} runs are in other hands already")
     return bool(left_out)
 
 
@@ -308,7 +309,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     actions = "\n".join(f"  {name:<8} {words}" for name, words in ACTIONS.items())
     parser = argparse.ArgumentParser(
         prog="python -m benchmark.sweep",
-        description=f"{__doc__.splitlines()[0]}\n\nactions:\n{actions}",
+        description=f"{first_line(__doc__)}\n\nactions:\n{actions}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("action", nargs="?", choices=ACTIONS, default="run", metavar="ACTION", help="default: run")

@@ -20,6 +20,7 @@ import torch
 
 from benchmark import memory, train
 from benchmark.config import RunConfig
+from benchmark.console import first_line
 from benchmark.errors import MENDABLE, InUseError, UserError, report_errors
 from benchmark.folder import run_path, status_of
 from benchmark.options import choose_device
@@ -48,7 +49,7 @@ class _Live:
 
 
 def run_together(
-    configs: Sequence[RunConfig], results: Path, quiet: bool = False, deadline: float | None = None
+    configs: Sequence[RunConfig], results: str | Path, quiet: bool = False, deadline: float | None = None
 ) -> list[Path | Exception]:
     """Make runs in turn, a block of each at a time, resuming those that were begun; for each its folder, or why it is
     not finished. A run that fails takes no other with it.
@@ -56,16 +57,18 @@ def run_together(
     deadline: a value of `time.monotonic` from which on unfinished runs write a checkpoint and stop (UnfinishedError).
 
     Raises UserError, before anything is begun, where the runs cannot be in one process or need more memory than there
-    is; KeyboardInterrupt on SIGTERM, SIGUSR1, SIGUSR2 and Ctrl-C, after all have written a checkpoint.
+    is; KeyboardInterrupt on SIGTERM, SIGUSR1, SIGUSR2, SIGHUP and Ctrl-C, after all have written a checkpoint.
     """
+    results = Path(results)
     check_together(configs, results)
     paths = [run_path(results, config) for config in configs]
     outcomes: list[Path | Exception] = [UnfinishedError(f"{path} was not begun before the deadline") for path in paths]
-    finished = [train.is_finished(path) for path in paths]
-    to_make = []
+    finished, to_make = [], []
     for place, config in enumerate(configs):
         try:
-            if not finished[place]:
+            if train.is_finished(paths[place]):
+                finished.append(place)
+            else:
                 train.require(config)
                 to_make.append(place)
         except MENDABLE as error:
@@ -77,9 +80,8 @@ def run_together(
         blocks = train.blocks_of(configs[place], results, stop, quiet, bar=False)
         return _Live(place, blocks, _stream(configs[place].device))
 
-    for place in range(len(configs)):
-        if finished[place]:  # if it is what was asked for
-            _turn(begin(place), outcomes, paths)
+    for place in finished:  # if they are what was asked for
+        _turn(begin(place), outcomes, paths)
     with train.stop_signals(stop):
         live = [run for run in map(begin, to_make) if not stop.requested and _turn(run, outcomes, paths)]
         while live:
@@ -153,7 +155,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     """Command line of `python -m benchmark.together`."""
     from benchmark.suites import SUITES
 
-    parser = argparse.ArgumentParser(prog="python -m benchmark.together", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmark.together", description=first_line(__doc__))
     parser.add_argument("--suite", required=True, choices=sorted(SUITES))
     parser.add_argument("--tasks", nargs="+", default=[], help="only these tasks of the suite")
     parser.add_argument("--algorithms", nargs="+", default=[], help="only these algorithms of the suite")

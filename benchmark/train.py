@@ -24,7 +24,9 @@ import envs
 from algorithms.common.learner import OffPolicyLearner
 from benchmark import acceleration, evaluation, kernels, memory
 from benchmark.blocks import MetricSums, Recorded, in_place_of_its_own, overwrite, read
+from benchmark.budget import replay_capacity, require_learning, rounds_of
 from benchmark.config import RunConfig, parse_assignments, resolve
+from benchmark.console import first_line, tell
 from benchmark.errors import UserError, report_errors
 from benchmark.files import load_checkpoint, readable_os_errors, save_checkpoint, write_json
 from benchmark.folder import RunFolder, run_path, status_of
@@ -35,6 +37,7 @@ from benchmark.progress import Progress
 from benchmark.randomness import stream, stream_seed
 from benchmark.replay import Replay
 from benchmark.rewards import RewardScale
+from benchmark.signals import stopping
 from benchmark.tasks import TASKS, default_total_steps, located
 from envs.protocols import Graph, Interpretable, Recordable, Step
 
@@ -62,7 +65,7 @@ class Training:
         )
         self.learn = acceleration.accelerate(self.learner, self.settings.acceleration, self.device)
         self.generators = {name: stream(config.seed, name, self.device) for name in _GENERATORS}
-        capacity = min(self.settings.replay_capacity, config.total_steps + self.settings.update_interval)
+        capacity = replay_capacity(config)
         observation_dtype = getattr(torch, self.settings.observation_dtype)
         self.records = acceleration.records_blocks(self.settings.acceleration, self.device)
         """Whether steps are recorded and replayed."""
@@ -103,7 +106,7 @@ class Training:
 
     def advance(self) -> None:
         """One block: about `update_interval` environment steps with a frozen policy, then the gradient steps due."""
-        rounds = max(1, round(self.settings.update_interval / self.settings.num_envs))
+        rounds = rounds_of(self.settings)
         self.learner.schedule(self.environment_step, self.config.total_steps)
         for _ in range(rounds):
             self._environment_step()
@@ -375,12 +378,13 @@ class Recorder:
         self.folder.write_status(state, step, self.wall_seconds, scores=scores)
 
 
-def run(config: RunConfig, results: Path, quiet: bool = False) -> Path:
+def run(config: RunConfig, results: str | Path, quiet: bool = False) -> Path:
     """Train until `config.total_steps`, resuming where a checkpoint exists; returns the run folder.
 
     Raises UserError for what a user can mend (see `benchmark.errors`) and stops with KeyboardInterrupt, after writing a
-    checkpoint, on SIGTERM, SIGUSR1, SIGUSR2 and Ctrl-C.
+    checkpoint, on SIGTERM, SIGUSR1, SIGUSR2, SIGHUP (unless that is ignored) and Ctrl-C.
     """
+    results = Path(results)
     path = run_path(results, config)
     if not is_finished(path):
         require(config)
@@ -439,7 +443,9 @@ def is_finished(path: Path) -> bool:
 
 def require(config: RunConfig) -> None:
     """Refuse a run that cannot work here, before anything is written. Raises UserError or UnsupportedTaskError."""
-    algorithms.check_supported(config.algorithm, config.spec())
+    spec = config.spec()
+    algorithms.check_supported(config.algorithm, spec)
+    require_learning(config, spec)
     acceleration.require(config.training.acceleration, config.device)
     kernels.require(config.training.kernels, config.device)
     memory.require(config)
@@ -463,12 +469,13 @@ def _train(recorder: Recorder, stop: Stop) -> Iterator[None]:
 
 @contextmanager
 def stop_signals(stop: Stop) -> Iterator[None]:
-    """Ask runs to write a checkpoint and stop when a scheduler or a user says so."""
+    """Ask runs to write a checkpoint and stop when a scheduler or a user says so. Handlers of signals are for the main
+    thread alone: a run in another one is stopped by its deadline, or with the process."""
 
     def request(number: int, frame: object) -> None:
         stop.signalled = True
 
-    names = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT)
+    names = stopping(signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT)
     previous = {name: signal.signal(name, request) for name in names}
     try:
         yield
@@ -479,7 +486,7 @@ def stop_signals(stop: Stop) -> Iterator[None]:
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Command line of `python -m benchmark.train`."""
-    parser = argparse.ArgumentParser(prog="python -m benchmark.train", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmark.train", description=first_line(__doc__))
     parser.add_argument(
         "--task",
         required=True,
@@ -512,7 +519,7 @@ def main() -> int:
         choose_device(options.device),
     )
     path = run(config, options.results, options.quiet)
-    print(f"finished: {path}")
+    tell(f"finished: {path}")
     return 0
 
 

@@ -10,10 +10,12 @@ A process that began before a change and compiles its first kernel after it stil
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import hashlib
 import os
 import re
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -34,9 +36,10 @@ STAMP = f"kernels.{_PYTHON}.stamp"
 def forget_stale(package: str, folder: Path) -> bool:
     """Delete what numba keeps of a package's kernels if it was compiled from other sources; whether that was so.
 
-    `folder` is where the package lies. Must be called before its first kernel is. Does nothing where numba keeps
-    nothing, and leaves other versions of Python alone.
+    `folder` is where the package lies. Must be called before its first kernel is. Does nothing where numba is switched
+    off, and leaves other versions of Python alone. Raises what `keep_somewhere` raises.
     """
+    keep_somewhere(folder)
     kept = cache_folder(folder)
     if kept is None:
         return False
@@ -50,6 +53,29 @@ def forget_stale(package: str, folder: Path) -> bool:
             path.unlink(missing_ok=True)
         _write(stamp, wanted)
     return True
+
+
+def keep_somewhere(folder: Path) -> None:
+    """Let numba compile files in `folder` where it can write neither beside them, nor to NUMBA_CACHE_DIR, nor to the
+    user's cache folder, and would refuse.
+
+    It gets a temporary folder then, for this process and those that it starts, which is removed at the end. Raises
+    EnvironmentNotAvailableError where that cannot be made either.
+    """
+    config: Any = numba.config
+    if config.DISABLE_JIT or cache_folder(folder) is not None:
+        return
+    try:
+        temporary = tempfile.mkdtemp(prefix="numba-")
+    except OSError as error:
+        from envs.errors import EnvironmentNotAvailableError
+
+        raise EnvironmentNotAvailableError(
+            f"numba finds no folder for compiled code, not even a temporary one ({error.strerror}): set "
+            "NUMBA_CACHE_DIR to a folder you can write to"
+        ) from error
+    os.environ["NUMBA_CACHE_DIR"] = config.CACHE_DIR = temporary
+    atexit.register(shutil.rmtree, temporary, ignore_errors=True)  # not run by processes that were forked
 
 
 def cache_folder(folder: Path) -> Path | None:
@@ -106,3 +132,6 @@ def _write(path: Path, text: str) -> None:
     except OSError:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+keep_somewhere(Path(__file__).parent)  # before any kernel is defined

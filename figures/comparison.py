@@ -220,7 +220,7 @@ def _is_compared(score: Score) -> bool:
 
 def _usable(score: Score) -> bool:
     gaps = score.seed_gaps.get(POLICY, ())
-    return not score.provisional and bool(gaps) and all(map(math.isfinite, gaps))
+    return not score.provisional and not score.diverged and bool(gaps) and all(map(math.isfinite, gaps))
 
 
 def _title(axes: Axes, title: str, compared: Comparison, names: Sequence[str]) -> None:

@@ -23,7 +23,7 @@ from figures.selection import PAPER_VARIANT
 from figures.statistics import Summary, summarise, welch_half_width
 from figures.style import AlgorithmStyle, PanelSize, family_of
 from figures.tables import DASH, Cell, Table, decimals, number, plus_minus
-from results.checks import IDENTITY_KEYS, ended, flatten
+from results.checks import IDENTITY_KEYS, flatten, uncounted
 from results.records import Results, Run
 
 NAME = "figure_6"
@@ -142,7 +142,7 @@ TABLE_CAPTION = (
 
 
 def _score(runs: Sequence[Run]) -> Summary | None:
-    finals = [value for run in runs if ended(run) and (value := final_of(run, POLICY)) is not None]
+    finals = [value for run in runs if not uncounted(run) and (value := final_of(run, POLICY)) is not None]
     return summarise(finals) if finals else None
 
 

@@ -221,7 +221,7 @@ def _row_of(task: str, variant: str, scores: Sequence[Score]) -> RankRow | None:
 def _unranked(score: Score) -> str | None:
     if score.provisional or POLICY not in score.summaries:
         return UNFINISHED
-    return None if np.isfinite(score.seed_finals[POLICY]).all() else NOT_FINITE
+    return NOT_FINITE if score.diverged or not np.isfinite(score.seed_finals[POLICY]).all() else None
 
 
 def _ranks(summaries: dict[str, Summary]) -> dict[str, Rank]:

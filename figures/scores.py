@@ -17,7 +17,7 @@ from figures.statistics import (
     summarise,
     welch_half_width,
 )
-from results.checks import algorithm_order, ended, group_runs
+from results.checks import algorithm_order, ended, group_runs, uncounted
 from results.records import POLICIES, References, Results, Run, natural_key
 
 BOOTSTRAP_SEED = 0
@@ -40,13 +40,17 @@ class Score:
     """Policy to the gap closed by each seed, in %."""
     seeds: int
     unfinished: int
-    """Runs that failed, or were not evaluated to their end: they do not count, unless the score is provisional."""
+    """Runs that failed, were not evaluated to their end, or diverged (`results.checks.uncounted`): they do not count,
+    unless the score is provisional."""
     provisional: bool
     """No seed has finished: the score is that of unfinished runs."""
     steps: int
     """Environment steps after which the last evaluation counted was made (the earliest, where seeds differ)."""
     seed_finals: dict[str, tuple[float, ...]] = field(default_factory=dict)
     """Policy to the final score of each seed that counts."""
+    diverged: int = 0
+    """Finished runs that do not count, as their last returns are not finite: what the others reached is no fair
+    comparison, so the algorithm is neither ranked nor in bold here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +113,7 @@ def leaders(scores: list[Score], policy: str) -> set[str]:
     comparable = (
         len(candidates) > 1
         and len({score.steps for score in candidates}) == 1
-        and not any(score.provisional for score in candidates)
+        and not any(score.provisional or score.diverged for score in candidates)
         and all(summary.std is not None and math.isfinite(summary.mean) for summary in summaries.values())
     )
     if not comparable:
@@ -135,7 +139,7 @@ def aggregate(scores: list[Score], policy: str) -> list[Aggregate]:
 def _aggregate_variant(scores: list[Score], policy: str, variant: str) -> list[Aggregate]:
     own = [score for score in scores if score.variant == variant]
     usable = [score for score in own if policy in score.gaps and not score.provisional]
-    usable = [score for score in usable if all(map(math.isfinite, score.seed_gaps[policy]))]
+    usable = [score for score in usable if not score.diverged and all(map(math.isfinite, score.seed_gaps[policy]))]
     everyone = {score.algorithm for score in own}
     tasks = [
         task
@@ -176,7 +180,7 @@ def _gap_scale(references: References | None) -> tuple[float, float] | None:
 
 def _score(task: str, variant: str, algorithm: str, runs: list[Run], scale: tuple[float, float] | None) -> Score:
     evaluated = [run for run in runs if run.evaluations]
-    finished = [run for run in evaluated if ended(run)]
+    finished = [run for run in evaluated if not uncounted(run)]
     counted = finished or evaluated
     finals = {policy: [value for run in counted if (value := final_of(run, policy)) is not None] for policy in POLICIES}
     summaries = {policy: summarise(values) for policy, values in finals.items() if values}
@@ -193,7 +197,8 @@ def _score(task: str, variant: str, algorithm: str, runs: list[Run], scale: tupl
         gaps=gaps,
         seed_gaps=seed_gaps,
         seeds=len(counted),
-        unfinished=sum(not ended(run) for run in runs),
+        unfinished=sum(bool(uncounted(run)) for run in runs),
+        diverged=sum(ended(run) and bool(uncounted(run)) for run in runs),
         provisional=bool(counted) and not finished,
         steps=min((run.last_evaluation_step() or 0 for run in counted), default=0),
         seed_finals={policy: tuple(values) for policy, values in finals.items() if values},

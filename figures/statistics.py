@@ -21,7 +21,9 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-FINAL_EVALUATIONS = 3
+from results.checks import SCORED_EVALUATIONS
+
+FINAL_EVALUATIONS = SCORED_EVALUATIONS
 """The final score of a seed is its mean over this many last evaluations."""
 REPLICATIONS = 2000
 """How often a bootstrap redraws the seeds."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from typing import Any
 
 from results.records import COMPARED_ALGORITHMS, COMPARED_TASKS, POLICIES, Results, Run
 
+SCORED_EVALUATIONS = 3
+"""The last evaluations of each policy, whose mean is a run's final score."""
 IDENTITY_KEYS = frozenset({"seed", "config_hash", "algorithm_settings.piece"})
 """Config entries in which the seeds of one cell may differ: the seed, what follows from it, the size of micro-batches
 where a run recorded it."""
@@ -100,9 +103,30 @@ def run_issues(run: Run) -> list[Issue]:
     if status.finished and not ended(run):
         message = f"finished, but was last evaluated at step {last:,} of {run.total_steps:,}: no score counts it"
         issues.append(Issue("unfinished", subject, message, seeds))
+    elif status.finished and (reason := uncounted(run)):
+        issues.append(Issue("failed", subject, f"finished, but {reason}: no score counts it", seeds))
     absent = [policy for policy in POLICIES if policy not in {evaluation.policy for evaluation in run.evaluations}]
     issues += [Issue("note", subject, f"has no evaluation of the {policy} policy", seeds) for policy in absent]
     return issues
+
+
+def uncounted(run: Run) -> str:
+    """Why a run is no part of any score; empty for one that is. The one rule of scores, figures, exports and
+    collecting: a run counts that is finished, was evaluated to its end, and whose last evaluations are finite."""
+    if not run.status.finished:
+        word = "failed" if run.status.state == "failed" else "unfinished"
+        return f"{word} at step {run.status.step:,} of {run.total_steps:,}"
+    last = run.last_evaluation_step()
+    if last is None:
+        return "has no evaluation"
+    if not ended(run):
+        return f"was last evaluated at step {last:,} of {run.total_steps:,}"
+    for policy in POLICIES:
+        scored = [evaluation for evaluation in run.evaluations if evaluation.policy == policy][-SCORED_EVALUATIONS:]
+        for evaluation in scored:
+            if not all(map(math.isfinite, evaluation.returns)):
+                return f"{policy} returns are not finite at step {evaluation.step:,}"
+    return ""
 
 
 def ended(run: Run) -> bool:

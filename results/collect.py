@@ -9,6 +9,7 @@ from pathlib import Path
 
 from results.checks import Issue, differing_seeds, merge_seeds, run_issues
 from results.episodes import episodes_of_runs, too_large
+from results.layout import LOST_CONFIG
 from results.publish import compacted, publish, verify, without_episodes, written
 from results.records import Cell, Results, ResultsError, Run
 from results.runs import load_runs
@@ -45,10 +46,11 @@ def collect(
     is corrupt, or no run is there at all.
     """
     found, hashes = load_runs(directory, wanted), hashes or {}
-    missing = set(wanted) - {run.cell for run in found.runs}
+    damaged = {cell for cell in wanted if any(f"/{name}".endswith(f"/{cell}") for name in found.lost)}
+    missing = set(wanted) - damaged - {run.cell for run in found.runs}
     stale = {run.cell for run in found.runs if run.config_hash != hashes.get(run.cell, run.config_hash)}
     own = _without(found, stale)
-    wrong = [_text(issue) for issue in merge_seeds([*_absent(missing, stale), *_unfit(own)])]
+    wrong = [_text(issue) for issue in merge_seeds([*_absent(missing, stale, damaged), *_unfit(own)])]
     if wrong and not incomplete:
         shown = "; ".join(wrong[:SHOWN]) + (f"; and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else "")
         raise ResultsError(f"not collected: {shown}")
@@ -72,9 +74,14 @@ def _without(results: Results, cells: Collection[Cell]) -> Results:
     return replace(results, runs=runs, references={t: own for t, own in results.references.items() if t in tasks})
 
 
-def _absent(missing: Collection[Cell], stale: Collection[Cell]) -> list[Issue]:
-    """What of a suite is not to be had: runs that were never begun, and those that were made with other settings."""
-    kinds = (("missing", missing, "never begun"), ("stale", stale, "made with other settings than the suite's"))
+def _absent(missing: Collection[Cell], stale: Collection[Cell], damaged: Collection[Cell]) -> list[Issue]:
+    """What of a suite is not to be had: runs that were never begun, that were made with other settings, or of which a
+    file is lost."""
+    kinds = (
+        ("missing", missing, "never begun"),
+        ("stale", stale, "made with other settings than the suite's"),
+        ("damaged", damaged, LOST_CONFIG),
+    )
     return [
         Issue(kind, f"{cell.task}/{cell.algorithm}/{cell.variant}", message, (cell.seed,))
         for kind, cells, message in kinds

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from results.checks import group_runs
+from results.checks import group_runs, uncounted
 from results.files import write_atomically
 from results.load import load_results
 from results.records import POLICIES, Evaluation, Results, ResultsError, Run
@@ -65,7 +65,7 @@ def export(results: Results, policy: str = "greedy") -> Export:
 
     Raises ResultsError when no run is left, or two names become one in lower case and without commas.
     """
-    left_out: list[str] = []
+    left_out = [f"{folder}: {reason}" for folder, reason in results.lost.items()]
     kept: dict[tuple[str, str], dict[str, list[Run]]] = {}
     for (task, variant), algorithms in group_runs(results).items():
         names = _names(task, variant)
@@ -131,9 +131,8 @@ def _comparable(algorithms: dict[str, list[Run]], policy: str, left_out: list[st
 
 def _unfit(run: Run, policy: str) -> str | None:
     """Why a run cannot be exported, whatever the others are like."""
-    if not run.status.finished:
-        word = "failed" if run.status.state == "failed" else "unfinished"
-        return f"{word} at step {run.status.step:,} of {run.total_steps:,}"
+    if reason := uncounted(run):
+        return reason
     own = _evaluations(run, policy)
     if not own:
         return f"has no evaluation of the {policy} policy"

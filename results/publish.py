@@ -24,6 +24,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from results.checks import SCORED_EVALUATIONS
 from results.episodes import (
     episodes_from_manifest,
     episodes_of_runs,
@@ -68,7 +69,7 @@ EVALUATION_SCHEMA = pa.schema(
 METRIC_SCHEMA = pa.schema([*CELL_FIELDS, ("step", pa.int64()), ("name", NAME), ("value", pa.float64())])
 """Of metrics and timings, and of what agents did and were up against."""
 
-WHOLE_EVALUATIONS = 3
+WHOLE_EVALUATIONS = SCORED_EVALUATIONS
 """The last evaluations of each policy, of which a compact set keeps every episode: those that final scores are made
 of."""
 COMPACT_NOTE = f"of all but the last {WHOLE_EVALUATIONS} evaluations of a run, only the mean over episodes is kept"

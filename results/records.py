@@ -170,3 +170,5 @@ class Results:
     """What was found but is no run: seed folders without a config, repeated copies of a run."""
     episodes: dict[Cell, Episode] = field(default_factory=dict)
     """Recorded episodes, of those runs that have one."""
+    lost: dict[str, str] = field(default_factory=dict)
+    """Folders of runs that lost the file that says what they are, to what is wrong. A note says it too."""

@@ -21,6 +21,7 @@ import numpy as np
 from results.episodes import load_episodes
 from results.files import read_json, read_json_lines
 from results.frames import evaluations_frame, metrics_frame
+from results.layout import LOST_CONFIG, lost_config
 from results.records import (
     POLICIES,
     STATES,
@@ -57,14 +58,22 @@ def load_runs(directory: Path, wanted: Collection[Cell] | None = None) -> Result
     with the folder it lies in, or when one cell was run twice with different configs.
     """
     folders = list(seed_folders(directory))
-    notes = [
-        f"{folder.relative_to(directory)} has no config.json: the run never started, it is not counted"
-        for folder in folders
-        if not (folder / "config.json").exists()
+    if wanted is not None:
+        folders = _of_cells(folders, wanted)
+    lost = {folder.relative_to(directory).as_posix(): LOST_CONFIG for folder in folders if lost_config(folder)}
+    without = [folder.relative_to(directory) for folder in folders if not (folder / "config.json").exists()]
+    notes = [f"{folder}: {reason}" for folder, reason in lost.items()]
+    notes += [
+        f"{folder} has no config.json: the run never started, it is not counted"
+        for folder in without
+        if folder.as_posix() not in lost
     ]
     if wanted is not None:  # what is missing of them is for the caller to say
-        folders, notes = _of_cells(folders, wanted), []
+        notes = []
     runs = [(folder, load_run(folder)) for folder in folders if (folder / "config.json").exists()]
+    if not runs and lost:
+        first = next(iter(lost))
+        raise ResultsError(f"no run of {directory} can be counted: {len(lost)} as {first}: {lost[first]}")
     if not runs and wanted is not None:
         raise ResultsError(f"{directory}: none of the {len(set(wanted))} runs that are wanted has begun")
     if not runs:
@@ -82,6 +91,7 @@ def load_runs(directory: Path, wanted: Collection[Cell] | None = None) -> Result
         references=references,
         notes=(*notes, *repeated, *(unused if wanted is None else ()), *halves),
         episodes=episodes,
+        lost=lost,
     )
 
 

@@ -29,6 +29,11 @@ def submit(plans: Sequence[Plan], results: Path, suite: str, profile: Profile, d
     from slurm.job import SweepJob
 
     results = results.resolve()
+    if "%" in str(results):
+        raise UserError(
+            f"--results {results}: SLURM puts numbers of jobs in place of percent signs in paths; choose a folder "
+            "without them"
+        )
     store = results / FOLDER
     snapshot = take_snapshot(store / "snapshots")
     name = f"sweep-{suite}-{secrets.token_hex(3)}"

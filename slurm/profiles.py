@@ -170,7 +170,7 @@ def load(name_or_path: str) -> Profile:
                 f"no profile {name_or_path!r}: there are {', '.join(names())}, or give the path of a .toml file"
             )
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # with a mark, as some editors write it
         return _built(values, name_or_path)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()

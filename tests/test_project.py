@@ -23,8 +23,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("algorithms", "benchmark", "envs", "figures", "results", "slurm")
 ALLOWED = {
     "envs": {"envs"},
-    "algorithms": {"algorithms", "envs.protocols", "envs.shapes"},
-    "benchmark": {"benchmark", "algorithms", "envs", "results.identity"},
+    "algorithms": {"algorithms", "envs.protocols", "envs.shapes", "envs.numba_cache"},
+    "benchmark": {"benchmark", "algorithms", "envs", "results.identity", "results.layout"},
     "slurm": {"slurm", "benchmark"},
     "results": {"results"},
     "figures": {"figures", "results"},

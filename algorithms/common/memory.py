@@ -118,6 +118,17 @@ def _kernel_without_loops(spec: EnvironmentSpec, config: Any) -> str:
 
 
 @lru_cache(maxsize=1024)
+def act_memory(learner_type: Callable[..., Any], spec: EnvironmentSpec, config: Any) -> float:
+    """What choosing greedy actions takes at once beside the networks, in bytes for each copy of the task."""
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        learner = learner_type(spec, config, torch.device("meta"))
+    batch = blank_batch(spec, SAMPLE, learner.action_width)
+    with LiveBytes() as live, torch.no_grad():
+        learner.act(batch.observation, batch.graph, torch.Generator(), True)
+    return live.peak / SAMPLE
+
+
+@lru_cache(maxsize=1024)
 def _update_memory(learner_type: Callable[..., Any], spec: EnvironmentSpec, config: Any) -> UpdateMemory:
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         learner = learner_type(spec, config, torch.device("meta"))

@@ -12,6 +12,7 @@ know stands in this one.
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 from typing import Any, NamedTuple, no_type_check
 
 import numpy as np
@@ -19,6 +20,10 @@ from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
+
+from envs.numba_cache import keep_somewhere
+
+keep_somewhere(Path(__file__).parent)
 
 _CHUNK = 16
 """Exponentials taken at once."""

@@ -23,6 +23,7 @@ from typing import Any
 
 from benchmark.cells import Cell
 from benchmark.config import RunConfig, resolve
+from benchmark.console import first_line
 from benchmark.errors import UserError, report_errors
 from benchmark.folder import machine_facts, run_path, status_of
 from benchmark.measure import begin_peak, peak
@@ -281,7 +282,7 @@ def make_runs(cells: Sequence[Cell], results: Path, device: str, seconds: float)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of `python -m benchmark.lease.work`."""
-    parser = argparse.ArgumentParser(prog="python -m benchmark.lease.work", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmark.lease.work", description=first_line(__doc__))
     parser.add_argument("work", choices=("facts", "timings", "runs"))
     parser.add_argument("given", nargs="?", type=Path, help="a JSON file: what to time, or which runs to make")
     parser.add_argument("--device", required=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.lock import holder_of
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 LOGS = ("metrics.jsonl", "evaluation.jsonl")
@@ -23,7 +24,6 @@ import os, sys
 from benchmark import suites, sweep
 from benchmark.suites import Cell
 from tests.benchmark.conftest import SMALL
-from tests.patience import PATIENCE
 
 def tiny():
     tasks = ("mpe/cooperative_navigation_3", "game/two_step_2")

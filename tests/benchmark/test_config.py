@@ -172,3 +172,33 @@ def test_settings_that_came_later_leave_older_folders_theirs() -> None:
     assert "tf32" not in config.identity()["training"]
     assert other.identity()["training"]["tf32"] is True
     assert config.digest() != other.digest()
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "key", "spellings", "label"),
+    [
+        ("iql", "algorithm.gamma", ("0.9", "0.90", "9e-1", ".9", 0.9), "gamma=0.9"),
+        ("iql", "algorithm.gamma", ("1", "1.0", "1e0", 1, 1.0), "gamma=1"),
+        ("iql", "algorithm.gamma", ("0.95", "95e-2", 0.95), "default"),
+        ("ip", "training.batch_size", ("64", "6.4e1", "+64", "6_4", 64), "batch_size=64"),
+        ("ip", "training.batch_size", ("1024", "1_024"), "default"),
+        ("ip", "algorithm.policy_messages", ("false", "False", False), "policy_messages=false"),
+        ("ip", "algorithm.policy_messages", ("true", "True", True), "default"),
+        ("ip", "training.acceleration", ("auto",), "acceleration=auto"),
+    ],
+)
+def test_one_setting_has_one_folder_however_it_is_spelt(
+    algorithm: str, key: str, spellings: tuple[Any, ...], label: str
+) -> None:
+    made = [resolve(TASK, algorithm, 0, 100, {key: value}) for value in spellings]
+    assert {config.variant for config in made} == {label}
+    assert len({config.digest() for config in made}) == 1
+    if label == "default":
+        assert made[0].digest() == resolve(TASK, algorithm, 0, 100).digest()
+
+
+def test_defaults_of_a_task_said_aloud_are_defaults() -> None:
+    """Traffic is evaluated on 10 episodes, other tasks on 100."""
+    said = {"training.evaluation_episodes": "10"}
+    assert resolve("cityflow/synthetic_4", "iql", 0, 100, said).variant == "default"
+    assert resolve(TASK, "iql", 0, 100, said).variant == "evaluation_episodes=10"

@@ -182,3 +182,19 @@ def test_a_run_that_another_sweep_has_is_no_failure(tmp_path: Path) -> None:
         process.wait()
     assert pool.elsewhere == [item]
     assert not pool.failed
+
+
+@pytest.mark.parametrize("ahead", [1.5 * STALE_SECONDS, 86_400.0])
+def test_time_stamp_ahead_of_the_clock_is_watched_not_believed(
+    ahead: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clock that was a day ahead keeps nobody waiting for a day; a holder whose clock is ahead still shows."""
+    monkeypatch.setattr(lock, "SETTLE_SECONDS", 0.01)
+    monkeypatch.setattr(lock, "WATCH_SECONDS", 0.1)
+    write_holder(tmp_path, "elsewhere", age=-ahead)
+    RunLock(tmp_path).release()
+    write_holder(tmp_path, "elsewhere", age=-ahead)
+    monkeypatch.setattr(lock, "WATCH_SECONDS", 5.0)
+    monkeypatch.setattr(lock.time, "sleep", lambda seconds: write_holder(tmp_path, "elsewhere", age=-ahead - 1))
+    with pytest.raises(UserError, match=r"on elsewhere, job 12_3, last sign of life \d+ s ahead of this clock"):
+        RunLock(tmp_path)

@@ -27,10 +27,11 @@ def write(results: Path, cell: Cell = CELL, alive: bool | None = None, **status:
     if status:
         record = {"step": 400, "total_steps": 1000, "wall_seconds": 20.0, "message": "", "scores": {}} | status
         (folder / "status.json").write_text(json.dumps(record))
+        (folder / "config.json").write_text(json.dumps({"task": cell.task}))
     if alive is not None:
         holder = {"host": "elsewhere", "pid": 1, "job": "7", "token": "0"}
         (folder / "lock").write_text(json.dumps(holder))
-        then = time.time() + (1e5 if alive else -1e5)  # it stays alive, however slow the machine
+        then = time.time() + (100 if alive else -1e5)  # ahead, so that it stays alive on a slow machine
         os.utime(folder / "lock", (then, then))
 
 
@@ -88,7 +89,7 @@ def test_damaged_status_is_said_not_raised(tmp_path: Path) -> None:
     write(tmp_path, state="running")
     (cell_path(tmp_path, CELL) / "status.json").write_text('{"state": "run')
     own = state_of(tmp_path, CELL)
-    assert own.state == "failed"
+    assert own.state == "damaged"
     assert "cannot read" in own.message
 
 
@@ -117,7 +118,7 @@ def test_files_of_455_folders_are_read_once(tmp_path: Path, monkeypatch: pytest.
     text = report(states, "all")
     monkeypatch.undo()
     assert set(read.values()) == {1}
-    assert len(read) == 2 * 455
+    assert len(read) == 3 * 455
     assert summary(states) in text
     assert "455 runs: 227 running, 228 stopped" in text
 
@@ -125,3 +126,34 @@ def test_files_of_455_folders_are_read_once(tmp_path: Path, monkeypatch: pytest.
 def test_duration_in_words() -> None:
     assert [duration(seconds) for seconds in (None, 5, 600, 9000)] == ["-", "5 s", "10 min", "2.5 h"]
     assert RunState(CELL, "absent").seconds_left is None
+
+
+@pytest.mark.parametrize("damage", ["lost", "empty", "binary", "not its own"])
+def test_damaged_settings_are_no_finished_run(damage: str, tmp_path: Path) -> None:
+    write(tmp_path, state="finished", step=1000)
+    file = cell_path(tmp_path, CELL) / "config.json"
+    if damage == "lost":
+        file.unlink()
+    else:
+        file.write_bytes({"empty": b"", "binary": bytes(range(128, 256)), "not its own": b"{}"}[damage])
+    own = state_of(tmp_path, CELL)
+    assert own.state == "damaged"
+    text = report([own], "test")
+    assert f"damaged: mpe/cooperative_navigation_3 iql test seed 0: {own.message}" in text
+    assert "delete" in own.message
+    assert "retry" not in text, "it would fail again"
+
+
+def test_finished_run_that_no_score_counts_is_named(tmp_path: Path) -> None:
+    write(tmp_path, state="finished", step=1000, scores={"greedy": float("nan"), "sampled": 1.0})
+    text = report([state_of(tmp_path, CELL)], "test")
+    assert "1 finished" in text
+    words = "finished, but not counted: mpe/cooperative_navigation_3 iql test seed 0: greedy returns of the last"
+    assert words in text
+
+
+@pytest.mark.parametrize("content", [bytes(range(256)), b"[]", b'{"host": "a", "pid": "x", "job": "", "token": ""}'])
+def test_lock_of_random_bytes_is_nobodys(content: bytes, tmp_path: Path) -> None:
+    write(tmp_path, state="running")
+    (cell_path(tmp_path, CELL) / "lock").write_bytes(content)
+    assert state_of(tmp_path, CELL).state == "stopped"

@@ -174,3 +174,56 @@ def test_an_edit_of_another_file_is_seen(tmp_path: Path) -> None:
     assert text.count("= dx * dx + dy * dy") == 1
     file.write_text(text.replace("= dx * dx + dy * dy", "= -dx * dx - dy * dy"))
     assert neighbour() == "2"
+
+
+NOWHERE = """
+import sys, tempfile
+from numba.core import caching
+allowed = sys.argv[1] == "temporary" and tempfile.gettempdir()
+real = caching._CacheLocator.ensure_cache_path
+def ensure(locator):
+    if not allowed or not locator.get_cache_path().startswith(allowed + "/numba-"):
+        raise OSError("as if read-only")
+    real(locator)
+caching._CacheLocator.ensure_cache_path = ensure
+if not allowed:
+    def refuse(*arguments, **options):
+        raise OSError(30, "Read-only file system")
+    tempfile.mkdtemp = refuse
+import os, subprocess
+import numpy as np
+try:
+    import envs, envs.traffic
+    from algorithms.common import slot_kernels
+except RuntimeError as error:
+    print(f"{type(error).__name__}: {error}")
+    sys.exit()
+slot_kernels.kernels(1)
+environment = envs.make("mpe/cooperative_navigation_3", 1, "cpu")
+environment.reset(0)
+print(os.environ["NUMBA_CACHE_DIR"], bool(os.listdir(os.environ["NUMBA_CACHE_DIR"])))
+"""
+
+
+def without_folders(tmp_path: Path, case: str) -> str:
+    """What a new process says in which numba can write to no folder, but perhaps to a temporary one."""
+    variables = {key: value for key, value in os.environ.items() if key != "NUMBA_CACHE_DIR"}
+    command = [sys.executable, "-c", NOWHERE, case]
+    environment = {**variables, "TMPDIR": str(tmp_path), "PYTHONPATH": str(ENVS.parent)}
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment, cwd=tmp_path)
+    return done.stdout.strip()
+
+
+def test_kernels_are_compiled_where_no_folder_can_be_written_to(tmp_path: Path) -> None:
+    """As in a checkout that belongs to somebody else, without a home; what was kept goes with the process."""
+    place, filled = without_folders(tmp_path, "temporary").split()
+    assert Path(place).parent == tmp_path
+    assert filled == "True"
+    assert not list(tmp_path.glob("numba-*"))
+
+
+def test_no_room_at_all_is_one_line(tmp_path: Path) -> None:
+    said = without_folders(tmp_path, "none")
+    assert said.startswith("EnvironmentNotAvailableError: numba finds no folder for compiled code")
+    assert "\n" not in said
+    assert "set NUMBA_CACHE_DIR" in said

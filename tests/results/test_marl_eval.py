@@ -134,7 +134,7 @@ def test_what_does_not_fit_is_left_out_and_named(tmp_path: Path, capsys: pytest.
         f"left out: {NAVIGATION}/ip/default/seed_4: unfinished at step 2,000 of 4,000",
         f"left out: {NAVIGATION}/ip/default/seed_5: evaluated at 3 steps from 0 to 4,000, most runs of the task at "
         "5 steps from 0 to 4,000",
-        f"left out: {NAVIGATION}/ip/default/seed_6: returns are not finite, first at step 4,000",
+        f"left out: {NAVIGATION}/ip/default/seed_6: greedy returns are not finite at step 4,000",
         f"left out: {NAVIGATION}/ip/default/seed_7: has no evaluation of the greedy policy",
     ]
     assert f"note: {ABSOLUTE_NOTE}\n" in said.out
@@ -149,6 +149,7 @@ def test_hand_written_run(tmp_path: Path) -> None:
         variant="Wide",
         seed=12,
         scores={"Coverage": 0.25},
+        total_steps=500,
     )
     first = {"step_count": 0, "return": [1.0, 2.0], "coverage": [0.25]}
     last = {"return": [3.0, 4.5], "coverage": [0.25]}
@@ -177,7 +178,7 @@ def test_uneven_environments_are_noted(tmp_path: Path) -> None:
     for seed in (0, 1):
         write_run(tmp_path, curve, seed=seed)
     assert export(load_runs(tmp_path)).notes == (ABSOLUTE_NOTE,)
-    write_run(tmp_path, {"greedy": curve["greedy"][:2]}, task=PUSH, algorithm="iql")
+    write_run(tmp_path, {"greedy": curve["greedy"][:2]}, task=PUSH, algorithm="iql", total_steps=1000)
     notes = export(load_runs(tmp_path)).notes
     assert notes[1:] == (
         "mpe: not all tasks and algorithms have the same algorithms, seeds, numbers of evaluations, so aggregate over "

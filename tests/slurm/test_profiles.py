@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.errors import UserError
+from slurm.launcher import submit
 from slurm.profiles import KEYS, SRUN_CPUS, Profile, load, names, override
 
 LEAST = "cpus = 2\nmemory_gib = 3.5\nminutes = 60\n"
@@ -282,3 +283,18 @@ def test_submitit_writes_it_into_the_batch_script(tmp_path: Path, monkeypatch: p
         "exclusive",
     } <= options
     assert lines.index(SRUN_CPUS) < lines.index("module load cuda") < len(lines) - 1
+
+
+def test_a_byte_order_mark_is_no_part_of_a_profile(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_bytes(b"\xef\xbb\xbf" + LEAST.encode())
+    assert load(str(file)) == dataclasses.replace(SMALL, name=str(file))
+
+
+def test_percent_signs_in_a_path_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SLURM would write logs to a folder of another name for every job."""
+    monkeypatch.setattr("slurm.launcher.require_slurm", lambda: None)
+    with pytest.raises(UserError) as caught:
+        submit([], tmp_path / "per%j cent", "smoke", SMALL, "cpu")
+    assert "puts numbers of jobs in place of percent signs in paths" in message(caught)
+    assert not list(tmp_path.iterdir())
