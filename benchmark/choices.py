@@ -77,7 +77,7 @@ COPIES: dict[str, dict[str, Any]] = {f"copies-{count}": {"training.num_envs": co
 def lockstep() -> list[Cell]:
     """IQL and IP by the number of copies, with as many environment steps and gradient steps: in 4 copies a block of 100
     environment steps is an episode of each, in 100 copies it is one step of each."""
-    places = (("mpe/cooperative_navigation_6", 40_000, NAVIGATION), ("magent/jungle_20", 30_000, JUNGLE))
+    places = (("mpe/cooperative_navigation_6", 30_000, NAVIGATION), ("magent/jungle_20", 20_000, JUNGLE))
     return [
         Cell(task, algorithm, seed, steps, name, common | small_batch_rate(algorithm) | copies)
         for task, steps, common in places

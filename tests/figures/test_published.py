@@ -136,6 +136,27 @@ def test_table_of_the_critics_rounds_in_the_documents_is_that_of_the_published_r
     assert generated("rounds of critics") == lines
 
 
+LOCKSTEP_TASKS = {
+    "mpe/cooperative_navigation_6": "navigation, 6 agents, gap closed in %",
+    "magent/jungle_20": "Jungle, 20 agents, team's sum",
+}
+
+
+def test_table_of_copies_in_lockstep_is_that_of_the_published_runs() -> None:
+    """Means and standard deviations over three seeds, of each seed's last three evaluations."""
+    lines = ["| | 4 copies | 100 copies |", "|---|---:|---:|"]
+    for task, name in LOCKSTEP_TASKS.items():
+        for algorithm in ("iql", "ip"):
+            for policy in ("sampled", "greedy"):
+                runs = [runs_of(task, algorithm, kind) for kind in ("copies-4", "copies-100")]
+                if task.startswith("mpe/"):
+                    finals = [[100 * np.mean(list(gaps(r, policy).values())[-3:]) for r in own] for own in runs]
+                else:
+                    finals = [[final_return(run, policy) for run in own] for own in runs]
+                lines.append(table_row(f"{algorithm.upper()}, {name}, {policy}", finals))
+    assert generated("copies in lockstep") == lines
+
+
 VALUE_TASKS = {"Jungle, 20 agents, team's sum": "magent/jungle_20", "9 signals": "cityflow/synthetic_9"}
 VALUES_TABLE = ("| | the team's value | each agent's value | random play |", "|---|---:|---:|---:|")
 

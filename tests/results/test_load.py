@@ -21,6 +21,7 @@ RUNS = {
     "hops-cpu": 12,
     "interpretation-cpu": 30,
     "jungle": 39,
+    "lockstep-cpu": 24,
     "pic": 6,
     "proof": 147,
     "propagation": 45,
@@ -187,9 +188,9 @@ def test_shipped_sets_are_whole() -> None:
         counted = any(name.startswith("interpretation/") for r in results.runs for m in r.metrics for name in m.values)
         assert counted == (name in ("signals", "ablations-cpu", "interpretation-cpu", "values-cpu"))
     results = load_results(SHIPPED)
-    assert len(results.runs) == sum(RUNS.values()) - SHARED == 444
-    assert sum(len(run.evaluations) for run in results.runs) == 11_184
-    assert sum(len(row.values) for run in results.runs for row in run.metrics) == 389_046
+    assert len(results.runs) == sum(RUNS.values()) - SHARED == 468
+    assert sum(len(run.evaluations) for run in results.runs) == 11_592
+    assert sum(len(row.values) for run in results.runs for row in run.metrics) == 398_754
     assert results.notes[0] == COMPACT_NOTE
     sizes = {path: path.stat().st_size for path in SHIPPED.rglob("*.*") if path.is_file()}
     assert sum(size for path, size in sizes.items() if path.suffix != ".gif") < 5_500_000
