@@ -14,4 +14,4 @@ LOST_CONFIG = (
 
 def lost_config(folder: Path) -> bool:
     """Whether a run folder holds what a run writes, but not the settings that it was made with."""
-    return not (folder / "config.json").exists() and any((folder / name).exists() for name in WRITTEN_LATER)
+    return not (folder / "config.json").exists() and any((folder / name).is_file() for name in WRITTEN_LATER)
