@@ -4,9 +4,3 @@ rules.py says what the task is; placement.py draws where units start; kernels.py
 original.py (magent2) are three engines of the same rules; environment.py puts one of them behind the common interface;
 controllers.py has the scripted policies, drawing.py the pictures, verify.py the comparison with magent2.
 """
-
-from pathlib import Path
-
-from envs.numba_cache import forget_stale
-
-forget_stale(__name__, Path(__file__).parent)

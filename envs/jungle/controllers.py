@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
+from envs.jungle.compiled import kernel
 from envs.jungle.environment import JungleEnvironment
 from envs.jungle.rules import DOWN, LEFT, NUM_MOVES, RIGHT, STAY, UP, VIEW_RADIUS
 from envs.protocols import Controller, Environment
@@ -120,7 +120,7 @@ def jungle_of(environment: Environment) -> JungleEnvironment:
     return environment
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _choose(position: np.ndarray, food: np.ndarray, side: int, aggressive: bool, actions: np.ndarray) -> None:
     """Overwrite the actions of those who have something beside them to strike, or a way to food."""
     envs, agents = actions.shape
@@ -147,7 +147,7 @@ def _choose(position: np.ndarray, food: np.ndarray, side: int, aggressive: bool,
                 actions[env, agent] = _MOVES[way]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _beside(ground: np.ndarray, x: int, y: int, kind: int) -> int:
     """On which side of a cell the first of a kind stands; -1 for none."""
     for way in range(4):
@@ -156,7 +156,7 @@ def _beside(ground: np.ndarray, x: int, y: int, kind: int) -> int:
     return -1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _way(ground: np.ndarray, x: int, y: int, first: np.ndarray, queue: np.ndarray) -> int:
     """First move of a shortest way over free cells to a place beside food; -1 if there is none."""
     first[:] = -1

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
+from envs.jungle.compiled import kernel
 from envs.jungle.rules import Jungle
 from envs.shapes import Float, Int
 
@@ -64,7 +64,7 @@ class NumbaEngine:
         return torch.from_numpy(observation), torch.from_numpy(neighbours)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _lay_out(position: np.ndarray, food: np.ndarray, ground: np.ndarray) -> None:
     """Write what stands where."""
     side = ground.shape[1]
@@ -79,7 +79,7 @@ def _lay_out(position: np.ndarray, food: np.ndarray, ground: np.ndarray) -> None
             ground[env, position[env, agent, 1], position[env, agent, 0]] = _FIRST + agent
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _advance(
     actions: np.ndarray, position: np.ndarray, ground: np.ndarray, reward: np.ndarray, tally: np.ndarray
 ) -> None:
@@ -118,7 +118,7 @@ def _advance(
                     position[env, agent, 0], position[env, agent, 1] = x, y
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _look(position: np.ndarray, food: np.ndarray, side: int, observation: np.ndarray, neighbours: np.ndarray) -> None:
     """Write what every agent sees, and who is nearest to it, lower numbers first among equally near ones.
 
@@ -157,7 +157,7 @@ def _look(position: np.ndarray, food: np.ndarray, side: int, observation: np.nda
                 neighbours[env, agent, slot] = last % _MOST_AGENTS
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _next(keys: np.ndarray, last: np.int32) -> np.int32:
     """The smallest of the keys above the last one."""
     best = _FARTHEST

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
 from envs.draws import uniform
+from envs.jungle.compiled import kernel
 from envs.jungle.rules import Jungle
 from envs.shapes import Int
 
@@ -25,7 +25,7 @@ def starting_cells(jungle: Jungle, seed: int, episodes: range) -> Int[Tensor, "e
     return torch.stack((cells % inner + 1, cells // inner + 1), dim=-1)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _draw(numbers: np.ndarray, num_cells: int, chosen: np.ndarray) -> None:
     """Write the start of a Fisher-Yates shuffle of all cells, decided by `numbers`, to each row of `chosen`."""
     cells = np.arange(num_cells)

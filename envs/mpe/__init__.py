@@ -3,9 +3,3 @@
 scenarios.py says what each task is; physics.py, observation.py, graph.py and reward.py say what happens in one step;
 initial.py draws the start, prey.py moves the scripted prey, environment.py puts them together.
 """
-
-from pathlib import Path
-
-from envs.numba_cache import forget_stale
-
-forget_stale(__name__, Path(__file__).parent)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
+from envs.mpe.compiled import kernel
 from envs.mpe.nearest import smallest, split, squared_distances
 from envs.shapes import Float, Int
 
@@ -29,7 +29,7 @@ def nearest_agents_torch(position: Float[Tensor, "env agent xy"], count: int) ->
     return squared.argsort(dim=-1, stable=True)[..., :count].contiguous()
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def nearest_agents_numba(position: np.ndarray, neighbours: np.ndarray) -> None:
     """Write the nearest others of every agent to `neighbours` (env, agent, neighbour)."""
     num_agents, count = neighbours.shape[1:]

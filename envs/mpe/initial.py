@@ -13,8 +13,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from envs.mpe.compiled import kernel
 from envs.mpe.scenarios import EPISODE_LENGTH, NUM_ACTIONS, Scenario
 
 POSITIONS, PREY_NOISE = 0, 1
@@ -45,14 +45,14 @@ def prey_noise(scenario: Scenario, seed: int, episodes: range) -> np.ndarray:
     return noise
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _mix(value: np.uint64) -> np.uint64:
     value = (value ^ (value >> _S30)) * _MIX_1
     value = (value ^ (value >> _S27)) * _MIX_2
     return value ^ (value >> _S31)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _stream(seed: np.uint64, episode: int, purpose: int) -> np.ndarray:
     """The state of a stream: one number."""
     state = _mix(seed + _GAMMA)
@@ -60,14 +60,14 @@ def _stream(seed: np.uint64, episode: int, purpose: int) -> np.ndarray:
     return np.array([_mix(state ^ (np.uint64(purpose) + _GAMMA))], np.uint64)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _uniform(state: np.ndarray) -> float:
     """The next number of a stream, uniform in (0, 1), never 0 or 1."""
     state[0] += _GAMMA
     return (float(_mix(state[0]) >> _S12) + 0.5) / 4503599627370496.0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _fill_uniform(seed: np.uint64, first_episode: int, noise: np.ndarray) -> None:
     for row in range(noise.shape[0]):
         state = _stream(seed, first_episode + row, PREY_NOISE)
@@ -75,7 +75,7 @@ def _fill_uniform(seed: np.uint64, first_episode: int, noise: np.ndarray) -> Non
             noise[row, column] = _uniform(state)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _place(seed: np.uint64, first_episode: int, groups: np.ndarray, lengths: np.ndarray, position: np.ndarray) -> None:
     for row in range(position.shape[0]):
         state = _stream(seed, first_episode + row, POSITIONS)
@@ -100,7 +100,7 @@ def _place(seed: np.uint64, first_episode: int, groups: np.ndarray, lengths: np.
                         break
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _poisson(state: np.ndarray, half_width: float, minimum_distance: float, chosen: np.ndarray) -> None:
     """Fill `chosen` with points of a Poisson disc sample, drawn again until it has enough points."""
     wanted = chosen.shape[0]
@@ -117,7 +117,7 @@ def _poisson(state: np.ndarray, half_width: float, minimum_distance: float, chos
             points[other, axis] = points[slot, axis]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _bridson(state: np.ndarray, width: float, minimum_distance: float, points: np.ndarray, active: np.ndarray) -> int:
     """Sample the box [0, width]^2 into `points`; return how many."""
     points[0, 0] = _uniform(state) * width
@@ -143,7 +143,7 @@ def _bridson(state: np.ndarray, width: float, minimum_distance: float, points: n
     return found
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _is_free(points: np.ndarray, found: int, x: float, y: float, minimum_distance: float) -> bool:
     for other in range(found):
         dx = points[other, 0] - x

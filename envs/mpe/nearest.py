@@ -7,10 +7,11 @@ instructions; the few smallest are then inserted one by one.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from envs.mpe.compiled import kernel
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def split(position: np.ndarray, columns: np.ndarray) -> None:
     """Write positions (entity, 2) as rows (2, entity)."""
     for entity in range(position.shape[0]):
@@ -18,7 +19,7 @@ def split(position: np.ndarray, columns: np.ndarray) -> None:
         columns[1, entity] = position[entity, 1]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def squared_distances(columns: np.ndarray, x: float, y: float, start: int, stop: int, squared: np.ndarray) -> None:
     """Squared distances of the entities start..stop to a point, into squared[0 : stop - start]."""
     across, along = columns[0, start:stop], columns[1, start:stop]
@@ -28,7 +29,7 @@ def squared_distances(columns: np.ndarray, x: float, y: float, start: int, stop:
         squared[slot] = dx * dx + dy * dy
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def smallest(keys: np.ndarray, length: int, chosen: np.ndarray, count: int, held: np.ndarray) -> None:
     """Write the indices of the `count` smallest of keys[:length] to `chosen`, ascending, equal ones by index.
 

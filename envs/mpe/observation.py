@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
+from envs.mpe.compiled import kernel
 from envs.mpe.nearest import smallest, split, squared_distances
 from envs.mpe.scenarios import Order, Section
 from envs.shapes import Float, Int
@@ -82,7 +82,7 @@ def _chosen(
     return key.masked_fill(itself, torch.inf).argsort(dim=-1, stable=True)[..., : section.count]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def observe_numba(
     position: np.ndarray, velocity: np.ndarray, first_viewer: int, sections: np.ndarray, seen: np.ndarray
 ) -> None:
@@ -111,7 +111,7 @@ def observe_numba(
                             column += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _choose(
     columns: np.ndarray,
     viewer: int,
@@ -144,7 +144,7 @@ def _choose(
     smallest(keys[0], stop - start, chosen, count, keys[1])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _lexicographic_rank(columns: np.ndarray, viewer: int, start: int, stop: int, entity: int) -> int:
     """How many of the entities start..stop come before `entity` as the viewer sees them."""
     dx, dy = columns[0, entity] - columns[0, viewer], columns[1, entity] - columns[1, viewer]

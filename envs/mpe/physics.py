@@ -14,9 +14,9 @@ import math
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
+from envs.mpe.compiled import kernel
 from envs.mpe.nearest import split, squared_distances
 from envs.mpe.scenarios import ACTION_DIM, CONTACT_FORCE, CONTACT_MARGIN, DAMPING, NUM_ACTIONS, TIME_STEP, Scenario
 from envs.shapes import Bool, Float
@@ -143,7 +143,7 @@ def action_force_torch(actions: Tensor, acceleration: Float[Tensor, " agent"]) -
     return pushes.to(acceleration.dtype) * acceleration[:, None]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _index_force_numba(actions: np.ndarray, acceleration: np.ndarray, force: np.ndarray) -> bool:
     valid = True
     for env in range(actions.shape[0]):
@@ -157,7 +157,7 @@ def _index_force_numba(actions: np.ndarray, acceleration: np.ndarray, force: np.
     return valid
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _vector_force_numba(actions: np.ndarray, acceleration: np.ndarray, force: np.ndarray) -> bool:
     valid = True
     for env in range(actions.shape[0]):
@@ -171,7 +171,7 @@ def _vector_force_numba(actions: np.ndarray, acceleration: np.ndarray, force: np
     return valid
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _push_force_numba(actions: np.ndarray, acceleration: np.ndarray, force: np.ndarray) -> bool:
     valid = True
     for env in range(actions.shape[0]):
@@ -228,7 +228,7 @@ def limit_speed_torch(
     return torch.where(speed > limit, velocity / speed * limit, velocity)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def advance_numba(
     position: np.ndarray,
     velocity: np.ndarray,
@@ -258,7 +258,7 @@ def advance_numba(
             position[env, a, 1] += vy * TIME_STEP
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _add_contacts(
     columns: np.ndarray,
     force: np.ndarray,
@@ -287,7 +287,7 @@ def _add_contacts(
                     force[b, axis] -= push
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _contact_strength(distance: float, contact_distance: float) -> float:
     """Size of a contact force, divided by the distance; 0 where the softplus is below exp(-45)."""
     overlap = (contact_distance - distance) / CONTACT_MARGIN

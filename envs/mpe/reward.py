@@ -18,9 +18,9 @@ import math
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
+from envs.mpe.compiled import kernel
 from envs.mpe.nearest import split, squared_distances
 from envs.mpe.scenarios import NavigationReward, PushReward, Scenario, TagReward
 from envs.mpe.settings import Reward
@@ -124,7 +124,7 @@ def spread_sum(
     return torch.where(owner[:, None] == agent[:, None], values[:, None], 0.0).sum(2)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def navigation_numba(
     position: np.ndarray,
     size: np.ndarray,
@@ -159,7 +159,7 @@ def navigation_numba(
         totals[env, 2] += coverage
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _collide(
     columns: np.ndarray,
     size: np.ndarray,
@@ -187,7 +187,7 @@ def _collide(
     return collisions, cost
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _two_nearest(columns: np.ndarray, entity: int, squared: np.ndarray) -> tuple[float, float, int]:
     """Smallest and second smallest distance of an agent to an entity, and the nearest agent; `squared` is scratch."""
     squared_distances(columns, columns[0, entity], columns[1, entity], 0, len(squared), squared)
@@ -216,7 +216,7 @@ def push_torch(
     return shares, differences, -2 * to_target, [to_target]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def push_numba(
     position: np.ndarray, ball: int, target: int, hit_distance: float, mode: int, reward: np.ndarray, totals: np.ndarray
 ) -> None:
@@ -255,7 +255,7 @@ def tag_torch(
     return shares, shares, torch.zeros_like(shares[:, 0]), [captures.sum(1)]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def tag_numba(
     position: np.ndarray,
     first_prey: int,

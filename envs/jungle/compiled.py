@@ -1,0 +1,13 @@
+"""How functions of this package are compiled. Importing this forgets kept kernels that were compiled from other sources,
+before the first kernel is defined."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from numba import njit
+
+from envs.numba_cache import forget_stale
+
+forget_stale("envs.jungle", Path(__file__).parent)
+kernel = njit(cache=True, nogil=True)
