@@ -22,6 +22,7 @@ COMMIT = "0123456789abcdef" * 2 + "01234567"
 def test_commit_is_named_where_git_stays_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the environment variable alone, which neither a checkout nor a snapshot looks at."""
     monkeypatch.setenv(COMMIT_VARIABLE, COMMIT)
+    monkeypatch.setattr(run_folder, "running_code", git_facts)  # which is asked once in a process
     here = git_facts()
     monkeypatch.setattr(run_folder, "__file__", str(tmp_path / "benchmark" / "folder.py"))
     assert git_facts() == {"commit": COMMIT, "dirty": False}
