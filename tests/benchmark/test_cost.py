@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def test_the_command_writes_a_table(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmark.cost", "--algorithms", "ip", "iql", "--agents", "3", "6"]
-    command += ["--batch", "8", "--output", str(tmp_path / "cost.md"), "--csv"]
+    command += ["--batch", "1024", "--output", str(tmp_path / "cost.md"), "--csv"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
@@ -35,8 +35,7 @@ def test_the_command_writes_a_table(tmp_path: Path) -> None:
     with (tmp_path / "cost.csv").open() as stream:
         rows = {(row["algorithm"], row["agents"]): row for row in csv.DictReader(stream)}
     assert len(rows) == 4
-    assert {(row["batch"], row["note"]) for row in rows.values()} == {("8", "")}
-    assert all(int(row["bytes"]) >= 0 for row in rows.values())  # so little may fit what the process has already
+    assert all(row["batch"] == "1024" and row["note"] == "" and int(row["bytes"]) > 0 for row in rows.values())
     for agents in ("3", "6"):
         assert float(rows["ip", agents]["seconds"]) > float(rows["iql", agents]["seconds"]) > 0
 
