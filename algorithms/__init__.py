@@ -28,15 +28,16 @@ ALGORITHMS = {
 }
 """Name -> module and class of the learner. Each module also has a `Config`."""
 
-PAPER_ALGORITHMS = ("ip", "qmix", "maddpg", "maddpgs", "pic", "dgn", "iql")
-"""The algorithms the paper compares (section 5.2): those of its suites, tables and figures."""
+
+class AlgorithmError(ValueError):
+    """The root of what can go wrong when an algorithm is asked for: the message is one line that says what to do."""
 
 
-class UnknownAlgorithmError(ValueError):
+class UnknownAlgorithmError(AlgorithmError):
     """No algorithm of that name."""
 
 
-class UnsupportedTaskError(ValueError):
+class UnsupportedTaskError(AlgorithmError):
     """The algorithm cannot play the task."""
 
 

@@ -17,6 +17,7 @@ from benchmark.errors import MENDABLE, UserError
 from benchmark.tasks import located, training_defaults
 from envs.protocols import Threaded
 from results.identity import FILES, WITHOUT_EFFECT, digest_of, identity_of
+from results.keys import RunKey
 
 if TYPE_CHECKING:
     from envs.protocols import Environment, EnvironmentSpec
@@ -132,6 +133,11 @@ class RunConfig:
     variant: str = "default"
     """Label of the settings: the name of the folder that holds the runs made with them."""
     device: str = field(default="cpu", compare=False)
+
+    @property
+    def key(self) -> RunKey:
+        """Which run it is."""
+        return RunKey(self.task, self.algorithm, self.variant, self.seed)
 
     def identity(self) -> dict[str, Any]:
         """What makes two runs the same: everything but the device and settings without effect on numbers."""

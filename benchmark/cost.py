@@ -27,11 +27,11 @@ import envs
 from benchmark.acceleration import OF_UPDATES, require
 from benchmark.console import first_line
 from benchmark.errors import UserError, report_errors
-from benchmark.files import readable_os_errors, write_atomically
-from benchmark.folder import machine_facts
+from benchmark.machine import machine_facts
 from benchmark.measure import TIMED, Cost
 from benchmark.memory import GIB
 from benchmark.options import choose_device
+from results.files import readable_os_errors, write_atomically
 
 ROOT = Path(__file__).resolve().parents[1]
 AGENTS = (15, 30, 100, 200, 1225)
@@ -189,7 +189,7 @@ def main(arguments: list[str] | None = None) -> int:
         for suffix, text in texts.items():
             path = options.output.with_suffix(suffix)
             with readable_os_errors(path):
-                write_atomically(path, lambda stream, text=text: stream.write(text.encode()))  # type: ignore[misc]
+                write_atomically(path, text)
             _say(f"written: {path}")
     return 0 if complete else 130
 

@@ -16,9 +16,7 @@ from benchmark import counting
 from benchmark.config import RunConfig, TrainingConfig
 from benchmark.counting import Count
 from benchmark.suites import COPIES
-
-POLICIES = 2
-"""Policies that an evaluation plays."""
+from results.records import POLICIES
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +116,7 @@ def run_seconds(config: RunConfig, model: DeviceModel, setup: Setup) -> float:
     update = model.seconds(count, setup.captured, setup.tf32)
     rounds = config.total_steps / copies
     evaluations = config.total_steps / settings.evaluation_interval + 1
-    played = evaluations * POLICIES * spec.episode_length
+    played = evaluations * len(POLICIES) * spec.episode_length
     return (
         updates * update
         + rounds * round_seconds(config, model, setup, copies)

@@ -15,9 +15,7 @@ from algorithms.protocols import Learner
 from benchmark.randomness import stream
 from envs.protocols import Controller, Environment, Step
 from envs.shapes import Float
-
-POLICIES = ("greedy", "sampled")
-"""greedy takes the most likely (or best) action; sampled is the behaviour policy that also collects training data."""
+from results.records import POLICIES
 
 Act = Callable[[Step], Tensor]
 """Actions of all agents, given the present step."""

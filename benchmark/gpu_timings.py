@@ -26,8 +26,8 @@ from typing import Any
 import envs
 from benchmark.config import RunConfig
 from benchmark.errors import UserError
-from benchmark.files import read_json
 from benchmark.modes import MODES, PLAIN
+from results.files import read_json
 
 FORMAT = 1
 FILE = Path(__file__).resolve().parents[1] / "results" / "gpu_timings.json"

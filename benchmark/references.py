@@ -17,10 +17,11 @@ import envs
 from benchmark.config import RunConfig, TrainingConfig
 from benchmark.console import first_line
 from benchmark.errors import InUseError, report_errors
-from benchmark.files import read_json, readable_os_errors, write_json
-from benchmark.lock import RunLock
 from benchmark.tasks import training_defaults
+from results.files import read_json, readable_os_errors, write_json
 from results.identity import FILES
+from results.layout import REFERENCES
+from results.lock import RunLock
 
 
 def play(task: str, policy: str, episodes: int, seed: int, **settings: Any) -> list[float]:
@@ -47,7 +48,7 @@ def city_of(config: RunConfig) -> dict[str, Any]:
 
 def is_written(task: str, results: Path, episodes: int, seed: int, city: Mapping[str, Any] | None = None) -> bool:
     """Whether references.json of the task is up to date, its city included."""
-    file = results / task / "references.json"
+    file = results / task / REFERENCES
     record = read_json(file) if file.exists() else {}
     cities = [{**(of or {}), "map": ""} for of in (record.get("environment"), city)]  # wherever it lies
     return record.get("evaluation_seed") == seed and record.get("episodes") == episodes and cities[0] == cities[1]
@@ -59,7 +60,7 @@ def write_references(
     """Play every reference policy of the task and write references.json; an up-to-date file is left as it is. `city`
     are the settings that tell where the task's city is."""
     task, settings = envs.locate(task, city)
-    file = results / task / "references.json"
+    file = results / task / REFERENCES
     if is_written(task, results, episodes, seed, settings):
         return read_json(file)
     policies = {name: {"returns": play(task, name, episodes, seed, **settings)} for name in envs.controllers(task)}
@@ -78,7 +79,7 @@ def write_references(
 
 
 def evaluation_of(configs: Sequence[RunConfig]) -> tuple[int, int]:
-    """Episodes and seed for the references of one task beside runs of it: as the one that evaluates most has them."""
+    """Episodes and seed for the references of one task, given its runs: those of the run that evaluates on most."""
     most = max((config.training for config in configs), key=lambda training: training.evaluation_episodes)
     return most.evaluation_episodes, most.evaluation_seed
 
@@ -89,6 +90,12 @@ def missing_references(configs: Iterable[RunConfig], results: Path) -> list[list
     for config in configs:
         by_task.setdefault(config.task, []).append(config)
     return [own for task, own in by_task.items() if not is_written(task, results, *evaluation_of(own), city_of(own[0]))]
+
+
+def write_references_for(configs: Sequence[RunConfig], results: Path) -> None:
+    """As `write_references_alone`, for runs of one task."""
+    task = getattr(configs[0].environment, "map", "") or configs[0].task
+    write_references_alone(task, results, *evaluation_of(configs))
 
 
 def write_references_alone(task: str, results: Path, episodes: int, seed: int) -> dict[str, Any]:

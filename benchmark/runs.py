@@ -14,13 +14,16 @@ from benchmark import acceleration, kernels, memory
 from benchmark.budget import require_learning
 from benchmark.config import RunConfig
 from benchmark.errors import UserError
-from benchmark.files import load_checkpoint, readable_os_errors, save_checkpoint, write_json
-from benchmark.folder import RunFolder, run_path, status_of
-from benchmark.lock import holder_of
+from benchmark.machine import files_of, machine_facts
 from benchmark.progress import Progress
 from benchmark.signals import stopping
 from benchmark.training import Training
 from envs.protocols import Interpretable
+from results.checkpoints import load_checkpoint, save_checkpoint
+from results.files import readable_os_errors, write_json
+from results.folder import RunFolder, is_finished, status_of
+from results.layout import run_folder
+from results.lock import holder_of
 
 CHECKPOINT_FORMAT = 1
 
@@ -70,7 +73,12 @@ class Recorder:
         config, size = self.config, self.settings.batch_size
         spec, settings = self.training.spec, config.algorithm_settings
         micro_batch = algorithms.micro_batch_size(config.algorithm, spec, settings, size, config.device)
-        self.folder.record_machine(self.training.environment_step, config.device, micro_batch, note)
+        step = self.training.environment_step
+        self.folder.record_start(
+            machine_facts(config.device)
+            | files_of(config.task)
+            | {"from_step": step, "micro_batch": micro_batch, "note": note}
+        )
         self._write_status("running")
 
     def after_block(self, before: int) -> None:
@@ -149,7 +157,7 @@ def run(config: RunConfig, results: str | Path, quiet: bool = False) -> Path:
     checkpoint, on SIGTERM, SIGUSR1, SIGUSR2, SIGHUP (unless that is ignored) and Ctrl-C.
     """
     results = Path(results)
-    path = run_path(results, config)
+    path = run_folder(results, config.key)
     if not is_finished(path):
         require(config)
     stop = Stop()
@@ -182,7 +190,7 @@ def blocks_of(
 
     Raises what `run` raises; KeyboardInterrupt, after writing a checkpoint, where it has been asked to stop.
     """
-    folder = RunFolder(results, config)
+    folder = RunFolder(results, config.record())
     try:
         if is_finished(folder.path):  # asked again: another process may have had it until now
             return
@@ -198,11 +206,6 @@ def blocks_of(
         raise
     finally:
         folder.close()
-
-
-def is_finished(path: Path) -> bool:
-    """Whether the run of a folder is."""
-    return status_of(path)["state"] == "finished"
 
 
 def require(config: RunConfig) -> None:

@@ -22,9 +22,10 @@ from benchmark import memory, runs
 from benchmark.config import RunConfig
 from benchmark.console import first_line
 from benchmark.errors import MENDABLE, InUseError, UserError, report_errors
-from benchmark.folder import run_path, status_of
 from benchmark.options import choose_device
 from benchmark.process import process_state
+from results.folder import is_finished, status_of
+from results.layout import run_folder
 
 
 class UnfinishedError(UserError):
@@ -60,12 +61,12 @@ def run_together(
     """
     results = Path(results)
     check_together(configs, results)
-    paths = [run_path(results, config) for config in configs]
+    paths = [run_folder(results, config.key) for config in configs]
     outcomes: list[Path | Exception] = [UnfinishedError(f"{path} was not begun before the deadline") for path in paths]
     finished, to_make = [], []
     for place, config in enumerate(configs):
         try:
-            if runs.is_finished(paths[place]):
+            if is_finished(paths[place]):
                 finished.append(place)
             else:
                 runs.require(config)
@@ -113,7 +114,7 @@ def _stream(device: str) -> torch.cuda.Stream | None:
 def check_together(configs: Sequence[RunConfig], results: Path) -> None:
     """Raises UserError for runs that cannot be in one process: the same one twice, settings that hold for all of a
     process and differ, or compiled code, which torch keeps, up to a limit, for each function and not for each run."""
-    paths = [run_path(results, config) for config in configs]
+    paths = [run_folder(results, config.key) for config in configs]
     for path in paths:
         if paths.count(path) > 1:
             raise UserError(f"{path} is asked for twice: give each run once")
@@ -130,13 +131,13 @@ def check_together(configs: Sequence[RunConfig], results: Path) -> None:
 
 def main() -> int:
     """Entry point of `python -m benchmark.together`."""
-    from benchmark.plan import plan, select
+    from benchmark.plan import plan_runs, select
     from benchmark.suites import SUITES
 
     options = parse_arguments()
     results = options.results or Path("results") / ("raw" if options.suite == "all" else options.suite)
-    cells = select(SUITES[options.suite](), options.tasks, options.algorithms, options.seeds)
-    plans = plan(cells, results, choose_device(options.device))
+    requests = select(SUITES[options.suite](), options.tasks, options.algorithms, options.seeds)
+    plans = plan_runs(requests, results, choose_device(options.device))
     configs = [item.config for item in plans if item.config is not None]
     failed = [f"unavailable: {item.name}: {item.reason}" for item in plans if item.config is None]
     for begin in range(0, len(configs), options.at_once):
@@ -145,7 +146,7 @@ def main() -> int:
             if isinstance(outcome, InUseError):
                 print(f"elsewhere: {outcome}")
             elif isinstance(outcome, Exception):
-                failed.append(f"FAILED: {run_path(results, config)}: {outcome}")
+                failed.append(f"FAILED: {run_folder(results, config.key)}: {outcome}")
     print(*failed, f"{len(configs)} runs, {len(failed)} failed or unavailable", sep="\n")
     return int(bool(failed))
 

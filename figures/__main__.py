@@ -34,9 +34,10 @@ from figures.scores import Aggregate, ReferenceScore, Score, aggregate, final_sc
 from figures.style import family_of, family_title, figure_style, task_title
 from figures.tables import markdown_table, scores_frame, scores_page
 from results.checks import group_runs
-from results.files import write_atomically
+from results.errors import ResultsError
+from results.files import write_output
 from results.load import load_results
-from results.records import POLICIES, Results, ResultsError
+from results.records import POLICIES, Results
 
 PAPER = (figure_3, figure_4, figure_5, figure_6, figure_7, figure_8, table_1, table_2, paper_values)
 """The paper's figures and tables, and what it says beside what was measured; each is a module of its own."""
@@ -75,7 +76,7 @@ def draw_all(results: Results, output: Path, content: Content | None = None) -> 
             yield from _figure(module, results, output, content)
         yield from _curves(results, output, content)
     report = output / "report.html"
-    write_atomically(report, build_report(results, scores, content))
+    write_output(report, build_report(results, scores, content))
     yield report
 
 
@@ -106,7 +107,7 @@ def _figure(module: ModuleType, results: Results, output: Path, content: Content
 
 def _curves(results: Results, output: Path, content: Content) -> Iterator[Path]:
     """Learning curves of everything that was run."""
-    for family in sorted({family_of(run.cell.task) for run in results.runs}):
+    for family in sorted({family_of(run.key.task) for run in results.runs}):
         for policy in POLICIES:
             figure = draw_learning_curves(results, family, policy)
             heading, caption = f"{family_title(family)}, {policy} policy", curves_caption(family, policy)
@@ -168,7 +169,7 @@ def _write_tables(results: Results, scores: list[Score], output: Path) -> Iterat
         if rows:
             tables[f"gap-over-tasks-{policy}.csv"] = _csv(rows)
     for name, content in tables.items():
-        write_atomically(output / name, content)
+        write_output(output / name, content)
         yield output / name
 
 

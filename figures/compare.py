@@ -25,9 +25,10 @@ from figures.scores import final_scores
 from figures.statistics import LEVEL, Summary, summarise, welch_half_width
 from figures.tables import DASH, Cell, Table, decimals, number, plus_minus
 from results.checks import differing_keys, group_runs
-from results.files import write_atomically
+from results.errors import ResultsError
+from results.files import write_output
 from results.load import load_results
-from results.records import POLICIES, Results, ResultsError, Run
+from results.records import POLICIES, Results, Run
 
 BETTER, WORSE, NO_DIFFERENCE, NOT_COMPARABLE = "better", "worse", "no difference shown", "not comparable"
 SPEED = "timing/env_steps_per_second"
@@ -192,7 +193,7 @@ def _finished(runs: Sequence[Run]) -> list[Run]:
 
 def _finals(runs: Sequence[Run], policy: str) -> dict[int, float]:
     """Seed to final score, of finished runs that were evaluated."""
-    scores = {run.cell.seed: final_scores(Results((run,)))[0].summaries for run in _finished(runs)}
+    scores = {run.key.seed: final_scores(Results((run,)))[0].summaries for run in _finished(runs)}
     return {seed: own[policy].mean for seed, own in scores.items() if policy in own}
 
 
@@ -348,7 +349,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         a, b = load_results(options.a), load_results(options.b)
         report = compare(a, b, options.policy, options.level, options.ignore)
         if options.output is not None:
-            write_atomically(options.output, report_frame(report).to_csv(index=False, lineterminator="\n"))
+            write_output(options.output, report_frame(report).to_csv(index=False, lineterminator="\n"))
         print(report_text(report), end="")
         if options.fail_on_regression and not report.compared:
             raise ResultsError("nothing was compared, so a regression cannot be ruled out; the table says why")

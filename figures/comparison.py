@@ -26,7 +26,9 @@ from figures.statistics import (
 )
 from figures.style import MUTED, AlgorithmStyle, PanelSize, algorithm_styles, family_of, panel_grid, task_title
 from results.checks import algorithm_order
-from results.records import COMPARED_ALGORITHMS, Results, natural_key
+from results.keys import natural_key
+from results.paper import COMPARED_ALGORITHMS
+from results.records import Results
 
 NAME, HEADING = "comparison", "Comparison over tasks"
 POLICY = "greedy"
@@ -64,7 +66,7 @@ def comparison(results: Results) -> Comparison | None:
 
     None where fewer than two algorithms or tasks are left.
     """
-    variants = {task: shown_variant(results, task) for task in {run.cell.task for run in results.runs}}
+    variants = {task: shown_variant(results, task) for task in {run.key.task for run in results.runs}}
     shown = [own for own in final_scores(results) if _is_compared(own) and own.variant == variants[own.task]]
     everyone = algorithm_order({own.algorithm for own in shown})
     usable = {(own.task, own.variant, own.algorithm): np.array(own.seed_gaps[POLICY]) for own in shown if _usable(own)}

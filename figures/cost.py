@@ -75,13 +75,13 @@ def _by_resource(runs: Iterable[Run]) -> dict[str, list[Run]]:
 
 def _hours_table(runs: Sequence[Run]) -> str:
     """Tasks down, algorithms across, sums at both ends."""
-    names = algorithm_order({run.cell.algorithm for run in runs})
+    names = algorithm_order({run.key.algorithm for run in runs})
     rows: list[list[Cell]] = []
     for (task, variant), algorithms in group_runs(Results(tuple(runs))).items():
         title = task_title(task, variant)
         own = [_hours_cell(algorithms.get(name, [])) for name in names]
         rows.append([(title, title), *own, _hours_cell([run for found in algorithms.values() for run in found])])
-    sums = [_hours_cell([run for run in runs if run.cell.algorithm == name]) for name in names] + [_hours_cell(runs)]
+    sums = [_hours_cell([run for run in runs if run.key.algorithm == name]) for name in names] + [_hours_cell(runs)]
     header = ["Task", *map(algorithm_label, names), "Sum"]
     foot = "".join(f'<td class="number">{escape(text)}</td>' for text, _ in sums)
     table = html_table(header, rows)
@@ -108,7 +108,7 @@ def _hours(value: float) -> str:
 
 def _speed_table(runs: Sequence[Run]) -> str:
     """Tasks down, algorithms across: median over runs, and the range."""
-    names = algorithm_order({run.cell.algorithm for run in runs})
+    names = algorithm_order({run.key.algorithm for run in runs})
     rows: list[list[Cell]] = []
     for (task, variant), algorithms in group_runs(Results(tuple(runs))).items():
         title = task_title(task, variant)
@@ -131,10 +131,10 @@ def _speed(value: float) -> str:
 
 def _stage_table(runs: Sequence[Run]) -> str | None:
     """Share of the timed seconds of each stage by algorithm; None where no run timed its stages."""
-    names = algorithm_order({run.cell.algorithm for run in runs})
+    names = algorithm_order({run.key.algorithm for run in runs})
     seconds: dict[str, dict[str, float]] = {name: {} for name in names}
     for run in runs:
-        own = seconds[run.cell.algorithm]
+        own = seconds[run.key.algorithm]
         for stage, value in stage_seconds(run).items():
             own[stage] = own.get(stage, 0.0) + value
     totals = {name: sum(own.values()) for name, own in seconds.items()}

@@ -12,7 +12,7 @@ from results.records import POLICIES, Results
 
 def panels_of(results: Results, family: str, policy: str) -> list[Panel]:
     """The panels of one family of tasks, tasks in natural order, the default variant of each first."""
-    members = Results(tuple(run for run in results.runs if family_of(run.cell.task) == family))
+    members = Results(tuple(run for run in results.runs if family_of(run.key.task) == family))
     panels = []
     for (task, variant), algorithms in group_runs(members).items():
         runs = by_algorithm(run for own in algorithms.values() for run in own)
@@ -24,7 +24,7 @@ def draw_learning_curves(results: Results, family: str, policy: str) -> Figure:
     """One figure of all tasks of ``family``; draw and save it inside ``figure_style()``."""
     if policy not in POLICIES:
         raise ValueError(f"policy is {policy!r}, expected one of {', '.join(POLICIES)}")
-    return draw_panels(panels_of(results, family, policy), algorithm_styles(run.cell.algorithm for run in results.runs))
+    return draw_panels(panels_of(results, family, policy), algorithm_styles(run.key.algorithm for run in results.runs))
 
 
 def curves_caption(family: str, policy: str) -> str:

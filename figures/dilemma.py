@@ -37,7 +37,7 @@ LEGEND_ROW = 0.24
 
 def dilemma_frame(results: Results, task: str, variant: str, policy: str) -> pd.DataFrame:
     """Evaluations of one task and variant with their scores; empty where there are none, or none of these scores."""
-    frame = evaluations_frame(Results(tuple(run for run in results.runs if family_of(run.cell.task) == FAMILY)))
+    frame = evaluations_frame(Results(tuple(run for run in results.runs if family_of(run.key.task) == FAMILY)))
     own = frame[(frame["task"] == task) & (frame["variant"] == variant) & (frame["policy"] == policy)]
     return own.dropna(subset=list(PANELS)) if set(PANELS) <= set(own.columns) else own.iloc[:0]
 
@@ -47,7 +47,7 @@ def draw_dilemma(results: Results, task: str, variant: str, policy: str) -> Figu
     frame = dilemma_frame(results, task, variant, policy)
     if frame.empty:
         return None
-    styles = algorithm_styles(run.cell.algorithm for run in results.runs)
+    styles = algorithm_styles(run.key.algorithm for run in results.runs)
     shown = [style for name, style in styles.items() if name in set(frame["algorithm"])]
     width = len(PANELS) * (SIZE.left + SIZE.width + SIZE.right)
     columns, rows = legend_shape(len(shown), width, entry_width=0.98)

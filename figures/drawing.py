@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from figures.style import save_figure
 from figures.tables import Table
-from results.files import write_atomically
+from results.files import write_output
 from results.records import Results
 
 
@@ -76,5 +76,5 @@ def write_table(module: ModuleType, results: Results, output: Path) -> tuple[Nam
     """Write the table of a module, which has NAME, HEADING and table(results) -> Table, as ``NAME``.md."""
     table = module.table(results)
     path = output / f"{module.NAME}.md"
-    write_atomically(path, table.markdown())
+    write_output(path, table.markdown())
     return NamedTable(module.NAME, module.HEADING, table), (path,)

@@ -22,7 +22,7 @@ HEADER = ("Algorithm", "Seed", "State", "Greedy", "Sampled", "Steps", "Time", "S
 
 def drilldown_section(results: Results) -> str:
     """All blocks, closed, as HTML, with a field that filters them."""
-    styles = algorithm_styles(run.cell.algorithm for run in results.runs)
+    styles = algorithm_styles(run.key.algorithm for run in results.runs)
     machines = numbered_machines(results)
     issues = find_issues(results)
     parts = [INTRODUCTION, CONTROLS]
@@ -94,12 +94,12 @@ def _summary(algorithms: Mapping[str, Sequence[Run]], runs: Sequence[Run]) -> st
 def _row(run: Run, machine: int) -> list[Cell]:
     status, speed = run.status, speed_of(run)
     commit, state = commit_text(run.machine), STATES[status.state]
-    label = algorithm_label(run.cell.algorithm)
+    label = algorithm_label(run.key.algorithm)
     finals = [final_of(run, policy) for policy in POLICIES]
     of = "" if status.step == run.total_steps else f" of {run.total_steps:,}"
     return [
         (label, label),
-        (str(run.cell.seed), run.cell.seed),
+        (str(run.key.seed), run.key.seed),
         (state, state),
         *((number(value), float("-inf") if value is None else value) for value in finals),
         (f"{status.step:,}{of}", status.step),

@@ -12,7 +12,9 @@ from figures.scores import Score
 from figures.style import algorithm_label, task_title
 from figures.tables import number
 from results.episodes import read_gif
-from results.records import COMPARED_TASKS, Cell, Episode, Results
+from results.keys import RunKey
+from results.paper import COMPARED_TASKS
+from results.records import Episode, Results
 
 OURS = "ip"
 MOST = 12
@@ -28,13 +30,13 @@ def episodes_section(results: Results, scores: list[Score]) -> str | None:
     if not results.episodes:
         return None
     shown = chosen_episodes(results, scores)
-    figures = "\n".join(_figure(cell, results.episodes[cell]) for cell in shown)
+    figures = "\n".join(_figure(key, results.episodes[key]) for key in shown)
     others = len(results.episodes) - len(shown)
     more = f" {others} more recorded episodes are beside their runs." if others else ""
     return f'<p>{INTRODUCTION}{more}</p>\n<div class="episodes">\n{figures}\n</div>'
 
 
-def chosen_episodes(results: Results, scores: list[Score]) -> list[Cell]:
+def chosen_episodes(results: Results, scores: list[Score]) -> list[RunKey]:
     """Of each task and variant the episode of IP, and that of the best other algorithm; the paper's tasks first, as
     many as the page should hold."""
     means = {
@@ -43,33 +45,33 @@ def chosen_episodes(results: Results, scores: list[Score]) -> list[Cell]:
         if score.summaries
     }
 
-    def rank(cell: Cell) -> tuple[bool, float, int]:
-        mean = means.get((cell.task, cell.variant, cell.algorithm), float("-inf"))
-        return cell.algorithm != OURS, -mean, cell.seed
+    def rank(key: RunKey) -> tuple[bool, float, int]:
+        mean = means.get((key.task, key.variant, key.algorithm), float("-inf"))
+        return key.algorithm != OURS, -mean, key.seed
 
-    groups: dict[tuple[str, str], list[Cell]] = {}
-    for cell in sorted(results.episodes, key=lambda own: (own.task not in COMPARED_TASKS, own.order())):
-        groups.setdefault((cell.task, cell.variant), []).append(cell)
+    groups: dict[tuple[str, str], list[RunKey]] = {}
+    for key in sorted(results.episodes, key=lambda own: (own.task not in COMPARED_TASKS, own.order())):
+        groups.setdefault((key.task, key.variant), []).append(key)
     ordered = [sorted(own, key=rank) for own in groups.values()]
     firsts = [own[0] for own in ordered]
-    others = [[cell for cell in own if cell.algorithm != own[0].algorithm] for own in ordered]
+    others = [[key for key in own if key.algorithm != own[0].algorithm] for own in ordered]
     seconds = [own[0] for own in others if own]
-    shown: list[Cell] = []
-    for cell in [*firsts, *seconds]:
-        size = sum(results.episodes[own].bytes for own in [*shown, cell])
+    shown: list[RunKey] = []
+    for key in [*firsts, *seconds]:
+        size = sum(results.episodes[own].bytes for own in [*shown, key])
         if len(shown) < MOST and size <= MOST_BYTES:
-            shown.append(cell)
+            shown.append(key)
     return sorted(shown, key=lambda own: (own.task not in COMPARED_TASKS, own.order()))
 
 
-def _figure(cell: Cell, episode: Episode) -> str:
+def _figure(key: RunKey, episode: Episode) -> str:
     data = read_gif(episode)
     length = f"{episode.steps:,} steps"
     if not episode.whole:
         length = f"the first {episode.steps:,} of {episode.episode_steps:,} steps"
-    title = f"{task_title(cell.task, cell.variant)}, {algorithm_label(cell.algorithm)}"
+    title = f"{task_title(key.task, key.variant)}, {algorithm_label(key.algorithm)}"
     caption = (
-        f"<strong>{escape(title)}</strong><br>{length}, {episode.policy} policy, seed {cell.seed}; "
+        f"<strong>{escape(title)}</strong><br>{length}, {episode.policy} policy, seed {key.seed}; "
         f"return {number(episode.episode_return)}"
     )
     side = episode.pixels

@@ -77,7 +77,7 @@ def ablated_runs(results: Results, ablation: Ablation) -> dict[Any, tuple[Run, .
     """
     groups: dict[str, dict[Any, list[Run]]] = defaultdict(lambda: defaultdict(list))
     for run in results.runs:
-        if (run.cell.task, run.cell.algorithm) == (ablation.task, ALGORITHM):
+        if (run.key.task, run.key.algorithm) == (ablation.task, ALGORITHM):
             config = flatten(run.config)
             value = config.pop(ablation.setting, None)
             shared = {name: own for name, own in config.items() if name not in IDENTITY_KEYS | {"variant"}}
@@ -88,7 +88,7 @@ def ablated_runs(results: Results, ablation: Ablation) -> dict[Any, tuple[Run, .
 
     def rank(group: dict[Any, list[Run]]) -> tuple[bool, int, int]:
         runs = [run for own in group.values() for run in own]
-        return any(run.cell.variant == PAPER_VARIANT for run in runs), len(group), len(runs)
+        return any(run.key.variant == PAPER_VARIANT for run in runs), len(group), len(runs)
 
     best = max(compared, key=rank)
     return {value: tuple(best[value]) for value in sorted(best, key=lambda own: _order(ablation.label(own)))}
@@ -176,7 +176,7 @@ def _panel(results: Results, ablation: Ablation) -> Panel:
 
 def _base(results: Results, ablation: Ablation) -> str:
     """The shortest name among the variants of a panel, which is that of the settings it starts from; empty without."""
-    names = {run.cell.variant for runs in ablated_runs(results, ablation).values() for run in runs}
+    names = {run.key.variant for runs in ablated_runs(results, ablation).values() for run in runs}
     return min(names, key=lambda name: (name != PAPER_VARIANT, len(name), name), default="")
 
 

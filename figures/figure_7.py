@@ -45,10 +45,10 @@ def draw(results: Results) -> Figure | None:
     shown = accounts(results)
     if not shown:
         return None
-    styles = algorithm_styles(run.cell.algorithm for own in shown for run in own.runs)
+    styles = algorithm_styles(run.key.algorithm for own in shown for run in own.runs)
     handles: list[Line2D | Patch] = [curve_handle(style) for style in styles.values()]
     handles.append(Line2D([], [], color=MUTED, linewidth=0.9, linestyle="--", label="equal green"))
-    if any(run.cell.seed != own.runs[0].cell.seed for own in shown for run in own.runs):
+    if any(run.key.seed != own.runs[0].key.seed for own in shown for run in own.runs):
         handles.append(Patch(color=GRID, label="± 1 std"))
     if any(not run.status.finished for own in shown for run in own.runs):
         handles.append(Line2D([], [], color=INK, linewidth=0.6, label="fewer seeds"))
@@ -91,7 +91,7 @@ def table(results: Results) -> Table:
     """Distances and divergences: mean over intervals, then mean and deviation over seeds."""
     rows = []
     for own in accounts(results):
-        for algorithm in algorithm_order({run.cell.algorithm for run in own.runs}):
+        for algorithm in algorithm_order({run.key.algorithm for run in own.runs}):
             rows.append(_row(own, algorithm))
     return Table(HEADER, rows, _table_caption(), words=3)
 
@@ -133,14 +133,14 @@ def _draw_panel(axes: Axes, own: Account, styles: dict[str, AlgorithmStyle]) -> 
 
 
 def _frame(own: Account, runs: tuple[Run, ...], name: str) -> pd.DataFrame:
-    rows = [(run.cell.seed, one.end, getattr(one, name)) for run in runs for one in own.matches(run)]
+    rows = [(run.key.seed, one.end, getattr(one, name)) for run in runs for one in own.matches(run)]
     return pd.DataFrame(rows, columns=["seed", "step", "value"])
 
 
 def intervals_text(own: Account) -> str:
     """``69 intervals of 20,000 steps``: how many a run has at most, and how long they are."""
-    count = max(len(own.intervals[run.cell]) for run in own.runs)
-    lengths = widths(one for run in own.runs for one in own.intervals[run.cell])
+    count = max(len(own.intervals[run.key]) for run in own.runs)
+    lengths = widths(one for run in own.runs for one in own.intervals[run.key])
     length = " to ".join(f"{steps:,}" for steps in sorted({lengths[0], lengths[-1]}))
     return f"{count} interval{'s' if count != 1 else ''} of {length} steps"
 
@@ -160,7 +160,7 @@ def _row(own: Account, algorithm: str) -> list[Cell]:
 
 def _seeds_text(own: Account, algorithm: str) -> str:
     """``3``; ``2 (1 unfinished)`` when a third does not count yet; ``1 unfinished`` when there are only such."""
-    states = [run.status.finished for run in own.runs if run.cell.algorithm == algorithm]
+    states = [run.status.finished for run in own.runs if run.key.algorithm == algorithm]
     finished, unfinished = sum(states), len(states) - sum(states)
     if not finished:
         return f"{unfinished} unfinished"

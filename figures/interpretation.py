@@ -17,7 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from figures.selection import shown_runs, shown_variant
 from figures.statistics import Summary, summarise
-from results.records import Cell, Results, ResultsError, Run, natural_key
+from results.errors import ResultsError
+from results.keys import RunKey, natural_key
+from results.records import Results, Run
 
 PRESENT, GREENS = "interpretation/present/", "interpretation/greens/"
 BINS, KEPT_BINS = 80, 69
@@ -71,16 +73,16 @@ class Account:
     runs: tuple[Run, ...]
     """Those with at least one interval."""
     movements: tuple[str, ...]
-    intervals: dict[Cell, list[Interval]]
+    intervals: dict[RunKey, list[Interval]]
 
     def matches(self, run: Run) -> list[Match]:
         """The matches of one run, interval by interval."""
-        return matches(self.intervals[run.cell], self.movements)
+        return matches(self.intervals[run.key], self.movements)
 
     def counted(self, algorithm: str) -> tuple[Run, ...]:
         """The finished runs of an algorithm; where it has none, those that are not: early intervals differ from late
         ones, so that a run that stopped is not to be averaged with one that went on."""
-        own = tuple(run for run in self.runs if run.cell.algorithm == algorithm)
+        own = tuple(run for run in self.runs if run.key.algorithm == algorithm)
         return tuple(run for run in own if run.status.finished) or own
 
 
@@ -103,7 +105,7 @@ class MatchSummaries:
 
 def accounts(results: Results) -> list[Account]:
     """The paper's task where it has intervals to show, else every traffic task that has."""
-    tasks = {run.cell.task for run in results.runs if run.cell.task.startswith(f"{FAMILY}/")}
+    tasks = {run.key.task for run in results.runs if run.key.task.startswith(f"{FAMILY}/")}
     found = [own for task in sorted(tasks, key=natural_key) if (own := account_of(results, task)) is not None]
     return [own for own in found if own.task == PAPER_TASK] or found
 
@@ -112,9 +114,9 @@ def account_of(results: Results, task: str) -> Account | None:
     """What the runs shown of one task kept account of; None where they have no interval."""
     variant = shown_variant(results, task)
     runs = [run for run in shown_runs(results, task) if any(_named(row.values, GREENS) for row in run.metrics)]
-    intervals = {run.cell: joined(intervals_of(run), episode_steps(run)) for run in runs}
+    intervals = {run.key: joined(intervals_of(run), episode_steps(run)) for run in runs}
     movements = opened_movements(runs)
-    counted = tuple(run for run in runs if matches(intervals[run.cell], movements))
+    counted = tuple(run for run in runs if matches(intervals[run.key], movements))
     return Account(task, variant, counted, movements, intervals) if variant is not None and counted else None
 
 
@@ -126,7 +128,7 @@ def episode_steps(run: Run) -> int:
         return decisions * int(training["num_envs"])
     except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise ResultsError(
-            f"{run.cell}: config.json does not say how long an episode is; expected environment.episode_seconds, "
+            f"{run.key}: config.json does not say how long an episode is; expected environment.episode_seconds, "
             "environment.decision_seconds and training.num_envs; make the run again"
         ) from error
 
@@ -135,7 +137,7 @@ def summaries_of(own: Account, algorithm: str) -> MatchSummaries:
     """One algorithm over the seeds that count. Raises ValueError where it has no run in the account."""
     rows = []
     for run in own.counted(algorithm):
-        whole = pooled(own.intervals[run.cell])
+        whole = pooled(own.intervals[run.key])
         together = match(whole, own.movements) if whole else None
         if together is not None:
             rows.append(np.array([_numbers(one, together) for one in own.matches(run)]).mean(axis=0))
@@ -163,7 +165,7 @@ def intervals_of(run: Run) -> list[Interval]:
         volumes, greens = _named(row.values, PRESENT), _named(row.values, GREENS)
         if set(volumes) != set(greens):
             raise ResultsError(
-                f"{run.cell}, step {row.step}: vehicles are counted for {sorted(volumes)}, greens for "
+                f"{run.key}, step {row.step}: vehicles are counted for {sorted(volumes)}, greens for "
                 f"{sorted(greens)}; expected the same movements: make the run again"
             )
         if in_the_papers_part(start, run.total_steps) and any(volumes.values()) and any(greens.values()):

@@ -84,7 +84,7 @@ def by_algorithm(runs: Iterable[Run]) -> dict[str, tuple[Run, ...]]:
     """Runs by the names of their algorithms."""
     found: dict[str, tuple[Run, ...]] = {}
     for run in runs:
-        found[run.cell.algorithm] = (*found.get(run.cell.algorithm, ()), run)
+        found[run.key.algorithm] = (*found.get(run.key.algorithm, ()), run)
     return found
 
 

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from figures.panels import CURVES_EXPLAINED, Panel, by_algorithm, draw_panels, reference_means
 from figures.selection import PAPER_VARIANT, shown_runs, shown_variant
 from figures.style import algorithm_label, algorithm_styles, family_of
-from results.records import COMPARED_ALGORITHMS, Results
+from results.paper import COMPARED_ALGORITHMS
+from results.records import Results
 
 POLICY = "greedy"
 VALUE_LABELS = {"cityflow": "\u2212 average travel time, s"}
@@ -50,6 +51,6 @@ def _panel(results: Results, task: str, title: str) -> Panel:
 
 def _absent(results: Results, task: str) -> str:
     """The paper's algorithms that the panel of a task lacks, as words."""
-    present = {run.cell.algorithm for run in shown_runs(results, task)}
+    present = {run.key.algorithm for run in shown_runs(results, task)}
     absent = [algorithm_label(name) for name in COMPARED_ALGORITHMS if name not in present]
     return ", ".join(absent) if present else "all"

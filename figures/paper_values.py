@@ -24,7 +24,9 @@ from figures.statistics import Summary, welch_half_width
 from figures.style import algorithm_label, family_of, task_title
 from figures.tables import DASH, Cell, Table, plus_minus
 from results.checks import algorithm_order, flatten
-from results.records import COMPARED_TASKS, Results, ResultsError, Run
+from results.errors import ResultsError
+from results.paper import COMPARED_TASKS
+from results.records import Results, Run
 
 NAME = "paper_values"
 HEADING = "The paper says, we measured"
@@ -184,7 +186,7 @@ def find_setting(results: Results, entry: Entry) -> Finding:
     if not values:
         return MISSING
     same = all(own == entry.value for own, _ in values)
-    if all(run.cell.variant == PAPER_VARIANT for _, run in values):
+    if all(run.key.variant == PAPER_VARIANT for _, run in values):
         return Finding(describe(values), "agrees" if same else "differs")
     return Finding(describe(values), f"smaller runs: {'as printed' if same else 'not as printed'}")
 
@@ -192,15 +194,15 @@ def find_setting(results: Results, entry: Entry) -> Finding:
 def setting_runs(results: Results) -> tuple[Run, ...]:
     """The runs whose settings are shown: those of variant ``default``, else those that are shown of the paper's tasks,
     else those that are shown of any."""
-    usual = tuple(run for run in results.runs if run.cell.variant == PAPER_VARIANT)
-    tasks = dict.fromkeys(run.cell.task for run in results.runs)
+    usual = tuple(run for run in results.runs if run.key.variant == PAPER_VARIANT)
+    tasks = dict.fromkeys(run.key.task for run in results.runs)
     shown = [run for task in tasks for run in shown_runs(results, task)]
-    return usual or tuple(run for run in shown if run.cell.task in COMPARED_TASKS) or tuple(shown)
+    return usual or tuple(run for run in shown if run.key.task in COMPARED_TASKS) or tuple(shown)
 
 
 def setting_of(run: Run, entry: Entry) -> float | None:
     """A setting of one run; None for one that it does not have, or that is not a number."""
-    if entry.families and family_of(run.cell.task) not in entry.families:
+    if entry.families and family_of(run.key.task) not in entry.families:
         return None
     flat = flatten(run.config)
     numbers: list[Any] = [flat.get(name) for name in entry.config.split(" / ")]
@@ -214,9 +216,9 @@ def describe(values: Iterable[tuple[float, Run]]) -> str:
     pairs = list(values)
     keys: tuple[Callable[[Run], str], ...] = (
         lambda run: "",
-        lambda run: algorithm_label(run.cell.algorithm),
-        lambda run: task_title(run.cell.task, run.cell.variant),
-        lambda run: f"{algorithm_label(run.cell.algorithm)} on {task_title(run.cell.task, run.cell.variant)}",
+        lambda run: algorithm_label(run.key.algorithm),
+        lambda run: task_title(run.key.task, run.key.variant),
+        lambda run: f"{algorithm_label(run.key.algorithm)} on {task_title(run.key.task, run.key.variant)}",
     )
     for key in keys:
         groups: dict[float, list[str]] = {}
@@ -334,7 +336,7 @@ def _number(entry: Entry, task: str, score: Score | None) -> Finding:
 def _interpreted(results: Results, entry: Entry, task: str) -> Finding:
     """How well greens follow traffic: a distance, or a comparison of distances or divergences, where less is better."""
     account = account_of(results, task)
-    present = {run.cell.algorithm for run in account.runs} if account else set()
+    present = {run.key.algorithm for run in account.runs} if account else set()
     wanted = [side for side in algorithm_order(set(_sides(entry))) if side in present]
     if account is None or not wanted:
         return MISSING
@@ -355,7 +357,7 @@ def _interpreted(results: Results, entry: Entry, task: str) -> Finding:
 
 
 def _run_conditions(variant: str, runs: Sequence[Run]) -> str:
-    seeds = Counter(run.cell.algorithm for run in runs).values()
+    seeds = Counter(run.key.algorithm for run in runs).values()
     unfinished = "" if all(run.status.finished for run in runs) else ", unfinished"
     steps = sorted({run.status.step for run in runs})
     return f"{_span(sorted(seeds))} seeds, {_span(steps)} steps, variant {variant}{unfinished}"

@@ -130,7 +130,7 @@ def _text(found: Verdict | None) -> str:
 
 def _lessons(results: Results) -> list[tuple[str, str]]:
     """Name and lesson of every game that was played, in the order of the rows."""
-    names = dict.fromkeys(run.cell.task.split("/", 1)[1].rpartition("_")[0] for run in _played(results))
+    names = dict.fromkeys(run.key.task.split("/", 1)[1].rpartition("_")[0] for run in _played(results))
     return [(name.replace("_", " ").capitalize(), LESSONS[name]) for name in names if name in LESSONS]
 
 
@@ -146,4 +146,4 @@ def _settings_text(results: Results) -> str:
 
 
 def _played(results: Results) -> list[Run]:
-    return [run for run in results.runs if family_of(run.cell.task) == FAMILY]
+    return [run for run in results.runs if family_of(run.key.task) == FAMILY]

@@ -20,7 +20,8 @@ from figures.statistics import Estimate, Summary, Values, mean_ranks, ranks, wel
 from figures.style import algorithm_label, algorithm_styles, task_title
 from figures.tables import DASH, Cell, Table, decimals, number
 from results.checks import algorithm_order, group_runs
-from results.records import COMPARED_ALGORITHMS, COMPARED_TASKS, Results
+from results.paper import COMPARED_ALGORITHMS, COMPARED_TASKS
+from results.records import Results
 
 NAME, HEADING = "ranks", "Ranks by final score"
 POLICY = "greedy"

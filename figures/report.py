@@ -32,7 +32,8 @@ from figures.tables import (
     score_rows,
 )
 from results.checks import find_issues, group_runs
-from results.records import COMPARED_ALGORITHMS, COMPARED_TASKS, POLICIES, Results, Run
+from results.paper import COMPARED_ALGORITHMS, COMPARED_TASKS
+from results.records import POLICIES, Results, Run
 
 TITLE = "Intention Propagation benchmark"
 
@@ -87,14 +88,14 @@ def _header(results: Results) -> str:
         "finished": states.count("finished"),
         "unfinished": states.count("running"),
         "failed": states.count("failed"),
-        "tasks": len({run.cell.task for run in runs}),
-        "algorithms": len({run.cell.algorithm for run in runs}),
-        "seeds": len({run.cell.seed for run in runs}),
+        "tasks": len({run.key.task for run in runs}),
+        "algorithms": len({run.key.algorithm for run in runs}),
+        "seeds": len({run.key.seed for run in runs}),
         "steps in all": count_text(sum(run.status.step for run in runs)),
         "computing time": total_text(runs).replace(" hours", " h").replace(" and ", " + "),
     }
     tiles = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts.items())
-    compared = ", ".join(style.label for style in algorithm_styles(run.cell.algorithm for run in runs).values())
+    compared = ", ".join(style.label for style in algorithm_styles(run.key.algorithm for run in runs).values())
     lede = f"Cooperative multi-agent reinforcement learning at scale: {escape(compared)}."
     return f'<header><h1>{TITLE}</h1>\n<p class="lede">{lede}</p></header>\n<dl class="facts">{tiles}</dl>'
 
@@ -112,9 +113,9 @@ def _headline(results: Results, scores: list[Score], content: Content) -> str:
 
 def scope_words(results: Results) -> str:
     """How many of the paper's tasks were run, with whose settings, and which algorithms were not."""
-    own = {run.cell.task for run in results.runs} & set(COMPARED_TASKS)
-    usual = {run.cell.task for run in results.runs if run.cell.variant == PAPER_VARIANT} & own
-    algorithms = {run.cell.algorithm for run in results.runs}
+    own = {run.key.task for run in results.runs} & set(COMPARED_TASKS)
+    usual = {run.key.task for run in results.runs if run.key.variant == PAPER_VARIANT} & own
+    algorithms = {run.key.algorithm for run in results.runs}
     without = [name for name in COMPARED_ALGORITHMS if name not in algorithms]
     words = [f"Of the paper\u2019s {len(COMPARED_TASKS)} tasks these results hold {len(own) or 'none'}."]
     if own and not usual:
@@ -153,7 +154,7 @@ def _cost(results: Results) -> str:
 
 
 def _coverage(results: Results) -> str:
-    names = set(COMPARED_ALGORITHMS) | {run.cell.algorithm for run in results.runs}
+    names = set(COMPARED_ALGORITHMS) | {run.key.algorithm for run in results.runs}
     styles = algorithm_styles(names)
     head = "".join(f'<th class="plain" scope="col">{escape(style.label)}</th>' for style in styles.values())
     rows = []

@@ -7,7 +7,8 @@ own, and every figure that shows one says so.
 from __future__ import annotations
 
 from results.checks import group_runs
-from results.records import COMPARED_ALGORITHMS, Results, Run
+from results.paper import COMPARED_ALGORITHMS
+from results.records import Results, Run
 
 PAPER_VARIANT = "default"
 
@@ -29,4 +30,4 @@ def shown_variant(results: Results, task: str) -> str | None:
 def shown_runs(results: Results, task: str) -> tuple[Run, ...]:
     """The runs of the variant that is shown of ``task``, in the order of their cells; none where it was not run."""
     variant = shown_variant(results, task)
-    return tuple(run for run in results.runs if (run.cell.task, run.cell.variant) == (task, variant))
+    return tuple(run for run in results.runs if (run.key.task, run.key.variant) == (task, variant))

@@ -75,7 +75,7 @@ def diagnostic_series(runs: Sequence[Run]) -> Series:
         for step, values in own:
             for name, value in values.items():
                 if abs(value) < LARGEST and name not in COUNTERS and not name.startswith(UNDRAWN):
-                    steps, logged = series[name][run.cell.algorithm][run.cell.seed]
+                    steps, logged = series[name][run.key.algorithm][run.key.seed]
                     steps.append(step)
                     logged.append(value)
     return series

@@ -18,7 +18,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from figures.vector import inline_svg
 from results.checks import algorithm_order
-from results.files import write_atomically
+from results.files import write_output
 
 matplotlib.use("Agg")
 
@@ -274,6 +274,6 @@ def save_figure(figure: Figure, path: Path) -> tuple[str, tuple[Path, Path]]:
     figure.savefig(raster, format="png", dpi=200, metadata={"Software": None})
     figure.savefig(vector, format="pdf", metadata=dict.fromkeys(("CreationDate", "Creator", "Producer")))
     paths = path.with_name(path.name + ".png"), path.with_name(path.name + ".pdf")
-    write_atomically(paths[0], raster.getvalue())
-    write_atomically(paths[1], vector.getvalue())
+    write_output(paths[0], raster.getvalue())
+    write_output(paths[1], vector.getvalue())
     return svg_text(figure), paths

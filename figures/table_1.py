@@ -26,8 +26,8 @@ def finished_text(runs: Sequence[Run]) -> str:
     if not runs:
         return DASH
     counts = {}
-    for name in algorithm_order({run.cell.algorithm for run in runs}):
-        own = [run for run in runs if run.cell.algorithm == name]
+    for name in algorithm_order({run.key.algorithm for run in runs}):
+        own = [run for run in runs if run.key.algorithm == name]
         counts[name] = (sum(run.status.finished for run in own), len(own))
     done, planned = next(iter(counts.values()))
     if len(counts) > 1 and set(counts.values()) == {(done, planned)}:

@@ -8,8 +8,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from benchmark.files import readable_os_errors, write_json
-from benchmark.folder import SNAPSHOT, git_facts
+from benchmark.machine import SNAPSHOT, git_facts
+from results.files import readable_os_errors, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("algorithms", "benchmark", "envs", "slurm")

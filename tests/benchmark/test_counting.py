@@ -7,7 +7,6 @@ import dataclasses
 import pytest
 import torch
 
-import algorithms
 import envs
 from algorithms.common import slots
 from algorithms.protocols import EnvironmentSpec
@@ -21,6 +20,7 @@ from benchmark.counting import (
     gradient_step,
 )
 from benchmark.synthetic import problem
+from results.paper import COMPARED_ALGORITHMS
 
 
 def empty(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -75,7 +75,7 @@ def test_a_gradient_step_of_independent_learners_by_hand() -> None:
     assert count.operations[-1] == (0, PARAMETER_PASSES * parameters, 1)
 
 
-@pytest.mark.parametrize("algorithm", algorithms.PAPER_ALGORITHMS)
+@pytest.mark.parametrize("algorithm", COMPARED_ALGORITHMS)
 def test_work_grows_with_the_batch(algorithm: str) -> None:
     """Products twice as much, kernels as many."""
     small, large = (gradient_step(algorithm, problem(6), size, False) for size in (64, 128))
@@ -111,7 +111,7 @@ def test_fused_attention_moves_less(algorithm: str) -> None:
         assert choice_of_actions(algorithm, spec, 4, True).bytes < choice_of_actions(algorithm, spec, 4, False).bytes
 
 
-@pytest.mark.parametrize("algorithm", algorithms.PAPER_ALGORITHMS)
+@pytest.mark.parametrize("algorithm", COMPARED_ALGORITHMS)
 def test_choices_of_actions_are_counted(algorithm: str) -> None:
     few, many = (choice_of_actions(algorithm, problem(15), copies, False) for copies in (4, 100))
     assert many.flops == 25 * few.flops > 0

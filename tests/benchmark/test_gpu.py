@@ -17,13 +17,13 @@ import envs
 from algorithms import ALGORITHMS
 from benchmark import acceleration, memory, train
 from benchmark.config import resolve
-from benchmark.folder import RunFolder, status_of
 from benchmark.progress import Progress
 from benchmark.runs import Recorder
 from benchmark.synthetic import random_batch, road_grid_spec
 from benchmark.training import Training
 from envs.host import Staging
 from envs.protocols import Step
+from results.folder import RunFolder, status_of
 from tests.benchmark import moves
 from tests.benchmark.conftest import SMALL
 from tests.patience import PATIENCE
@@ -288,7 +288,7 @@ def test_a_resumed_run_makes_the_files_of_an_uninterrupted_one(
     """Stopped after two blocks, in a checkpoint that holds the state of the GPU's generators too."""
     config = gpu_config(algorithm, task, 400, training__acceleration=mode)
     whole = train.run(config, tmp_path / "whole", quiet=True)
-    folder = RunFolder(tmp_path / "resumed", config)
+    folder = RunFolder(tmp_path / "resumed", config.record())
     recorder = Recorder(Training(config), folder, Progress("", config.total_steps, quiet=True))
     recorder.resume()
     for _ in range(2):

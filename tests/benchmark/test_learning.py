@@ -32,7 +32,7 @@ def gap_closed(task: str, algorithm: str, steps: int, overrides: dict[str, Any])
 @pytest.mark.parametrize(("algorithm", "least"), [("ip", 0.40), ("dgn", 0.25), ("iql", 0.28)])
 def test_difference_rewards_at_fifteen_agents(algorithm: str, least: float) -> None:
     cell = difference_cell(algorithm, seed=0)
-    assert gap_closed(cell.task, algorithm, cell.total_steps, cell.overrides) >= least
+    assert gap_closed(cell.key.task, algorithm, cell.total_steps, cell.overrides) >= least
 
 
 @pytest.mark.slow

@@ -14,20 +14,23 @@ from typing import Any
 
 import pytest
 
-from benchmark.status import RunState, cell_path, duration, report, state_of, summary
-from benchmark.suites import Cell, paper
+from benchmark.requests import RunRequest
+from benchmark.status import RunState, duration, report, state_of, summary
+from benchmark.suites import paper
+from results.keys import RunKey
+from results.layout import run_folder
 
-CELL = Cell("mpe/cooperative_navigation_3", "iql", 0, 1000, "test")
+CELL = RunRequest(RunKey("mpe/cooperative_navigation_3", "iql", "test", 0), 1000)
 
 
-def write(results: Path, cell: Cell = CELL, alive: bool | None = None, **status: Any) -> None:
+def write(results: Path, cell: RunRequest = CELL, alive: bool | None = None, **status: Any) -> None:
     """A run folder with this status, whose holder lives, is dead, or never was."""
-    folder = cell_path(results, cell)
+    folder = run_folder(results, cell.key)
     folder.mkdir(parents=True, exist_ok=True)
     if status:
         record = {"step": 400, "total_steps": 1000, "wall_seconds": 20.0, "message": "", "scores": {}} | status
         (folder / "status.json").write_text(json.dumps(record))
-        (folder / "config.json").write_text(json.dumps({"task": cell.task}))
+        (folder / "config.json").write_text(json.dumps({"task": cell.key.task}))
     if alive is not None:
         holder = {"host": "elsewhere", "pid": 1, "job": "7", "token": "0"}
         (folder / "lock").write_text(json.dumps(holder))
@@ -69,7 +72,7 @@ def test_states(
 
 
 def test_report_says_how_far_and_why(tmp_path: Path) -> None:
-    cells = [Cell(CELL.task, "iql", seed, 1000, "test") for seed in range(3)]
+    cells = [RunRequest(RunKey(CELL.task, "iql", "test", seed), 1000) for seed in range(3)]
     write(tmp_path, cells[0], alive=True, state="running", scores={"greedy": -312.5})
     write(tmp_path, cells[1], state="failed", message="UserError: the disk is full")
     states = [state_of(tmp_path, cell) for cell in cells]
@@ -87,17 +90,17 @@ def test_report_says_how_far_and_why(tmp_path: Path) -> None:
 
 def test_damaged_status_is_said_not_raised(tmp_path: Path) -> None:
     write(tmp_path, state="running")
-    (cell_path(tmp_path, CELL) / "status.json").write_text('{"state": "run')
+    (run_folder(tmp_path, CELL.key) / "status.json").write_text('{"state": "run')
     own = state_of(tmp_path, CELL)
     assert own.state == "damaged"
-    assert "cannot read" in own.message
+    assert "corrupt file" in own.message
 
 
 def test_own_machine_is_asked_for_the_process(tmp_path: Path) -> None:
     write(tmp_path, alive=True, state="running")
     for pid, expected in ((os.getpid(), "running"), (2**22 + 1, "stopped")):
         holder = {"host": platform.node(), "pid": pid, "job": "", "token": "0"}
-        (cell_path(tmp_path, CELL) / "lock").write_text(json.dumps(holder))
+        (run_folder(tmp_path, CELL.key) / "lock").write_text(json.dumps(holder))
         assert state_of(tmp_path, CELL).state == expected
 
 
@@ -131,7 +134,7 @@ def test_duration_in_words() -> None:
 @pytest.mark.parametrize("damage", ["lost", "empty", "binary", "not its own"])
 def test_damaged_settings_are_no_finished_run(damage: str, tmp_path: Path) -> None:
     write(tmp_path, state="finished", step=1000)
-    file = cell_path(tmp_path, CELL) / "config.json"
+    file = run_folder(tmp_path, CELL.key) / "config.json"
     if damage == "lost":
         file.unlink()
     else:
@@ -155,5 +158,5 @@ def test_finished_run_that_no_score_counts_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [bytes(range(256)), b"[]", b'{"host": "a", "pid": "x", "job": "", "token": ""}'])
 def test_lock_of_random_bytes_is_nobodys(content: bytes, tmp_path: Path) -> None:
     write(tmp_path, state="running")
-    (cell_path(tmp_path, CELL) / "lock").write_bytes(content)
+    (run_folder(tmp_path, CELL.key) / "lock").write_bytes(content)
     assert state_of(tmp_path, CELL).state == "stopped"

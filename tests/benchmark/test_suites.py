@@ -10,9 +10,11 @@ import torch
 import algorithms
 from benchmark import acceleration
 from benchmark.config import resolve
-from benchmark.suites import CONTROLS, POLICIES, SUITES, Cell, control
+from benchmark.requests import RunRequest
+from benchmark.suites import CONTROLS, PROPAGATION, SUITES, control
 from benchmark.training import Training
 from envs.protocols import Graph
+from results.keys import RunKey
 from tests.benchmark.conftest import SMALL
 
 
@@ -20,17 +22,17 @@ from tests.benchmark.conftest import SMALL
 def test_every_run_of_a_suite_has_a_place_of_its_own(suite: str) -> None:
     cells = SUITES[suite]()
     assert cells
-    assert len({(cell.task, cell.algorithm, cell.variant, cell.seed) for cell in cells}) == len(cells)
+    assert len({cell.key for cell in cells}) == len(cells)
 
 
 def test_controls_are_variants_of_any_run() -> None:
-    cell = Cell("mpe/cooperative_navigation_3", "ip", 0, 100, "default", {"training.batch_size": 8})
-    assert control(cell, "deaf").variant == "deaf"
+    cell = RunRequest(RunKey("mpe/cooperative_navigation_3", "ip", "default", 0), 100, {"training.batch_size": 8})
+    assert control(cell, "deaf").key.variant == "deaf"
     deaf = control(control(cell, "deaf"), "isac")
     assert deaf.variant == "deaf-isac"
     assert deaf.overrides == {"training.batch_size": 8} | CONTROLS["isac"]
     assert cell.overrides == {"training.batch_size": 8}
-    assert POLICIES["deaf"].items() >= CONTROLS["deaf"].items()
+    assert PROPAGATION["deaf"].items() >= CONTROLS["deaf"].items()
 
 
 def heard(settings: dict[str, Any]) -> tuple[bool, bool]:
@@ -57,14 +59,10 @@ def test_controls_are_deaf_where_they_say() -> None:
 def test_the_papers_settings_are_the_same_on_every_device() -> None:
     """So that a login node knows the runs of a GPU; a CPU makes them too, for the settings have no effect there."""
     for cell in SUITES["all"]():
-        known = cell.overrides
-        on = {
-            device: resolve(cell.task, cell.algorithm, cell.seed, cell.total_steps, known, cell.variant, device)
-            for device in ("cpu", "cuda")
-        }
+        on = {device: cell.resolve(device) for device in ("cpu", "cuda")}
         assert on["cpu"].digest() == on["cuda"].digest()
-        assert on["cpu"].training.num_envs == (4 if cell.task.startswith("cityflow/") else 100)
-        assert (on["cpu"].training.tf32, cell.variant) == (True, "default")
+        assert on["cpu"].training.num_envs == (4 if cell.key.task.startswith("cityflow/") else 100)
+        assert (on["cpu"].training.tf32, cell.key.variant) == (True, "default")
     mode = on["cpu"].training.acceleration
     acceleration.require(mode, "cpu")
     assert not acceleration.records_blocks(mode, torch.device("cpu"))
@@ -73,9 +71,9 @@ def test_the_papers_settings_are_the_same_on_every_device() -> None:
 
 def test_lockstep_differs_in_the_copies_alone() -> None:
     """Two tasks, two algorithms, three seeds; the gradient steps are as many, to the last one."""
-    groups: dict[tuple[str, str, int], list[Cell]] = {}
+    groups: dict[tuple[str, str, int], list[RunRequest]] = {}
     for cell in SUITES["lockstep-cpu"]():
-        groups.setdefault((cell.task, cell.algorithm, cell.seed), []).append(cell)
+        groups.setdefault((cell.key.task, cell.key.algorithm, cell.key.seed), []).append(cell)
     assert len(groups) == 2 * 2 * 3
     for four, hundred in groups.values():
         assert four.overrides | {"training.num_envs": 100} == hundred.overrides

@@ -19,15 +19,17 @@ import pytest
 from benchmark import sweep, train
 from benchmark.console import say
 from benchmark.errors import NoSpaceError, UserError, report_errors
-from benchmark.files import readable_os_errors
-from benchmark.folder import status_of
-from benchmark.lock import holder_of
+from benchmark.launchers.pool import reason_of
 from benchmark.policies import load_policy
-from benchmark.pool import reason_of
 from benchmark.progress import Progress
+from benchmark.requests import RunRequest
 from benchmark.signals import stopping
-from benchmark.status import cell_path
-from benchmark.suites import SUITES, Cell
+from benchmark.suites import SUITES
+from results.files import readable_os_errors
+from results.folder import status_of
+from results.keys import RunKey
+from results.layout import run_folder
+from results.lock import holder_of
 from tests.benchmark.conftest import SMALL, small_config
 from tests.patience import PATIENCE
 
@@ -148,11 +150,11 @@ def test_full_disk_is_told_by_the_exit_status(tmp_path: Path, capsys: pytest.Cap
     for main in (known, raw):
         assert report_errors(main) == NoSpaceError.exit_status
         assert "free some space" in capsys.readouterr().err
-    cell = Cell(TASK, "iql", 0, 300, "tiny", dict(SMALL))
-    folder = cell_path(tmp_path, cell)
+    cell = RunRequest(RunKey(TASK, "iql", "tiny", 0), 300, dict(SMALL))
+    folder = run_folder(tmp_path, cell.key)
     folder.mkdir(parents=True)
     (folder / "output.log").write_text("step 0: sampled return 2.7\n")
-    assert "the disk is full" in reason_of(tmp_path, cell, NoSpaceError.exit_status)
+    assert "the disk is full" in reason_of(folder, NoSpaceError.exit_status)
     with pytest.raises(OSError, match="other"):
         report_errors(lambda: (_ for _ in ()).throw(OSError(5, "other")))  # type: ignore[arg-type]
 
@@ -160,12 +162,12 @@ def test_full_disk_is_told_by_the_exit_status(tmp_path: Path, capsys: pytest.Cap
 def test_one_bad_folder_stops_no_other_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    cells = [Cell(TASK, "iql", seed, 300, "tiny", dict(SMALL)) for seed in range(5)]
+    cells = [RunRequest(RunKey(TASK, "iql", "tiny", seed), 300, dict(SMALL)) for seed in range(5)]
     monkeypatch.setitem(SUITES, "quick", lambda: cells)
     for cell, name, content in zip(
         cells, ("config.json", "status.json", "lock", "status.json"), (b"", b"{}", bytes(range(256)), b""), strict=False
     ):
-        folder = cell_path(tmp_path, cell)
+        folder = run_folder(tmp_path, cell.key)
         folder.mkdir(parents=True)
         (folder / name).write_bytes(content)
     command = ["sweep", "--suite", "quick", "--device", "cpu", "--results", str(tmp_path)]
@@ -176,9 +178,9 @@ def test_one_bad_folder_stops_no_other_run(
     for seed in (0, 1, 3):
         assert output.count(f"damaged: {TASK} iql tiny seed {seed}: ") == 1
     for seed in (2, 4):
-        assert status_of(cell_path(tmp_path, cells[seed]))["state"] == "finished"
+        assert status_of(run_folder(tmp_path, cells[seed].key))["state"] == "finished"
     for cell in cells:
-        shutil.rmtree(cell_path(tmp_path, cell), ignore_errors=True)
+        shutil.rmtree(run_folder(tmp_path, cell.key), ignore_errors=True)
 
 
 def test_a_finished_run_that_lost_its_settings_is_not_taken_for_another(tmp_path: Path) -> None:

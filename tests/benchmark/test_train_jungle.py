@@ -64,8 +64,8 @@ def test_unknown_backend_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_dilemma() -> None:
     """Independent learners first find that blows pay, which ruins the team, and then that food pays better: attacks
     rise and fall, and the return ends above 250, the return of agents that eat two thirds of the time."""
-    cell = next(cell for cell in jungle() if (cell.algorithm, cell.variant) == ("iql", "individual"))
-    training = Training(resolve(cell.task, "iql", 0, 60_000, cell.overrides, "test"))
+    cell = next(cell for cell in jungle() if (cell.key.algorithm, cell.key.variant) == ("iql", "individual"))
+    training = Training(resolve(cell.key.task, "iql", 0, 60_000, cell.overrides, "test"))
     returns, attacks = [], []
     while training.environment_step < 60_000:
         training.advance()

@@ -12,12 +12,12 @@ import torch
 
 from benchmark import train
 from benchmark.config import RunConfig, resolve
-from benchmark.folder import RunFolder
 from benchmark.progress import Progress
 from benchmark.references import write_references
 from benchmark.runs import Recorder
 from benchmark.tasks import training_defaults
 from benchmark.training import Training
+from results.folder import RunFolder
 from results.publish import publish, read_published
 from results.runs import load_runs
 from tests.benchmark.conftest import SMALL
@@ -77,7 +77,7 @@ def test_published_set_keeps_them(finished: Path, tmp_path: Path) -> None:
 
 def test_killed_run_ends_like_an_uninterrupted_one(finished: Path, tmp_path: Path) -> None:
     """Stopped after three blocks, in the midst of an episode, and run again: the same files."""
-    folder = RunFolder(tmp_path, config())
+    folder = RunFolder(tmp_path, config().record())
     recorder = Recorder(Training(config()), folder, Progress("", 600, quiet=True))
     recorder.resume()
     for _ in range(3):

@@ -14,17 +14,17 @@ from pathlib import Path
 import pytest
 
 from benchmark.errors import UserError
-from benchmark.folder import run_path
-from benchmark.lock import holder_of
-from benchmark.plan import plan
-from benchmark.pool import Pool, command_of, environment_of, start
-from benchmark.status import cell_path
-from benchmark.suites import Cell
-from benchmark.warm import SERVER_DIED, WarmProcess
+from benchmark.launchers.pool import Pool, command_of, environment_of, start
+from benchmark.launchers.warm import SERVER_DIED, WarmProcess
+from benchmark.plan import plan_runs
+from benchmark.requests import RunRequest
+from results.keys import RunKey
+from results.layout import run_folder
+from results.lock import holder_of
 from tests.benchmark.conftest import SMALL
 from tests.patience import PATIENCE
 
-LONG = Cell("game/two_step_2", "iql", 0, 10_000_000, "tiny", dict(SMALL))
+LONG = RunRequest(RunKey("game/two_step_2", "iql", "tiny", 0), 10_000_000, dict(SMALL))
 
 
 def wait_for_holder(folder: Path) -> int:
@@ -40,10 +40,10 @@ def wait_for_holder(folder: Path) -> int:
 
 @pytest.mark.parametrize("task", ["mpe/cooperative_navigation_3", "cityflow/synthetic_4"])
 def test_runs_are_those_of_a_cold_process(task: str, tmp_path: Path) -> None:
-    cell = Cell(task, "ip", 3, 300, "tiny", dict(SMALL))
+    cell = RunRequest(RunKey(task, "ip", "tiny", 3), 300, dict(SMALL))
     warm, cold = tmp_path / "warm", tmp_path / "cold"
     for results in (warm, cold):
-        config = plan([cell], results, "cpu")[0].config
+        config = plan_runs([cell], results, "cpu")[0].config
         assert config is not None
         if results == warm:
             assert start(cell, config, "cpu", results).wait() == 0
@@ -51,10 +51,10 @@ def test_runs_are_those_of_a_cold_process(task: str, tmp_path: Path) -> None:
             command = [sys.executable, "-m", *command_of(cell, "cpu", results)]
             subprocess.run(command, check=True, env=environment_of(1), capture_output=True, timeout=PATIENCE)
     for name in ("metrics.jsonl", "evaluation.jsonl", "interpretation.jsonl"):
-        paths = [run_path(results, config) / name for results in (warm, cold)]
+        paths = [run_folder(results, config.key) / name for results in (warm, cold)]
         assert paths[0].exists() == paths[1].exists()
         assert not paths[0].exists() or paths[0].read_bytes() == paths[1].read_bytes()
-    assert (cell_path(warm, cell) / "metrics.jsonl").stat().st_size > 0
+    assert (run_folder(warm, cell.key) / "metrics.jsonl").stat().st_size > 0
 
 
 def test_errors_of_users_are_a_line_and_an_exit_status(tmp_path: Path) -> None:
@@ -79,12 +79,12 @@ def test_variables_and_folder_are_those_given(tmp_path: Path, monkeypatch: pytes
 
 
 def test_one_that_is_killed_takes_no_other_with_it(tmp_path: Path) -> None:
-    cells = [LONG, Cell(LONG.task, LONG.algorithm, 1, LONG.total_steps, LONG.variant, LONG.overrides)]
-    plans = plan(cells, tmp_path, "cpu")
-    first, second = (start(item.cell, item.config, "cpu", tmp_path) for item in plans if item.config is not None)
-    os.kill(wait_for_holder(cell_path(tmp_path, cells[0])), signal.SIGKILL)
+    cells = [LONG, RunRequest(RunKey(LONG.task, LONG.algorithm, LONG.variant, 1), LONG.total_steps, LONG.overrides)]
+    plans = plan_runs(cells, tmp_path, "cpu")
+    first, second = (start(item.request, item.config, "cpu", tmp_path) for item in plans if item.config is not None)
+    os.kill(wait_for_holder(run_folder(tmp_path, cells[0].key)), signal.SIGKILL)
     assert first.wait() == -signal.SIGKILL
-    wait_for_holder(cell_path(tmp_path, cells[1]))
+    wait_for_holder(run_folder(tmp_path, cells[1].key))
     assert second.poll() is None
     second.send_signal(signal.SIGTERM)
     assert second.wait() == 130
@@ -102,10 +102,10 @@ def lonely() -> Iterator[list[int]]:
 
 def test_run_whose_server_was_killed_is_left_to_itself(tmp_path: Path, lonely: list[int]) -> None:
     """The run goes on and has not failed; the next process gets a new server."""
-    item = plan([LONG], tmp_path, "cpu")[0]
+    item = plan_runs([LONG], tmp_path, "cpu")[0]
     assert item.config is not None
-    process = start(item.cell, item.config, "cpu", tmp_path)
-    lonely.append(wait_for_holder(cell_path(tmp_path, item.cell)))
+    process = start(item.request, item.config, "cpu", tmp_path)
+    lonely.append(wait_for_holder(run_folder(tmp_path, item.request.key)))
     server = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
     os.kill(server, signal.SIGKILL)
     assert process.wait() == SERVER_DIED

@@ -108,7 +108,7 @@ def test_greens_that_are_missing_are_reported() -> None:
     results = Results((*study().runs[:2], blind))
     row = figure_7.table(results).rows[1]
     assert row[figure_7.HEADER.index("Without green")] == ("17 of 17", 1.0)
-    own = pooled([next(iter(figure_7.accounts(results)[0].intervals[blind.cell]))])
+    own = pooled([next(iter(figure_7.accounts(results)[0].intervals[blind.key]))])
     assert own is not None
     found = match(own, ("a", "b"))
     assert found is not None

@@ -14,7 +14,8 @@ from figures.proof import proof_markdown
 from figures.scores import final_scores
 from figures.tables import plus_minus
 from results.load import load_results
-from results.records import COMPARED_ALGORITHMS, POLICIES, Results, Run
+from results.paper import COMPARED_ALGORITHMS
+from results.records import POLICIES, Results, Run
 
 ROOT = Path(__file__).resolve().parents[2]
 PIC_PROGRAM = {
@@ -62,13 +63,13 @@ def runs_of(task: str, algorithm: str, variant: str) -> list[Run]:
     return [
         run
         for run in published().runs
-        if (run.cell.task, run.cell.algorithm, run.cell.variant) == (task, algorithm, variant)
+        if (run.key.task, run.key.algorithm, run.key.variant) == (task, algorithm, variant)
     ]
 
 
 def gaps(run: Run, policy: str) -> dict[int, float]:
     """Share of the gap from random play to the assignment that is closed, by step."""
-    means = {name: float(np.mean(returns)) for name, returns in published().references[run.cell.task].returns.items()}
+    means = {name: float(np.mean(returns)) for name, returns in published().references[run.key.task].returns.items()}
     scale = means["assignment"] - means["random"]
     return {
         own.step: (float(np.mean(own.returns)) - means["random"]) / scale

@@ -24,7 +24,8 @@ from figures.ranks import (
 )
 from figures.scores import Score, final_scores
 from figures.statistics import Estimate, summarise
-from results.records import COMPARED_TASKS, Results
+from results.paper import COMPARED_TASKS
+from results.records import Results
 from results.runs import load_runs
 from tests.figures.synthetic import write_run
 

@@ -124,7 +124,7 @@ def test_every_run_is_in_the_block_of_its_task(study: Path, drawn: Path) -> None
     blocks = chapter.split('<details class="block"')[1:]
     assert len(blocks) == 2  # the variants default and difference
     default = next(block for block in blocks if block.startswith(f' id="runs-{TASK.replace("/", "-")}-default"'))
-    runs = [run for run in load_runs(study).runs if run.cell.variant == "default"]
+    runs = [run for run in load_runs(study).runs if run.key.variant == "default"]
     assert len(runs) == 8
     assert all(default.count(f">{run.config_hash[:12]}</td>") == 1 for run in runs)
     table = default[: default.index("</table>")]

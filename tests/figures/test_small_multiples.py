@@ -18,8 +18,8 @@ from tests.figures.synthetic import rising, write_run, write_study
 
 def test_every_metric_but_counters_has_a_chart(tmp_path: Path) -> None:
     write_study(tmp_path)
-    runs = [run for run in load_runs(tmp_path).runs if run.cell.variant == "default"]
-    html = small_multiples(runs, algorithm_styles(run.cell.algorithm for run in runs))
+    runs = [run for run in load_runs(tmp_path).runs if run.key.variant == "default"]
+    html = small_multiples(runs, algorithm_styles(run.key.algorithm for run in runs))
     assert html is not None
     assert re.findall(r"<figcaption>(.*?)</figcaption>", html) == [
         "policy/entropy",

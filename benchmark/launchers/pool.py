@@ -1,4 +1,4 @@
-"""Runs side by side on this machine, each a process of its own, started warm (`benchmark.warm`)."""
+"""Runs side by side on this machine, each a process of its own, started warm (`benchmark.launchers.warm`)."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ from tqdm import tqdm
 from benchmark.config import RunConfig
 from benchmark.console import unheard
 from benchmark.errors import InUseError, NoSpaceError, UserError
-from benchmark.files import read_json, readable_os_errors
-from benchmark.plan import Plan
+from benchmark.launchers.warm import SERVER_DIED, WarmProcess
+from benchmark.plan import PlannedRun
 from benchmark.references import evaluation_of
+from benchmark.requests import RunRequest
 from benchmark.signals import stopping
-from benchmark.status import cell_path, duration, state_of
-from benchmark.suites import Cell
-from benchmark.warm import SERVER_DIED, WarmProcess
+from benchmark.status import duration, state_of
+from results.files import readable_os_errors
+from results.folder import status_of
+from results.layout import OUTPUT, SWEEP, run_folder
 
 POLL_SECONDS = 0.5
-REFERENCES_LOG = ".sweep/references.log"
+REFERENCES_LOG = f"{SWEEP}/references.log"
 """Below the results: what the process that plays the reference policies printed."""
 MOST_DEATHS = 3
 """How often a run may be killed without having come any further."""
@@ -33,12 +35,13 @@ MOST_DEATHS = 3
 Process = WarmProcess | subprocess.Popen[bytes]
 
 
-def command_of(cell: Cell, device: str, results: Path) -> list[str]:
+def command_of(request: RunRequest, device: str, results: Path) -> list[str]:
     """The module and its arguments that make a run, or go on with it."""
-    command = ["benchmark.train", "--task", cell.task, "--algorithm", cell.algorithm]
-    command += ["--seed", str(cell.seed), "--total-steps", str(cell.total_steps), "--variant", cell.variant]
+    task, algorithm, variant, seed = request.key
+    command = ["benchmark.train", "--task", task, "--algorithm", algorithm, "--seed", str(seed)]
+    command += ["--total-steps", str(request.total_steps), "--variant", variant]
     command += ["--device", device, "--results", str(results)]
-    return command + [f"--set={key}={value}" for key, value in cell.overrides.items()]
+    return command + [f"--set={key}={value}" for key, value in request.overrides.items()]
 
 
 def references_command(configs: Sequence[RunConfig], results: Path) -> list[str]:
@@ -55,14 +58,14 @@ def environment_of(threads: int) -> dict[str, str]:
     return os.environ | dict.fromkeys(names, str(threads))
 
 
-def start(cell: Cell, config: RunConfig, device: str, results: Path) -> Process:
+def start(request: RunRequest, config: RunConfig, device: str, results: Path) -> Process:
     """Begin or go on with a run in a process of its own, which does not hear this one's Ctrl-C. What it prints goes to
     output.log in its folder. Raises UserError where that cannot be written."""
-    path = cell_path(results, cell)
-    with readable_os_errors(path):
-        path.mkdir(parents=True, exist_ok=True)
-        (path / "output.log").open("ab").close()
-    return start_process(command_of(cell, device, results), path / "output.log", config.training.threads)
+    log = run_folder(results, request.key) / OUTPUT
+    with readable_os_errors(log.parent):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.open("ab").close()
+    return start_process(command_of(request, device, results), log, config.training.threads)
 
 
 def start_process(command: Sequence[str], log: Path, threads: int) -> Process:
@@ -82,21 +85,20 @@ def start_process(command: Sequence[str], log: Path, threads: int) -> Process:
         )
 
 
-def reason_of(results: Path, cell: Cell, returncode: int) -> str:
-    """Why a process that ended did not finish its run; empty where it did."""
-    path = cell_path(results, cell)
+def reason_of(folder: Path, returncode: int) -> str:
+    """Why a process that ended did not finish the run of a folder; empty where it did."""
     try:
-        status = read_json(path / "status.json")
+        status = status_of(folder)
     except UserError:
         status = {"state": "absent"}
     if returncode == 0 and status.get("state") == "finished":
         return ""
     if returncode == NoSpaceError.exit_status:  # it may have been unable to say so
-        return f"cannot write {path}: the disk is full or the quota used up: free some space"
+        return f"cannot write {folder}: the disk is full or the quota used up: free some space"
     if returncode < 0:
         return f"stopped by {signal.Signals(-returncode).name}; its last checkpoint is kept"
     message = status.get("message") if status.get("state") == "failed" else ""
-    return message or _last_line(path / "output.log") or f"exit status {returncode}"
+    return message or _last_line(folder / OUTPUT) or f"exit status {returncode}"
 
 
 def _last_line(file: Path) -> str:
@@ -115,18 +117,18 @@ class Pool:
         self._playing: Process | None = None
         self.unplayed = 0
         """How many of these failed."""
-        self.waiting: list[Plan] = []
-        self.running: dict[Process, tuple[Plan, str]] = {}
-        self.failed: list[Plan] = []
+        self.waiting: list[PlannedRun] = []
+        self.running: dict[Process, tuple[PlannedRun, str]] = {}
+        self.failed: list[PlannedRun] = []
         self._deaths: dict[str, tuple[int, int]] = {}
-        self.elsewhere: list[Plan] = []
+        self.elsewhere: list[PlannedRun] = []
         """Runs that somebody else has finished or is at work on."""
 
-    def run(self, plans: Sequence[Plan]) -> None:
+    def run(self, plans: Sequence[PlannedRun]) -> None:
         """Run all; returns when every one has finished or failed. Ctrl-C, SIGTERM and SIGHUP stop all of them
         after a checkpoint, and raise KeyboardInterrupt."""
         self.waiting = list(plans)
-        total = sum(item.cell.total_steps for item in plans)
+        total = sum(item.request.total_steps for item in plans)
         bar = tqdm(total=total, desc="sweep", unit="step", unit_scale=True, disable=not sys.stderr.isatty())
         done_steps = 0
         before = {number: signal.signal(number, _interrupt) for number in stopping(signal.SIGTERM)}
@@ -166,16 +168,16 @@ class Pool:
                 self.unplayed += 1
                 _say(f"FAILED    reference policies: {error}")
 
-    def _start(self, item: Plan) -> None:
+    def _start(self, item: PlannedRun) -> None:
         assert item.config is not None
-        now = state_of(self.results, item.cell)
+        now = state_of(self.results, item.request)
         if now.state in ("finished", "running"):  # another sweep was faster
             self.elsewhere.append(item)
             return
         busy = [device for _, device in self.running.values()]
         device = min(self.devices, key=busy.count)
         try:
-            process = start(item.cell, item.config, device, self.results)
+            process = start(item.request, item.config, device, self.results)
         except UserError as error:
             self._fail(item, str(error))
             return
@@ -188,26 +190,25 @@ class Pool:
         for process in [process for process in self.running if process.poll() is not None]:
             item, _ = self.running.pop(process)
             assert process.returncode is not None
-            steps += item.cell.total_steps
-            reason = reason_of(self.results, item.cell, process.returncode)
+            steps += item.request.total_steps
+            reason = reason_of(self._folder(item), process.returncode)
             if process.returncode == InUseError.exit_status or self._goes_on_alone(item, process):
                 self.elsewhere.append(item)
             elif process.returncode < 0 and self._may_begin_again(item):
-                steps -= item.cell.total_steps
+                steps -= item.request.total_steps
                 self.waiting.append(item)
                 _say(f"KILLED    {item.name}: {reason}; it will go on from there")
             elif reason:
                 self._fail(item, reason)
             else:
-                status = read_json(cell_path(self.results, item.cell) / "status.json")
-                _say(f"finished  {item.name} in {duration(status['wall_seconds'])}")
+                _say(f"finished  {item.name} in {duration(status_of(self._folder(item))['wall_seconds'])}")
         return steps
 
-    def _goes_on_alone(self, item: Plan, process: Process) -> bool:
+    def _goes_on_alone(self, item: PlannedRun, process: Process) -> bool:
         """Whether a run is still at work although nobody can say any more how its process ends."""
-        return process.returncode == SERVER_DIED and state_of(self.results, item.cell).state == "running"
+        return process.returncode == SERVER_DIED and state_of(self.results, item.request).state == "running"
 
-    def _may_begin_again(self, item: Plan) -> bool:
+    def _may_begin_again(self, item: PlannedRun) -> bool:
         """Whether a run whose process was killed is started once more: not for ever where it does not get any further,
         as when memory is too small for it."""
         step = self._steps_of(item)
@@ -216,13 +217,16 @@ class Pool:
         self._deaths[item.name] = (step, deaths)
         return deaths < MOST_DEATHS
 
-    def _fail(self, item: Plan, reason: str) -> None:
+    def _fail(self, item: PlannedRun, reason: str) -> None:
         item.reason = reason
         self.failed.append(item)
-        _say(f"FAILED    {item.name}: {reason} (see {cell_path(self.results, item.cell) / 'output.log'})")
+        _say(f"FAILED    {item.name}: {reason} (see {self._folder(item) / OUTPUT})")
 
-    def _steps_of(self, item: Plan) -> int:
-        return state_of(self.results, item.cell).step
+    def _folder(self, item: PlannedRun) -> Path:
+        return run_folder(self.results, item.key)
+
+    def _steps_of(self, item: PlannedRun) -> int:
+        return state_of(self.results, item.request).step
 
     def stop(self) -> None:
         """Ask what still runs to write a checkpoint and stop, and wait for it."""

@@ -1,21 +1,30 @@
-"""What suites are made of: runs not yet resolved, and the settings that small runs share."""
+"""What suites are made of: requests for runs, not yet resolved, and the settings that small runs share."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from results.keys import RunKey
+
+if TYPE_CHECKING:
+    from benchmark.config import RunConfig
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
-    """One run of a suite, not yet resolved."""
+class RunRequest:
+    """A run that is asked for, not yet resolved: how long it is, and in which settings it differs from the defaults."""
 
-    task: str
-    algorithm: str
-    seed: int
+    key: RunKey
     total_steps: int
-    variant: str
     overrides: dict[str, Any] = field(default_factory=dict)
+
+    def resolve(self, device: str = "cpu") -> RunConfig:
+        """Its settings. Raises what `benchmark.config.resolve` raises."""
+        from benchmark.config import resolve  # here, as a status needs none
+
+        task, algorithm, variant, seed = self.key
+        return resolve(task, algorithm, seed, self.total_steps, self.overrides, variant, device)
 
 
 ACTOR_CRITICS = ("ip", "maddpg", "maddpgs", "pic")

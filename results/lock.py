@@ -20,7 +20,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
-from benchmark.errors import InUseError
+from results.errors import InUseError
+from results.layout import LOCK
 
 HEARTBEAT_SECONDS = 15.0
 """Between signs of life."""
@@ -30,8 +31,6 @@ WATCH_SECONDS = 40.0
 """How long a holder on another machine that seems dead is watched for signs of life."""
 SETTLE_SECONDS = 2.0
 """After taking over from a holder on another machine: time for somebody who does the same to show."""
-NAME = "lock"
-"""Words of the error of who comes second."""
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 """What file systems without locks answer."""
 
@@ -52,9 +51,9 @@ class Holder(NamedTuple):
     def alive(self) -> bool:
         """Whether it is still there, as far as can be told from here.
 
-        A time stamp far ahead is as good as a silent one: whoever takes over watches it for changes first. A process
-        that is long silent is not it: numbers of processes are given out again. Nor is a holder on another
-        machine that was this very job, which its scheduler has moved."""
+        A time stamp far ahead counts as a silent one: whoever takes over watches it for changes first. After a long
+        silence a process of that number may be another one, as numbers are given out again. A holder on another machine
+        that was this very job is gone: its scheduler has moved the job."""
         if abs(self.age) >= STALE_SECONDS:
             return False
         if self.host == platform.node():
@@ -69,7 +68,7 @@ class Holder(NamedTuple):
 
 def holder_of(folder: Path) -> Holder | None:
     """Who holds the lock of a folder, or held it without giving it back; None where it is free."""
-    file = folder / NAME
+    file = folder / LOCK
     try:
         record = json.loads(file.read_bytes())
         host, job, token = (str(record[name]) for name in ("host", "job", "token"))
@@ -103,7 +102,7 @@ class RunLock:
         self._stream.close()
 
     def _take(self) -> TextIO:
-        stream = (self.folder / NAME).open("a+")
+        stream = (self.folder / LOCK).open("a+")
         try:
             self._lock_file(stream)
             before = holder_of(self.folder)
@@ -137,7 +136,7 @@ class RunLock:
 
     def _stamp(self) -> float:
         """Time of the last sign of life, by the clock of the file system; opening the file makes it look there."""
-        with (self.folder / NAME).open() as stream:
+        with (self.folder / LOCK).open() as stream:
             return os.fstat(stream.fileno()).st_mtime
 
     def _lock_file(self, stream: TextIO) -> None:
@@ -160,7 +159,7 @@ class RunLock:
                 if self._taken_over():
                     self.lost = True
                     return
-                os.utime(self.folder / NAME)
+                os.utime(self.folder / LOCK)
 
     def _taken_over(self) -> bool:
         holder = holder_of(self.folder)

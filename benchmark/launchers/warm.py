@@ -36,7 +36,7 @@ class WarmProcess:
         """Start `python -m MODULE ARGUMENTS` with exactly these environment variables; stdout and stderr are appended
         to `log`, whose folder exists. Raises UserError where no process can be started."""
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["benchmark.detached", "benchmark.preloaded"])
+        context.set_forkserver_preload(["benchmark.launchers.detached", "benchmark.launchers.preloaded"])
         work = (module, list(arguments), str(log.resolve()), dict(environment), str(Path.cwd()))
         for pause in (*PAUSES, None):
             self._process: ForkServerProcess = context.Process(target=_work, args=work)

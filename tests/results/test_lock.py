@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import lock
 from benchmark.errors import InUseError, UserError
-from benchmark.lock import NAME, STALE_SECONDS, RunLock, holder_of
-from benchmark.plan import plan
-from benchmark.pool import Pool, start
-from benchmark.status import cell_path
-from benchmark.suites import Cell
+from benchmark.launchers.pool import Pool, start
+from benchmark.plan import plan_runs
+from benchmark.requests import RunRequest
+from results import lock
+from results.keys import RunKey
+from results.layout import run_folder
+from results.lock import LOCK, STALE_SECONDS, RunLock, holder_of
 from tests.benchmark.conftest import SMALL
 from tests.patience import PATIENCE
 
@@ -26,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HOLD = """
 import sys, time
 from pathlib import Path
-from benchmark.lock import RunLock
+from results.lock import RunLock
 RunLock(Path(sys.argv[1]))
 print("held", flush=True)
 time.sleep(3600)
@@ -43,9 +44,9 @@ def hold_elsewhere(folder: Path) -> subprocess.Popen[bytes]:
 
 def write_holder(folder: Path, host: str, age: float, token: str = "0") -> None:
     """What a holder on another machine leaves, as a file system without locks shows it."""
-    (folder / NAME).write_text(json.dumps({"host": host, "pid": 1, "job": "12_3", "token": token}))
+    (folder / LOCK).write_text(json.dumps({"host": host, "pid": 1, "job": "12_3", "token": token}))
     then = time.time() - age
-    os.utime(folder / NAME, (then, then))
+    os.utime(folder / LOCK, (then, then))
 
 
 def test_second_process_is_refused_until_the_first_is_gone(tmp_path: Path) -> None:
@@ -105,10 +106,10 @@ def test_job_that_was_moved_to_another_machine_goes_on(tmp_path: Path, monkeypat
 def test_process_number_that_was_given_out_again_is_no_holder(tmp_path: Path) -> None:
     """After a restart of the machine another process may have it; nobody renews the time stamp."""
     record = {"host": platform.node(), "pid": os.getpid(), "job": "", "token": "0"}
-    (tmp_path / NAME).write_text(json.dumps(record))
+    (tmp_path / LOCK).write_text(json.dumps(record))
     for age, alive in ((1.0, True), (2 * STALE_SECONDS, False)):
         then = time.time() - age
-        os.utime(tmp_path / NAME, (then, then))
+        os.utime(tmp_path / LOCK, (then, then))
         holder = holder_of(tmp_path)
         assert holder is not None
         assert holder.alive == alive
@@ -137,11 +138,11 @@ def test_two_that_take_over_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_signs_of_life_and_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock, "HEARTBEAT_SECONDS", 0.02)
     own = RunLock(tmp_path)
-    os.utime(tmp_path / NAME, (0, 0))
+    os.utime(tmp_path / LOCK, (0, 0))
     deadline = time.monotonic() + PATIENCE
-    while (tmp_path / NAME).stat().st_mtime < 1 and time.monotonic() < deadline:
+    while (tmp_path / LOCK).stat().st_mtime < 1 and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert (tmp_path / NAME).stat().st_mtime > 1
+    assert (tmp_path / LOCK).stat().st_mtime > 1
     assert not own.lost
     write_holder(tmp_path, "elsewhere", age=0, token="theirs")
     while not own.lost and time.monotonic() < deadline:
@@ -154,7 +155,7 @@ def test_signs_of_life_and_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_broken_lock_file_is_no_holder(tmp_path: Path) -> None:
-    (tmp_path / NAME).write_text("{")
+    (tmp_path / LOCK).write_text("{")
     assert holder_of(tmp_path) is None
     RunLock(tmp_path).release()
 
@@ -162,9 +163,9 @@ def test_broken_lock_file_is_no_holder(tmp_path: Path) -> None:
 def test_a_run_that_another_sweep_has_is_no_failure(tmp_path: Path) -> None:
     """Both processes write to one output.log, so its last line may be of the one that has the lock; and the pool may
     have looked before that one had it."""
-    cell = Cell("game/two_step_2", "iql", 0, 200, "tiny", dict(SMALL))
-    item = plan([cell], tmp_path, "cpu")[0]
-    folder = cell_path(tmp_path, cell)
+    cell = RunRequest(RunKey("game/two_step_2", "iql", "tiny", 0), 200, dict(SMALL))
+    item = plan_runs([cell], tmp_path, "cpu")[0]
+    folder = run_folder(tmp_path, cell.key)
     folder.mkdir(parents=True)
     process = hold_elsewhere(folder)
     try:
