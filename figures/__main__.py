@@ -34,7 +34,7 @@ from figures.scores import Aggregate, ReferenceScore, Score, aggregate, final_sc
 from figures.style import family_of, family_title, figure_style, task_title
 from figures.tables import markdown_table, scores_frame, scores_page
 from results.checks import group_runs
-from results.errors import ResultsError
+from results.errors import UserError
 from results.files import write_output
 from results.load import load_results
 from results.records import POLICIES, Results
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         written = draw_some(results, options.output, content, options.only) if options.only else None
         for path in written or draw_all(results, options.output, content):
             print(f"wrote {path}", flush=True)
-    except ResultsError as error:
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     for heading in content.absent:

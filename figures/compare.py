@@ -25,7 +25,7 @@ from figures.scores import final_scores
 from figures.statistics import LEVEL, Summary, summarise, welch_half_width
 from figures.tables import DASH, Cell, Table, decimals, number, plus_minus
 from results.checks import differing_keys, group_runs
-from results.errors import ResultsError
+from results.errors import ResultsError, UserError
 from results.files import write_output
 from results.load import load_results
 from results.records import POLICIES, Results, Run
@@ -353,7 +353,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(report_text(report), end="")
         if options.fail_on_regression and not report.compared:
             raise ResultsError("nothing was compared, so a regression cannot be ruled out; the table says why")
-    except ResultsError as error:
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 2 if options.fail_on_regression and report.regressions else 0

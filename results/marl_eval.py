@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from results.checks import group_runs, uncounted
-from results.errors import ResultsError
+from results.errors import ResultsError, UserError
 from results.files import write_output
 from results.load import load_results
 from results.records import POLICIES, Evaluation, Results, Run
@@ -237,7 +237,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         found = export(load_results(options.results), options.policy)
         write_output(options.output, found.text())
-    except ResultsError as error:
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     for line in found.left_out:

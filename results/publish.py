@@ -35,7 +35,7 @@ from results.episodes import (
     remove_gifs,
     too_large,
 )
-from results.errors import ResultsError
+from results.errors import ResultsError, UserError
 from results.files import read_json, write_together
 from results.keys import RunKey
 from results.layout import seed_folders
@@ -413,7 +413,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         verify(options.output)
         if packs:
             print(f"{add_timings(options.timings, packs)} timings in {options.timings}")
-    except ResultsError as error:
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     unfinished = sum(not run.status.finished for run in results.runs)

@@ -86,9 +86,11 @@ def test_no_learning_may_be_asked_for() -> None:
 
 @pytest.mark.parametrize("suite", sorted(SUITES))
 def test_every_run_of_a_suite_learns(suite: str) -> None:
-    kinds = {(cell.key.task, cell.key.algorithm, cell.key.variant): cell for cell in SUITES[suite]()}
-    for cell in kinds.values():
-        config = resolve(cell.key.task, cell.key.algorithm, 0, cell.total_steps, cell.overrides, cell.key.variant)
+    kinds = {(request.key.task, request.key.algorithm, request.key.variant): request for request in SUITES[suite]()}
+    for request in kinds.values():
+        config = resolve(
+            request.key.task, request.key.algorithm, 0, request.total_steps, request.overrides, request.key.variant
+        )
         block = rounds_of(config.training) * config.training.num_envs
         assert block <= config.total_steps
         assert config.training.learning_starts <= config.training.replay_capacity

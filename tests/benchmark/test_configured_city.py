@@ -95,8 +95,8 @@ def test_changed_files_are_refused(town: Path, tmp_path: Path, capsys: pytest.Ca
         UserError, match=r"made with other files of cityflow/town_2: its flow had the sha256 .* restore"
     ):
         train.run(config(town), tmp_path / "results", quiet=True)
-    cell = RunRequest(RunKey(TASK, "iql", "test", 0), 200, SHORT | {"environment.map": str(town)})
-    item = plan_runs([cell], tmp_path / "results", "cpu")[0]
+    request = RunRequest(RunKey(TASK, "iql", "test", 0), 200, SHORT | {"environment.map": str(town)})
+    item = plan_runs([request], tmp_path / "results", "cpu")[0]
     assert item.state == "stale"
     assert "other files of the city (its flow had the sha256" in item.reason
     arguments = [str(town), "--policy", str(folder / "policy.pt"), "--gif", str(tmp_path / "out.gif")]
@@ -106,9 +106,9 @@ def test_changed_files_are_refused(town: Path, tmp_path: Path, capsys: pytest.Ca
 
 def test_name_and_settings_are_enough_for_another_process(town: Path) -> None:
     first = config(town)
-    cells, names = with_maps([RunRequest(RunKey("cityflow/synthetic_4", "iql", "test", 0), 200, SHORT)], [str(town)])
+    requests, names = with_maps([RunRequest(RunKey("cityflow/synthetic_4", "iql", "test", 0), 200, SHORT)], [str(town)])
     assert names == [TASK]
-    words = command_of(cells[-1], "cpu", Path("results"))
+    words = command_of(requests[-1], "cpu", Path("results"))
     forget_cities()
     options = train.parse_arguments(words[1:])
     again = resolve(
@@ -142,14 +142,14 @@ def test_references_are_played_anew_for_other_files(town: Path, tmp_path: Path) 
 
 
 def test_a_map_has_the_runs_of_the_nearest_traffic_task(town: Path) -> None:
-    cells, names = with_maps(signals(), ["cityflow/hangzhou_16", str(town)])
+    requests, names = with_maps(signals(), ["cityflow/hangzhou_16", str(town)])
     assert names == ["cityflow/hangzhou_16", TASK]
-    own = [cell for cell in cells if cell.key.task == TASK]
-    like = [cell for cell in signals() if cell.key.task == "cityflow/synthetic_9"]
+    own = [request for request in requests if request.key.task == TASK]
+    like = [request for request in signals() if request.key.task == "cityflow/synthetic_9"]
     assert [(c.key.algorithm, c.key.variant, c.key.seed, c.total_steps) for c in own] == [
         (c.key.algorithm, c.key.variant, c.key.seed, c.total_steps) for c in like
     ]
-    assert all(cell.overrides["environment.map"] == str(town / "config.json") for cell in own)
+    assert all(request.overrides["environment.map"] == str(town / "config.json") for request in own)
     with pytest.raises(UserError, match="no traffic task whose settings a map could take"):
         with_maps(SUITES["quick"](), [str(town)])
 

@@ -45,8 +45,8 @@ def test_a_cpu_refuses_fused_kernels(tmp_path: Path) -> None:
         train.run(config(**FUSED), tmp_path, quiet=True)
     assert "\n" not in str(error.value)
     assert not list(tmp_path.iterdir())
-    cell = RunRequest(RunKey("mpe/cooperative_navigation_3", "ip", "kernels", 0), 900, {})
-    planned = PlannedRun(cell, config(**FUSED), "missing")
+    request = RunRequest(RunKey("mpe/cooperative_navigation_3", "ip", "kernels", 0), 900, {})
+    planned = PlannedRun(request, config(**FUSED), "missing")
     refuse_what_cannot_run([planned])
     assert planned.state == "refused"
     assert "kernels=fused" in planned.reason

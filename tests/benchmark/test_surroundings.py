@@ -150,8 +150,8 @@ def test_full_disk_is_told_by_the_exit_status(tmp_path: Path, capsys: pytest.Cap
     for main in (known, raw):
         assert report_errors(main) == NoSpaceError.exit_status
         assert "free some space" in capsys.readouterr().err
-    cell = RunRequest(RunKey(TASK, "iql", "tiny", 0), 300, dict(SMALL))
-    folder = run_folder(tmp_path, cell.key)
+    request = RunRequest(RunKey(TASK, "iql", "tiny", 0), 300, dict(SMALL))
+    folder = run_folder(tmp_path, request.key)
     folder.mkdir(parents=True)
     (folder / "output.log").write_text("step 0: sampled return 2.7\n")
     assert "the disk is full" in reason_of(folder, NoSpaceError.exit_status)
@@ -162,12 +162,15 @@ def test_full_disk_is_told_by_the_exit_status(tmp_path: Path, capsys: pytest.Cap
 def test_one_bad_folder_stops_no_other_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    cells = [RunRequest(RunKey(TASK, "iql", "tiny", seed), 300, dict(SMALL)) for seed in range(5)]
-    monkeypatch.setitem(SUITES, "quick", lambda: cells)
-    for cell, name, content in zip(
-        cells, ("config.json", "status.json", "lock", "status.json"), (b"", b"{}", bytes(range(256)), b""), strict=False
+    requests = [RunRequest(RunKey(TASK, "iql", "tiny", seed), 300, dict(SMALL)) for seed in range(5)]
+    monkeypatch.setitem(SUITES, "quick", lambda: requests)
+    for request, name, content in zip(
+        requests,
+        ("config.json", "status.json", "lock", "status.json"),
+        (b"", b"{}", bytes(range(256)), b""),
+        strict=False,
     ):
-        folder = run_folder(tmp_path, cell.key)
+        folder = run_folder(tmp_path, request.key)
         folder.mkdir(parents=True)
         (folder / name).write_bytes(content)
     command = ["sweep", "--suite", "quick", "--device", "cpu", "--results", str(tmp_path)]
@@ -178,9 +181,9 @@ def test_one_bad_folder_stops_no_other_run(
     for seed in (0, 1, 3):
         assert output.count(f"damaged: {TASK} iql tiny seed {seed}: ") == 1
     for seed in (2, 4):
-        assert status_of(run_folder(tmp_path, cells[seed].key))["state"] == "finished"
-    for cell in cells:
-        shutil.rmtree(run_folder(tmp_path, cell.key), ignore_errors=True)
+        assert status_of(run_folder(tmp_path, requests[seed].key))["state"] == "finished"
+    for request in requests:
+        shutil.rmtree(run_folder(tmp_path, request.key), ignore_errors=True)
 
 
 def test_a_finished_run_that_lost_its_settings_is_not_taken_for_another(tmp_path: Path) -> None:

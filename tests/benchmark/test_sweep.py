@@ -39,13 +39,13 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture
 def tiny_suite(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two algorithms of which the first fails: its batch is refused at the first gradient step."""
-    cells = [
+    requests = [
         RunRequest(RunKey(TASK, "ip", "tiny", 0), 300, SMALL | {"algorithm.kernel": "dense"}),
         RunRequest(RunKey(TASK, "iql", "tiny", 0), 300, SMALL),
         RunRequest(RunKey("cityflow/hangzhou_16", "iql", "tiny", 0), 300, {"environment.vehicles": "drawn"}),
         RunRequest(RunKey(TASK, "qmix", "tiny", 0), 300, {"environment.actions": "continuous"}),
     ]
-    monkeypatch.setitem(SUITES, "smoke", lambda: cells)
+    monkeypatch.setitem(SUITES, "smoke", lambda: requests)
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -55,12 +55,12 @@ def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 
 def test_suites_are_what_they_say() -> None:
     """`all` is Table 1 times seven algorithms times five seeds; every suite names tasks that exist."""
-    cells = suites.paper()
-    assert len(cells) == 13 * 7 * 5
-    assert {cell.key.task for cell in cells} == {task.name for task in TABLE_1}
+    requests = suites.paper()
+    assert len(requests) == 13 * 7 * 5
+    assert {request.key.task for request in requests} == {task.name for task in TABLE_1}
     known = {task.name for task in TASKS}
     for cells_of in SUITES.values():
-        assert {cell.key.task for cell in cells_of()} <= known
+        assert {request.key.task for request in cells_of()} <= known
 
 
 @pytest.mark.parametrize("name", sorted(SUITES.keys() - {"all"}))
@@ -71,13 +71,13 @@ def test_every_cell_of_the_small_suites_resolves(name: str, tmp_path: Path, monk
     listed_city.cache_clear()
     plans = plan_runs(SUITES[name](), tmp_path, "cpu")
     for item in plans:
-        real = item.request.task.removeprefix("cityflow/") in REAL
+        real = item.key.task.removeprefix("cityflow/") in REAL
         assert item.state == ("unavailable" if real else "absent")
         assert ("get it with python -m envs.traffic.data fetch" in item.reason) == real
     found = [(item.config, item.request) for item in plans if item.config]
     paths = [run_folder(tmp_path, config.key) for config, _ in found]
-    assert paths == [run_folder(tmp_path, cell.key) for _, cell in found]
-    assert len(set(paths)) == len(paths), "no two cells share a folder"
+    assert paths == [run_folder(tmp_path, request.key) for _, request in found]
+    assert len(set(paths)) == len(paths), "no two requests share a folder"
 
 
 @needs_map(*(f"cityflow/{name}" for name in REAL))
@@ -90,16 +90,16 @@ def test_runs_that_suites_share_are_the_same() -> None:
     """A run that figures compare with others belongs to several suites: it is made once."""
     shared = {"ablations": 3 * 5, "interpretation": 7 * 5}
     for name, count in shared.items():
-        assert sum(cell in suites.paper() for cell in SUITES[name]()) == count
-    assert sum(cell in suites.interpretation_cpu() for cell in suites.ablations_cpu()) == 3
+        assert sum(request in suites.paper() for request in SUITES[name]()) == count
+    assert sum(request in suites.interpretation_cpu() for request in suites.ablations_cpu()) == 3
 
 
 @pytest.mark.parametrize("suite", [suites.ablations, suites.ablations_cpu])
 def test_ablations_differ_in_one_setting(suite: Callable[[], list[RunRequest]]) -> None:
     """The paper's Figure 6: two graphs on two maps; 3 to 10 neighbours and 1 to 4 hops, 8 and 2 being the defaults."""
     settings: dict[tuple[str, int], list[dict[str, object]]] = {}
-    for cell in suite():
-        settings.setdefault((cell.key.task, cell.key.seed), []).append(cell.overrides)
+    for request in suite():
+        settings.setdefault((request.key.task, request.key.seed), []).append(request.overrides)
     assert {task for task, _ in settings} == {*suites.GRAPH_TASKS, suites.NEIGHBOUR_TASK}
     for (task, _), own in settings.items():
         base = min(own, key=len)
@@ -218,13 +218,13 @@ def test_estimate_names_memory_and_time(
 
 
 def test_filters() -> None:
-    cells = SUITES["quick"]()
-    chosen = select(cells, [TASK], ["iql"], [7, 8, 9])
+    requests = SUITES["quick"]()
+    chosen = select(requests, [TASK], ["iql"], [7, 8, 9])
     assert [(c.key.task, c.key.algorithm, c.key.seed) for c in chosen] == [(TASK, "iql", seed) for seed in (7, 8, 9)]
     wrong: list[dict[str, Any]] = [{"tasks": ["mpe/x"]}, {"names": ["x"]}]
     for filters in wrong:
         with pytest.raises(UserError, match="not in this suite"):
-            select(cells, filters.get("tasks", []), filters.get("names", []), [])
+            select(requests, filters.get("tasks", []), filters.get("names", []), [])
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -40,21 +41,21 @@ def wait_for_holder(folder: Path) -> int:
 
 @pytest.mark.parametrize("task", ["mpe/cooperative_navigation_3", "cityflow/synthetic_4"])
 def test_runs_are_those_of_a_cold_process(task: str, tmp_path: Path) -> None:
-    cell = RunRequest(RunKey(task, "ip", "tiny", 3), 300, dict(SMALL))
+    request = RunRequest(RunKey(task, "ip", "tiny", 3), 300, dict(SMALL))
     warm, cold = tmp_path / "warm", tmp_path / "cold"
     for results in (warm, cold):
-        config = plan_runs([cell], results, "cpu")[0].config
+        config = plan_runs([request], results, "cpu")[0].config
         assert config is not None
         if results == warm:
-            assert start(cell, config, "cpu", results).wait() == 0
+            assert start(request, config, "cpu", results).wait() == 0
         else:
-            command = [sys.executable, "-m", *command_of(cell, "cpu", results)]
+            command = [sys.executable, "-m", *command_of(request, "cpu", results)]
             subprocess.run(command, check=True, env=environment_of(1), capture_output=True, timeout=PATIENCE)
     for name in ("metrics.jsonl", "evaluation.jsonl", "interpretation.jsonl"):
         paths = [run_folder(results, config.key) / name for results in (warm, cold)]
         assert paths[0].exists() == paths[1].exists()
         assert not paths[0].exists() or paths[0].read_bytes() == paths[1].read_bytes()
-    assert (run_folder(warm, cell.key) / "metrics.jsonl").stat().st_size > 0
+    assert (run_folder(warm, request.key) / "metrics.jsonl").stat().st_size > 0
 
 
 def test_errors_of_users_are_a_line_and_an_exit_status(tmp_path: Path) -> None:
@@ -79,12 +80,12 @@ def test_variables_and_folder_are_those_given(tmp_path: Path, monkeypatch: pytes
 
 
 def test_one_that_is_killed_takes_no_other_with_it(tmp_path: Path) -> None:
-    cells = [LONG, RunRequest(RunKey(LONG.task, LONG.algorithm, LONG.variant, 1), LONG.total_steps, LONG.overrides)]
-    plans = plan_runs(cells, tmp_path, "cpu")
+    requests = [LONG, dataclasses.replace(LONG, key=LONG.key._replace(seed=1))]
+    plans = plan_runs(requests, tmp_path, "cpu")
     first, second = (start(item.request, item.config, "cpu", tmp_path) for item in plans if item.config is not None)
-    os.kill(wait_for_holder(run_folder(tmp_path, cells[0].key)), signal.SIGKILL)
+    os.kill(wait_for_holder(run_folder(tmp_path, requests[0].key)), signal.SIGKILL)
     assert first.wait() == -signal.SIGKILL
-    wait_for_holder(run_folder(tmp_path, cells[1].key))
+    wait_for_holder(run_folder(tmp_path, requests[1].key))
     assert second.poll() is None
     second.send_signal(signal.SIGTERM)
     assert second.wait() == 130

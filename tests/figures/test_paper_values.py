@@ -106,7 +106,7 @@ def test_numbers_are_what_is_printed(entry: Entry) -> None:
 
 def test_entries_refer_to_what_there_is() -> None:
     deviations = set(re.findall(r"^\| ([a-z0-9-]+) \|", (ROOT / "DEVIATIONS.md").read_text(), re.MULTILINE))
-    variants = {cell.variant for cell in suites.ablations()}
+    variants = {request.key.variant for request in suites.ablations()}
     for entry in load_paper():
         assert set(entry.deviations) <= deviations, entry.id
         assert set(entry.tasks) <= set(COMPARED_TASKS), entry.id
@@ -242,9 +242,9 @@ def test_spread_claims() -> None:
     steady = runs({"ip": 0.0}, task=task, steps=1_600_000)
     wild = runs({"dgn": 0.0}, spread=40.0, task=task, steps=1_600_000)
     assert judged("stable-225", steady + wild, task).verdict == "agrees"
-    flipped = [dataclasses.replace(own, cell=dataclasses.replace(own.key, algorithm="x")) for own in steady]
+    flipped = [dataclasses.replace(own, key=own.key._replace(algorithm="x")) for own in steady]
     swapped = runs({"ip": 0.0}, spread=40.0, task=task, steps=1_600_000) + [
-        dataclasses.replace(own, cell=dataclasses.replace(own.key, algorithm="dgn")) for own in flipped
+        dataclasses.replace(own, key=own.key._replace(algorithm="dgn")) for own in flipped
     ]
     assert judged("stable-225", swapped, task).verdict == "differs (1 of 1 the other way)"
 

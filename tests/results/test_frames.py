@@ -17,8 +17,8 @@ FINISHED = Status("finished", 10, "", "", 0.0)
 
 
 def run_of(seed: int, evaluations: list[Evaluation], metrics: list[MetricRow], **facts: Any) -> Run:
-    cell = RunKey("mpe/push_3", "ip" if seed % 2 else "new", "default", seed)
-    return Run(cell, {}, {}, facts.get("status", FINISHED), tuple(evaluations), tuple(metrics), ())
+    key = RunKey("mpe/push_3", "ip" if seed % 2 else "new", "default", seed)
+    return Run(key, {}, {}, facts.get("status", FINISHED), tuple(evaluations), tuple(metrics), ())
 
 
 def made_up() -> Results:

@@ -163,14 +163,14 @@ def test_broken_lock_file_is_no_holder(tmp_path: Path) -> None:
 def test_a_run_that_another_sweep_has_is_no_failure(tmp_path: Path) -> None:
     """Both processes write to one output.log, so its last line may be of the one that has the lock; and the pool may
     have looked before that one had it."""
-    cell = RunRequest(RunKey("game/two_step_2", "iql", "tiny", 0), 200, dict(SMALL))
-    item = plan_runs([cell], tmp_path, "cpu")[0]
-    folder = run_folder(tmp_path, cell.key)
+    request = RunRequest(RunKey("game/two_step_2", "iql", "tiny", 0), 200, dict(SMALL))
+    item = plan_runs([request], tmp_path, "cpu")[0]
+    folder = run_folder(tmp_path, request.key)
     folder.mkdir(parents=True)
     process = hold_elsewhere(folder)
     try:
         assert item.config is not None
-        own = start(cell, item.config, "cpu", tmp_path)
+        own = start(request, item.config, "cpu", tmp_path)
         assert own.wait() == InUseError.exit_status
         log = folder / "output.log"
         assert "in use by another process" in log.read_text()

@@ -75,7 +75,7 @@ def test_several_runs_are_compared_with_one_by_their_logs(tmp_path: Path, monkey
     """Lines of the log are 2 s apart for one run and 3 s for three: from the second to the last."""
 
     def trained(requests: list[RunRequest], folder: Path, device: str, seconds: float) -> list[Path]:
-        paths = [folder / f"{own.variant}-{own.seed}" for own in requests]
+        paths = [folder / f"{own.key.variant}-{own.key.seed}" for own in requests]
         for path in paths:
             path.mkdir(parents=True)
             step = {1: 2.0, 3: 3.0}[len(requests)]
