@@ -35,7 +35,7 @@ import envs
 from benchmark.errors import UserError, report_errors
 from benchmark.evaluation import Act, acting, controlling, play_episode
 from benchmark.gif import WATCHED, camera, write_gif
-from envs.drawing import LARGEST, REFERENCE, SMALLEST
+from envs.canvas import LARGEST, REFERENCE, SMALLEST
 from envs.errors import TrafficFileError, UnknownTaskError
 from envs.jungle.settings import Backend
 from envs.protocols import Environment
@@ -186,9 +186,9 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
 @contextlib.contextmanager
 def _recording(environment: Environment, options: argparse.Namespace) -> Iterator[None]:
     """Records the city while it is open; the files take their names at the end. UserError if they cannot be written."""
-    from envs.traffic.batch import BatchEngine
+    from envs.traffic.cityflow.replay import ReplayWriter, write_roadnet_log
+    from envs.traffic.engine.batch import BatchEngine
     from envs.traffic.environment import TrafficEnvironment
-    from envs.traffic.replay import ReplayWriter, write_roadnet_log
 
     assert isinstance(environment, TrafficEnvironment)
     folder, batch = options.replay, environment.batch
