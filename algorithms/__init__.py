@@ -6,9 +6,10 @@ Adding one: write `algorithms/NAME.py` with a `Config` and a learner class (see 
 
 from __future__ import annotations
 
-import difflib
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from envs.fields import closest
 
 if TYPE_CHECKING:
     from algorithms.common.config import OffPolicyConfig
@@ -43,9 +44,10 @@ class UnsupportedTaskError(ValueError):
 def _module(name: str) -> Any:
     if name in ALGORITHMS:
         return import_module(ALGORITHMS[name][0])
-    close = difflib.get_close_matches(name, ALGORITHMS, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else "."
-    raise UnknownAlgorithmError(f"unknown algorithm {name!r}{hint} Available: {', '.join(ALGORITHMS)}")
+    hint = closest(name, ALGORITHMS, most=1)
+    raise UnknownAlgorithmError(
+        f"unknown algorithm {name!r}{'; ' + hint if hint else '.'} Available: {', '.join(ALGORITHMS)}"
+    )
 
 
 def config_type(name: str) -> type[OffPolicyConfig]:

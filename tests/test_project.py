@@ -23,9 +23,9 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("algorithms", "benchmark", "envs", "figures", "results", "slurm")
 ALLOWED = {
     "envs": {"envs"},
-    "algorithms": {"algorithms", "envs.protocols", "envs.shapes", "envs.numba_cache"},
+    "algorithms": {"algorithms", "envs.protocols", "envs.shapes", "envs.fields", "envs.numba_cache"},
     "benchmark": {"benchmark", "algorithms", "envs", "results.identity", "results.layout"},
-    "slurm": {"slurm", "benchmark"},
+    "slurm": {"slurm", "benchmark", "envs.fields"},
     "results": {"results"},
     "figures": {"figures", "results"},
 }
