@@ -213,7 +213,7 @@ def select(runs: Sequence[Found], options: argparse.Namespace, results: Path) ->
 
 def why_not(run: Found) -> str:
     """Why a run cannot be recorded; empty if it can."""
-    from envs.play import WATCHED
+    from benchmark.gif import WATCHED
 
     platform = run.task.partition("/")[0]
     if platform not in WATCHED:
@@ -248,8 +248,8 @@ def film(folder: Path, take: Take) -> tuple[bytes, dict[str, Any]]:
 
     Raises UserError where the policy cannot be loaded, and what `RunConfig.make_environment` raises.
     """
+    from benchmark.gif import write_gif
     from benchmark.policies import load_policy
-    from envs.play import write_gif
 
     config, learner = load_policy(folder / "policy.pt")
     frames, score, steps, whole = _play(config, learner, take)
@@ -273,10 +273,9 @@ def film(folder: Path, take: Take) -> tuple[bytes, dict[str, Any]]:
 
 def _play(config: RunConfig, learner: Learner, take: Take) -> tuple[list[Image.Image], float, int, int]:
     """Frames and return of one episode, the steps that were played, and those of the whole episode."""
-    import torch
-
+    from benchmark.evaluation import acting, play_episode
+    from benchmark.gif import camera
     from benchmark.randomness import stream
-    from envs.play import camera, play_episode
 
     environment = config.make_environment(num_envs=1)
     whole = environment.spec.episode_length
@@ -294,15 +293,9 @@ def _play(config: RunConfig, learner: Learner, take: Take) -> tuple[list[Image.I
             frames.append(picture())
         now += 1
 
-    with torch.no_grad():
-        play_episode(
-            environment,
-            lambda step: learner.act(step.observation, step.graph, generator, take.policy == "greedy"),
-            seed,
-            see,
-            steps,
-        )
-    return frames, environment.scores()["return"].item(), steps, whole
+    act = acting(learner, generator, take.policy == "greedy")
+    scores = play_episode(environment, act, seed, see, steps)
+    return frames, scores["return"].item(), steps, whole
 
 
 def shown_steps(steps: int) -> set[int]:

@@ -26,17 +26,16 @@ from results.identity import FILES
 def play(task: str, policy: str, episodes: int, seed: int, **settings: Any) -> list[float]:
     """Returns of one scripted policy, on the CPU, in float64 where the task has a choice. `settings` are those of the
     task's environment."""
-    from benchmark.randomness import stream  # here, as it loads torch: a sweep's status must be quick
+    from benchmark.evaluation import controlling, play_episode  # here, as they load torch: a status must be quick
+    from benchmark.randomness import stream
 
     if "dtype" in {setting.name for setting in dataclasses.fields(envs.settings(task))}:
         settings = {"dtype": "float64"} | settings
     environment = envs.make(task, episodes, "cpu", **settings)
-    generator = stream(seed, "evaluation", environment.device)
-    environment.reset(seed)
     controller = envs.controllers(task)[policy](environment)
-    for _ in range(environment.spec.episode_length):
-        environment.step(controller.act(generator))
-    return [round(value, 4) for value in environment.scores()["return"].tolist()]
+    generator = stream(seed, "evaluation", environment.device)
+    scores = play_episode(environment, controlling(controller, generator), seed)
+    return [round(value, 4) for value in scores["return"].tolist()]
 
 
 def city_of(config: RunConfig) -> dict[str, Any]:

@@ -220,7 +220,7 @@ class Sweep:
 
     def _run_here(self, todo: Sequence[Plan]) -> int:
         """One run after the other in this process: errors with their traceback, breakpoints work."""
-        from benchmark.train import run
+        from benchmark.runs import run
 
         for item in todo:
             assert item.config is not None

@@ -18,14 +18,13 @@ from pathlib import Path
 
 import torch
 
-from benchmark import memory, train
+from benchmark import memory, runs
 from benchmark.config import RunConfig
 from benchmark.console import first_line
 from benchmark.errors import MENDABLE, InUseError, UserError, report_errors
 from benchmark.folder import run_path, status_of
 from benchmark.options import choose_device
 from benchmark.process import process_state
-from benchmark.train import Stop
 
 
 class UnfinishedError(UserError):
@@ -66,23 +65,23 @@ def run_together(
     finished, to_make = [], []
     for place, config in enumerate(configs):
         try:
-            if train.is_finished(paths[place]):
+            if runs.is_finished(paths[place]):
                 finished.append(place)
             else:
-                train.require(config)
+                runs.require(config)
                 to_make.append(place)
         except MENDABLE as error:
             outcomes[place] = error
     memory.require_for_all([configs[place] for place in to_make])
-    stop = Stop(deadline)
+    stop = runs.Stop(deadline)
 
     def begin(place: int) -> _Live:
-        blocks = train.blocks_of(configs[place], results, stop, quiet, bar=False)
+        blocks = runs.blocks_of(configs[place], results, stop, quiet, bar=False)
         return _Live(place, blocks, _stream(configs[place].device))
 
     for place in finished:  # if they are what was asked for
         _turn(begin(place), outcomes, paths)
-    with train.stop_signals(stop):
+    with runs.stop_signals(stop):
         live = [run for run in map(begin, to_make) if not stop.requested and _turn(run, outcomes, paths)]
         while live:
             live = [run for run in live if _turn(run, outcomes, paths)]

@@ -14,7 +14,7 @@ from algorithms import ALGORITHMS, PAPER_ALGORITHMS
 from benchmark.config import resolve
 from benchmark.suites import SUITES
 from benchmark.tasks import TABLE_1
-from benchmark.train import Training
+from benchmark.training import Training
 from envs.mpe import scenarios
 from results.records import COMPARED_ALGORITHMS, COMPARED_TASKS
 from tests.patience import PATIENCE
@@ -30,7 +30,6 @@ ALLOWED = {
     "figures": {"figures", "results"},
 }
 EXCEPTIONS = {
-    "envs/play.py": {"benchmark.policies", "benchmark.errors"},  # the player loads trained policies
     "benchmark/sweep.py": {
         *("slurm.launcher", "slurm.profiles", "slurm.records"),  # one command sends runs to clusters
         *("results.collect", "results.records"),  # ... and collects them
@@ -67,7 +66,7 @@ def test_training_needs_few_packages() -> None:
         "    sys.modules[name] = None\n"
         "from pathlib import Path\n"
         "from benchmark.config import resolve\n"
-        "from benchmark.train import Training\n"
+        "from benchmark.training import Training\n"
         "from algorithms import ALGORITHMS\n"
         "for task in ('mpe/cooperative_navigation_3', 'mpe/prey_and_predator_3', 'magent/jungle_6', 'game/echo_8'):\n"
         "    for algorithm in ALGORITHMS:\n"

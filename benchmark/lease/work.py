@@ -134,7 +134,7 @@ def time_training(item: Mapping[str, Any], device: str) -> dict[str, Any]:
     """Blocks before the first gradient step and blocks with all of them, of training as it is; one evaluation."""
     import torch
 
-    from benchmark.train import Training
+    from benchmark.training import Training
 
     where = torch.device(device)
     overrides = {"training.replay_capacity": TIMED_REPLAY} | item["settings"]

@@ -22,7 +22,7 @@ from benchmark.config import resolve
 from benchmark.errors import UserError
 from benchmark.folder import run_path
 from benchmark.synthetic import navigation_spec, random_batch
-from benchmark.train import Training
+from benchmark.training import Training
 from tests.benchmark import moves
 from tests.benchmark.conftest import SMALL, small_config
 from tests.patience import PATIENCE

@@ -13,7 +13,7 @@ from benchmark.config import resolve
 from benchmark.errors import UserError
 from benchmark.plan import plan
 from benchmark.suites import SUITES, Cell
-from benchmark.train import Training
+from benchmark.training import Training
 from tests.benchmark.conftest import SMALL
 
 TASK = "mpe/cooperative_navigation_3"

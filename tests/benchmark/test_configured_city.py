@@ -14,15 +14,15 @@ import envs
 from benchmark import sweep, train
 from benchmark.cells import Cell
 from benchmark.config import RunConfig, resolve
-from benchmark.errors import UserError
+from benchmark.errors import UserError, report_errors
 from benchmark.plan import plan, with_maps
+from benchmark.play import main as play
 from benchmark.policies import load_policy
 from benchmark.pool import command_of, references_command
 from benchmark.references import missing_references, write_references
 from benchmark.suites import SUITES, signals
 from envs import cities
 from envs.errors import TrafficFileError
-from envs.play import main as play
 from envs.traffic.grid import write_grid
 from envs.traffic.trips import GridFlow
 from tests.benchmark.conftest import SMALL
@@ -99,7 +99,7 @@ def test_changed_files_are_refused(town: Path, tmp_path: Path, capsys: pytest.Ca
     assert item.state == "stale"
     assert "other files of the city (its flow had the sha256" in item.reason
     arguments = [str(town), "--policy", str(folder / "policy.pt"), "--gif", str(tmp_path / "out.gif")]
-    assert play(arguments) == 2
+    assert report_errors(lambda: play(arguments)) == 2
     assert "flow.json has changed" in capsys.readouterr().err
 
 

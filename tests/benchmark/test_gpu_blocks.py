@@ -14,8 +14,9 @@ from benchmark import acceleration, train
 from benchmark.blocks import Recorded
 from benchmark.config import RunConfig, resolve
 from benchmark.folder import run_path
+from benchmark.runs import Stop, blocks_of, is_finished
 from benchmark.together import run_together
-from benchmark.train import Training
+from benchmark.training import Training
 from tests.benchmark.conftest import SMALL
 
 pytestmark = [
@@ -104,15 +105,15 @@ def test_runs_together_write_what_they_write_alone(algorithm: str, tmp_path: Pat
 
 def test_a_recorded_run_resumes(tmp_path: Path) -> None:
     config = config_of("ip")
-    stop = train.Stop()
-    blocks = train.blocks_of(config, tmp_path, stop, quiet=True)
+    stop = Stop()
+    blocks = blocks_of(config, tmp_path, stop, quiet=True)
     for _ in range(6):
         next(blocks)
     stop.signalled = True
     with pytest.raises(KeyboardInterrupt):
         next(blocks)
     path = train.run(config, tmp_path, quiet=True)
-    assert train.is_finished(path)
+    assert is_finished(path)
 
 
 def test_tf32_is_as_set() -> None:

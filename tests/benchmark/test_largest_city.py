@@ -13,7 +13,7 @@ import algorithms
 PROGRAM = """
 import json, math, resource, sys
 from benchmark.config import resolve
-from benchmark.train import Training
+from benchmark.training import Training
 
 settings = {
     "training.num_envs": 1,

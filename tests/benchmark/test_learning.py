@@ -11,7 +11,7 @@ import algorithms
 from benchmark.config import resolve
 from benchmark.references import play
 from benchmark.suites import difference_cell
-from benchmark.train import Training
+from benchmark.training import Training
 
 EPISODES = 200
 

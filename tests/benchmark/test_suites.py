@@ -11,7 +11,7 @@ import algorithms
 from benchmark import acceleration
 from benchmark.config import resolve
 from benchmark.suites import CONTROLS, POLICIES, SUITES, Cell, control
-from benchmark.train import Training
+from benchmark.training import Training
 from envs.protocols import Graph
 from tests.benchmark.conftest import SMALL
 

@@ -19,8 +19,10 @@ from benchmark.config import RunConfig, resolve
 from benchmark.errors import InUseError, UserError
 from benchmark.folder import RunFolder, run_path, status_of
 from benchmark.lock import holder_of
+from benchmark.runs import Stop
 from benchmark.suites import SUITES, Cell
 from benchmark.together import UnfinishedError, run_together
+from benchmark.training import Training
 from tests.benchmark.conftest import SMALL, small_config
 from tests.benchmark.test_train import weights
 from tests.patience import PATIENCE
@@ -82,14 +84,14 @@ def test_one_that_fails_takes_no_other_with_it(alone: Path, tmp_path: Path, monk
     """One diverges, one cannot be accelerated here, one is in other hands; the fourth finishes."""
     good, diverging = configs()[0], small_config("qmix")
     refused, taken = small_config(seed=2, training_acceleration="cuda_graph"), small_config(seed=3)
-    take_metrics = train.Training.take_metrics
+    take_metrics = Training.take_metrics
 
-    def diverge(training: train.Training) -> dict[str, object]:
+    def diverge(training: Training) -> dict[str, object]:
         if training.config.algorithm == "qmix" and training.environment_step > 300:
             training.metrics.sums["loss/q"].fill_(float("nan"))
         return take_metrics(training)
 
-    monkeypatch.setattr(train.Training, "take_metrics", diverge)
+    monkeypatch.setattr(Training, "take_metrics", diverge)
     folder = RunFolder(tmp_path, taken)
     outcomes = run_together([diverging, refused, taken, good], tmp_path, quiet=True)
     folder.close()
@@ -110,15 +112,15 @@ def test_a_deadline_stops_all_and_a_second_call_resumes_them(
     stopped = run_together(given, tmp_path / "late", quiet=True, deadline=time.monotonic() - 1)
     assert all("not begun" in str(outcome) for outcome in stopped)
     assert not (tmp_path / "late").exists()
-    advance, blocks = train.Training.advance, []
+    advance, blocks = Training.advance, []
 
-    def counted(training: train.Training) -> None:
+    def counted(training: Training) -> None:
         blocks.append(training)
         advance(training)
 
     with monkeypatch.context() as patch:
-        patch.setattr(train.Training, "advance", counted)
-        patch.setattr(train.Stop, "requested", property(lambda self: len(blocks) > 9))
+        patch.setattr(Training, "advance", counted)
+        patch.setattr(Stop, "requested", property(lambda self: len(blocks) > 9))
         stopped = run_together(given, tmp_path, quiet=True)
     assert all(isinstance(outcome, UnfinishedError) and "stopped at step 400" in str(outcome) for outcome in stopped)
     assert all((run_path(tmp_path, config) / "checkpoint.pt").exists() for config in given)
@@ -130,10 +132,11 @@ def test_a_deadline_stops_all_and_a_second_call_resumes_them(
 STOPPED = """
 import os, signal, sys
 from pathlib import Path
-from benchmark import together, train
+from benchmark import together
+from benchmark.training import Training
 from tests.benchmark.test_together import configs
 
-blocks, advance = [], train.Training.advance
+blocks, advance = [], Training.advance
 
 def counted(training):
     blocks.append(training)
@@ -141,7 +144,7 @@ def counted(training):
         os.kill(os.getpid(), signal.SIGTERM)
     advance(training)
 
-train.Training.advance = counted
+Training.advance = counted
 together.run_together(configs()[:3], Path(sys.argv[1]), quiet=True)
 """
 

@@ -20,8 +20,11 @@ from benchmark.errors import UserError
 from benchmark.folder import RunFolder, run_path, status_of
 from benchmark.plan import _is_stale
 from benchmark.policies import load_policy
+from benchmark.progress import Progress
+from benchmark.rewards import RewardScale
+from benchmark.runs import Recorder
 from benchmark.suites import Cell
-from benchmark.train import Training
+from benchmark.training import Training
 from results.runs import load_run
 from tests.benchmark.conftest import small_config
 from tests.patience import PATIENCE
@@ -150,6 +153,7 @@ import os, signal, sys
 from pathlib import Path
 import torch
 from benchmark import evaluation, files, train
+from benchmark.training import Training
 from tests.benchmark.conftest import small_config
 
 where, count, results = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
@@ -168,7 +172,7 @@ def die_in(function, before=True):
     return wrapped
 
 if where == "update":
-    train.Training._gradient_step = die_in(train.Training._gradient_step)
+    Training._gradient_step = die_in(Training._gradient_step)
 elif where == "evaluation":
     evaluation.play_episodes = die_in(evaluation.play_episodes)
 elif where == "log":
@@ -311,7 +315,7 @@ def test_timing_waits_for_the_gpu_where_asked(asked: bool, monkeypatch: pytest.M
 def begin_run(config: RunConfig, results: Path, blocks: int) -> Path:
     """A run that was stopped after some blocks, with its checkpoint."""
     folder = RunFolder(results, config)
-    recorder = train.Recorder(Training(config), folder, train.Progress("", config.total_steps, quiet=True))
+    recorder = Recorder(Training(config), folder, Progress("", config.total_steps, quiet=True))
     recorder.resume()
     for _ in range(blocks):
         before = recorder.training.environment_step
@@ -397,7 +401,7 @@ def test_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_diverged_training_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train.RewardScale, "apply", lambda self, reward: reward * float("nan"))
+    monkeypatch.setattr(RewardScale, "apply", lambda self, reward: reward * float("nan"))
     with pytest.raises(UserError, match=r"training diverged; try a lower --set algorithm\.learning_rate"):
         train.run(small_config(), tmp_path, quiet=True)
     assert status_of(run_path(tmp_path, small_config()))["state"] == "failed"

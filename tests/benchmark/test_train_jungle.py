@@ -14,7 +14,7 @@ from benchmark import train
 from benchmark.config import RunConfig, resolve
 from benchmark.references import play
 from benchmark.suites import jungle
-from benchmark.train import Training
+from benchmark.training import Training
 from tests.benchmark.conftest import SMALL
 
 TASK = "magent/jungle_20"

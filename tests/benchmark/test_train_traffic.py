@@ -15,8 +15,9 @@ from benchmark.config import RunConfig, resolve
 from benchmark.folder import RunFolder
 from benchmark.progress import Progress
 from benchmark.references import write_references
+from benchmark.runs import Recorder
 from benchmark.tasks import training_defaults
-from benchmark.train import Recorder, Training
+from benchmark.training import Training
 from results.publish import publish, read_published
 from results.runs import load_runs
 from tests.benchmark.conftest import SMALL

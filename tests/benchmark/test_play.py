@@ -18,10 +18,12 @@ from PIL import Image
 import algorithms
 import envs
 from benchmark.config import RunConfig, resolve
+from benchmark.errors import report_errors
+from benchmark.gif import LAST_FRAME_MILLISECONDS, gif_palette
+from benchmark.play import main
 from envs.drawing import Colour, draw
 from envs.jungle.drawing import PALETTE as JUNGLE_PALETTE
 from envs.mpe.drawing import PALETTE as PARTICLE_PALETTE
-from envs.play import LAST_FRAME_MILLISECONDS, gif_palette, main
 from envs.traffic.drawing import PALETTE as TRAFFIC_PALETTE
 from envs.traffic.tasks import listed_city
 from tests.patience import PATIENCE
@@ -37,7 +39,7 @@ def returns(output: str) -> list[float]:
 
 
 def play(*arguments: Any) -> int:
-    return main([str(argument) for argument in arguments])
+    return report_errors(lambda: main([str(argument) for argument in arguments]))
 
 
 @pytest.fixture
@@ -131,7 +133,7 @@ def test_a_trained_policy_plays_as_its_learner_acts(
 
 def test_a_policy_of_another_task_names_its_own(policy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert play("mpe/cooperative_navigation_6", "--policy", policy, "--gif", policy.with_name("out.gif")) == 2
-    assert f"python -m envs.play {TASK} --policy {policy}" in capsys.readouterr().err
+    assert f"python -m benchmark.play {TASK} --policy {policy}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -230,7 +232,7 @@ def test_an_old_gif_survives_an_interruption(
     def interrupt(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("envs.play.write_gif", interrupt)
+    monkeypatch.setattr("benchmark.play.write_gif", interrupt)
     assert play(TASK, "--gif", gif, "--size", 64) == 130
     assert gif.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [gif]
@@ -387,16 +389,16 @@ def test_something_must_be_written(capsys: pytest.CaptureFixture[str]) -> None:
     assert "nothing to write: give --gif OUT.gif" in capsys.readouterr().err
 
 
-def test_runs_as_a_command_without_the_benchmark(tmp_path: Path) -> None:
-    """The command line as a user types it; playing a controller imports nothing from outside envs."""
+def test_runs_as_a_command_that_loads_no_learner(tmp_path: Path) -> None:
+    """The command line as a user types it; playing a reference policy loads no learner."""
     code = (
-        "import sys; from envs.play import main; status = main(sys.argv[1:]); "
-        "assert not {'benchmark', 'algorithms'} & set(sys.modules); sys.exit(status)"
+        "import sys; from benchmark.play import main; status = main(sys.argv[1:]); "
+        "assert not {'benchmark.policies', 'algorithms.common'} & set(sys.modules); sys.exit(status)"
     )
     arguments = [TASK, "--policy", "greedy", "--gif", str(tmp_path / "out.gif"), "--size", "64"]
     subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True, timeout=PATIENCE)
     wrong = subprocess.run(
-        [sys.executable, "-m", "envs.play", "mpe/nothing", "--gif", str(tmp_path / "out.gif")],
+        [sys.executable, "-m", "benchmark.play", "mpe/nothing", "--gif", str(tmp_path / "out.gif")],
         capture_output=True,
         text=True,
         timeout=PATIENCE,
