@@ -41,9 +41,10 @@ class UnsupportedTaskError(ValueError):
     """The algorithm cannot play the task."""
 
 
-def _module(name: str) -> Any:
+def module_of(name: str) -> str:
+    """The module of an algorithm, which has its `Config` and learner. Raises UnknownAlgorithmError."""
     if name in ALGORITHMS:
-        return import_module(ALGORITHMS[name][0])
+        return ALGORITHMS[name][0]
     hint = closest(name, ALGORITHMS, most=1)
     raise UnknownAlgorithmError(
         f"unknown algorithm {name!r}{'; ' + hint if hint else '.'} Available: {', '.join(ALGORITHMS)}"
@@ -52,12 +53,12 @@ def _module(name: str) -> Any:
 
 def config_type(name: str) -> type[OffPolicyConfig]:
     """The settings dataclass of an algorithm. Raises UnknownAlgorithmError."""
-    return _module(name).Config
+    return import_module(module_of(name)).Config
 
 
 def learner_type(name: str) -> type[OffPolicyLearner]:
     """The learner's class, which says what it can do. Raises UnknownAlgorithmError."""
-    return getattr(_module(name), ALGORITHMS[name][1])
+    return getattr(import_module(module_of(name)), ALGORITHMS[name][1])
 
 
 def check_supported(name: str, spec: EnvironmentSpec) -> None:

@@ -25,6 +25,8 @@ GROUPS = ("environment", "training", "algorithm")
 RENAMED = {"algorithm.piece": "algorithm.micro_batch"}
 """Settings by the names that they no longer have."""
 MOST_SEED = 2**31 - 1
+MOST_LABEL = 100
+"""Characters of the name of a variant."""
 MessageKernels = Literal["reference", "fused"]
 """Ways to compute messages between neighbours on a GPU."""
 Acceleration = Literal["none", "compile", "cuda_graph", "cuda_blocks", "auto"]
@@ -194,8 +196,8 @@ def resolve(
     usual = {group: types[group](**defaults.get(group, {})) for group in GROUPS}
     changed = {key: value for key in overrides if (value := _read(built, key)) != _read(usual, key)}
     label = variant or variant_label(changed)
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.,=+-]{0,99}", label):
-        raise UserError(f"variant {label!r}: use letters, digits and _ . , = + - only, at most 100 of them")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.,=+-]*", label) or len(label) > MOST_LABEL:
+        raise UserError(f"variant {label!r}: use letters, digits and _ . , = + - only, at most {MOST_LABEL} of them")
     return RunConfig(
         task, algorithm, seed, total_steps, built["environment"], built["training"], built["algorithm"], label, device
     )
@@ -220,15 +222,20 @@ def variant_label(overrides: dict[str, Any]) -> str:
     """
     names = {key: key.split(".", 1)[-1] for key in sorted(overrides)}
     silent = {name for group in WITHOUT_EFFECT.values() for name in group} | set(FILES)
-    label = ",".join(f"{name}={_in_label(overrides[key])}" for key, name in names.items() if name not in silent)
+    label = ",".join(f"{name}={in_words(overrides[key])}" for key, name in names.items() if name not in silent)
     if not label:
         return "default"
     if re.fullmatch(r"[A-Za-z0-9_.,=+-]{1,80}", label):
         return label
+    return hashed_label(label)
+
+
+def hashed_label(label: str) -> str:
+    """What takes the place of a label that is too long, or has characters that a folder should not have."""
     return "settings-" + hashlib.sha256(label.encode()).hexdigest()[:10]
 
 
-def _in_label(value: Any) -> str:
+def in_words(value: Any) -> str:
     """A value as one would type it: numbers without needless digits, true, false and none in lower case."""
     if value is None or isinstance(value, bool):
         return str(value).lower()

@@ -2,6 +2,7 @@
 
     python -m benchmark.sweep --suite smoke                        run what is not finished, then collect
     python -m benchmark.sweep --suite all --launcher slurm --profile gpu
+    python -m benchmark.sweep --suite quick --set algorithm.hidden=64      the same suite with another setting
     python -m benchmark.sweep plan --suite all --estimate
     python -m benchmark.sweep plan --suite all --estimate --device-model h100
     python -m benchmark.sweep status --suite all --watch
@@ -17,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import dataclasses
 import sys
 import time
 from collections import Counter
@@ -25,11 +25,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmark.config import parse_assignments
 from benchmark.console import first_line, tell
 from benchmark.errors import InUseError, UserError, report_errors
 from benchmark.files import readable_os_errors
 from benchmark.lock import RunLock
-from benchmark.options import choose_device, devices_of, engine_override
+from benchmark.options import add_settings, choose_device, devices_of
 from benchmark.plan import (
     Key,
     Plan,
@@ -47,6 +48,7 @@ from benchmark.pool import Pool, references_command
 from benchmark.references import missing_references
 from benchmark.status import RunState, report, state_of, summary, watch
 from benchmark.suites import SUITES, Cell
+from benchmark.variants import with_settings
 
 if TYPE_CHECKING:
     from slurm.records import Jobs
@@ -75,9 +77,7 @@ def main() -> int:
     results = options.results or Path("results") / ("raw" if options.suite == "all" else options.suite)
     cells, options.tasks = with_maps(SUITES[options.suite](), options.tasks)
     cells = select(cells, options.tasks, options.algorithms, options.seeds)
-    cells = [
-        dataclasses.replace(cell, overrides=cell.overrides | engine_override(cell.task, options)) for cell in cells
-    ]
+    cells = with_settings(cells, parse_assignments(options.assignments))
     action = Sweep(options, results, cells)
     return {
         "run": action.run,
@@ -175,6 +175,8 @@ class Sweep:
         from results.records import Cell as RunCell
         from results.records import ResultsError
 
+        if self.options.assignments and self.options.output is None:
+            raise UserError("collect --set needs --output DIR: the suite itself is collected in its results folder")
         plans = plan(self.cells, self.results, self._device(), self._states())
         wanted = {
             key_of(item.cell): RunCell(item.cell.task, item.cell.variant, item.cell.algorithm, item.cell.seed)
@@ -197,6 +199,9 @@ class Sweep:
             return 1
         if self.options.tasks or self.options.algorithms or self.options.seeds:
             tell("not collected, as this is a part of the suite")
+            return 0
+        if self.options.assignments:
+            tell("not collected, as settings of the suite were changed: the action collect with --output DIR does it")
             return 0
         try:
             return self.collect()
@@ -325,8 +330,11 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--profile", help="slurm: a name in slurm/profiles, or the path of a .toml file")
     parser.add_argument("--override", nargs="+", default=[], metavar="KEY=VALUE", help="slurm: changes of the profile")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:K")
-    parser.add_argument("--engine", help="engine of cityflow tasks: builtin or cityflow")
-    parser.add_argument("--backend", help="engine of magent tasks: auto, numba, torch or magent2")
+    add_settings(
+        parser,
+        "change a setting of all runs that have it, which become the variants VARIANT+NAME=VALUE; may be given several "
+        "times; python -m benchmark.train --task T --algorithm A --help lists them",
+    )
     parser.add_argument("--dry-run", action="store_true", help="the action plan")
     parser.add_argument("--estimate", action="store_true", help="plan: with memory and time of every kind of run")
     parser.add_argument("--watch", action="store_true", help="status: again and again until all runs have ended")

@@ -10,8 +10,8 @@
         def __post_init__(self) -> None:
             check(self)
 
-A field has the type int, float, bool, str, a `Literal` of texts or tuple[str, ...], or one of these or None; `Range` and
-`Form` narrow it down. Settings of training, environments, algorithms and profiles of clusters are made so.
+A field has the type int, float, bool, str, a `Literal` of texts or tuple[str, ...], or one of these or None; `Range`
+and `Form` narrow it down. Settings of training, environments, algorithms and profiles of clusters are made so.
 
 No library does this here. tyro and the like make the whole command line from a dataclass, but which dataclasses there
 are is known only when `--task` and `--algorithm` are, a training node has torch, numpy, numba and tqdm alone, and
@@ -198,7 +198,9 @@ def _number_words(noun: str, bounds: Range | None) -> str:
     if least == 0:
         return f"zero or a positive {noun}"
     limits = {"of at least": least, "above": above, "of at most": most}
-    return " ".join([f"a {noun}", *(f"{words} {_shown(bound)}" for words, bound in limits.items() if bound is not None)])
+    return " ".join(
+        [f"a {noun}", *(f"{words} {_shown(bound)}" for words, bound in limits.items() if bound is not None)]
+    )
 
 
 def _shown(bound: float) -> str:

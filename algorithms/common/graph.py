@@ -402,8 +402,8 @@ def neighbourhood(
     """Prepare the aggregation over `graph`, once for all networks that use it.
 
     kernel: `slots`, `dense`, `gather` or `auto` (the fastest, see `chosen_kernel`). which: `task` or `full`, see
-    `config.Graphs`. self_loops: agents hear themselves too. heads: of the attention to come. fused: a GPU has compiled loops
-    too, those of `slot_triton.py`; a CPU has them anyway. Raises ValueError for another kernel.
+    `config.Graphs`. self_loops: agents hear themselves too. heads: of the attention to come. fused: a GPU has compiled
+    loops too, those of `slot_triton.py`; a CPU has them anyway. Raises ValueError for another kernel.
     """
     _, agents, listed = graph.neighbours.shape
     device = graph.mask.device

@@ -21,7 +21,8 @@ from envs.errors import UnknownTaskError
 from envs.games import environment, games, optimum
 from envs.games.controllers import Selfish, played
 from envs.games.environment import GameEnvironment
-from envs.games.games import CELL_PAY, TASKS, WALK_STEPS, Walk, game
+from envs.games.games import CELL_PAY, WALK_STEPS, Walk, game
+from envs.games.names import TASKS
 from envs.protocols import Step
 from tests import check, needs_shape_checks
 from tests.patience import PATIENCE

@@ -17,7 +17,7 @@ from jaxtyping import jaxtyped
 import envs
 from envs.cities import TASKS as CITIES
 from envs.errors import PreyWeightsError, UnknownTaskError
-from envs.games.games import TASKS as GAMES
+from envs.games.names import TASKS as GAMES
 from envs.jungle.rules import TASKS as JUNGLES
 from envs.mpe.environment import ParticleEnvironment
 from envs.mpe.observation import Observer, observe_torch
