@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shlex
 import sys
@@ -11,6 +12,7 @@ from typing import Any
 
 from benchmark.errors import UserError
 from benchmark.plan import Plan
+from envs.data_folder import VARIABLE, data_folder
 from slurm.profiles import MAX_ARRAY, Profile
 from slurm.queue import cancel, require_slurm
 from slurm.records import FOLDER, record_jobs
@@ -42,6 +44,8 @@ def submit(plans: Sequence[Plan], results: Path, suite: str, profile: Profile, d
     )
     parameters = profile.submitit_parameters()
     setup = [*parameters.pop("slurm_setup", []), f"export PYTHONPATH={shlex.quote(str(snapshot))}"]
+    if VARIABLE in os.environ:
+        setup.append(f"export {VARIABLE}={shlex.quote(str(data_folder().resolve()))}")
     further = {**parameters.pop("slurm_additional_parameters", {}), "chdir": str(snapshot)}
     executor.update_parameters(name=name, slurm_setup=setup, slurm_additional_parameters=further, **parameters)
     groups = [tuple(item.cell for item in part) for part in _parts(plans, profile.runs_per_job)]

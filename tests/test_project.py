@@ -25,7 +25,7 @@ ALLOWED = {
     "envs": {"envs"},
     "algorithms": {"algorithms", "envs.protocols", "envs.shapes", "envs.fields", "envs.numba_cache"},
     "benchmark": {"benchmark", "algorithms", "envs", "results.identity", "results.layout"},
-    "slurm": {"slurm", "benchmark", "envs.fields"},
+    "slurm": {"slurm", "benchmark", "envs.fields", "envs.data_folder"},
     "results": {"results"},
     "figures": {"figures", "results"},
 }

@@ -375,8 +375,7 @@ def test_an_interrupted_replay_leaves_the_old_one(tmp_path: Path, monkeypatch: p
 def test_a_map_that_is_not_here_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("IPB_TRAFFIC_DATA", str(tmp_path))
-    monkeypatch.setattr("envs.traffic.data.BESIDE", tmp_path)
+    monkeypatch.setenv("IPB_DATA", str(tmp_path))
     listed_city.cache_clear()
     assert play("cityflow/manhattan_48", "--gif", tmp_path / "out.gif") == 2
     printed = capsys.readouterr().err

@@ -296,10 +296,9 @@ def test_tasks() -> None:
 
 
 def test_maps_that_are_not_here_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from envs.traffic import data, tasks
+    from envs.traffic import tasks
 
-    monkeypatch.setenv("IPB_TRAFFIC_DATA", str(tmp_path))
-    monkeypatch.setattr(data, "BESIDE", tmp_path)
+    monkeypatch.setenv("IPB_DATA", str(tmp_path))
     tasks.listed_city.cache_clear()
     for ask in (envs.spec, lambda task: envs.make(task, 1)):
         with pytest.raises(EnvironmentNotAvailableError, match=r"python -m envs.traffic.data fetch"):
