@@ -32,6 +32,8 @@ MessageKernels = Literal["reference", "fused"]
 Acceleration = Literal["none", "compile", "cuda_graph", "cuda_blocks", "auto"]
 """Ways to run blocks of training."""
 MESSAGE_KERNELS, ACCELERATIONS = get_args(MessageKernels), get_args(Acceleration)
+OF_UPDATES = ("none", "compile", "cuda_graph")
+"""Accelerations that concern updates alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,10 +187,7 @@ def resolve(
     values: dict[str, dict[str, Any]] = {group: dict(defaults.get(group, {})) for group in GROUPS}
     for key, value in overrides.items():
         group, name = _split_key(key, types)
-        try:
-            values[group][name] = kinds(types[group])[name].convert(value)
-        except ValueError as error:
-            raise UserError(f"--set {key}={value}: {error}") from error
+        values[group][name] = _converted(key, value, types)
     try:
         built = {group: types[group](**values[group]) for group in GROUPS}
     except ValueError as error:
@@ -244,10 +243,26 @@ def in_words(value: Any) -> str:
     return str(value)
 
 
+def environment_settings(task: str, assignments: Mapping[str, str]) -> dict[str, Any]:
+    """Settings of the task's environment, given as `{"environment.reward": "shared"}`, by the names that `envs.make`
+    has for them. Raises UserError as `resolve` does."""
+    types = {"environment": envs.settings(task)}
+    return {_split_key(key, types)[1]: _converted(key, value, types) for key, value in assignments.items()}
+
+
+def _converted(key: str, value: Any, types: Mapping[str, type]) -> Any:
+    """The value of a setting in the type of its field."""
+    group, name = _split_key(key, types)
+    try:
+        return kinds(types[group])[name].convert(value)
+    except ValueError as error:
+        raise UserError(f"--set {key}={value}: {error}") from error
+
+
 def _split_key(key: str, types: Mapping[str, type]) -> tuple[str, str]:
-    names = [f"{group}.{name}" for group in GROUPS for name in kinds(types[group])]
+    names = [f"{group}.{name}" for group, settings in types.items() for name in kinds(settings)]
     if key not in names:
-        raise UserError(f"--set {key}: no such setting for this task and algorithm; {name_hint(key, names)}")
+        raise UserError(f"--set {key}: no such setting here; {name_hint(key, names)}")
     group, name = key.split(".", 1)
     return group, name
 

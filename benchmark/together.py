@@ -15,16 +15,17 @@ import sys
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-
-from benchmark import memory, runs
 from benchmark.config import RunConfig
 from benchmark.console import first_line
 from benchmark.errors import MENDABLE, InUseError, UserError, report_errors
 from benchmark.folder import run_path, status_of
 from benchmark.options import choose_device
 from benchmark.process import process_state
+
+if TYPE_CHECKING:
+    import torch
 
 
 class UnfinishedError(UserError):
@@ -43,6 +44,8 @@ class _Live:
 
     def advance(self) -> bool:
         """One block; whether there may be another."""
+        import torch
+
         with torch.cuda.stream(self.stream):
             return next(self.blocks, self) is not self
 
@@ -58,6 +61,8 @@ def run_together(
     Raises UserError, before anything is begun, where the runs cannot be in one process or need more memory than there
     is; KeyboardInterrupt on SIGTERM, SIGUSR1, SIGUSR2, SIGHUP and Ctrl-C, after all have written a checkpoint.
     """
+    from benchmark import memory, runs
+
     results = Path(results)
     check_together(configs, results)
     paths = [run_path(results, config) for config in configs]
@@ -107,6 +112,8 @@ def _turn(run: _Live, outcomes: list[Path | Exception], paths: Sequence[Path]) -
 
 
 def _stream(device: str) -> torch.cuda.Stream | None:
+    import torch
+
     return torch.cuda.Stream(device) if device.startswith("cuda") else None
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmark import gpu_timings, memory
+from benchmark import gpu_timings
 from benchmark.cells import Cell
 from benchmark.config import RunConfig
 from benchmark.errors import MENDABLE
@@ -23,8 +23,8 @@ from benchmark.lease.programme import ENGINE, Programme
 from benchmark.lease.schedule import Group, choose, grouped
 from benchmark.lease.site import Site
 from benchmark.lease.work import as_json, config_of
-from benchmark.memory import GIB
 from benchmark.plan import Key, key_of
+from benchmark.units import GIB
 
 START_SECONDS = 15.0
 """Of a process of runs before their first step."""
@@ -124,6 +124,8 @@ class Trainer:
         return Group(cells, predicted, most)
 
     def _most_in_memory(self, config: RunConfig) -> int:
+        from benchmark import memory
+
         gpu = self.site.facts.get("gpu")
         free = gpu["free_gib"] * GIB if gpu else memory.available_bytes("cpu")
         return int(MEMORY_SHARE * free / memory.estimate(config).total)
@@ -181,6 +183,8 @@ class Trainer:
 def look_up_memory(programme: Programme, mode: str, device: str) -> Callable[[], None]:
     """Begin to find out, beside all else, how much memory each kind of run takes: it takes a moment for each, which is
     kept, and not to be waited for when runs could begin. Returns what ends it, which has to be called."""
+    from benchmark import memory
+
     over = threading.Event()
 
     def look_up() -> None:

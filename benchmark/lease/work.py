@@ -26,10 +26,9 @@ from benchmark.config import RunConfig, resolve
 from benchmark.console import first_line
 from benchmark.errors import UserError, report_errors
 from benchmark.folder import machine_facts, run_path, status_of
-from benchmark.measure import begin_peak, peak
-from benchmark.memory import GIB
 from benchmark.modes import MODES, obstacle
 from benchmark.pool import command_of, environment_of
+from benchmark.units import GIB
 
 PACKAGES = ("numpy", "numba", "torch", "triton", "pytest", "xdist", "pytest_timeout", "hypothesis", "jaxtyping")
 """Packages that are asked for; runs need the first three, tests the others."""
@@ -135,6 +134,7 @@ def time_training(item: Mapping[str, Any], device: str) -> dict[str, Any]:
     import torch
 
     from benchmark.training import Training
+    from benchmark.update_cost import begin_peak, peak
 
     where = torch.device(device)
     overrides = {"training.replay_capacity": TIMED_REPLAY} | item["settings"]

@@ -3,7 +3,7 @@
     l = W3 relu(W2 relu(W1 o + b1) + b2) + b3,   a = softmax(l - log(-log U)),   force = 4 (a1 - a2, a3 - a4)
 
 with U uniform in (0, 1), fresh for every prey, action and step. Everything up to the differences is float32.
-The published tasks fix the prey's weights (`original`); the project ships its own (`shipped`, see train_prey.py).
+The published tasks fix the prey's weights (`original`); the project ships its own (`shipped`, see prey_training.py).
 """
 
 from __future__ import annotations
