@@ -74,7 +74,7 @@ def test_wrong_settings_are_explained(key: str, value: str, message: str) -> Non
 def test_wrong_names_and_numbers_are_explained() -> None:
     with pytest.raises(UnknownTaskError, match="did you mean mpe/cooperative_navigation_30"):
         resolve("mpe/coperative_navigation_30", "ip", 0, 100)
-    with pytest.raises(UnknownAlgorithmError, match="did you mean 'iql'"):
+    with pytest.raises(UnknownAlgorithmError, match="did you mean iql"):
         resolve(TASK, "iqll", 0, 100)
     with pytest.raises(UserError, match="--total-steps -5"):
         resolve(TASK, "ip", 0, -5)
