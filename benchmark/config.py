@@ -71,6 +71,10 @@ class TrainingConfig:
     checkpoint_replay_gib: Weight = 4.0
     """Largest replay that checkpoints hold; 0: none. Beyond it a resumed run refills its replay and its record says
     so. A checkpoint is on the disk twice while it is written, for every run that is under way."""
+    keep_checkpoint: bool = False
+    """Whether a finished run keeps its last checkpoint, from which a larger --total-steps continues it."""
+    tensorboard: bool = False
+    """Whether metrics are written for TensorBoard too, in the folder tensorboard of the run; needs that package."""
     threads: Count = 1
     """CPU threads. Part of the settings because sums in another order round differently."""
     environment_threads: Count | None = None

@@ -60,6 +60,8 @@ class RunFolder:
     def __init__(self, results: Path, config: RunConfig) -> None:
         self.path = run_path(results, config)
         self.config = config
+        self.grown_from: int | None = None
+        """The length that the run had until now, where it is given more steps."""
         with readable_os_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             self.lock = RunLock(self.path)
@@ -100,11 +102,28 @@ class RunFolder:
                 f"{self.path} was made with other files of {self.config.task}: {files} (configuration then {before}, "
                 f"now {now}); restore the files, use --variant NAME or another --results folder, or delete that folder"
             )
+        if found | {"total_steps": wanted["total_steps"]} == wanted and found["total_steps"] < wanted["total_steps"]:
+            self._grow(found["total_steps"])
+            return
         different = sorted(_differences(found, wanted))
         raise UserError(
             f"{self.path} was made with other settings ({'; '.join(different[:4])}): "
             "use --variant NAME or another --results folder, or delete that folder"
         )
+
+    def _grow(self, earlier: int) -> None:
+        """Make this the folder of a longer run, which goes on from the last checkpoint. Raises UserError where there is
+        none."""
+        if not (self.path / "checkpoint.pt").exists():
+            raise UserError(
+                f"{self.path} has a run of {earlier} steps without a checkpoint, from which {self.config.total_steps} "
+                "steps could go on: runs made with --keep-checkpoint can be given more; use --variant NAME or another "
+                "--results folder, or delete that folder"
+            )
+        status = status_of(self.path)
+        self.write_status("running", status["step"], status["wall_seconds"], scores=status.get("scores"))
+        write_json(self.path / "config.json", self.config.record() | {"config_hash": self.config.digest()})
+        self.grown_from = earlier
 
     def write_status(
         self,

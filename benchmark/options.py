@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from benchmark.config import parse_assignments
 from benchmark.errors import UserError
 
 
@@ -38,6 +39,18 @@ def add_settings(parser: argparse.ArgumentParser, words: str) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments", help=words)
     for option in ("engine", "backend"):
         parser.add_argument(f"--{option}", action=_Replaced, help=argparse.SUPPRESS)
+
+
+def add_keep_checkpoint(parser: argparse.ArgumentParser) -> None:
+    """Give a command line `--keep-checkpoint`, which `settings_of` reads."""
+    words = "finished runs keep their last checkpoint: benchmark.train with more --total-steps continues them"
+    parser.add_argument("--keep-checkpoint", action="store_true", help=words)
+
+
+def settings_of(options: argparse.Namespace) -> dict[str, str]:
+    """The settings that a command line changes. Raises UserError as `parse_assignments` does."""
+    kept = {"training.keep_checkpoint": "true"} if options.keep_checkpoint else {}
+    return kept | parse_assignments(options.assignments)
 
 
 class _Replaced(argparse.Action):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import algorithms
 import envs
-from benchmark import acceleration, kernels, memory
+from benchmark import acceleration, kernels, memory, tensorboard
 from benchmark.budget import require_learning
 from benchmark.config import RunConfig
 from benchmark.errors import UserError
@@ -19,6 +19,7 @@ from benchmark.folder import RunFolder, run_path, status_of
 from benchmark.lock import holder_of
 from benchmark.progress import Progress
 from benchmark.signals import stopping
+from benchmark.tensorboard import EventFile
 from benchmark.training import Training
 from envs.protocols import Interpretable
 
@@ -35,6 +36,8 @@ class Recorder:
         self.wall_before = 0.0
         self.last_checkpoint = self.begin
         self.stop_requested = False
+        self.events: EventFile | None = None
+        """What TensorBoard reads, where it is wanted."""
 
     @property
     def wall_seconds(self) -> float:
@@ -43,7 +46,8 @@ class Recorder:
 
     def resume(self) -> None:
         """Continue from the checkpoint, or record the evaluation of the untrained learner."""
-        note = ""
+        notes: list[str] = []
+        block_began = None
         if self.folder.checkpoint.exists():
             advice = f"restore it, or delete {self.folder.path} to make the run again"
             state = load_checkpoint(self.folder.checkpoint, self.config.device, advice)
@@ -51,7 +55,8 @@ class Recorder:
                 if state["format"] != CHECKPOINT_FORMAT:
                     raise KeyError(f"format {state['format']}, expected {CHECKPOINT_FORMAT}")
                 if not self.training.load_state_dict(state["training"]):
-                    note = "the replay was larger than training.checkpoint_replay_gib and is being refilled"
+                    notes.append("the replay was larger than training.checkpoint_replay_gib and is being refilled")
+                block_began = state.get("block_began")
             except (KeyError, RuntimeError, ValueError, TypeError) as error:
                 raise UserError(
                     f"{self.folder.checkpoint} does not fit this version of the code ({str(error)[:120]}); "
@@ -61,7 +66,9 @@ class Recorder:
                 self.folder.logs[name].rewind(position)
             self.wall_before = state["wall_seconds"]
             self.progress.scores.update(status_of(self.folder.path).get("scores", {}))
-            self.progress.note(f"resumed at step {self.training.environment_step}" + (f": {note}" if note else ""))
+            notes += self._growth()
+            more = f": {'; '.join(notes)}" if notes else ""
+            self.progress.note(f"resumed at step {self.training.environment_step}{more}")
         else:
             for log in self.folder.logs.values():
                 with readable_os_errors(log.path):
@@ -70,14 +77,31 @@ class Recorder:
         config, size = self.config, self.settings.batch_size
         spec, settings = self.training.spec, config.algorithm_settings
         micro_batch = algorithms.micro_batch_size(config.algorithm, spec, settings, size, config.device)
-        self.folder.record_machine(self.training.environment_step, config.device, micro_batch, note)
+        self.folder.record_machine(self.training.environment_step, config.device, micro_batch, "; ".join(notes))
         self._write_status("running")
+        if self.settings.tensorboard:
+            self.events = EventFile(self.folder.path)
+        if block_began is not None:  # the block was not logged yet, as its log depends on whether the run ends with it
+            self.after_block(block_began)
+
+    def _growth(self) -> list[str]:
+        """What a run that is given more steps should be known for."""
+        before, now = self.folder.grown_from, self.config.total_steps
+        if before is None:
+            return []
+        schedules = self.config.algorithm_settings.annealed(before, now)
+        note = f"grown from {before} to {now} steps"
+        if schedules:
+            note += f"; until here {' and '.join(schedules)} went by the earlier length, from here on by the new one"
+        return [note]
 
     def after_block(self, before: int) -> None:
         """Called after every block of training; `before` is the environment step at its start."""
         self._check_lock()
         now = self.training.environment_step
         done = now >= self.config.total_steps
+        if done and self.settings.keep_checkpoint:
+            self.save(block_began=before)
         if done or now // self.settings.log_interval > before // self.settings.log_interval:
             self._log()
         if done or now // self.settings.evaluation_interval > before // self.settings.evaluation_interval:
@@ -94,7 +118,10 @@ class Recorder:
             raise UserError(f"{self.folder.path} was taken over by {holder}: this process gives way")
 
     def _log(self) -> None:
-        self.folder.metrics.append(self.training.take_metrics())
+        row = self.training.take_metrics()
+        self.folder.metrics.append(row)
+        if self.events is not None:
+            self.events.add_metrics(row)
         environment = self.training.environment
         if isinstance(environment, Interpretable):
             self.folder.interpretation.append({"step": self.training.environment_step, **environment.take_statistics()})
@@ -109,11 +136,14 @@ class Recorder:
     def _evaluate(self) -> None:
         for record in self.training.evaluate():
             self.folder.evaluation.append(record)
+            if self.events is not None:
+                self.events.add_evaluation(record)
             mean = sum(record["returns"]) / len(record["returns"])
             self.progress.score(self.training.environment_step, record["policy"], mean)
 
-    def save(self) -> None:
-        """Write a checkpoint, tied to the present length of the logs."""
+    def save(self, block_began: int | None = None) -> None:
+        """Write a checkpoint, tied to the present length of the logs; `block_began` is the environment step at which a
+        block began that has not been logged yet."""
         logs = self.folder.logs
         for log in logs.values():
             log.sync()
@@ -122,12 +152,12 @@ class Recorder:
             "training": self.training.state_dict(),
             "logs": {name: log.position() for name, log in logs.items()},
             "wall_seconds": self.wall_seconds,
-        }
+        } | ({} if block_began is None else {"block_began": block_began})
         save_checkpoint(self.folder.checkpoint, state)
         self.last_checkpoint = time.monotonic()
 
     def finish(self) -> None:
-        """Keep the trained learner, drop the checkpoint, mark the run finished."""
+        """Keep the trained learner, drop the checkpoint unless it is to be kept, mark the run finished."""
         full = envs.full_evaluation(self.config.task)
         if full:
             with readable_os_errors(self.folder.path):
@@ -135,7 +165,8 @@ class Recorder:
         state = {"learner": self.training.learner.state_dict(), "config": self.config.record()}
         save_checkpoint(self.folder.policy, state)
         self._write_status("finished")
-        self.folder.checkpoint.unlink(missing_ok=True)
+        if not self.settings.keep_checkpoint:
+            self.folder.checkpoint.unlink(missing_ok=True)
 
     def _write_status(self, state: str) -> None:
         step, scores = self.training.environment_step, self.progress.scores
@@ -150,7 +181,7 @@ def run(config: RunConfig, results: str | Path, quiet: bool = False) -> Path:
     """
     results = Path(results)
     path = run_path(results, config)
-    if not is_finished(path):
+    if not is_finished(path, config.total_steps):
         require(config)
     stop = Stop()
     blocks = blocks_of(config, results, stop, quiet)
@@ -184,14 +215,18 @@ def blocks_of(
     """
     folder = RunFolder(results, config)
     try:
-        if is_finished(folder.path):  # asked again: another process may have had it until now
+        if is_finished(folder.path, config.total_steps):  # asked again: another process may have had it until now
             return
         title = f"{config.task} {config.algorithm} seed {config.seed}"
         progress = Progress(title, config.total_steps, quiet, bar)
         recorder = Recorder(Training(config), folder, progress)
         with progress:
             yield
-            yield from _train(recorder, stop)
+            try:
+                yield from _train(recorder, stop)
+            finally:
+                if recorder.events is not None:
+                    recorder.events.close()
     except Exception as error:
         if not folder.lock.lost:
             folder.mark_failed(f"{type(error).__name__}: {error}")
@@ -200,9 +235,10 @@ def blocks_of(
         folder.close()
 
 
-def is_finished(path: Path) -> bool:
-    """Whether the run of a folder is."""
-    return status_of(path)["state"] == "finished"
+def is_finished(path: Path, total_steps: int) -> bool:
+    """Whether a folder has a finished run of at least so many environment steps."""
+    status = status_of(path)
+    return status["state"] == "finished" and status.get("total_steps", total_steps) >= total_steps
 
 
 def require(config: RunConfig) -> None:
@@ -213,6 +249,8 @@ def require(config: RunConfig) -> None:
     acceleration.require(config.training.acceleration, config.device)
     kernels.require(config.training.kernels, config.device)
     memory.require(config)
+    if config.training.tensorboard:
+        tensorboard.require()
 
 
 def _train(recorder: Recorder, stop: Stop) -> Iterator[None]:

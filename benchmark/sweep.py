@@ -25,12 +25,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.config import parse_assignments
 from benchmark.console import first_line, tell
 from benchmark.errors import InUseError, UserError, report_errors
 from benchmark.files import readable_os_errors
 from benchmark.lock import RunLock
-from benchmark.options import add_settings, choose_device, devices_of
+from benchmark.options import add_keep_checkpoint, add_settings, choose_device, devices_of, settings_of
 from benchmark.plan import (
     Key,
     Plan,
@@ -77,7 +76,8 @@ def main() -> int:
     results = options.results or Path("results") / ("raw" if options.suite == "all" else options.suite)
     cells, options.tasks = with_maps(SUITES[options.suite](), options.tasks)
     cells = select(cells, options.tasks, options.algorithms, options.seeds)
-    cells = with_settings(cells, parse_assignments(options.assignments))
+    suite, cells = cells, with_settings(cells, settings_of(options))
+    options.changed = any(was.variant != now.variant for was, now in zip(suite, cells, strict=True))
     action = Sweep(options, results, cells)
     return {
         "run": action.run,
@@ -175,7 +175,7 @@ class Sweep:
         from results.records import Cell as RunCell
         from results.records import ResultsError
 
-        if self.options.assignments and self.options.output is None:
+        if self.options.changed and self.options.output is None:
             raise UserError("collect --set needs --output DIR: the suite itself is collected in its results folder")
         plans = plan(self.cells, self.results, self._device(), self._states())
         wanted = {
@@ -200,7 +200,7 @@ class Sweep:
         if self.options.tasks or self.options.algorithms or self.options.seeds:
             tell("not collected, as this is a part of the suite")
             return 0
-        if self.options.assignments:
+        if self.options.changed:
             tell("not collected, as settings of the suite were changed: the action collect with --output DIR does it")
             return 0
         try:
@@ -335,6 +335,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         "change a setting of all runs that have it, which become the variants VARIANT+NAME=VALUE; may be given several "
         "times; python -m benchmark.train --task T --algorithm A --help lists them",
     )
+    add_keep_checkpoint(parser)
     parser.add_argument("--dry-run", action="store_true", help="the action plan")
     parser.add_argument("--estimate", action="store_true", help="plan: with memory and time of every kind of run")
     parser.add_argument("--watch", action="store_true", help="status: again and again until all runs have ended")

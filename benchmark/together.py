@@ -70,7 +70,7 @@ def run_together(
     finished, to_make = [], []
     for place, config in enumerate(configs):
         try:
-            if runs.is_finished(paths[place]):
+            if runs.is_finished(paths[place], config.total_steps):
                 finished.append(place)
             else:
                 runs.require(config)

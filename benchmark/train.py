@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import NoReturn
 
 import algorithms
-from benchmark.config import RunConfig, parse_assignments, resolve
+from benchmark.config import RunConfig, resolve
 from benchmark.console import first_line, tell
 from benchmark.errors import report_errors
-from benchmark.options import add_settings, choose_device
+from benchmark.options import add_keep_checkpoint, add_settings, choose_device, settings_of
 from benchmark.tasks import TASKS, default_total_steps, located
 
 __all__ = ["main", "parse_arguments", "run"]
@@ -49,6 +49,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--results", type=Path, default=Path("results/raw"), help="folder below which runs are kept")
     parser.add_argument("--variant", help="label of these settings; default: made from the --set options")
     add_settings(parser, "change a setting, such as algorithm.gamma=0.9; may be given several times")
+    add_keep_checkpoint(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress")
     given = sys.argv[1:] if arguments is None else list(arguments)
     if not {"-h", "--help"}.isdisjoint(given):
@@ -73,7 +74,7 @@ def _show_help(parser: argparse.ArgumentParser, given: list[str]) -> NoReturn:
 def main() -> int:
     """Entry point of `python -m benchmark.train`."""
     options = parse_arguments()
-    task, overrides = located(options.task, parse_assignments(options.assignments))
+    task, overrides = located(options.task, settings_of(options))
     config = resolve(
         task,
         options.algorithm,

@@ -7,10 +7,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import results
 from figures import PAPER, STATISTICS
 from results.records import ResultsError
 
 NAMES = PAPER + STATISTICS
+PUBLISHED = Path(results.__file__).parent / "published"
+"""The published sets, which come with the project."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,9 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     content = Content()
     try:
-        results = load_results(options.results)
-        written = draw_some(results, options.output, content, options.only) if options.only else None
-        for path in written or draw_all(results, options.output, content):
+        found = load_results(options.results)
+        written = draw_some(found, options.output, content, options.only) if options.only else None
+        for path in written or draw_all(found, options.output, content):
             print(f"wrote {path}", flush=True)
     except ResultsError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -41,7 +44,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--results",
         type=Path,
-        default=Path("results/published"),
+        default=PUBLISHED,
         metavar="DIR",
         help="a published set (a folder with manifest.json), a folder of such, or of run folders; default: %(default)s",
     )

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -137,6 +138,23 @@ def test_readme_recipe_for_an_algorithm_trains(monkeypatch: pytest.MonkeyPatch, 
     training.advance()
     assert training.updates == 16
     assert training.take_metrics()["loss/q"] > 0
+
+
+def test_readme_recipe_from_python_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Any) -> None:
+    code = recipe("from Python")
+    assert len(code.splitlines()) <= 12
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "README.md", "exec"), {})
+    shown = capsys.readouterr().out
+    assert "seed 0" in shown
+    assert "seed 1" in shown
+    assert "torch.Size([4, 30, " in shown
+
+
+def test_packages_are_typed() -> None:
+    """Their types are for those who use them too, and the file that says so is shipped."""
+    assert '"*" = ["py.typed",' in (ROOT / "pyproject.toml").read_text()
+    assert all((ROOT / package / "py.typed").exists() for package in PACKAGES)
 
 
 def test_readme_recipe_for_a_task_runs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,6 +51,11 @@ class OffPolicyConfig:
     def __post_init__(self) -> None:
         check(self)
 
+    def annealed(self, earlier: int, later: int) -> list[str]:
+        """The schedules that a run of `earlier` environment steps has had otherwise, when it ends, than one of `later`
+        steps has had until then."""
+        return [] if self.learning_rate == self.learning_rate_end else ["learning_rate"]
+
 
 @dataclass(frozen=True, slots=True)
 class EpsilonGreedyConfig(OffPolicyConfig):
@@ -68,3 +73,12 @@ class EpsilonGreedyConfig(OffPolicyConfig):
     """Environment steps over which epsilon falls linearly ..."""
     epsilon_fraction: Share = 0.4
     """... but over at most this share of the run, so that short runs exploit too."""
+
+    def exploration_steps(self, total_steps: int) -> float:
+        """Environment steps over which epsilon falls in a run of this length."""
+        return min(self.epsilon_steps, self.epsilon_fraction * total_steps)
+
+    def annealed(self, earlier: int, later: int) -> list[str]:
+        falls = self.epsilon_start != self.epsilon_end
+        differs = falls and self.exploration_steps(earlier) != self.exploration_steps(later)
+        return [*OffPolicyConfig.annealed(self, earlier, later), *["epsilon"] * differs]
