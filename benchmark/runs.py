@@ -82,6 +82,7 @@ class Recorder:
         if self.settings.tensorboard:
             self.events = EventFile(self.folder.path)
         if block_began is not None:  # the block was not logged yet, as its log depends on whether the run ends with it
+            self.training.learner.schedule(block_began, self.config.total_steps)
             self.after_block(block_began)
 
     def _growth(self) -> list[str]:

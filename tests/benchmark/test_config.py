@@ -55,9 +55,9 @@ def test_text_becomes_the_fields_type() -> None:
         ("batch_size", "64", "did you mean training.batch_size"),
         ("training.batchsize", "64", "did you mean training.batch_size"),
         ("nonsense", "1", "the settings are: environment"),
-        ("training.batch_size", "many", "expected a whole number"),
+        ("training.batch_size", "many", "expected a positive whole number"),
         ("training.batch_size", "0", "expected a positive whole number"),
-        ("training.batch_size", "1.5", "expected a whole number"),
+        ("training.batch_size", "1.5", "expected a positive whole number"),
         ("algorithm.gamma", "1.5", "expected a number from 0 to 1"),
         ("algorithm.gamma", "nan", "expected a number"),
         ("algorithm.aggregation", "max", "expected one of attention, mean"),
@@ -131,7 +131,7 @@ def test_settings_without_effect_are_no_part_of_a_run(setting: tuple[str, Any]) 
 
 def test_threads_of_environments_are_positive_or_none() -> None:
     assert make(training__environment_threads="none").training.environment_threads is None
-    with pytest.raises(UserError, match="environment_threads = 0: expected a positive whole number"):
+    with pytest.raises(UserError, match="environment_threads=0: expected none or a positive whole number"):
         make(training__environment_threads="0")
 
 
