@@ -10,7 +10,7 @@ pic          ten minutes on two cores: PIC as in recorded runs of its own progra
 ablations-cpu       three quarters of an hour on two cores: graph, neighbours and hops of IP, small
 interpretation-cpu  half an hour on two cores: what signals give green to and what waits, 49 of them, small
 hops-cpu            an hour on two cores: IP with one round of Q, and with the policy's two
-temperature-cpu     three hours on two cores: the scale of rewards and the weight of the entropy of IP
+temperature-cpu     an hour and a half on two cores: the scale of rewards and the weight of the entropy of IP
 lockstep-cpu        half an hour on two cores: IQL and IP with 4 copies of a task in lockstep, and with 100
 values-cpu          a quarter of an hour on two cores: MADDPG's critic of the team's reward, or of each agent's own
 ablations           the paper's Figure 6: graph, neighbours and hops of IP
