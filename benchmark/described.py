@@ -63,8 +63,8 @@ def settings_help(task: str | None, algorithm: str | None) -> str:
     training |= {key: training[key]._replace(default=value) for key, value in usual.items()}
     parts.append(_part("training", "training", training))
     if algorithm is not None:
-        settings = described(algorithms.module_of(algorithm), "Config")
-        parts.append(_part(f"the algorithm {algorithm}", "algorithm", settings))
+        found = described(algorithms.module_of(algorithm), "Config")
+        parts.append(_part(f"the algorithm {algorithm}", "algorithm", found))
     missing = [option for option, given in (("--task", task), ("--algorithm", algorithm)) if given is None]
     if missing:
         parts.append(f"Settings of the task and of the algorithm are shown with {' and '.join(missing)} given.\n")

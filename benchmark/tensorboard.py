@@ -41,7 +41,7 @@ class EventFile:
         folder = run / FOLDER
         with readable_os_errors(folder):
             shutil.rmtree(folder, ignore_errors=True)
-            self._writer = SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+            self._writer = SummaryWriter(str(folder))
         for name, add in (("metrics.jsonl", self.add_metrics), ("evaluation.jsonl", self.add_evaluation)):
             if (run / name).exists():
                 for line in (run / name).read_text().splitlines():
@@ -59,8 +59,8 @@ class EventFile:
         self._add(f"evaluation/{row['policy']}", sum(returns) / len(returns), row["step"])
 
     def _add(self, tag: str, value: float, step: int) -> None:
-        self._writer.add_scalar(tag, value, step)  # type: ignore[no-untyped-call]
+        self._writer.add_scalar(tag, value, step)
 
     def close(self) -> None:
         """Write what is left."""
-        self._writer.close()  # type: ignore[no-untyped-call]
+        self._writer.close()
