@@ -20,7 +20,7 @@ from tests.patience import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("algorithms", "benchmark", "envs", "figures", "results", "slurm")
-HEAVY = ("torch", "pandas", "matplotlib", "scipy", "pyarrow")
+HEAVY = ("torch", "pandas", "matplotlib", "pyarrow")
 PLATFORM_TASKS = ("mpe/cooperative_navigation_3", "cityflow/synthetic_4", "magent/jungle_6", "game/climbing_2")
 
 
