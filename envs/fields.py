@@ -97,7 +97,8 @@ class Kind:
     @property
     def words(self) -> str:
         """What is expected, as in: a whole number from 1 to 64."""
-        return ("none or " if self.optional else "") + self._words()
+        words = self._words()
+        return f"none{',' if words.startswith('zero') else ' or'} {words}" if self.optional else words
 
     def _words(self) -> str:
         if self.choices:

@@ -25,6 +25,7 @@ class Settings:
     seed: Annotated[int, Range(0, 2**63 - 1)] = 0
     yes: bool = True
     maybe: Count | None = None
+    perhaps: Natural | None = None
     word: Word | None = None
     lines: tuple[str, ...] = ()
 
@@ -77,6 +78,7 @@ def test_text_becomes_a_value(name: str, text: str, value: Any) -> None:
         ("seed", str(2**63), "a whole number from 0 to 2^63 - 1"),
         ("yes", "1", "true or false"),
         ("maybe", "0", "none or a positive whole number"),
+        ("perhaps", "-1", "none, zero or a positive whole number"),
         ("word", "a b", "none or text without spaces"),
         ("lines", "[1]", "texts"),
         ("lines", '["a', "texts"),
