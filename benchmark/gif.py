@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 from PIL import Image
 
-from envs.drawing import Colour, draw, pictures_of
+from envs.canvas import Colour
+from envs.drawing import draw, pictures_of
 
 if TYPE_CHECKING:
     from envs.protocols import Environment

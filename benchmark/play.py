@@ -32,7 +32,7 @@ from benchmark.config import environment_settings, parse_assignments
 from benchmark.errors import UserError, report_errors
 from benchmark.gif import WATCHED, camera, write_gif
 from benchmark.options import add_settings
-from envs.drawing import LARGEST, REFERENCE, SMALLEST
+from envs.canvas import LARGEST, REFERENCE, SMALLEST
 from envs.errors import TrafficFileError, UnknownTaskError
 from envs.fields import closest
 
@@ -195,9 +195,9 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
 @contextlib.contextmanager
 def _recording(environment: Environment, options: argparse.Namespace) -> Iterator[None]:
     """Records the city while it is open; the files take their names at the end. UserError if they cannot be written."""
-    from envs.traffic.batch import BatchEngine
+    from envs.traffic.cityflow.replay import ReplayWriter, write_roadnet_log
+    from envs.traffic.engine.batch import BatchEngine
     from envs.traffic.environment import TrafficEnvironment
-    from envs.traffic.replay import ReplayWriter, write_roadnet_log
 
     assert isinstance(environment, TrafficEnvironment)
     folder, batch = options.replay, environment.batch
