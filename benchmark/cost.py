@@ -24,13 +24,13 @@ from typing import NamedTuple
 
 import algorithms
 import envs
-from benchmark.acceleration import OF_UPDATES, require
+from benchmark.config import OF_UPDATES
 from benchmark.console import first_line
 from benchmark.errors import UserError, report_errors
 from benchmark.machine import machine_facts
 from benchmark.measure import TIMED, Cost
-from benchmark.memory import GIB
 from benchmark.options import choose_device
+from benchmark.units import GIB
 from results.files import readable_os_errors, write_atomically
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -151,6 +151,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, metavar="FILE.md", help="write the table there instead of printing it")
     parser.add_argument("--csv", action="store_true", help="give the numbers as CSV too (with --output: in FILE.csv)")
     options = parser.parse_args(arguments)
+    from benchmark.acceleration import require
+
     for name in options.algorithms:
         if name not in algorithms.ALGORITHMS:
             algorithms.config_type(name)  # raises, with the names that there are

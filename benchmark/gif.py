@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from PIL import Image
 
 from envs.canvas import Colour
 from envs.drawing import draw, pictures_of
-from envs.protocols import Environment
+
+if TYPE_CHECKING:
+    from envs.protocols import Environment
 
 WATCHED = {
     "mpe": "particle tasks (mpe/...)",

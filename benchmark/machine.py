@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+import importlib.metadata
 import os
 import platform
 import re
@@ -39,6 +40,7 @@ def machine_facts(device: str) -> dict[str, Any]:
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": " ".join(sys.argv),
         **running_code(),
+        "version": version(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
@@ -49,6 +51,14 @@ def machine_facts(device: str) -> dict[str, Any]:
         "host": platform.node(),
         "slurm_job": os.environ.get("SLURM_JOB_ID"),
     }
+
+
+def version() -> str | None:
+    """The version of the project that is installed; None where it runs without having been."""
+    try:
+        return importlib.metadata.version("intention-propagation-benchmark")
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 @functools.cache

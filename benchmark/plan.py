@@ -161,12 +161,14 @@ def _spec(config: RunConfig, known: dict[tuple[str, str], EnvironmentSpec | Exce
 
 
 def refuse_what_cannot_run(plans: Sequence[PlannedRun]) -> None:
-    """Mark runs that this machine cannot make, for lack of memory or of what `training.acceleration` and
-    `training.kernels` need."""
-    from benchmark import acceleration, kernels, memory
+    """Mark runs that this machine cannot make, for lack of memory or of what `training.acceleration`,
+    `training.kernels` and `training.tensorboard` need."""
+    from benchmark import acceleration, kernels, memory, tensorboard
 
     for item in _to_check(plans):
         try:
+            if item.config.training.tensorboard:
+                tensorboard.require()
             acceleration.require(item.config.training.acceleration, item.config.device)
             kernels.require(item.config.training.kernels, item.config.device)
             memory.require(item.config)

@@ -22,29 +22,32 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import difflib
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn, get_args
-
-import torch
-from PIL import Image
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 import envs
+from benchmark.config import environment_settings, parse_assignments
 from benchmark.errors import UserError, report_errors
-from benchmark.evaluation import Act, acting, controlling, play_episode
 from benchmark.gif import WATCHED, camera, write_gif
+from benchmark.options import add_settings
 from envs.canvas import LARGEST, REFERENCE, SMALLEST
 from envs.errors import TrafficFileError, UnknownTaskError
-from envs.jungle.settings import Backend
-from envs.protocols import Environment
+from envs.fields import closest
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+
+    from benchmark.evaluation import Act
+    from envs.protocols import Environment
 
 GREEDY = {"mpe": "nearest", "cityflow": "max_pressure", "magent": "greedy"}
 """The controllers that are called `greedy` here."""
-OWNERS = {"seconds": "cityflow", "engine": "cityflow", "replay": "cityflow", "backend": "magent"}
-"""Options that are for one platform only."""
-NO_REPLAY = "--replay records the builtin engine: leave it out, or choose --engine builtin"
+FOR_TRAFFIC = ("seconds", "replay")
+"""Options that are for traffic tasks alone."""
+NO_REPLAY = "--replay records the builtin engine: leave it out, or choose --set environment.engine=builtin"
 
 MOST_PIXELS = 300_000_000
 """Of all frames of a GIF together: they are held in memory, one byte each."""
@@ -64,6 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def play(options: argparse.Namespace) -> None:
     """Play, print, draw and record what the command line asks for. Raises UserError."""
+    from benchmark.evaluation import play_episode
+
     environment, act = _cast(options)
     frames: list[Image.Image] = []
     see = None if options.gif is None else _filming(environment, options, frames)
@@ -93,6 +98,10 @@ def _filming(environment: Environment, options: argparse.Namespace, frames: list
 
 def _cast(options: argparse.Namespace) -> tuple[Environment, Act]:
     """The environment and who acts in it."""
+    import torch
+
+    from benchmark.evaluation import controlling
+
     options.task, city = envs.locate(options.task)
     controllers = {name: name for name in envs.controllers(options.task)}
     platform = options.task.partition("/")[0]
@@ -105,11 +114,10 @@ def _cast(options: argparse.Namespace) -> tuple[Environment, Act]:
     if options.policy not in controllers:
         path = Path(options.policy)
         if path.suffix != ".pt" and not path.exists():
-            close = difflib.get_close_matches(options.policy, controllers, n=1)
-            hint = f"; did you mean {close[0]}?" if close else ";"
+            hint = closest(options.policy, controllers, most=1)
             raise UserError(
-                f"there is no policy {options.policy!r}{hint} expected one of {', '.join(controllers)}, "
-                "or the path of a policy.pt or checkpoint.pt"
+                f"there is no policy {options.policy!r}; {hint}{' ' * bool(hint)}expected one of "
+                f"{', '.join(controllers)}, or the path of a policy.pt or checkpoint.pt"
             )
         return _cast_learner(options, path, generator, changes)
     if options.sampled:
@@ -121,14 +129,14 @@ def _cast(options: argparse.Namespace) -> tuple[Environment, Act]:
 
 def _changes(options: argparse.Namespace, platform: str) -> dict[str, Any]:
     """Settings of the environment that the command line changes. Raises UserError for options of another platform."""
-    given = {name: value for name in OWNERS if (value := getattr(options, name)) is not None}
-    for name in given:
-        if OWNERS[name] != platform:
-            raise UserError(f"--{name} is for {WATCHED[OWNERS[name]]}, not for {options.task}: leave it out")
-    if options.engine == "cityflow" and options.replay is not None:
+    for name in FOR_TRAFFIC:
+        if getattr(options, name) is not None and platform != "cityflow":
+            raise UserError(f"--{name} is for {WATCHED['cityflow']}, not for {options.task}: leave it out")
+    seconds = {} if options.seconds is None else {"episode_seconds": options.seconds}
+    changes = seconds | environment_settings(options.task, parse_assignments(options.assignments))
+    if changes.get("engine") == "cityflow" and options.replay is not None:
         raise UserError(NO_REPLAY)
-    names = {"seconds": "episode_seconds", "engine": "engine", "backend": "backend"}
-    return {names[name]: value for name, value in given.items() if name in names}
+    return changes
 
 
 def _make(task: str, settings: dict[str, Any]) -> Environment:
@@ -143,7 +151,8 @@ def _make(task: str, settings: dict[str, Any]) -> Environment:
 def _cast_learner(
     options: argparse.Namespace, path: Path, generator: torch.Generator, changes: dict[str, Any]
 ) -> tuple[Environment, Act]:
-    from benchmark.policies import load_policy  # here, as it loads learners, which a controller does without
+    from benchmark.evaluation import acting
+    from benchmark.policies import load_policy
 
     try:
         config, learner = load_policy(path, city=changes.get("map", ""))
@@ -251,16 +260,16 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--fps", type=_whole(1, FASTEST), default=10, metavar="N", help="steps shown in a second; 10")
     parser.add_argument("--sampled", action="store_true", help="draw the actions of a trained policy")
     parser.add_argument("--neighbours", action="store_true", help="show who hears whom")
+    add_settings(
+        parser, "change a setting of the environment, such as environment.reward=local; may be given several times"
+    )
     traffic = parser.add_argument_group(WATCHED["cityflow"])
     traffic.add_argument(
         "--seconds", type=_whole(1, 86_400), metavar="N", help="length of an episode; 3600 is the full hour; 1000"
     )
-    traffic.add_argument("--engine", choices=("builtin", "cityflow"), help="cityflow: the original, if it is installed")
     traffic.add_argument(
         "--replay", type=Path, metavar="FOLDER", help="record the first episode for CityFlow's own viewer"
     )
-    jungle = parser.add_argument_group(WATCHED["magent"])
-    jungle.add_argument("--backend", choices=get_args(Backend), help="who computes; magent2: the original engine")
     options = parser.parse_args(arguments)
     if options.gif is None and options.replay is None:
         raise UserError("nothing to write: give --gif OUT.gif, or --replay FOLDER for a traffic task")

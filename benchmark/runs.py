@@ -10,13 +10,14 @@ from pathlib import Path
 
 import algorithms
 import envs
-from benchmark import acceleration, kernels, memory
+from benchmark import acceleration, kernels, memory, tensorboard
 from benchmark.budget import require_learning
 from benchmark.config import RunConfig
 from benchmark.errors import UserError
 from benchmark.machine import files_of, machine_facts
 from benchmark.progress import Progress
 from benchmark.signals import stopping
+from benchmark.tensorboard import EventFile
 from benchmark.training import Training
 from envs.protocols import Interpretable
 from results.checkpoints import load_checkpoint, save_checkpoint
@@ -38,6 +39,8 @@ class Recorder:
         self.wall_before = 0.0
         self.last_checkpoint = self.begin
         self.stop_requested = False
+        self.events: EventFile | None = None
+        """What TensorBoard reads, where it is wanted."""
 
     @property
     def wall_seconds(self) -> float:
@@ -46,7 +49,8 @@ class Recorder:
 
     def resume(self) -> None:
         """Continue from the checkpoint, or record the evaluation of the untrained learner."""
-        note = ""
+        notes: list[str] = []
+        block_began = None
         if self.folder.checkpoint.exists():
             advice = f"restore it, or delete {self.folder.path} to make the run again"
             state = load_checkpoint(self.folder.checkpoint, self.config.device, advice)
@@ -54,7 +58,8 @@ class Recorder:
                 if state["format"] != CHECKPOINT_FORMAT:
                     raise KeyError(f"format {state['format']}, expected {CHECKPOINT_FORMAT}")
                 if not self.training.load_state_dict(state["training"]):
-                    note = "the replay was larger than training.checkpoint_replay_gib and is being refilled"
+                    notes.append("the replay was larger than training.checkpoint_replay_gib and is being refilled")
+                block_began = state.get("block_began")
             except (KeyError, RuntimeError, ValueError, TypeError) as error:
                 raise UserError(
                     f"{self.folder.checkpoint} does not fit this version of the code ({str(error)[:120]}); "
@@ -64,7 +69,9 @@ class Recorder:
                 self.folder.logs[name].rewind(position)
             self.wall_before = state["wall_seconds"]
             self.progress.scores.update(status_of(self.folder.path).get("scores", {}))
-            self.progress.note(f"resumed at step {self.training.environment_step}" + (f": {note}" if note else ""))
+            notes += self._growth()
+            more = f": {'; '.join(notes)}" if notes else ""
+            self.progress.note(f"resumed at step {self.training.environment_step}{more}")
         else:
             for log in self.folder.logs.values():
                 with readable_os_errors(log.path):
@@ -77,15 +84,33 @@ class Recorder:
         self.folder.record_start(
             machine_facts(config.device)
             | files_of(config.task)
-            | {"from_step": step, "micro_batch": micro_batch, "note": note}
+            | {"from_step": step, "micro_batch": micro_batch, "note": "; ".join(notes)}
         )
         self._write_status("running")
+        if self.settings.tensorboard:
+            self.events = EventFile(self.folder.path)
+        if block_began is not None:  # the block was not logged yet, as its log depends on whether the run ends with it
+            self.training.learner.schedule(block_began, self.config.total_steps)
+            self.after_block(block_began)
+
+    def _growth(self) -> list[str]:
+        """What a run that is given more steps should be known for."""
+        before, now = self.folder.grown_from, self.config.total_steps
+        if before is None:
+            return []
+        schedules = self.config.algorithm_settings.annealed(before, now)
+        note = f"grown from {before} to {now} steps"
+        if schedules:
+            note += f"; until here {' and '.join(schedules)} went by the earlier length, from here on by the new one"
+        return [note]
 
     def after_block(self, before: int) -> None:
         """Called after every block of training; `before` is the environment step at its start."""
         self._check_lock()
         now = self.training.environment_step
         done = now >= self.config.total_steps
+        if done and self.settings.keep_checkpoint:
+            self.save(block_began=before)
         if done or now // self.settings.log_interval > before // self.settings.log_interval:
             self._log()
         if done or now // self.settings.evaluation_interval > before // self.settings.evaluation_interval:
@@ -102,7 +127,10 @@ class Recorder:
             raise UserError(f"{self.folder.path} was taken over by {holder}: this process gives way")
 
     def _log(self) -> None:
-        self.folder.metrics.append(self.training.take_metrics())
+        row = self.training.take_metrics()
+        self.folder.metrics.append(row)
+        if self.events is not None:
+            self.events.add_metrics(row)
         environment = self.training.environment
         if isinstance(environment, Interpretable):
             self.folder.interpretation.append({"step": self.training.environment_step, **environment.take_statistics()})
@@ -117,11 +145,14 @@ class Recorder:
     def _evaluate(self) -> None:
         for record in self.training.evaluate():
             self.folder.evaluation.append(record)
+            if self.events is not None:
+                self.events.add_evaluation(record)
             mean = sum(record["returns"]) / len(record["returns"])
             self.progress.score(self.training.environment_step, record["policy"], mean)
 
-    def save(self) -> None:
-        """Write a checkpoint, tied to the present length of the logs."""
+    def save(self, block_began: int | None = None) -> None:
+        """Write a checkpoint, tied to the present length of the logs; `block_began` is the environment step at which a
+        block began that has not been logged yet."""
         logs = self.folder.logs
         for log in logs.values():
             log.sync()
@@ -130,12 +161,12 @@ class Recorder:
             "training": self.training.state_dict(),
             "logs": {name: log.position() for name, log in logs.items()},
             "wall_seconds": self.wall_seconds,
-        }
+        } | ({} if block_began is None else {"block_began": block_began})
         save_checkpoint(self.folder.checkpoint, state)
         self.last_checkpoint = time.monotonic()
 
     def finish(self) -> None:
-        """Keep the trained learner, drop the checkpoint, mark the run finished."""
+        """Keep the trained learner, drop the checkpoint unless it is to be kept, mark the run finished."""
         full = envs.full_evaluation(self.config.task)
         if full:
             with readable_os_errors(self.folder.path):
@@ -143,7 +174,8 @@ class Recorder:
         state = {"learner": self.training.learner.state_dict(), "config": self.config.record()}
         save_checkpoint(self.folder.policy, state)
         self._write_status("finished")
-        self.folder.checkpoint.unlink(missing_ok=True)
+        if not self.settings.keep_checkpoint:
+            self.folder.checkpoint.unlink(missing_ok=True)
 
     def _write_status(self, state: str) -> None:
         step, scores = self.training.environment_step, self.progress.scores
@@ -158,7 +190,7 @@ def run(config: RunConfig, results: str | Path, quiet: bool = False) -> Path:
     """
     results = Path(results)
     path = run_folder(results, config.key)
-    if not is_finished(path):
+    if not is_finished(path, config.total_steps):
         require(config)
     stop = Stop()
     blocks = blocks_of(config, results, stop, quiet)
@@ -192,14 +224,18 @@ def blocks_of(
     """
     folder = RunFolder(results, config.record())
     try:
-        if is_finished(folder.path):  # asked again: another process may have had it until now
+        if is_finished(folder.path, config.total_steps):  # asked again: another process may have had it until now
             return
         title = f"{config.task} {config.algorithm} seed {config.seed}"
         progress = Progress(title, config.total_steps, quiet, bar)
         recorder = Recorder(Training(config), folder, progress)
         with progress:
             yield
-            yield from _train(recorder, stop)
+            try:
+                yield from _train(recorder, stop)
+            finally:
+                if recorder.events is not None:
+                    recorder.events.close()
     except Exception as error:
         if not folder.lock.lost:
             folder.mark_failed(f"{type(error).__name__}: {error}")
@@ -216,6 +252,8 @@ def require(config: RunConfig) -> None:
     acceleration.require(config.training.acceleration, config.device)
     kernels.require(config.training.kernels, config.device)
     memory.require(config)
+    if config.training.tensorboard:
+        tensorboard.require()
 
 
 def _train(recorder: Recorder, stop: Stop) -> Iterator[None]:

@@ -2,6 +2,7 @@
 
     python -m benchmark.sweep --suite smoke                        run what is not finished, then collect
     python -m benchmark.sweep --suite all --launcher slurm --profile gpu
+    python -m benchmark.sweep --suite quick --set algorithm.hidden=64      the same suite with another setting
     python -m benchmark.sweep plan --suite all --estimate
     python -m benchmark.sweep plan --suite all --estimate --device-model h100
     python -m benchmark.sweep status --suite all --watch
@@ -17,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import dataclasses
 import sys
 import time
 from collections import Counter
@@ -27,7 +27,7 @@ from pathlib import Path
 from benchmark.console import first_line, tell
 from benchmark.errors import InUseError, UserError, report_errors
 from benchmark.launchers import HERE, LAUNCHERS, QUEUE, Jobs, LaunchOptions, jobs_of_all, launcher
-from benchmark.options import engine_override
+from benchmark.options import add_keep_checkpoint, add_settings, settings_of
 from benchmark.plan import (
     PlannedRun,
     plan_runs,
@@ -41,6 +41,7 @@ from benchmark.references import missing_references
 from benchmark.requests import RunRequest
 from benchmark.status import RunState, report, state_of, watch
 from benchmark.suites import SUITES
+from benchmark.variants import with_settings
 from results.errors import ResultsError
 from results.files import readable_os_errors
 from results.keys import RunKey
@@ -67,10 +68,9 @@ def main() -> int:
     options = parse_arguments()
     results = options.results or Path("results") / ("raw" if options.suite == "all" else options.suite)
     requests, options.tasks = with_maps(SUITES[options.suite](), options.tasks)
-    requests = [
-        dataclasses.replace(own, overrides=own.overrides | engine_override(own.key.task, options))
-        for own in select(requests, options.tasks, options.algorithms, options.seeds)
-    ]
+    suite = select(requests, options.tasks, options.algorithms, options.seeds)
+    requests = with_settings(suite, settings_of(options))
+    options.changed = any(was.key != now.key for was, now in zip(suite, requests, strict=True))
     action = Sweep(options, results, requests)
     return {
         "run": action.run,
@@ -146,6 +146,8 @@ class Sweep:
         """Write the published form of the suite's runs."""
         from results.collect import collect  # here, as it loads pandas
 
+        if self.options.changed and self.options.output is None:
+            raise UserError("collect --set needs --output DIR: the suite itself is collected in its results folder")
         plans = plan_runs(self.requests, self.results, self.launcher.prepare(), self._states())
         hashes = {item.key: item.config.digest() for item in plans if item.config is not None}
         output = self.options.output or self.results / COLLECTED
@@ -164,6 +166,9 @@ class Sweep:
             return 1
         if self.options.tasks or self.options.algorithms or self.options.seeds:
             tell("not collected, as this is a part of the suite")
+            return 0
+        if self.options.changed:
+            tell("not collected, as settings of the suite were changed: the action collect with --output DIR does it")
             return 0
         try:
             return self.collect()
@@ -267,8 +272,12 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--profile", help="slurm: a name in slurm/profiles, or the path of a .toml file")
     parser.add_argument("--override", nargs="+", default=[], metavar="KEY=VALUE", help="slurm: changes of the profile")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:K")
-    parser.add_argument("--engine", help="engine of cityflow tasks: builtin or cityflow")
-    parser.add_argument("--backend", help="engine of magent tasks: auto, numba, torch or magent2")
+    add_settings(
+        parser,
+        "change a setting of all runs that have it, which become the variants VARIANT+NAME=VALUE; may be given several "
+        "times; python -m benchmark.train --task T --algorithm A --help lists them",
+    )
+    add_keep_checkpoint(parser)
     parser.add_argument("--dry-run", action="store_true", help="the action plan")
     parser.add_argument("--estimate", action="store_true", help="plan: with memory and time of every kind of run")
     parser.add_argument("--watch", action="store_true", help="status: again and again until all runs have ended")

@@ -15,10 +15,8 @@ import sys
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-
-from benchmark import memory, runs
 from benchmark.config import RunConfig
 from benchmark.console import first_line
 from benchmark.errors import MENDABLE, InUseError, UserError, report_errors
@@ -26,6 +24,9 @@ from benchmark.options import choose_device
 from benchmark.process import process_state
 from results.folder import is_finished, status_of
 from results.layout import run_folder
+
+if TYPE_CHECKING:
+    import torch
 
 
 class UnfinishedError(UserError):
@@ -44,6 +45,8 @@ class _Live:
 
     def advance(self) -> bool:
         """One block; whether there may be another."""
+        import torch
+
         with torch.cuda.stream(self.stream):
             return next(self.blocks, self) is not self
 
@@ -59,6 +62,8 @@ def run_together(
     Raises UserError, before anything is begun, where the runs cannot be in one process or need more memory than there
     is; KeyboardInterrupt on SIGTERM, SIGUSR1, SIGUSR2, SIGHUP and Ctrl-C, after all have written a checkpoint.
     """
+    from benchmark import memory, runs
+
     results = Path(results)
     check_together(configs, results)
     paths = [run_folder(results, config.key) for config in configs]
@@ -66,7 +71,7 @@ def run_together(
     finished, to_make = [], []
     for place, config in enumerate(configs):
         try:
-            if is_finished(paths[place]):
+            if is_finished(paths[place], config.total_steps):
                 finished.append(place)
             else:
                 runs.require(config)
@@ -108,6 +113,8 @@ def _turn(run: _Live, outcomes: list[Path | Exception], paths: Sequence[Path]) -
 
 
 def _stream(device: str) -> torch.cuda.Stream | None:
+    import torch
+
     return torch.cuda.Stream(device) if device.startswith("cuda") else None
 
 

@@ -1,6 +1,7 @@
-"""Command line of one training run.
+"""One training run.
 
     python -m benchmark.train --task mpe/cooperative_navigation_3 --algorithm ip --seed 0 --total-steps 30000
+    python -m benchmark.train --task mpe/cooperative_navigation_3 --algorithm ip --help     shows every setting
 
 The same command again continues a run that was stopped, from its last checkpoint and with the same numbers as if it had
 never been stopped. A finished run is left as it is.
@@ -9,22 +10,33 @@ never been stopped. A finished run is left as it is.
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import algorithms
-from benchmark.config import parse_assignments, resolve
+from benchmark.config import RunConfig, resolve
 from benchmark.console import first_line, tell
 from benchmark.errors import report_errors
-from benchmark.options import choose_device, engine_override
-from benchmark.runs import run
+from benchmark.options import add_keep_checkpoint, add_settings, choose_device, settings_of
 from benchmark.tasks import TASKS, default_total_steps, located
 
 __all__ = ["main", "parse_arguments", "run"]
 
 
-def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+def run(config: RunConfig, results: str | Path, quiet: bool = False) -> Path:
+    """Train until `config.total_steps` in a folder below `results`, resuming where a checkpoint exists; returns the
+    run's folder. See `benchmark.runs.run`, which is imported here, as it takes torch to."""
+    from benchmark import runs
+
+    return runs.run(config, results, quiet)
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Command line of `python -m benchmark.train`."""
-    parser = argparse.ArgumentParser(prog="python -m benchmark.train", description=first_line(__doc__))
+    parser = argparse.ArgumentParser(prog="python -m benchmark.train", description=first_line(__doc__), add_help=False)
+    parser.add_argument("-h", "--help", action="store_true", help="with --task and --algorithm: their settings too")
     parser.add_argument(
         "--task",
         required=True,
@@ -36,23 +48,39 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:K")
     parser.add_argument("--results", type=Path, default=Path("results/raw"), help="folder below which runs are kept")
     parser.add_argument("--variant", help="label of these settings; default: made from the --set options")
-    parser.add_argument("--engine", help="engine of cityflow tasks: builtin or cityflow")
-    parser.add_argument("--backend", help="engine of magent tasks: auto, numba, torch or magent2")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments")
+    add_settings(parser, "change a setting, such as algorithm.gamma=0.9; may be given several times")
+    add_keep_checkpoint(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress")
-    return parser.parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if not {"-h", "--help"}.isdisjoint(given):
+        _show_help(parser, given)
+    return parser.parse_args(given)
+
+
+def _show_help(parser: argparse.ArgumentParser, given: list[str]) -> NoReturn:
+    """Print the options, and the settings of the task and the algorithm that are named."""
+    from benchmark.described import settings_help
+
+    named = argparse.ArgumentParser(add_help=False)
+    named.add_argument("--task")
+    named.add_argument("--algorithm")
+    options, _ = named.parse_known_args(given)
+    settings = settings_help(options.task, options.algorithm)
+    parser.print_help()
+    print(f"\n{settings}", end="")
+    raise SystemExit(0)
 
 
 def main() -> int:
     """Entry point of `python -m benchmark.train`."""
     options = parse_arguments()
-    task, overrides = located(options.task, parse_assignments(options.assignments))
+    task, overrides = located(options.task, settings_of(options))
     config = resolve(
         task,
         options.algorithm,
         options.seed,
         options.total_steps if options.total_steps is not None else default_total_steps(task),
-        overrides | engine_override(task, options),
+        overrides,
         options.variant,
         choose_device(options.device),
     )

@@ -26,9 +26,10 @@ def status_of(folder: Path) -> dict[str, Any]:
     return read_json(file, AGAIN) if file.exists() else {"state": "absent", "step": 0, "wall_seconds": 0.0}
 
 
-def is_finished(folder: Path) -> bool:
-    """Whether the run of a folder is."""
-    return status_of(folder)["state"] == "finished"
+def is_finished(folder: Path, total_steps: int) -> bool:
+    """Whether a folder has a finished run of at least so many environment steps."""
+    status = status_of(folder)
+    return status["state"] == "finished" and status.get("total_steps", total_steps) >= total_steps
 
 
 class RunFolder:
@@ -41,6 +42,8 @@ class RunFolder:
         """
         self.record, self.key = record, RunKey.of(record)
         self.path = run_folder(results, self.key)
+        self.grown_from: int | None = None
+        """The length that the run had until now, where it is given more steps."""
         with readable_os_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             self.lock = RunLock(self.path)
@@ -67,7 +70,7 @@ class RunFolder:
             raise UserError(f"{self.path}: {LOST_CONFIG}")
         file = self.path / layout.CONFIG
         if not file.exists():
-            write_json(file, {**self.record, "config_hash": digest_of(self.record)})
+            self._write_config()
             return
         record = read_json(file, AGAIN)
         found, wanted = identity_of(record), identity_of(self.record)
@@ -79,11 +82,31 @@ class RunFolder:
                 f"{self.path} was made with other files of {self.key.task}: {files} (configuration then {before}, "
                 f"now {now}); restore the files, use --variant NAME or another --results folder, or delete that folder"
             )
+        if found | {"total_steps": wanted["total_steps"]} == wanted and found["total_steps"] < wanted["total_steps"]:
+            self._grow(found["total_steps"])
+            return
         different = sorted(_differences(found, wanted))
         raise UserError(
             f"{self.path} was made with other settings ({'; '.join(different[:4])}): "
             "use --variant NAME or another --results folder, or delete that folder"
         )
+
+    def _write_config(self) -> None:
+        write_json(self.path / layout.CONFIG, {**self.record, "config_hash": digest_of(self.record)})
+
+    def _grow(self, earlier: int) -> None:
+        """Make this the folder of a longer run, which goes on from the last checkpoint. Raises UserError where there is
+        none."""
+        if not (self.path / layout.CHECKPOINT).exists():
+            raise UserError(
+                f"{self.path} has a run of {earlier} steps without a checkpoint, from which "
+                f"{self.record['total_steps']} steps could go on: runs made with --keep-checkpoint can be given more; "
+                "use --variant NAME or another --results folder, or delete that folder"
+            )
+        status = status_of(self.path)
+        self.write_status("running", status["step"], status["wall_seconds"], scores=status.get("scores"))
+        self._write_config()
+        self.grown_from = earlier
 
     def write_status(
         self,

@@ -12,7 +12,14 @@ from collections.abc import Mapping
 from typing import Any
 
 WITHOUT_EFFECT: Mapping[str, tuple[str, ...]] = {
-    "training": ("checkpoint_seconds", "checkpoint_replay_gib", "synchronise_timing", "environment_threads"),
+    "training": (
+        "checkpoint_seconds",
+        "checkpoint_replay_gib",
+        "keep_checkpoint",
+        "tensorboard",
+        "synchronise_timing",
+        "environment_threads",
+    ),
     "algorithm_settings": ("micro_batch", "piece"),
     "environment": ("map",),
 }

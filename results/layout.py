@@ -10,10 +10,11 @@
         interpretation.jsonl  for tasks that keep account of it (traffic): sums since the line before, by kind and name
         full_evaluation.json  the trained policies on a longer episode, for tasks that have one (traffic)
         timing.jsonl          wall time by phase, environment steps a second
-        checkpoint.pt         exact state to resume from, replaced atomically; removed once the run is finished
+        checkpoint.pt         exact state to resume from, replaced atomically; removed at the end unless it is kept
         policy.pt             the trained learner, once the run is finished
         episode.gif           a recorded episode of the trained policy (optional)
         episode.json          its facts: policy, seed, steps, return, sha256
+        tensorboard/          the metrics as an event file, where training.tensorboard asks for it
         output.log            what the process of a sweep printed
         lock                  who writes to the folder now
     DIR/.sweep/                                   of a sweep: its lock, its log, jobs of a cluster and their code
@@ -47,6 +48,7 @@ CHECKPOINT = "checkpoint.pt"
 POLICY = "policy.pt"
 GIF, FACTS = "episode.gif", "episode.json"
 OUTPUT = "output.log"
+TENSORBOARD = "tensorboard"
 LOCK = "lock"
 REFERENCES = "references.json"
 SWEEP = ".sweep"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shlex
 import sys
@@ -18,6 +19,7 @@ from benchmark.errors import UserError
 from benchmark.launchers import Jobs, Launcher, LaunchOptions, Outcome
 from benchmark.plan import PlannedRun, refuse_what_needs_more
 from benchmark.status import RunState, summary
+from envs.data_folder import VARIABLE, data_folder
 from results.keys import RunKey
 from results.layout import SWEEP
 from slurm.profiles import MAX_ARRAY, Profile, load, override
@@ -117,6 +119,8 @@ def submit(plans: Sequence[PlannedRun], results: Path, suite: str, profile: Prof
     )
     parameters = profile.submitit_parameters()
     setup = [*parameters.pop("slurm_setup", []), f"export PYTHONPATH={shlex.quote(str(snapshot))}"]
+    if VARIABLE in os.environ:
+        setup.append(f"export {VARIABLE}={shlex.quote(str(data_folder().resolve()))}")
     further = {**parameters.pop("slurm_additional_parameters", {}), "chdir": str(snapshot)}
     executor.update_parameters(name=name, slurm_setup=setup, slurm_additional_parameters=further, **parameters)
     groups = [tuple(item.request for item in part) for part in _parts(plans, profile.runs_per_job)]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,9 +25,9 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("algorithms", "benchmark", "envs", "figures", "results", "slurm")
 ALLOWED = {
     "envs": {"envs"},
-    "algorithms": {"algorithms", "envs.protocols", "envs.shapes", "envs.numba_cache"},
+    "algorithms": {"algorithms", "envs.protocols", "envs.shapes", "envs.fields", "envs.numba_cache"},
     "benchmark": {"benchmark", "algorithms", "envs", "results"},
-    "slurm": {"slurm", "benchmark", "results"},
+    "slurm": {"slurm", "benchmark", "results", "envs.fields", "envs.data_folder"},
     "results": {"results"},
     "figures": {"figures", "results"},
 }
@@ -103,7 +104,7 @@ def test_layout_is_described_once() -> None:
     assert block in (ROOT / "results" / "README.md").read_text()
     names = {value for name, value in vars(layout).items() if name.isupper() and isinstance(value, str)}
     names -= {layout.LOST_CONFIG, layout.AGAIN}
-    assert len(names) == 17
+    assert len(names) == 18
     assert not {name for name in names if name not in block}
 
 
@@ -176,6 +177,23 @@ def test_readme_recipe_for_an_algorithm_trains(monkeypatch: pytest.MonkeyPatch, 
     training.advance()
     assert training.updates == 16
     assert training.take_metrics()["loss/q"] > 0
+
+
+def test_readme_recipe_from_python_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Any) -> None:
+    code = recipe("from Python")
+    assert len(code.splitlines()) <= 12
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "README.md", "exec"), {})
+    shown = capsys.readouterr().out
+    assert "seed 0" in shown
+    assert "seed 1" in shown
+    assert "torch.Size([4, 30, " in shown
+
+
+def test_packages_are_typed() -> None:
+    """Their types are for those who use them too, and the file that says so is shipped."""
+    assert '"*" = ["py.typed",' in (ROOT / "pyproject.toml").read_text()
+    assert all((ROOT / package / "py.typed").exists() for package in PACKAGES)
 
 
 def test_readme_recipe_for_a_task_runs(monkeypatch: pytest.MonkeyPatch) -> None:

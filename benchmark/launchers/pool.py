@@ -53,9 +53,11 @@ def references_command(configs: Sequence[RunConfig], results: Path) -> list[str]
 
 
 def environment_of(threads: int) -> dict[str, str]:
-    """Environment variables of a run's process: as many threads as its settings say, for all libraries."""
+    """Environment variables of a run's process: as many threads as its settings say, for all libraries, and packages
+    from where this process has them, so that a folder called envs in the working directory is never taken for ours."""
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
-    return os.environ | dict.fromkeys(names, str(threads))
+    paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
+    return os.environ | dict.fromkeys(names, str(threads)) | {"PYTHONPATH": paths, "PYTHONSAFEPATH": "1"}
 
 
 def start(request: RunRequest, config: RunConfig, device: str, results: Path) -> Process:

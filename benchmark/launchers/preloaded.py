@@ -6,6 +6,7 @@ No thread may be started here and no GPU touched: forked processes would inherit
 import torch
 
 import benchmark.references
+import benchmark.runs
 import benchmark.train  # noqa: F401
 from benchmark.machine import running_code
 

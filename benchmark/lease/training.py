@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmark import gpu_timings, memory
+from benchmark import gpu_timings
 from benchmark.config import RunConfig
 from benchmark.errors import MENDABLE
 from benchmark.gpu_timings import Entry
@@ -21,8 +21,8 @@ from benchmark.lease.programme import ENGINE, Programme
 from benchmark.lease.schedule import Group, choose, grouped
 from benchmark.lease.site import Site
 from benchmark.lease.work import as_json
-from benchmark.memory import GIB
 from benchmark.requests import RunRequest
+from benchmark.units import GIB
 from results.files import read_json
 from results.keys import RunKey
 from results.layout import CONFIG
@@ -125,6 +125,8 @@ class Trainer:
         return Group(requests, predicted, most)
 
     def _most_in_memory(self, config: RunConfig) -> int:
+        from benchmark import memory
+
         gpu = self.site.facts.get("gpu")
         free = gpu["free_gib"] * GIB if gpu else memory.available_bytes("cpu")
         return int(MEMORY_SHARE * free / memory.estimate(config).total)
@@ -182,6 +184,8 @@ class Trainer:
 def look_up_memory(programme: Programme, mode: str, device: str) -> Callable[[], None]:
     """Begin to find out, beside all else, how much memory each kind of run takes: it takes a moment for each, which is
     kept, and not to be waited for when runs could begin. Returns what ends it, which has to be called."""
+    from benchmark import memory
+
     over = threading.Event()
 
     def look_up() -> None:

@@ -26,10 +26,9 @@ from benchmark.console import first_line
 from benchmark.errors import UserError, report_errors
 from benchmark.launchers.pool import command_of, environment_of
 from benchmark.machine import machine_facts
-from benchmark.measure import begin_peak, peak
-from benchmark.memory import GIB
 from benchmark.modes import MODES, obstacle
 from benchmark.requests import RunRequest
+from benchmark.units import GIB
 from results import layout
 from results.folder import is_finished, status_of
 from results.keys import RunKey
@@ -134,6 +133,7 @@ def time_training(item: Mapping[str, Any], device: str) -> dict[str, Any]:
     import torch
 
     from benchmark.training import Training
+    from benchmark.update_cost import begin_peak, peak
 
     where = torch.device(device)
     overrides = {"training.replay_capacity": TIMED_REPLAY} | item["settings"]
@@ -256,9 +256,10 @@ def in_processes(requests: Sequence[RunRequest], results: Path, device: str, sec
         process = subprocess.Popen(
             command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
-        started.append((process, run_folder(results, config.key)))
+        started.append((process, config))
     outcomes: list[Path | Exception] = []
-    for process, path in started:
+    for process, config in started:
+        path = run_folder(results, config.key)
         try:
             error = process.communicate(timeout=max(0.1, deadline - time.monotonic()))[1]
         except subprocess.TimeoutExpired:
@@ -266,7 +267,7 @@ def in_processes(requests: Sequence[RunRequest], results: Path, device: str, sec
             process.communicate()
             outcomes.append(UserError(f"not finished in time: at step {status_of(path)['step']}"))
             continue
-        if process.returncode == 0 and is_finished(path):
+        if process.returncode == 0 and is_finished(path, config.total_steps):
             outcomes.append(path)
         else:
             outcomes.append(UserError((error.strip().splitlines() or [f"exit status {process.returncode}"])[-1]))

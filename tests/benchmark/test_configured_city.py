@@ -111,9 +111,7 @@ def test_name_and_settings_are_enough_for_another_process(town: Path) -> None:
     words = command_of(requests[-1], "cpu", Path("results"))
     forget_cities()
     options = train.parse_arguments(words[1:])
-    again = resolve(
-        options.task, options.algorithm, options.seed, 200, train.parse_assignments(options.assignments), "test"
-    )
+    again = resolve(options.task, options.algorithm, options.seed, 200, train.settings_of(options), "test")
     assert again == first
 
 

@@ -12,8 +12,8 @@ import pytest
 from benchmark import cost, measure, memory
 from benchmark.cost import Cell, Cost, csv_text, describe, fill, markdown, measure_apart
 from benchmark.errors import UserError
-from benchmark.memory import GIB
 from benchmark.synthetic import ROAD_GRID_AGENTS, problem
+from benchmark.units import GIB
 from envs import cities
 from envs.traffic.synthetic.grid import write_grid
 from envs.traffic.synthetic.trips import GridFlow

@@ -114,7 +114,7 @@ def test_a_recorded_run_resumes(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         next(blocks)
     path = train.run(config, tmp_path, quiet=True)
-    assert is_finished(path)
+    assert is_finished(path, 0)
 
 
 def test_tf32_is_as_set() -> None:

@@ -161,22 +161,19 @@ def test_a_policy_of_another_task_names_its_own(policy: Path, capsys: pytest.Cap
         ([CITY, "--sampled"], "--sampled is for trained policies"),
         ([CITY, "--seconds", "15"], "episode_seconds = 15: expected a multiple of decision_seconds = 10"),
         ([CITY, "--seconds", "0"], "--seconds: expected a whole number from 1 to 86400, not '0'"),
-        ([CITY, "--engine", "sumo"], "invalid choice: 'sumo'"),
-        ([CITY, "--engine", "cityflow", "--replay", "new"], "--replay records the builtin engine"),
+        ([CITY, "--set", "environment.engine=sumo"], "environment.engine=sumo: expected one of builtin, cityflow"),
+        ([CITY, "--set", "environment.engine=cityflow", "--replay", "new"], "--replay records the builtin engine"),
+        ([CITY, "--engine", "cityflow"], "a setting: use --set environment.engine=cityflow"),
         ([CITY, "--replay", "missing/replay"], "cannot write missing/replay: No such file or directory"),
         ([CITY, "--replay", "file"], "cannot write file: File exists"),
         ([CITY, "--episodes", "100", "--seconds", "3600"], "choose at most 3, or a smaller --size"),
         ([CITY, "--size", "2000", "--seconds", "3600"], "--size 2000: choose a smaller --size"),
         ([TASK, "--seconds", "100"], "--seconds is for traffic tasks (cityflow/...), not for mpe/"),
-        ([TASK, "--engine", "builtin"], "--engine is for traffic tasks"),
+        ([TASK, "--set", "environment.engine=builtin"], "--set environment.engine: no such setting here; "),
         ([TASK, "--replay", "new"], "--replay is for traffic tasks"),
         ([JUNGLE, "--seconds", "100"], "--seconds is for traffic tasks (cityflow/...), not for magent/jungle_6"),
-        ([JUNGLE, "--backend", "cuda"], "invalid choice: 'cuda'"),
-        (
-            [TASK, "--backend", "torch"],
-            "--backend is for jungle tasks (magent/...), not for mpe/cooperative_navigation_3",
-        ),
-        ([CITY, "--backend", "numba"], "--backend is for jungle tasks (magent/...), not for cityflow/synthetic_4"),
+        ([JUNGLE, "--set", "environment.backend=cuda"], "expected one of auto, numba, torch, magent2"),
+        ([JUNGLE, "--set", "training.num_envs=2"], "--set training.num_envs: no such setting here; "),
         ([TASK, "--sampled"], "--sampled is for trained policies"),
         ([TASK, "--episodes", "0"], "--episodes: expected a whole number from 1 to 10000, not '0'"),
         ([TASK, "--episodes", "some"], "not 'some'"),
@@ -313,7 +310,7 @@ def test_engines_of_a_jungle_play_the_same_game(tmp_path: Path) -> None:
     gifs = []
     for backend in ("auto", "numba", "torch", "magent2"):
         gifs.append(tmp_path / f"{backend}.gif")
-        arguments = ("--policy", "random", "--gif", gifs[-1], "--size", 120, "--backend", backend)
+        arguments = ("--policy", "random", "--gif", gifs[-1], "--size", 120, "--set", f"environment.backend={backend}")
         assert play(JUNGLE, *arguments) == 0
     assert len({gif.read_bytes() for gif in gifs}) == 1
 
@@ -322,7 +319,7 @@ def test_an_engine_that_is_not_here_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "magent2.gridworld", None)
-    assert play(JUNGLE, "--backend", "magent2", "--gif", tmp_path / "out.gif") == 2
+    assert play(JUNGLE, "--set", "environment.backend=magent2", "--gif", tmp_path / "out.gif") == 2
     printed = capsys.readouterr().err
     assert "pip install magent2" in printed
     assert printed.count("\n") == 1
@@ -337,7 +334,8 @@ def test_a_policy_trained_on_a_jungle_plays_with_another_engine(
     scores = []
     for backend in ("numba", "torch"):
         gif = tmp_path / "out.gif"
-        assert play(JUNGLE, "--policy", policy, "--sampled", "--gif", gif, "--size", 64, "--backend", backend) == 0
+        chosen = ("--set", f"environment.backend={backend}")
+        assert play(JUNGLE, "--policy", policy, "--sampled", "--gif", gif, "--size", 64, *chosen) == 0
         output = capsys.readouterr().out
         scores.append(returns(output))
         assert "8 frames" in output, "of the episode length with which it was trained"
@@ -376,8 +374,7 @@ def test_an_interrupted_replay_leaves_the_old_one(tmp_path: Path, monkeypatch: p
 def test_a_map_that_is_not_here_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("IPB_TRAFFIC_DATA", str(tmp_path))
-    monkeypatch.setattr("envs.traffic.data.BESIDE", tmp_path)
+    monkeypatch.setenv("IPB_DATA", str(tmp_path))
     listed_city.cache_clear()
     assert play("cityflow/manhattan_48", "--gif", tmp_path / "out.gif") == 2
     printed = capsys.readouterr().err

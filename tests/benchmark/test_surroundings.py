@@ -196,3 +196,23 @@ def test_a_finished_run_that_lost_its_settings_is_not_taken_for_another(tmp_path
     assert not (path / "config.json").exists()
     (path / "config.json").write_text(json.dumps(record))
     assert train.run(small_config(steps=300), tmp_path, quiet=True) == path
+
+
+def test_folders_of_the_same_names_are_not_taken_for_ours(tmp_path: Path) -> None:
+    """Who has a folder called envs uses the commands of the installed project: their children look where they do."""
+    for name in ("envs", "results", "benchmark"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise ImportError('not ours')\n")
+    code = "import sys; from benchmark.commands import sweep; sys.exit(sweep())"
+    arguments = ["--suite", "smoke", "--tasks", "game/two_step_2", "--algorithms", "iql", "--seeds", "0"]
+    settings = ["--set", "training.evaluation_episodes=2", "--device", "cpu", "--results", "made"]
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code, *arguments, *settings],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "made/game/two_step_2/iql/smoke+evaluation_episodes=2/seed_0/policy.pt").exists()

@@ -21,7 +21,6 @@ from benchmark.requests import RunRequest
 from benchmark.suites import SUITES
 from benchmark.tasks import TASKS
 from envs.cities import REAL
-from envs.traffic import data
 from envs.traffic.tasks import listed_city
 from results.folder import status_of
 from results.keys import RunKey
@@ -66,8 +65,7 @@ def test_suites_are_what_they_say() -> None:
 @pytest.mark.parametrize("name", sorted(SUITES.keys() - {"all"}))
 def test_every_cell_of_the_small_suites_resolves(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """But those on real maps where these have not been fetched: they say how to get them."""
-    monkeypatch.setattr(data, "BESIDE", tmp_path / "nothing")
-    monkeypatch.setenv("IPB_TRAFFIC_DATA", str(tmp_path / "nothing"))
+    monkeypatch.setenv("IPB_DATA", str(tmp_path / "nothing"))
     listed_city.cache_clear()
     plans = plan_runs(SUITES[name](), tmp_path, "cpu")
     for item in plans:

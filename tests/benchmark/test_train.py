@@ -424,7 +424,7 @@ def test_estimate_of_a_large_run_needs_no_memory() -> None:
     ("arguments", "message"),
     [
         (["--task", "mpe/nothing", "--algorithm", "ip"], "no task"),
-        (["--task", "mpe/cooperative_navigation_3", "--algorithm", "ipp"], "did you mean 'ip'"),
+        (["--task", "mpe/cooperative_navigation_3", "--algorithm", "ipp"], "did you mean ip"),
         (["--task", "mpe/cooperative_navigation_3", "--algorithm", "ip", "--total-steps", "-1"], "--total-steps -1"),
         (["--task", "mpe/cooperative_navigation_3", "--algorithm", "ip", "--set", "x=1"], "no such setting"),
         (["--task", "mpe/cooperative_navigation_3", "--algorithm", "ip", "--device", "tpu"], "--device tpu"),
@@ -432,7 +432,7 @@ def test_estimate_of_a_large_run_needs_no_memory() -> None:
             ["--task", "cityflow/hangzhou_16", "--algorithm", "ip", "--set", "environment.vehicles=drawn"],
             "is for synthetic cities",
         ),
-        (["--task", "magent/jungle_20", "--algorithm", "ip", "--backend", "tpu"], "expected auto or numba or torch"),
+        (["--task", "magent/jungle_20", "--algorithm", "ip", "--backend", "tpu"], "use --set environment.backend=tpu"),
         (
             ["--task", "magent/jungle_6", "--algorithm", "ip", "--set", "environment.num_neighbours=6"],
             "bad setting: num_neighbours=6 but each of the 6 agents has only 5 others",

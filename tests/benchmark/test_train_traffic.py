@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 
 from benchmark import train
 from benchmark.config import RunConfig, resolve
+from benchmark.errors import UserError
 from benchmark.progress import Progress
 from benchmark.references import write_references
 from benchmark.runs import Recorder
@@ -112,13 +113,11 @@ def test_defaults_of_tasks() -> None:
     assert training_defaults("mpe/cooperative_navigation_3") == {}
 
 
-def test_engine_option(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is the setting of traffic tasks, and nothing to others."""
-    chosen = argparse.Namespace(engine="cityflow", backend="torch")
-    assert train.engine_override(TASK, chosen) == {"environment.engine": "cityflow"}
-    assert train.engine_override("magent/jungle_6", chosen) == {"environment.backend": "torch"}
-    assert train.engine_override("mpe/cooperative_navigation_3", chosen) == {}
-    assert train.engine_override(TASK, argparse.Namespace(engine=None, backend=None)) == {}
+def test_engine_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who knows the option that it was is told so."""
+    monkeypatch.setattr(sys, "argv", ["train", "--task", TASK, "--algorithm", "iql", "--engine", "cityflow"])
+    with pytest.raises(UserError, match=r"use --set environment\.engine=cityflow"):
+        train.main()
 
 
 def test_references_of_the_whole_hour(tmp_path: Path) -> None:

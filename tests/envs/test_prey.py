@@ -10,8 +10,8 @@ import torch
 
 import envs
 from envs.mpe.prey import SHIPPED, PreyPolicy, gumbel_noise, load_prey, prey_force, soft_action
+from envs.mpe.prey_training import save, train
 from envs.mpe.scenarios import scenario
-from envs.mpe.train_prey import save, train
 from tests.envs.conftest import particles
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from matplotlib.colors import to_hex
 
-from figures.__main__ import draw_all
+from figures.all_figures import draw_all
 from figures.dilemma import PANELS, dilemma_frame, draw_dilemma
 from figures.style import KNOWN_STYLES, figure_style
 from results.runs import load_runs

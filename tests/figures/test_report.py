@@ -186,7 +186,7 @@ def test_unknown_option_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
 def test_drawing_needs_no_learner() -> None:
     """A reader of results installs neither torch nor the environments."""
     code = (
-        "import sys, figures.__main__; "
+        "import sys, figures.__main__, figures.all_figures; "
         "print([name for name in ('torch', 'algorithms', 'benchmark', 'envs') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
