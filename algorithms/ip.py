@@ -71,11 +71,11 @@ class Config(OffPolicyConfig):
     continuous action."""
     hops: Natural = 2
     """Rounds M of intention propagation in the policy (paper, B.2); 0 makes the policies independent."""
-    critic_hops: Natural | None = None
-    """Rounds of Q and V: how far away what they know was seen; none: as many as the policy's. Q knows the actions of
-    agent i and its neighbours, from one round on."""
+    critic_hops: Natural | None = 1
+    """Rounds of Q: how far away what it knows was seen; none: as many as the policy's, the reading of B.2. Q knows the
+    actions of agent i and its neighbours, from one round on."""
     value_hops: Natural | None = None
-    """Rounds of V where they differ from those of Q; none: as many."""
+    """Rounds of V; none: as many as the policy's."""
     inference: Literal["mean_field", "belief_propagation"] = "mean_field"
     """What the policy's rounds imitate: mean_field (one embedding for each agent) or belief_propagation (one for each
     direction of each edge)."""
@@ -116,7 +116,7 @@ class Config(OffPolicyConfig):
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Config:
         """Before the rounds of critics were a setting, Q had one and V as many as the policy."""
-        earlier = {} if "critic_hops" in record else {"critic_hops": 1, "value_hops": record["hops"]}
+        earlier = {} if "critic_hops" in record else {"critic_hops": 1}
         return cls(**{**earlier, **renamed(record)})
 
     def layer(self, messages: bool) -> LayerOptions:
@@ -131,7 +131,7 @@ class Config(OffPolicyConfig):
     @property
     def value_rounds(self) -> int:
         """Rounds of V."""
-        return self.q_rounds if self.value_hops is None else self.value_hops
+        return self.hops if self.value_hops is None else self.value_hops
 
     @property
     def policy_shape(self) -> PropagationOptions:

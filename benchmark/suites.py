@@ -108,7 +108,7 @@ def control(cell: Cell, name: str) -> Cell:
 POLICIES: dict[str, dict[str, Any]] = {
     "M2": {"algorithm.hops": 2},
     "deaf": {"algorithm.hops": 2} | CONTROLS["deaf"],
-    "M0": {"algorithm.hops": 0, "algorithm.critic_hops": 2},
+    "M0": {"algorithm.hops": 0, "algorithm.value_hops": 2},
 }
 """IP with two rounds; a policy of the same size whose agents hear nobody; a policy without rounds."""
 
@@ -283,7 +283,7 @@ def _ablated(task: str) -> dict[str, dict[str, Any]]:
     if task in GRAPH_TASKS:
         return {"": {}, "graph-full": {"algorithm.graph": "full"}}
     neighbours = {f"neighbours-{count}": {"environment.num_neighbours": count} for count in NEIGHBOURS if count != 8}
-    hops = {f"hops-{count}": {"algorithm.hops": count} for count in HOPS if count != 2}
+    hops = {f"hops-{count}": {"algorithm.hops": count, "algorithm.critic_hops": None} for count in HOPS}
     return {"": {}} | neighbours | hops
 
 

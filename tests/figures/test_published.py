@@ -133,6 +133,9 @@ def test_table_of_the_critics_rounds_in_the_documents_is_that_of_the_published_r
     for policy in ("sampled", "greedy"):
         finals = [[final_return(run, policy) for run in runs_of("magent/jungle_20", "ip", name)] for name in ROUNDS]
         lines.append(table_row(f"Jungle, 20 agents, team's sum, {policy}", finals))
+    for policy in ("sampled", "greedy"):
+        finals = [[final_return(run, policy) for run in runs_of("cityflow/synthetic_49", "ip", name)] for name in ROUNDS]
+        lines.append(table_row(f"49 signals, {policy}", finals))
     assert generated("rounds of critics") == lines
 
 

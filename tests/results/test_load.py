@@ -18,7 +18,7 @@ from tests.figures.synthetic import TASK, write_references, write_run, write_stu
 SHIPPED = Path(__file__).resolve().parents[2] / "results" / "published"
 RUNS = {
     "ablations-cpu": 45,
-    "hops-cpu": 12,
+    "hops-cpu": 18,
     "interpretation-cpu": 30,
     "jungle": 39,
     "lockstep-cpu": 24,
@@ -186,11 +186,11 @@ def test_shipped_sets_are_whole() -> None:
         assert all(run.status.finished and run.machine["commit"] and run.machine["cpu"] for run in results.runs)
         assert set(results.references) == {run.cell.task for run in results.runs}
         counted = any(name.startswith("interpretation/") for r in results.runs for m in r.metrics for name in m.values)
-        assert counted == (name in ("signals", "ablations-cpu", "interpretation-cpu", "values-cpu"))
+        assert counted == (name in ("signals", "ablations-cpu", "interpretation-cpu", "values-cpu", "hops-cpu"))
     results = load_results(SHIPPED)
-    assert len(results.runs) == sum(RUNS.values()) - SHARED == 468
-    assert sum(len(run.evaluations) for run in results.runs) == 11_592
-    assert sum(len(row.values) for run in results.runs for row in run.metrics) == 398_754
+    assert len(results.runs) == sum(RUNS.values()) - SHARED == 474
+    assert sum(len(run.evaluations) for run in results.runs) == 11_796
+    assert sum(len(row.values) for run in results.runs for row in run.metrics) == 423_948
     assert results.notes[0] == COMPACT_NOTE
     sizes = {path: path.stat().st_size for path in SHIPPED.rglob("*.*") if path.is_file()}
     assert sum(size for path, size in sizes.items() if path.suffix != ".gif") < 5_500_000
