@@ -3,12 +3,21 @@
 No thread may be started here and no GPU touched: forked processes would inherit them broken (see warm.py).
 """
 
+from importlib import import_module
+
+import numba
 import torch
 
+import algorithms
 import benchmark.references
 import benchmark.runs
 import benchmark.train  # noqa: F401
 from benchmark.machine import running_code
 
 torch.optim.Adam([torch.zeros(1)])  # imports torch._dynamo, which takes as long as torch itself
+numba.njit(lambda: 0)()  # loads the rest of numba, which waits for the first function that is compiled
+for name in algorithms.ALGORITHMS:
+    import_module(algorithms.module_of(name))
+for name in ("mpe", "games", "jungle", "traffic"):
+    import_module(f"envs.{name}.environment")
 running_code()
