@@ -219,7 +219,7 @@ def kinds(settings: type) -> dict[str, Kind]:
     return {field.name: Kind.of(hints[field.name]) for field in dataclasses.fields(settings)}
 
 
-def check(settings: object) -> None:
+def check(settings: Any) -> None:
     """Raises ValueError for the first field of a dataclass whose value is none that its type allows."""
     for name, kind in kinds(type(settings)).items():
         if not kind.accepts(value := getattr(settings, name)):
