@@ -219,9 +219,10 @@ def kinds(settings: type) -> dict[str, Kind]:
     return {field.name: Kind.of(hints[field.name]) for field in dataclasses.fields(settings)}
 
 
-def check(settings: Any) -> None:
+def check(settings: object) -> None:
     """Raises ValueError for the first field of a dataclass whose value is none that its type allows."""
-    for name, kind in kinds(type(settings)).items():
+    made_as: type = type(settings)
+    for name, kind in kinds(made_as).items():
         if not kind.accepts(value := getattr(settings, name)):
             raise ValueError(f"{name} = {value!r}: expected {kind.words}")
 
