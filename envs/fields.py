@@ -221,7 +221,8 @@ def kinds(settings: type) -> dict[str, Kind]:
 
 def check(settings: object) -> None:
     """Raises ValueError for the first field of a dataclass whose value is none that its type allows."""
-    for name, kind in kinds(type(settings)).items():
+    fields: type = type(settings)
+    for name, kind in kinds(fields).items():
         if not kind.accepts(value := getattr(settings, name)):
             raise ValueError(f"{name} = {value!r}: expected {kind.words}")
 
