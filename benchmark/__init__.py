@@ -5,7 +5,7 @@ runs        `runs` resumes, logs, evaluates and finishes one in its folder; `tra
 suites      `suites` lists `requests` for runs, `plan` resolves them, `status` says how far they are, `sweep` makes them
 launchers   `launchers` makes runs here or on a cluster, `together` several in one process, `lease` in minutes of a GPU
 policies    `policies` loads what was trained; `play` and `record` show it; `references` plays what it is compared with
-profiling   `measure`, `cost` and `memory` measure; `counting`, `device_model` and `timing` predict
+profiling   `profiling` measures, counts and predicts what training costs; `memory` what a run needs
 """
 
 import os

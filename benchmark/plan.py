@@ -237,7 +237,7 @@ def seconds_left(plans: Sequence[PlannedRun], states: Mapping[RunKey, RunState])
 def print_estimates(plans: Sequence[PlannedRun], workers: int) -> None:
     """Memory and time of every kind of run, measured with a few steps, and what all of it takes."""
     from benchmark import memory
-    from benchmark.timing import estimate_seconds
+    from benchmark.profiling.timing import estimate_seconds
 
     per_kind: dict[tuple[str, str, str], tuple[str, float]] = {}
     total = 0.0
@@ -259,12 +259,12 @@ def print_estimates(plans: Sequence[PlannedRun], workers: int) -> None:
 
 
 def print_modelled(plans: Sequence[PlannedRun], name: str, timings: Sequence[Mapping[str, Any]]) -> None:
-    """GPU-hours of every kind of run by the model of a device, before and after (`benchmark.device_model`), or by what
-    was measured (`benchmark.gpu_timings`) where it was."""
-    from benchmark.device_model import AFTER, BEFORE, MODELS, run_seconds
-    from benchmark.gpu_timings import fastest_mode, find
-    from benchmark.gpu_timings import run_seconds as measured_seconds
+    """GPU-hours of every kind of run by the model of a device, before and after, or by what was measured where it was
+    (`device_model` and `gpu_timings` of `benchmark.profiling`)."""
     from benchmark.modes import COPIES, PLAIN
+    from benchmark.profiling.device_model import AFTER, BEFORE, MODELS, run_seconds
+    from benchmark.profiling.gpu_timings import fastest_mode, find
+    from benchmark.profiling.gpu_timings import run_seconds as measured_seconds
 
     model = MODELS[name]
     print(f"GPU-hours by a model, not a measurement, of {model}")

@@ -100,7 +100,9 @@ class Sweep:
         plans = plan_runs(self.requests, self.results, self.launcher.prepare(), states)
         print_plan(plans, states)
         if self.options.device_model:
-            from benchmark.gpu_timings import read_timings  # here, as it loads torch: a sweep's status must be quick
+            from benchmark.profiling.gpu_timings import (
+                read_timings,  # here, as it loads torch: a sweep's status must be quick
+            )
 
             print_modelled(plans, self.options.device_model, read_timings())
         elif self.options.estimate:
@@ -284,7 +286,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument(
         "--device-model",
         choices=("h100", "h200"),
-        help="plan --estimate: GPU-hours by counted FLOPs and bytes instead, needs no GPU (benchmark/device_model.py)",
+        help="plan --estimate: GPU-hours by counted FLOPs and bytes instead, needs no GPU (see benchmark.profiling)",
     )
     parser.add_argument("--output", type=Path, help=f"collect: folder of the set; default: RESULTS/{COLLECTED}")
     parser.add_argument(

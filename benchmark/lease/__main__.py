@@ -15,9 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import benchmark.lease
-from benchmark import gpu_timings
 from benchmark.errors import UserError, report_errors
-from benchmark.gpu_timings import FILE, Entry, read_timings
 from benchmark.lease import gpu_tests, programme
 from benchmark.lease import timings as timing_phase
 from benchmark.lease.choice import choose_mode
@@ -27,6 +25,8 @@ from benchmark.lease.programme import ENGINE
 from benchmark.lease.site import Site, process_start
 from benchmark.lease.training import Trainer, look_up_memory
 from benchmark.modes import MODES
+from benchmark.profiling import gpu_timings
+from benchmark.profiling.gpu_timings import FILE, Entry, read_timings
 from results.files import read_json, readable_os_errors
 from results.keys import RunKey
 

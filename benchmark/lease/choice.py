@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmark.errors import UserError
-from benchmark.gpu_timings import Entry
 from benchmark.lease.gpu_tests import GpuTests
 from benchmark.lease.site import Site
 from benchmark.modes import PLAIN, mode_of
+from benchmark.profiling.gpu_timings import Entry
 
 COMPARED = "graph"
 """Captured float32: with what the losses of faster modes are compared."""

@@ -3,7 +3,7 @@
     lease.json      what was done where: code, hardware, phases, tests; the runs, and the archive each of them is in;
                     the checksums of the other files. It is written last.
     report.txt      what was said meanwhile
-    timings.json    entries of `benchmark.gpu_timings`
+    timings.json    entries of `benchmark.profiling.gpu_timings`
     gpu_tests.txt   the end of the output of the tests
     runs-K.zip      the folders of finished runs, one to four archives of whole runs, and of reference policies
 

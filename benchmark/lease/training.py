@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmark import gpu_timings
 from benchmark.config import RunConfig
 from benchmark.errors import MENDABLE
-from benchmark.gpu_timings import Entry
 from benchmark.lease.children import POLL_SECONDS, Child, last_line
 from benchmark.lease.programme import ENGINE, Programme
 from benchmark.lease.schedule import Group, choose, grouped
 from benchmark.lease.site import Site
 from benchmark.lease.work import as_json
+from benchmark.profiling import gpu_timings
+from benchmark.profiling.gpu_timings import Entry
 from benchmark.requests import RunRequest
 from benchmark.units import GIB
 from results.files import read_json

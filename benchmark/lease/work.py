@@ -132,8 +132,8 @@ def time_training(item: Mapping[str, Any], device: str) -> dict[str, Any]:
     """Blocks before the first gradient step and blocks with all of them, of training as it is; one evaluation."""
     import torch
 
+    from benchmark.profiling.update_cost import begin_peak, peak
     from benchmark.training import Training
-    from benchmark.update_cost import begin_peak, peak
 
     where = torch.device(device)
     overrides = {"training.replay_capacity": TIMED_REPLAY} | item["settings"]

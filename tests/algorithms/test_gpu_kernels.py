@@ -18,7 +18,7 @@ from algorithms.protocols import Batch, EnvironmentSpec
 from benchmark import acceleration, train
 from benchmark.acceleration import state_tensors
 from benchmark.config import resolve
-from benchmark.synthetic import navigation_spec, random_batch, road_grid_spec
+from benchmark.profiling.synthetic import navigation_spec, random_batch, road_grid_spec
 from results.layout import run_folder
 from tests.benchmark.conftest import SMALL
 

@@ -20,7 +20,7 @@ from benchmark import acceleration, train
 from benchmark.acceleration import CapturedUpdate, CompiledUpdate, Update, accelerate, left_unchanged
 from benchmark.config import resolve
 from benchmark.errors import UserError
-from benchmark.synthetic import navigation_spec, random_batch
+from benchmark.profiling.synthetic import navigation_spec, random_batch
 from benchmark.training import Training
 from results.layout import run_folder
 from tests.benchmark import moves

@@ -17,9 +17,9 @@ import envs
 from algorithms import ALGORITHMS
 from benchmark import acceleration, memory, train
 from benchmark.config import resolve
+from benchmark.profiling.synthetic import random_batch, road_grid_spec
 from benchmark.progress import Progress
 from benchmark.runs import Recorder
-from benchmark.synthetic import random_batch, road_grid_spec
 from benchmark.training import Training
 from envs.host import Staging
 from envs.protocols import Step

@@ -78,7 +78,9 @@ def test_seeds_that_no_generator_or_set_can_hold() -> None:
         resolve(TASK, "iql", MOST_SEED + 1, 30_000)
 
 
-@pytest.mark.parametrize("module", ["train", "sweep", "together", "record", "references", "cost", "measure"])
+@pytest.mark.parametrize(
+    "module", ["train", "sweep", "together", "record", "references", "profiling.cost", "profiling.measure"]
+)
 def test_help_without_docstrings(module: str) -> None:
     command = [sys.executable, "-OO", "-m", f"benchmark.{module}", "--help"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

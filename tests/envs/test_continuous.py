@@ -13,8 +13,8 @@ import algorithms
 import envs
 from benchmark.config import resolve
 from benchmark.play import main as play_main
+from benchmark.profiling.timing import estimate_seconds
 from benchmark.references import play as reference_returns
-from benchmark.timing import estimate_seconds
 from tests.envs.conftest import FAMILIES, crowd, particles
 
 TASK = "mpe/cooperative_navigation_3"

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from benchmark import gpu_timings
 from benchmark.lease import pack as written
 from benchmark.lease.pack import Packer
+from benchmark.profiling import gpu_timings
 from results import packs
 from results.errors import ResultsError
 from results.packs import MANIFEST, add_timings, read_pack, read_timings, with_packs

@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 import torch
 
-from benchmark import gpu_timings
 from benchmark.errors import UserError
 from benchmark.lease import __main__ as lease
 from benchmark.lease import programme
 from benchmark.lease.pack import MANIFEST
 from benchmark.modes import KEYS, MODES, PLAIN
+from benchmark.profiling import gpu_timings
 from benchmark.suites import SUITES
 from results.paper import COMPARED_ALGORITHMS
 from tests.patience import PATIENCE

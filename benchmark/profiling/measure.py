@@ -1,9 +1,9 @@
 """What one gradient step costs: its time and its memory, for one algorithm and one number of agents.
 
-    python -m benchmark.measure --algorithm ip --agents 15 --batch 1024 --device cpu
+    python -m benchmark.profiling.measure --algorithm ip --agents 15 --batch 1024 --device cpu
 
 prints one line of JSON. It is a program of its own so that each measurement has a fresh process: memory that an earlier
-one has left to the allocator would hide the peak of the next. `benchmark.cost` makes a table of them.
+one has left to the allocator would hide the peak of the next. `benchmark.profiling.cost` makes a table of them.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class Cost:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Entry point of `python -m benchmark.measure`."""
-    parser = argparse.ArgumentParser(prog="python -m benchmark.measure", description=first_line(__doc__))
+    """Entry point of `python -m benchmark.profiling.measure`."""
+    parser = argparse.ArgumentParser(prog="python -m benchmark.profiling.measure", description=first_line(__doc__))
     parser.add_argument("--algorithm", required=True)
     shape = parser.add_mutually_exclusive_group(required=True)
     shape.add_argument("--agents", type=int, default=0)
@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--acceleration", choices=OF_UPDATES, default="none")
     options = parser.parse_args(arguments)
-    from benchmark.update_cost import measure
+    from benchmark.profiling.update_cost import measure
 
     cost = measure(options.algorithm, options.agents, options.batch, options.device, options.acceleration, options.task)
     print(json.dumps(dataclasses.asdict(cost)))

@@ -8,7 +8,14 @@ import pytest
 import torch
 
 import envs
-from benchmark.synthetic import ROAD_GRID_AGENTS, navigation_spec, problem, random_batch, random_graph, road_grid_spec
+from benchmark.profiling.synthetic import (
+    ROAD_GRID_AGENTS,
+    navigation_spec,
+    problem,
+    random_batch,
+    random_graph,
+    road_grid_spec,
+)
 
 
 @pytest.mark.parametrize("agents", [15, 30, 200])

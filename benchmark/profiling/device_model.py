@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from benchmark import counting
 from benchmark.config import RunConfig, TrainingConfig
-from benchmark.counting import Count
+from benchmark.profiling import counting
+from benchmark.profiling.counting import Count
 from benchmark.suites import COPIES
 from results.records import POLICIES
 

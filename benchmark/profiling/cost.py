@@ -1,11 +1,11 @@
 """What a gradient step costs, by algorithm and number of agents: a table of times and memory.
 
-    python -m benchmark.cost --algorithms ip pic --agents 15 30 100
-    python -m benchmark.cost --device cuda --output cost.md --csv
-    python -m benchmark.cost --tasks cityflow/hangzhou_16 my_city/config.json
+    python -m benchmark.profiling.cost --algorithms ip pic --agents 15 30 100
+    python -m benchmark.profiling.cost --device cuda --output cost.md --csv
+    python -m benchmark.profiling.cost --tasks cityflow/hangzhou_16 my_city/config.json
 
-Every cell is measured in a process of its own (`benchmark.measure`), on one CPU thread or on a GPU, on made-up batches
-in the shapes of the paper's tasks (`benchmark.synthetic`): cooperative navigation, and the road grid for 1,225 agents;
+Every cell is measured in a process of its own (`measure`), on one CPU thread or on a GPU, on made-up batches
+in the shapes of the paper's tasks (`synthetic`): cooperative navigation, and the road grid for 1,225 agents;
 or in those of the tasks that are named.
 A cell that cannot be measured has a note that says why. Progress is on stderr. Ctrl-C ends with the cells so far.
 """
@@ -28,12 +28,12 @@ from benchmark.config import OF_UPDATES
 from benchmark.console import first_line
 from benchmark.errors import UserError, report_errors
 from benchmark.machine import machine_facts
-from benchmark.measure import TIMED, Cost
 from benchmark.options import choose_device
+from benchmark.profiling.measure import TIMED, Cost
 from benchmark.units import GIB
 from results.files import readable_os_errors, write_atomically
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 AGENTS = (15, 30, 100, 200, 1225)
 
 
@@ -58,7 +58,7 @@ Table = dict[Cell, Cost]
 
 def measure_apart(cell: Cell, batch: int, device: str, acceleration: str = "none") -> Cost:
     """The cost of a cell, measured in a process of its own; whatever goes wrong there becomes a note."""
-    command = [sys.executable, "-m", "benchmark.measure", "--algorithm", cell.algorithm]
+    command = [sys.executable, "-m", "benchmark.profiling.measure", "--algorithm", cell.algorithm]
     command += ["--task", cell.map or cell.task] if cell.task else ["--agents", str(cell.agents)]
     command += ["--batch", str(batch), "--device", device, "--acceleration", acceleration]
     one_thread = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -139,8 +139,8 @@ def _say(text: str, end: str = "\n") -> None:
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Command line of `python -m benchmark.cost`. Raises UserError or UnknownAlgorithmError for what cannot be."""
-    parser = argparse.ArgumentParser(prog="python -m benchmark.cost", description=first_line(__doc__))
+    """Command line of `python -m benchmark.profiling.cost`. Raises UserError or UnknownAlgorithmError."""
+    parser = argparse.ArgumentParser(prog="python -m benchmark.profiling.cost", description=first_line(__doc__))
     parser.add_argument("--algorithms", nargs="+", default=list(algorithms.ALGORITHMS), help="default: all")
     shapes = parser.add_mutually_exclusive_group()
     shapes.add_argument("--agents", nargs="+", type=int, default=list(AGENTS), help=f"default: {AGENTS}")
@@ -177,7 +177,7 @@ def _shape_of(task: str) -> tuple[int, str, str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Entry point of `python -m benchmark.cost`; the exit status is 130 where it was interrupted."""
+    """Entry point of `python -m benchmark.profiling.cost`; the exit status is 130 where it was interrupted."""
     options = parse_arguments(arguments)
     shapes = [_shape_of(task) for task in options.tasks] or [(agents, "", "") for agents in options.agents]
     cells = [Cell(algorithm, *shape) for algorithm in options.algorithms for shape in shapes]

@@ -9,21 +9,22 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import cost, measure, memory
-from benchmark.cost import Cell, Cost, csv_text, describe, fill, markdown, measure_apart
+from benchmark import memory
 from benchmark.errors import UserError
-from benchmark.synthetic import ROAD_GRID_AGENTS, problem
+from benchmark.profiling import cost, measure
+from benchmark.profiling.cost import Cell, Cost, csv_text, describe, fill, markdown, measure_apart
+from benchmark.profiling.synthetic import ROAD_GRID_AGENTS, problem
 from benchmark.units import GIB
 from envs import cities
 from envs.traffic.synthetic.grid import write_grid
 from envs.traffic.synthetic.trips import GridFlow
 from tests.patience import PATIENCE
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_the_command_writes_a_table(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "benchmark.cost", "--algorithms", "ip", "iql", "--agents", "3", "6"]
+    command = [sys.executable, "-m", "benchmark.profiling.cost", "--algorithms", "ip", "iql", "--agents", "3", "6"]
     command += ["--batch", "1024", "--output", str(tmp_path / "cost.md"), "--csv"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr

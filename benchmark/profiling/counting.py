@@ -1,7 +1,7 @@
 """What a GPU would have to do, counted without one: operations, FLOPs and bytes of the steps of a run.
 
 The steps are taken on torch's `meta` device, where tensors have shapes and no data, under a dispatch mode that sees
-every operation. `benchmark.device_model` makes seconds of the counts.
+every operation. `benchmark.profiling.device_model` makes seconds of the counts.
 """
 
 from __future__ import annotations

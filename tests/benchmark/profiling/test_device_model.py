@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from benchmark import gpu_timings, sweep
+from benchmark import sweep
 from benchmark.config import resolve
-from benchmark.counting import Count
-from benchmark.device_model import AFTER, BEFORE, ENGINE_SECONDS, MODELS, round_seconds, run_seconds
 from benchmark.errors import UserError
+from benchmark.profiling import gpu_timings
+from benchmark.profiling.counting import Count
+from benchmark.profiling.device_model import AFTER, BEFORE, ENGINE_SECONDS, MODELS, round_seconds, run_seconds
 from tests.results.test_packs import EXAMPLE
 
 H100 = MODELS["h100"]

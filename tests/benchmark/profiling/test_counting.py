@@ -10,7 +10,7 @@ import torch
 import envs
 from algorithms.common import slots
 from algorithms.protocols import EnvironmentSpec
-from benchmark.counting import (
+from benchmark.profiling.counting import (
     META,
     PARAMETER_PASSES,
     Counter,
@@ -19,7 +19,7 @@ from benchmark.counting import (
     environment_step,
     gradient_step,
 )
-from benchmark.synthetic import problem
+from benchmark.profiling.synthetic import problem
 from results.paper import COMPARED_ALGORITHMS
 
 

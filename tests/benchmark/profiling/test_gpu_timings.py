@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import gpu_timings
 from benchmark.config import resolve
 from benchmark.errors import UserError
-from benchmark.gpu_timings import estimate, fastest_mode, find, run_seconds, together_factor
+from benchmark.profiling import gpu_timings
+from benchmark.profiling.gpu_timings import estimate, fastest_mode, find, run_seconds, together_factor
 from tests.results.test_packs import EXAMPLE
 
 ENTRY = EXAMPLE["timings"][0]

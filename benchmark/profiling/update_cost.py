@@ -1,4 +1,4 @@
-"""Time and memory of one gradient step, measured in this process; `benchmark.measure` is the command."""
+"""Time and memory of one gradient step, measured in this process; `benchmark.profiling.measure` is the command."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from algorithms.protocols import EnvironmentSpec, Graph
 from benchmark import memory
 from benchmark.acceleration import accelerate
 from benchmark.errors import UserError
-from benchmark.measure import TIMED, WARM_UPS, Cost
+from benchmark.profiling.measure import TIMED, WARM_UPS, Cost
+from benchmark.profiling.synthetic import ROAD_GRID_AGENTS, problem, random_batch
 from benchmark.randomness import stream
-from benchmark.synthetic import ROAD_GRID_AGENTS, problem, random_batch
 from benchmark.units import GIB
 
 
 def measure(algorithm: str, agents: int, batch: int, device: str, acceleration: str = "none", task: str = "") -> Cost:
-    """Time and memory of an update on a made-up batch of `agents` agents (`benchmark.synthetic`), or in the shape of a
+    """Time and memory of an update on a made-up batch of `agents` agents (`synthetic`), or in the shape of a
     `task` and on its graph where that is static, on one thread.
 
     `acceleration` is one of `benchmark.acceleration`; with `compile` the memory on a CPU is mostly the compiler's. The

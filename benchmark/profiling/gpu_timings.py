@@ -30,7 +30,7 @@ from benchmark.modes import MODES, PLAIN
 from results.files import read_json
 
 FORMAT = 1
-FILE = Path(__file__).resolve().parents[1] / "results" / "gpu_timings.json"
+FILE = Path(__file__).resolve().parents[2] / "results" / "gpu_timings.json"
 KEY = ("gpu", "what", "task", "algorithm", "mode", "runs")
 """What tells entries apart, besides the copies of an environment; names that an entry lacks count as None."""
 LOG_SECONDS = 2e-3
