@@ -221,8 +221,8 @@ def kinds(settings: type) -> dict[str, Kind]:
 
 def check(settings: object) -> None:
     """Raises ValueError for the first field of a dataclass whose value is none that its type allows."""
-    fields: type = type(settings)
-    for name, kind in kinds(fields).items():
+    made_as: type = type(settings)
+    for name, kind in kinds(made_as).items():
         if not kind.accepts(value := getattr(settings, name)):
             raise ValueError(f"{name} = {value!r}: expected {kind.words}")
 

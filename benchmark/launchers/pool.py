@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from multiprocessing.connection import wait
 from pathlib import Path
 
 from tqdm import tqdm
@@ -26,6 +27,7 @@ from results.folder import status_of
 from results.layout import OUTPUT, SWEEP, run_folder
 
 POLL_SECONDS = 0.5
+"""The longest until processes are looked at again."""
 REFERENCES_LOG = f"{SWEEP}/references.log"
 """Below the results: what the process that plays the reference policies printed."""
 MOST_DEATHS = 3
@@ -139,7 +141,7 @@ class Pool:
                 self._play_references()
                 while self.waiting and len(self.running) < self.workers:
                     self._start(self.waiting.pop(0))
-                time.sleep(POLL_SECONDS)
+                self._rest()
                 done_steps += self._collect()
                 bar.n = done_steps + sum(self._steps_of(item) for item, _ in self.running.values())
                 with unheard(sys.stderr):
@@ -150,6 +152,15 @@ class Pool:
                 bar.close()
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    def _rest(self) -> None:
+        """Wait until a warm process ends, but not for long: cold ones have to be asked, and progress is to be shown."""
+        processes = [*self.running, self._playing]
+        ends = [process.sentinel for process in processes if isinstance(process, WarmProcess)]
+        if ends:
+            wait(ends, POLL_SECONDS)
+        else:
+            time.sleep(POLL_SECONDS)
 
     def _play_references(self) -> None:
         """Begin with the next one when one has ended."""

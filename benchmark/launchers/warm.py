@@ -54,6 +54,11 @@ class WarmProcess:
         """Exit status, minus the number of the signal that ended the process, or None while it runs."""
         return self._process.exitcode
 
+    @property
+    def sentinel(self) -> int:
+        """What `multiprocessing.connection.wait` waits for: it is ready once the process has ended."""
+        return self._process.sentinel
+
     def poll(self) -> int | None:
         """As `returncode`."""
         return self._process.exitcode

@@ -11,7 +11,7 @@ import pytest
 
 from benchmark import memory
 from benchmark.errors import UserError
-from benchmark.profiling import cost, measure
+from benchmark.profiling import cost, update_cost
 from benchmark.profiling.cost import Cell, Cost, csv_text, describe, fill, markdown, measure_apart
 from benchmark.profiling.synthetic import ROAD_GRID_AGENTS, problem
 from benchmark.units import GIB
@@ -48,12 +48,12 @@ def test_memory_grows_with_the_batch() -> None:
     assert large.bytes is not None
     grown = (512 - 64) * 100 * 4
     assert large.bytes - small.bytes > 128 * grown
-    settings = measure.algorithms.config_type("iql")()
+    settings = update_cost.algorithms.config_type("iql")()
     assert large.bytes < 2 * memory.reserved_bytes("iql", problem(100), settings, 512, "cpu")
 
 
 def test_a_measurement_is_four_updates_after_a_small_one_of_another_learner(monkeypatch: pytest.MonkeyPatch) -> None:
-    kind = measure.algorithms.learner_type("iql")
+    kind = update_cost.algorithms.learner_type("iql")
     update, calls = kind.update, []
 
     def counted(self, batch, generator):  # type: ignore[no-untyped-def]
@@ -62,7 +62,7 @@ def test_a_measurement_is_four_updates_after_a_small_one_of_another_learner(monk
         return update(self, batch, generator)
 
     monkeypatch.setattr(kind, "update", counted)
-    result = measure.measure("iql", 5, 16, "cpu")
+    result = update_cost.measure("iql", 5, 16, "cpu")
     assert calls == [(2, 5, 26)] + [(16, 5, 26)] * 4
     assert (result.batch, result.note) == (16, "")
     assert result.seconds is not None
@@ -71,21 +71,21 @@ def test_a_measurement_is_four_updates_after_a_small_one_of_another_learner(monk
 
 @pytest.mark.parametrize("algorithm", ["ip", "iql"])
 def test_the_batch_of_the_road_grid_is_halved_until_it_fits(algorithm: str) -> None:
-    settings = measure.algorithms.config_type(algorithm)()
+    settings = update_cost.algorithms.config_type(algorithm)()
     spec, device = problem(ROAD_GRID_AGENTS), "cuda"  # whose micro-batches are larger than those of a CPU
     one = memory.reserved_bytes(algorithm, spec, settings, 1, device)
-    assert measure.fit(algorithm, spec, settings, 1024, 1025 * one, device) == (1024, "")
-    assert measure.fit(algorithm, spec, settings, 1024, 20 * one, device) == (16, "")
-    size, note = measure.fit(algorithm, spec, settings, 1024, one // 2, device)
+    assert update_cost.fit(algorithm, spec, settings, 1024, 1025 * one, device) == (1024, "")
+    assert update_cost.fit(algorithm, spec, settings, 1024, 20 * one, device) == (16, "")
+    size, note = update_cost.fit(algorithm, spec, settings, 1024, one // 2, device)
     assert size == 1
     assert "a batch of 1 needs about" in note
-    size, note = measure.fit(algorithm, problem(15), settings, 1024, 10_000, device)
+    size, note = update_cost.fit(algorithm, problem(15), settings, 1024, 10_000, device)
     assert (size, "a batch of 1024 needs about" in note) == (1024, True), "other problems keep their batch"
 
 
 def test_what_does_not_fit_has_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available_bytes", lambda device: GIB // 10)
-    result = measure.measure("ip", 200, 1024, "cpu")
+    result = update_cost.measure("ip", 200, 1024, "cpu")
     assert result.seconds is None
     assert "GiB, but 0.1 GiB are free" in result.note
 
@@ -93,7 +93,7 @@ def test_what_does_not_fit_has_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
 
     monkeypatch.setattr(measure, "_measure", full)
-    assert measure.measure("iql", 3, 8, "cpu").note == "ran out of memory on cpu at a batch of 8"
+    assert update_cost.measure("iql", 3, 8, "cpu").note == "ran out of memory on cpu at a batch of 8"
 
 
 @pytest.mark.parametrize(
