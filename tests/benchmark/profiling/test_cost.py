@@ -11,7 +11,7 @@ import pytest
 
 from benchmark import memory
 from benchmark.errors import UserError
-from benchmark.profiling import cost, update_cost
+from benchmark.profiling import cost, measure, update_cost
 from benchmark.profiling.cost import Cell, Cost, csv_text, describe, fill, markdown, measure_apart
 from benchmark.profiling.synthetic import ROAD_GRID_AGENTS, problem
 from benchmark.units import GIB
