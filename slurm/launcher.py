@@ -19,7 +19,7 @@ from benchmark.errors import UserError
 from benchmark.launchers import Jobs, Launcher, LaunchOptions, Outcome
 from benchmark.plan import PlannedRun, refuse_what_needs_more
 from benchmark.status import RunState, summary
-from envs.data_folder import VARIABLE, data_folder
+from envs.data_folder import EARLIER, VARIABLE, data_folder
 from results.keys import RunKey
 from results.layout import SWEEP
 from slurm.profiles import MAX_ARRAY, Profile, load, override
@@ -118,9 +118,7 @@ def submit(plans: Sequence[PlannedRun], results: Path, suite: str, profile: Prof
         folder=store / "logs", cluster="slurm", slurm_max_num_timeout=profile.max_requeues, slurm_python=sys.executable
     )
     parameters = profile.submitit_parameters()
-    setup = [*parameters.pop("slurm_setup", []), f"export PYTHONPATH={shlex.quote(str(snapshot))}"]
-    if VARIABLE in os.environ:
-        setup.append(f"export {VARIABLE}={shlex.quote(str(data_folder().resolve()))}")
+    setup = [*parameters.pop("slurm_setup", []), *surroundings(snapshot)]
     further = {**parameters.pop("slurm_additional_parameters", {}), "chdir": str(snapshot)}
     executor.update_parameters(name=name, slurm_setup=setup, slurm_additional_parameters=further, **parameters)
     groups = [tuple(item.request for item in part) for part in _parts(plans, profile.runs_per_job)]
@@ -139,6 +137,15 @@ def submit(plans: Sequence[PlannedRun], results: Path, suite: str, profile: Prof
             raise
         numbers += owned
     return numbers
+
+
+def surroundings(snapshot: Path) -> list[str]:
+    """Shell lines that tell a job where its code is, and the data that the project does not ship where a folder of it
+    is named here."""
+    places = {"PYTHONPATH": snapshot}
+    if os.environ.get(VARIABLE) or os.environ.get(EARLIER):
+        places[VARIABLE] = data_folder().resolve()
+    return [f"export {name}={shlex.quote(str(path))}" for name, path in places.items()]
 
 
 def _parts(items: Sequence[Any], size: int) -> list[Sequence[Any]]:

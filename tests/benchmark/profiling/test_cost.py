@@ -11,7 +11,7 @@ import pytest
 
 from benchmark import memory
 from benchmark.errors import UserError
-from benchmark.profiling import cost, update_cost
+from benchmark.profiling import cost, measure, update_cost
 from benchmark.profiling.cost import Cell, Cost, csv_text, describe, fill, markdown, measure_apart
 from benchmark.profiling.synthetic import ROAD_GRID_AGENTS, problem
 from benchmark.units import GIB
@@ -92,7 +92,7 @@ def test_what_does_not_fit_has_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> Cost:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
 
-    monkeypatch.setattr(measure, "_measure", full)
+    monkeypatch.setattr(update_cost, "_measure", full)
     assert update_cost.measure("iql", 3, 8, "cpu").note == "ran out of memory on cpu at a batch of 8"
 
 
@@ -138,7 +138,7 @@ def test_interrupted_tables_hold_what_was_measured(monkeypatch: pytest.MonkeyPat
 def test_accelerated_costs_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """The mode reaches the measurement, and the table names it."""
     modes = []
-    monkeypatch.setattr(measure, "accelerate", lambda learner, mode, device: modes.append(mode) or learner.update)
+    monkeypatch.setattr(update_cost, "accelerate", lambda learner, mode, device: modes.append(mode) or learner.update)
     measure.main(["--algorithm", "iql", "--agents", "3", "--batch", "8", "--acceleration", "compile"])
     assert modes == ["compile"]
     commands = []
