@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from results.keys import RunKey
@@ -52,3 +52,17 @@ SMALL_SIGNALS: dict[str, Any] = {
 """Many signals on a CPU; rows of the log as long as one of the 80 intervals of 16,000 steps."""
 SMALL_STEPS = {"cityflow/synthetic_49": 16_000, "cityflow/synthetic_100": 4_000, "mpe/cooperative_navigation_30": 8_000}
 """Environment steps of the small runs, a hundredth of the paper's and less."""
+
+
+CONTROLS: dict[str, dict[str, Any]] = {
+    "deaf": {"algorithm.policy_messages": False},
+    "isac": {"algorithm.policy_messages": False, "algorithm.critic_messages": False},
+}
+"""What IP is compared with to see what messages do, with networks of the same size. deaf: agents hear nobody when they
+act, V and Q hear their neighbours; isac: nobody ever hears anybody, which is independent discrete soft actor-critic."""
+
+
+def control(request: RunRequest, name: str) -> RunRequest:
+    """A run of IP as one of the `CONTROLS`, under a variant of its own."""
+    variant = name if request.key.variant == "default" else f"{request.key.variant}-{name}"
+    return replace(request, key=request.key._replace(variant=variant), overrides=request.overrides | CONTROLS[name])

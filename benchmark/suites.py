@@ -13,6 +13,9 @@ hops-cpu            an hour on two cores: IP with one round of Q, and with the p
 temperature-cpu     an hour and a half on two cores: the scale of rewards and the weight of the entropy of IP
 lockstep-cpu        half an hour on two cores: IQL and IP with 4 copies of a task in lockstep, and with 100
 values-cpu          a quarter of an hour on two cores: MADDPG's critic of the team's reward, or of each agent's own
+table1-cpu          many hours on two cores: the 13 tasks of the paper, seven algorithms and two controls of IP
+reward-cpu          hours on two cores: the particle tasks of the paper with difference rewards
+why-cpu             hours on two cores: what of IP makes a difference, by what agents see, rounds and inference
 ablations           the paper's Figure 6: graph, neighbours and hops of IP
 interpretation      the paper's Figure 7: 49 signals, all algorithms; these runs are part of `all`
 all          the paper: 13 tasks, 7 algorithms, 5 seeds
@@ -20,11 +23,18 @@ all          the paper: 13 tasks, 7 algorithms, 5 seeds
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from benchmark.choices import hops, lockstep, temperature
-from benchmark.requests import FEW_TRANSITIONS, SMALL_SIGNALS, SMALL_STEPS, RunRequest, small_batch_rate
+from benchmark.evidence import rewards, table_1, why
+from benchmark.requests import (
+    CONTROLS,
+    FEW_TRANSITIONS,
+    SMALL_SIGNALS,
+    SMALL_STEPS,
+    RunRequest,
+    small_batch_rate,
+)
 from benchmark.tasks import PROVING_GROUND, default_total_steps
 from results.keys import RunKey
 from results.paper import COMPARED_ALGORITHMS, TABLE_1
@@ -92,20 +102,6 @@ def difference_run(algorithm: str, seed: int) -> RunRequest:
     if algorithm == "ip":
         overrides |= {"algorithm.credit": "own"}
     return RunRequest(RunKey("mpe/cooperative_navigation_15", algorithm, "difference", seed), 15_000, overrides)
-
-
-CONTROLS: dict[str, dict[str, Any]] = {
-    "deaf": {"algorithm.policy_messages": False},
-    "isac": {"algorithm.policy_messages": False, "algorithm.critic_messages": False},
-}
-"""What IP is compared with to see what messages do, with networks of the same size. deaf: agents hear nobody when they
-act, V and Q hear their neighbours; isac: nobody ever hears anybody, which is independent discrete soft actor-critic."""
-
-
-def control(request: RunRequest, name: str) -> RunRequest:
-    """A run of IP as one of the `CONTROLS`, under a variant of its own."""
-    variant = name if request.key.variant == "default" else f"{request.key.variant}-{name}"
-    return replace(request, key=request.key._replace(variant=variant), overrides=request.overrides | CONTROLS[name])
 
 
 PROPAGATION: dict[str, dict[str, Any]] = {
@@ -355,6 +351,9 @@ SUITES = {
     "temperature-cpu": temperature,
     "lockstep-cpu": lockstep,
     "values-cpu": values,
+    "table1-cpu": table_1,
+    "reward-cpu": rewards,
+    "why-cpu": why,
     "ablations": ablations,
     "interpretation": interpretation,
     "all": paper,

@@ -30,6 +30,9 @@ class Settings:
     agent i the team reward minus the team reward without i."""
     neighbour_order: NeighbourOrder = "published"
     """Where the published task sorts what an agent sees by |x_j - 2 x_i|, `true` sorts by the distance |x_j - x_i|."""
+    observe_agents: bool = True
+    """Whether agents see one another. Without it they see landmarks, prey and the ball alone, and know of other agents
+    what these tell them."""
     num_neighbours: Count | None = None
     """Width of the neighbour lists; None takes 4 below 30 agents and 8 from there on, at most all others."""
     actions: Actions = "discrete"
@@ -73,7 +76,7 @@ def make_spec(scenario: Scenario, settings: Settings) -> EnvironmentSpec:
     continuous = settings.actions == "continuous"
     return EnvironmentSpec(
         num_agents=scenario.num_agents,
-        observation_dim=scenario.observation_dim,
+        observation_dim=scenario.observation_dim(settings.observe_agents),
         num_actions=0 if continuous else NUM_ACTIONS,
         episode_length=EPISODE_LENGTH,
         max_neighbours=neighbour_count(settings.num_neighbours, scenario.num_agents),

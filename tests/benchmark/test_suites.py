@@ -10,8 +10,8 @@ import torch
 import algorithms
 from benchmark import acceleration
 from benchmark.config import resolve
-from benchmark.requests import RunRequest
-from benchmark.suites import CONTROLS, PROPAGATION, SUITES, control
+from benchmark.requests import CONTROLS, RunRequest, control
+from benchmark.suites import PROPAGATION, SUITES
 from benchmark.training import Training
 from envs.protocols import Graph
 from results.keys import RunKey
