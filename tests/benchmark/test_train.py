@@ -235,7 +235,7 @@ def test_killed_run_ends_like_an_uninterrupted_one(where: str, count: int, tmp_p
     train.run(small_config("ip"), tmp_path, quiet=True)
     assert logs(path) == logs(uninterrupted)
     assert_same(weights(path), weights(uninterrupted))
-    assert not list(path.glob("*.tmp"))
+    assert not list(path.glob(".*")), "what was half written is removed"
 
 
 def test_stop_signal_writes_a_checkpoint(tmp_path: Path, uninterrupted: Path) -> None:

@@ -158,7 +158,7 @@ def test_costs_in_words() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--algorithms", "ipp"], "did you mean 'ip'"),
+        (["--algorithms", "ipp"], r"did you mean ip\?"),
         (["--agents", "1"], "--agents 1: expected two or more"),
         (["--batch", "0"], "--batch 0: expected a positive number"),
         (["--device", "tpu"], "--device tpu: expected auto, cpu, cuda"),
