@@ -1,6 +1,6 @@
 """Two result sets against each other, such as two versions of the code: did any score get worse?
 
-    python -m figures.compare A B [--policy greedy] [--level 0.95] [--output FILE.csv] [--fail-on-regression]
+    python -m figures.compare A B [--policy headline] [--level 0.95] [--output FILE.csv] [--fail-on-regression]
 
 Runs are matched by task, variant and algorithm. The difference is that of final scores, B minus A: a seed's mean over
 its last 3 evaluations. Where both sets have the same seeds these are paired, as a seed fixes the first weights and the
@@ -21,8 +21,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from figures.scores import final_scores
-from figures.statistics import LEVEL, Summary, summarise, welch_half_width
+from figures.analysis.policies import headline_policy
+from figures.analysis.scores import final_of
+from figures.analysis.statistics import LEVEL, Summary, holm, summarise, welch_half_width
 from figures.tables import DASH, Cell, Table, decimals, number, plus_minus
 from results.checks import differing_keys, group_runs
 from results.files import write_atomically
@@ -30,6 +31,7 @@ from results.load import load_results
 from results.records import POLICIES, Results, ResultsError, Run
 
 BETTER, WORSE, NO_DIFFERENCE, NOT_COMPARABLE = "better", "worse", "no difference shown", "not comparable"
+HEADLINE = "headline"
 SPEED = "timing/env_steps_per_second"
 HARDWARE = ("cpu", "gpu", "device", "cores")
 SHOWN_KEYS = 6
@@ -100,11 +102,12 @@ class Report:
 
 
 def compare(
-    a: Results, b: Results, policy: str = "greedy", level: float = LEVEL, ignored: Iterable[str] = ()
+    a: Results, b: Results, policy: str = HEADLINE, level: float = LEVEL, ignored: Iterable[str] = ()
 ) -> Report:
     """Every task, variant and algorithm of two sets.
 
     Args:
+        policy: `HEADLINE`, the headline policy of each algorithm, or that of all.
         level: of the confidence intervals; between 0 and 1.
         ignored: dotted settings that may differ, such as ``training.threads``.
     """
@@ -150,19 +153,6 @@ def difference(a: Sequence[float], b: Sequence[float], paired: bool, level: floa
     return Difference(mean, mean - half_width, mean + half_width, p, paired)
 
 
-def holm(values: Sequence[float]) -> list[float]:
-    """p values adjusted by Holm (1979), so that the chance of any false finding stays below the level.
-
-    The i-th smallest of m becomes max over j <= i of min(1, (m - j + 1) p_j), counted from 1.
-    """
-    adjusted = [0.0] * len(values)
-    largest = 0.0
-    for place, index in enumerate(sorted(range(len(values)), key=lambda index: values[index])):
-        largest = max(largest, min(1.0, (len(values) - place) * values[index]))
-        adjusted[index] = largest
-    return adjusted
-
-
 def _by_cell(results: Results) -> dict[Name, list[Run]]:
     groups = group_runs(results)
     return {(*cell, name): runs for cell, algorithms in groups.items() for name, runs in algorithms.items()}
@@ -192,8 +182,12 @@ def _finished(runs: Sequence[Run]) -> list[Run]:
 
 def _finals(runs: Sequence[Run], policy: str) -> dict[int, float]:
     """Seed to final score, of finished runs that were evaluated."""
-    scores = {run.cell.seed: final_scores(Results((run,)))[0].summaries for run in _finished(runs)}
-    return {seed: own[policy].mean for seed, own in scores.items() if policy in own}
+    found = {}
+    for run in _finished(runs):
+        value = final_of(run, headline_policy(run.cell.algorithm) if policy == HEADLINE else policy)
+        if value is not None:
+            found[run.cell.seed] = value
+    return found
 
 
 def _differing(a: list[Run], b: list[Run], ignored: set[str]) -> str:
@@ -262,9 +256,10 @@ def report_table(report: Report) -> Table:
         "Speed",
     )
     caption = (
-        "A, B: final score, mean ± standard deviation over finished seeds. The interval is that of paired differences "
-        "where both sets have the same seeds, else (w) Welch's. Verdicts go by the interval; p (Holm) is corrected for "
-        f"all {report.compared} comparisons. Speed: environment steps a second, change from A to B; * other hardware."
+        "A, B: final score of the headline policy, unless another was asked for, mean ± standard deviation over "
+        "finished seeds. The interval is that of paired differences where both sets have the same seeds, else (w) "
+        f"Welch's. Verdicts go by the interval; p (Holm) is corrected for all {report.compared} comparisons. Speed: "
+        "environment steps a second, change from A to B; * other hardware."
     )
     return Table(header, [_row(own) for own in report.cells], caption, words=4)
 
@@ -363,7 +358,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     kinds = "a published set, a folder of such, or of run folders"
     parser.add_argument("a", type=Path, metavar="A", help=f"the results to compare with: {kinds}")
     parser.add_argument("b", type=Path, metavar="B", help="the results in question, of any of these kinds")
-    parser.add_argument("--policy", choices=POLICIES, default="greedy", help="default: %(default)s")
+    parser.add_argument(
+        "--policy",
+        choices=(HEADLINE, *POLICIES),
+        default=HEADLINE,
+        help="headline: sampled for algorithms that learn a stochastic policy, greedy for others; default: %(default)s",
+    )
     parser.add_argument("--level", type=float, default=LEVEL, help="of the confidence intervals; default: %(default)s")
     parser.add_argument(
         "--ignore",

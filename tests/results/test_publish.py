@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from figures.scores import final_scores
+from figures.analysis.scores import final_scores
 from results.collect import collect
 from results.episodes import GIF, MOST_BYTES, published_name, read_gif
 from results.files import write_atomically
