@@ -13,7 +13,7 @@ import pandas as pd
 from figures.analysis import Analysis
 from figures.analysis.scores import Aggregate, ReferenceScore
 from figures.drawing import Drawing, svg_text, write_figure
-from figures.registry import EXHIBITS, Exhibit, exhibits
+from figures.registry import CURVES, EXHIBITS, HEADLINE, Exhibit, exhibits
 from figures.report.page import Shown, build_report, scores_page
 from figures.style import figure_style
 from figures.tables import score_table, scores_frame
@@ -88,9 +88,9 @@ def _show(exhibit: Exhibit, analysis: Analysis, output: Path, report: bool) -> t
         caption = exhibit.caption_of(analysis)
         svg = svg_text(figure) if report else ""
         drawing = Drawing(exhibit.name, exhibit.heading, svg, float(figure.get_size_inches()[0]), caption)
-        paths += write_figure(figure, output / exhibit.name)
+        paths += write_figure(figure, output / exhibit.name, print_quality=exhibit.chapter != CURVES)
     table = exhibit.table(analysis) if exhibit.table is not None else None
-    if exhibit.draw is None and exhibit.chapter != "headline" and table is not None and not table.rows:
+    if exhibit.draw is None and exhibit.chapter != HEADLINE and table is not None and not table.rows:
         return None, []
     if table is not None:
         path = output / f"{exhibit.name}.md"

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from results.files import write_atomically
 
-DOTS = 200
-"""Of a PNG, per inch."""
+DOTS, FEWER_DOTS = 200, 120
+"""Of a PNG per inch, and of one that only lists what was run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +28,19 @@ class Drawing:
     caption: str
 
 
-def write_figure(figure: Figure, path: Path) -> tuple[Path, Path]:
-    """Write ``path`` with the endings .png and .pdf. Raises ResultsError where it cannot be written."""
-    raster, vector = io.BytesIO(), io.BytesIO()
-    figure.savefig(raster, format="png", dpi=DOTS, metadata={"Software": None})
-    figure.savefig(vector, format="pdf", metadata=dict.fromkeys(("CreationDate", "Creator", "Producer")))
-    paths = path.with_name(path.name + ".png"), path.with_name(path.name + ".pdf")
-    write_atomically(paths[0], raster.getvalue())
-    write_atomically(paths[1], vector.getvalue())
+def write_figure(figure: Figure, path: Path, print_quality: bool = True) -> list[Path]:
+    """Write ``path`` with the ending .png, and in print quality with .pdf, too. Raises ResultsError where it cannot be
+    written."""
+    buffers = {".png": io.BytesIO()}
+    figure.savefig(
+        buffers[".png"], format="png", dpi=DOTS if print_quality else FEWER_DOTS, metadata={"Software": None}
+    )
+    if print_quality:
+        buffers[".pdf"] = io.BytesIO()
+        figure.savefig(buffers[".pdf"], format="pdf", metadata=dict.fromkeys(("CreationDate", "Creator", "Producer")))
+    paths = [path.with_name(path.name + ending) for ending in buffers]
+    for target, buffer in zip(paths, buffers.values(), strict=True):
+        write_atomically(target, buffer.getvalue())
     return paths
 
 

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 import matplotlib
 import matplotlib.colors
-import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -47,7 +46,7 @@ KNOWN_STYLES = {
         ("iql", "#5b5f66", "X"),
     )
 }
-EXTRA_COLOURS = tuple(seaborn.color_palette("dark").as_hex()[4:])
+EXTRA_COLOURS = ("#591e71", "#592f0d", "#a23582", "#3c3c3c", "#b8850a", "#006374")
 """For algorithms that the paper does not know, in order."""
 EXTRA_MARKERS = ("*", "h", "<", ">", "p", "d")
 
@@ -56,6 +55,7 @@ SETTINGS: dict[Any, Any] = {
     "mathtext.fontset": "stix",
     "font.size": 10.0,
     "axes.titlesize": 11.0,
+    "axes.titley": 1.0,  # where titles are put; without it each drawing measures all tick labels to find out
     "axes.labelsize": 10.0,
     "xtick.labelsize": 9.0,
     "ytick.labelsize": 9.0,

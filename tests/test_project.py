@@ -62,7 +62,7 @@ def test_training_needs_few_packages() -> None:
     """A bare GPU node has torch, numpy, numba and tqdm: a run must import nothing else."""
     code = (
         "import sys\n"
-        "for name in ('scipy', 'pandas', 'matplotlib', 'seaborn', 'pettingzoo', 'PIL', 'pyarrow', 'jaxtyping',"
+        "for name in ('scipy', 'pandas', 'matplotlib', 'jinja2', 'pettingzoo', 'PIL', 'pyarrow', 'jaxtyping',"
         " 'beartype', 'submitit', 'gymnasium', 'magent2', 'pygame'):\n"
         "    sys.modules[name] = None\n"
         "from pathlib import Path\n"
