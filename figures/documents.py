@@ -13,7 +13,7 @@ from pathlib import Path
 
 from figures.analysis import Analysis
 from figures.paper import ablations
-from figures.report import proof
+from figures.report import findings, proof
 from results.files import write_atomically
 from results.load import load_results
 from results.records import ResultsError
@@ -36,6 +36,8 @@ class Part:
 PARTS = (
     Part("algorithms/README.md", "proof table", proof.markdown),
     Part("algorithms/README.md", "ablations", lambda analysis: ablations.table(analysis).markdown()),
+    Part("README.md", "findings", findings.summary),
+    Part("results/FINDINGS.md", "", findings.page),
 )
 
 

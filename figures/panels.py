@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter
 
 from figures.analysis.curves import Curve
 from figures.analysis.scores import GAP_TOPS
@@ -66,6 +67,8 @@ class Panel:
     """Said in front of the number of seeds."""
     value_label: str = "episode return"
     step_label: str = "environment steps"
+    log_steps: bool = False
+    """Whether the horizontal axis is logarithmic, and leaves out what is at 0."""
 
 
 def draw_panels(
@@ -123,7 +126,15 @@ def draw_panel(axes: Axes, panel: Panel, styles: Mapping[str, AlgorithmStyle], h
             _mark_stopped(axes, drawn[name], style)
             spread = np.nan_to_num(means.std)
             extremes += [float((means.mean - spread).min()), float((means.mean + spread).max())]
-    format_steps_axis(axes, max(float(curve.means.steps[-1]) for curve in drawn.values()), panel.step_label)
+    last_step = max(float(curve.means.steps[-1]) for curve in drawn.values())
+    if panel.log_steps and last_step > 0:
+        steps = np.concatenate([curve.means.steps for curve in drawn.values()])
+        axes.set_xscale("log")
+        axes.set_xlim(float(steps[steps > 0].min()), 1.05 * last_step)
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_number(value)))
+        axes.set_xlabel(panel.step_label)
+    else:
+        format_steps_axis(axes, last_step, panel.step_label)
     low, high = value_range([value for value in extremes if math.isfinite(value)], panel.references)
     axes.set_ylim(low, high)
     format_value_axis(axes)

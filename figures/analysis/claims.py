@@ -129,7 +129,7 @@ def find(analysis: Analysis, entry: Entry, task: str) -> Finding:
         return MISSING
     counts = Counter(_outcomes(entry, values))
     tested = all(own is not None and _tests(entry, own) for own in sides.values())
-    return Finding(_measured(entry, sides, values), _verdict(entry, counts, tested))
+    return Finding(_measured(entry, sides, values), _verdict(entry, counts, tested) + _unequal(sides))
 
 
 def compare_means(better: Summary, worse: Summary) -> str:
@@ -286,6 +286,15 @@ def _measured(entry: Entry, sides: dict[str, Score | None], values: dict[str, Su
     parts = [f"{_side_label(side)} {plus_minus(known[side], 1 if unit else None)}{unit}" for side in ordered]
     parts += [f"no {_side_label(side)}" for side in sides if side not in known]
     return f"{', '.join(parts)} ({_conditions([own for own in sides.values() if own is not None])})"
+
+
+def _unequal(sides: dict[str, Score | None]) -> str:
+    """What keeps a comparison from being one of equals, behind its verdict; empty for most."""
+    scores = [score for score in sides.values() if score is not None]
+    words = ["unequal rewards"] if len({score.learned_from for score in scores}) > 1 else []
+    fallen = [algorithm_label(score.algorithm) for score in scores if score.collapsed]
+    words += [f"{', '.join(fallen)} collapsed"] if fallen else []
+    return f"; {'; '.join(words)}" if words else ""
 
 
 def _conditions(scores: list[Score]) -> str:

@@ -154,6 +154,18 @@ def welch_freedom(a: Summary, b: Summary, share_a: float, share_b: float) -> flo
     return (part_a + part_b) ** 2 / (part_a**2 / (a.count - 1) + part_b**2 / (b.count - 1))
 
 
+def mean_difference(a: Summary, b: Summary, level: float = LEVEL) -> tuple[float, float, float] | None:
+    """Mean of a minus mean of b, half the width of Welch's interval, and its two-sided p; None when either has a single
+    seed."""
+    half_width, difference = welch_half_width(a, b, level), a.mean - b.mean
+    if half_width is None:
+        return None
+    if half_width == 0:
+        return difference, 0.0, 0.0 if difference else 1.0
+    p = float(stats.ttest_ind_from_stats(a.mean, a.std, a.count, b.mean, b.std, b.count, equal_var=False)[1])
+    return difference, half_width, p
+
+
 def prediction_half_width(a: Summary, b: Summary, level: float = LEVEL) -> float | None:
     """Half the width of the interval that holds the difference of one new seed of either side; None when either has a
     single seed.

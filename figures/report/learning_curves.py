@@ -19,6 +19,8 @@ AXES: dict[str, tuple[str, Callable[[StepCost], float | None]]] = {
     "compute": ("seconds of updates", lambda cost: cost.update_seconds),
 }
 """Other axes than environment steps: what they are called, and how much of it an environment step costs."""
+LOGARITHMIC = ("compute",)
+"""Those of these axes on which algorithms differ by factors."""
 
 
 def panels_of(analysis: Analysis, family: str) -> list[Panel]:
@@ -59,7 +61,8 @@ def draw_budget(analysis: Analysis, axis: str) -> Figure | None:
         if len(algorithms) > 1 and factors and family_of(task) != "game":
             curves = {name: analysis.curve(task, variant, name).scaled(factor) for name, factor in factors.items()}
             references = analysis.reference_means(task)
-            panels.append(Panel(task_title(task, variant), curves, references, "", value_label(task), label))
+            log = axis in LOGARITHMIC
+            panels.append(Panel(task_title(task, variant), curves, references, "", value_label(task), label, log))
     return draw_panels(panels, algorithm_styles(analysis.algorithms)) if panels else None
 
 
@@ -75,7 +78,7 @@ BUDGET_WORDS = {
     ),
     "compute": (
         "The same curves over the seconds that updates took: the seconds an update took, median over the runs of an "
-        "algorithm, times its updates; without acting, the environment and evaluations. Runs that shared a machine "
-        "slowed one another down, so that only large differences mean something."
+        "algorithm, times its updates, on a logarithmic axis; without acting, the environment and evaluations. Runs "
+        "that shared a machine slowed one another down, so that only large differences mean something."
     ),
 }
