@@ -7,7 +7,15 @@ from functools import cached_property
 import numpy as np
 
 from figures.analysis.ablations import AblationResult, ablation_results
-from figures.analysis.comparison import PROOF_FAMILY, Comparison, comparison, gap_estimates, improvement_estimates
+from figures.analysis.comparison import (
+    PROOF_FAMILY,
+    Comparison,
+    Profile,
+    comparison,
+    gap_estimates,
+    improvement_estimates,
+    profiles,
+)
 from figures.analysis.curves import Curve, StepCost, learning_curve, run_evaluations, step_cost
 from figures.analysis.interpretation import FAMILY, PAPER_TASK, Account, account_of
 from figures.analysis.policies import headline_policy
@@ -167,6 +175,11 @@ class Analysis:
     def improvements(self) -> dict[str, Estimate]:
         """Probability that a run of IP beats one of each baseline; empty without a comparison or IP."""
         return improvement_estimates(self.comparison) if self.comparison is not None else {}
+
+    @cached_property
+    def profiles(self) -> dict[str, Profile]:
+        """Performance profile of each compared algorithm; empty without a comparison."""
+        return profiles(self.comparison) if self.comparison is not None else {}
 
     @cached_property
     def ablations(self) -> list[AblationResult]:

@@ -16,6 +16,8 @@ from figures.analysis.statistics import (
     improvement_interval,
     improvement_probability,
     interquartile_mean,
+    performance_profile,
+    performance_profile_band,
     stratified_bootstrap_interval,
 )
 from results.checks import algorithm_order
@@ -24,6 +26,9 @@ from results.records import COMPARED_ALGORITHMS, natural_key
 PROOF_FAMILY = "game"
 """Games with a known optimum show what a method can express; they are no part of the benchmark."""
 OURS = "ip"
+PROFILE_LIMITS = (-100.0, 200.0)
+"""Gap closed, in %, beyond which profiles are not drawn: single runs that are far worse than random play."""
+PROFILE_POINTS = 301
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +101,32 @@ def improvement_estimates(compared: Comparison) -> dict[str, Estimate]:
         if name != OURS:
             interval = improvement_interval(ours, theirs, np.random.default_rng(BOOTSTRAP_SEED))
             found[name] = Estimate(improvement_probability(ours, theirs), *interval)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Share of runs of one algorithm that close more than each part of the gap, and its bootstrap band."""
+
+    share: Values
+    low: Values
+    high: Values
+
+
+def profile_thresholds(compared: Comparison) -> Values:
+    """Parts of the gap, in %, from the smallest to the largest that a run closes, within `PROFILE_LIMITS`."""
+    pooled = np.concatenate([values for strata in compared.gaps.values() for values in strata])
+    low, high = np.clip([pooled.min() - 2, pooled.max() + 2], *PROFILE_LIMITS)
+    return np.linspace(low, high, PROFILE_POINTS)
+
+
+def profiles(compared: Comparison) -> dict[str, Profile]:
+    """Performance profile of each algorithm at `profile_thresholds`."""
+    levels = profile_thresholds(compared)
+    found = {}
+    for name, strata in compared.gaps.items():
+        band = performance_profile_band(strata, levels, np.random.default_rng(BOOTSTRAP_SEED))
+        found[name] = Profile(performance_profile(strata, levels), *band)
     return found
 
 

@@ -73,10 +73,12 @@ class Account:
     """Those with at least one interval."""
     movements: tuple[str, ...]
     intervals: dict[Cell, list[Interval]]
+    matched: dict[Cell, list[Match]]
+    """Of each run, interval by interval."""
 
     def matches(self, run: Run) -> list[Match]:
         """The matches of one run, interval by interval."""
-        return matches(self.intervals[run.cell], self.movements)
+        return self.matched[run.cell]
 
     def counted(self, algorithm: str) -> tuple[Run, ...]:
         """The finished runs of an algorithm; where it has none, those that are not: early intervals differ from late
@@ -112,8 +114,9 @@ def account_of(task: str, variant: str, shown: Sequence[Run]) -> Account | None:
     runs = [run for run in shown if any(_named(row.values, GREENS) for row in run.metrics)]
     intervals = {run.cell: joined(intervals_of(run), episode_steps(run)) for run in runs}
     movements = opened_movements(runs)
-    counted = tuple(run for run in runs if matches(intervals[run.cell], movements))
-    return Account(task, variant, counted, movements, intervals) if counted else None
+    matched = {run.cell: matches(intervals[run.cell], movements) for run in runs}
+    counted = tuple(run for run in runs if matched[run.cell])
+    return Account(task, variant, counted, movements, intervals, matched) if counted else None
 
 
 def episode_steps(run: Run) -> int:

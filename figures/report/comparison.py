@@ -10,19 +10,22 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from figures.analysis import Analysis
-from figures.analysis.comparison import OURS, Comparison
+from figures.analysis.comparison import (
+    OURS,
+    PROFILE_LIMITS,
+    PROFILE_POINTS,
+    Comparison,
+    Profile,
+    profile_thresholds,
+)
 from figures.analysis.policies import POLICY_WORDS
-from figures.analysis.scores import BOOTSTRAP_SEED
-from figures.analysis.statistics import Estimate, Values, performance_profile, performance_profile_band
+from figures.analysis.statistics import Estimate
 from figures.names import algorithm_label, counted, listed, task_title
 from figures.panels import LEGEND_ROW, curve_handle
 from figures.style import MUTED, AlgorithmStyle, PanelSize, algorithm_styles, panel_grid
 from results.records import COMPARED_ALGORITHMS
 
 PANEL = PanelSize(width=2.55, height=2.1, left=0.96, right=0.34)
-PROFILE_LIMITS = (-100.0, 200.0)
-"""Gap closed, in %, beyond which profiles are not drawn: single runs that are far worse than random play."""
-PROFILE_POINTS = 301
 UNEQUAL = "*"
 """Marks algorithms that learned from the team's reward where others had each agent's."""
 
@@ -39,7 +42,7 @@ def draw(analysis: Analysis) -> Figure | None:
     count = 3 if OURS in compared.gaps else 2
     figure, axes = panel_grid(count, count, PANEL, LEGEND_ROW + 0.16)
     draw_intervals(axes[0], compared, analysis.gap_estimates, styles)
-    draw_profiles(axes[1], compared, styles)
+    draw_profiles(axes[1], compared, analysis.profiles, styles)
     if count == 3:
         draw_improvement(axes[2], compared, analysis.improvements, styles)
     figure.legend(
@@ -67,18 +70,21 @@ def draw_intervals(
     axes.set_xlabel("interquartile mean of the gap closed (%)")
 
 
-def draw_profiles(axes: Axes, compared: Comparison, styles: dict[str, AlgorithmStyle]) -> None:
+def draw_profiles(
+    axes: Axes, compared: Comparison, shares: Mapping[str, Profile], styles: dict[str, AlgorithmStyle]
+) -> None:
     """Share of runs that close more than a given part of the gap, one curve an algorithm."""
     _title(axes, "Performance profile", compared, list(compared.gaps))
     thresholds = profile_thresholds(compared)
     for index, (name, style) in reversed(list(enumerate(styles.items()))):
-        strata = compared.gaps[name]
-        low, high = performance_profile_band(strata, thresholds, np.random.default_rng(BOOTSTRAP_SEED))
-        axes.fill_between(thresholds, 100 * low, 100 * high, color=style.colour, alpha=0.13, linewidth=0, zorder=2)
+        own = shares[name]
+        axes.fill_between(
+            thresholds, 100 * own.low, 100 * own.high, color=style.colour, alpha=0.13, linewidth=0, zorder=2
+        )
         every = PROFILE_POINTS // 5
         axes.plot(
             thresholds,
-            100 * performance_profile(strata, thresholds),
+            100 * own.share,
             color=style.colour,
             marker=style.marker,
             markersize=3.4,
@@ -103,13 +109,6 @@ def draw_improvement(
     axes.set(xlim=(-0.03, 1.03), xticks=[0, 0.25, 0.5, 0.75, 1])
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set_xlabel(f"probability that {styles[OURS].label} does better")
-
-
-def profile_thresholds(compared: Comparison) -> Values:
-    """Parts of the gap, in %, from the smallest to the largest that a run closes, within `PROFILE_LIMITS`."""
-    pooled = np.concatenate([values for own in compared.gaps.values() for values in own])
-    low, high = np.clip([pooled.min() - 2, pooled.max() + 2], *PROFILE_LIMITS)
-    return np.linspace(low, high, PROFILE_POINTS)
 
 
 def caption(analysis: Analysis) -> str:

@@ -76,38 +76,30 @@ def verdict_table(analysis: Analysis) -> Table:
     for row in analysis.headline_rows:
         title = task_title(row.task, row.variant)
         if row.winner is not None:
-            bold.add((len(rows), 2))
+            bold.add((len(rows), 1))
         words = winner_words(row)
-        rows.append(
-            [(title, title), (row.learned_from, row.learned_from), (words, words), *_lead_gap_cells(analysis, row)]
-        )
-    return Table(
-        ("Task", "Learned from", "Who wins", "Gap closed %", "Lead", "95 % interval"), rows, VERDICT_CAPTION, bold, 3
-    )
+        rows.append([(f"{title}\n{row.learned_from}", title), (words, words), *_lead_gap_cells(analysis, row)])
+    return Table(("Task, learned from", "Who wins", "Gap %", "Lead (95 %)"), rows, VERDICT_CAPTION, bold, words=2)
 
 
 VERDICT_CAPTION = (
     "The first of those that learned from the same reward, the gap from random play to a scripted policy that it "
-    "closes, and its lead over the next in points of that gap, with Welch's 95 % interval: bold where it excludes 0 "
-    "for every other."
+    "closes, and its lead over the next in points of that gap, with Welch's 95 % interval. Bold: surely ahead of "
+    "every other."
 )
 
 
 def _lead_gap_cells(analysis: Analysis, row: RankRow) -> list[Cell]:
     """Gap closed by the best mean, and its lead in percentage points."""
     if row.lead is None:
-        return [ABSENT] * 3
+        return [ABSENT] * 2
     score = analysis.scores_by_cell[row.task, row.variant, row.lead.best]
     scale = task_scale(analysis.results.references.get(row.task))
     if score.gap is None or scale is None:
-        return [ABSENT] * 3
+        return [ABSENT] * 2
     lead, half = row.lead.difference * scale[1], row.lead.half_width
-    width = None if half is None else half * scale[1]
-    return [
-        (plus_minus(score.gap, 0), score.gap.mean),
-        (number(lead, 1), lead),
-        (interval(lead, width, 1), -math.inf if width is None else lead - width),
-    ]
+    span = "" if half is None else f"\n({interval(lead, half * scale[1], 1)})"
+    return [(plus_minus(score.gap, 0), score.gap.mean), (f"{number(lead, 1)}{span}", lead)]
 
 
 def pairs_apart(group: MeanRanks) -> list[tuple[str, str]]:

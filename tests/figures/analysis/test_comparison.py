@@ -14,9 +14,9 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from figures.analysis import Analysis
-from figures.analysis.comparison import Comparison
+from figures.analysis.comparison import PROFILE_LIMITS, Comparison, profile_thresholds
 from figures.drawing import svg_text
-from figures.report.comparison import PROFILE_LIMITS, caption, draw, profile_thresholds
+from figures.report.comparison import caption, draw
 from figures.style import KNOWN_STYLES, MUTED, figure_style
 from results.records import POLICIES, Results
 from results.runs import load_runs

@@ -35,7 +35,7 @@ from figures.report.ranks import (
 )
 from results.records import COMPARED_TASKS, POLICIES, Results
 from results.runs import load_runs
-from tests.figures.synthetic import both, write_run
+from tests.figures.synthetic import both, write_references, write_run
 
 NAVIGATION, JUNGLE, SMALL = "mpe/cooperative_navigation_15", "magent/jungle_20", "mpe/cooperative_navigation_3"
 
@@ -288,8 +288,24 @@ def test_table_in_words(study: Results) -> None:
     assert other is not None
     assert "| Cooperative navigation, N = 3 | team reward | 1\u20132 | 1\u20132 | 2 |" in other.markdown()
     assert table_html(table(analysis)).count("<strong>") == 2
-    assert [row[2][0] for row in verdict_table(analysis).rows] == ["IP", "IQL"]
+    assert [row[1][0] for row in verdict_table(analysis).rows] == ["IP", "IQL"]
     assert [row[1][0] for row in mean_table(analysis).rows] == ["3 tasks"], "of the two that every row has"
+
+
+def test_the_first_table_says_who_by_how_much_and_how_sure(tmp_path: Path) -> None:
+    """Leads are points of the gap: random play earns 0, the scripted policy 200."""
+    write_references(tmp_path, NAVIGATION, random=[0.0], assignment=[200.0])
+    write_finals(tmp_path, NAVIGATION, "ip", [99.0, 101.0])
+    write_finals(tmp_path, NAVIGATION, "iql", [59.0, 61.0])
+    own = verdict_table(Analysis(load_runs(tmp_path)))
+    # variances 2 and 2 over two seeds each: 4.3027 sqrt(2) in returns, half of that in points
+    assert [text for text, _ in own.rows[0]] == [
+        "Cooperative navigation, N = 15\nteam reward",
+        "IP",
+        "50 ± 1",
+        "20.0\n(17.0 to 23.0)",
+    ]
+    assert own.bold == {(0, 1)}
 
 
 def test_mean_ranks_in_words(tmp_path: Path) -> None:
