@@ -1,6 +1,6 @@
 """Two result sets against each other, such as two versions of the code: did any score get worse?
 
-    python -m figures.compare A B [--policy greedy] [--level 0.95] [--output FILE.csv] [--fail-on-regression]
+    python -m figures.compare A B [--policy headline] [--level 0.95] [--output FILE.csv] [--fail-on-regression]
 
 Runs are matched by task, variant and algorithm. The difference is that of final scores, B minus A: a seed's mean over
 its last 3 evaluations. Where both sets have the same seeds these are paired, as a seed fixes the first weights and the
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from figures import LEVEL
+from figures import HEADLINE, LEVEL
 from results.errors import ResultsError, UserError
 from results.records import POLICIES
 
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Command line: 0 when the comparison was made, 1 with one line on standard error otherwise, 2 with
     ``--fail-on-regression`` where a score got worse, chance among so many comparisons taken into account."""
     options = _parse(arguments)
-    from figures.differences import compare, report_frame, report_text
+    from figures.differences import compare, report_frame, report_text  # here, so that help is quick
     from results.files import write_output
     from results.load import load_results
 
@@ -57,7 +57,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     kinds = "a published set, a folder of such, or of run folders"
     parser.add_argument("a", type=Path, metavar="A", help=f"the results to compare with: {kinds}")
     parser.add_argument("b", type=Path, metavar="B", help="the results in question, of any of these kinds")
-    parser.add_argument("--policy", choices=POLICIES, default="greedy", help="default: %(default)s")
+    parser.add_argument(
+        "--policy",
+        choices=(HEADLINE, *POLICIES),
+        default=HEADLINE,
+        help="headline: sampled for algorithms that learn a stochastic policy, greedy for others; default: %(default)s",
+    )
     parser.add_argument("--level", type=float, default=LEVEL, help="of the confidence intervals; default: %(default)s")
     parser.add_argument(
         "--ignore",

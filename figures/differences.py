@@ -1,4 +1,4 @@
-"""Differences between the final scores of two result sets, cell by cell; `figures.compare` is the command."""
+"""Differences between the final scores of two result sets; `python -m figures.compare` is the command."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from figures.scores import final_scores
-from figures.statistics import LEVEL, Summary, summarise, welch_half_width
+from figures import HEADLINE
+from figures.analysis.policies import headline_policy
+from figures.analysis.scores import final_of
+from figures.analysis.statistics import LEVEL, Summary, holm, summarise, welch_half_width
 from figures.tables import DASH, Cell, Table, decimals, number, plus_minus
 from results.checks import differing_keys, group_runs
 from results.records import Results, Run
@@ -87,11 +89,12 @@ class Report:
 
 
 def compare(
-    a: Results, b: Results, policy: str = "greedy", level: float = LEVEL, ignored: Iterable[str] = ()
+    a: Results, b: Results, policy: str = HEADLINE, level: float = LEVEL, ignored: Iterable[str] = ()
 ) -> Report:
     """Every task, variant and algorithm of two sets.
 
     Args:
+        policy: `HEADLINE`, the headline policy of each algorithm, or that of all.
         level: of the confidence intervals; between 0 and 1.
         ignored: dotted settings that may differ, such as ``training.threads``.
     """
@@ -137,19 +140,6 @@ def difference(a: Sequence[float], b: Sequence[float], paired: bool, level: floa
     return Difference(mean, mean - half_width, mean + half_width, p, paired)
 
 
-def holm(values: Sequence[float]) -> list[float]:
-    """p values adjusted by Holm (1979), so that the chance of any false finding stays below the level.
-
-    The i-th smallest of m becomes max over j <= i of min(1, (m - j + 1) p_j), counted from 1.
-    """
-    adjusted = [0.0] * len(values)
-    largest = 0.0
-    for place, index in enumerate(sorted(range(len(values)), key=lambda index: values[index])):
-        largest = max(largest, min(1.0, (len(values) - place) * values[index]))
-        adjusted[index] = largest
-    return adjusted
-
-
 def _by_cell(results: Results) -> dict[Name, list[Run]]:
     groups = group_runs(results)
     return {(*cell, name): runs for cell, algorithms in groups.items() for name, runs in algorithms.items()}
@@ -179,8 +169,12 @@ def _finished(runs: Sequence[Run]) -> list[Run]:
 
 def _finals(runs: Sequence[Run], policy: str) -> dict[int, float]:
     """Seed to final score, of finished runs that were evaluated."""
-    scores = {run.key.seed: final_scores(Results((run,)))[0].summaries for run in _finished(runs)}
-    return {seed: own[policy].mean for seed, own in scores.items() if policy in own}
+    found = {}
+    for run in _finished(runs):
+        value = final_of(run, headline_policy(run.key.algorithm) if policy == HEADLINE else policy)
+        if value is not None:
+            found[run.key.seed] = value
+    return found
 
 
 def _differing(a: list[Run], b: list[Run], ignored: set[str]) -> str:
@@ -249,9 +243,10 @@ def report_table(report: Report) -> Table:
         "Speed",
     )
     caption = (
-        "A, B: final score, mean ± standard deviation over finished seeds. The interval is that of paired differences "
-        "where both sets have the same seeds, else (w) Welch's. Verdicts go by the interval; p (Holm) is corrected for "
-        f"all {report.compared} comparisons. Speed: environment steps a second, change from A to B; * other hardware."
+        "A, B: final score of the headline policy, unless another was asked for, mean ± standard deviation over "
+        "finished seeds. The interval is that of paired differences where both sets have the same seeds, else (w) "
+        f"Welch's. Verdicts go by the interval; p (Holm) is corrected for all {report.compared} comparisons. Speed: "
+        "environment steps a second, change from A to B; * other hardware."
     )
     return Table(header, [_row(own) for own in report.cells], caption, words=4)
 

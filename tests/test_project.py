@@ -17,8 +17,11 @@ from benchmark.launchers import LAUNCHERS, LaunchOptions, launcher
 from benchmark.suites import SUITES
 from benchmark.training import Training
 from envs.mpe import scenarios
+from figures import __main__ as drawing_command
+from figures import all_figures, registry
 from results import layout
 from results.paper import COMPARED_ALGORITHMS
+from tests.figures.synthetic import write_study
 from tests.patience import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -58,7 +61,7 @@ def test_training_needs_few_packages() -> None:
     """A bare GPU node has torch, numpy, numba and tqdm: a run must import nothing else."""
     code = (
         "import sys\n"
-        "for name in ('scipy', 'pandas', 'matplotlib', 'seaborn', 'pettingzoo', 'PIL', 'pyarrow', 'jaxtyping',"
+        "for name in ('scipy', 'pandas', 'matplotlib', 'jinja2', 'pettingzoo', 'PIL', 'pyarrow', 'jaxtyping',"
         " 'beartype', 'submitit', 'gymnasium', 'magent2', 'pygame'):\n"
         "    sys.modules[name] = None\n"
         "from pathlib import Path\n"
@@ -204,3 +207,20 @@ def test_readme_recipe_for_a_task_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     training = Training(resolve("mpe/wide_navigation_10", "ip", 0, 200, {"training.evaluation_episodes": 2}))
     training.advance()
     assert training.spec.observation_dim == 26
+
+
+def test_readme_recipe_for_a_figure_draws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Alone, and in the report, where it has its files, its heading and its caption."""
+    code = recipe("a figure")
+    assert len(code.splitlines()) < 40
+    monkeypatch.setattr(registry, "EXHIBITS", list(registry.EXHIBITS))
+    monkeypatch.setattr(all_figures, "EXHIBITS", registry.EXHIBITS)
+    exec(compile(code, "README.md", "exec"), {})
+    write_study(tmp_path / "runs")
+    arguments = ["--results", str(tmp_path / "runs"), "--output", str(tmp_path / "drawn")]
+    assert drawing_command.main([*arguments, "--only", "spread"]) == 0
+    assert {path.name for path in (tmp_path / "drawn").iterdir()} == {"spread.png", "spread.pdf"}
+    assert drawing_command.main(arguments) == 0
+    report = (tmp_path / "drawn" / "report.html").read_text()
+    assert "<h3>Spread over seeds</h3>" in report
+    assert "Dots: tasks and variants." in report

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from figures.scores import final_scores
+from figures.analysis.scores import final_scores
 from results.checks import find_issues, uncounted
 from results.collect import collect
 from results.errors import ResultsError

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from figures.scores import final_scores
+from figures.analysis.scores import final_scores
 from results.collect import collect
 from results.episodes import MOST_BYTES, published_name, read_gif
 from results.errors import ResultsError
