@@ -19,6 +19,7 @@ from figures.paper.ablations import trend_words
 from figures.report.coverage import scope_words
 from figures.report.ranks import pairs_apart, winner_words
 from figures.report.scaling import panel_title
+from figures.report.speed import copies_text
 from figures.tables import interval, number, plus_minus
 from results.checks import algorithm_order
 from results.paper import COMPARED_TASKS
@@ -293,7 +294,7 @@ def _speed(analysis: Analysis) -> Topic | None:
                 ratios.setdefault(name, []).append(ratio)
             words = listed([f"{_times(ratio)} times {name}" for name, ratio in others.items()])
             rate = f"{number(row.rates[HERE], 0)} {measurement.what} a second"
-            lines.append(f"{task_title(row.task)}, {row.copies} copies: {rate}, {words}.")
+            lines.append(f"{task_title(row.task)}, {copies_text(row.copies)}: {rate}, {words}.")
     if not ratios:
         return None
     spans = [f"{_times(min(own))} to {_times(max(own))} times {name}" for name, own in ratios.items()]

@@ -98,8 +98,9 @@ def _lead_gap_cells(analysis: Analysis, row: RankRow) -> list[Cell]:
     if score.gap is None or scale is None:
         return [ABSENT] * 2
     lead, half = row.lead.difference * scale[1], row.lead.half_width
-    span = "" if half is None else f"\n({interval(lead, half * scale[1], 1)})"
-    return [(plus_minus(score.gap, 0), score.gap.mean), (f"{number(lead, 1)}{span}", lead)]
+    digits = 0 if lead + (half or 0.0) * scale[1] >= 10 else 1
+    span = "" if half is None else f"\n({interval(lead, half * scale[1], digits)})"
+    return [(plus_minus(score.gap, 0), score.gap.mean), (f"{number(lead, digits)}{span}", lead)]
 
 
 def pairs_apart(group: MeanRanks) -> list[tuple[str, str]]:

@@ -56,6 +56,11 @@ def table(analysis: Analysis) -> Table:
     )
 
 
+def copies_text(count: int) -> str:
+    """``1 copy``, ``64 copies``."""
+    return f"{count} {'copy' if count == 1 else 'copies'}"
+
+
 def suites_of(measurements: list[Measurement]) -> list[str]:
     """Every suite that was measured, this project first."""
     names = (name for own in measurements for row in own.rows for name in row.rates)
@@ -75,7 +80,7 @@ def _draw_panel(axes: Axes, measurement: Measurement) -> None:
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_number(value)))
     axes.set_yticks(
-        range(len(measurement.rows)), [f"{task_title(own.task)}, {own.copies} copies" for own in measurement.rows]
+        range(len(measurement.rows)), [f"{task_title(own.task)}, {copies_text(own.copies)}" for own in measurement.rows]
     )
     axes.set_ylim(len(measurement.rows) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)

@@ -3,7 +3,9 @@
 The other suites are the optional dependencies ``peers`` of pyproject.toml; one that is not installed is left out, and
 said so. Every suite plays the same task, cooperative navigation, with random actions and starts of episodes, in copies
 of its own kind: compiled here, tensors in VMAS, a compiled scan over vectorised copies in JaxMARL. ``--write`` puts the
-rates into results/speed.json, in the place of an older measurement of the same hardware.
+rates into results/speed.json, in the place of an older measurement of the same hardware. With ``--original`` it is
+Jungle instead, beside magent2 driven bare, and traffic beside the rates of CityFlow that were recorded on a quiet
+machine.
 """
 
 from __future__ import annotations
@@ -16,19 +18,22 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 
 import envs
+from envs.traffic import Simulation
 from figures.analysis.speed import FILE, HERE
+from tests.benchmarks import test_bench_jungle, test_bench_traffic
+from tests.benchmarks.test_bench_jungle import steps_per_second as jungle_rate
 
 SIZES = ((3, 4), (15, 64), (30, 64), (100, 64))
 """Agents and copies."""
 STEPS = 25
 """Of an episode."""
 ACTIONS = 5
+HARDWARE = f"one thread of {platform.processor() or platform.machine()}, no GPU"
 COMMAND = "python -m tests.benchmarks.peers --write"
 SETUP = "random actions, starts of episodes included; jaxmarl as a compiled scan"
 
@@ -124,7 +129,7 @@ def rate(episode: Callable[[], None], copies: int, seconds: float) -> float:
     return episodes * STEPS * copies / (time.perf_counter() - begin)
 
 
-def measure(sizes: Sequence[tuple[int, int]], suites: Sequence[str], seconds: float) -> dict[str, Any]:
+def measure(sizes: Sequence[tuple[int, int]], suites: Sequence[str], seconds: float, hardware: str) -> dict[str, Any]:
     """One entry of results/speed.json."""
     rows = []
     for agents, copies in sizes:
@@ -132,18 +137,49 @@ def measure(sizes: Sequence[tuple[int, int]], suites: Sequence[str], seconds: fl
         for name in suites:
             if (name, agents) not in SLOW:
                 found = rate(SUITES[name](agents, copies), copies, seconds)
-                row[name] = float(f"{found:.3g}")
+                row[name] = rounded(found)
                 print(f"{task_of(agents)}, {copies} copies, {name}: {found:,.0f} steps a second", flush=True)
         rows.append(row)
-    hardware = f"one thread of {platform.processor() or platform.machine()}, no GPU"
-    today = datetime.datetime.now(tz=datetime.UTC)
-    facts = {"date": today.strftime("%Y-%m"), "hardware": hardware, "what": "environment steps", "setup": SETUP}
-    return {**facts, "command": COMMAND, "rows": rows}
+    return facts(hardware, "environment steps", SETUP, COMMAND, rows)
+
+
+def measure_originals(hardware: str) -> list[dict[str, Any]]:
+    """Entries of results/speed.json for Jungle and for traffic."""
+    jungle = [
+        {"task": test_bench_jungle.TASK, "copies": copies, HERE: rounded(jungle_rate("numba", copies)),
+         "magent2": rounded(jungle_rate("bare", copies))}
+        for copies in test_bench_jungle.COPIES
+    ]  # fmt: skip
+    traffic = []
+    for city in test_bench_traffic.cities():
+        simulation = Simulation(*test_bench_traffic.build(city.side))
+        test_bench_traffic.drive(simulation, 100, 10)  # compiles
+        found = max(test_bench_traffic.drive(simulation, city.seconds, 10) for _ in range(2))
+        task = f"cityflow/synthetic_{city.side**2}" if city.side else "cityflow/hangzhou_16"
+        traffic.append({"task": task, "copies": 1, HERE: rounded(found), "CityFlow, recorded": city.original})
+    own = COMMAND.replace("--write", "--original --write")
+    return [
+        facts(
+            hardware, "environment steps", "random actions; magent2 bare, without neighbours and checks", own, jungle
+        ),
+        facts("seconds of traffic", "random phases every 10 s; CityFlow on a quiet machine", own, traffic),
+    ]
+
+
+def rounded(rate_: float) -> float:
+    """Three significant digits."""
+    return float(f"{rate_:.3g}")
+
+
+def facts(hardware: str, what: str, setup: str, command: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """One entry of results/speed.json, measured now and here."""
+    date = datetime.datetime.now(tz=datetime.UTC).strftime("%Y-%m")
+    return {"date": date, "hardware": hardware, "what": what, "setup": setup, "command": command, "rows": rows}
 
 
 def with_measurement(measured: list[dict[str, Any]], new: dict[str, Any]) -> list[dict[str, Any]]:
     """The new measurement in the place of those of the same hardware and kind, at the end."""
-    same = ("hardware", "what")
+    same = ("hardware", "what", "setup")
     return [*(own for own in measured if any(own[name] != new[name] for name in same)), new]
 
 
@@ -154,20 +190,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--seconds", type=float, default=3.0, help="to measure each for; default: %(default)s")
     parser.add_argument("--agents", type=int, nargs="+", default=[own for own, _ in SIZES], help="default: %(default)s")
+    parser.add_argument("--hardware", default=HARDWARE, help="what it is measured on; default: %(default)s")
+    parser.add_argument("--original", action="store_true", help="measure the originals of Jungle and traffic instead")
     parser.add_argument("--write", action="store_true", help="put the rates into results/speed.json")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    suites = [name for name in SUITES if installed(name)]
-    for name in SUITES:
-        if name not in suites:
-            print(f"{name} is not installed: pip install '.[peers]'")
-    if len(suites) < 2:
-        print("error: no other suite is installed, so there is nothing to compare with", file=sys.stderr)
-        return 1
-    new = measure([size for size in SIZES if size[0] in options.agents], suites, options.seconds)
+    if options.original:
+        new = measure_originals(options.hardware)
+    else:
+        suites = [name for name in SUITES if installed(name)]
+        for name in SUITES:
+            if name not in suites:
+                print(f"{name} is not installed: pip install '.[peers]'")
+        if len(suites) < 2:
+            print("error: no other suite is installed, so there is nothing to compare with", file=sys.stderr)
+            return 1
+        sizes = [size for size in SIZES if size[0] in options.agents]
+        new = [measure(sizes, suites, options.seconds, options.hardware)]
+    measured = json.loads(FILE.read_text(encoding="utf-8"))
+    for own in new:
+        measured = with_measurement(measured, own)
+        print(json.dumps(own, indent=2))
     if options.write:
-        path = Path(FILE)
-        path.write_text(json.dumps(with_measurement(json.loads(path.read_text()), new), indent=2) + "\n")
+        FILE.write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
     return 0
 
 

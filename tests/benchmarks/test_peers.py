@@ -27,8 +27,9 @@ def test_steps_of_all_copies_count(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_measurement_has_what_the_figure_needs() -> None:
-    found = measure([(3, 2)], [HERE], seconds=0.0)
+    found = measure([(3, 2)], [HERE], 0.0, "example")
     assert found["rows"][0]["task"] == "mpe/cooperative_navigation_3"
+    assert found["hardware"] == "example"
     assert set(found) == {"date", "hardware", "what", "setup", "command", "rows"}
     assert {agents for agents, _ in SIZES} >= {3, 15, 30, 100}
     here(3, 1)()
@@ -36,7 +37,7 @@ def test_measurement_has_what_the_figure_needs() -> None:
 
 def test_a_new_measurement_replaces_those_of_the_same_hardware() -> None:
     def entry(hardware: str, rows: list[Any]) -> dict[str, Any]:
-        return {"hardware": hardware, "what": "environment steps", "rows": rows}
+        return {"hardware": hardware, "what": "environment steps", "setup": "random actions", "rows": rows}
 
     old = [entry("a", [1]), entry("b", [2])]
     assert with_measurement(old, entry("a", [3])) == [entry("b", [2]), entry("a", [3])]

@@ -304,7 +304,7 @@ def test_the_first_table_says_who_by_how_much_and_how_sure(tmp_path: Path) -> No
         "Cooperative navigation, N = 15\nteam reward",
         "IP",
         "50 ± 1",
-        "20.0\n(17.0 to 23.0)",
+        "20\n(17 to 23)",
     ]
     assert own.bold == {(0, 1)}
 
