@@ -28,8 +28,8 @@ import re
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from types import NoneType
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +76,12 @@ class Kind:
 
     @staticmethod
     def of(annotation: Any) -> Kind:
-        """Read a type."""
-        options = get_args(annotation) if NoneType in get_args(annotation) else (annotation,)
-        optional = NoneType in options
-        (option,) = (option for option in options if option is not NoneType)
+        """Read a type. Raises TypeError for several types in one."""
+        union = get_origin(annotation) in (Union, UnionType)
+        options = [option for option in (get_args(annotation) if union else (annotation,)) if option is not NoneType]
+        if len(options) != 1:
+            raise TypeError(f"{annotation}: expected one type, or one and None")
+        option, optional = options[0], union
         metadata: tuple[Any, ...] = ()
         if get_origin(option) is Annotated:
             option, *rest = get_args(option)

@@ -133,6 +133,13 @@ def test_bounds_in_words(bounds: Range, words: str) -> None:
     assert Kind(float, bounds=bounds).words == words
 
 
+def test_a_field_has_one_type() -> None:
+    assert Kind.of(int | None) == Kind(int, optional=True)
+    assert Kind.of(Count | None) == Kind(int, optional=True, bounds=Range(1))
+    with pytest.raises(TypeError, match="expected one type, or one and None"):
+        Kind.of(int | str)
+
+
 def test_hints() -> None:
     assert closest("hop", ("hops", "heads")) == "did you mean hops?"
     assert closest("xyz", ("hops", "heads")) == ""
