@@ -89,7 +89,9 @@ def missing_references(configs: Iterable[RunConfig], results: Path) -> list[list
     by_task: dict[str, list[RunConfig]] = {}
     for config in configs:
         by_task.setdefault(config.task, []).append(config)
-    return [own for task, own in by_task.items() if not is_written(task, results, *evaluation_of(own), city_of(own[0]))]
+    return [
+        runs for task, runs in by_task.items() if not is_written(task, results, *evaluation_of(runs), city_of(runs[0]))
+    ]
 
 
 def write_references_for(configs: Sequence[RunConfig], results: Path) -> None:
