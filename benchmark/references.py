@@ -17,6 +17,7 @@ import envs
 from benchmark.config import RunConfig, TrainingConfig
 from benchmark.console import first_line
 from benchmark.errors import InUseError, report_errors
+from benchmark.options import add_import
 from benchmark.tasks import training_defaults
 from results.files import read_json, readable_os_errors, write_json
 from results.identity import FILES
@@ -124,6 +125,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmark.references", description=first_line(__doc__))
     parser.add_argument("--tasks", nargs="+", required=True, help="names, or paths of CityFlow configurations")
     parser.add_argument("--results", type=Path, default=Path("results/raw"))
+    add_import(parser)
     parser.add_argument("--episodes", type=int, help="default: those of an evaluation of the task")
     parser.add_argument("--seed", type=int, default=defaults.evaluation_seed)
     options = parser.parse_args()
