@@ -94,8 +94,8 @@ def test_runs_that_suites_share_are_the_same() -> None:
 
 @pytest.mark.parametrize("suite", [suites.ablations, suites.ablations_cpu])
 def test_ablations_differ_in_one_setting(suite: Callable[[], list[RunRequest]]) -> None:
-    """The paper's Figure 6: two graphs on two maps; 3 to 10 neighbours, 8 being the default, and 1 to 4 hops, Q's rounds
-    with them."""
+    """The paper's Figure 6: two graphs on two maps; 3 to 10 neighbours, 8 being the default, and 1 to 4 hops, Q's
+    rounds with them."""
     settings: dict[tuple[str, int], list[dict[str, object]]] = {}
     for request in suite():
         settings.setdefault((request.key.task, request.key.seed), []).append(request.overrides)
