@@ -1,8 +1,11 @@
-"""Options that the command lines of `benchmark.train` and `benchmark.sweep` have in common."""
+"""Options that command lines have in common."""
 
 from __future__ import annotations
 
 import argparse
+import importlib
+import sys
+from pathlib import Path
 
 from benchmark.config import parse_assignments
 from benchmark.errors import UserError
@@ -39,6 +42,27 @@ def add_settings(parser: argparse.ArgumentParser, words: str) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments", help=words)
     for option in ("engine", "backend"):
         parser.add_argument(f"--{option}", action=_Replaced, help=argparse.SUPPRESS)
+
+
+def add_import(parser: argparse.ArgumentParser) -> None:
+    """Give a command line `--import`, which imports modules while it is parsed."""
+    words = "a module that registers tasks or algorithms of yours, in the working directory or on PYTHONPATH"
+    parser.add_argument("--import", action=_Import, metavar="MODULE", dest="imported", help=words)
+
+
+class _Import(argparse.Action):
+    """Imports a module. Raises UserError where there is none of that name."""
+
+    def __call__(self, parser: object, namespace: object, values: object, option_string: str | None = None) -> None:
+        name, here = str(values), str(Path.cwd())
+        if here not in sys.path:  # as for the commands of an installed project
+            sys.path.append(here)
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name not in (name, name.partition(".")[0]):
+                raise
+            raise UserError(f"--import {name}: there is no such module in {here} or on PYTHONPATH") from error
 
 
 def add_keep_checkpoint(parser: argparse.ArgumentParser) -> None:

@@ -54,19 +54,21 @@ def select(
 ) -> list[RunRequest]:
     """The runs asked for. Raises UserError where a filter matches nothing."""
     for label, wanted, present in (
-        ("--tasks", tasks, {own.key.task for own in requests}),
-        ("--algorithms", names, {own.key.algorithm for own in requests}),
+        ("--tasks", tasks, {request.key.task for request in requests}),
+        ("--algorithms", names, {request.key.algorithm for request in requests}),
     ):
         for value in wanted:
             if value not in present:
                 raise UserError(f"{label} {value}: not in this suite, which has {', '.join(sorted(present))}")
     template = [
-        own for own in requests if (not tasks or own.key.task in tasks) and (not names or own.key.algorithm in names)
+        request
+        for request in requests
+        if (not tasks or request.key.task in tasks) and (not names or request.key.algorithm in names)
     ]
     if not seeds:
         return template
-    unique = {own.key.kind: own for own in template}.values()
-    return [dataclasses.replace(own, key=own.key._replace(seed=seed)) for own in unique for seed in seeds]
+    unique = {request.key.kind: request for request in template}.values()
+    return [dataclasses.replace(request, key=request.key._replace(seed=seed)) for request in unique for seed in seeds]
 
 
 def with_maps(requests: Sequence[RunRequest], tasks: Sequence[str]) -> tuple[list[RunRequest], list[str]]:
@@ -75,7 +77,7 @@ def with_maps(requests: Sequence[RunRequest], tasks: Sequence[str]) -> tuple[lis
     A city has the runs of that traffic task of the suite whose number of signals is nearest to its own, with their
     settings. Raises UserError for a path where the suite has no traffic task, and what `envs.locate` raises.
     """
-    present = {own.key.task for own in requests}
+    present = {request.key.task for request in requests}
     found, names = list(requests), []
     for given in tasks:
         name, overrides = (given, {}) if given in present else located(given)
@@ -90,9 +92,9 @@ def with_maps(requests: Sequence[RunRequest], tasks: Sequence[str]) -> tuple[lis
         count = int(name.rpartition("_")[2])
         nearest = min(signals, key=lambda task: abs(signals[task] - count))
         found += [
-            dataclasses.replace(own, key=own.key._replace(task=name), overrides=overrides | own.overrides)
-            for own in requests
-            if own.key.task == nearest
+            dataclasses.replace(request, key=request.key._replace(task=name), overrides=overrides | request.overrides)
+            for request in requests
+            if request.key.task == nearest
         ]
     return found, names
 
@@ -111,8 +113,8 @@ def plan_runs(
         except (envs.EnvironmentNotAvailableError, algorithms.UnsupportedTaskError) as error:
             plans.append(PlannedRun(request, None, "unavailable", str(error)))
             continue
-        own = (states or {}).get(request.key) or state_of(results, request)
-        state, reason = own.state, own.message
+        known = (states or {}).get(request.key) or state_of(results, request)
+        state, reason = known.state, known.message
         recorded = {} if state == "damaged" else _recorded(results, request.key)
         if recorded and hash_of(recorded) != config.digest():
             state, reason = (
@@ -217,9 +219,9 @@ def seconds_left(plans: Sequence[PlannedRun], states: Mapping[RunKey, RunState])
     """Running time that is left, by the mean speed of runs of the same task, algorithm and variant that have begun; for
     how many runs that is known, and for how many it is not. None where nothing is known, or nothing is left."""
     rates: dict[tuple[str, str, str], list[float]] = defaultdict(list)
-    for key, own in states.items():
-        if own.steps_per_second:
-            rates[key.kind].append(own.steps_per_second)
+    for key, state in states.items():
+        if state.steps_per_second:
+            rates[key.kind].append(state.steps_per_second)
     seconds, known, unknown = 0.0, 0, 0
     for item in plans:
         if item.config is None or item.state in ("finished", "stale", "damaged", "refused"):
@@ -283,7 +285,7 @@ def print_modelled(plans: Sequence[PlannedRun], name: str, timings: Sequence[Map
             seconds = run_seconds(config, model, setup) if entry is None else measured_seconds(config, entry)
             hours.append(len(configs) * seconds / 3600)
             marks.append("" if entry is None else f"{setup.name} measured on {entry['gpu']} ({mode})")
-        totals = [total + own for total, own in zip(totals, hours, strict=True)]
+        totals = [total + more for total, more in zip(totals, hours, strict=True)]
         measured += sum(map(bool, marks))
         note = "".join(f"; {mark}" for mark in marks if mark)
         print(f"{' '.join(key):<52} {len(configs)} runs {hours[0]:9.2f} -> {hours[1]:7.2f} h{note}", flush=True)

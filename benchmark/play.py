@@ -31,7 +31,7 @@ import envs
 from benchmark.config import environment_settings, parse_assignments
 from benchmark.errors import UserError, report_errors
 from benchmark.gif import WATCHED, camera, write_gif
-from benchmark.options import add_settings
+from benchmark.options import add_import, add_settings
 from envs.canvas import LARGEST, REFERENCE, SMALLEST
 from envs.errors import TrafficFileError, UnknownTaskError
 from envs.fields import closest
@@ -260,6 +260,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--fps", type=_whole(1, FASTEST), default=10, metavar="N", help="steps shown in a second; 10")
     parser.add_argument("--sampled", action="store_true", help="draw the actions of a trained policy")
     parser.add_argument("--neighbours", action="store_true", help="show who hears whom")
+    add_import(parser)
     add_settings(
         parser, "change a setting of the environment, such as environment.reward=local; may be given several times"
     )

@@ -31,6 +31,7 @@ import envs
 from benchmark.config import RunConfig
 from benchmark.console import first_line
 from benchmark.errors import MENDABLE, UserError, report_errors
+from benchmark.options import add_import
 from benchmark.progress import Progress
 from benchmark.suites import SUITES
 from results.files import read_json, readable_os_errors, write_atomically, write_json
@@ -294,6 +295,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser = argparse.ArgumentParser(prog="python -m benchmark.record", description=first_line(__doc__))
     parser.add_argument("--results", type=Path, metavar="DIR", help="folder of the runs; default: results/SUITE")
     parser.add_argument("--suite", choices=sorted(SUITES), help="only the runs of this suite")
+    add_import(parser)
     parser.add_argument("--tasks", nargs="+", default=[], help="only these tasks, or the paths of configurations")
     parser.add_argument("--algorithms", nargs="+", default=[], help="only these algorithms")
     parser.add_argument("--variants", nargs="+", default=[], help="only these variants")

@@ -17,6 +17,7 @@ import envs
 from benchmark.config import RunConfig, TrainingConfig
 from benchmark.console import first_line
 from benchmark.errors import InUseError, report_errors
+from benchmark.options import add_import
 from benchmark.tasks import training_defaults
 from results.files import read_json, readable_os_errors, write_json
 from results.identity import FILES
@@ -89,7 +90,9 @@ def missing_references(configs: Iterable[RunConfig], results: Path) -> list[list
     by_task: dict[str, list[RunConfig]] = {}
     for config in configs:
         by_task.setdefault(config.task, []).append(config)
-    return [own for task, own in by_task.items() if not is_written(task, results, *evaluation_of(own), city_of(own[0]))]
+    return [
+        runs for task, runs in by_task.items() if not is_written(task, results, *evaluation_of(runs), city_of(runs[0]))
+    ]
 
 
 def write_references_for(configs: Sequence[RunConfig], results: Path) -> None:
@@ -122,6 +125,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmark.references", description=first_line(__doc__))
     parser.add_argument("--tasks", nargs="+", required=True, help="names, or paths of CityFlow configurations")
     parser.add_argument("--results", type=Path, default=Path("results/raw"))
+    add_import(parser)
     parser.add_argument("--episodes", type=int, help="default: those of an evaluation of the task")
     parser.add_argument("--seed", type=int, default=defaults.evaluation_seed)
     options = parser.parse_args()

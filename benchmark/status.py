@@ -123,20 +123,20 @@ def _read_record(folder: Path) -> tuple[dict[str, Any] | None, str]:
 def report(states: Sequence[RunState], suite: str) -> str:
     """All of it as text: counts by task and algorithm, what runs now, what failed and why, how long it will take."""
     lines = [f"suite {suite}: {summary(states)}", "", *_matrix(states)]
-    running = [own for own in states if own.state == "running"]
+    running = [run for run in states if run.state == "running"]
     if running:
         lines += ["", *_table(running)]
     lines += [
-        f"finished, but not counted: {own.key.label}: {own.message}"
-        for own in states
-        if own.state == "finished" and own.message
+        f"finished, but not counted: {run.key.label}: {run.message}"
+        for run in states
+        if run.state == "finished" and run.message
     ]
-    lines += [f"damaged: {own.key.label}: {own.message}" for own in states if own.state == "damaged"]
-    failed = [own for own in states if own.state in ("failed", "lost")]
-    for own in failed:
-        job = f" (job {own.job})" if own.job else ""
-        reason = own.message or "no reason was written"
-        lines.append(f"{own.state}: {own.key.label} at step {own.step:,}{job}: {reason}")
+    lines += [f"damaged: {run.key.label}: {run.message}" for run in states if run.state == "damaged"]
+    failed = [run for run in states if run.state in ("failed", "lost")]
+    for run in failed:
+        job = f" (job {run.job})" if run.job else ""
+        reason = run.message or "no reason was written"
+        lines.append(f"{run.state}: {run.key.label} at step {run.step:,}{job}: {reason}")
     if failed:
         lines.append(f"python -m benchmark.sweep retry --suite {suite} runs these again, from their checkpoints")
     return "\n".join(lines)
@@ -144,7 +144,7 @@ def report(states: Sequence[RunState], suite: str) -> str:
 
 def summary(states: Iterable[RunState]) -> str:
     """One line: `455 runs: 120 finished, 4 running, ...`."""
-    counts = Counter(own.state for own in states)
+    counts = Counter(run.state for run in states)
     parts = [f"{counts[state]} {state}" for state in STATES if counts[state]]
     return f"{sum(counts.values())} runs: {', '.join(parts) or 'none'}"
 
@@ -173,12 +173,12 @@ _LETTERS = {
 def _matrix(states: Sequence[RunState]) -> list[str]:
     """One row for each task and variant, one column for each algorithm, one letter for each seed."""
     groups: dict[tuple[str, str], dict[str, list[RunState]]] = defaultdict(lambda: defaultdict(list))
-    for own in states:
-        groups[own.key.task, own.key.variant][own.key.algorithm].append(own)
-    algorithms = list(dict.fromkeys(own.key.algorithm for own in states))
+    for run in states:
+        groups[run.key.task, run.key.variant][run.key.algorithm].append(run)
+    algorithms = list(dict.fromkeys(run.key.algorithm for run in states))
     rows = [["", *algorithms]]
     for (task, variant), by_algorithm in groups.items():
-        letters = ["".join(_LETTERS[own.state] for own in by_algorithm[name]) or "-" for name in algorithms]
+        letters = ["".join(_LETTERS[run.state] for run in by_algorithm[name]) or "-" for name in algorithms]
         rows.append([f"{task} {variant}", *letters])
     legend = "  ".join(f"{letter} {state}" for state, letter in _LETTERS.items())
     return [*_aligned(rows), f"({legend})"]
@@ -186,19 +186,19 @@ def _matrix(states: Sequence[RunState]) -> list[str]:
 
 def _table(states: Sequence[RunState]) -> list[str]:
     rows = [["running", "done", "steps/s", "left", "last return", "where"]]
-    for own in states:
-        scores = ", ".join(f"{policy} {value:,.1f}" for policy, value in own.scores.items()) or "-"
-        rate = own.steps_per_second
-        where, job = (own.holder.host, own.holder.job) if own.holder else ("", "")
-        share = own.step / own.total_steps if own.total_steps else 0.0
+    for run in states:
+        scores = ", ".join(f"{policy} {value:,.1f}" for policy, value in run.scores.items()) or "-"
+        rate = run.steps_per_second
+        where, job = (run.holder.host, run.holder.job) if run.holder else ("", "")
+        share = run.step / run.total_steps if run.total_steps else 0.0
         rows.append(
             [
-                own.key.label,
+                run.key.label,
                 f"{share:.0%}",
                 "-" if rate is None else f"{rate:,.0f}",
-                duration(own.seconds_left),
+                duration(run.seconds_left),
                 scores,
-                where + (f" job {job or own.job}" if job or own.job else ""),
+                where + (f" job {job or run.job}" if job or run.job else ""),
             ]
         )
     return _aligned(rows)
@@ -215,6 +215,6 @@ def watch(refresh: Callable[[], tuple[str, list[RunState]]], seconds: float) -> 
         text, states = refresh()
         clear = "\033[H\033[2J" if sys.stdout.isatty() else ""
         print(f"{clear}{text}\n\n{time.strftime('%H:%M:%S')}", flush=True)
-        if not any(own.state in ("queued", "running") for own in states):
+        if not any(run.state in ("queued", "running") for run in states):
             return
         time.sleep(seconds)

@@ -130,16 +130,16 @@ class Sweep:
     def submit(self) -> int:
         """Queue what is to make, and return; the exit status is 1 where anything was left out."""
         if not self.launcher.detached:
-            others = ", ".join(name for name, own in self.launchers.items() if own.detached)
+            others = ", ".join(name for name, one in self.launchers.items() if one.detached)
             raise UserError(f"submit: runs of --launcher {self.options.launcher} end with the command; choose {others}")
         return int(self._hand_out()[1])
 
     def cancel(self) -> int:
         """End the jobs that have these runs."""
         keys = {request.key for request in self.requests}
-        numbers = [number for own in self.launchers.values() for number in own.cancel(keys)]
+        numbers = [number for one in self.launchers.values() for number in one.cancel(keys)]
         tell(f"{len(numbers)} jobs cancelled" + (f": {', '.join(numbers)}" if numbers else ""))
-        others = {own.holder for own in self._states().values() if own.holder is not None and not own.holder.job}
+        others = {one.holder for one in self._states().values() if one.holder is not None and not one.holder.job}
         for holder in sorted(map(str, others)):
             tell(f"at work without a scheduler: {holder}; stop its sweep with Ctrl-C")
         return 0
@@ -196,8 +196,8 @@ class Sweep:
         """How far the runs are, in words, and their states."""
         jobs = self._jobs()
         states = list(self._states(jobs).values())
-        for own in self.launchers.values():
-            states = own.explain(states)
+        for one in self.launchers.values():
+            states = one.explain(states)
         text = report(states, self.options.suite)
         if jobs.silent:
             text += f"\nthe scheduler does not answer ({jobs.silent}): runs that are shown as queued may have ended"

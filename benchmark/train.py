@@ -19,7 +19,7 @@ import algorithms
 from benchmark.config import RunConfig, resolve
 from benchmark.console import first_line, tell
 from benchmark.errors import report_errors
-from benchmark.options import add_keep_checkpoint, add_settings, choose_device, settings_of
+from benchmark.options import add_import, add_keep_checkpoint, add_settings, choose_device, settings_of
 from benchmark.tasks import TASKS, default_total_steps, located
 
 __all__ = ["main", "parse_arguments", "run"]
@@ -50,6 +50,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--variant", help="label of these settings; default: made from the --set options")
     add_settings(parser, "change a setting, such as algorithm.gamma=0.9; may be given several times")
     add_keep_checkpoint(parser)
+    add_import(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress")
     given = sys.argv[1:] if arguments is None else list(arguments)
     if not {"-h", "--help"}.isdisjoint(given):
@@ -64,6 +65,7 @@ def _show_help(parser: argparse.ArgumentParser, given: list[str]) -> NoReturn:
     named = argparse.ArgumentParser(add_help=False)
     named.add_argument("--task")
     named.add_argument("--algorithm")
+    add_import(named)
     options, _ = named.parse_known_args(given)
     settings = settings_help(options.task, options.algorithm)
     parser.print_help()

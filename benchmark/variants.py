@@ -38,8 +38,10 @@ def with_settings(requests: Sequence[RunRequest], assignments: Mapping[str, str]
         if key not in everywhere:
             raise UserError(f"--set {key}: no run of these has such a setting; {name_hint(key, everywhere)}")
     return [
-        _changed(own, {key: value for key, value in assignments.items() if key in names[_task_and_algorithm(own)]})
-        for own in requests
+        _changed(
+            request, {key: value for key, value in assignments.items() if key in names[_task_and_algorithm(request)]}
+        )
+        for request in requests
     ]
 
 

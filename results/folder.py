@@ -77,7 +77,7 @@ class RunFolder:
         if found == wanted:
             return
         if files := changed_files(found, wanted):
-            before, now = (own["environment"].get("map") for own in (record, self.record))
+            before, now = (settings["environment"].get("map") for settings in (record, self.record))
             raise UserError(
                 f"{self.path} was made with other files of {self.key.task}: {files} (configuration then {before}, "
                 f"now {now}); restore the files, use --variant NAME or another --results folder, or delete that folder"

@@ -37,7 +37,7 @@ class SweepJob:
         os.chdir(self.snapshot)
         plans = [_planned(request) for request in requests]
         references = missing_references((item.config for item in plans if item.config is not None), self.results)
-        commands = [references_command(own, self.results) for own in references]
+        commands = [references_command(configs, self.results) for configs in references]
         self._pool = Pool(self.results, len(requests), devices_of(self.device), commands)
         self._pool.run(plans)
         failed = [f"{item.name}: {item.reason}" for item in self._pool.failed]

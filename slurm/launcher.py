@@ -87,9 +87,9 @@ class SlurmLauncher(Launcher):
             if now != said:
                 tell(f"{time.strftime('%H:%M:%S')}  {now}")
                 said = now
-            if not any(own.state in ("queued", "running") for own in states):
+            if not any(run.state in ("queued", "running") for run in states):
                 tell(text)
-                count = Counter(own.state for own in states)
+                count = Counter(run.state for run in states)
                 return Outcome(count["finished"], count["failed"] + count["lost"] + count["stopped"])
             time.sleep(POLL_SECONDS)
 
@@ -129,7 +129,9 @@ def submit(plans: Sequence[PlannedRun], results: Path, suite: str, profile: Prof
         except submitit.core.utils.FailedJobError as error:
             words = str(error).strip().splitlines()[-1].removeprefix("sbatch: error: ")
             raise UserError(f"SLURM refuses the jobs: {words}; mend the profile, or --override it") from error
-        owned = {str(job.job_id): [own.key for own in requests] for job, requests in zip(jobs, part, strict=True)}
+        owned = {
+            str(job.job_id): [request.key for request in requests] for job, requests in zip(jobs, part, strict=True)
+        }
         try:
             record_jobs(results, suite, name, profile.name, snapshot.name, owned)
         except UserError:

@@ -115,8 +115,8 @@ def jobs_of_all(launchers: Sequence[Launcher]) -> Jobs:
     now: dict[RunKey, dict[str, str]] = {}
     last: dict[RunKey, str] = {}
     silent = []
-    for own in launchers:
-        jobs = own.jobs()
+    for one in launchers:
+        jobs = one.jobs()
         for key, numbers in jobs.now.items():
             now.setdefault(key, {}).update(numbers)
         last |= jobs.last

@@ -125,7 +125,7 @@ class Lease:
     def play_references(self) -> None:
         """Reference policies of the tasks that come first, beside all else, which also compiles their engines."""
         done = self.done()
-        wanted = [own.key.task for own in self.programme.requests if own.key not in done]
+        wanted = [request.key.task for request in self.programme.requests if request.key not in done]
         tasks = list(dict.fromkeys(wanted))[: len(programme.FIRST_TASKS)]
         tasks.sort(key=lambda task: not task.startswith(ENGINE))  # these take longest to compile
         for task in tasks:

@@ -315,7 +315,7 @@ def as_json(requests: Sequence[RunRequest]) -> str:
 
 def from_json(given: Sequence[Mapping[str, Any]]) -> list[RunRequest]:
     """The requests that `as_json` wrote."""
-    return [RunRequest(RunKey(*own["key"]), own["total_steps"], own["overrides"]) for own in given]
+    return [RunRequest(RunKey(*record["key"]), record["total_steps"], record["overrides"]) for record in given]
 
 
 if __name__ == "__main__":

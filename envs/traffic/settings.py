@@ -35,8 +35,9 @@ class Settings:
     map: str = ""
     """Path of the CityFlow configuration of which the task was made; empty for the cities of this project."""
     roadnet_sha256: str = ""
-    """SHA-256 of the configuration's road network: another file is refused. Likewise the next."""
+    """SHA-256 of the configuration's road network: another file is refused."""
     flow_sha256: str = ""
+    """The same of its flow."""
 
     def __post_init__(self) -> None:
         check(self)

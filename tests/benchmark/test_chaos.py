@@ -132,7 +132,9 @@ def test_full_disk(undisturbed: dict[str, str], small_disk: Path) -> None:
     process = sweep(results)
     output = process.communicate(timeout=PATIENCE)[0]
     assert process.returncode != 0
-    assert "the disk is full: free some space" in output, output
+    failed = [line for line in output.splitlines() if line.startswith("FAILED")]
+    assert failed, output
+    assert all("the disk is full" in line and "free some space" in line for line in failed), output
     assert {name: text for name, text in logs(results).items() if name in before} == before
     ballast.unlink()
     process = sweep(results, "retry")

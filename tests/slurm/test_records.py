@@ -40,9 +40,9 @@ def test_living_jobs_have_their_runs(answer: Path, tmp_path: Path) -> None:
     jobs = jobs_of(tmp_path)
     assert jobs.now == {KEYS[0]: {"7_0": "queued"}, KEYS[2]: {"7_2": "running"}}
     assert jobs.silent == ""
-    states = [state_of(tmp_path, own, jobs.now.get(own.key), jobs.last[own.key]) for own in REQUESTS]
-    assert [own.state for own in states] == ["queued", "lost", "queued", "lost"]
-    messages = [own.message for own in explain_lost(tmp_path, states)]
+    states = [state_of(tmp_path, run, jobs.now.get(run.key), jobs.last[run.key]) for run in REQUESTS]
+    assert [run.state for run in states] == ["queued", "lost", "queued", "lost"]
+    messages = [run.message for run in explain_lost(tmp_path, states)]
     assert "its job ended OUT_OF_MEMORY; see" in messages[1]
     assert "without a word" in messages[3]
     assert "7_3_0_log.err" in messages[3]
