@@ -155,11 +155,12 @@ def _cast_learner(
     from benchmark.policies import load_policy
 
     try:
-        config, learner = load_policy(path, city=changes.get("map", ""))
+        policy = load_policy(path, city=changes.get("map", ""))
     except (UserError, TrafficFileError):
         raise
     except Exception as error:  # damaged bytes make the readers raise a dozen unrelated types
         raise UserError(f"{path} is not a policy that can be played ({type(error).__name__}: {error})") from error
+    config, learner = policy.config, policy.learner
     if config.task != options.task:
         there = getattr(config.environment, "map", "") or config.task
         raise UserError(

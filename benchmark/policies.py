@@ -1,46 +1,314 @@
-"""Trained policies from files: policy.pt of a finished run, or checkpoint.pt of one that is still going."""
+"""Trained policies as objects: loaded from the folder of a run, or from one to share, and played wherever they fit.
+
+    policy = load_policy("results/quick/mpe/cooperative_navigation_15/ip/difference/seed_0")
+    policy.evaluate().returns                                             as the run itself was evaluated
+    policy.evaluate("mpe/cooperative_navigation_100", episodes=20)        with other numbers of agents
+    actions = policy.act(step.observation, step.graph)
+
+What acts is free of the number of agents in every algorithm here, mixers and joint critics are not: elsewhere a policy
+is a learner of the other task whose acting network alone is the trained one.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
 
 import algorithms
 import envs
-from algorithms.protocols import Learner
+from algorithms.protocols import EnvironmentSpec, Graph, Learner
 from benchmark.config import RunConfig, TrainingConfig
-from benchmark.errors import UserError
+from benchmark.errors import MENDABLE, UserError
+from benchmark.messages import NO_LOSSES, Channel, Losses, hears, spec_heard, through
+from benchmark.tasks import training_defaults
+from envs.shapes import Float
 from results.checkpoints import load_checkpoint
 from results.files import read_json
-from results.layout import CONFIG
+from results.folder import status_of
+from results.identity import FILES
+from results.layout import CHECKPOINT, CONFIG, POLICY, WEIGHTS
+from results.records import POLICIES, Trial
+
+if TYPE_CHECKING:
+    from benchmark.evaluation import Act
+    from envs.protocols import Environment
+
+FOLDERS = "the folder of a finished run, or one written by benchmark.export"
 
 
-def load_policy(path: str | Path, device: str = "cpu", city: str = "") -> tuple[RunConfig, Learner]:
-    """The settings of the run and its learner, ready to act. `city` is where the CityFlow configuration of its task is
-    now; by default it is looked for where it was.
+class Policy:
+    """A trained policy and the settings that it was trained with."""
 
-    Raises UserError where the file is missing, damaged, or was made by another version of the code.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; expected policy.pt or checkpoint.pt of a run folder")
-    state = load_checkpoint(path, device)
+    def __init__(self, config: RunConfig, learner: Learner) -> None:
+        self.config, self.learner = config, learner
+        self.spec: EnvironmentSpec = config.spec()
+        self._elsewhere: dict[tuple[EnvironmentSpec, bool], Learner] = {}
+
+    @property
+    def headline(self) -> str:
+        """How it is judged: `sampled` for an algorithm that learns a stochastic policy, `greedy` for a Q-learner."""
+        return "greedy" if hasattr(self.learner, "epsilon") else "sampled"
+
+    @property
+    def hears(self) -> bool:
+        """Whether agents act on what they are told by others."""
+        return hears(self.config.algorithm_settings, self.learner.uses_graph)  # type: ignore[attr-defined]
+
+    def act(
+        self,
+        observation: Float[Tensor, "env agent feature"],
+        graph: Graph,
+        policy: str = "greedy",
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Actions of all agents: indices (env, agent), or vectors where the task takes them.
+
+        A number of agents other than that of training is accepted where all agents are alike. `sampled` draws from
+        `generator`. Raises UserError where the observations are not those of training.
+        """
+        greedy = _is_greedy(policy)
+        if generator is None:
+            if not greedy:
+                raise UserError("policy='sampled' draws its actions: give generator=torch.Generator().manual_seed(...)")
+            generator = torch.Generator(observation.device)
+        spec = dataclasses.replace(self.spec, observation_dim=observation.shape[-1])
+        agents = observation.shape[-2]
+        if agents != spec.num_agents:
+            if len(set(spec.agent_kinds)) > 1 or spec.action_mask:
+                raise UserError(
+                    f"observations of {agents} agents for a policy of {spec.num_agents} that are not alike: call "
+                    "evaluate, whose task says of what kind each agent is"
+                )
+            spec = dataclasses.replace(spec, num_agents=agents, agent_kinds=spec.agent_kinds[:1] * agents)
+        check_fit(self.config.task, self.spec, "what was given", spec)
+        return self.learner_for(spec).act(observation, graph, generator, greedy)
+
+    def evaluate(
+        self,
+        task: str | None = None,
+        episodes: int | None = None,
+        seed: int | None = None,
+        policy: str = "greedy",
+        *,
+        agents: int | None = None,
+        losses: Losses = NO_LOSSES,
+        full: bool = False,
+        settings: Mapping[str, Any] | None = None,
+    ) -> Trial:
+        """Play fixed episodes of a task, by default those on which the run was evaluated.
+
+        Args:
+            task: by default that of training; agents: the same in another size.
+            episodes: by default as many as an evaluation of the task has, and at most as many as this run's had.
+            losses: messages that are lost or late.
+            full: the longer episodes of tasks that have them, the whole hour of traffic.
+            settings: of the environment; others are those of training, as far as the task has them.
+
+        Raises UserError where the policy does not fit the task, and what `envs.make` raises.
+        """
+        from benchmark.evaluation import play_episode
+        from benchmark.randomness import stream
+
+        greedy = _is_greedy(policy)
+        task, given = envs.locate(sized(task or self.config.task, agents))
+        training = self.config.training
+        if episodes is None:
+            usual = training_defaults(task).get("evaluation_episodes", training.evaluation_episodes)
+            episodes = training.evaluation_episodes if task == self.config.task else usual
+        if episodes < 1:
+            raise UserError(f"--episodes {episodes}: expected a positive number of episodes")
+        seed = training.evaluation_seed if seed is None else seed
+        if not 0 <= seed < 2**63:
+            raise UserError(f"--seed {seed}: expected a whole number from 0 to 2^63 - 1")
+        if full and not envs.full_evaluation(task):
+            raise UserError(f"{task} has no longer episodes: leave --full out")
+        changes = given | dict(settings or {}) | (envs.full_evaluation(task) if full else {})
+        environment = self.environment(task, episodes, changes)
+        act = self.acting(environment, policy, seed, losses)
+        scores = play_episode(environment, act, seed)
+        returns = tuple(round(value, 4) for value in scores.pop("return").tolist())
+        means = {name: round(value.double().mean().item(), 6) for name, value in scores.items()}
+        spec = environment.spec
+        steps, kind = spec.episode_length, "greedy" if greedy else "sampled"
+        return Trial(task, spec.num_agents, kind, seed, steps, returns, means, **dataclasses.asdict(losses))
+
+    def environment(self, task: str, copies: int, changes: Mapping[str, Any]) -> Environment:
+        """Copies of a task with the settings of training, as far as it has them, and changes. Raises UserError where
+        the policy does not fit, before anything is built."""
+        chosen = self.settings_for(task) | dict(changes)
+        try:
+            check_fit(self.config.task, self.spec, task, envs.spec(task, **chosen))
+            environment = envs.make(task, copies, self.config.device, **chosen)
+        except MENDABLE:
+            raise
+        except (TypeError, ValueError) as error:
+            raise UserError(f"bad setting for {task}: {error}") from error
+        return environment
+
+    def settings_for(self, task: str) -> dict[str, Any]:
+        """Settings of training that another task has too; not those that say where a city is."""
+        mine = self.config.environment
+        if task == self.config.task:
+            return dataclasses.asdict(mine)
+        if not isinstance(mine, envs.settings(task)):
+            return {}
+        city = {"map", *FILES, "lane_change", "vehicles"} if hasattr(mine, "map") else set()
+        return {name: value for name, value in dataclasses.asdict(mine).items() if name not in city}
+
+    def acting(self, environment: Environment, policy: str, seed: int, losses: Losses = NO_LOSSES) -> Act:
+        """Who acts in an environment for one episode. Losses are drawn from a stream of their own."""
+        from algorithms.common.graph import full_graph
+        from benchmark.evaluation import acting
+        from benchmark.randomness import stream
+
+        generator, greedy = stream(seed, "evaluation", environment.device), _is_greedy(policy)
+        if not losses.any:
+            return acting(self.learner_for(environment.spec), generator, greedy)
+        learner = self.learner_for(spec_heard(environment.spec, losses), listed=True)
+        channel = Channel(losses, stream(seed, "messages", environment.device))
+        everybody = getattr(self.config.algorithm_settings, "graph", "task") == "full"
+        return through(
+            channel,
+            lambda observation, graph: learner.act(observation, graph, generator, greedy),
+            full_graph if everybody else lambda graph: graph,
+        )
+
+    def learner_for(self, spec: EnvironmentSpec, listed: bool = False) -> Learner:
+        """The learner of another task whose acting network is the trained one; the trained learner where the task is
+        as that of training. `listed`: it hears those in the lists that it is given, whoever it was trained to hear."""
+        settings = self.config.algorithm_settings
+        relisted = listed and getattr(settings, "graph", "task") == "full"
+        if spec == self.spec and not relisted:
+            return self.learner
+        if (spec, relisted) not in self._elsewhere:
+            settings = dataclasses.replace(settings, graph="task") if relisted else settings
+            weights = self.learner.action_networks[0].state_dict()  # type: ignore[attr-defined]
+            self._elsewhere[spec, relisted] = with_weights(self.config, spec, settings, weights)
+        return self._elsewhere[spec, relisted]
+
+
+def _is_greedy(policy: str) -> bool:
+    if policy not in POLICIES:
+        raise UserError(f"--policy {policy}: expected {' or '.join(POLICIES)}")
+    return policy == "greedy"
+
+
+def with_weights(config: RunConfig, spec: EnvironmentSpec, settings: Any, weights: dict[str, Tensor]) -> Learner:
+    """A learner for `spec` that acts by the given weights, as at the end of training."""
+    learner = algorithms.make(config.algorithm, spec, settings, config.device)
+    learner.action_networks[0].load_state_dict(weights)  # type: ignore[attr-defined]
+    learner.schedule(config.total_steps, config.total_steps)
+    return learner
+
+
+def sized(task: str, agents: int | None = None) -> str:
+    """The name of a task with another number of agents, and with one that was never published for cooperative
+    navigation (`envs.mpe.scenarios.other_navigation`). Raises UserError where it cannot be made."""
+    from envs.mpe.scenarios import FEWEST_NAVIGATING, MOST_NAVIGATING, other_navigation
+
+    family, _, size = task.rpartition("_")
+    if agents is not None:
+        if not size.isdigit():
+            raise UserError(f"--agents {agents}: {task} has no number of agents in its name; name the task by --task")
+        task = f"{family}_{agents}"
+    other_navigation(task)
     try:
-        if "learner" in state:
-            record, weights = state["config"], state["learner"]
+        envs.settings(task)
+    except envs.UnknownTaskError as error:
+        if agents is None:
+            raise
+        sizes = {
+            "mpe/cooperative_navigation": f"3, or {FEWEST_NAVIGATING} to {MOST_NAVIGATING} agents",
+            "cityflow/synthetic": "a square number of signals from 4 on",
+            "magent/jungle": "2 to 1000 agents",
+        }
+        known = sorted(int(own.rpartition("_")[2]) for own in envs.tasks() if own.rpartition("_")[0] == family)
+        expected = sizes.get(family) or f"one of {', '.join(map(str, known))}"
+        raise UserError(f"--agents {agents}: {family} cannot be made with so many; expected {expected}") from error
+    return task
+
+
+def check_fit(trained_on: str, trained: EnvironmentSpec, task: str, spec: EnvironmentSpec) -> None:
+    """Raises UserError where a policy trained on one task cannot play another."""
+    remedy = "choose another task, or train there"
+    if spec.action_dim != trained.action_dim or spec.num_actions != trained.num_actions:
+        mine, its = _actions(trained), _actions(spec)
+        raise UserError(f"this policy was trained on {trained_on} with {mine}, {task} has {its}: {remedy}")
+    if spec.observation_dim != trained.observation_dim:
+        raise UserError(
+            f"this policy was trained on {trained_on} with observations of {trained.observation_dim} numbers, {task} "
+            f"has {spec.observation_dim}: {remedy}"
+        )
+    kinds, others = (sorted(set(own.agent_kinds)) for own in (trained, spec))
+    if kinds != others:
+        raise UserError(
+            f"this policy was trained on {trained_on} with {len(kinds)} kinds of agents, {task} has {len(others)}: "
+            f"{remedy}"
+        )
+
+
+def _actions(spec: EnvironmentSpec) -> str:
+    return f"{spec.num_actions} actions" if spec.num_actions else f"vectors of {spec.action_dim} numbers as actions"
+
+
+def load_policy(path: str | Path, device: str = "cpu", city: str = "") -> Policy:
+    """The policy in the folder of a finished run, in one written by `benchmark.export`, in a policy.pt, or in the
+    checkpoint.pt of a run that is still going. `city` is where the CityFlow configuration of its task is now; by
+    default it is looked for where it was.
+
+    Raises UserError where there is none, it is damaged, or it was made by another version of the code.
+    """
+    file = _file_of(Path(path))
+    state = load_checkpoint(file, device)
+    try:
+        if "acting" in state:
+            record = read_json(file.parent / CONFIG)
+        elif "learner" in state:
+            record = state["config"]
         else:
-            record, weights = read_json(path.parent / CONFIG), state["training"]["learner"]
+            record = read_json(file.parent / CONFIG)
         if city and envs.locate(city)[0] == record["task"]:
             record["environment"]["map"] = city
+        sized(record["task"])
         config = config_from_record(record, device)
         spec = config.spec()
+        if "acting" in state:
+            return Policy(config, with_weights(config, spec, config.algorithm_settings, state["acting"]))
+        weights = state["learner"] if "learner" in state else state["training"]["learner"]
         learner = algorithms.make(config.algorithm, spec, config.algorithm_settings, device)
         learner.schedule(config.total_steps, config.total_steps)
         learner.load_state_dict(weights)
     except (KeyError, TypeError, RuntimeError) as error:
         detail = str(error).splitlines()[0][:120]
-        raise UserError(f"{path} does not fit this version of the code ({detail}): train the run again") from error
-    return config, learner
+        raise UserError(f"{file} does not fit this version of the code ({detail}): train the run again") from error
+    return Policy(config, learner)
+
+
+def _file_of(path: Path) -> Path:
+    """The file with the policy that a path means. Raises UserError."""
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise UserError(f"{path}: no such file; expected policy.pt or checkpoint.pt of a run folder, or {FOLDERS}")
+    if (path / WEIGHTS).exists():
+        return path / WEIGHTS
+    if (path / POLICY).exists():
+        return path / POLICY
+    if not (path / CONFIG).exists():
+        raise UserError(f"{path} holds no trained policy: expected {FOLDERS}")
+    status = status_of(path)
+    if status["state"] == "finished":
+        raise UserError(f"{path} has no {POLICY}: it was removed; delete the folder to make the run again")
+    also = f", or name its {CHECKPOINT}" if (path / CHECKPOINT).exists() else ""
+    raise UserError(
+        f"{path} is not finished (its status: {status['state']}, step {status['step']}): finish it by the command that "
+        f"began it{also}"
+    )
 
 
 def config_from_record(record: dict[str, Any], device: str = "cpu") -> RunConfig:

@@ -6,7 +6,7 @@ import hashlib
 
 import torch
 
-STREAMS = ("environment", "weights", "actions", "replay", "update", "evaluation")
+STREAMS = ("environment", "weights", "actions", "replay", "update", "evaluation", "messages")
 
 
 def stream_seed(root: int, name: str) -> int:

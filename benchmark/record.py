@@ -228,8 +228,9 @@ def film(folder: Path, take: Take) -> tuple[bytes, dict[str, Any]]:
     from benchmark.gif import write_gif
     from benchmark.policies import load_policy
 
-    config, learner = load_policy(folder / POLICY)
-    frames, score, steps, whole = _play(config, learner, take)
+    policy = load_policy(folder / POLICY)
+    config = policy.config
+    frames, score, steps, whole = _play(config, policy.learner, take)
     stream = io.BytesIO()
     write_gif(stream, frames, FRAMES_PER_SECOND, len(frames))
     gif = stream.getvalue()

@@ -9,6 +9,7 @@
         evaluation.jsonl      one line for each evaluation and policy: step, policy, return of every episode, scores
         interpretation.jsonl  for tasks that keep account of it (traffic): sums since the line before, by kind and name
         full_evaluation.json  the trained policies on a longer episode, for tasks that have one (traffic)
+        transfer.jsonl        the trained policy elsewhere: with other numbers of agents, lost messages (optional)
         timing.jsonl          wall time by phase, environment steps a second
         checkpoint.pt         exact state to resume from, replaced atomically; removed at the end unless it is kept
         policy.pt             the trained learner, once the run is finished
@@ -17,6 +18,11 @@
         tensorboard/          the metrics as an event file, where training.tensorboard asks for it
         output.log            what the process of a sweep printed
         lock                  who writes to the folder now
+    FOLDER/                                       of a policy to share (`benchmark.export`): config.json, episode.gif and
+        weights.pt            the acting network alone
+        scores.json           what it reached, and what made it
+        card.md               the same for people
+        curve.png             its learning curve
     DIR/.sweep/                                   of a sweep: its lock, its log, jobs of a cluster and their code
     DIR/collected/                                the published form of the runs
 
@@ -43,6 +49,7 @@ METRICS = "metrics.jsonl"
 EVALUATION = "evaluation.jsonl"
 INTERPRETATION = "interpretation.jsonl"
 FULL_EVALUATION = "full_evaluation.json"
+TRANSFER = "transfer.jsonl"
 TIMING = "timing.jsonl"
 CHECKPOINT = "checkpoint.pt"
 POLICY = "policy.pt"
@@ -50,13 +57,14 @@ GIF, FACTS = "episode.gif", "episode.json"
 OUTPUT = "output.log"
 TENSORBOARD = "tensorboard"
 LOCK = "lock"
+WEIGHTS, SCORES, CARD, CURVE = "weights.pt", "scores.json", "card.md", "curve.png"
 REFERENCES = "references.json"
 SWEEP = ".sweep"
 COLLECTED = "collected"
 
 LOGS = (METRICS, EVALUATION, TIMING, INTERPRETATION)
 """Files that a run appends lines to."""
-RECORDS = (CONFIG, MACHINE, STATUS, EVALUATION, FULL_EVALUATION, INTERPRETATION, METRICS, TIMING)
+RECORDS = (CONFIG, MACHINE, STATUS, EVALUATION, FULL_EVALUATION, INTERPRETATION, METRICS, TIMING, TRANSFER)
 """Files that say all that readers need of a run: it can be published from these."""
 WRITTEN_LATER = (STATUS, EVALUATION, METRICS, CHECKPOINT, POLICY)
 """Files of a run folder that are never there before its config.json."""

@@ -41,7 +41,7 @@ from results.keys import RunKey
 from results.layout import seed_folders
 from results.packs import Pack, add_timings, read_pack, with_packs
 from results.records import Evaluation, MetricRow, Results, Run, Status
-from results.runs import INTERPRETATION, TIMING, full_evaluations_from_json, load_runs, references_from_json
+from results.runs import INTERPRETATION, TIMING, full_evaluations_from_json, load_runs, references_from_json, trials_from_json
 
 GPU_TIMINGS = Path("results/gpu_timings.json")
 FORMAT = 2
@@ -331,6 +331,7 @@ def _run_to_json(run: Run) -> dict[str, Any]:
         "config": run.config,
         "notes": list(run.notes),
         **({"full_evaluation": [asdict(own) for own in run.full_evaluations]} if run.full_evaluations else {}),
+        **({"transfer": [asdict(own) for own in run.trials]} if run.trials else {}),
     }
 
 
@@ -347,6 +348,7 @@ def _run_from_json(
         metrics=tuple(metrics.get(key, [])),
         notes=tuple(value["notes"]),
         full_evaluations=full_evaluations_from_json(value.get("full_evaluation", []), str(key)),
+        trials=trials_from_json(value.get("transfer", []), str(key)),
     )
 
 

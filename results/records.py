@@ -28,6 +28,44 @@ class Evaluation:
 
 
 @dataclass(frozen=True, slots=True)
+class Trial:
+    """A trained policy on fixed episodes of some task: with another number of agents than in training, on another map,
+    or while messages are lost."""
+
+    task: str
+    agents: int
+    policy: str
+    """greedy or sampled."""
+    seed: int
+    """Of the episodes."""
+    steps: int
+    """Environment steps of an episode."""
+    returns: tuple[float, ...]
+    """Reported score of every episode."""
+    scores: dict[str, float] = field(default_factory=dict)
+    """Other scores, means over episodes."""
+    drop: float = 0.0
+    """Chance that a message is lost."""
+    drop_agents: float = 0.0
+    """Chance that nobody hears an agent for a whole episode."""
+    delay: int = 0
+    """Steps by which messages are late."""
+    references: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    """Reference policies on the same episodes: returns by name."""
+
+    @property
+    def place(self) -> tuple[str, str, int, int, int, float, float, int]:
+        """What was tried: trials with the same one by the same policy are equal."""
+        episodes = len(self.returns)
+        return (self.task, self.policy, self.seed, self.steps, episodes, self.drop, self.drop_agents, self.delay)
+
+    @property
+    def lossless(self) -> bool:
+        """Whether all messages arrived in time."""
+        return not (self.drop or self.drop_agents or self.delay)
+
+
+@dataclass(frozen=True, slots=True)
 class MetricRow:
     """What was logged at one step: training metrics, timings under names that start with ``timing/``, or what agents
     did and were up against since the row before, added up, under names that start with ``interpretation/``."""
@@ -66,6 +104,8 @@ class Run:
     """What a reader must know about the files: a torn last line, replaced lines, metrics that are not finite."""
     full_evaluations: tuple[Evaluation, ...] = ()
     """The trained policies on longer episodes, for tasks that have them: the whole hour of traffic."""
+    trials: tuple[Trial, ...] = ()
+    """The trained policies elsewhere: with other numbers of agents, with lost messages."""
 
     @property
     def config_hash(self) -> str:

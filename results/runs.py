@@ -17,9 +17,9 @@ from results.files import read_json, read_json_lines
 from results.frames import evaluations_frame, metrics_frame
 from results.keys import RunKey
 from results.layout import LOST_CONFIG, folders_of_runs, lost_config, seed_folders
-from results.records import POLICIES, STATES, Evaluation, MetricRow, References, Results, Run, Status
+from results.records import POLICIES, STATES, Evaluation, MetricRow, References, Results, Run, Status, Trial
 
-__all__ = ["evaluations_frame", "load_run", "load_runs", "metrics_frame", "references_from_json", "thin"]
+__all__ = ["evaluations_frame", "load_run", "load_runs", "metrics_frame", "references_from_json", "thin", "trials_from_json"]
 
 Row = TypeVar("Row", Evaluation, MetricRow)
 TIMING = "timing/"
@@ -96,7 +96,8 @@ def load_run(folder: Path) -> Run:
     counted = _load_interpretation(folder, torn, notes, int(config["total_steps"]))
     rows = (*metrics, *timing, *counted)
     full = _load_full_evaluation(folder / layout.FULL_EVALUATION)
-    return Run(key, config, machine, status, evaluations, rows, tuple(notes), full)
+    trials = _load_trials(folder / layout.TRANSFER, notes)
+    return Run(key, config, machine, status, evaluations, rows, tuple(notes), full, trials)
 
 
 def thin(rows: list[MetricRow], bin_width: float) -> list[MetricRow]:
@@ -206,6 +207,45 @@ def _load_full_evaluation(path: Path) -> tuple[Evaluation, ...]:
 def full_evaluations_from_json(rows: list[dict[str, Any]], where: str) -> tuple[Evaluation, ...]:
     """Evaluations on longer episodes; ``where`` names the file in errors."""
     return tuple(_evaluation(row, where) for row in rows)
+
+
+def _load_trials(path: Path, notes: list[str]) -> tuple[Trial, ...]:
+    """The trained policies elsewhere. A torn last line is left out with a note: the command that adds lines makes the
+    trial again."""
+    rows, torn = read_json_lines(path, may_end_torn=True)
+    notes.extend([torn] if torn else [])
+    return trials_from_json([row for _, row in rows], str(path))
+
+
+def trials_from_json(rows: list[dict[str, Any]], where: str) -> tuple[Trial, ...]:
+    """Trials, of equal ones the last; ``where`` names the file in errors."""
+    found: dict[tuple[Any, ...], Trial] = {}
+    for number, row in enumerate(rows, start=1):
+        try:
+            references = {str(name): tuple(map(float, own)) for name, own in (row.get("references") or {}).items()}
+            trial = Trial(
+                task=str(row["task"]),
+                agents=int(row["agents"]),
+                policy=str(row["policy"]),
+                seed=int(row["seed"]),
+                steps=int(row["steps"]),
+                returns=tuple(map(float, row["returns"])),
+                scores={str(name): float(value) for name, value in (row.get("scores") or {}).items()},
+                drop=float(row.get("drop", 0.0)),
+                drop_agents=float(row.get("drop_agents", 0.0)),
+                delay=int(row.get("delay", 0)),
+                references=references,
+            )
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ResultsError(
+                f"corrupt file {where}, line {number}: expected task, agents, policy, seed, steps and returns (numbers)"
+            ) from error
+        if trial.policy not in POLICIES or not trial.returns:
+            raise ResultsError(
+                f"corrupt file {where}, line {number}: expected a policy, {' or '.join(POLICIES)}, and its returns"
+            )
+        found[trial.place] = trial
+    return tuple(found.values())
 
 
 def _load_metrics(path: Path, may_end_torn: bool, notes: list[str], bin_width: float, prefix: str) -> list[MetricRow]:

@@ -8,6 +8,7 @@ in world units, times in steps of 0.1 world seconds. The numbers are those of th
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
@@ -180,9 +181,35 @@ def task_of_recording(name: str) -> str:
     return _RECORDINGS[name]
 
 
+PUBLISHED_HALF_WIDTHS = {3: 3.0, 6: 1.5, 15: 2.2, 30: 3.0, 100: 5.0, 200: 7.0}
+"""Half the side of the square in which cooperative navigation starts, by number of agents."""
+FEWEST_NAVIGATING, MOST_NAVIGATING = 6, 1000
+"""Numbers of agents for which cooperative navigation can be made besides: with fewer an agent would see less."""
+_NAVIGATION = "mpe/cooperative_navigation"
+
+
+def other_navigation(task: str) -> bool:
+    """Make `mpe/cooperative_navigation_N` a task of this process where it is none yet; whether it is one now.
+
+    Sizes that were never published serve to play policies that were trained at others. Their square is as crowded as
+    that of the paper's 30 agents, 30 / 36 agents for each unit of area: half its side is 3 sqrt(N / 30). Agents see
+    the 6 nearest landmarks and the 5 nearest others by distance, as with 100 and 200 agents.
+    """
+    family, _, size = task.rpartition("_")
+    if task not in SCENARIOS and family == _NAVIGATION and re.fullmatch(r"[1-9]\d{0,3}", size):
+        agents = int(size)
+        if FEWEST_NAVIGATING <= agents <= MOST_NAVIGATING:
+            SCENARIOS[task] = partial(_navigation, agents)
+    return task in SCENARIOS
+
+
+def _half_width(num_agents: int) -> float:
+    return PUBLISHED_HALF_WIDTHS.get(num_agents) or PUBLISHED_HALF_WIDTHS[30] * math.sqrt(num_agents / 30)
+
+
 def _navigation(num_agents: int) -> Scenario:
     """Cooperative navigation: as many landmarks as agents; spread out over them without touching."""
-    half_width = {3: 3.0, 6: 1.5, 15: 2.2, 30: 3.0, 100: 5.0, 200: 7.0}[num_agents]
+    half_width = _half_width(num_agents)
     agents, landmarks = range(num_agents), range(num_agents, 2 * num_agents)
     order = {3: Order.DISTANCE, 6: Order.INDEX, 15: Order.PUBLISHED, 30: Order.PUBLISHED}.get(
         num_agents, Order.DISTANCE
@@ -191,8 +218,8 @@ def _navigation(num_agents: int) -> Scenario:
     start = Start.UNIFORM if num_agents == 6 else Start.POISSON
     reward = NavigationReward(landmarks, 6.0, 1.0) if num_agents == 6 else NavigationReward(landmarks)
     return Scenario(
-        task=f"mpe/cooperative_navigation_{num_agents}",
-        recorded_as=f"simple_spread_n{num_agents}",
+        task=f"{_NAVIGATION}_{num_agents}",
+        recorded_as=f"simple_spread_n{num_agents}" if num_agents in PUBLISHED_HALF_WIDTHS else None,
         num_agents=num_agents,
         num_prey=0,
         num_movable=num_agents,
@@ -329,7 +356,7 @@ def _tag(num_agents: int) -> Scenario:
 
 
 _FAMILIES: tuple[tuple[Callable[[int], Scenario], str, str, tuple[int, ...]], ...] = (
-    (_navigation, "cooperative_navigation", "simple_spread", (3, 6, 15, 30, 100, 200)),
+    (_navigation, "cooperative_navigation", "simple_spread", tuple(PUBLISHED_HALF_WIDTHS)),
     (_heterogeneous_navigation, "heterogeneous_navigation", "hetero_spread", (4, 8, 16, 30, 100)),
     (_push, "cooperative_push", "simple_coop_push", (3, 6, 15, 30, 100)),
     (_tag, "prey_and_predator", "simple_tag", (3, 6, 15, 30, 100)),

@@ -74,7 +74,7 @@ def test_run_records_its_files_and_goes_on_where_they_have_been_moved(town: Path
     assert json.loads((folder / "config.json").read_text())["environment"].items() >= settings.items()
     city = json.loads((folder / "machine.json").read_text())["city"]
     assert (city["roadnet"], city["flow"]) == (str(town / "roadnet.json"), str(town / "flow.json"))
-    played = load_policy(folder / "policy.pt")[0]
+    played = load_policy(folder / "policy.pt").config
     assert (played.digest(), played.environment) == (config(town).digest(), config(town).environment)
     moved = shutil.move(town, tmp_path / "elsewhere" / "town")
     forget_cities()
@@ -82,7 +82,7 @@ def test_run_records_its_files_and_goes_on_where_they_have_been_moved(town: Path
     assert train.run(config(moved), tmp_path / "results", quiet=True) == folder
     with pytest.raises(TrafficFileError, match="there is no such file or folder"):
         load_policy(folder / "policy.pt")
-    assert load_policy(folder / "policy.pt", city=str(moved))[0].task == TASK
+    assert load_policy(folder / "policy.pt", city=str(moved)).config.task == TASK
 
 
 def test_changed_files_are_refused(town: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -52,7 +52,7 @@ def test_a_grown_run_is_the_run_made_at_once(tmp_path: Path, shorter: int) -> No
     first, second = json.loads((path / "machine.json").read_text())["starts"]
     assert (first["from_step"], first["note"]) == (0, "")
     assert second["note"] == f"grown from {shorter} to 1000 steps"
-    assert load_policy(path / "policy.pt")[0].total_steps == 1000
+    assert load_policy(path / "policy.pt").config.total_steps == 1000
 
 
 def test_a_run_grows_again_and_again(tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ def test_a_trained_policy_plays_as_its_learner_acts(
     played = returns(capsys.readouterr().out)
     from benchmark.policies import load_policy
 
-    _, learner = load_policy(policy)
+    learner = load_policy(policy).learner
     environment = envs.make(TASK, num_envs=1, num_neighbours=1)
     step = environment.reset(3)
     with torch.no_grad():

@@ -68,7 +68,8 @@ def test_the_episode_is_the_first_of_the_evaluation(
     assert command("--results", results, "--size", 120, *sampled, monkeypatch=monkeypatch) == 0
     folder = results / RUN / "seed_0"
     facts = facts_of(folder)
-    config, learner = load_policy(folder / "policy.pt")
+    policy_loaded = load_policy(folder / "policy.pt")
+    config, learner = policy_loaded.config, policy_loaded.learner
     environment = config.make_environment(1)
     seed = config.training.evaluation_seed
     replayed = play_episodes(environment, learner, seed, policy == "greedy")["return"].item()

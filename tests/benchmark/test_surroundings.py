@@ -123,7 +123,7 @@ def test_run_in_a_thread_with_a_path_as_text(tmp_path: Path) -> None:
     thread.start()
     thread.join()
     assert found == [tmp_path / TASK / "iql/test/seed_0"]
-    config, _ = load_policy(str(found[0] / "policy.pt"))
+    config = load_policy(str(found[0] / "policy.pt")).config
     assert config.task == TASK
     assert status_of(found[0])["state"] == "finished"
 

@@ -275,7 +275,7 @@ def test_run_from_before_micro_batches_had_that_name_goes_on(
     train.run(config, tmp_path, quiet=True)
     assert logs(path) == logs(uninterrupted)
     assert load_run(path).config_hash == config.digest()
-    assert load_policy(path / "policy.pt")[0].digest() == config.digest()
+    assert load_policy(path / "policy.pt").config.digest() == config.digest()
 
 
 def test_size_of_micro_batches_is_recorded_where_a_run_starts(tmp_path: Path) -> None:
