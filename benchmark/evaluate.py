@@ -1,0 +1,118 @@
+"""Play a trained policy on fixed episodes: where it was trained, with other numbers of agents, or while messages get lost.
+
+    python -m benchmark.evaluate results/policies/iql_synthetic_49
+    python -m benchmark.evaluate RUN --agents 225 --episodes 2
+    python -m benchmark.evaluate RUN --task cityflow/hangzhou_16 --full
+    python -m benchmark.evaluate RUN --policy sampled --drop 0.2 --json out.json
+
+RUN is the folder of a finished run, one written by `benchmark.export`, a policy.pt or a checkpoint.pt. Without options
+the episodes are those on which the run was evaluated, so that the score is that of its last evaluation. Messages are
+lost by `--drop` (each by itself), `--drop-agents` (nobody hears some agents) and `--delay 1` (all are a step late).
+
+Exit code: 0 if the episodes were played, 2 for an error, which is one line on stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from statistics import mean, stdev
+from typing import TYPE_CHECKING, Any
+
+from benchmark.config import environment_settings, parse_assignments
+from benchmark.console import first_line, tell
+from benchmark.errors import UserError, report_errors
+from benchmark.messages import Losses
+from benchmark.options import add_import, add_settings
+from results.files import write_output
+from results.records import POLICIES, Trial
+
+if TYPE_CHECKING:
+    from benchmark.policies import Policy
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of `python -m benchmark.evaluate`."""
+    options = parse_arguments(arguments)
+    losses = Losses(options.drop, options.drop_agents, options.delay)
+    import torch
+
+    from benchmark.policies import load_policy, sized
+
+    torch.set_num_threads(1)  # sums in one order, so that equal policies give equal episodes
+    policy = load_policy(options.run)
+    task = sized(options.task or policy.config.task, options.agents)
+    settings = environment_settings(task, parse_assignments(options.assignments))
+    trial = policy.evaluate(
+        options.task or None,
+        options.episodes,
+        options.seed,
+        options.policy,
+        agents=options.agents,
+        losses=losses,
+        full=options.full,
+        settings=settings,
+    )
+    tell(in_words(trial), *([] if policy.hears or not losses.any else [deaf(policy)]))
+    if options.json is not None:
+        record = {"run": str(options.run), **policy.config.key._asdict(), "trial": asdict(trial)}
+        write_output(options.json, json.dumps(record, indent=2) + "\n")
+    return 0
+
+
+def in_words(trial: Trial) -> str:
+    """What was played and what came out, in a line."""
+    count = len(trial.returns)
+    spread = f" ± {stdev(trial.returns):.2f}" if count > 1 else ""
+    words = [f"{trial.task}, {trial.policy}: return {mean(trial.returns):.2f}{spread} over {count} episodes"]
+    words += [f"{100 * trial.drop:g} % of messages lost"] if trial.drop else []
+    words += [f"{100 * trial.drop_agents:g} % of agents unheard"] if trial.drop_agents else []
+    words += ["messages one step late"] if trial.delay else []
+    words += [f"{name} {value:g}" for name, value in trial.scores.items()]
+    return ", ".join(words)
+
+
+def deaf(policy: Policy) -> str:
+    """Why losses change nothing."""
+    return f"{policy.config.algorithm} acts on no messages here: there was nothing to lose"
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Command line of `python -m benchmark.evaluate`."""
+    parser = argparse.ArgumentParser(prog="python -m benchmark.evaluate", description=first_line(__doc__))
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run or of an exported policy, or a file")
+    parser.add_argument("--task", help="another task than that of training, or the path of a CityFlow configuration")
+    parser.add_argument("--agents", type=int, metavar="N", help="the task with another number of agents")
+    parser.add_argument("--episodes", type=int, metavar="E", help="default: those of an evaluation of the task")
+    parser.add_argument("--seed", type=int, help="of the episodes; default: that of the run's evaluations")
+    parser.add_argument("--policy", choices=POLICIES, default="greedy", help="how actions are chosen; greedy")
+    parser.add_argument("--full", action="store_true", help="longer episodes where the task has them: an hour of traffic")
+    add_losses(parser)
+    add_import(parser)
+    add_settings(parser, "change a setting of the environment, such as environment.num_neighbours=4")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write returns and scores there")
+    return parser.parse_args(arguments)
+
+
+def add_losses(parser: argparse.ArgumentParser, several: bool = False) -> None:
+    """Give a command line what becomes of messages; `several` shares, one after the other, or one."""
+    words = {"drop": "chance that a message is lost; 0", "drop-agents": "chance that nobody hears an agent; 0"}
+    many: dict[str, Any] = {"nargs": "+", "default": [0.0]} if several else {"default": 0.0}
+    for name, text in words.items():
+        parser.add_argument(f"--{name}", type=share, metavar="SHARE", help=text, **many)
+    parser.add_argument("--delay", type=int, default=0, metavar="STEPS", help="messages come 0 or 1 steps late; 0")
+
+
+def share(text: str) -> float:
+    """A number; what it may be is for `Losses` to say. Raises UserError."""
+    try:
+        return float(text)
+    except ValueError:
+        raise UserError(f"{text!r}: expected a share of messages or agents, from 0 to 1, such as 0.2") from None
+
+
+if __name__ == "__main__":
+    raise SystemExit(report_errors(main))

@@ -1,0 +1,222 @@
+"""Try trained policies elsewhere: with other numbers of agents, on other maps, or while messages get lost.
+
+    python -m benchmark.transfer --results DIR                        the usual sizes and maps of each run's family
+    python -m benchmark.transfer --results DIR --agents 4 225 1225 --episodes 2
+    python -m benchmark.transfer --results DIR --to cityflow/jinan_12 --full
+    python -m benchmark.transfer --results DIR --messages             where it was trained, with losses
+
+Nothing is trained. Each trial is a line of transfer.jsonl in the run's folder, with the reference policies on the same
+episodes; figures and published sets have it from there. The same command again makes what is not there yet. Where a
+policy does not fit a task - other observations, actions or kinds of agents - the reason is printed.
+
+Exit code: 0 if all was tried that could be, 1 if no run could be tried, 2 for an error, which is one line on stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import envs
+from benchmark.console import first_line, tell
+from benchmark.errors import MENDABLE, InUseError, UserError, report_errors
+from benchmark.evaluate import add_losses, in_words
+from benchmark.messages import NO_LOSSES, Losses
+from benchmark.options import add_import
+from benchmark.record import find, select
+from results.files import readable_os_errors, write_atomically
+from results.layout import TRANSFER
+from results.records import POLICIES, Trial
+
+if TYPE_CHECKING:
+    from benchmark.policies import Policy
+
+NAVIGATION, SIGNALS, JUNGLE = "mpe/cooperative_navigation", "cityflow/synthetic", "magent/jungle"
+SIZES = {
+    NAVIGATION: (15, 30, 60, 100, 200, 500, 1000),
+    SIGNALS: (4, 9, 49, 100, 225, 1225, 10_000),
+    JUNGLE: (6, 20, 60),
+}
+"""Numbers of agents at which a policy of each family is tried, as far as the family has them."""
+MAPS = tuple(f"cityflow/{name}" for name in ("hangzhou_16", "jinan_12", "manhattan_48", "manhattan_96", "newyork_16"))
+"""Real maps on which a policy for one of them is tried."""
+MESSAGES = (
+    NO_LOSSES,
+    *(Losses(drop=chance) for chance in (0.2, 0.5, 0.8, 1.0)),
+    *(Losses(drop_agents=chance) for chance in (0.2, 0.5)),
+    Losses(delay=1),
+)
+"""What `--messages` tries."""
+
+
+def targets(task: str) -> tuple[str, ...]:
+    """Where a policy that was trained on a task is tried by default: the task itself, and its like in other sizes."""
+    family = task.rpartition("_")[0]
+    if family in SIZES:
+        return tuple(dict.fromkeys((task, *(f"{family}_{size}" for size in SIZES[family]))))
+    return tuple(dict.fromkeys((task, *MAPS))) if task in MAPS else (task,)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of `python -m benchmark.transfer`."""
+    options = parse_arguments(arguments)
+    losses = [Losses(*given) for given in product(options.drop, options.drop_agents, (options.delay,))]
+    losses = list(MESSAGES) if options.messages else losses
+    import torch
+
+    torch.set_num_threads(1)  # sums in one order, so that equal policies give equal episodes
+    runs = select(find(options.results), options, options.results)
+    yardsticks = Yardsticks(trials for _, folder in runs if (trials := read_trials(folder)))
+    tried = [try_run(folder, options, losses, yardsticks) for _, folder in runs]
+    tell(f"{sum(tried)} trials in {sum(map(bool, tried))} of {len(runs)} runs")
+    return int(not any(tried))
+
+
+def try_run(folder: Path, options: argparse.Namespace, losses: Sequence[Losses], yardsticks: Yardsticks) -> int:
+    """Make the trials of a run that are not there yet; how many there are then of those that were asked for."""
+    from benchmark.policies import load_policy, sized
+    from results.lock import RunLock
+
+    try:
+        policy = load_policy(folder)
+        with readable_os_errors(folder):
+            lock = RunLock(folder)
+    except InUseError as error:
+        tell(f"skipped {folder}: {error}")
+        return 0
+    except MENDABLE as error:
+        tell(f"skipped: {error}")
+        return 0
+    done = 0
+    try:
+        trained = policy.config.task
+        named = (*options.to, *(f"{trained.rpartition('_')[0]}_{size}" for size in options.agents))
+        chosen = named or ((trained,) if options.messages else targets(trained))
+        for task in chosen:
+            try:
+                done += try_task(folder, policy, sized(task), options, losses, yardsticks)
+            except MENDABLE as error:
+                tell(f"not tried: {policy.config.key.label} on {task}: {error}")
+    finally:
+        lock.release()
+    return done
+
+
+def try_task(
+    folder: Path,
+    policy: Policy,
+    task: str,
+    options: argparse.Namespace,
+    losses: Sequence[Losses],
+    yardsticks: Yardsticks,
+) -> int:
+    """The trials of a policy on one task, as `try_run`. Raises what `Policy.evaluate` raises."""
+    kinds = POLICIES if options.policy == "both" else (options.policy,)
+    kinds = (policy.headline,) if options.policy == "headline" else kinds
+    for kind, lost in product(kinds, losses):
+        trial = planned(policy, task, kind, lost, options)
+        there = {own.place for own in read_trials(folder)}
+        if trial.place in there:
+            continue
+        made = policy.evaluate(task, len(trial.returns), trial.seed, kind, losses=lost, full=options.full)
+        made = replace(made, references=yardsticks.on(policy, made, options.full))
+        write_trials(folder, [*read_trials(folder), made])
+        tell(f"{policy.config.key.label}: {in_words(made)}")
+    return len(kinds) * len(losses)
+
+
+def planned(policy: Policy, task: str, kind: str, losses: Losses, options: argparse.Namespace) -> Trial:
+    """A trial before it is made: its returns are not known yet. Raises UserError where the policy does not fit."""
+    from benchmark.policies import check_fit
+    from benchmark.tasks import training_defaults
+
+    training = policy.config.training
+    usual = training_defaults(task).get("evaluation_episodes", training.evaluation_episodes)
+    episodes = options.episodes or (training.evaluation_episodes if task == policy.config.task else usual)
+    longer = envs.full_evaluation(task) if options.full else {}
+    if options.full and not longer:
+        raise UserError(f"{task} has no longer episodes: leave --full out")
+    spec = envs.spec(task, **(policy.settings_for(task) | longer))
+    check_fit(policy.config.task, policy.spec, task, spec)
+    seed = training.evaluation_seed
+    unknown = (0.0,) * episodes
+    return Trial(task, spec.num_agents, kind, seed, spec.episode_length, unknown, **asdict(losses))
+
+
+class Yardsticks:
+    """The reference policies on the episodes of trials; each is played once, or known from trials made before."""
+
+    def __init__(self, known: Iterator[list[Trial]]) -> None:
+        self._returns: dict[tuple[Any, ...], dict[str, tuple[float, ...]]] = {
+            self._episodes(trial): trial.references for trials in known for trial in trials if trial.references
+        }
+
+    def on(self, policy: Policy, trial: Trial, full: bool) -> dict[str, tuple[float, ...]]:
+        """Returns of every reference policy on the episodes of a trial."""
+        key = self._episodes(trial)
+        if key not in self._returns:
+            from benchmark.references import play
+
+            longer = envs.full_evaluation(trial.task) if full else {}
+            settings = {name: value for name, value in policy.settings_for(trial.task).items() if name != "dtype"}
+            self._returns[key] = {
+                name: tuple(play(trial.task, name, len(trial.returns), trial.seed, **(settings | longer)))
+                for name in envs.controllers(trial.task)
+            }
+        return self._returns[key]
+
+    @staticmethod
+    def _episodes(trial: Trial) -> tuple[Any, ...]:
+        return trial.task, trial.seed, trial.steps, len(trial.returns)
+
+
+def read_trials(folder: Path) -> list[Trial]:
+    """The trials of a run. Raises ResultsError where the file is damaged."""
+    from results.files import read_json_lines
+    from results.runs import trials_from_json
+
+    rows, _ = read_json_lines(folder / TRANSFER, may_end_torn=True)
+    return list(trials_from_json([row for _, row in rows], str(folder / TRANSFER)))
+
+
+def write_trials(folder: Path, trials: Sequence[Trial]) -> None:
+    """Write the trials of a run, all of them."""
+    with readable_os_errors(folder / TRANSFER):
+        write_atomically(folder / TRANSFER, "".join(json.dumps(asdict(trial)) + "\n" for trial in trials))
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Command line of `python -m benchmark.transfer`. Raises UserError for values that cannot be."""
+    parser = argparse.ArgumentParser(prog="python -m benchmark.transfer", description=first_line(__doc__))
+    parser.add_argument("--results", type=Path, required=True, metavar="DIR", help="folder of the runs")
+    for name in ("tasks", "algorithms", "variants"):
+        parser.add_argument(f"--{name}", nargs="+", default=[], help=f"only runs of these {name}")
+    parser.add_argument("--seeds", nargs="+", type=int, default=None, help="only runs of these seeds")
+    parser.add_argument("--agents", nargs="+", type=int, default=[], metavar="N", help="sizes; default: the usual ones")
+    parser.add_argument("--to", nargs="+", default=[], metavar="TASK", help="tasks; default: the usual ones")
+    parser.add_argument("--episodes", type=int, metavar="E", help="default: those of an evaluation of each task")
+    parser.add_argument("--full", action="store_true", help="longer episodes: the whole hour of traffic")
+    parser.add_argument(
+        "--policy",
+        choices=("headline", "both", *POLICIES),
+        default="headline",
+        help="headline (default): sampled for algorithms that learn a stochastic policy, greedy for Q-learners",
+    )
+    parser.add_argument("--messages", action="store_true", help="where it was trained, with a set of losses")
+    add_losses(parser, several=True)
+    add_import(parser)
+    options = parser.parse_args(arguments)
+    if options.episodes is not None and options.episodes < 1:
+        raise UserError(f"--episodes {options.episodes}: expected a positive number of episodes")
+    options.suite = None
+    options.seeds = "all" if options.seeds is None else options.seeds
+    return options
+
+
+if __name__ == "__main__":
+    raise SystemExit(report_errors(main))
