@@ -1,4 +1,4 @@
-"""Play a trained policy on fixed episodes: where it was trained, with other numbers of agents, or while messages get lost.
+"""Play a trained policy on fixed episodes: where it was trained, with other numbers of agents, or with lost messages.
 
     python -m benchmark.evaluate results/policies/iql_synthetic_49
     python -m benchmark.evaluate RUN --agents 225 --episodes 2
@@ -89,7 +89,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--episodes", type=int, metavar="E", help="default: those of an evaluation of the task")
     parser.add_argument("--seed", type=int, help="of the episodes; default: that of the run's evaluations")
     parser.add_argument("--policy", choices=POLICIES, default="greedy", help="how actions are chosen; greedy")
-    parser.add_argument("--full", action="store_true", help="longer episodes where the task has them: an hour of traffic")
+    parser.add_argument("--full", action="store_true", help="longer episodes, where there are: an hour of traffic")
     add_losses(parser)
     add_import(parser)
     add_settings(parser, "change a setting of the environment, such as environment.num_neighbours=4")

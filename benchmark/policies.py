@@ -112,7 +112,6 @@ class Policy:
         Raises UserError where the policy does not fit the task, and what `envs.make` raises.
         """
         from benchmark.evaluation import play_episode
-        from benchmark.randomness import stream
 
         greedy = _is_greedy(policy)
         task, given = envs.locate(sized(task or self.config.task, agents))
@@ -155,7 +154,7 @@ class Policy:
         mine = self.config.environment
         if task == self.config.task:
             return dataclasses.asdict(mine)
-        if not isinstance(mine, envs.settings(task)):
+        if type(mine) is not envs.settings(task):
             return {}
         city = {"map", *FILES, "lane_change", "vehicles"} if hasattr(mine, "map") else set()
         return {name: value for name, value in dataclasses.asdict(mine).items() if name not in city}
@@ -178,6 +177,11 @@ class Policy:
             full_graph if everybody else lambda graph: graph,
         )
 
+    def acting_weights(self) -> dict[str, Tensor]:
+        """Tensors of the acting network by name, on the CPU."""
+        network = self.learner.action_networks[0]  # type: ignore[attr-defined]
+        return {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
+
     def learner_for(self, spec: EnvironmentSpec, listed: bool = False) -> Learner:
         """The learner of another task whose acting network is the trained one; the trained learner where the task is
         as that of training. `listed`: it hears those in the lists that it is given, whoever it was trained to hear."""
@@ -187,8 +191,7 @@ class Policy:
             return self.learner
         if (spec, relisted) not in self._elsewhere:
             settings = dataclasses.replace(settings, graph="task") if relisted else settings
-            weights = self.learner.action_networks[0].state_dict()  # type: ignore[attr-defined]
-            self._elsewhere[spec, relisted] = with_weights(self.config, spec, settings, weights)
+            self._elsewhere[spec, relisted] = with_weights(self.config, spec, settings, self.acting_weights())
         return self._elsewhere[spec, relisted]
 
 

@@ -228,7 +228,7 @@ def film(folder: Path, take: Take) -> tuple[bytes, dict[str, Any]]:
     from benchmark.gif import write_gif
     from benchmark.policies import load_policy
 
-    policy = load_policy(folder / POLICY)
+    policy = load_policy(folder)
     config = policy.config
     frames, score, steps, whole = _play(config, policy.learner, take)
     stream = io.BytesIO()

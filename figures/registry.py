@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from figures.analysis import Analysis
 from figures.names import family_title, task_title
 from figures.paper import ablations, curves, hyperparameters, interpretation, tasks, values
-from figures.report import comparison, dilemma, learning_curves, proof, ranks, scaling, speed
+from figures.report import comparison, dilemma, learning_curves, proof, ranks, scaling, speed, transfer
 from figures.tables import Table
 
 HEADLINE, FIGURES, PAPER, OVERVIEW, PROOF, CURVES, COST = (
@@ -77,6 +77,17 @@ EXHIBITS: list[Exhibit] = [
     Exhibit("paper_values", "The paper says, we measured", PAPER, table=values.table),
     Exhibit("comparison", "Comparison over tasks", OVERVIEW, comparison.draw, comparison.caption),
     Exhibit("scaling", "Scaling with the number of agents", OVERVIEW, scaling.draw, scaling.caption, scaling.table),
+    Exhibit(
+        "transfer",
+        "Other numbers of agents",
+        OVERVIEW,
+        transfer.draw_sizes,
+        transfer.sizes_caption,
+        transfer.sizes_table,
+    ),
+    Exhibit(
+        "messages", "Lost messages", OVERVIEW, transfer.draw_losses, transfer.losses_caption, transfer.losses_table
+    ),
     Exhibit("proof", "Proving ground", PROOF, table=proof.table),
     _budget("transitions", "Tasks with several algorithms, by transitions"),
     _budget("compute", "Tasks with several algorithms, by compute"),

@@ -18,7 +18,7 @@
         tensorboard/          the metrics as an event file, where training.tensorboard asks for it
         output.log            what the process of a sweep printed
         lock                  who writes to the folder now
-    FOLDER/                                       of a policy to share (`benchmark.export`): config.json, episode.gif and
+    FOLDER/                                       of a policy to share (`benchmark.export`): config.json, episode.gif
         weights.pt            the acting network alone
         scores.json           what it reached, and what made it
         card.md               the same for people

@@ -41,7 +41,14 @@ from results.keys import RunKey
 from results.layout import seed_folders
 from results.packs import Pack, add_timings, read_pack, with_packs
 from results.records import Evaluation, MetricRow, Results, Run, Status
-from results.runs import INTERPRETATION, TIMING, full_evaluations_from_json, load_runs, references_from_json, trials_from_json
+from results.runs import (
+    INTERPRETATION,
+    TIMING,
+    full_evaluations_from_json,
+    load_runs,
+    references_from_json,
+    trials_from_json,
+)
 
 GPU_TIMINGS = Path("results/gpu_timings.json")
 FORMAT = 2

@@ -19,7 +19,15 @@ from results.keys import RunKey
 from results.layout import LOST_CONFIG, folders_of_runs, lost_config, seed_folders
 from results.records import POLICIES, STATES, Evaluation, MetricRow, References, Results, Run, Status, Trial
 
-__all__ = ["evaluations_frame", "load_run", "load_runs", "metrics_frame", "references_from_json", "thin", "trials_from_json"]
+__all__ = [
+    "evaluations_frame",
+    "load_run",
+    "load_runs",
+    "metrics_frame",
+    "references_from_json",
+    "thin",
+    "trials_from_json",
+]
 
 Row = TypeVar("Row", Evaluation, MetricRow)
 TIMING = "timing/"

@@ -25,6 +25,7 @@ from figures.analysis.scores import Aggregate, ReferenceScore, Score, aggregate,
 from figures.analysis.selection import shown_variants
 from figures.analysis.speed import Measurement, load_speed
 from figures.analysis.statistics import Estimate, Values
+from figures.analysis.transfer import TrialPanel, TrialScore, loss_panels, size_panels, trial_scores
 from figures.names import family_of
 from results.checks import Issue, find_issues, group_runs
 from results.keys import RunKey, natural_key
@@ -206,6 +207,21 @@ class Analysis:
     def scaling(self) -> list[ScalingPanel]:
         """Gap closed by number of agents."""
         return scaling_panels(self.scores, self.groups)
+
+    @cached_property
+    def trial_scores(self) -> list[TrialScore]:
+        """Policies elsewhere: with other numbers of agents, on other maps, with lost messages."""
+        return trial_scores(self.results.runs)
+
+    @cached_property
+    def size_panels(self) -> list[TrialPanel]:
+        """Gap closed by policies with other numbers of agents than they were trained with."""
+        return size_panels(self.trial_scores)
+
+    @cached_property
+    def loss_panels(self) -> list[TrialPanel]:
+        """Gap closed by policies while messages are lost."""
+        return loss_panels(self.trial_scores)
 
     @cached_property
     def speed(self) -> list[Measurement]:

@@ -1,0 +1,209 @@
+"""Write the trained policy of a finished run as a folder to share, which `load_policy` reads back.
+
+    python -m benchmark.export results/signals/cityflow/synthetic_49/iql/signals/seed_0
+    python -m benchmark.export RUN --output my_policy --sampled
+
+    weights.pt     the acting network alone, tensors by name: torch.load(..., weights_only=True) reads it
+    config.json    all settings of the run
+    scores.json    its last evaluation, the reference policies on the same episodes, the recorded episode, what made it
+    card.md        the same for people, with the learning curve and the episode
+    curve.png, episode.gif
+
+The evaluation is played again from what was written, and the folder is refused where it is not that of the run.
+
+Exit code: 0 if the folder was written, 2 for an error, which is one line on stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import mean
+from typing import TYPE_CHECKING, Any
+
+import envs
+from benchmark.console import first_line, tell
+from benchmark.errors import UserError, report_errors
+from benchmark.options import add_import
+from benchmark.record import Take, film, why_not
+from results.checkpoints import save_checkpoint
+from results.files import read_json, readable_os_errors, write_atomically, write_json
+from results.keys import RunKey
+from results.layout import CARD, CONFIG, CURVE, GIF, SCORES, WEIGHTS
+from results.records import POLICIES, Evaluation, Run
+
+if TYPE_CHECKING:
+    from benchmark.policies import Policy
+
+MADE_BY = ("commit", "dirty", "started", "python", "torch", "cpu", "gpu", "cores")
+"""Facts of machine.json that are told; not the host, nor the command."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of `python -m benchmark.export`."""
+    options = parse_arguments(arguments)
+    import torch
+
+    torch.set_num_threads(1)  # sums in one order, so that equal policies give equal episodes
+    folder = export(options.run, options.output, Take("sampled" if options.sampled else "greedy", options.size))
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    tell(f"{folder}: {', '.join(sorted(file.name for file in folder.iterdir()))} ({size / 1000:.0f} kB)")
+    return 0
+
+
+def export(run_folder: Path, output: Path | None = None, take: Take | None = None) -> Path:
+    """Write the policy of a finished run to a new folder, by default `ALGORITHM_TASK` in the working directory; returns
+    its path. Raises UserError where the run is not finished, a file is in the way, or the policy that was written does
+    not play as the run did."""
+    from benchmark.policies import load_policy
+    from results.runs import load_run
+
+    policy = load_policy(run_folder)
+    if (run_folder / WEIGHTS).exists() or not run_folder.is_dir():
+        raise UserError(f"{run_folder} is no run folder: expected one with its logs, which has more than a policy")
+    run = load_run(run_folder)
+    if reason := why_not(run.key, run_folder):
+        raise UserError(f"{run_folder} cannot be exported: {reason}")
+    last = last_evaluations(run)
+    folder = output or Path(f"{run.key.algorithm}_{run.key.task.partition('/')[2]}")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} is there already: remove it, or choose another --output")
+    take = take or Take()
+    with readable_os_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        save_checkpoint(folder / WEIGHTS, {"acting": policy.acting_weights()})
+        write_json(folder / CONFIG, read_json(run_folder / CONFIG))
+        again = load_policy(folder)
+        check_equal(again, last, folder)
+        gif, facts = film(folder, take)
+        write_atomically(folder / GIF, gif)
+        write_atomically(folder / CURVE, learning_curve(run))
+        scores = scores_of(again, run, last, facts)
+        write_json(folder / SCORES, scores)
+        write_atomically(folder / CARD, card(scores, folder.name))
+    return folder
+
+
+def last_evaluations(run: Run) -> dict[str, Evaluation]:
+    """The evaluation at the end of a run by policy. Raises UserError where there is none."""
+    last = {own.policy: own for own in run.evaluations if own.step == run.last_evaluation_step()}
+    if set(last) != set(POLICIES):
+        raise UserError(f"{run.key.label} has no evaluation of both policies at its end: make the run again")
+    return last
+
+
+def check_equal(policy: Policy, last: Mapping[str, Evaluation], folder: Path) -> None:
+    """Raises UserError where a policy does not play as the run that it is of did: to float32, as evaluations are
+    read."""
+    import numpy as np
+
+    for name, evaluation in last.items():
+        played = policy.evaluate(policy=name)
+        if np.asarray(played.returns, dtype=np.float32).tolist() != list(evaluation.returns):
+            raise UserError(
+                f"{folder}: the {name} policy returns {mean(played.returns):.4f}, in the run it returned "
+                f"{mean(evaluation.returns):.4f}: export it with the code, packages and processor that made it"
+            )
+
+
+def scores_of(policy: Policy, run: Run, last: Mapping[str, Evaluation], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What scores.json holds."""
+    from benchmark.references import play
+
+    training = policy.config.training
+    episodes, seed = training.evaluation_episodes, training.evaluation_seed
+    settings = {name: value for name, value in policy.settings_for(run.key.task).items() if name != "dtype"}
+    names = envs.controllers(run.key.task)
+    return {
+        **run.key._asdict(),
+        "total_steps": run.total_steps,
+        "wall_seconds": run.status.wall_seconds,
+        "made_by": {name: run.machine.get(name) for name in MADE_BY},
+        "evaluation": {
+            "seed": seed,
+            "episodes": episodes,
+            "policies": {
+                name: {"mean": round(mean(own.returns), 4), "returns": list(own.returns), "scores": own.scores}
+                for name, own in last.items()
+            },
+            "references": {
+                name: round(mean(play(run.key.task, name, episodes, seed, **settings)), 4) for name in names
+            },
+        },
+        "episode": dict(facts),
+    }
+
+
+def learning_curve(run: Run) -> bytes:
+    """Mean returns of evaluations over environment steps, as a PNG. Raises UserError where matplotlib is missing."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise UserError(f"the curve of a card needs {error.name}: pip install {error.name}") from error
+    figure = Figure(figsize=(4.8, 3.0), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for name, style in zip(POLICIES, ("-", "--"), strict=True):
+        rows = [own for own in run.evaluations if own.policy == name]
+        axes.plot([own.step for own in rows], [mean(own.returns) for own in rows], style, label=name)
+    axes.set(xlabel="environment steps", ylabel="return")
+    axes.legend(frameon=False)
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=100, metadata={"Software": None})
+    return stream.getvalue()
+
+
+def card(scores: Mapping[str, Any], name: str) -> str:
+    """What card.md says."""
+    key = RunKey.of(scores)
+    evaluation, episode, made = scores["evaluation"], scores["episode"], scores["made_by"]
+    changed = " with changes that were not committed" if made["dirty"] else ""
+    hardware = made["gpu"] or made["cpu"]
+    rows = [(f"trained, {policy}", own["mean"]) for policy, own in evaluation["policies"].items()]
+    rows += [(f"reference: {policy}", value) for policy, value in evaluation["references"].items()]
+    return "\n".join(
+        [
+            f"# {key.algorithm} on {key.task}",
+            "",
+            f"Trained for {scores['total_steps']:,} environment steps, seed {key.seed}, variant `{key.variant}`, in "
+            f"{scores['wall_seconds'] / 60:.0f} minutes on {hardware} ({made['cores']} cores), torch {made['torch']}, "
+            f"commit `{made['commit']}`{changed}. All settings are in `{CONFIG}`.",
+            "",
+            f"| mean return over {evaluation['episodes']} episodes (seed {evaluation['seed']}) | |",
+            "|---|---:|",
+            *(f"| {row} | {value:,.2f} |" for row, value in rows),
+            "",
+            f"![learning curve]({CURVE})",
+            "",
+            f"![an episode]({GIF})",
+            "",
+            f"The episode: {episode['policy']}, seed {episode['seed']}, {episode['steps']} of "
+            f"{episode['episode_steps']} steps, return {episode['return']:,.2f}.",
+            "",
+            "```python",
+            "import benchmark",
+            "",
+            f'policy = benchmark.load_policy("{name}")',
+            "print(policy.evaluate().returns)",
+            "```",
+            "",
+        ]
+    )
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Command line of `python -m benchmark.export`."""
+    parser = argparse.ArgumentParser(prog="python -m benchmark.export", description=first_line(__doc__))
+    parser.add_argument("run", type=Path, metavar="RUN", help="the folder of a finished run")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="a new folder; default: ALGORITHM_TASK")
+    parser.add_argument("--sampled", action="store_true", help="record an episode of the sampled policy")
+    parser.add_argument("--size", type=int, default=160, metavar="PIXELS", help="side of the recorded frames; 160")
+    add_import(parser)
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    raise SystemExit(report_errors(main))

@@ -1,0 +1,143 @@
+"""Policies elsewhere: what they reach with other numbers of agents, on other maps, and while messages are lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from figures.analysis.scores import GAP_TOPS
+from figures.analysis.statistics import Summary, gap_scale, summarise
+from results.checks import algorithm_order
+from results.keys import natural_key
+from results.records import Run, Trial
+
+
+@dataclass(frozen=True, slots=True)
+class TrialScore:
+    """Trials of one algorithm and variant that differ in the seed of training alone."""
+
+    algorithm: str
+    variant: str
+    trained_on: str
+    trial: Trial
+    """Of the first seed: what was tried, and the reference policies on its episodes."""
+    returns: Summary
+    """Mean return over seeds."""
+    gap: Summary | None
+    """Gap closed between the reference policies on the same episodes, in %; None where they do not bound one."""
+    reference_gaps: dict[str, float]
+    """The same of every reference policy."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether all messages arrived in time."""
+        return self.trial.lossless
+
+
+@dataclass(frozen=True, slots=True)
+class TrialCurve:
+    """One algorithm over numbers of agents, or over shares of lost messages."""
+
+    algorithm: str
+    variant: str
+    points: tuple[tuple[float, TrialScore], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TrialPanel:
+    """The curves of policies that were trained on one task."""
+
+    trained_on: str
+    steps: int
+    """Environment steps of the episodes."""
+    curves: tuple[TrialCurve, ...]
+
+    def reference_curves(self) -> dict[str, list[tuple[float, float]]]:
+        """Reference policies at the places of the points: gap closed in %."""
+        found: dict[str, dict[float, float]] = {}
+        for curve in self.curves:
+            for place, score in curve.points:
+                for name, gap in score.reference_gaps.items():
+                    found.setdefault(name, {}).setdefault(place, gap)
+        return {name: sorted(points.items()) for name, points in found.items()}
+
+
+def trial_scores(runs: Iterable[Run]) -> list[TrialScore]:
+    """One score for each algorithm, variant, task of training and kind of trial."""
+    found: dict[tuple[object, ...], list[tuple[Run, Trial]]] = {}
+    for run in runs:
+        for trial in run.trials:
+            task, algorithm, variant = run.key.kind
+            found.setdefault((task, algorithm, variant, *trial.place), []).append((run, trial))
+    order = algorithm_order({run.key.algorithm for own in found.values() for run, _ in own})
+    scores = [_score(own) for own in found.values()]
+    return sorted(
+        scores,
+        key=lambda own: (
+            natural_key(own.trained_on),
+            order.index(own.algorithm),
+            own.variant,
+            natural_key(own.trial.task),
+            own.trial.steps,
+            own.trial.policy,
+            own.trial.drop,
+            own.trial.drop_agents,
+            own.trial.delay,
+        ),
+    )
+
+
+def size_panels(scores: Sequence[TrialScore]) -> list[TrialPanel]:
+    """Gap closed over the number of agents, all messages arriving: a panel for each task of training."""
+    alike = [own for own in scores if own.whole and _series(own.trial.task) == _series(own.trained_on)]
+    return _panels(alike, lambda own: float(own.trial.agents))
+
+
+def loss_panels(scores: Sequence[TrialScore]) -> list[TrialPanel]:
+    """Gap closed over the share of lost messages, where the policy was trained: a panel for each task."""
+    there = [
+        own for own in scores if own.trial.task == own.trained_on and not own.trial.drop_agents and not own.trial.delay
+    ]
+    return _panels(there, lambda own: 100 * own.trial.drop)
+
+
+def _series(task: str) -> str:
+    return task.rpartition("_")[0]
+
+
+def _panels(scores: Sequence[TrialScore], place: Callable[[TrialScore], float]) -> list[TrialPanel]:
+    """Panels of curves with two points and more. Of a policy played greedily and sampled, each is a curve."""
+    found: dict[tuple[str, int], dict[tuple[str, str, str], dict[float, TrialScore]]] = {}
+    for own in scores:
+        if own.gap is not None:
+            curves = found.setdefault((own.trained_on, own.trial.steps), {})
+            points = curves.setdefault((own.algorithm, own.variant, own.trial.policy), {})
+            kept = points.get(place(own))
+            if kept is None or len(own.trial.returns) > len(kept.trial.returns):
+                points[place(own)] = own
+    panels = []
+    for (trained_on, steps), curves in found.items():
+        drawn = tuple(
+            TrialCurve(algorithm, variant, tuple(sorted(points.items(), key=lambda item: item[0])))
+            for (algorithm, variant, _), points in curves.items()
+            if len(points) > 1
+        )
+        if drawn:
+            panels.append(TrialPanel(trained_on, steps, drawn))
+    return panels
+
+
+def _score(trials: Sequence[tuple[Run, Trial]]) -> TrialScore:
+    run, first = trials[0]
+    means = [float(np.mean(trial.returns)) for _, trial in trials]
+    references = {name: float(np.mean(own)) for name, own in first.references.items()}
+    top = next((name for name in GAP_TOPS if name in references), None)
+    scale = gap_scale(references["random"], references[top]) if top and "random" in references else None
+    gap, gaps = None, {}
+    if scale is not None:
+        gap = summarise([(mean - scale[0]) * scale[1] for mean in means])
+        gaps = {name: (mean - scale[0]) * scale[1] for name, mean in references.items()}
+    task, algorithm, variant = run.key.kind
+    return TrialScore(algorithm, variant, task, first, summarise(means), gap, gaps)

@@ -1,0 +1,188 @@
+"""Policies elsewhere: other numbers of agents, other maps, lost messages; nothing is trained there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from figures.analysis import Analysis
+from figures.analysis.policies import POLICY_WORDS
+from figures.analysis.statistics import mean_half_width
+from figures.analysis.transfer import TrialPanel, TrialScore
+from figures.names import algorithm_label, task_title
+from figures.panels import LEGEND_ROW, curve_handle
+from figures.style import (
+    MUTED,
+    AlgorithmStyle,
+    PanelSize,
+    algorithm_styles,
+    legend_shape,
+    panel_grid,
+    row_major,
+    short_number,
+)
+from figures.tables import ABSENT, Cell, Table, interval, number, plus_minus
+
+SIZE = PanelSize(width=2.9, height=2.1, left=0.72, right=0.85)
+COLUMNS = 2
+LINES = ("-", "--", ":", "-.")
+"""Of the variants of one algorithm in a panel, in turn."""
+BOUNDS = ("random", "optimal", "assignment", "max_pressure", "greedy")
+"""Reference policies at 0 and 100 %, which need no line of their own."""
+UNSEEN = -50.0
+"""Gap closed in % below which no axis goes: what is worse is told by the table."""
+
+
+def draw_sizes(analysis: Analysis) -> Figure | None:
+    """Gap closed over the number of agents; None where nothing was tried elsewhere."""
+    figure = _draw(analysis.size_panels)
+    for axes, panel in zip(figure.axes if figure else (), analysis.size_panels, strict=bool(figure)):
+        agents = sorted({place for curve in panel.curves for place, _ in curve.points})
+        trained = int(panel.trained_on.rpartition("_")[2])
+        axes.set_xscale("log", base=2)
+        axes.axvline(trained, color=MUTED, linewidth=0.9, zorder=1)
+        axes.xaxis.set_major_locator(FixedLocator(agents))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        axes.set_xlim(agents[0] / 1.3, agents[-1] * 1.3)
+        axes.set_xlabel("agents N")
+    return figure
+
+
+def draw_losses(analysis: Analysis) -> Figure | None:
+    """Gap closed over the share of lost messages; None where none were lost."""
+    figure = _draw(analysis.loss_panels)
+    for axes in figure.axes if figure else ():
+        axes.set_xlabel("messages lost (%)")
+        axes.set_xlim(-4, 104)
+    return figure
+
+
+def sizes_caption(analysis: Analysis) -> str:
+    """What the reader must know, in whole sentences."""
+    return (
+        "Policies played with numbers of agents that they were not trained with (the upright line), without any "
+        "training there. Gap closed between random play (0 %) and the reference policy (100 %) at each N. "
+        f"{POLICY_WORDS} Points: mean over seeds of training, with Student's 95 % interval (none for a single seed). "
+        f"Dotted grey: other reference policies. No axis goes below {number(UNSEEN, 0)} %: the table has what is worse."
+    )
+
+
+def losses_caption(analysis: Analysis) -> str:
+    """What the reader must know, in whole sentences."""
+    return (
+        "Policies where they were trained, while messages between agents are lost: each directed edge at each step by "
+        "itself. Nothing was trained with losses. A policy whose agents hear nobody keeps its score exactly; the fall "
+        "of the others says how far their actions depend on messages. At 100 % nobody hears anybody. Points and "
+        "intervals as in the figure of other numbers of agents; silent agents and late messages are in the table."
+    )
+
+
+def sizes_table(analysis: Analysis) -> Table:
+    """A row for each policy and place, all messages arriving."""
+    rows = [_row(own) for own in analysis.trial_scores if own.whole]
+    return Table(HEADER, rows, TABLE_CAPTION, words=4)
+
+
+def losses_table(analysis: Analysis) -> Table:
+    """A row for each policy and kind of loss, with what it loses against the same episodes without losses."""
+    groups: dict[tuple[object, ...], list[TrialScore]] = {}
+    for own in analysis.trial_scores:
+        trial = own.trial
+        kind = (own.trained_on, own.algorithm, own.variant, trial.task, trial.policy, trial.seed, trial.steps)
+        groups.setdefault((*kind, len(trial.returns)), []).append(own)
+    rows: list[list[Cell]] = []
+    for scores in groups.values():
+        if all(own.whole for own in scores):
+            continue
+        base = next((own for own in scores if own.whole), None)
+        rows += [[*_row(own)[:4], _loss(own), *_row(own)[4:], _fall(own, base)] for own in scores]
+    header = (*HEADER[:4], "Messages", *HEADER[4:], "Gap lost")
+    return Table(header, rows, f"{TABLE_CAPTION} Gap lost: percentage points against no losses.", words=5)
+
+
+WHAT = ("Trained on", "Algorithm", "Played on", "Policy")
+HEADER = (*WHAT, "Seeds", "Episodes", "Return", "Gap closed", "95 % interval")
+TABLE_CAPTION = (
+    "Return and gap closed in %: mean ± standard deviation over seeds of training, each a mean over the same "
+    "episodes; the interval is Student's."
+)
+
+
+def _loss(own: TrialScore) -> Cell:
+    trial = own.trial
+    words = [f"{100 * trial.drop:g} % lost"] if trial.drop else []
+    words += [f"{100 * trial.drop_agents:g} % of agents unheard"] if trial.drop_agents else []
+    words += [f"{trial.delay} step late"] if trial.delay else []
+    return (", ".join(words) or "all in time", ", ".join(words))
+
+
+def _fall(own: TrialScore, base: TrialScore | None) -> Cell:
+    if base is None or base.gap is None or own.gap is None:
+        return ABSENT
+    return (number(base.gap.mean - own.gap.mean, 1), base.gap.mean - own.gap.mean)
+
+
+def _row(own: TrialScore) -> list[Cell]:
+    trained = task_title(own.trained_on, own.variant)
+    played = task_title(own.trial.task)
+    label, gap, count = algorithm_label(own.algorithm), own.gap, len(own.trial.returns)
+    row: list[Cell] = [(trained, trained), (label, label), (played, played), (own.trial.policy, own.trial.policy)]
+    row += [(str(own.returns.count), own.returns.count), (f"{count:,}", count)]
+    row.append((plus_minus(own.returns), own.returns.mean))
+    if gap is None:
+        return [*row, ABSENT, ABSENT]
+    half = mean_half_width(gap)
+    return [*row, (plus_minus(gap, 0), gap.mean), (interval(gap.mean, half, 0), gap.mean - (half or 0.0))]
+
+
+def _draw(panels: Sequence[TrialPanel]) -> Figure | None:
+    if not panels:
+        return None
+    styles = algorithm_styles(curve.algorithm for panel in panels for curve in panel.curves)
+    columns_used = min(COLUMNS, len(panels))
+    columns, rows = legend_shape(len(styles), columns_used * (SIZE.left + SIZE.width + SIZE.right), entry_width=0.98)
+    figure, axes = panel_grid(len(panels), COLUMNS, SIZE, rows * LEGEND_ROW + 0.1)
+    for index, (panel, own_axes) in enumerate(zip(panels, axes, strict=True)):
+        _draw_panel(own_axes, panel, styles)
+        if index % COLUMNS == 0:
+            own_axes.set_ylabel("gap closed (%)")
+    handles: list[Line2D] = [curve_handle(style) for style in styles.values()]
+    figure.legend(
+        handles=row_major(handles, columns), loc="lower center", ncols=columns, frameon=False, handlelength=1.8
+    )
+    return figure
+
+
+def _draw_panel(axes: Axes, panel: TrialPanel, styles: dict[str, AlgorithmStyle]) -> None:
+    axes.set_title(f"Trained on {task_title(panel.trained_on)}", loc="left", pad=8, fontweight="bold")
+    axes.axhline(0, color=MUTED, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
+    axes.axhline(100, color=MUTED, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
+    lowest = 0.0
+    for name, points in panel.reference_curves().items():
+        shown = [(place, gap) for place, gap in points if gap >= UNSEEN]
+        if name in BOUNDS or not shown:
+            continue
+        axes.plot(*zip(*shown, strict=True), color=MUTED, linewidth=0.9, linestyle=":", zorder=2)
+        axes.annotate(
+            name.replace("_", " "), shown[-1], (4, 0), textcoords="offset points", color=MUTED, fontsize=8, va="center"
+        )
+        lowest = min(lowest, *(gap for _, gap in shown))
+    drawn: dict[str, int] = {}
+    for curve in panel.curves:
+        style, nth = styles[curve.algorithm], drawn.get(curve.algorithm, 0)
+        drawn[curve.algorithm] = nth + 1
+        gaps = [(place, own.gap) for place, own in curve.points if own.gap is not None]
+        places, means = [place for place, _ in gaps], [gap.mean for _, gap in gaps]
+        axes.plot(places, means, f"{LINES[nth % len(LINES)]}", color=style.colour, linewidth=1.2, zorder=3)
+        axes.plot(places, means, style.marker, color=style.colour, markersize=5, zorder=4)
+        for place, gap in gaps:
+            half = mean_half_width(gap) or 0.0
+            axes.plot([place] * 2, [gap.mean - half, gap.mean + half], color=style.colour, linewidth=0.9, zorder=3)
+            lowest = min(lowest, gap.mean - half)
+    axes.set_ylim(bottom=max(UNSEEN, lowest) - 6)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short_number(value).replace("-", "\u2212")))
