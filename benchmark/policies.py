@@ -151,7 +151,7 @@ class Policy:
 
     def settings_for(self, task: str) -> dict[str, Any]:
         """Settings of training that another task has too; not those that say where a city is."""
-        mine = self.config.environment
+        mine: Any = self.config.environment
         if task == self.config.task:
             return dataclasses.asdict(mine)
         if type(mine) is not envs.settings(task):
