@@ -154,7 +154,7 @@ class Policy:
         mine: Any = self.config.environment
         if task == self.config.task:
             return dataclasses.asdict(mine)
-        if type(mine) is not envs.settings(task):
+        if envs.settings(task) is not type(mine):
             return {}
         city = {"map", *FILES, "lane_change", "vehicles"} if hasattr(mine, "map") else set()
         return {name: value for name, value in dataclasses.asdict(mine).items() if name not in city}

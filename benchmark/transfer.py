@@ -26,6 +26,7 @@ import envs
 from benchmark.console import first_line, tell
 from benchmark.errors import MENDABLE, InUseError, UserError, report_errors
 from benchmark.evaluate import add_losses, in_words
+from benchmark.machine import running_code
 from benchmark.messages import NO_LOSSES, Losses
 from benchmark.options import add_import
 from benchmark.record import find, select
@@ -124,10 +125,16 @@ def try_task(
         if trial.place in there:
             continue
         made = policy.evaluate(task, len(trial.returns), trial.seed, kind, losses=lost, full=options.full)
-        made = replace(made, references=yardsticks.on(policy, made, options.full))
+        made = replace(made, references=yardsticks.on(policy, made, options.full), commit=commit())
         write_trials(folder, [*read_trials(folder), made])
         tell(f"{policy.config.key.label}: {in_words(made)}")
     return len(kinds) * len(losses)
+
+
+def commit() -> str:
+    """The code that plays, as trials name it."""
+    code = running_code()
+    return f"{code['commit']}{'-dirty' if code['dirty'] else ''}" if code["commit"] else ""
 
 
 def planned(policy: Policy, task: str, kind: str, losses: Losses, options: argparse.Namespace) -> Trial:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from figures.analysis import Analysis
 from figures.paper import ablations
-from figures.report import findings, proof
+from figures.report import findings, proof, transfer
 from results.errors import ResultsError
 from results.files import write_output
 from results.load import load_results
@@ -36,6 +36,8 @@ class Part:
 PARTS = (
     Part("algorithms/README.md", "proof table", proof.markdown),
     Part("algorithms/README.md", "ablations", lambda analysis: ablations.table(analysis).markdown()),
+    Part("algorithms/README.md", "transfer", lambda analysis: transfer.sizes_table(analysis).markdown()),
+    Part("algorithms/README.md", "lost messages", lambda analysis: transfer.losses_table(analysis).markdown()),
     Part("README.md", "findings", findings.summary),
     Part("results/FINDINGS.md", "", findings.page),
 )

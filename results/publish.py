@@ -2,8 +2,10 @@
 
     python -m results.publish --results DIR --output results/published/SUITE [--suite SUITE] [--compact]
     python -m results.publish --packs DIR ... --output results/published/paper --suite all --compact
+    python -m results.publish --trials DIR --output results/published/SUITE
 
-The second form adds the runs of GPU leases (`results.packs`) to the set, and their timings to a file.
+The second form adds the runs of GPU leases (`results.packs`) to the set, and their timings to a file; the third adds
+what the runs of the set did elsewhere (`benchmark.transfer`), which lies in their folders below DIR.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ from results.files import read_json, write_together
 from results.keys import RunKey
 from results.layout import seed_folders
 from results.packs import Pack, add_timings, read_pack, with_packs
-from results.records import Evaluation, MetricRow, Results, Run, Status
+from results.records import Evaluation, MetricRow, Results, Run, Status, Trial
 from results.runs import (
     INTERPRETATION,
     TIMING,
@@ -92,11 +94,38 @@ def _compact_run(run: Run) -> Run:
         kept |= {(policy, step) for step in steps[-WHOLE_EVALUATIONS:]}
     return replace(
         run,
+        trials=tuple(map(_compact_trial, run.trials)),
         evaluations=tuple(
             own if (own.policy, own.step) in kept else replace(own, returns=(sum(own.returns) / len(own.returns),))
             for own in run.evaluations
         ),
     )
+
+
+def _compact_trial(trial: Trial) -> Trial:
+    """The same trial with the mean of each reference policy."""
+    means = {name: (sum(own) / len(own),) for name, own in trial.references.items()}
+    return replace(trial, references=means)
+
+
+def compacted_trials(results: Results) -> Results:
+    """The same results with the mean of each reference policy in the trials."""
+    runs = (replace(run, trials=tuple(map(_compact_trial, run.trials))) for run in results.runs)
+    return replace(results, runs=tuple(runs))
+
+
+def with_trials(results: Results, runs: Results) -> Results:
+    """The same set with what its runs did elsewhere (transfer.jsonl), taken from the folders of the same runs. Raises
+    ResultsError where a run was made with other settings, and where there is nothing to add."""
+    tried = {run.key: run for run in runs.runs if run.trials}
+    for run in results.runs:
+        other = tried.get(run.key)
+        if other is not None and other.config_hash != run.config_hash:
+            raise ResultsError(f"{run.key} of the set was made with other settings than the folder with its trials")
+    if not tried.keys() & {run.key for run in results.runs}:
+        raise ResultsError("no run of the set has trials there: make some with python -m benchmark.transfer")
+    added = (replace(run, trials=tried[run.key].trials) if run.key in tried else run for run in results.runs)
+    return replace(results, runs=tuple(added))
 
 
 def publish(results: Results, output: Path, suite: str = "") -> tuple[Path, ...]:
@@ -400,6 +429,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--results", type=Path, metavar="DIR", help="folder that holds the run folders")
     source.add_argument("--packs", type=Path, nargs="+", metavar="DIR", help="packs of leases, added to the set")
+    source.add_argument("--trials", type=Path, metavar="DIR", help="run folders whose trials are added to the set")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder of the set")
     parser.add_argument("--suite", default="", help="the suite that the runs are of, if they are of one")
     parser.add_argument(
@@ -413,7 +443,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         packs = [] if options.packs is None else _packs(options.packs, options.rehearsed)
-        results = load_runs(options.results) if options.packs is None else _added(options.output, packs)
+        if options.trials is not None:
+            results = compacted_trials(with_trials(read_published(options.output), load_runs(options.trials)))
+            options.suite = options.suite or str(read_json(options.output / MANIFEST).get("suite", ""))
+        else:
+            results = load_runs(options.results) if options.packs is None else _added(options.output, packs)
         if options.without_episodes:
             results = without_episodes(results)
         if options.compact:

@@ -52,6 +52,8 @@ class Trial:
     """Steps by which messages are late."""
     references: dict[str, tuple[float, ...]] = field(default_factory=dict)
     """Reference policies on the same episodes: returns by name."""
+    commit: str = ""
+    """Of the code that played it, with `-dirty` behind it where files differed; empty where it is not known."""
 
     @property
     def place(self) -> tuple[str, str, int, int, int, float, float, int]:

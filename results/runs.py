@@ -243,6 +243,7 @@ def trials_from_json(rows: list[dict[str, Any]], where: str) -> tuple[Trial, ...
                 drop_agents=float(row.get("drop_agents", 0.0)),
                 delay=int(row.get("delay", 0)),
                 references=references,
+                commit=str(row.get("commit") or ""),
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ResultsError(

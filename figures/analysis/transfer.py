@@ -29,6 +29,8 @@ class TrialScore:
     """Gap closed between the reference policies on the same episodes, in %; None where they do not bound one."""
     reference_gaps: dict[str, float]
     """The same of every reference policy."""
+    seed_gaps: dict[int, float]
+    """Seed of training to the gap closed, in %."""
 
     @property
     def whole(self) -> bool:
@@ -89,6 +91,13 @@ def trial_scores(runs: Iterable[Run]) -> list[TrialScore]:
     )
 
 
+def fall(base: TrialScore, other: TrialScore) -> Summary | None:
+    """How much more of the gap is closed by `base`, in percentage points: mean over the seeds that both have, of the
+    difference of each; None where there is none."""
+    shared = [seed for seed in base.seed_gaps if seed in other.seed_gaps]
+    return summarise([base.seed_gaps[seed] - other.seed_gaps[seed] for seed in shared]) if shared else None
+
+
 def size_panels(scores: Sequence[TrialScore]) -> list[TrialPanel]:
     """Gap closed over the number of agents, all messages arriving: a panel for each task of training."""
     alike = [own for own in scores if own.whole and _series(own.trial.task) == _series(own.trained_on)]
@@ -135,9 +144,10 @@ def _score(trials: Sequence[tuple[Run, Trial]]) -> TrialScore:
     references = {name: float(np.mean(own)) for name, own in first.references.items()}
     top = next((name for name in GAP_TOPS if name in references), None)
     scale = gap_scale(references["random"], references[top]) if top and "random" in references else None
-    gap, gaps = None, {}
+    gap, gaps, seed_gaps = None, {}, {}
     if scale is not None:
-        gap = summarise([(mean - scale[0]) * scale[1] for mean in means])
+        seed_gaps = {own.key.seed: (mean - scale[0]) * scale[1] for (own, _), mean in zip(trials, means, strict=True)}
+        gap = summarise(list(seed_gaps.values()))
         gaps = {name: (mean - scale[0]) * scale[1] for name, mean in references.items()}
     task, algorithm, variant = run.key.kind
-    return TrialScore(algorithm, variant, task, first, summarise(means), gap, gaps)
+    return TrialScore(algorithm, variant, task, first, summarise(means), gap, gaps, seed_gaps)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -12,7 +12,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from figures.analysis import Analysis
 from figures.analysis.policies import POLICY_WORDS
 from figures.analysis.statistics import mean_half_width
-from figures.analysis.transfer import TrialPanel, TrialScore
+from figures.analysis.transfer import TrialPanel, TrialScore, fall
 from figures.names import algorithm_label, task_title
 from figures.panels import LEGEND_ROW, curve_handle
 from figures.style import (
@@ -33,13 +33,13 @@ LINES = ("-", "--", ":", "-.")
 """Of the variants of one algorithm in a panel, in turn."""
 BOUNDS = ("random", "optimal", "assignment", "max_pressure", "greedy")
 """Reference policies at 0 and 100 %, which need no line of their own."""
-UNSEEN = -50.0
+UNSEEN = -30.0
 """Gap closed in % below which no axis goes: what is worse is told by the table."""
 
 
 def draw_sizes(analysis: Analysis) -> Figure | None:
     """Gap closed over the number of agents; None where nothing was tried elsewhere."""
-    figure = _draw(analysis.size_panels)
+    figure = _draw(analysis.size_panels, lambda place, shift: place * 2 ** (0.08 * shift))
     for axes, panel in zip(figure.axes if figure else (), analysis.size_panels, strict=bool(figure)):
         agents = sorted({place for curve in panel.curves for place, _ in curve.points})
         trained = int(panel.trained_on.rpartition("_")[2])
@@ -55,7 +55,7 @@ def draw_sizes(analysis: Analysis) -> Figure | None:
 
 def draw_losses(analysis: Analysis) -> Figure | None:
     """Gap closed over the share of lost messages; None where none were lost."""
-    figure = _draw(analysis.loss_panels)
+    figure = _draw(analysis.loss_panels, lambda place, shift: place + 1.5 * shift)
     for axes in figure.axes if figure else ():
         axes.set_xlabel("messages lost (%)")
         axes.set_xlim(-4, 104)
@@ -100,9 +100,9 @@ def losses_table(analysis: Analysis) -> Table:
         if all(own.whole for own in scores):
             continue
         base = next((own for own in scores if own.whole), None)
-        rows += [[*_row(own)[:4], _loss(own), *_row(own)[4:], _fall(own, base)] for own in scores]
-    header = (*HEADER[:4], "Messages", *HEADER[4:], "Gap lost")
-    return Table(header, rows, f"{TABLE_CAPTION} Gap lost: percentage points against no losses.", words=5)
+        rows += [[*_row(own)[:4], _loss(own), *_row(own)[4:-1], *_fall(own, base)] for own in scores]
+    header = (*WHAT, "Messages", *HEADER[4:-1], "Gap lost", "95 % interval")
+    return Table(header, rows, LOSSES_TABLE_CAPTION, words=5)
 
 
 WHAT = ("Trained on", "Algorithm", "Played on", "Policy")
@@ -110,6 +110,12 @@ HEADER = (*WHAT, "Seeds", "Episodes", "Return", "Gap closed", "95 % interval")
 TABLE_CAPTION = (
     "Return and gap closed in %: mean ± standard deviation over seeds of training, each a mean over the same "
     "episodes; the interval is Student's."
+)
+
+LOSSES_TABLE_CAPTION = (
+    "Return and gap closed in %: mean ± standard deviation over seeds of training, each a mean over the same episodes. "
+    "Gap lost: percentage points against the same policies with all messages in time, mean over seeds of the "
+    "difference of each, with Student's interval of it."
 )
 
 
@@ -121,10 +127,12 @@ def _loss(own: TrialScore) -> Cell:
     return (", ".join(words) or "all in time", ", ".join(words))
 
 
-def _fall(own: TrialScore, base: TrialScore | None) -> Cell:
-    if base is None or base.gap is None or own.gap is None:
-        return ABSENT
-    return (number(base.gap.mean - own.gap.mean, 1), base.gap.mean - own.gap.mean)
+def _fall(own: TrialScore, base: TrialScore | None) -> list[Cell]:
+    lost = fall(base, own) if base is not None and base is not own else None
+    if lost is None:
+        return [ABSENT, ABSENT]
+    half = mean_half_width(lost)
+    return [(number(lost.mean, 1), lost.mean), (interval(lost.mean, half, 1), lost.mean - (half or 0.0))]
 
 
 def _row(own: TrialScore) -> list[Cell]:
@@ -140,7 +148,7 @@ def _row(own: TrialScore) -> list[Cell]:
     return [*row, (plus_minus(gap, 0), gap.mean), (interval(gap.mean, half, 0), gap.mean - (half or 0.0))]
 
 
-def _draw(panels: Sequence[TrialPanel]) -> Figure | None:
+def _draw(panels: Sequence[TrialPanel], dodge: Callable[[float, float], float]) -> Figure | None:
     if not panels:
         return None
     styles = algorithm_styles(curve.algorithm for panel in panels for curve in panel.curves)
@@ -148,7 +156,7 @@ def _draw(panels: Sequence[TrialPanel]) -> Figure | None:
     columns, rows = legend_shape(len(styles), columns_used * (SIZE.left + SIZE.width + SIZE.right), entry_width=0.98)
     figure, axes = panel_grid(len(panels), COLUMNS, SIZE, rows * LEGEND_ROW + 0.1)
     for index, (panel, own_axes) in enumerate(zip(panels, axes, strict=True)):
-        _draw_panel(own_axes, panel, styles)
+        _draw_panel(own_axes, panel, styles, dodge)
         if index % COLUMNS == 0:
             own_axes.set_ylabel("gap closed (%)")
     handles: list[Line2D] = [curve_handle(style) for style in styles.values()]
@@ -158,7 +166,10 @@ def _draw(panels: Sequence[TrialPanel]) -> Figure | None:
     return figure
 
 
-def _draw_panel(axes: Axes, panel: TrialPanel, styles: dict[str, AlgorithmStyle]) -> None:
+def _draw_panel(
+    axes: Axes, panel: TrialPanel, styles: dict[str, AlgorithmStyle], dodge: Callable[[float, float], float]
+) -> None:
+    """`dodge` moves a place by a fraction, so that the intervals of several curves stay apart."""
     axes.set_title(f"Trained on {task_title(panel.trained_on)}", loc="left", pad=8, fontweight="bold")
     axes.axhline(0, color=MUTED, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
     axes.axhline(100, color=MUTED, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
@@ -173,10 +184,12 @@ def _draw_panel(axes: Axes, panel: TrialPanel, styles: dict[str, AlgorithmStyle]
         )
         lowest = min(lowest, *(gap for _, gap in shown))
     drawn: dict[str, int] = {}
-    for curve in panel.curves:
+    for index, curve in enumerate(panel.curves):
+        shift = index - (len(panel.curves) - 1) / 2
         style, nth = styles[curve.algorithm], drawn.get(curve.algorithm, 0)
         drawn[curve.algorithm] = nth + 1
         gaps = [(place, own.gap) for place, own in curve.points if own.gap is not None]
+        gaps = [(dodge(place, shift), gap) for place, gap in gaps]
         places, means = [place for place, _ in gaps], [gap.mean for _, gap in gaps]
         axes.plot(places, means, f"{LINES[nth % len(LINES)]}", color=style.colour, linewidth=1.2, zorder=3)
         axes.plot(places, means, style.marker, color=style.colour, markersize=5, zorder=4)

@@ -25,7 +25,10 @@ from benchmark.randomness import stream
 from benchmark.runs import run
 from envs.mpe.scenarios import SCENARIOS, scenario
 from results.files import read_json
+from results.keys import RunKey
+from results.publish import main as publish_command
 from results.publish import publish, read_published
+from results.records import Run
 from results.runs import load_run, load_runs
 from tests.benchmark.conftest import SMALL
 from tests.patience import PATIENCE
@@ -263,8 +266,8 @@ def test_sampled_actions_need_a_generator(trained: Path) -> None:
         policy.act(step.observation, step.graph, "sampled")
     with pytest.raises(MENDABLE, match="expected greedy or sampled"):
         policy.act(step.observation, step.graph, "best")
+    few = envs.make("mpe/cooperative_navigation_3", 2).reset(0)
     with pytest.raises(MENDABLE, match="what was given has 14"):
-        few = envs.make("mpe/cooperative_navigation_3", 2).reset(0)
         policy.act(few.observation, few.graph)
     drawn = policy.act(step.observation, step.graph, "sampled", torch.Generator().manual_seed(0))
     assert drawn.shape == (2, 6)
@@ -310,6 +313,27 @@ def test_transfer_adds_lines_once(
     everything = load_runs(results)
     publish(everything, tmp_path / "set")
     assert [own.trials for own in read_published(tmp_path / "set").runs] == [own.trials for own in everything.runs]
+    assert found[0].commit == transfer.commit()
+    before = load_runs(trained)
+    publish(before, tmp_path / "old")
+    assert not any(own.trials for own in read_published(tmp_path / "old").runs), "as sets were before"
+    assert publish_command(["--trials", str(results), "--output", str(tmp_path / "old")]) == 0
+    added = {own.key: own for own in read_published(tmp_path / "old").runs}
+    kept = {own.key: own for own in everything.runs}
+    for key, own in added.items():
+        assert [trial.returns for trial in own.trials] == [trial.returns for trial in kept[key].trials]
+        assert own.evaluations == kept[key].evaluations
+    trial, whole = added[kept_key(kept)].trials[0], kept[kept_key(kept)].trials[0]
+    assert {name: sum(own) / 2 for name, own in whole.references.items()} == {
+        name: mean for name, (mean,) in trial.references.items()
+    }
+    capsys.readouterr()
+    assert publish_command(["--trials", str(trained), "--output", str(tmp_path / "old")]) == 1
+    assert "make some with python -m benchmark.transfer" in capsys.readouterr().err
+
+
+def kept_key(runs: dict[RunKey, Run]) -> RunKey:
+    return next(key for key, own in runs.items() if own.trials)
 
 
 def test_transfer_goes_on_where_it_was_killed(trained: Path, tmp_path: Path) -> None:
