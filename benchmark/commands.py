@@ -35,6 +35,21 @@ def record() -> int:
     return _run("benchmark.record")
 
 
+def evaluate() -> int:
+    """`benchmark-evaluate`"""
+    return _run("benchmark.evaluate")
+
+
+def transfer() -> int:
+    """`benchmark-transfer`"""
+    return _run("benchmark.transfer")
+
+
+def export() -> int:
+    """`benchmark-export`"""
+    return _run("benchmark.export")
+
+
 def figures() -> int:
     """`benchmark-figures`"""
     return _run("figures.__main__")

@@ -152,12 +152,13 @@ class Policy:
     def settings_for(self, task: str) -> dict[str, Any]:
         """Settings of training that another task has too; not those that say where a city is."""
         mine: Any = self.config.environment
+        settings = dataclasses.asdict(mine)
         if task == self.config.task:
-            return dataclasses.asdict(mine)
+            return settings
         if envs.settings(task) is not type(mine):
             return {}
         city = {"map", *FILES, "lane_change", "vehicles"} if hasattr(mine, "map") else set()
-        return {name: value for name, value in dataclasses.asdict(mine).items() if name not in city}
+        return {name: value for name, value in settings.items() if name not in city}
 
     def acting(self, environment: Environment, policy: str, seed: int, losses: Losses = NO_LOSSES) -> Act:
         """Who acts in an environment for one episode. Losses are drawn from a stream of their own."""

@@ -104,7 +104,7 @@ def _compact_run(run: Run) -> Run:
 
 def _compact_trial(trial: Trial) -> Trial:
     """The same trial with the mean of each reference policy."""
-    means = {name: (sum(own) / len(own),) for name, own in trial.references.items()}
+    means: dict[str, tuple[float, ...]] = {name: (sum(own) / len(own),) for name, own in trial.references.items()}
     return replace(trial, references=means)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -191,6 +192,19 @@ def test_readme_recipe_from_python_runs(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert "seed_0" in shown
     assert "seed_1" in shown
     assert "torch.Size([4, 30, " in shown
+
+
+def test_readme_recipe_for_a_policy_runs(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    """Its returns are those of the card."""
+    code = recipe("a policy")
+    assert len(code.splitlines()) <= 8
+    monkeypatch.chdir(ROOT)
+    exec(compile(code, "README.md", "exec"), {})
+    first, other, shape = capsys.readouterr().out.splitlines()
+    scores = json.loads((ROOT / "results/policies/iql_synthetic_49/scores.json").read_text())
+    assert ast.literal_eval(first) == pytest.approx(scores["evaluation"]["policies"]["greedy"]["returns"], rel=0.05)
+    assert len(ast.literal_eval(other)) == 1
+    assert shape == "torch.Size([4, 9])"
 
 
 def test_packages_are_typed() -> None:

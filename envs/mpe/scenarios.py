@@ -29,6 +29,9 @@ DEVIATIONS = {
     "agents: the paper prints an observation of 28 numbers, which among the published sizes only that task has. "
     "Nothing has to be scaled for the task to stay feasible: the ball is no heavier, 100 agents cover under 1 % of the "
     "floor, and all of them can stand within the hit distance at once.",
+    "navigation-sizes": "Cooperative navigation with numbers of agents that were never published is there to play "
+    "policies that were trained at others: a square as crowded as that of 30 agents, the nearest landmarks and agents "
+    "seen by distance. Nothing is trained or ranked there.",
     "shipped-prey": "By default the prey run a small network made by envs.mpe.train_prey instead of the published one, "
     "whose weights are not part of this project; prey_weights='original' uses those. With 100 predators both are "
     "caught about equally often; with fewer, the shipped prey are caught about twice as often.",

@@ -83,8 +83,14 @@ def losses_caption(analysis: Analysis) -> str:
 
 
 def sizes_table(analysis: Analysis) -> Table:
-    """A row for each policy and place, all messages arriving."""
-    rows = [_row(own) for own in analysis.trial_scores if own.whole]
+    """A row for each policy and place, all messages arriving; of trials on several numbers of episodes, the most."""
+    most: dict[tuple[object, ...], TrialScore] = {}
+    for own in analysis.trial_scores:
+        trial = own.trial
+        place = (own.trained_on, own.algorithm, own.variant, trial.task, trial.policy, trial.steps)
+        if own.whole and (place not in most or len(trial.returns) > len(most[place].trial.returns)):
+            most[place] = own
+    rows = [_row(own) for own in most.values()]
     return Table(HEADER, rows, TABLE_CAPTION, words=4)
 
 
