@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from benchmark.evaluation import Act
     from envs.protocols import Environment
 
+FILES_OF_RUNS = "policy.pt or checkpoint.pt of a run folder"
 FOLDERS = "the folder of a finished run, or one written by benchmark.export"
 
 
@@ -298,13 +299,13 @@ def _file_of(path: Path) -> Path:
     if path.is_file():
         return path
     if not path.is_dir():
-        raise UserError(f"{path}: no such file; expected policy.pt or checkpoint.pt of a run folder, or {FOLDERS}")
+        raise UserError(f"{path}: no such file; expected {FILES_OF_RUNS}, or {FOLDERS}")
     if (path / WEIGHTS).exists():
         return path / WEIGHTS
     if (path / POLICY).exists():
         return path / POLICY
     if not (path / CONFIG).exists():
-        raise UserError(f"{path} holds no trained policy: expected {FOLDERS}")
+        raise UserError(f"{path} holds no trained policy: expected {FILES_OF_RUNS}, {FOLDERS}")
     status = status_of(path)
     if status["state"] == "finished":
         raise UserError(f"{path} has no {POLICY}: it was removed; delete the folder to make the run again")

@@ -225,7 +225,7 @@ def unfinished(results: Path, tmp_path: Path) -> Path:
 
 MISUSES = {
     "no folder": (["nowhere"], "nowhere: no such file"),
-    "wrong folder": (["."], "holds no trained policy: expected the folder of a finished run"),
+    "wrong folder": (["."], "holds no trained policy: expected policy.pt or checkpoint.pt of a run folder, the folder"),
     "unfinished run": (["UNFINISHED"], "is not finished (its status: running, step 120)"),
     "another observation size": (["RUN", "--agents", "3"], "observations of 26 numbers"),
     "other actions": (["RUN", "--task", "magent/jungle_6"], "with 5 actions, magent/jungle_6 has 9 actions"),
