@@ -20,7 +20,7 @@ from benchmark import evaluate, transfer
 from benchmark.config import resolve
 from benchmark.errors import MENDABLE, report_errors
 from benchmark.messages import Channel, Losses, spec_heard
-from benchmark.policies import Policy, sized
+from benchmark.policies import Policy, check_fit, sized
 from benchmark.randomness import stream
 from benchmark.runs import run
 from envs.mpe.scenarios import SCENARIOS, scenario
@@ -31,6 +31,7 @@ from results.publish import publish, read_published
 from results.records import Run
 from results.runs import load_run, load_runs
 from tests.benchmark.conftest import SMALL
+from tests.beside import needs_map
 from tests.patience import PATIENCE
 
 NAVIGATION = "mpe/cooperative_navigation_6"
@@ -358,3 +359,14 @@ def test_usual_targets_can_be_made(task: str, registered: None) -> None:
     assert task in names
     assert len(names) >= 3
     assert len({envs.spec(name).observation_dim for name in names}) == 1
+
+
+@needs_map("cityflow/hangzhou_16", "cityflow/jinan_12", "cityflow/manhattan_48", "cityflow/manhattan_96")
+def test_which_maps_fit() -> None:
+    """Signals of four arms see as much everywhere; the larger Manhattan has wider roads."""
+    trained = envs.spec("cityflow/synthetic_49")
+    for name in ("hangzhou_16", "jinan_12", "manhattan_48"):
+        check_fit("cityflow/synthetic_49", trained, name, envs.spec(f"cityflow/{name}"))
+    wide = envs.spec("cityflow/manhattan_96")
+    with pytest.raises(MENDABLE, match="with observations of 20 numbers, cityflow/manhattan_96 has 30"):
+        check_fit("cityflow/synthetic_49", trained, "cityflow/manhattan_96", wide)
