@@ -35,7 +35,8 @@ from PIL import Image
 from torch import Tensor
 
 import envs
-from envs.drawing import LARGEST, REFERENCE, SMALLEST, Colour, draw, pictures_of
+from envs.canvas import LARGEST, REFERENCE, SMALLEST, Colour
+from envs.drawing import draw, pictures_of
 from envs.errors import EnvironmentNotAvailableError, PreyWeightsError, TrafficFileError, UnknownTaskError
 from envs.jungle.settings import Backend
 from envs.protocols import Environment, Step
@@ -267,9 +268,9 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
 @contextlib.contextmanager
 def _recording(environment: Environment, options: argparse.Namespace) -> Iterator[None]:
     """Records the city while it is open; the files take their names at the end. PlayError if they cannot be written."""
-    from envs.traffic.batch import BatchEngine
+    from envs.traffic.cityflow.replay import ReplayWriter, write_roadnet_log
+    from envs.traffic.engine.batch import BatchEngine
     from envs.traffic.environment import TrafficEnvironment
-    from envs.traffic.replay import ReplayWriter, write_roadnet_log
 
     assert isinstance(environment, TrafficEnvironment)
     folder, batch = options.replay, environment.batch

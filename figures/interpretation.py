@@ -2,8 +2,8 @@
 
 A movement is a heading of arrival and a turn, such as ``east_left``. Runs keep account of ``present``, the vehicles
 that want to make it, and of ``greens``, the sampled decisions that let them, in rows that are sums since the row before
-(``envs/traffic/movements.py``; DEVIATIONS.md, traffic-movements). Right turns need no green and no phase is theirs:
-movements that nobody opened in any run of a task are left out, and the shares of the others add up to one.
+(``envs/traffic/engine/movements.py``; DEVIATIONS.md, traffic-movements). Right turns need no green and no phase is
+theirs: movements that nobody opened in any run of a task are left out, and the shares of the others add up to one.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ on; so every user takes them from there, and a checksum says whether they are th
   flows) from LiangZhang1996/Efficient_XLight;
 * newyork_16 (16 x 1), los_angeles_4 (1 x 4) and cologne_1 from DaRL-LibSignal/LibSignal, the last two converted from
   another simulator: of Los Angeles, CityFlow can drive only those vehicles whose way passes no virtual intersection;
-* manhattan_96, derived by `envs.traffic.manhattan` from the topology of a large map in Chacha-Chen/MPLight, which bears
-  way numbers of OpenStreetMap: (c) OpenStreetMap contributors, Open Database License.
+* manhattan_96, derived by `envs.traffic.synthetic.manhattan` from the topology of a large map in
+  Chacha-Chen/MPLight, which bears way numbers of OpenStreetMap: (c) OpenStreetMap contributors, Open Database License.
 
 They are kept, compressed, in `$IPB_TRAFFIC_DATA` or, where that is not set, in intention-propagation-benchmark/traffic
 below `$XDG_CACHE_HOME` or ~/.cache. A folder shared/data beside the project is looked at, too.
@@ -37,7 +37,7 @@ from tqdm import tqdm
 
 from envs.errors import EnvironmentNotAvailableError, TrafficFileError
 from envs.traffic.files import write_atomically
-from envs.traffic.manhattan import derive, encode
+from envs.traffic.synthetic.manhattan import derive, encode
 
 COMMAND = "python -m envs.traffic.data fetch"
 SOURCE = "https://raw.githubusercontent.com"

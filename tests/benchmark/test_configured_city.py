@@ -23,8 +23,8 @@ from benchmark.suites import SUITES, signals
 from envs import cities
 from envs.errors import TrafficFileError
 from envs.play import main as play
-from envs.traffic.grid import write_grid
-from envs.traffic.trips import GridFlow
+from envs.traffic.synthetic.grid import write_grid
+from envs.traffic.synthetic.trips import GridFlow
 from tests.benchmark.conftest import SMALL
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -15,8 +15,8 @@ from benchmark.errors import UserError
 from benchmark.memory import GIB
 from benchmark.synthetic import ROAD_GRID_AGENTS, problem
 from envs import cities
-from envs.traffic.grid import write_grid
-from envs.traffic.trips import GridFlow
+from envs.traffic.synthetic.grid import write_grid
+from envs.traffic.synthetic.trips import GridFlow
 from tests.patience import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]

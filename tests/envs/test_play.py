@@ -18,7 +18,8 @@ from PIL import Image
 import algorithms
 import envs
 from benchmark.config import RunConfig, resolve
-from envs.drawing import Colour, draw
+from envs.canvas import Colour
+from envs.drawing import draw
 from envs.jungle.drawing import PALETTE as JUNGLE_PALETTE
 from envs.mpe.drawing import PALETTE as PARTICLE_PALETTE
 from envs.play import LAST_FRAME_MILLISECONDS, gif_palette, main
@@ -365,7 +366,7 @@ def test_an_interrupted_replay_leaves_the_old_one(tmp_path: Path, monkeypatch: p
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("envs.traffic.replay.ReplayWriter.write", interrupt)
+    monkeypatch.setattr("envs.traffic.cityflow.replay.ReplayWriter.write", interrupt)
     assert play(CITY, "--seconds", 60, "--replay", tmp_path) == 130
     assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
 

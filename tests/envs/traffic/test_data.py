@@ -20,7 +20,7 @@ from envs.cities import REAL
 from envs.errors import EnvironmentNotAvailableError
 from envs.traffic import data
 from envs.traffic.data import BESIDE, MAPS, CityMap, DataFile, MapFiles, data_folder, fetch, find, main
-from envs.traffic.manhattan import derive, encode, shared_lanes
+from envs.traffic.synthetic.manhattan import derive, encode, shared_lanes
 from tests.beside import TOPOLOGY, needs_topology
 
 ROADNET, FLOW, PLAN = b'{"intersections":[],"roads":[]}', b"[]", b'{"static":{}}'
