@@ -79,9 +79,10 @@ def draw(random: np.ndarray, counts: np.ndarray) -> int:
 
 
 @kernel
-def place_in_pool(vehicles: np.ndarray, pool: np.ndarray, members: int, priority: int) -> int:
-    """Where in the pool a vehicle of this priority stands or would stand."""
-    low, high = 0, members
+def place_in_pool(vehicles: np.ndarray, pool: np.ndarray, start: int, end: int, priority: int) -> int:
+    """Where a vehicle of this priority stands, or would stand, among the members of the pool from `start` to before
+    `end`, which are in order."""
+    low, high = start, end
     while low < high:
         middle = (low + high) >> 1
         if vehicles[pool[middle]].priority < priority:
@@ -92,16 +93,23 @@ def place_in_pool(vehicles: np.ndarray, pool: np.ndarray, members: int, priority
 
 
 @kernel
-def take_slot(vehicles: np.ndarray, pool: np.ndarray, free: np.ndarray, random: np.ndarray, counts: np.ndarray) -> int:
-    """A slot for a new vehicle, which gets a priority that no other has, and its place in the pool.
+def take_slot(
+    vehicles: np.ndarray, pool: np.ndarray, free: np.ndarray, random: np.ndarray, counts: np.ndarray, settled: int
+) -> int:
+    """A slot for a new vehicle, which gets a priority that no other has.
 
-    The priority is 32 random bits, read as a signed number, drawn again while somebody has it.
+    The priority is 32 random bits, read as a signed number, drawn again while somebody has it. The first `settled`
+    members of the pool are in order, and so are those behind them; `settle` puts them together. A vehicle that comes
+    alone is in its place at once where nobody is behind.
     """
     while True:
         priority = draw(random, counts)
         if priority >= 0x80000000:
             priority -= 0x100000000
-        place = place_in_pool(vehicles, pool, counts[POOL], priority)
+        place = place_in_pool(vehicles, pool, 0, settled, priority)
+        if place < settled and vehicles[pool[place]].priority == priority:
+            continue
+        place = place_in_pool(vehicles, pool, settled, counts[POOL], priority)
         if place == counts[POOL] or vehicles[pool[place]].priority != priority:
             break
     counts[FREE] -= 1
@@ -115,9 +123,23 @@ def take_slot(vehicles: np.ndarray, pool: np.ndarray, free: np.ndarray, random: 
 
 
 @kernel
+def settle(vehicles: np.ndarray, pool: np.ndarray, scratch: np.ndarray, counts: np.ndarray, settled: int) -> None:
+    """Put the members of the pool behind the first `settled`, both in order, in their places among these."""
+    added, end = counts[POOL] - settled, settled
+    for i in range(added):
+        scratch[i] = pool[settled + i]
+    for i in range(added - 1, -1, -1):
+        place = place_in_pool(vehicles, pool, 0, end, vehicles[scratch[i]].priority)
+        for j in range(end - 1, place - 1, -1):
+            pool[j + i + 1] = pool[j]
+        pool[place + i] = scratch[i]
+        end = place
+
+
+@kernel
 def drop_slot(vehicles: np.ndarray, pool: np.ndarray, free: np.ndarray, counts: np.ndarray, slot: int) -> None:
     """Take one vehicle out of the pool and give its slot back."""
-    place = place_in_pool(vehicles, pool, counts[POOL], vehicles[slot].priority)
+    place = place_in_pool(vehicles, pool, 0, counts[POOL], vehicles[slot].priority)
     counts[POOL] -= 1
     for i in range(place, counts[POOL]):
         pool[i] = pool[i + 1]
@@ -126,18 +148,36 @@ def drop_slot(vehicles: np.ndarray, pool: np.ndarray, free: np.ndarray, counts: 
 
 
 @kernel
-def drop_ended(vehicles: np.ndarray, pool: np.ndarray, free: np.ndarray, counts: np.ndarray) -> None:
-    """Take all vehicles that have ended out of the pool and give their slots back."""
-    kept = 0
-    for i in range(counts[POOL]):
-        slot = pool[i]
-        if vehicles[slot].ended:
-            free[counts[FREE]] = slot
-            counts[FREE] += 1
-        else:
-            pool[kept] = slot
-            kept += 1
-    counts[POOL] = kept
+def drop_slots(
+    vehicles: np.ndarray, pool: np.ndarray, free: np.ndarray, counts: np.ndarray, dropped: np.ndarray, count: int
+) -> None:
+    """Take `count` vehicles out of the pool and give their slots back. dropped: who, scratch afterwards."""
+    for i in range(count):
+        dropped[i] = place_in_pool(vehicles, pool, 0, counts[POOL], vehicles[dropped[i]].priority)
+    sort_whole_numbers(dropped, count)
+    for i in range(count):
+        place, following = dropped[i], dropped[i + 1] if i + 1 < count else counts[POOL]
+        free[counts[FREE]] = pool[place]
+        counts[FREE] += 1
+        for j in range(place + 1, following):
+            pool[j - i - 1] = pool[j]
+    counts[POOL] -= count
+
+
+@kernel
+def sort_whole_numbers(numbers: np.ndarray, count: int) -> None:
+    """Sort the first `count` numbers in place (Shell's method)."""
+    gap = 1
+    while gap < count // 3:
+        gap = 3 * gap + 1
+    while gap > 0:
+        for i in range(gap, count):
+            number, j = numbers[i], i
+            while j >= gap and numbers[j - gap] > number:
+                numbers[j] = numbers[j - gap]
+                j -= gap
+            numbers[j] = number
+        gap //= 3
 
 
 @inlined
@@ -153,6 +193,34 @@ def append(m: Map, t: Traffic, drivable: int, v: int) -> None:
     else:
         t.vehicles[tail].behind = v
     t.queues[drivable].last = v
+    t.queues[drivable].size += 1
+    if drivable >= m.lanes:
+        t.queues[m.places[drivable].start].departing += 1
+
+
+@inlined
+def arrive(m: Map, t: Traffic, drivable: int, v: int) -> None:
+    """Put a vehicle on a drivable that it reaches in this step: behind everybody else, but before those who have just
+    reached it, too, and have not come as far, or as far with a larger priority."""
+    vehicle = t.vehicles[v]
+    ahead, behind = t.queues[drivable].last, NONE
+    while ahead != NONE and t.vehicles[ahead].moves:
+        other = t.vehicles[ahead]
+        if other.next_distance > vehicle.next_distance or (
+            other.next_distance == vehicle.next_distance and other.priority < vehicle.priority
+        ):
+            break
+        ahead, behind = other.ahead, ahead
+    vehicle.ahead, vehicle.behind = ahead, behind
+    if ahead == NONE:
+        t.queues[drivable].first = v
+        include(t.occupied, drivable)
+    else:
+        t.vehicles[ahead].behind = v
+    if behind == NONE:
+        t.queues[drivable].last = v
+    else:
+        t.vehicles[behind].ahead = v
     t.queues[drivable].size += 1
     if drivable >= m.lanes:
         t.queues[m.places[drivable].start].departing += 1
