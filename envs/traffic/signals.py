@@ -315,13 +315,18 @@ def _link_movements(network: Network, headings: np.ndarray, agents: np.ndarray) 
 def _open_links(network: Network, agent: int, yellow: int, phases: Sequence[int], num_actions: int) -> list[set[int]]:
     """For each action, the lane links that its phase opens and the yellow one does not; empty where there is none."""
     arrays = network.arrays
-    links = np.flatnonzero(arrays.link_intersection == agent)
-    stride = int(arrays.light_stride[agent])
+    links = links_at(network, agent)
+    lights, stride = arrays.link_light[links], int(arrays.light_stride[agent])
 
     def of(phase: int) -> set[int]:
-        return {int(k) for k in links if arrays.open[arrays.link_light[k] + phase * stride]}
+        return set(links[arrays.open[lights + phase * stride] != 0].tolist())
 
     return [of(phase) - of(yellow) for phase in phases] + [set()] * (num_actions - len(phases))
+
+
+def links_at(network: Network, intersection: int) -> np.ndarray:
+    """Lane links of an intersection; they are numbered intersection by intersection."""
+    return np.arange(*np.searchsorted(network.arrays.link_intersection, [intersection, intersection + 1]))
 
 
 def _green_shares(movements: np.ndarray) -> np.ndarray:
