@@ -13,6 +13,7 @@ hops-cpu            an hour on two cores: IP with one round of Q, and with the p
 temperature-cpu     three hours on two cores: the scale of rewards and the weight of the entropy of IP
 lockstep-cpu        half an hour on two cores: IQL and IP with 4 copies of a task in lockstep, and with 100
 values-cpu          a quarter of an hour on two cores: MADDPG's critic of the team's reward, or of each agent's own
+goals-cpu           an hour and a half on two cores: travel times by the rules of published tables, two real maps
 ablations           the paper's Figure 6: graph, neighbours and hops of IP
 interpretation      the paper's Figure 7: 49 signals, all algorithms; these runs are part of `all`
 all          the paper: 13 tasks, 7 algorithms, 5 seeds
@@ -25,7 +26,7 @@ from typing import Any
 
 from algorithms import PAPER_ALGORITHMS
 from benchmark.cells import FEW_TRANSITIONS, SMALL_SIGNALS, SMALL_STEPS, Cell, small_batch_rate
-from benchmark.choices import hops, lockstep, temperature
+from benchmark.choices import goals, hops, lockstep, temperature
 from benchmark.tasks import PROVING_GROUND, TABLE_1, default_total_steps
 
 PAPER_SEEDS = (0, 1, 2, 3, 4)
@@ -350,6 +351,7 @@ SUITES = {
     "temperature-cpu": temperature,
     "lockstep-cpu": lockstep,
     "values-cpu": values,
+    "goals-cpu": goals,
     "ablations": ablations,
     "interpretation": interpretation,
     "all": paper,

@@ -359,11 +359,17 @@ def look_for_leader(m: Map, t: Traffic, v: int) -> None:
 
 
 @inlined
+def follow(t: Traffic, v: int, ahead: int) -> None:
+    """Leader and gap of a vehicle behind `ahead` on its drivable."""
+    vehicle, leader = t.vehicles[v], t.vehicles[ahead]
+    vehicle.leader = ahead
+    vehicle.gap = leader.distance - t.kinds[leader.kind].length - vehicle.distance
+
+
+@inlined
 def set_leader(m: Map, t: Traffic, v: int, ahead: int) -> None:
     """Leader and gap of a vehicle behind `ahead` on its drivable, or at the front of it (NONE)."""
     if ahead == NONE:
         look_for_leader(m, t, v)
     else:
-        vehicle, leader = t.vehicles[v], t.vehicles[ahead]
-        vehicle.leader = ahead
-        vehicle.gap = leader.distance - t.kinds[leader.kind].length - vehicle.distance
+        follow(t, v, ahead)

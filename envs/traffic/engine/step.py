@@ -12,9 +12,11 @@ from envs.traffic.engine.arrivals import choose_lanes, enter, run_flows, wake_fl
 from envs.traffic.engine.basics import (
     arrive,
     drop_slots,
+    follow,
     following_drivable,
     inlined,
     kernel,
+    look_for_leader,
     next_member,
     planned,
     set_leader,
@@ -162,11 +164,12 @@ def move(m: Map, t: Traffic, p: Pool, count: int, dt: float) -> int:
 
 @kernel
 def commit(m: Map, t: Traffic, start: int, end: int) -> int:
-    """Make what was decided the present state; returns who has got off its route, the last of several (NONE)."""
+    """Make what was decided the present state; returns who has got off its route, the last of several (NONE). Those who
+    are behind others on their drivable get leader and gap, too: where all of them are is known by then."""
     step, stranded = t.counts[STEP], NONE
     drivable = next_member(t.occupied, start, end)
     while drivable >= 0:
-        v = t.queues[drivable].first
+        v, ahead = t.queues[drivable].first, NONE
         while v != NONE:
             vehicle = t.vehicles[v]
             vehicle.distance = vehicle.next_distance
@@ -188,7 +191,9 @@ def commit(m: Map, t: Traffic, start: int, end: int) -> int:
                     vehicle.route_position = place - t.route_starts[vehicle.route]
                     if place == last:  # its plan went round a circle, and off the route
                         stranded = v
-            v = vehicle.behind
+            if ahead != NONE:
+                follow(t, v, ahead)
+            v, ahead = vehicle.behind, v
         drivable = next_member(t.occupied, drivable + 1, end)
     return stranded
 
@@ -217,6 +222,15 @@ def find_leaders(m: Map, t: Traffic, start: int, end: int) -> None:
             set_leader(m, t, v, ahead)
             ahead = v
             v = t.vehicles[v].behind
+        drivable = next_member(t.occupied, drivable + 1, end)
+
+
+@kernel
+def find_leaders_of_first(m: Map, t: Traffic, start: int, end: int) -> None:
+    """Leader and gap of every vehicle that is the first on its drivable."""
+    drivable = next_member(t.occupied, start, end)
+    while drivable >= 0:
+        look_for_leader(m, t, t.queues[drivable].first)
         drivable = next_member(t.occupied, drivable + 1, end)
 
 
@@ -313,7 +327,7 @@ def advance(
         drop_slots(t.vehicles, p.members, p.free, t.counts, p.new, gone)
         if lane_change:
             forget_signals(t, p)
-        find_leaders(m, t, 0, m.drivables)
+        find_leaders_of_first(m, t, 0, m.drivables)
         end_step(m, t, k, dt, built_in_lights)
         if t.counts[STATUS] != FINE:
             return taken + 1
@@ -365,8 +379,8 @@ def drop(state: np.ndarray, count: int) -> None:
 
 @kernel
 def find_leaders_part(network: np.ndarray, state: np.ndarray, start: int, end: int) -> None:
-    """See `find_leaders`."""
-    find_leaders(map_at(network), traffic_at(state), start, end)
+    """See `find_leaders_of_first`."""
+    find_leaders_of_first(map_at(network), traffic_at(state), start, end)
 
 
 @kernel
