@@ -329,6 +329,8 @@ def look_for_leader(m: Map, t: Traffic, v: int) -> None:
     vehicle.leader = NONE
     far = m.places[vehicle.drivable].length - vehicle.distance
     horizon = t.kinds[vehicle.kind].look_ahead
+    if far > horizon and vehicle.drivable < m.lanes and t.queues[vehicle.drivable].departing == 0:
+        return
     i = 0
     while True:
         drivable = planned(m, t, v, i)

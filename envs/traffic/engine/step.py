@@ -78,7 +78,8 @@ def announce(m: Map, t: Traffic, start: int, end: int) -> None:
 @kernel
 def _announce_on(m: Map, t: Traffic, link: int) -> None:
     """Announce at the crosses of one link, walking back from its end: each cross goes to the vehicle nearest behind it
-    whose rear has not cleared it."""
+    whose rear has not cleared it. Those that are left for the vehicle which comes next onto the link are not written:
+    `driving.crossing_speed` works out where it is."""
     stamp = t.counts[STEP] + 1
     if t.queues[link].stamp == stamp:
         return
@@ -106,13 +107,8 @@ def _announce_on(m: Map, t: Traffic, link: int) -> None:
         v = vehicle.behind
     lane = m.places[link].start
     v = t.queues[lane].first
-    if v != NONE and planned(m, t, v, 0) == link and is_open(m, t, link):
-        rest = m.places[lane].length - t.vehicles[v].distance
-        while cross >= first:
-            t.announcements[cross].vehicle = v
-            t.announcements[cross].distance = rest + m.crosses[cross].distance
-            cross -= 1
-    t.queues[link].announced = cross + 1
+    comes = v != NONE and planned(m, t, v, 0) == link and is_open(m, t, link)
+    t.queues[link].announced = first - cross - 2 if comes else cross + 1
 
 
 @kernel
