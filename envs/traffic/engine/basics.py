@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from envs.traffic.engine.pointer import prefetch
 from envs.traffic.engine.state import FREE, PLAN, POOL, RANDOM, TWISTER, Traffic
 from envs.traffic.network.layout import NEVER, NONE
 from envs.traffic.network.map import Map
@@ -44,6 +45,23 @@ def next_member(words: np.ndarray, start: int, end: int) -> int:
         bits = words[word]
     lowest = bits & (~bits + _ONE)
     return (word << 6) + _POSITIONS[(lowest * _DE_BRUIJN) >> _SHIFT]
+
+
+@inlined
+def fetch_drivable(m: Map, t: Traffic, drivable: int) -> None:
+    """Have a drivable ready that is visited soon."""
+    prefetch(t.queues, drivable, 0)
+    prefetch(m.places, drivable, 0)
+    prefetch(m.places, drivable, 64)
+
+
+@inlined
+def fetch_first(t: Traffic, drivable: int) -> None:
+    """Have the first vehicle of a drivable ready that is visited soon."""
+    v = t.queues[drivable].first
+    prefetch(t.vehicles, v, 0)
+    prefetch(t.vehicles, v, 64)
+    prefetch(t.plans, v * PLAN, 0)
 
 
 @kernel

@@ -12,6 +12,8 @@ from envs.traffic.engine.arrivals import choose_lanes, enter, run_flows, wake_fl
 from envs.traffic.engine.basics import (
     arrive,
     drop_slots,
+    fetch_drivable,
+    fetch_first,
     follow,
     following_drivable,
     inlined,
@@ -62,7 +64,14 @@ def announce(m: Map, t: Traffic, start: int, end: int) -> None:
     here a link may be announced, and the next drivable of a vehicle planned, by two.
     """
     drivable = next_member(t.occupied, start, end)
+    second = next_member(t.occupied, drivable + 1, end)
     while drivable >= 0:
+        third = -1
+        if second >= 0:
+            third = next_member(t.occupied, second + 1, end)
+            if third >= 0:
+                fetch_drivable(m, t, third)
+            fetch_first(t, second)
         if drivable >= m.lanes:
             _announce_on(m, t, drivable)
         else:
@@ -72,7 +81,7 @@ def announce(m: Map, t: Traffic, start: int, end: int) -> None:
             following = planned(m, t, t.queues[drivable].first, 0)
             if following != NONE and is_open(m, t, following):
                 _announce_on(m, t, following)
-        drivable = next_member(t.occupied, drivable + 1, end)
+        drivable, second = second, third
 
 
 @kernel
@@ -117,7 +126,14 @@ def decide(m: Map, t: Traffic, moved: np.ndarray, dt: float, start: int, end: in
     on, the last of several (NONE)."""
     count, stranded = 0, NONE
     drivable = next_member(t.occupied, start, end)
+    second = next_member(t.occupied, drivable + 1, end)
     while drivable >= 0:
+        third = -1
+        if second >= 0:
+            third = next_member(t.occupied, second + 1, end)
+            if third >= 0:
+                fetch_drivable(m, t, third)
+            fetch_first(t, second)
         v = t.queues[drivable].first
         while v != NONE:
             speed = smaller(wanted_speed(m, t, v, dt), NOT_YIELDING)
@@ -129,7 +145,7 @@ def decide(m: Map, t: Traffic, moved: np.ndarray, dt: float, start: int, end: in
                 moved[count] = v
                 count += 1
             v = vehicle.behind
-        drivable = next_member(t.occupied, drivable + 1, end)
+        drivable, second = second, third
     return count, stranded
 
 
@@ -164,7 +180,14 @@ def commit(m: Map, t: Traffic, start: int, end: int) -> int:
     are behind others on their drivable get leader and gap, too: where all of them are is known by then."""
     step, stranded = t.counts[STEP], NONE
     drivable = next_member(t.occupied, start, end)
+    second = next_member(t.occupied, drivable + 1, end)
     while drivable >= 0:
+        third = -1
+        if second >= 0:
+            third = next_member(t.occupied, second + 1, end)
+            if third >= 0:
+                fetch_drivable(m, t, third)
+            fetch_first(t, second)
         v, ahead = t.queues[drivable].first, NONE
         while v != NONE:
             vehicle = t.vehicles[v]
@@ -190,7 +213,7 @@ def commit(m: Map, t: Traffic, start: int, end: int) -> int:
             if ahead != NONE:
                 follow(t, v, ahead)
             v, ahead = vehicle.behind, v
-        drivable = next_member(t.occupied, drivable + 1, end)
+        drivable, second = second, third
     return stranded
 
 
@@ -225,9 +248,16 @@ def find_leaders(m: Map, t: Traffic, start: int, end: int) -> None:
 def find_leaders_of_first(m: Map, t: Traffic, start: int, end: int) -> None:
     """Leader and gap of every vehicle that is the first on its drivable."""
     drivable = next_member(t.occupied, start, end)
+    second = next_member(t.occupied, drivable + 1, end)
     while drivable >= 0:
+        third = -1
+        if second >= 0:
+            third = next_member(t.occupied, second + 1, end)
+            if third >= 0:
+                fetch_drivable(m, t, third)
+            fetch_first(t, second)
         look_for_leader(m, t, t.queues[drivable].first)
-        drivable = next_member(t.occupied, drivable + 1, end)
+        drivable, second = second, third
 
 
 @kernel
