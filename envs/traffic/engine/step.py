@@ -13,6 +13,7 @@ from envs.traffic.engine.basics import (
     arrive,
     drop_slots,
     fetch_drivable,
+    fetch_ends,
     fetch_first,
     follow,
     following_drivable,
@@ -65,13 +66,16 @@ def announce(m: Map, t: Traffic, start: int, end: int) -> None:
     """
     drivable = next_member(t.occupied, start, end)
     second = next_member(t.occupied, drivable + 1, end)
+    third = -1 if second < 0 else next_member(t.occupied, second + 1, end)
     while drivable >= 0:
-        third = -1
+        fourth = -1
+        if third >= 0:
+            fourth = next_member(t.occupied, third + 1, end)
+            if fourth >= 0:
+                fetch_drivable(m, t, fourth)
+            fetch_first(t, third)
         if second >= 0:
-            third = next_member(t.occupied, second + 1, end)
-            if third >= 0:
-                fetch_drivable(m, t, third)
-            fetch_first(t, second)
+            fetch_ends(m, t, second)
         if drivable >= m.lanes:
             _announce_on(m, t, drivable)
         else:
@@ -81,7 +85,7 @@ def announce(m: Map, t: Traffic, start: int, end: int) -> None:
             following = planned(m, t, t.queues[drivable].first, 0)
             if following != NONE and is_open(m, t, following):
                 _announce_on(m, t, following)
-        drivable, second = second, third
+        drivable, second, third = second, third, fourth
 
 
 @kernel
