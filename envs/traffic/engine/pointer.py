@@ -109,9 +109,7 @@ def _lower_setitem(context: Any, builder: Any, sig: Any, args: Any) -> Any:
 
 
 @intrinsic
-def prefetch(typing_context: Any, pointer: Any, index: Any, offset: Any) -> Any:
-    """Have a processor fetch what is `offset` bytes behind the start of an element, without waiting for it. Nothing is
-    read: the index may be any number."""
+def _prefetch(typing_context: Any, pointer: Any, index: Any, offset: Any) -> Any:
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         place = builder.bitcast(_element(context, builder, sig.args[0], args[0], args[1]), ir.IntType(8).as_pointer())
@@ -125,3 +123,8 @@ def prefetch(typing_context: Any, pointer: Any, index: Any, offset: Any) -> Any:
     if not isinstance(pointer, _PointerType):
         return None
     return types.none(pointer, types.intp, types.intp), generate
+
+
+prefetch: Any = _prefetch
+"""`prefetch(pointer, index, offset)` has a processor fetch what is `offset` bytes behind the start of an element, and
+does not wait for it. Nothing is read: the index may be any number."""
