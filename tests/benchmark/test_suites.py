@@ -89,3 +89,14 @@ def test_lockstep_differs_in_the_copies_alone() -> None:
             training.advance()
         counts.append(training.updates)
     assert counts == [48, 48]
+
+
+def test_goals_are_by_the_rules_of_published_tables() -> None:
+    cells = SUITES["goals-cpu"]()
+    assert {(cell.task, cell.algorithm) for cell in cells} == {
+        (f"cityflow/{city}", algorithm) for city in ("hangzhou_16", "manhattan_48") for algorithm in ("ip", "iql")
+    }
+    for cell in cells:
+        run = resolve(cell.task, cell.algorithm, cell.seed, cell.total_steps, cell.overrides, cell.variant)
+        assert (run.environment.protocol, run.environment.episode_seconds) == ("libsignal", 3600)
+        assert run.algorithm_settings.learning_rate_end == 0
