@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from envs.protocols import Environment
+if TYPE_CHECKING:
+    from envs.protocols import Environment
 
 Colour = tuple[int, int, int]
 Point = tuple[float, float]

@@ -7,11 +7,15 @@ The platform that the environment is of draws it, on the canvas that all share (
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from envs.canvas import LARGEST, REFERENCE, SMALLEST, Pictures
 from envs.platforms import PLATFORMS
-from envs.protocols import Environment
+
+if TYPE_CHECKING:
+    from envs.protocols import Environment
 
 
 def draw(environment: Environment, copy: int = 0, size: int = REFERENCE, neighbours: bool = False) -> np.ndarray:

@@ -105,12 +105,12 @@ class Games:
     """The `game/` tasks."""
 
     def tasks(self) -> tuple[str, ...]:
-        from envs.games.games import TASKS
+        from envs.games.names import TASKS
 
         return TASKS
 
     def exists(self, task: str) -> bool:
-        from envs.games.games import exists
+        from envs.games.names import exists
 
         return exists(task)
 

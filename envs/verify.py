@@ -17,10 +17,6 @@ from typing import cast
 
 from envs.errors import TraceError
 from envs.mpe.settings import Backend
-from envs.mpe.traces import load_trace
-from envs.mpe.verify import verify as verify_particles
-from envs.traffic.recordings.traces import load_case
-from envs.traffic.recordings.verify import verify as verify_traffic
 
 
 def check(path: Path, backends: Iterable[Backend] = ("numba", "torch")) -> tuple[list[str], list[str]]:
@@ -28,8 +24,14 @@ def check(path: Path, backends: Iterable[Backend] = ("numba", "torch")) -> tuple
     if not path.exists():
         raise TraceError(f"{path}: no such file or folder")
     if path.is_dir():
+        from envs.traffic.recordings.traces import load_case
+        from envs.traffic.recordings.verify import verify as verify_traffic
+
         comparison = verify_traffic(load_case(path))
         return [f"{path}: {comparison}"], comparison.failures
+    from envs.mpe.traces import load_trace
+    from envs.mpe.verify import verify as verify_particles
+
     results = verify_particles(load_trace(path), backends)
     lines = [f"{path}: largest errors", *(f"  {result}" for result in results)]
     return lines, [failure for result in results for failure in result.failures]

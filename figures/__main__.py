@@ -1,132 +1,37 @@
-"""Draw every figure and table, and the report: ``python -m figures [--results DIR] [--output DIR]``."""
+"""Draw every figure and table, and the report: `python -m figures [--results DIR] [--output DIR]`."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 
-import pandas as pd
+import results
+from results.errors import UserError
 
-from figures import (
-    comparison,
-    figure_3,
-    figure_4,
-    figure_5,
-    figure_6,
-    figure_7,
-    figure_8,
-    paper_values,
-    ranks,
-    table_1,
-    table_2,
-)
-from figures.curves import curves_caption, draw_learning_curves
-from figures.dilemma import FAMILY as JUNGLE
-from figures.dilemma import dilemma_caption, draw_dilemma
-from figures.drawing import Content, Drawing, draw_module, write_figure, write_table
-from figures.proof import proof_markdown
-from figures.report import build_report
-from figures.scores import Aggregate, ReferenceScore, Score, aggregate, final_scores, reference_scores
-from figures.style import family_of, family_title, figure_style, task_title
-from figures.tables import markdown_table, scores_frame, scores_page
-from results.checks import group_runs
-from results.files import write_atomically
-from results.load import load_results
-from results.records import POLICIES, Results, ResultsError
-
-PAPER = (figure_3, figure_4, figure_5, figure_6, figure_7, figure_8, table_1, table_2, paper_values)
-"""The paper's figures and tables, and what it says beside what was measured; each is a module of its own."""
-MODULES: dict[str, ModuleType] = {module.NAME: module for module in (*PAPER, comparison, ranks)}
-"""By the names of their files; the last two are statistics over tasks."""
+PUBLISHED = Path(results.__file__).parent / "published"
+"""The published sets, which come with the project."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line: 0 when everything was written, 1 with one line on standard error otherwise."""
     options = _parse(arguments)
-    content = Content()
+    from figures.all_figures import draw_all, draw_some  # here, so that help is quick
+    from figures.analysis import Analysis
+    from results.load import load_results
+
     try:
-        results = load_results(options.results)
-        written = draw_some(results, options.output, content, options.only) if options.only else None
-        for path in written or draw_all(results, options.output, content):
-            print(f"wrote {path}", flush=True)
-    except ResultsError as error:
+        analysis = Analysis(load_results(options.results))
+        lines = (
+            draw_some(analysis, options.output, options.only) if options.only else draw_all(analysis, options.output)
+        )
+        for line in lines:
+            print(line, flush=True)
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    for heading in content.absent:
-        print(f"nothing to draw for {heading}")
     return 0
-
-
-def draw_all(results: Results, output: Path, content: Content | None = None) -> Iterator[Path]:
-    """Write everything under ``output``, and yield each path as it is written; report.html is the last.
-
-    Args:
-        content: gets what the report shows.
-    """
-    content = Content() if content is None else content
-    scores = final_scores(results)
-    yield from _write_tables(results, scores, output)
-    with figure_style():
-        for module in MODULES.values():
-            yield from _figure(module, results, output, content)
-        yield from _curves(results, output, content)
-    report = output / "report.html"
-    write_atomically(report, build_report(results, scores, content))
-    yield report
-
-
-def draw_some(results: Results, output: Path, content: Content, names: Sequence[str]) -> Iterator[Path]:
-    """Write the named figures and tables of the paper alone, without the report."""
-    with figure_style():
-        for name in dict.fromkeys(names):
-            yield from _figure(MODULES[name], results, output, content)
-
-
-def _figure(module: ModuleType, results: Results, output: Path, content: Content) -> Iterator[Path]:
-    """What a module draws, then its table, each if it has any."""
-    if hasattr(module, "draw"):
-        found = draw_module(module, results, output)
-        if found is None:
-            content.absent.append(module.HEADING)
-            return
-        (content.comparison if module is comparison else content.figures).append(found[0])
-        yield from found[1]
-    if hasattr(module, "table"):
-        table, paths = write_table(module, results, output)
-        if module is ranks:
-            content.headline = table.table
-        else:
-            content.tables.append(table)
-        yield from paths
-
-
-def _curves(results: Results, output: Path, content: Content) -> Iterator[Path]:
-    """Learning curves of everything that was run."""
-    for family in sorted({family_of(run.cell.task) for run in results.runs}):
-        for policy in POLICIES:
-            figure = draw_learning_curves(results, family, policy)
-            heading, caption = f"{family_title(family)}, {policy} policy", curves_caption(family, policy)
-            drawing, paths = write_figure(figure, output, f"curves-{family}-{policy}", heading, caption)
-            content.curves.append(drawing)
-            yield from paths
-    for drawing, paths in _dilemmas(results, output):
-        content.curves.append(drawing)
-        yield from paths
-
-
-def _dilemmas(results: Results, output: Path) -> Iterator[tuple[Drawing, tuple[Path, ...]]]:
-    """The figures of Jungle's dilemma, and where they were written."""
-    cells = [(*cell, policy) for cell in group_runs(results) if family_of(cell[0]) == JUNGLE for policy in POLICIES]
-    for task, variant, policy in cells:
-        figure = draw_dilemma(results, task, variant, policy)
-        if figure is not None:
-            name = f"dilemma-{task.replace('/', '-')}-{variant}-{policy}"
-            heading = f"The dilemma: {task_title(task, variant)}, {policy} policy"
-            yield write_figure(figure, output, name, heading, dilemma_caption(policy))
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -136,7 +41,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--results",
         type=Path,
-        default=Path("results/published"),
+        default=PUBLISHED,
         metavar="DIR",
         help="a published set (a folder with manifest.json), a folder of such, or of run folders; default: %(default)s",
     )
@@ -146,34 +51,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--only",
         nargs="+",
-        choices=tuple(MODULES),
         metavar="NAME",
-        help=f"draw nothing but these, without the report: {', '.join(MODULES)}",
+        help="draw nothing but these figures and tables, without the report: figure_6 ranks ... (figures/registry.py)",
     )
     return parser.parse_args(arguments)
-
-
-def _write_tables(results: Results, scores: list[Score], output: Path) -> Iterator[Path]:
-    tables = {
-        "scores.csv": scores_frame(scores).to_csv(index=False, lineterminator="\n"),
-        "scores.md": markdown_table(scores),
-        "scores.html": scores_page(scores),
-        "references.csv": _csv(reference_scores(results)),
-    }
-    proof = proof_markdown(results, scores)
-    if proof is not None:
-        tables["proof.md"] = proof
-    for policy in POLICIES:
-        rows = aggregate(scores, policy)
-        if rows:
-            tables[f"gap-over-tasks-{policy}.csv"] = _csv(rows)
-    for name, content in tables.items():
-        write_atomically(output / name, content)
-        yield output / name
-
-
-def _csv(rows: Sequence[Aggregate] | Sequence[ReferenceScore]) -> str:
-    return pd.DataFrame([asdict(row) for row in rows]).to_csv(index=False, lineterminator="\n")
 
 
 if __name__ == "__main__":

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter
 
-from figures.scores import GAP_TOPS
-from figures.statistics import across_seeds
+from figures.analysis.curves import Curve
+from figures.analysis.scores import GAP_TOPS
+from figures.analysis.statistics import SeedMeans
 from figures.style import (
     GRID,
     INK,
@@ -30,9 +31,6 @@ from figures.style import (
     row_major,
     short_number,
 )
-from results.checks import ended
-from results.frames import evaluations_frame
-from results.records import Results, Run
 
 COLUMNS = 3
 SINGLE_PANEL = PanelSize(width=4.3, height=2.7, right=1.1)
@@ -61,37 +59,16 @@ class Panel:
     """What one panel shows: several curves, each the mean over the seeds of one series of runs."""
 
     title: str
-    series: Mapping[str, tuple[Run, ...]]
-    """Name of a curve to its runs: the curves of a panel are algorithms, or settings of one algorithm."""
-    policy: str
+    curves: Mapping[str, Curve]
+    """By name: the curves of a panel are algorithms, or settings of one algorithm."""
     references: Mapping[str, float]
     """Mean return of each reference policy."""
     note: str = ""
     """Said in front of the number of seeds."""
     value_label: str = "episode return"
-
-    def frames(self) -> dict[str, pd.DataFrame]:
-        """Curve to its evaluations, those that are finite: columns seed, step, value (mean return over episodes)."""
-        frames = {}
-        for name, runs in self.series.items():
-            own = evaluations_frame(Results(runs))
-            own = own[(own["policy"] == self.policy) & own["return_mean"].notna()]
-            frames[name] = own.rename(columns={"return_mean": "value"})[["seed", "step", "value"]]
-        return frames
-
-
-def by_algorithm(runs: Iterable[Run]) -> dict[str, tuple[Run, ...]]:
-    """Runs by the names of their algorithms."""
-    found: dict[str, tuple[Run, ...]] = {}
-    for run in runs:
-        found[run.cell.algorithm] = (*found.get(run.cell.algorithm, ()), run)
-    return found
-
-
-def reference_means(results: Results, task: str) -> dict[str, float]:
-    """Mean return of every reference policy of a task."""
-    references = results.references.get(task)
-    return {name: float(np.mean(own)) for name, own in references.returns.items()} if references else {}
+    step_label: str = "environment steps"
+    log_steps: bool = False
+    """Whether the horizontal axis is logarithmic, and leaves out what is at 0."""
 
 
 def draw_panels(
@@ -109,19 +86,18 @@ def draw_panels(
     size = size or (PanelSize() if len(panels) > 1 else SINGLE_PANEL)
     width = min(columns, len(panels)) * (size.left + size.width + size.right)
     shared = styles if isinstance(styles, Mapping) else {}
-    shown = [name for name in shared if any(panel.series.get(name) for panel in panels)]
-    frames = [panel.frames() for panel in panels]
-    notes = note_handles(panels, frames)
+    shown = [name for name in shared if any(name in panel.curves for panel in panels)]
+    notes = note_handles(panels)
     legend_columns, rows = legend_shape(len(shown), width, entry_width=0.98) if shown else (1, 0)
     note_columns, note_rows = legend_shape(len(notes), width, entry_width=2.4)
     figure, axes = panel_grid(len(panels), columns, size, (rows + note_rows) * LEGEND_ROW + 0.12)
     for index, (panel, own_axes) in enumerate(zip(panels, axes, strict=True)):
         own = styles if isinstance(styles, Mapping) else styles[index]
-        draw_panel(own_axes, panel, frames[index], own, size.height)
+        draw_panel(own_axes, panel, own, size.height)
         if not isinstance(styles, Mapping):
             _panel_legend(own_axes, [curve_handle(style) for style in own.values()], size)
         first = index % columns == 0 or panel.value_label != panels[index - 1].value_label
-        if first and any(not part.empty for part in frames[index].values()):
+        if first and any(not curve.empty for curve in panel.curves.values()):
             own_axes.set_ylabel(panel.value_label)
     height = figure.get_size_inches()[1]
     _legend(
@@ -131,52 +107,49 @@ def draw_panels(
     return figure
 
 
-def draw_panel(
-    axes: Axes,
-    panel: Panel,
-    frames: Mapping[str, pd.DataFrame],
-    styles: Mapping[str, AlgorithmStyle],
-    height: float,
-) -> None:
-    """All curves of one panel, ``height`` inches tall, with its reference policies.
-
-    Args:
-        frames: the evaluations of the panel, as `Panel.frames` gives them.
-    """
+def draw_panel(axes: Axes, panel: Panel, styles: Mapping[str, AlgorithmStyle], height: float) -> None:
+    """All curves of one panel, ``height`` inches tall, with its reference policies."""
     axes.set_title(panel.title, loc="left", pad=17, fontweight="bold")
-    note = " · ".join(part for part in (panel.note, seeds_text(frames, styles)) if part)
+    note = " · ".join(part for part in (panel.note, seeds_text(panel.curves, styles)) if part)
     axes.annotate(note, (0, 1), (0, 5), xycoords="axes fraction", textcoords="offset points", size=9, color=MUTED)
-    if all(own.empty for own in frames.values()):
-        words = f"no {panel.policy} evaluation yet" if frames else "not run"
+    drawn = {name: curve for name, curve in panel.curves.items() if not curve.empty}
+    if not drawn:
+        words = "no evaluation yet" if panel.curves else "not run"
         axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", color=MUTED)
         axes.set(xticks=[], yticks=[])
         return
-    extremes = []
+    extremes: list[float] = []
     for index, (name, style) in reversed(list(enumerate(styles.items()))):
-        if name in frames and not frames[name].empty:
-            curve = across_seeds(frames[name])
-            draw_curve(axes, curve, style, offset=index)
-            _mark_unfinished(axes, curve, style, panel.series[name], panel.policy)
-            spread = curve["std"].fillna(0.0)
-            extremes += [(curve["mean"] - spread).min(), (curve["mean"] + spread).max()]
-    format_steps_axis(axes, max(float(own["step"].max()) for own in frames.values() if not own.empty))
+        if name in drawn:
+            means = drawn[name].means
+            draw_curve(axes, means, style, offset=index)
+            _mark_stopped(axes, drawn[name], style)
+            spread = np.nan_to_num(means.std)
+            extremes += [float((means.mean - spread).min()), float((means.mean + spread).max())]
+    last_step = max(float(curve.means.steps[-1]) for curve in drawn.values())
+    if panel.log_steps and last_step > 0:
+        steps = np.concatenate([curve.means.steps for curve in drawn.values()])
+        axes.set_xscale("log")
+        axes.set_xlim(float(steps[steps > 0].min()), 1.05 * last_step)
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_number(value)))
+        axes.set_xlabel(panel.step_label)
+    else:
+        format_steps_axis(axes, last_step, panel.step_label)
     low, high = value_range([value for value in extremes if math.isfinite(value)], panel.references)
     axes.set_ylim(low, high)
     format_value_axis(axes)
     _draw_references(axes, panel.references, (low, high), height)
 
 
-def draw_curve(axes: Axes, curve: pd.DataFrame, style: AlgorithmStyle, offset: int = 0) -> None:
+def draw_curve(axes: Axes, curve: SeedMeans, style: AlgorithmStyle, offset: int = 0) -> None:
     """Mean as a line, one standard deviation as a band; a hairline where fewer than all seeds have come that far.
 
     Args:
-        curve: columns step, mean, std, count, as returned by ``across_seeds``.
         offset: shifts the markers along the curve, so that those of different algorithms do not cover each other.
     """
-    complete = curve["count"] == curve["count"].max()
-    steps, mean = curve["step"].to_numpy(), curve["mean"].to_numpy()
-    if curve["count"].max() > 1:
-        std = curve["std"].where(complete).to_numpy()
+    complete, steps, mean = curve.complete, curve.steps, curve.mean
+    if curve.count.max() > 1:
+        std = np.where(complete, curve.std, np.nan)
         axes.fill_between(steps, mean - std, mean + std, color=style.colour, alpha=0.16, linewidth=0, zorder=2)
     if not complete.all():
         axes.plot(steps, mean, color=style.colour, linewidth=0.6, zorder=3)
@@ -193,13 +166,9 @@ def draw_curve(axes: Axes, curve: pd.DataFrame, style: AlgorithmStyle, offset: i
     )
 
 
-def seeds_text(frames: Mapping[str, pd.DataFrame], styles: Mapping[str, AlgorithmStyle]) -> str:
-    """How many seeds each curve of a panel averages: ``5 seeds``, or ``5 seeds; IQL 3``; empty without evaluations.
-
-    Args:
-        frames: evaluations by curve, as `Panel.frames` gives them.
-    """
-    counts = {name: int(own["seed"].nunique()) for name, own in frames.items() if not own.empty}
+def seeds_text(curves: Mapping[str, Curve], styles: Mapping[str, AlgorithmStyle]) -> str:
+    """How many seeds each curve of a panel averages: ``5 seeds``, or ``5 seeds; IQL 3``; empty without evaluations."""
+    counts = {name: curve.seeds for name, curve in curves.items() if not curve.empty}
     if not counts:
         return ""
     usual = max(set(counts.values()), key=lambda count: (list(counts.values()).count(count), count))
@@ -242,21 +211,13 @@ def spread_labels(places: list[float], gap: float, low: float = 0.0, high: float
     return moved
 
 
-def _mark_unfinished(axes: Axes, curve: pd.DataFrame, style: AlgorithmStyle, runs: Sequence[Run], policy: str) -> None:
-    means = dict(zip(curve["step"], curve["mean"], strict=True))
-    for run in runs:
-        steps = [own.step for own in run.evaluations if own.policy == policy and own.step in means]
-        if steps and not ended(run):
-            axes.plot(
-                [max(steps)],
-                [means[max(steps)]],
-                "o",
-                markersize=6.5,
-                color=PAPER,
-                markeredgecolor=style.colour,
-                clip_on=False,
-                zorder=6,
-            )
+def _mark_stopped(axes: Axes, curve: Curve, style: AlgorithmStyle) -> None:
+    means = dict(zip(curve.means.steps, curve.means.mean, strict=True))
+    for step in curve.stopped:
+        axes.plot(
+            [step], [means[step]], "o",
+            markersize=6.5, color=PAPER, markeredgecolor=style.colour, clip_on=False, zorder=6,
+        )  # fmt: skip
 
 
 def _draw_references(axes: Axes, references: Mapping[str, float], limits: tuple[float, float], height: float) -> None:
@@ -284,22 +245,21 @@ def curve_handle(style: AlgorithmStyle) -> Line2D:
     return Line2D([], [], color=style.colour, marker=style.marker, markersize=4.5, markeredgewidth=0, label=style.label)
 
 
-def note_handles(panels: Sequence[Panel], frames: Sequence[Mapping[str, pd.DataFrame]]) -> list[Line2D | Patch]:
+def note_handles(panels: Sequence[Panel]) -> list[Line2D | Patch]:
     """Legend entries for the band, the hairline and the open circle, each only where a panel has one."""
-    runs = [run for panel in panels for own in panel.series.values() for run in own if run.evaluations]
-    counts = [own.groupby("step")["seed"].nunique() for part in frames for own in part.values() if not own.empty]
+    curves = [curve for panel in panels for curve in panel.curves.values() if not curve.empty]
     handles: list[Line2D | Patch] = []
-    if any((own > 1).any() for own in counts):
+    if any((curve.means.count > 1).any() for curve in curves):
         handles.append(Patch(color=GRID, label="± 1 standard deviation over seeds"))
-    if any(own.max() != own.min() for own in counts):
+    if any(not curve.means.complete.all() for curve in curves):
         handles.append(Line2D([], [], color=INK, linewidth=0.6, label="fewer than all seeds"))
-    if any(not ended(run) for run in runs):
+    if any(curve.stopped for curve in curves):
         handles.append(
             Line2D(
                 [], [], linestyle="", marker="o", markersize=6, color=PAPER, markeredgecolor=INK, label="unfinished run"
             )
         )
-    if any(panel.references and any(panel.series.values()) for panel in panels):
+    if any(panel.references and panel.curves for panel in panels):
         handles.append(Line2D([], [], color=MUTED, linewidth=0.9, linestyle=OTHER_DASHES, label="reference policies"))
     return handles
 

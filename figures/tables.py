@@ -1,43 +1,51 @@
-"""Score tables for reading: plain numbers for CSV, formatted cells for Markdown and HTML."""
+"""Tables for reading: plain numbers for CSV, formatted cells for Markdown and for the report."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from html import escape
 
 import pandas as pd
 
-from figures.page import page
-from figures.scores import Aggregate, ReferenceScore, Score, leaders
-from figures.statistics import Summary
-from figures.style import algorithm_label
+from figures.analysis.policies import COLLAPSED_WORDS, LEARNED_WORDS, POLICY_WORDS, other_policy
+from figures.analysis.scores import Score, leaders
+from figures.analysis.statistics import Summary, mean_half_width, new_seed_half_width
+from figures.names import algorithm_label
 from results.records import POLICIES
 
 DASH = "\u2013"
 Cell = tuple[str, float | str]
 """What a table cell says, and the value it is sorted by."""
+ABSENT: Cell = (DASH, -math.inf)
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table for reading, as Markdown and as HTML."""
+    """A table for reading, as Markdown and in the report."""
 
     header: tuple[str, ...]
     rows: list[list[Cell]]
-    caption: str
+    caption: str = ""
     bold: set[tuple[int, int]] = field(default_factory=set)
     """(row, column) of cells to set in bold."""
     words: int = 1
     """Columns of text at the left; the others are numbers, aligned right in Markdown."""
+    foot: list[str] = field(default_factory=list)
+    """A last row of sums, which sorting leaves where it is; empty for none."""
+    matrix: bool = False
+    """Whether the first column stays in view where the table is wider than the page."""
 
     def markdown(self) -> str:
         """The table and its caption as Markdown."""
         return "\n".join([*markdown_lines(list(self.header), self.rows, self.bold, self.words), "", self.caption, ""])
 
-    def html(self) -> str:
-        """The table, sortable, and its caption as HTML."""
-        return f'{html_table(list(self.header), self.rows, self.bold)}\n<p class="caption">{escape(self.caption)}</p>'
+    @property
+    def numeric(self) -> list[bool]:
+        """Which columns hold numbers alone."""
+        columns = range(len(self.header))
+        return [
+            bool(self.rows) and all(isinstance(row[place][1], int | float) for row in self.rows) for place in columns
+        ]
 
 
 def scores_frame(scores: list[Score]) -> pd.DataFrame:
@@ -48,8 +56,11 @@ def scores_frame(scores: list[Score]) -> pd.DataFrame:
             "task": score.task,
             "variant": score.variant,
             "algorithm": score.algorithm,
+            "learned_from": score.learned_from,
+            "headline_policy": score.policy,
             "seeds": score.seeds,
             "unfinished_runs": score.unfinished,
+            "collapsed_seeds": score.collapsed_seeds,
             "provisional": score.provisional,
             "steps": score.steps,
         }
@@ -58,6 +69,9 @@ def scores_frame(scores: list[Score]) -> pd.DataFrame:
                 summary = summaries.get(policy)
                 row[f"{policy}_{name}_mean"] = summary.mean if summary else None
                 row[f"{policy}_{name}_std"] = summary.std if summary else None
+        own = score.summary
+        row["headline_return_mean_half_width"] = mean_half_width(own) if own else None
+        row["headline_return_new_seed_half_width"] = new_seed_half_width(own) if own else None
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -88,27 +102,77 @@ def plus_minus(summary: Summary | None, digits: int | None = None) -> str:
     return number(summary.mean, digits) + spread
 
 
-def score_rows(scores: list[Score]) -> tuple[list[str], list[list[Cell]], set[tuple[int, int]]]:
-    """The score table for reading: header, rows of (text, sort value), and the (row, column) of bold cells."""
-    header = ["Task", "Variant", "Algorithm", "Greedy", "Gap %", "Sampled", "Gap %", "Seeds", "Steps"]
-    bold = set()
+def interval(centre: float, half_width: float | None, digits: int | None = None) -> str:
+    """``low to high``; a dash where there is no interval."""
+    if half_width is None or not math.isfinite(half_width):
+        return DASH
+    places = decimals(abs(centre) + half_width) if digits is None else digits
+    return f"{number(centre - half_width, places)} to {number(centre + half_width, places)}"
+
+
+def score_table(scores: list[Score], bold_of: dict[tuple[str, str], set[str]] | None = None) -> Table:
+    """Every score: the headline policy with its intervals, then the other one.
+
+    Args:
+        bold_of: task and variant to the algorithms in bold, where it is at hand.
+    """
+    groups: dict[tuple[str, str], list[Score]] = {}
+    for score in scores:
+        groups.setdefault((score.task, score.variant), []).append(score)
+    best = {cell: leaders(own) for cell, own in groups.items()} if bold_of is None else bold_of
+    bold: set[tuple[int, int]] = set()
     rows: list[list[Cell]] = []
     for score in scores:
-        peers = [other for other in scores if (other.task, other.variant) == (score.task, score.variant)]
-        row: list[Cell] = [(name, name) for name in (score.task, score.variant, algorithm_label(score.algorithm))]
-        for policy in POLICIES:
-            if score.algorithm in leaders(peers, policy):
-                bold.add((len(rows), len(row)))
-            mark = "†" if score.provisional and policy in score.summaries else ""
-            for summary, digits in ((score.summaries.get(policy), None), (score.gaps.get(policy), 1)):
-                row.append((plus_minus(summary, digits) + mark, summary.mean if summary else -math.inf))
-        rows.append([*row, (_seeds_text(score), score.seeds), (f"{score.steps:,}", score.steps)])
-    return header, rows, bold
+        if score.algorithm in best[score.task, score.variant]:
+            bold |= {(len(rows), RETURN), (len(rows), RETURN + 3)}
+        rows.append(_score_row(score))
+    return Table(SCORE_HEADER, rows, SCORES_CAPTION, bold, words=5)
 
 
-def markdown_table(scores: list[Score]) -> str:
-    """The score table as Markdown, with its explanation."""
-    return "\n".join([*markdown_lines(*score_rows(scores), words=3), "", SCORES_CAPTION, ""])
+SCORE_HEADER = (
+    "Task",
+    "Variant",
+    "Algorithm",
+    "Learned from",
+    "Policy",
+    "Return",
+    "95 % of the mean",
+    "95 % of a new seed",
+    "Gap %",
+    "Other policy",
+    "Gap %",
+    "Seeds",
+    "Steps",
+    "Remark",
+)
+RETURN = SCORE_HEADER.index("Return")
+
+
+def _score_row(score: Score) -> list[Cell]:
+    names = (score.task, score.variant, algorithm_label(score.algorithm), score.learned_from, score.policy)
+    row: list[Cell] = [(name, name) for name in names]
+    own, other = score.summary, other_policy(score.algorithm)
+    mark = "†" if score.provisional else ""
+    row.append((plus_minus(own) + mark if own else DASH, own.mean if own else -math.inf))
+    for half in (mean_half_width(own), new_seed_half_width(own)) if own else (None, None):
+        text = interval(own.mean, half, decimals(own.mean)) if own else DASH
+        row.append((text, own.mean - half if own and half is not None else -math.inf))
+    for summary, digits in ((score.gap, 1), (score.other, None), (score.gaps.get(other), 1)):
+        row.append((plus_minus(summary, digits) + (mark if summary else ""), summary.mean if summary else -math.inf))
+    remark = remark_of(score)
+    return [*row, (_seeds_text(score), score.seeds), (f"{score.steps:,}", score.steps), (remark, remark)]
+
+
+def remark_of(score: Score) -> str:
+    """What keeps a score from being ranked or from meaning much; empty for most."""
+    words = []
+    if score.collapsed_seeds:
+        words.append("collapsed" if score.collapsed else f"{score.collapsed_seeds} of {score.seeds} seeds collapsed")
+    if score.below_random:
+        words.append("no better than random")
+    if score.diverged:
+        words.append(f"{score.diverged} diverged")
+    return ", ".join(words)
 
 
 def markdown_lines(
@@ -124,85 +188,24 @@ def markdown_lines(
     return lines
 
 
-def html_table(header: list[str], rows: list[list[Cell]], bold: set[tuple[int, int]] | None = None) -> str:
-    """A sortable HTML table: click a header to sort. Numbers are right-aligned, line breaks are kept."""
-    lines = ['<div class="scroll"><table class="sortable"><thead><tr>']
-    numeric = [
-        bool(rows) and all(isinstance(row[column][1], (int, float)) for row in rows) for column in range(len(header))
-    ]
-    for name, right in zip(header, numeric, strict=True):
-        lines.append(f'<th scope="col"{_align(right)}><button type="button">{escape(name)}</button></th>')
-    lines.append("</tr></thead><tbody>")
-    for row_index, row in enumerate(rows):
-        cells = []
-        for column, (text, key) in enumerate(row):
-            content = escape(text).replace("\n", "<br>")
-            if (row_index, column) in (bold or set()):
-                content = f"<strong>{content}</strong>"
-            cells.append(f'<td{_align(numeric[column])} data-sort="{escape(_sort_key(key))}">{content}</td>')
-        lines.append("<tr>" + "".join(cells) + "</tr>")
-    lines.append("</tbody></table></div>")
-    return "\n".join(lines)
-
-
-def aggregate_table(rows: list[Aggregate]) -> str:
-    """Gap closed over tasks, as HTML."""
-    header = ["Variant", "Algorithm", "Tasks", "Runs", "Mean gap %", "Interquartile mean %", "95 % interval"]
-    cells: list[list[Cell]] = [
-        [
-            (row.variant, row.variant),
-            (algorithm_label(row.algorithm), algorithm_label(row.algorithm)),
-            (str(row.tasks), row.tasks),
-            (str(row.runs), row.runs),
-            (number(row.mean, 1), row.mean),
-            (number(row.interquartile_mean, 1), row.interquartile_mean),
-            (f"{number(row.low, 1)} to {number(row.high, 1)}", row.low),
-        ]
-        for row in rows
-    ]
-    return html_table(header, cells)
-
-
-def reference_table(rows: list[ReferenceScore]) -> str:
-    """The reference policies, as HTML."""
-    header = ["Task", "Policy", "Return", "Standard error", "Episodes", "Evaluation seed"]
-    cells: list[list[Cell]] = [
-        [
-            (row.task, row.task),
-            (row.policy, row.policy),
-            (number(row.return_mean), row.return_mean),
-            (number(row.standard_error), -math.inf if row.standard_error is None else row.standard_error),
-            (str(row.episodes), row.episodes),
-            (str(row.evaluation_seed), row.evaluation_seed),
-        ]
-        for row in rows
-    ]
-    return html_table(header, cells)
-
-
 SCORES_CAPTION = (
-    "Final score of a seed: its mean over the last 3 evaluations. Shown: mean ± sample standard deviation over "
-    "finished seeds (no deviation for a single seed). Gap: 100 (R \u2212 random) / (top \u2212 random), with both "
-    "scripted policies of the same task; top is the optimal policy where it is known, else the assignment (MPE), max "
-    "pressure (CityFlow) or agents that never hit one another (Jungle). Bold: the "
-    "best mean, and all that Welch's 95 % interval cannot tell from it; nothing is bold with fewer than two "
-    "algorithms, a single seed, unequal steps, or where no two can be told apart. †: no seed has finished, the score "
-    "is provisional."
+    f"{POLICY_WORDS} Final score of a seed: its mean over the last 3 evaluations; checkpoints are never chosen by "
+    "their score. Shown: mean ± sample standard deviation over finished seeds (no deviation for a single seed); "
+    "Student's interval of the mean; the interval that would hold one new seed. Gap: 100 (R \u2212 random) / (top "
+    "\u2212 random), with both scripted policies of the same task; top is the optimal policy where it is known, else "
+    "the assignment (MPE), max pressure (CityFlow) or agents that never hit one another (Jungle). Bold: among "
+    "algorithms that learned from the same reward, the best mean, and all that Welch's 95 % interval cannot tell from "
+    "it; nothing is bold with fewer than two such algorithms, a single seed, unequal steps, where no two can be told "
+    f"apart, or what is no better than random play. {LEARNED_WORDS} {COLLAPSED_WORDS} †: no seed has finished, the "
+    "score is provisional."
 )
 
 
 AGGREGATE_CAPTION = (
     "Gap closed, pooled over seeds and over the tasks of a variant on which every algorithm has a finished run. The "
-    "interval is that of the interquartile mean: 95 % percentile bootstrap, seeds redrawn within each task."
+    "interval is that of the interquartile mean: 95 % percentile bootstrap, seeds redrawn within each task. Algorithms "
+    "that learned from different rewards are no equals."
 )
-
-
-def scores_page(scores: list[Score]) -> str:
-    """The score table as a page of its own."""
-    content = (
-        f'<h2>Final scores</h2>\n{html_table(*score_rows(scores))}\n<p class="caption">{escape(SCORES_CAPTION)}</p>'
-    )
-    return page("Final scores", "", content)
 
 
 def _seeds_text(score: Score) -> str:
@@ -210,12 +213,3 @@ def _seeds_text(score: Score) -> str:
     if score.provisional or not score.seeds:
         return f"{score.unfinished} unfinished"
     return f"{score.seeds} ({score.unfinished} unfinished)" if score.unfinished else str(score.seeds)
-
-
-def _sort_key(key: float | str) -> str:
-    """Absent and broken numbers sort below every number."""
-    return "-Infinity" if isinstance(key, float) and not math.isfinite(key) else str(key)
-
-
-def _align(right: bool) -> str:
-    return ' class="number"' if right else ""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
+
+from envs.fields import Count, Natural, check
 
 Reward = Literal["local", "shared"]
 EngineName = Literal["builtin", "cityflow"]
@@ -51,12 +53,12 @@ class Settings:
     reward: Reward = "local"
     """Who is paid: `local` pays each intersection minus the vehicle-seconds on its incoming roads, the paper's r_i;
     `shared` pays everyone the mean of that over all intersections."""
-    episode_seconds: int = None  # type: ignore[assignment]
+    episode_seconds: Count = None  # type: ignore[assignment]
     """Simulated seconds of an episode; what the protocol says unless given: 1000, which is 100 decisions (paper, Table
     2), or with `libsignal` 3600, for which the maps have traffic."""
-    decision_seconds: int = None  # type: ignore[assignment]
+    decision_seconds: Count = None  # type: ignore[assignment]
     """Seconds from one decision to the next; what the protocol says unless given: 10."""
-    yellow_seconds: int = None  # type: ignore[assignment]
+    yellow_seconds: Natural = None  # type: ignore[assignment]
     """Seconds of yellow at the beginning of a decision that changes the phase, 0 for none; what the protocol says
     unless given: 5."""
     vehicles: Vehicles = "fixed"
@@ -76,27 +78,15 @@ class Settings:
     map: str = ""
     """Path of the CityFlow configuration of which the task was made; empty for the cities of this project."""
     roadnet_sha256: str = ""
-    """SHA-256 of the configuration's road network: another file is refused. Likewise the next."""
+    """SHA-256 of the configuration's road network: another file is refused."""
     flow_sha256: str = ""
+    """The same of its flow."""
 
     def __post_init__(self) -> None:
-        for name, kind in (
-            ("reward", Reward),
-            ("engine", EngineName),
-            ("vehicles", Vehicles),
-            ("protocol", ProtocolName),
-            ("observation", Observation),
-        ):
-            if getattr(self, name) not in get_args(kind):
-                choices = ", ".join(map(repr, get_args(kind)))
-                raise ValueError(f"{name} must be one of {choices}, not {getattr(self, name)!r}")
         for name in ("episode_seconds", "decision_seconds", "yellow_seconds"):
             if getattr(self, name) is None:
-                object.__setattr__(self, name, getattr(PROTOCOLS[self.protocol], name))
-        for name, least in (("decision_seconds", 1), ("episode_seconds", 1), ("yellow_seconds", 0)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}")
+                object.__setattr__(self, name, getattr(PROTOCOLS.get(self.protocol, PROTOCOLS["paper"]), name))
+        check(self)
         if self.yellow_seconds >= self.decision_seconds:
             raise ValueError(
                 f"yellow_seconds = {self.yellow_seconds}: expected less than decision_seconds = {self.decision_seconds}"

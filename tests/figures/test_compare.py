@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from figures.compare import (
+from figures.compare import main
+from figures.differences import (
     BETTER,
     NO_DIFFERENCE,
     NOT_COMPARABLE,
@@ -21,13 +22,12 @@ from figures.compare import (
     compare,
     difference,
     holm,
-    main,
     report_text,
 )
 from results.load import load_results
 from results.publish import publish
 from results.runs import load_runs
-from tests.figures.synthetic import TASK, rising, write_run, write_study
+from tests.figures.synthetic import TASK, both, rising, write_run, write_study
 
 PUBLISHED = Path(__file__).parents[2] / "results" / "published"
 
@@ -36,7 +36,7 @@ def write_finals(root: Path, finals: Sequence[float], first_seed: int = 0, **opt
     """Runs whose final scores are these: three last evaluations of two episodes around each."""
     for seed, final in enumerate(finals, start=first_seed):
         curve = [(step, [final - 1, final + 1]) for step in (2000, 3000, 4000)]
-        write_run(root, {"greedy": [(0, [0.0, 1.0]), *curve]}, seed=seed, **options)
+        write_run(root, both([(0, [0.0, 1.0]), *curve]), seed=seed, **options)
 
 
 def compared(tmp_path: Path, **options: Any) -> CellComparison:
@@ -177,7 +177,7 @@ def test_other_lengths_are_never_compared(tmp_path: Path) -> None:
 def test_other_last_evaluations_are_not_compared(tmp_path: Path) -> None:
     write_finals(tmp_path / "a", [1.0, 2.0])
     for seed in range(2):
-        write_run(tmp_path / "b", {"greedy": rising(0.0, 1.0, 3000, 1000)}, seed=seed)
+        write_run(tmp_path / "b", both(rising(0.0, 1.0, 3000, 1000)), seed=seed)
     assert compared(tmp_path).reason == "last evaluated at step 4,000 and 3,000"
 
 

@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 from matplotlib.colors import to_hex
 
-from figures import figure_5
 from figures.__main__ import main
+from figures.analysis import Analysis
+from figures.paper.curves import FIGURE_5, draw_tasks
 from figures.style import KNOWN_STYLES, figure_style
 from results.load import load_results
 from results.publish import publish
@@ -82,7 +83,7 @@ def test_published_set_and_tables_have_the_numbers_of_the_runs(runs: Path, drawn
 def test_figure_draws_the_numbers_of_the_runs(runs: Path, drawn: Path) -> None:
     results = load_results(drawn / "published")
     with figure_style():
-        figure = figure_5.draw(results)
+        figure = draw_tasks(Analysis(results), FIGURE_5)
     assert figure is not None
     colour = KNOWN_STYLES[ALGORITHM].colour
     (line,) = (line for line in figure.axes[0].lines if to_hex(line.get_color()) == colour)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from figures.statistics import final_score
+from figures.analysis.statistics import final_score
 from results.frames import evaluations_frame
 from results.load import load_results
 from results.publish import publish
@@ -24,10 +24,12 @@ from tests.figures.synthetic import StudySize, write_equal_runs
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 SIZE = StudySize()
-MOST_MEMORY = 2 * 2**20
+MOST_MEMORY = 3 * 2**19
 """KiB, as the operating system counts them."""
-MOST_CALIBRATIONS = 150
-"""CPU time of everything, in that of the calibration: about 60 when this was written."""
+MOST_CALIBRATIONS = 140
+"""CPU time of everything, in that of the calibration, 45 s where one takes 0.32 s: about 57 when this was written."""
+MOST_BYTES = 15_000_000
+"""Of the report."""
 WATCHED = """
 import json, resource, subprocess, sys
 done = subprocess.run([sys.executable, "-m", *sys.argv[1:]], stdout=subprocess.DEVNULL)
@@ -72,7 +74,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     shutil.rmtree(root)
 
 
-def test_full_comparison_is_drawn_within_two_gibibytes(study: Path) -> None:
+def test_full_comparison_is_drawn_within_bounds(study: Path) -> None:
     unit = (calibration() + calibration()) / 2
     usage = watched("figures", "--results", str(study / "raw"), "--output", str(study / "drawn"))
     unit = (unit + calibration()) / 2
@@ -85,8 +87,9 @@ def test_full_comparison_is_drawn_within_two_gibibytes(study: Path) -> None:
     scores = pd.read_csv(study / "drawn" / "scores.csv")
     assert len(scores) == len(SIZE.tasks) * len(SIZE.algorithms)
     assert set(scores["seeds"]) == {SIZE.seeds}
-    assert len(list((study / "drawn").glob("curves-*.png"))) == 3 * 2  # families, policies
+    assert len(list((study / "drawn").glob("curves-*.png"))) == 3  # families
     report = (study / "drawn" / "report.html").read_text()
+    assert len(report.encode()) < MOST_BYTES
     assert all(task in report for task in SIZE.tasks)
     assert f"<dt>runs</dt><dd>{SIZE.runs}</dd>" in report
 
@@ -98,15 +101,15 @@ def test_published_form_holds_the_same(study: Path) -> None:
     returned = load_results(study / "set")
     assert len(returned.runs) == SIZE.runs
     for own, other in zip(runs.runs, returned.runs, strict=True):
-        assert (own.cell, own.config, own.evaluations, own.metrics) == (
-            other.cell,
+        assert (own.key, own.config, own.evaluations, own.metrics) == (
+            other.key,
             other.config,
             other.evaluations,
             other.metrics,
         )
     frame = evaluations_frame(returned)
     assert len(frame) == SIZE.runs * SIZE.evaluations * 2
-    cell = returned.runs[-1].cell
+    cell = returned.runs[-1].key
     lines = (study / "raw" / str(cell) / "evaluation.jsonl").read_text().splitlines()
     rows = [row for row in map(json.loads, lines) if row["policy"] == "sampled"]
     means = [sum(row["returns"]) / SIZE.episodes for row in rows]

@@ -28,7 +28,7 @@ def test_what_protocols_set() -> None:
     assert Settings(protocol="libsignal", episode_seconds=600).episode_length == 60, "what is given has precedence"
     assert Settings(**asdict(libsignal)) == libsignal
     assert envs.spec(TASK, protocol="libsignal").episode_length == 360
-    with pytest.raises(ValueError, match="protocol must be one of 'paper', 'libsignal', not 'colight'"):
+    with pytest.raises(ValueError, match="protocol = 'colight': expected one of paper, libsignal"):
         envs.make(TASK, 1, protocol="colight")
     assert {protocol.warm_up_seconds for protocol in PROTOCOLS.values()} == {0}
 

@@ -1,0 +1,5 @@
+"""Facts: scores, ranks, comparisons, interpretation and statistics, computed once and drawn elsewhere."""
+
+from figures.analysis.analysis import Analysis
+
+__all__ = ["Analysis"]

@@ -1,0 +1,54 @@
+"""IP with two rounds of messages against its controls: a deaf policy of the same size, and no rounds at all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from figures.analysis.analysis import Analysis
+from figures.analysis.scores import Score
+from figures.analysis.statistics import holm, mean_difference
+
+FULL, CONTROLS = "M2", ("deaf", "M0")
+"""Endings of the variants' names."""
+ALGORITHM = "ip"
+
+
+@dataclass(frozen=True, slots=True)
+class ArmDifference:
+    """Gap closed by IP with two rounds minus that of a control, in percentage points, headline policy."""
+
+    task: str
+    base: str
+    """What the names of both variants begin with."""
+    other: str
+    """One of `CONTROLS`."""
+    difference: float
+    half_width: float
+    """Of Welch's 95 % interval."""
+    adjusted_p: float
+    """After Holm's correction for all such comparisons."""
+    below_random: bool
+    """Neither is better than random play."""
+
+
+def arm_differences(analysis: Analysis) -> list[ArmDifference]:
+    """Every pair of two or more finished seeds on either side."""
+    made = []
+    for (task, variant), scores in analysis.scores_of.items():
+        base, _, ending = variant.rpartition("-")
+        full = _score(scores)
+        if ending != FULL or full is None:
+            continue
+        for control in CONTROLS:
+            other = _score(analysis.scores_of.get((task, f"{base}-{control}"), []))
+            if other is not None and other.gap is not None and full.gap is not None:
+                found = mean_difference(full.gap, other.gap)
+                if found is not None:
+                    useless = full.below_random and other.below_random
+                    made.append(ArmDifference(task, base, control, *found, useless))
+    adjusted = holm([own.adjusted_p for own in made])
+    return [replace(own, adjusted_p=p) for own, p in zip(made, adjusted, strict=True)]
+
+
+def _score(scores: list[Score]) -> Score | None:
+    return next((own for own in scores if own.algorithm == ALGORITHM and not own.provisional), None)

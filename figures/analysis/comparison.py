@@ -1,0 +1,144 @@
+"""All tasks at once: how much of the gap each algorithm closes, how often, and how often IP beats each baseline."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from figures.analysis.policies import TEAM
+from figures.analysis.scores import BOOTSTRAP_SEED, Score
+from figures.analysis.statistics import (
+    Estimate,
+    Values,
+    improvement_interval,
+    improvement_probability,
+    interquartile_mean,
+    performance_profile,
+    performance_profile_band,
+    stratified_bootstrap_interval,
+)
+from results.checks import algorithm_order
+from results.keys import natural_key
+from results.paper import COMPARED_ALGORITHMS
+
+PROOF_FAMILY = "game"
+"""Games with a known optimum show what a method can express; they are no part of the benchmark."""
+OURS = "ip"
+PROFILE_LIMITS = (-100.0, 200.0)
+"""Gap closed, in %, beyond which profiles are not drawn: single runs that are far worse than random play."""
+PROFILE_POINTS = 301
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The gap closed by every seed of every compared algorithm on the tasks that all of them finished."""
+
+    tasks: tuple[tuple[str, str], ...]
+    """Task and variant."""
+    gaps: dict[str, tuple[Values, ...]]
+    """Algorithm to the gap closed by each seed, in %, on each of the tasks, headline policy; algorithms in their
+    order."""
+    unequal: dict[str, int]
+    """Algorithm to the tasks on which it learned from the team's reward and others did not."""
+    collapses: dict[str, int]
+    """Algorithm to the tasks on which its policy collapsed."""
+
+    @property
+    def seed_counts(self) -> set[int]:
+        """Every number of seeds that an algorithm has on a task."""
+        return {values.size for strata in self.gaps.values() for values in strata}
+
+    def runs(self, name: str) -> int:
+        """Runs of one algorithm on all tasks."""
+        return sum(values.size for values in self.gaps[name])
+
+
+def comparison(scores: Sequence[Score], shown: Mapping[str, str]) -> Comparison | None:
+    """What is compared: the shown variant of each task outside the proving ground on which every algorithm of the
+    paper that these results hold has finished runs and closes a finite part of the gap.
+
+    None where fewer than two algorithms or tasks are left.
+
+    Args:
+        shown: task to the variant that is shown of it.
+    """
+    candidates = [own for own in scores if _is_compared(own) and own.variant == shown[own.task]]
+    everyone = algorithm_order({own.algorithm for own in candidates})
+    usable = {(own.task, own.variant, own.algorithm): own for own in candidates if _usable(own)}
+    cells = sorted({(own.task, own.variant) for own in candidates}, key=lambda cell: natural_key(cell[0]))
+    tasks = tuple(cell for cell in cells if all((*cell, name) in usable for name in everyone))
+    if len(tasks) < 2 or len(everyone) < 2:
+        return None
+    gaps = {name: tuple(np.array(_gaps(usable[(*cell, name)])) for cell in tasks) for name in everyone}
+    signals = {cell: {usable[(*cell, name)].learned_from for name in everyone} for cell in tasks}
+    unequal = {
+        name: sum(len(signals[cell]) > 1 and usable[(*cell, name)].learned_from == TEAM for cell in tasks)
+        for name in everyone
+    }
+    collapses = {name: sum(usable[(*cell, name)].collapsed for cell in tasks) for name in everyone}
+    return Comparison(tasks, gaps, unequal, collapses)
+
+
+def gap_estimates(compared: Comparison) -> dict[str, Estimate]:
+    """Interquartile mean over all runs of each algorithm of the gap closed, in %, with its bootstrap interval."""
+    found = {}
+    for name, strata in compared.gaps.items():
+        centre = interquartile_mean(np.concatenate(strata))
+        interval = stratified_bootstrap_interval(strata, interquartile_mean, np.random.default_rng(BOOTSTRAP_SEED))
+        found[name] = Estimate(centre, *interval)
+    return found
+
+
+def improvement_estimates(compared: Comparison) -> dict[str, Estimate]:
+    """Probability that a run of IP beats one of each baseline on the same task; empty without IP."""
+    found: dict[str, Estimate] = {}
+    if OURS not in compared.gaps:
+        return found
+    ours = compared.gaps[OURS]
+    for name, theirs in compared.gaps.items():
+        if name != OURS:
+            interval = improvement_interval(ours, theirs, np.random.default_rng(BOOTSTRAP_SEED))
+            found[name] = Estimate(improvement_probability(ours, theirs), *interval)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Share of runs of one algorithm that close more than each part of the gap, and its bootstrap band."""
+
+    share: Values
+    low: Values
+    high: Values
+
+
+def profile_thresholds(compared: Comparison) -> Values:
+    """Parts of the gap, in %, from the smallest to the largest that a run closes, within `PROFILE_LIMITS`."""
+    pooled = np.concatenate([values for strata in compared.gaps.values() for values in strata])
+    low, high = np.clip([pooled.min() - 2, pooled.max() + 2], *PROFILE_LIMITS)
+    return np.linspace(low, high, PROFILE_POINTS)
+
+
+def profiles(compared: Comparison) -> dict[str, Profile]:
+    """Performance profile of each algorithm at `profile_thresholds`."""
+    levels = profile_thresholds(compared)
+    found = {}
+    for name, strata in compared.gaps.items():
+        band = performance_profile_band(strata, levels, np.random.default_rng(BOOTSTRAP_SEED))
+        found[name] = Profile(performance_profile(strata, levels), *band)
+    return found
+
+
+def _is_compared(score: Score) -> bool:
+    return not score.task.startswith(f"{PROOF_FAMILY}/") and score.algorithm in COMPARED_ALGORITHMS
+
+
+def _gaps(score: Score) -> tuple[float, ...]:
+    return score.seed_gaps.get(score.policy, ())
+
+
+def _usable(score: Score) -> bool:
+    gaps = _gaps(score)
+    return not score.provisional and not score.diverged and bool(gaps) and all(map(math.isfinite, gaps))

@@ -1,0 +1,280 @@
+"""How well signals match traffic (paper, C.3): the share of each movement in the vehicles and in the greens.
+
+A movement is a heading of arrival and a turn, such as ``east_left``. Runs keep account of ``present``, the vehicles
+that want to make it, and of ``greens``, the sampled decisions that let them, in rows that are sums since the row before
+(``envs/traffic/movements.py``; DEVIATIONS.md, traffic-movements). Right turns need no green and no phase is theirs:
+movements that nobody opened in any run of a task are left out, and the shares of the others add up to one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from figures.analysis.statistics import Summary, summarise
+from results.errors import ResultsError
+from results.keys import RunKey
+from results.records import Run
+
+PRESENT, GREENS = "interpretation/present/", "interpretation/greens/"
+BINS, KEPT_BINS = 80, 69
+"""The paper's 69 intervals of about 20,000 steps are the last of the 80 that make up its 1,600,000 steps."""
+LAST_PARTS = 4
+"""The last of as many parts of the intervals is shown beside the mean over all."""
+HALF_COUNT = 0.5
+"""Added to the vehicles and to the greens of every movement before divergences are taken: a movement that has vehicles
+and no green in an interval would make the divergence infinite. Distances are taken without it."""
+
+PAPER_TASK = "cityflow/synthetic_49"
+FAMILY = "cityflow"
+
+Shares = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """What was counted in environment steps ``start`` + 1 to ``end``."""
+
+    start: int
+    end: int
+    volumes: dict[str, float]
+    """Vehicles by movement, one count for each vehicle and decision."""
+    greens: dict[str, float]
+    """Decisions by movement that they open, in equal shares."""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """How far the greens of one interval are from its traffic."""
+
+    end: int
+    divergence: float
+    """KL(volumes || greens), nats."""
+    reverse: float
+    """KL(greens || volumes), nats."""
+    distance: float
+    """Euclidean distance between the two."""
+    even_divergence: float
+    """KL(volumes || as much green for every movement), nats: what a policy that does not look would get."""
+    even_distance: float
+    infinite: bool
+    """A movement had vehicles and no green: only `HALF_COUNT` keeps the divergence finite."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What the runs of the variant that is shown of one task kept account of."""
+
+    task: str
+    variant: str
+    runs: tuple[Run, ...]
+    """Those with at least one interval."""
+    movements: tuple[str, ...]
+    intervals: dict[RunKey, list[Interval]]
+    matched: dict[RunKey, list[Match]]
+    """Of each run, interval by interval."""
+
+    def matches(self, run: Run) -> list[Match]:
+        """The matches of one run, interval by interval."""
+        return self.matched[run.key]
+
+    def counted(self, algorithm: str) -> tuple[Run, ...]:
+        """The finished runs of an algorithm; where it has none, those that are not: early intervals differ from late
+        ones, so that a run that stopped is not to be averaged with one that went on."""
+        own = tuple(run for run in self.runs if run.key.algorithm == algorithm)
+        return tuple(run for run in own if run.status.finished) or own
+
+
+@dataclass(frozen=True, slots=True)
+class MatchSummaries:
+    """The matches of one algorithm: means over the intervals of a run, summarised over seeds."""
+
+    distance: Summary
+    pooled_distance: Summary
+    """Of all intervals of a run added up."""
+    even_distance: Summary
+    divergence: Summary
+    reverse: Summary
+    even_divergence: Summary
+    last_distance: Summary
+    """Mean over the last quarter of a run's intervals, at least one: what the trained policy does."""
+    last_divergence: Summary
+    last_even_divergence: Summary
+    """Of equal green, in the same intervals."""
+
+    def __iter__(self) -> Iterator[Summary]:
+        """In the order in which they are declared."""
+        return iter(getattr(self, own.name) for own in fields(self))
+
+
+def account_of(task: str, variant: str, shown: Sequence[Run]) -> Account | None:
+    """What the runs shown of one task kept account of; None where they have no interval."""
+    runs = [run for run in shown if any(_named(row.values, GREENS) for row in run.metrics)]
+    intervals = {run.key: joined(intervals_of(run), episode_steps(run)) for run in runs}
+    movements = opened_movements(runs)
+    matched = {run.key: matches(intervals[run.key], movements) for run in runs}
+    counted = tuple(run for run in runs if matched[run.key])
+    return Account(task, variant, counted, movements, intervals, matched) if counted else None
+
+
+def episode_steps(run: Run) -> int:
+    """Environment steps of one episode of all copies of a traffic task. Raises ResultsError without such settings."""
+    try:
+        environment, training = run.config["environment"], run.config["training"]
+        decisions = int(environment["episode_seconds"]) // int(environment["decision_seconds"])
+        return decisions * int(training["num_envs"])
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise ResultsError(
+            f"{run.key}: config.json does not say how long an episode is; expected environment.episode_seconds, "
+            "environment.decision_seconds and training.num_envs; make the run again"
+        ) from error
+
+
+def summaries_of(own: Account, algorithm: str) -> MatchSummaries:
+    """One algorithm over the seeds that count. Raises ValueError where it has no run in the account."""
+    rows = []
+    for run in own.counted(algorithm):
+        whole = pooled(own.intervals[run.key])
+        together = match(whole, own.movements) if whole else None
+        if together is not None:
+            numbers = np.array([_numbers(one, together) for one in own.matches(run)])
+            last = numbers[-max(1, len(numbers) // LAST_PARTS) :].mean(axis=0)
+            rows.append([*numbers.mean(axis=0), last[0], last[3], last[5]])
+    if not rows:
+        raise ValueError(f"no run of {algorithm} kept account on {own.task}")
+    return MatchSummaries(*map(summarise, np.array(rows).T))
+
+
+def _numbers(one: Match, together: Match) -> tuple[float, ...]:
+    """In the order of the first of `MatchSummaries`."""
+    return one.distance, together.distance, one.even_distance, one.divergence, one.reverse, one.even_divergence
+
+
+def intervals_of(run: Run) -> list[Interval]:
+    """The intervals of one run that the paper looks at: the last 69 of 80 parts of its planned steps.
+
+    A row counts if it starts in them; a run that logs less often than 80 times has fewer and wider intervals, and an
+    unfinished one ends early. Intervals in which nothing was counted are left out.
+    Raises ResultsError where volumes and greens do not have the same movements.
+    """
+    rows = [row for row in run.metrics if any(name.startswith((PRESENT, GREENS)) for name in row.values)]
+    starts = [0, *(row.step for row in rows)]
+    kept = []
+    for start, row in zip(starts, rows, strict=False):
+        volumes, greens = _named(row.values, PRESENT), _named(row.values, GREENS)
+        if set(volumes) != set(greens):
+            raise ResultsError(
+                f"{run.key}, step {row.step}: vehicles are counted for {sorted(volumes)}, greens for "
+                f"{sorted(greens)}; expected the same movements: make the run again"
+            )
+        if in_the_papers_part(start, run.total_steps) and any(volumes.values()) and any(greens.values()):
+            kept.append(Interval(start, row.step, volumes, greens))
+    return kept
+
+
+def in_the_papers_part(start: int, total_steps: int) -> bool:
+    """Whether an interval from step ``start`` on lies in the last 69 of 80 parts of a run."""
+    return start * BINS >= (BINS - KEPT_BINS) * total_steps
+
+
+def joined(intervals: Sequence[Interval], steps: int) -> list[Interval]:
+    """Neighbouring intervals added up until each has at least ``steps`` steps; what is left at the end is left out.
+
+    Traffic builds up during an episode, so an interval must hold whole episodes to say something of all of it.
+    """
+    done: list[Interval] = []
+    open_ones: list[Interval] = []
+    for own in intervals:
+        open_ones.append(own)
+        if own.end - open_ones[0].start >= steps:
+            done.append(_sum(open_ones))
+            open_ones = []
+    return done
+
+
+def pooled(intervals: Sequence[Interval]) -> Interval | None:
+    """All intervals added up; None where there are none."""
+    return _sum(intervals) if intervals else None
+
+
+def opened_movements(runs: Iterable[Run]) -> tuple[str, ...]:
+    """The movements that got green in any row of any of the runs, in the order of the first row that names them."""
+    names: dict[str, bool] = {}
+    for run in runs:
+        for row in run.metrics:
+            for name, value in _named(row.values, GREENS).items():
+                names[name] = names.get(name, False) or value > 0
+    return tuple(name for name, opened in names.items() if opened)
+
+
+def shares(counts: ArrayLike, added: float = 0.0) -> Shares:
+    """Counts as parts of their sum, ``added`` to each first. Raises ValueError where there is nothing to share."""
+    values = np.asarray(counts, dtype=float) + added
+    if values.ndim != 1 or (values < 0).any() or not values.sum() > 0:
+        raise ValueError(f"counts are {values.tolist()}: expected a list of numbers from 0 on, not all 0")
+    return np.asarray(values / values.sum())
+
+
+def divergence(p: Shares, q: Shares) -> float:
+    """KL(p || q) = sum of p log(p / q), nats; infinite where q is 0 and p is not, never below 0."""
+    present = p > 0
+    if (q[present] == 0).any():
+        return float("inf")
+    return max(0.0, float((p[present] * np.log(p[present] / q[present])).sum()))
+
+
+def distance(p: Shares, q: Shares) -> float:
+    """Euclidean distance: the root of the sum of (p - q)^2, from 0 to the root of 2."""
+    return float(np.sqrt(((p - q) ** 2).sum()))
+
+
+def match(interval: Interval, movements: Sequence[str]) -> Match | None:
+    """How the greens of an interval match its traffic over ``movements``; None where they had no vehicle or no green.
+
+    A movement that the interval does not name counts as 0.
+    """
+    volumes = np.array([interval.volumes.get(name, 0.0) for name in movements])
+    greens = np.array([interval.greens.get(name, 0.0) for name in movements])
+    if not volumes.any() or not greens.any():
+        return None
+    traffic, signals = shares(volumes, HALF_COUNT), shares(greens, HALF_COUNT)
+    even = np.full(len(movements), 1 / len(movements))
+    return Match(
+        end=interval.end,
+        divergence=divergence(traffic, signals),
+        reverse=divergence(signals, traffic),
+        distance=distance(shares(volumes), shares(greens)),
+        even_divergence=divergence(traffic, even),
+        even_distance=distance(shares(volumes), even),
+        infinite=bool(((volumes > 0) & (greens == 0)).any()),
+    )
+
+
+def matches(intervals: Iterable[Interval], movements: Sequence[str]) -> list[Match]:
+    """The match of each interval in turn, without those that had no vehicle or no green."""
+    return [own for interval in intervals if (own := match(interval, movements)) is not None]
+
+
+def widths(intervals: Iterable[Interval]) -> list[int]:
+    """The different lengths of intervals, in environment steps, shortest first."""
+    return sorted({own.end - own.start for own in intervals})
+
+
+def _named(values: dict[str, float], prefix: str) -> dict[str, float]:
+    return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
+
+
+def _sum(intervals: Sequence[Interval]) -> Interval:
+    for one, following in pairwise(intervals):
+        if one.end > following.start:
+            raise ValueError(f"intervals overlap: one ends at step {one.end}, the next starts at {following.start}")
+    totals: list[dict[str, float]] = [{}, {}]
+    for own in intervals:
+        for total, counts in zip(totals, (own.volumes, own.greens), strict=True):
+            for name, value in counts.items():
+                total[name] = total.get(name, 0.0) + value
+    return Interval(intervals[0].start, intervals[-1].end, *totals)

@@ -1,0 +1,206 @@
+"""Who ranks where on which task, as far as the seeds can tell algorithms apart that learned from the same reward.
+
+Two algorithms are told apart where Welch's 95 % interval of the difference of their means over seeds excludes 0, the
+test that sets scores in bold (`scores.leaders`). The rank of an algorithm is then a range: from 1 + the number of
+algorithms that are surely better, to the number of algorithms - those that are surely worse. Nothing is assumed to be
+transitive: three algorithms may overlap in pairs and the outer two still differ.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from figures.analysis.scores import BOOTSTRAP_SEED, Score
+from figures.analysis.statistics import (
+    Estimate,
+    Friedman,
+    Summary,
+    Values,
+    friedman,
+    mean_ranks,
+    prediction_half_width,
+    ranks,
+    welch_half_width,
+)
+from results.checks import algorithm_order
+from results.paper import COMPARED_ALGORITHMS
+
+DASH = "\u2013"
+ROUNDING = 1e-7
+"""Means that differ by less than this part of their size are equal: returns are rounded to float32."""
+UNFINISHED, NOT_FINITE, ALONE, COLLAPSED = "unfinished", "not finite", "alone", "collapsed"
+"""Why an algorithm that has runs has no rank."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rank:
+    """The rank of one algorithm on one task, 1 for the best."""
+
+    place: float
+    """By the mean over seeds alone; equal means share the mean of their places."""
+    first: int
+    last: int
+    """``first`` to ``last``: the ranks that Welch's intervals leave open."""
+    seeds: int
+    below_random: bool = False
+    """No better than random play."""
+
+    @property
+    def text(self) -> str:
+        """``2``, or ``1-3`` (with an en dash) where the rank is shared."""
+        return str(self.first) if self.first == self.last else f"{self.first}{DASH}{self.last}"
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """By how much the best mean exceeds the next, in units of return."""
+
+    best: str
+    second: str
+    difference: float
+    half_width: float | None
+    """Of Welch's 95 % interval; None where either has a single seed."""
+    new_half_width: float | None
+    """Of the 95 % prediction interval: what the difference of one new seed of either would be."""
+
+    @property
+    def sure(self) -> bool:
+        """Whether the interval excludes 0."""
+        return self.half_width is not None and self.difference > self.half_width
+
+
+@dataclass(frozen=True, slots=True)
+class RankRow:
+    """The algorithms that learned from the same reward on one task and variant: those with a rank, and why the others
+    have none."""
+
+    task: str
+    variant: str
+    learned_from: str
+    ranks: dict[str, Rank]
+    lead: Lead | None
+    """None where fewer than two algorithms have a rank."""
+    unranked: dict[str, str]
+    """Algorithm to `UNFINISHED`, `NOT_FINITE`, `COLLAPSED` or `ALONE`."""
+    equal_steps: bool
+    """Whether the scores that are ranked were reached after the same number of environment steps."""
+    finals: dict[str, Values]
+    """Final score of each seed of the algorithms that have a rank, headline policy."""
+
+    @property
+    def winner(self) -> str | None:
+        """The one algorithm that is surely better than every other, after the same number of steps, and better than
+        random play."""
+        first = [name for name, rank in self.ranks.items() if rank.last == 1 and not rank.below_random]
+        return first[0] if first and self.equal_steps else None
+
+    @property
+    def names(self) -> set[str]:
+        """Everyone who has runs."""
+        return set(self.ranks) | set(self.unranked)
+
+
+@dataclass(frozen=True, slots=True)
+class MeanRanks:
+    """Mean rank of each algorithm over the tasks on which all of them have a rank."""
+
+    learned_from: str
+    tasks: tuple[tuple[str, str], ...]
+    """Task and variant."""
+    ranks: dict[str, Estimate]
+    seeds: int
+    """The fewest seeds of an algorithm on one of the tasks; a single one has no spread, and gives no interval."""
+    test: Friedman | None
+    """None for a single task."""
+
+
+def rank_rows(task: str, variant: str, scores: Sequence[Score]) -> list[RankRow]:
+    """A row for each reward that algorithms of one task and variant learned from; none where one was run alone."""
+    if len(scores) < 2:
+        return []
+    signals = dict.fromkeys(score.learned_from for score in scores)
+    return [rank_row(task, variant, [score for score in scores if score.learned_from == own]) for own in signals]
+
+
+def rank_row(task: str, variant: str, scores: Sequence[Score]) -> RankRow:
+    """The row of algorithms that learned from the same reward.
+
+    A provisional score (no seed has finished) and one with a seed whose final score is not finite get no rank: to leave
+    out the seed that diverged would make the algorithm look better than it is. Nor does one whose policy collapsed.
+    """
+    unranked = {own.algorithm: reason for own in scores if (reason := _unranked(own)) is not None}
+    ranked = [own for own in scores if own.algorithm not in unranked]
+    if len(ranked) < 2:
+        unranked |= {own.algorithm: ALONE for own in ranked}
+        ranked = []
+    summaries = {own.algorithm: own.summary for own in ranked if own.summary is not None}
+    useless = {own.algorithm for own in ranked if own.below_random}
+    equal_steps = len({own.steps for own in ranked}) <= 1
+    finals = {own.algorithm: np.array(own.finals) for own in ranked}
+    places = _ranks(summaries, useless)
+    return RankRow(task, variant, scores[0].learned_from, places, _lead(summaries), unranked, equal_steps, finals)
+
+
+def mean_rank_groups(rows: Sequence[RankRow]) -> list[MeanRanks]:
+    """Mean ranks of the paper's algorithms over rows of the same reward.
+
+    For each reward, of those algorithms that every row has, and of all that any row has, over the rows in which all of
+    them have a rank. None without such a row, or with a single algorithm.
+    """
+    found: list[MeanRanks] = []
+    for signal in dict.fromkeys(row.learned_from for row in rows):
+        own = [row for row in rows if row.learned_from == signal]
+        sets = [row.names & set(COMPARED_ALGORITHMS) for row in own]
+        for names in dict.fromkeys((frozenset(set.intersection(*sets)), frozenset(set.union(*sets)))):
+            means = _mean_ranks(own, algorithm_order(set(names)))
+            found += [means] if means is not None else []
+    return found
+
+
+def _mean_ranks(rows: Iterable[RankRow], names: Sequence[str]) -> MeanRanks | None:
+    complete = [row for row in rows if all(name in row.finals for name in names)]
+    if len(names) < 2 or not complete:
+        return None
+    tasks = [{name: row.finals[name] for name in names} for row in complete]
+    estimates = mean_ranks(tasks, np.random.default_rng(BOOTSTRAP_SEED))
+    seeds = min(row.ranks[name].seeds for row in complete for name in names)
+    places = tuple((row.task, row.variant) for row in complete)
+    test = friedman([{name: float(values.mean()) for name, values in own.items()} for own in tasks])
+    return MeanRanks(complete[0].learned_from, places, estimates, seeds, test)
+
+
+def _unranked(score: Score) -> str | None:
+    if score.provisional or score.summary is None:
+        return UNFINISHED
+    if score.diverged or not np.isfinite(score.finals).all():
+        return NOT_FINITE
+    return COLLAPSED if score.collapsed else None
+
+
+def _ranks(summaries: dict[str, Summary], useless: set[str]) -> dict[str, Rank]:
+    places = ranks(np.array([own.mean for own in summaries.values()], dtype=np.float32))
+    found = {}
+    for (name, own), place in zip(summaries.items(), places, strict=True):
+        better = sum(_surely_better(other, own) for other in summaries.values())
+        worse = sum(_surely_better(own, other) for other in summaries.values())
+        found[name] = Rank(float(place), 1 + better, len(summaries) - worse, own.count, name in useless)
+    return found
+
+
+def _surely_better(own: Summary, other: Summary) -> bool:
+    half_width = welch_half_width(own, other)
+    equal = math.isclose(own.mean, other.mean, rel_tol=ROUNDING)
+    return half_width is not None and not equal and own.mean - other.mean > half_width
+
+
+def _lead(summaries: dict[str, Summary]) -> Lead | None:
+    if not summaries:
+        return None
+    best, second = sorted(summaries, key=lambda name: -summaries[name].mean)[:2]
+    own, other = summaries[best], summaries[second]
+    widths = welch_half_width(own, other), prediction_half_width(own, other)
+    return Lead(best, second, own.mean - other.mean, *widths)

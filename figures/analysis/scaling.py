@@ -1,0 +1,127 @@
+"""The scaling law of N: how much of the gap each algorithm closes as the number of agents grows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from figures.analysis.scores import Score
+from figures.analysis.selection import Groups
+from figures.analysis.statistics import Summary, Trend, holm, trend
+from figures.names import agents_of
+from results.checks import algorithm_order
+from results.paper import COMPARED_ALGORITHMS
+from results.records import Run
+
+SERIES = {
+    "cooperative navigation": "mpe/cooperative_navigation_",
+    "synthetic traffic signals": "cityflow/synthetic_",
+}
+"""Families of tasks that differ in the number of agents alone, by the beginning of their names."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScalingPoint:
+    """One algorithm at one number of agents."""
+
+    agents: int
+    task: str
+    variant: str
+    steps: int
+    gap: Summary
+    """Gap closed by the headline policy, in %."""
+    seed_gaps: tuple[float, ...]
+    collapsed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ScalingCurve:
+    """One algorithm over the numbers of agents that it was run with, fewest first."""
+
+    algorithm: str
+    points: tuple[ScalingPoint, ...]
+    trend: Trend | None
+    """Of the gap closed in %, for each doubling of N; None below two numbers of agents or three seeds."""
+    adjusted_p: float | None = None
+    """After Holm's correction for all trends of all panels."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScalingPanel:
+    """The curves of one series of tasks whose environments pay the same kind of reward."""
+
+    series: str
+    reward: str
+    """The setting environment.reward."""
+    curves: tuple[ScalingCurve, ...]
+
+
+def scaling_panels(scores: Sequence[Score], groups: Groups) -> list[ScalingPanel]:
+    """A panel for each series and reward that was run with two or more numbers of agents.
+
+    Of a task and reward, the variant with most of the paper's algorithms is shown, then that with most runs.
+    """
+    by_cell: dict[tuple[str, str], list[Score]] = {}
+    for score in scores:
+        by_cell.setdefault((score.task, score.variant), []).append(score)
+    panels = []
+    for series, prefix in SERIES.items():
+        chosen = _chosen(groups, prefix)
+        for reward in dict.fromkeys(reward for _, reward in chosen):
+            cells = [cell for (_, own), cell in chosen.items() if own == reward]
+            curves = _curves([score for cell in cells for score in by_cell.get(cell, [])])
+            if any(len(curve.points) > 1 for curve in curves):
+                panels.append(ScalingPanel(series, reward, curves))
+    return _adjusted(panels)
+
+
+def _chosen(groups: Groups, prefix: str) -> dict[tuple[str, str], tuple[str, str]]:
+    """Task and reward to the task and variant that is shown."""
+    found: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for (task, variant), algorithms in groups.items():
+        if task.startswith(prefix) and agents_of(task) is not None:
+            found.setdefault((task, _reward(algorithms)), []).append((task, variant))
+
+    def preference(cell: tuple[str, str]) -> tuple[int, int, str]:
+        algorithms = groups[cell]
+        return -len(set(algorithms) & set(COMPARED_ALGORITHMS)), -sum(map(len, algorithms.values())), cell[1]
+
+    return {key: min(cells, key=preference) for key, cells in found.items()}
+
+
+def _reward(algorithms: Mapping[str, Sequence[Run]]) -> str:
+    """What the environment pays in most runs of a cell."""
+    rewards = [str(run.config.get("environment", {}).get("reward", "")) for own in algorithms.values() for run in own]
+    return max(dict.fromkeys(rewards), key=rewards.count)
+
+
+def _curves(scores: Sequence[Score]) -> tuple[ScalingCurve, ...]:
+    points: dict[str, list[ScalingPoint]] = {}
+    for score in scores:
+        gaps, agents = score.seed_gaps.get(score.policy, ()), agents_of(score.task)
+        if score.gap is None or agents is None or score.provisional or not all(map(math.isfinite, gaps)):
+            continue
+        point = ScalingPoint(agents, score.task, score.variant, score.steps, score.gap, gaps, score.collapsed)
+        points.setdefault(score.algorithm, []).append(point)
+    curves = []
+    for name in algorithm_order(set(points)):
+        own = sorted(points[name], key=lambda point: point.agents)
+        pairs = [(math.log2(point.agents), gap) for point in own for gap in point.seed_gaps]
+        found = trend([level for level, _ in pairs], [gap for _, gap in pairs])
+        curves.append(ScalingCurve(name, tuple(own), found))
+    return tuple(curves)
+
+
+def _adjusted(panels: Sequence[ScalingPanel]) -> list[ScalingPanel]:
+    made = [curve.trend.p for panel in panels for curve in panel.curves if curve.trend is not None]
+    adjusted = iter(holm(made))
+    return [
+        replace(
+            panel,
+            curves=tuple(
+                curve if curve.trend is None else replace(curve, adjusted_p=next(adjusted)) for curve in panel.curves
+            ),
+        )
+        for panel in panels
+    ]

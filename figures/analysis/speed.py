@@ -1,0 +1,64 @@
+"""Measured speed of this project, of the original environments and of other suites, from a file of measurements."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from results.errors import ResultsError
+
+FILE = Path(__file__).resolve().parents[2] / "results" / "speed.json"
+HERE = "here"
+"""This project, in the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeedRow:
+    """One task and number of copies on one core."""
+
+    task: str
+    copies: int
+    rates: dict[str, float]
+    """Suite, `HERE` among them, to steps a second of all copies."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What was measured together."""
+
+    date: str
+    """Year and month."""
+    hardware: str
+    what: str
+    """environment steps or gradient steps."""
+    setup: str
+    command: str
+    """That makes the measurement again."""
+    rows: tuple[SpeedRow, ...]
+
+
+def load_speed(path: Path = FILE) -> list[Measurement]:
+    """Every measurement of the file; none where there is no file. Raises ResultsError for anything else in it."""
+    if not path.exists():
+        return []
+    try:
+        return [_measurement(own) for own in json.loads(path.read_text(encoding="utf-8"))]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ResultsError(
+            f"cannot read {path}: {type(error).__name__} {error}; expected a list of measurements with date, hardware, "
+            f"what, setup, command and rows of task, copies and steps a second by suite, {HERE} among them"
+        ) from error
+
+
+def _measurement(own: dict[str, Any]) -> Measurement:
+    rows = []
+    for row in own["rows"]:
+        rates = {name: float(value) for name, value in row.items() if name not in ("task", "copies")}
+        rates[HERE]
+        if min(rates.values()) <= 0:
+            raise ValueError(f"{row['task']}: a speed is not above 0")
+        rows.append(SpeedRow(str(row["task"]), int(row["copies"]), rates))
+    date, hardware, what, setup, command = (str(own[name]) for name in ("date", "hardware", "what", "setup", "command"))
+    return Measurement(date, hardware, what, setup, command, tuple(rows))

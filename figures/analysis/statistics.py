@@ -1,0 +1,449 @@
+"""The statistics of every figure and table: pure functions, one formula each.
+
+The unit of replication is the seed: episodes are averaged within a seed first, deviations are over seeds.
+
+Formulas over tasks take one array of seeds for each task, a stratum. Tasks may have different numbers of seeds; a task
+that an algorithm lacks is never filled in, it is left out by the caller or refused here. Their definitions are those of
+Agarwal et al. (2021), "Deep reinforcement learning at the edge of the statistical precipice". Every interval is a
+percentile bootstrap that redraws seeds with replacement within each stratum and takes its random numbers from the
+generator it is given. With few seeds such intervals are too narrow: two seeds redraw to three means.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import overload
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from figures import LEVEL
+from results.checks import SCORED_EVALUATIONS
+
+FINAL_EVALUATIONS = SCORED_EVALUATIONS
+"""The final score of a seed is its mean over this many last evaluations."""
+REPLICATIONS = 2000
+"""How often a bootstrap redraws the seeds."""
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number and the two ends of its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Mean over seeds, sample standard deviation (None for a single seed), and how many seeds."""
+
+    mean: float
+    std: float | None
+    count: int
+
+    def scaled(self, offset: float, factor: float) -> Summary:
+        """The summary of (x - offset) * factor."""
+        return Summary((self.mean - offset) * factor, None if self.std is None else self.std * abs(factor), self.count)
+
+
+def sample_std(values: ArrayLike) -> float | None:
+    """sqrt(sum (x - mean)^2 / (n - 1)); None for fewer than two values, because one value has no spread."""
+    array = np.asarray(values, dtype=float)
+    return float(array.std(ddof=1)) if array.size > 1 else None
+
+
+def summarise(values: ArrayLike) -> Summary:
+    """Mean, sample standard deviation and count of one value for each seed. Raises ValueError when there is none."""
+    array = np.asarray(values, dtype=float)
+    if not array.size:
+        raise ValueError("no values to summarise: expected one for each seed")
+    return Summary(float(array.mean()), sample_std(array), array.size)
+
+
+@dataclass(frozen=True, slots=True)
+class SeedMeans:
+    """A curve over seeds; every array has one number for each step."""
+
+    steps: Values
+    mean: Values
+    std: Values
+    """Sample standard deviation; NaN where a single seed is left."""
+    count: Values
+    """Seeds that have a value at that step."""
+
+    @property
+    def complete(self) -> NDArray[np.bool_]:
+        """Whether as many seeds are there as at the fullest step."""
+        return np.asarray(self.count == self.count.max(initial=0))
+
+
+def across_seeds(seeds: Sequence[tuple[ArrayLike, ArrayLike]]) -> SeedMeans:
+    """Mean curve over seeds on the union of their steps.
+
+    Seeds meet only where they have the very same step; nothing is interpolated. Values that are not finite
+    are left out.
+
+    Args:
+        seeds: steps and values of each seed, no step twice.
+    """
+    pairs = [(np.asarray(steps, dtype=float), np.asarray(values, dtype=float)) for steps, values in seeds]
+    pairs = [(steps[finite], values[finite]) for steps, values in pairs if (finite := np.isfinite(values)).any()]
+    steps = np.unique(np.concatenate([own for own, _ in pairs])) if pairs else np.empty(0)
+    table = np.full((len(pairs), steps.size), np.nan)
+    for row, (own, values) in zip(table, pairs, strict=True):
+        row[np.searchsorted(steps, own)] = values
+    present = ~np.isnan(table)
+    count = present.sum(axis=0)
+    mean = np.where(present, table, 0.0).sum(axis=0) / np.maximum(count, 1)
+    squares = (np.where(present, table - mean, 0.0) ** 2).sum(axis=0)
+    std = np.where(count > 1, np.sqrt(squares / np.maximum(count - 1, 1)), np.nan)
+    return SeedMeans(steps, mean, std, count.astype(float))
+
+
+def final_score(steps: ArrayLike, values: ArrayLike, last: int = FINAL_EVALUATIONS) -> float:
+    """Mean over the ``last`` evaluations of one seed, or over all of them when there are fewer."""
+    order = np.argsort(np.asarray(steps), kind="stable")
+    return float(np.asarray(values, dtype=float)[order][-last:].mean())
+
+
+def gap_scale(random: float, top: float) -> tuple[float, float] | None:
+    """(offset, factor) such that gap closed in % = (R - offset) * factor = 100 (R - random) / (top - random).
+
+    0 % is the random policy, 100 % the reference policy at the top. None when the two do not differ, or when the top
+    is the worse one: then there is no gap to close.
+    """
+    gap = top - random
+    return (random, 100.0 / gap) if gap > 0 else None
+
+
+@overload
+def interquartile_mean(values: ArrayLike, axis: None = None) -> float: ...
+@overload
+def interquartile_mean(values: ArrayLike, axis: int) -> Values: ...
+def interquartile_mean(values: ArrayLike, axis: int | None = None) -> float | Values:
+    """Mean of what is left after floor(n / 4) values are cut from each end, of all values or along one axis."""
+    array = np.asarray(values, dtype=float)
+    ordered = np.sort(array.reshape(-1) if axis is None else np.moveaxis(array, axis, -1), axis=-1)
+    cut = ordered.shape[-1] // 4
+    means = ordered[..., cut : ordered.shape[-1] - cut].mean(axis=-1)
+    return float(means) if axis is None else np.asarray(means)
+
+
+def welch_half_width(a: Summary, b: Summary, level: float = LEVEL) -> float | None:
+    """Half the width of Welch's confidence interval of mean(a) - mean(b); None when either has a single seed."""
+    if a.std is None or b.std is None:
+        return None
+    error_a, error_b = a.std**2 / a.count, b.std**2 / b.count
+    if error_a + error_b == 0:
+        return 0.0
+    freedom = welch_freedom(a, b, 1 / a.count, 1 / b.count)
+    return float(stats.t.ppf(0.5 + level / 2, freedom)) * math.sqrt(error_a + error_b)
+
+
+def welch_freedom(a: Summary, b: Summary, share_a: float, share_b: float) -> float:
+    """Degrees of freedom by Satterthwaite of share_a var(a) + share_b var(b); both with two or more seeds, not both
+    without any variance."""
+    part_a, part_b = (a.std or 0.0) ** 2 * share_a, (b.std or 0.0) ** 2 * share_b
+    return (part_a + part_b) ** 2 / (part_a**2 / (a.count - 1) + part_b**2 / (b.count - 1))
+
+
+def mean_difference(a: Summary, b: Summary, level: float = LEVEL) -> tuple[float, float, float] | None:
+    """Mean of a minus mean of b, half the width of Welch's interval, and its two-sided p; None when either has a single
+    seed."""
+    half_width, difference = welch_half_width(a, b, level), a.mean - b.mean
+    if half_width is None:
+        return None
+    if half_width == 0:
+        return difference, 0.0, 0.0 if difference else 1.0
+    p = float(stats.ttest_ind_from_stats(a.mean, a.std, a.count, b.mean, b.std, b.count, equal_var=False)[1])
+    return difference, half_width, p
+
+
+def prediction_half_width(a: Summary, b: Summary, level: float = LEVEL) -> float | None:
+    """Half the width of the interval that holds the difference of one new seed of either side; None when either has a
+    single seed.
+
+    t sqrt(s_a^2 (1 + 1/n_a) + s_b^2 (1 + 1/n_b)), Satterthwaite's degrees of freedom, normal seeds.
+    """
+    if a.std is None or b.std is None:
+        return None
+    share_a, share_b = 1 + 1 / a.count, 1 + 1 / b.count
+    variance = a.std**2 * share_a + b.std**2 * share_b
+    if variance == 0:
+        return 0.0
+    freedom = welch_freedom(a, b, share_a, share_b)
+    return float(stats.t.ppf(0.5 + level / 2, freedom)) * math.sqrt(variance)
+
+
+def mean_half_width(own: Summary, level: float = LEVEL) -> float | None:
+    """Half the width of Student's confidence interval of the mean over seeds: t s / sqrt(n); None for one seed."""
+    if own.std is None:
+        return None
+    return float(stats.t.ppf(0.5 + level / 2, own.count - 1)) * own.std / math.sqrt(own.count)
+
+
+def new_seed_half_width(own: Summary, level: float = LEVEL) -> float | None:
+    """Half the width of the interval that holds one new seed: t s sqrt(1 + 1/n), normal seeds; None for one seed."""
+    if own.std is None:
+        return None
+    return float(stats.t.ppf(0.5 + level / 2, own.count - 1)) * own.std * math.sqrt(1 + 1 / own.count)
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """p values adjusted by Holm (1979), so that the chance of any false finding stays below the level.
+
+    The i-th smallest of m becomes max over j <= i of min(1, (m - j + 1) p_j), counted from 1.
+    """
+    adjusted = [0.0] * len(values)
+    largest = 0.0
+    for place, index in enumerate(sorted(range(len(values)), key=lambda index: values[index])):
+        largest = max(largest, min(1.0, (len(values) - place) * values[index]))
+        adjusted[index] = largest
+    return adjusted
+
+
+@dataclass(frozen=True, slots=True)
+class Trend:
+    """A straight line through the values of all seeds over an ordered factor."""
+
+    slope: float
+    """Change of the value for one unit of the factor."""
+    half_width: float
+    """Of the 95 % interval of the slope."""
+    p: float
+    """Two-sided, of no slope."""
+    count: int
+    """Values."""
+
+
+def trend(factor: ArrayLike, values: ArrayLike, level: float = LEVEL) -> Trend | None:
+    """Least squares, with Student's t of n - 2 degrees of freedom for the slope.
+
+    None for fewer than three values or two levels of the factor. Where all values lie on the line the interval has no
+    width, and p is 0, or 1 for a level line.
+    """
+    x, y = np.asarray(factor, dtype=float), np.asarray(values, dtype=float)
+    if x.size < 3 or np.unique(x).size < 2:
+        return None
+    if np.ptp(y) == 0:
+        return Trend(0.0, 0.0, 1.0, x.size)
+    fit = stats.linregress(x, y)
+    half_width = float(stats.t.ppf(0.5 + level / 2, x.size - 2)) * float(fit.stderr)
+    return Trend(float(fit.slope), half_width, float(fit.pvalue), x.size)
+
+
+@dataclass(frozen=True, slots=True)
+class Friedman:
+    """Ranks over tasks, and whether they differ by more than chance."""
+
+    ranks: dict[str, float]
+    """Mean rank over tasks, 1 for the best."""
+    tasks: int
+    p: float
+    """Of equal algorithms: Friedman's chi square with Iman and Davenport's correction."""
+    critical_difference: float
+    """Nemenyi's: mean ranks further apart differ at 5 %, all pairs taken into account."""
+
+
+NEMENYI = (1.960, 2.343, 2.569, 2.728, 2.850, 2.949, 3.031, 3.102, 3.164)
+"""Quantiles of the studentised range over sqrt(2) at 5 % for 2 to 10 algorithms (Demsar 2006, Table 5a)."""
+
+
+def friedman(tasks: Sequence[Mapping[str, float]]) -> Friedman | None:
+    """Friedman's test (Demsar 2006) of the means of the same algorithms on several tasks, larger is better.
+
+    chi^2 = 12 N / (k (k + 1)) (sum_j R_j^2 - k (k + 1)^2 / 4),  F = (N - 1) chi^2 / (N (k - 1) - chi^2)
+
+    with N tasks, k algorithms and mean ranks R_j. None for fewer than two tasks or algorithms, or more than 10.
+
+    Raises:
+        ValueError: tasks that do not have the same algorithms.
+    """
+    names = list(tasks[0]) if tasks else []
+    if any(set(task) != set(names) for task in tasks):
+        raise ValueError("Friedman's test needs tasks that all have the same algorithms: leave out the others")
+    count, size = len(tasks), len(names)
+    if count < 2 or not 2 <= size <= len(NEMENYI) + 1:
+        return None
+    means = ranks(np.array([[task[name] for name in names] for task in tasks])).mean(axis=0)
+    chi = 12 * count / (size * (size + 1)) * (float((means**2).sum()) - size * (size + 1) ** 2 / 4)
+    left = count * (size - 1) - chi
+    p = float(stats.f.sf((count - 1) * chi / left, size - 1, (size - 1) * (count - 1))) if left > 1e-12 else 0.0
+    difference = NEMENYI[size - 2] * math.sqrt(size * (size + 1) / (6 * count))
+    return Friedman(dict(zip(names, map(float, means), strict=True)), count, p, difference)
+
+
+def redrawn(values: Values, generator: np.random.Generator, replications: int = REPLICATIONS) -> Values:
+    """Samples of as many seeds as there are, with replacement; shape (replication, seed)."""
+    return values[generator.integers(0, values.size, (replications, values.size))]
+
+
+def redrawn_weights(count: int, generator: np.random.Generator, replications: int = REPLICATIONS) -> Values:
+    """The same samples as the share that each of ``count`` seeds has in them; shape (replication, seed)."""
+    indices = generator.integers(0, count, (replications, count))
+    return np.asarray((indices[:, :, None] == np.arange(count)).mean(axis=1))
+
+
+def percentile_interval(replicates: ArrayLike, level: float = LEVEL) -> tuple[Values, Values]:
+    """What leaves (1 - level) / 2 of the replicates, which lie along the first axis, below and above it."""
+    low, high = np.quantile(np.asarray(replicates, dtype=float), [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return low, high
+
+
+def stratified_bootstrap_interval(
+    strata: Sequence[Values],
+    statistic: Callable[..., ArrayLike],
+    generator: np.random.Generator,
+    replications: int = REPLICATIONS,
+    level: float = LEVEL,
+) -> tuple[float, float]:
+    """Percentile interval of ``statistic`` over the pooled values of all strata.
+
+    Args:
+        strata: the values of each task, one for each seed.
+        statistic: called as ``statistic(draws, axis=1)`` with shape (replication, value); one number a replication.
+
+    Raises:
+        ValueError: no stratum, an empty one, or a value that is not finite.
+    """
+    draws = np.concatenate([redrawn(values, generator, replications) for values in _checked(strata)], axis=1)
+    low, high = percentile_interval(statistic(draws, axis=1), level)
+    return float(low), float(high)
+
+
+def performance_profile(strata: Sequence[Values], thresholds: ArrayLike) -> Values:
+    """Share of seeds with a value above each threshold, mean over tasks: every task weighs the same.
+
+    F(t) = 1/M sum_m 1/N_m sum_n [x_mn > t], with M tasks and N_m seeds of task m.
+    """
+    levels = np.asarray(thresholds, dtype=float)
+    return np.mean([(values[:, None] > levels).mean(axis=0) for values in _checked(strata)], axis=0)
+
+
+def performance_profile_band(
+    strata: Sequence[Values],
+    thresholds: ArrayLike,
+    generator: np.random.Generator,
+    replications: int = REPLICATIONS,
+    level: float = LEVEL,
+) -> tuple[Values, Values]:
+    """Lower and upper end of the interval of the performance profile at each threshold, taken one by one."""
+    levels = np.asarray(thresholds, dtype=float)
+    shares = np.zeros((replications, levels.size))
+    for values in _checked(strata):
+        shares += redrawn_weights(values.size, generator, replications) @ (values[:, None] > levels) / len(strata)
+    return percentile_interval(shares, level)
+
+
+def improvement_probability(first: Sequence[Values], second: Sequence[Values]) -> float:
+    """P(X > Y) + P(X = Y) / 2 of a seed of the first algorithm and one of the second, mean over tasks.
+
+    Args:
+        first: the values of algorithm X on each task, one for each seed.
+        second: the same of algorithm Y, on the same tasks in the same order.
+
+    Raises:
+        ValueError: not the same number of tasks, no task, one without seeds, or a value that is not finite.
+    """
+    return float(np.mean([_wins(x, y).mean() for x, y in _paired(first, second)]))
+
+
+def improvement_interval(
+    first: Sequence[Values],
+    second: Sequence[Values],
+    generator: np.random.Generator,
+    replications: int = REPLICATIONS,
+    level: float = LEVEL,
+) -> tuple[float, float]:
+    """Interval of ``improvement_probability``: seeds of both algorithms are redrawn, each for itself, in each task."""
+    shares = np.zeros(replications)
+    for x, y in _paired(first, second):
+        rows = redrawn_weights(x.size, generator, replications)
+        columns = redrawn_weights(y.size, generator, replications)
+        shares += (rows @ _wins(x, y) * columns).sum(axis=1) / len(first)
+    low, high = percentile_interval(shares, level)
+    return float(low), float(high)
+
+
+def ranks(values: ArrayLike) -> Values:
+    """Ranks along the last axis: 1 for the largest; those who tie share the mean of the ranks they take.
+
+    rank_a = 1 + sum_b [x_b > x_a] + 1/2 sum_(b != a) [x_b = x_a]. Raises ValueError where a value is not a number.
+    """
+    array = np.asarray(values, dtype=float)
+    if np.isnan(array).any():
+        raise ValueError("a value to rank is not a number: leave the algorithm out of the comparison")
+    mine, other = array[..., :, None], array[..., None, :]
+    return np.asarray((other > mine).sum(axis=-1) + 0.5 * (other == mine).sum(axis=-1) + 0.5)
+
+
+def rank_distribution(
+    groups: Sequence[Values], generator: np.random.Generator, replications: int = REPLICATIONS
+) -> Values:
+    """Ranks on one task of the means of redrawn seeds: the sampling distribution of the rank of each algorithm.
+
+    Means are compared in float32, the precision of the returns, so that the order of a sum breaks no tie.
+
+    Args:
+        groups: the values of each algorithm, one for each seed.
+
+    Returns:
+        Ranks of shape (replication, algorithm); their mean over replications is the expected rank.
+
+    Raises:
+        ValueError: no algorithm, one without seeds, or a value that is not finite.
+    """
+    means = [redrawn(values, generator, replications).mean(axis=1) for values in _checked(groups)]
+    return ranks(np.stack(means, axis=1).astype(np.float32))
+
+
+def mean_ranks(
+    tasks: Sequence[Mapping[str, Values]],
+    generator: np.random.Generator,
+    replications: int = REPLICATIONS,
+    level: float = LEVEL,
+) -> dict[str, Estimate]:
+    """Mean over tasks of the rank of each algorithm's mean over seeds, with its bootstrap interval.
+
+    Args:
+        tasks: for each task the algorithms by name, with one value for each seed.
+
+    Raises:
+        ValueError: no task, or one that lacks an algorithm that another has: a missing rank cannot be made up.
+    """
+    names = list(tasks[0]) if tasks else []
+    if not names or any(set(task) != set(names) for task in tasks):
+        raise ValueError("mean ranks need tasks that all have the same algorithms: leave out the tasks that lack one")
+    groups = [_checked([task[name] for name in names]) for task in tasks]
+    means = np.array([[values.mean() for values in own] for own in groups], dtype=np.float32)
+    replicates = np.mean([rank_distribution(own, generator, replications) for own in groups], axis=0)
+    low, high = percentile_interval(replicates, level)
+    columns = zip(names, ranks(means).mean(axis=0), low, high, strict=True)
+    return {name: Estimate(float(value), float(below), float(above)) for name, value, below, above in columns}
+
+
+def _checked(strata: Sequence[Values]) -> list[Values]:
+    arrays = [np.asarray(values, dtype=float) for values in strata]
+    if not arrays or not all(values.size and np.isfinite(values).all() for values in arrays):
+        raise ValueError(
+            f"got {len(arrays)} strata of {[values.size for values in arrays]} values: expected at least one, each "
+            "with at least one value, all finite; leave out tasks without seeds and runs that diverged"
+        )
+    return arrays
+
+
+def _paired(first: Sequence[Values], second: Sequence[Values]) -> list[tuple[Values, Values]]:
+    if len(first) != len(second):
+        raise ValueError(f"got {len(first)} and {len(second)} tasks: expected the same tasks for both algorithms")
+    return list(zip(_checked(first), _checked(second), strict=True))
+
+
+def _wins(x: Values, y: Values) -> Values:
+    """1 where the row's value is the larger, 1/2 where both are equal, 0 otherwise; shape (x, y)."""
+    return np.asarray((1 + np.sign(x[:, None] - y[None, :])) / 2)

@@ -1,0 +1,48 @@
+"""The paper says, we measured: every printed result and claim beside what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from figures.analysis import Analysis
+from figures.analysis.claims import MISSING, PAPER_SEEDS, WELL, Entry, Finding, find, load_paper
+from figures.analysis.policies import POLICY_WORDS
+from figures.names import task_title
+from figures.tables import DASH, Cell, Table
+
+
+def table(analysis: Analysis) -> Table:
+    """Every printed result and claim, a row for each task that was run and one for those that were not; then the
+    settings outside Tables 1 and 2."""
+    rows = []
+    for entry in load_paper():
+        if not entry.where.startswith("Table "):
+            findings = {task: find(analysis, entry, task) for task in entry.tasks or ("",)}
+            absent = [task for task, finding in findings.items() if finding == MISSING]
+            rows += [_row(entry, [task], finding) for task, finding in findings.items() if finding != MISSING]
+            rows += [_row(entry, absent, MISSING)] if absent else []
+    return Table(("About", "Task", "The paper", "Here", "Verdict", "Remark"), rows, CAPTION, words=6)
+
+
+def _row(entry: Entry, tasks: Sequence[str], finding: Finding) -> list[Cell]:
+    words = entry.quote.replace("$", "").replace("*", "")  # marks of its formulas and italics
+    quote = f"\u201c{words}\u201d ({entry.where})"
+    paper = f"{entry.printed}: {quote}" if entry.printed else quote
+    remarks = [entry.note, f"DEVIATIONS.md: {', '.join(entry.deviations)}" if entry.deviations else ""]
+    remark = "; ".join(own for own in remarks if own) or DASH
+    title = "; ".join(task_title(task) for task in tasks if task) or DASH
+    return [(own, own) for own in (entry.text, title, paper, finding.ours, finding.verdict, remark)]
+
+
+CAPTION = (
+    "Every result and claim that the paper prints, in its own words, beside the final scores of this project. "
+    f"{POLICY_WORDS} Scores: mean \u00b1 sample standard deviation over seeds. Only finished runs of variant default "
+    "that are as long as the paper's test anything. A ranking agrees if Welch's 95 % interval excludes a tie in the "
+    "claimed direction for every pair, differs if it does so in the other direction for one, and is not shown "
+    f"otherwise. A printed mean and deviation, taken as those of {PAPER_SEEDS} seeds, agree if that interval includes "
+    f"a tie. Variances over seeds are compared by a two-sided F test at 5 %. Doing well means more than {WELL:g} % of "
+    "the gap from random play to the scripted policy, our own reading, and is shown by the 95 % interval of the mean. "
+    "That something is enough is not contradicted if nothing else is shown to be better. Smaller runs have other "
+    "settings than the paper's, named by their variant: what they show is no test of the paper, and their numbers are "
+    "not comparable with its numbers. The settings of Tables 1 and 2 have tables of their own."
+)

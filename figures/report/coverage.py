@@ -1,0 +1,50 @@
+"""What was run and what was not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from figures.analysis import Analysis
+from figures.analysis.selection import PAPER_VARIANT
+from figures.report.drilldown import block_anchor, state_counts
+from figures.style import algorithm_styles
+from results.paper import COMPARED_ALGORITHMS, COMPARED_TASKS
+
+
+@dataclass(frozen=True, slots=True)
+class CoverageRow:
+    """The runs of one task and variant."""
+
+    task: str
+    variant: str
+    anchor: str
+    cells: list[dict[str, int]]
+    """For each algorithm, the words of the states that its runs are in and how many; empty where nobody ran it."""
+
+
+def coverage_rows(analysis: Analysis, names: Sequence[str]) -> list[CoverageRow]:
+    """A row for each task and variant, with a cell for each of the algorithms."""
+    return [
+        CoverageRow(task, variant, block_anchor(task, variant), [state_counts(own.get(name, [])) for name in names])
+        for (task, variant), own in analysis.groups.items()
+    ]
+
+
+def scope_words(analysis: Analysis) -> str:
+    """How many of the paper's tasks were run, with whose settings, and which algorithms were not."""
+    present = set(analysis.tasks) & set(COMPARED_TASKS)
+    usual = {task for task, variant in analysis.groups if variant == PAPER_VARIANT} & present
+    without = [name for name in COMPARED_ALGORITHMS if name not in analysis.algorithms]
+    words = [f"Of the paper\u2019s {len(COMPARED_TASKS)} tasks these results hold {len(present) or 'none'}."]
+    if present and not usual:
+        words.append("None was run with the paper\u2019s own settings; words in brackets name the variants that were.")
+    elif len(usual) < len(present):
+        words.append(
+            f"{len(usual)} of them {'was' if len(usual) == 1 else 'were'} run with the paper\u2019s own settings; "
+            "words in brackets name the variants of the others."
+        )
+    if without:
+        labels = [style.label for style in algorithm_styles(without).values()]
+        words.append(f"Without any run: {', '.join(labels)}.")
+    return " ".join(words)

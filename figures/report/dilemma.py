@@ -1,0 +1,85 @@
+"""Jungle's moral dilemma: what agents earn, how often they hit one another, and how often they eat, as they learn."""
+
+from __future__ import annotations
+
+from matplotlib.figure import Figure
+
+from figures.analysis import Analysis
+from figures.analysis.curves import Curve, score_curve
+from figures.analysis.policies import POLICY_WORDS, headline_policy
+from figures.panels import curve_handle, draw_curve
+from figures.style import (
+    MUTED,
+    PanelSize,
+    algorithm_styles,
+    format_steps_axis,
+    format_value_axis,
+    legend_shape,
+    panel_grid,
+    row_major,
+)
+
+FAMILY = "magent"
+PANELS = {
+    "return_per_agent": "return of an agent",
+    "attacks_per_agent": "blows dealt to other agents",
+    "food_per_agent": "meals",
+}
+"""Scores of an evaluation, each a mean over agents, and what their panels are called."""
+SIZE = PanelSize(width=2.5, height=1.9, left=0.55, right=0.35)
+LEGEND_ROW = 0.24
+
+
+def dilemma_curves(analysis: Analysis, task: str, variant: str) -> dict[str, dict[str, Curve]]:
+    """Score to algorithm to its curve, headline policy; empty where no evaluation has these scores."""
+    algorithms = analysis.groups[task, variant]
+    found = {
+        score: {
+            name: curve
+            for name, runs in algorithms.items()
+            if not (curve := score_curve(runs, headline_policy(name), score)).empty
+        }
+        for score in PANELS
+    }
+    return found if all(found.values()) else {}
+
+
+def draw_dilemma(analysis: Analysis, task: str, variant: str) -> Figure | None:
+    """One row of panels, all algorithms in each; None without evaluations. Use inside ``figure_style()``."""
+    curves = dilemma_curves(analysis, task, variant)
+    if not curves:
+        return None
+    styles = algorithm_styles(analysis.algorithms)
+    shown = [style for name, style in styles.items() if any(name in own for own in curves.values())]
+    last_step = max(float(curve.means.steps[-1]) for own in curves.values() for curve in own.values())
+    width = len(PANELS) * (SIZE.left + SIZE.width + SIZE.right)
+    columns, rows = legend_shape(len(shown), width, entry_width=0.98)
+    figure, axes = panel_grid(len(PANELS), len(PANELS), SIZE, rows * LEGEND_ROW + 0.08)
+    for (score, title), own_axes in zip(PANELS.items(), axes, strict=True):
+        own_axes.axhline(0, color=MUTED, linewidth=0.6, zorder=1)
+        for index, (name, style) in reversed(list(enumerate(styles.items()))):
+            if name in curves[score]:
+                draw_curve(own_axes, curves[score][name].means, style, offset=index)
+        own_axes.set_title(title, loc="left", fontweight="bold", pad=15)
+        own_axes.annotate(
+            "per agent and episode", (0, 1), (0, 4), xycoords="axes fraction", textcoords="offset points", size=9,
+            color=MUTED,
+        )  # fmt: skip
+        format_steps_axis(own_axes, last_step)
+        format_value_axis(own_axes)
+    handles = [curve_handle(style) for style in shown]
+    figure.legend(
+        handles=row_major(handles, columns), loc="lower center", ncols=columns, frameon=False, handlelength=1.8
+    )
+    return figure
+
+
+def dilemma_caption() -> str:
+    """What the reader of the figure must know, in whole sentences."""
+    return (
+        f"{POLICY_WORDS} With each action an agent moves, stays, or strikes a cell beside it. "
+        "Striking food pays 0.99, striking an agent pays 1.99 and costs the one who is struck 4, striking nothing "
+        "costs 0.01. So blows pay whoever deals them and ruin everybody together: a learner that is paid for itself "
+        "alone first falls for them. The return of the team, which the learning curves show, is that of an agent times "
+        "the number of agents. Line: mean over seeds; band: one sample standard deviation to either side."
+    )

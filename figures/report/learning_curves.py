@@ -1,0 +1,84 @@
+"""Learning curves of every task and variant by family, and of tasks with several algorithms over other axes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from matplotlib.figure import Figure
+
+from figures.analysis import Analysis
+from figures.analysis.curves import StepCost
+from figures.analysis.policies import POLICY_WORDS
+from figures.names import family_of, family_title, task_title
+from figures.panels import CURVES_EXPLAINED, Panel, draw_panels
+from figures.paper.curves import value_label
+from figures.style import algorithm_styles
+
+AXES: dict[str, tuple[str, Callable[[StepCost], float | None]]] = {
+    "transitions": ("transitions in gradient steps", lambda cost: cost.transitions),
+    "compute": ("seconds of updates", lambda cost: cost.update_seconds),
+}
+"""Other axes than environment steps: what they are called, and how much of it an environment step costs."""
+LOGARITHMIC = ("compute",)
+"""Those of these axes on which algorithms differ by factors."""
+
+
+def panels_of(analysis: Analysis, family: str) -> list[Panel]:
+    """The panels of one family of tasks, tasks in natural order, the default variant of each first."""
+    panels = []
+    for (task, variant), algorithms in analysis.groups.items():
+        if family_of(task) == family:
+            curves = {name: analysis.curve(task, variant, name) for name in algorithms}
+            panels.append(Panel(task_title(task, variant), curves, analysis.reference_means(task)))
+    return panels
+
+
+def draw_family(analysis: Analysis, family: str) -> Figure:
+    """One figure of all tasks of ``family``; draw and save it inside ``figure_style()``."""
+    return draw_panels(panels_of(analysis, family), algorithm_styles(analysis.algorithms))
+
+
+def family_caption(family: str) -> str:
+    """What the reader of a figure of learning curves must know, in whole sentences."""
+    return f"{family_title(family)} tasks. {POLICY_WORDS} {CURVES_EXPLAINED}"
+
+
+def draw_budget(analysis: Analysis, axis: str) -> Figure | None:
+    """Tasks on which several algorithms were run, in the variant that is shown, over another axis of `AXES`.
+
+    None where no run of such a task logged what the axis needs.
+    """
+    label, cost_of = AXES[axis]
+    panels = []
+    for task, variant in analysis.shown.items():
+        algorithms = analysis.groups[task, variant]
+        factors = {
+            name: factor
+            for name in algorithms
+            if (cost := analysis.step_costs.get((task, variant, name))) is not None
+            and (factor := cost_of(cost)) is not None
+        }
+        if len(algorithms) > 1 and factors and family_of(task) != "game":
+            curves = {name: analysis.curve(task, variant, name).scaled(factor) for name, factor in factors.items()}
+            references = analysis.reference_means(task)
+            log = axis in LOGARITHMIC
+            panels.append(Panel(task_title(task, variant), curves, references, "", value_label(task), label, log))
+    return draw_panels(panels, algorithm_styles(analysis.algorithms)) if panels else None
+
+
+def budget_caption(axis: str) -> str:
+    """What the other axis is, in whole sentences."""
+    return f"{BUDGET_WORDS[axis]} {POLICY_WORDS} {CURVES_EXPLAINED}"
+
+
+BUDGET_WORDS = {
+    "transitions": (
+        "The same curves over transitions that gradient steps took: gradient steps times batch size, which can be "
+        "equal for algorithms that differ in environment steps."
+    ),
+    "compute": (
+        "The same curves over the seconds that updates took: the seconds an update took, median over the runs of an "
+        "algorithm, times its updates, on a logarithmic axis; without acting, the environment and evaluations. Runs "
+        "that shared a machine slowed one another down, so that only large differences mean something."
+    ),
+}

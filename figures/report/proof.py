@@ -1,0 +1,135 @@
+"""The proving ground: who reaches the known optimum of which small game, as one table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from figures.analysis import Analysis
+from figures.analysis.policies import POLICY_WORDS, headline_policy, other_policy
+from figures.analysis.scores import Score
+from figures.names import family_of, task_title
+from figures.style import algorithm_styles
+from figures.tables import ABSENT, Cell, Table, number
+from results.checks import flatten
+from results.records import Run
+
+FAMILY = "game"
+REACHED = 95.0
+"""Per cent of the gap between random and optimal play from which on a seed counts as having reached the optimum."""
+SETTINGS = (
+    "total_steps",
+    "environment.reward",
+    "training.num_envs",
+    "training.batch_size",
+    "training.update_interval",
+    "training.gradient_steps",
+    "training.reward_scale",
+    "algorithm_settings.hidden",
+)
+"""Settings that the caption spells out."""
+LESSONS = {
+    "climbing": "the best pair of actions ruins both agents when one of them misses it, so that averaging over what "
+    "the other may do leads away from it; the second best pair closes about 72 %, the action that looks safe 59 %",
+    "penalty": "two best pairs, a large penalty for mixing them and a safe action, which closes about 73 %",
+    "two_step": "the first step pays nothing and decides what the second can pay; the safe branch closes about 69 %",
+    "chain": "what an agent likes best must give way to what its neighbours on a chain do; it sees its own preferences "
+    "only, and the best joint action depends on those of all",
+    "ring": "as the chain, but closed",
+    "echo": "each agent must name what only its predecessor sees: without messages nothing beats guessing, 0 %",
+    "walk": "one agent and nobody to hear: plain reinforcement learning, a near lure against a far reward",
+}
+"""What each game asks of a learner."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one policy of an algorithm reached on one game."""
+
+    share: float
+    """Mean over seeds of the gap closed, in %."""
+    reached: int
+    """Seeds that closed `REACHED` per cent or more."""
+    seeds: int
+    provisional: bool
+
+    @property
+    def text(self) -> str:
+        """``98 % (3/3)``."""
+        share = 0.0 if abs(self.share) < 0.5 else self.share  # no negative zero
+        return f"{number(share, 0)} % ({self.reached}/{self.seeds}){chr(0x2020) if self.provisional else ''}"
+
+
+def verdict(score: Score, policy: str | None = None) -> Verdict | None:
+    """The verdict of a score, by the headline policy unless one is named; None where there is no evaluation, or no
+    reference policy to compare with."""
+    gaps = score.seed_gaps.get(policy or score.policy, ())
+    if not gaps:
+        return None
+    reached = sum(gap >= REACHED for gap in gaps)
+    return Verdict(sum(gaps) / len(gaps), reached, len(gaps), score.provisional)
+
+
+def table(analysis: Analysis) -> Table:
+    """A row for each game and variant by the headline policies, one by the other policies below it; bold where every
+    seed reached the optimum. Without rows where the results hold no games."""
+    games = [cell for cell in analysis.scores_of if family_of(cell[0]) == FAMILY]
+    styles = algorithm_styles(score.algorithm for cell in games for score in analysis.scores_of[cell])
+    header = ("Game", *(style.label for style in styles.values()), "Random", "Optimal")
+    rows: list[list[Cell]] = []
+    bold = set()
+    for task, variant in games:
+        here = {score.algorithm: score for score in analysis.scores_of[task, variant]}
+        means = analysis.reference_means(task)
+        for title, policy_of in ((task_title(task, variant), headline_policy), (OTHER, other_policy)):
+            row: list[Cell] = [(title, f"{task_title(task, variant)} {title}")]
+            for name in styles:
+                found = verdict(here[name], policy_of(name)) if name in here else None
+                if found and title != OTHER and found.reached == found.seeds and not found.provisional:
+                    bold.add((len(rows), len(row)))
+                row.append((found.text, found.share) if found else ABSENT)
+            for policy in ("random", "optimal") if title != OTHER else ():
+                row.append((number(means[policy]), means[policy]) if policy in means else ABSENT)
+            rows.append([*row, *[("", float("-inf"))] * (len(header) - len(row))])
+    return Table(header, rows, CAPTION, bold)
+
+
+def markdown(analysis: Analysis) -> str:
+    """The table with its explanation as Markdown; empty where the results hold no games."""
+    own = table(analysis)
+    if not own.rows:
+        return ""
+    lessons = [f"- {name}: {lesson}." for name, lesson in lessons_of(analysis)]
+    return "\n".join([own.markdown(), settings_text(analysis), "", *lessons, ""])
+
+
+OTHER = "\u21b3 other policy"
+CAPTION = (
+    "Small games whose optimum is computed exactly. Each cell: how much of the gap between random and optimal play "
+    "the policy closes, mean over finished seeds of their last 3 evaluations, and how many seeds reach the optimum, "
+    f"that is close at least {REACHED:.0f} %; bold where all of them do. {POLICY_WORDS} Below each row, the other "
+    "policies: greedy where the headline is sampled, and the noise of exploration for Q-learners. \u2020: no seed has "
+    "finished. The last two columns are mean returns of the scripted policies on the same episodes. What this does "
+    "not show: how algorithms scale, how many samples they need, or what they could reach with settings chosen for "
+    "each game; a cell below the optimum says that these settings did not find it, not that the method cannot."
+)
+
+
+def lessons_of(analysis: Analysis) -> list[tuple[str, str]]:
+    """Name and lesson of every game that was played, in the order of the rows."""
+    names = dict.fromkeys(run.key.task.split("/", 1)[1].rpartition("_")[0] for run in _played(analysis))
+    return [(name.replace("_", " ").capitalize(), LESSONS[name]) for name in names if name in LESSONS]
+
+
+def settings_text(analysis: Analysis) -> str:
+    """The settings of the games' runs, read from their configs; several values where runs differ."""
+    configs = [flatten(run.config) for run in _played(analysis)]
+    parts = []
+    for name in SETTINGS:
+        values = dict.fromkeys(str(config[name]) for config in configs if name in config)
+        if values:
+            parts.append(f"{name} {' or '.join(values)}")
+    return f"Settings of these runs: {', '.join(parts)}; all others are in the config of each run."
+
+
+def _played(analysis: Analysis) -> list[Run]:
+    return [run for run in analysis.results.runs if family_of(run.key.task) == FAMILY]

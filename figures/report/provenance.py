@@ -1,0 +1,116 @@
+"""Where runs come from: code, hardware, time and settings, as words and tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from figures.analysis import Analysis
+from figures.names import algorithm_label
+from figures.tables import DASH, Cell, Table
+from results.checks import IDENTITY_KEYS, flatten
+from results.records import Results, Run
+
+DIRTY_NOTE = "+ after a commit: made with uncommitted changes."
+CELL_KEYS = IDENTITY_KEYS | {"task", "algorithm", "variant"}
+"""Config entries that headings and tables around the settings say already."""
+ABSENT = object()
+
+
+def duration(seconds: float) -> str:
+    """A time in words: ``45 s``, ``12 min``, ``3 h 05 min``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60:,} h {minutes % 60:02d} min"
+
+
+def short_duration(seconds: float) -> str:
+    """A sum of times, rounded: ``12 min``, ``5.1 h``, ``1,204 h``."""
+    hours = seconds / 3600
+    return duration(seconds) if hours < 1 else f"{hours:.1f} h" if hours < 100 else f"{hours:,.0f} h"
+
+
+def count_text(count: int) -> str:
+    """A large count, shortened: ``12,345``, ``1.2 M``."""
+    return f"{count:,}" if count < 1_000_000 else f"{count / 1e6:,.1f} M"
+
+
+def commit_text(machine: Mapping[str, Any]) -> str:
+    """The first letters of the commit, with a plus sign for uncommitted changes."""
+    commit = machine.get("commit")
+    return (str(commit)[:10] + ("+" if machine.get("dirty") else "")) if commit else "unknown"
+
+
+def numbered_machines(results: Results) -> dict[tuple[str, ...], int]:
+    """Code and hardware that runs were made with, as in `machine_facts`, each with its number from 1."""
+    return {facts: number for number, facts in enumerate(sorted(set(map(machine_facts, results.runs))), start=1)}
+
+
+def machine_facts(run: Run) -> tuple[str, ...]:
+    """What the numbers of a run may depend on besides its config, and its speed does: code and hardware."""
+    facts = (_fact(run.machine.get(name)) or DASH for name in ("python", "torch", "cpu", "cores", "gpu"))
+    return commit_text(run.machine), *facts
+
+
+def machines_table(analysis: Analysis) -> Table:
+    """Code and hardware, with the runs and the time of each."""
+    rows: list[list[Cell]] = []
+    for facts, number in numbered_machines(analysis.results).items():
+        own = [run for run in analysis.results.runs if machine_facts(run) == facts]
+        seconds = sum(run.status.wall_seconds for run in own)
+        words: list[Cell] = [(text, text) for text in facts]
+        rows.append([(str(number), number), *words, (str(len(own)), len(own)), (duration(seconds), seconds)])
+    header = ("Machine", "Commit", "Python", "PyTorch", "CPU", "Cores", "GPU", "Runs", "Time")
+    return Table(header, rows, DIRTY_NOTE, words=7)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings of all runs of one task and variant."""
+
+    labels: list[str]
+    """Of the algorithms."""
+    rows: list[tuple[str, list[str]]]
+    """Dotted name, and the value of each algorithm as JSON; a single one where all share it."""
+
+
+def settings_of(algorithms: Mapping[str, Sequence[Run]]) -> Settings:
+    """The settings of all runs of one task and variant. Where the seeds of an algorithm differ, each value is listed
+    with its seeds; a dash where an algorithm has no such setting."""
+    columns = {name: _settings(runs) for name, runs in algorithms.items()}
+    rows = []
+    for name in dict.fromkeys(name for own in columns.values() for name in own):
+        values = [own.get(name) for own in columns.values()]
+        shared = len(set(values)) == 1
+        texts = [DASH if own is None else own for own in values]
+        rows.append((name, texts[:1] if shared else texts))
+    return Settings([algorithm_label(name) for name in columns], rows)
+
+
+def _settings(runs: Sequence[Run]) -> dict[str, str]:
+    """Dotted name of every setting, and its value as JSON."""
+    flat = [flatten(run.config) for run in runs]
+    names = dict.fromkeys(name for own in flat for name in own if name not in CELL_KEYS)
+    return {name: _by_seed(runs, [own.get(name, ABSENT) for own in flat]) for name in names}
+
+
+def _by_seed(runs: Sequence[Run], values: Sequence[Any]) -> str:
+    """``0.01``; where seeds differ ``0.01 (seed 0), 0.02 (seeds 1, 2)``."""
+    seeds: dict[str, list[int]] = {}
+    for run, value in zip(runs, values, strict=True):
+        text = "absent" if value is ABSENT else json.dumps(value, ensure_ascii=False)
+        seeds.setdefault(text, []).append(run.key.seed)
+    if len(seeds) == 1:
+        return next(iter(seeds))
+    return ", ".join(f"{text} (seed{'s' * (len(own) > 1)} {', '.join(map(str, own))})" for text, own in seeds.items())
+
+
+def _fact(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_fact(own)}" for name, own in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_fact, value))
+    return "" if value is None else str(value)

@@ -1,0 +1,220 @@
+"""Tables of ranks: who wins, by how much, how sure, and over all tasks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from figures.analysis import Analysis
+from figures.analysis.policies import COLLAPSED_WORDS, LEARNED_WORDS, POLICY_WORDS
+from figures.analysis.ranks import MeanRanks, RankRow
+from figures.analysis.scores import task_scale
+from figures.names import algorithm_label, counted, listed, task_title
+from figures.style import algorithm_styles
+from figures.tables import ABSENT, DASH, Cell, Table, decimals, interval, number, plus_minus
+from results.paper import COMPARED_TASKS
+
+BELOW = "\u2193"
+
+
+def table(analysis: Analysis) -> Table:
+    """The tasks of the paper."""
+    rows = analysis.headline_rows
+    return rank_table(rows, " ".join([missing_words(analysis), *([CAPTION] if rows else [])]))
+
+
+def other_table(analysis: Analysis) -> Table | None:
+    """Every other task and variant with two or more algorithms; None where there is none."""
+    rows = analysis.other_rows
+    caption = f"Tasks that the paper does not have, and further settings of those that it has. {CAPTION}"
+    return rank_table(rows, caption) if rows else None
+
+
+def rank_table(rows: Sequence[RankRow], caption: str = "") -> Table:
+    """One row for each task, variant and reward that algorithms learned from."""
+    names = list(algorithm_styles(name for row in rows for name in row.names))
+    header = (
+        "Task",
+        "Learned from",
+        *map(algorithm_label, names),
+        "Seeds",
+        "Best \u2212 next",
+        "95 % interval",
+        "95 % of new seeds",
+    )
+    cells: list[list[Cell]] = []
+    bold = set()
+    for index, row in enumerate(rows):
+        title = task_title(row.task, row.variant) + ("" if row.equal_steps else " \u2021")
+        ranks = [_rank_cell(row, name) for name in names]
+        cells.append(
+            [(title, title), (row.learned_from, row.learned_from), *ranks, _seeds_cell(row), *_lead_cells(row)]
+        )
+        if row.winner is not None:
+            bold.add((index, 2 + names.index(row.winner)))
+    return Table(header, cells, caption, bold, words=2, matrix=True)
+
+
+def mean_table(analysis: Analysis) -> Table:
+    """Mean ranks over tasks, and whether they differ by more than chance."""
+    groups = analysis.mean_ranks
+    names = list(algorithm_styles(name for group in groups for name in group.ranks))
+    header = ("Learned from", "Tasks", *map(algorithm_label, names), "Friedman p", "Critical difference", "Pairs apart")
+    rows: list[list[Cell]] = []
+    for group in groups:
+        tasks = counted(len(group.tasks), "task")
+        row: list[Cell] = [(group.learned_from, group.learned_from), (tasks, len(group.tasks))]
+        row += [_mean_cell(group, name) for name in names]
+        rows.append([*row, *_test_cells(group)])
+    return Table(header, rows, _mean_caption(groups), words=1)
+
+
+def verdict_table(analysis: Analysis) -> Table:
+    """Who wins each task of the paper, by how much, how sure: the first thing that a reader sees."""
+    rows: list[list[Cell]] = []
+    bold = set()
+    for row in analysis.headline_rows:
+        title = task_title(row.task, row.variant)
+        if row.winner is not None:
+            bold.add((len(rows), 1))
+        words = winner_words(row)
+        rows.append([(f"{title}\n{row.learned_from}", title), (words, words), *_lead_gap_cells(analysis, row)])
+    return Table(("Task, learned from", "Who wins", "Gap %", "Lead (95 %)"), rows, VERDICT_CAPTION, bold, words=2)
+
+
+VERDICT_CAPTION = (
+    "The first of those that learned from the same reward, the gap from random play to a scripted policy that it "
+    "closes, and its lead over the next in points of that gap, with Welch's 95 % interval. Bold: surely ahead of "
+    "every other."
+)
+
+
+def _lead_gap_cells(analysis: Analysis, row: RankRow) -> list[Cell]:
+    """Gap closed by the best mean, and its lead in percentage points."""
+    if row.lead is None:
+        return [ABSENT] * 2
+    score = analysis.scores_by_cell[row.task, row.variant, row.lead.best]
+    scale = task_scale(analysis.results.references.get(row.task))
+    if score.gap is None or scale is None:
+        return [ABSENT] * 2
+    lead, half = row.lead.difference * scale[1], row.lead.half_width
+    digits = 0 if lead + (half or 0.0) * scale[1] >= 10 else 1
+    span = "" if half is None else f"\n({interval(lead, half * scale[1], digits)})"
+    return [(plus_minus(score.gap, 0), score.gap.mean), (f"{number(lead, digits)}{span}", lead)]
+
+
+def pairs_apart(group: MeanRanks) -> list[tuple[str, str]]:
+    """Pairs (better, worse) whose mean ranks differ by more than Nemenyi's critical difference."""
+    if group.test is None:
+        return []
+    places = group.test.ranks
+    return [
+        (one, other)
+        for one in places
+        for other in places
+        if places[other] - places[one] > group.test.critical_difference
+    ]
+
+
+def missing_words(analysis: Analysis) -> str:
+    """Which of the paper's tasks have no row, in one sentence."""
+    present = {row.task for row in analysis.headline_rows}
+    absent = [task for task in COMPARED_TASKS if task not in present]
+    if not absent:
+        return f"All {len(COMPARED_TASKS)} tasks of the paper are here."
+    titles = "; ".join(task_title(task) for task in absent)
+    return (
+        f"Missing are {len(absent)} of the paper's {len(COMPARED_TASKS)} tasks, of whose shown settings there are no "
+        f"runs of two algorithms: {titles}."
+    )
+
+
+def winner_words(row: RankRow) -> str:
+    """Who wins a row, in a few words: ``IP``, ``IP or DGN: not told apart``, ``nobody: ...``."""
+    if not row.ranks:
+        reasons = listed(sorted(set(row.unranked.values())))
+        return f"nobody ranked ({reasons})"
+    if row.winner is not None:
+        return algorithm_label(row.winner)
+    first = [name for name, rank in row.ranks.items() if rank.first == 1]
+    if all(row.ranks[name].below_random for name in first):
+        return "nobody is better than random play"
+    names = listed([algorithm_label(name) for name in sorted(first, key=lambda name: row.ranks[name].place)])
+    return f"not told apart: {names}" if row.equal_steps else f"unequal steps: {names}"
+
+
+CAPTION = (
+    f"Rank of each algorithm by its final score among those that learned from the same reward. {POLICY_WORDS} Score: "
+    "its mean over the last 3 evaluations of a seed, then over finished seeds. A range holds the ranks that the seeds "
+    "leave open: an algorithm counts as better than another only where Welch's 95 % interval of the difference of "
+    "their means excludes 0; the intervals are not widened for the number of pairs. Bold: better than every other "
+    "algorithm of the row, and than random play. The last columns give the difference between the best mean and the "
+    "next, in units of return, with that interval, and with the wider one that would hold the difference of one new "
+    f"seed of each. \u2193: no better than random play. {LEARNED_WORDS} {COLLAPSED_WORDS} Words in brackets name "
+    "settings other than the paper's. A dash is a cell that nobody ran or that stands in another row; unfinished: no "
+    "finished seed was evaluated; not finite: a seed diverged; alone: no other algorithm has a score to compare with. "
+    "\u2021: scores were reached after unequal numbers of steps, nothing is bold."
+)
+MEAN_CAPTION = (
+    "Rank of the mean over seeds, averaged over the tasks outside the proving ground on which every algorithm of the "
+    "row has a rank and all learned from the same reward; in brackets its 95 % interval, a bootstrap that redraws the "
+    "seeds of each algorithm within each task (none where one has a single seed; with few seeds it is too narrow, and "
+    "it says nothing of tasks that are not here). Friedman: the chance of ranks that differ as much where all "
+    "algorithms are equal, with the correction of Iman and Davenport; tasks are its units. Nemenyi's critical "
+    "difference: mean ranks further apart differ at 5 %, all pairs taken into account; with few tasks almost nothing "
+    "is."
+)
+
+
+def _mean_caption(groups: Sequence[MeanRanks]) -> str:
+    if not groups:
+        return "No two algorithms have ranks on the same task."
+    listed_tasks = "; ".join(
+        f"{group.learned_from}, {counted(len(group.ranks), 'algorithm')}: "
+        f"{', '.join(task_title(*task) for task in group.tasks)}"
+        for group in groups
+    )
+    return f"{MEAN_CAPTION} Tasks: {listed_tasks}."
+
+
+def _rank_cell(row: RankRow, name: str) -> Cell:
+    if name in row.ranks:
+        rank = row.ranks[name]
+        return rank.text + (f" {BELOW}" if rank.below_random else ""), rank.place
+    return row.unranked.get(name, DASH), -math.inf
+
+
+def _seeds_cell(row: RankRow) -> Cell:
+    counts = sorted({rank.seeds for rank in row.ranks.values()})
+    return (DASH.join(map(str, (counts[0], counts[-1])[: len(counts)])), counts[0]) if counts else ABSENT
+
+
+def _lead_cells(row: RankRow) -> list[Cell]:
+    if row.lead is None:
+        return [ABSENT] * 3
+    difference, half_width = row.lead.difference, row.lead.half_width
+    size = difference + (half_width or 0.0)
+    digits = decimals(size) if size > 0 else 0
+    cells: list[Cell] = [(number(difference, digits), difference)]
+    for half in (half_width, row.lead.new_half_width):
+        text = interval(difference, half, digits)
+        cells.append((text, -math.inf if half is None else difference - half))
+    return cells
+
+
+def _mean_cell(group: MeanRanks, name: str) -> Cell:
+    if name not in group.ranks:
+        return ABSENT
+    own = group.ranks[name]
+    spread = f" ({own.low:.1f}{DASH}{own.high:.1f})" if group.seeds > 1 else ""
+    return f"{own.value:.1f}{spread}", own.value
+
+
+def _test_cells(group: MeanRanks) -> list[Cell]:
+    if group.test is None:
+        return [ABSENT, ABSENT, (DASH, DASH)]
+    apart = (
+        ", ".join(f"{algorithm_label(one)} < {algorithm_label(other)}" for one, other in pairs_apart(group)) or "none"
+    )
+    test = group.test
+    return [(f"{test.p:.2g}", test.p), (f"{test.critical_difference:.1f}", test.critical_difference), (apart, apart)]

@@ -1,0 +1,125 @@
+"""The scaling law of N: the gap that each algorithm closes against the number of agents."""
+
+from __future__ import annotations
+
+import math
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from figures.analysis import Analysis
+from figures.analysis.policies import COLLAPSED_WORDS, POLICY_WORDS, REWARDS
+from figures.analysis.scaling import ScalingCurve, ScalingPanel
+from figures.analysis.statistics import mean_half_width
+from figures.names import algorithm_label
+from figures.panels import LEGEND_ROW, curve_handle
+from figures.style import MUTED, AlgorithmStyle, PanelSize, algorithm_styles, legend_shape, panel_grid, row_major
+from figures.tables import ABSENT, DASH, Cell, Table, interval, number, plus_minus
+
+SIZE = PanelSize(width=2.9, height=2.1, left=0.72, right=0.3)
+COLUMNS = 3
+
+
+def draw(analysis: Analysis) -> Figure | None:
+    """One panel for each series of tasks and reward; None where nothing was run with two numbers of agents."""
+    panels = analysis.scaling
+    if not panels:
+        return None
+    styles = algorithm_styles(curve.algorithm for panel in panels for curve in panel.curves)
+    width = min(COLUMNS, len(panels)) * (SIZE.left + SIZE.width + SIZE.right)
+    columns, rows = legend_shape(len(styles), width, entry_width=0.98)
+    figure, axes = panel_grid(len(panels), COLUMNS, SIZE, rows * LEGEND_ROW + 0.1)
+    for index, (panel, own_axes) in enumerate(zip(panels, axes, strict=True)):
+        _draw_panel(own_axes, panel, styles)
+        if index % COLUMNS == 0:
+            own_axes.set_ylabel("gap closed (%)")
+    handles = [curve_handle(style) for style in styles.values()]
+    figure.legend(
+        handles=row_major(handles, columns), loc="lower center", ncols=columns, frameon=False, handlelength=1.8
+    )
+    return figure
+
+
+def caption(analysis: Analysis) -> str:
+    """What the reader must know, in whole sentences."""
+    steps = sorted({point.steps for panel in analysis.scaling for curve in panel.curves for point in curve.points})
+    span = " to ".join(f"{own:,}" for own in dict.fromkeys((steps[0], steps[-1]))) if steps else "no"
+    return (
+        f"Normalised score, the gap closed in %, against the number of agents on a logarithmic axis. {POLICY_WORDS} "
+        "Points: mean over seeds, with Student's 95 % interval (none for a single seed); hollow: collapsed. Of every "
+        "task, the runs with most algorithms whose environment pays the reward that the panel names. These runs "
+        f"differ in more than N: they are {span} environment steps long, and the yardstick at 100 % is another at "
+        f"each N, so that a slope is no law yet. Slopes are in the table. {COLLAPSED_WORDS}"
+    )
+
+
+def table(analysis: Analysis) -> Table:
+    """A row for each curve: slope for a doubling of N, its interval and corrected p, then its points."""
+    rows: list[list[Cell]] = []
+    for panel in analysis.scaling:
+        rows += [_row(panel, curve) for curve in panel.curves]
+    return Table(HEADER, rows, TABLE_CAPTION, words=3)
+
+
+HEADER = ("Series", "Reward", "Algorithm", "Slope", "95 % interval", "p (Holm)", "Gap closed by N, steps")
+TABLE_CAPTION = (
+    "Slope: change of the gap closed, in percentage points, for a doubling of N: least squares through all seeds, with "
+    "Student's interval; p corrected by Holm for all slopes of the table. Points: gap closed in %, mean ± standard "
+    "deviation over seeds, and environment steps of a run."
+)
+
+
+def panel_title(panel: ScalingPanel) -> str:
+    """``Cooperative navigation, team reward``."""
+    return f"{panel.series[:1].upper()}{panel.series[1:]}, {REWARDS.get(panel.reward, panel.reward)}"
+
+
+def _row(panel: ScalingPanel, curve: ScalingCurve) -> list[Cell]:
+    label = algorithm_label(curve.algorithm)
+    reward = REWARDS.get(panel.reward, panel.reward)
+    row: list[Cell] = [(panel.series, panel.series), (reward, reward), (label, label)]
+    if curve.trend is None or curve.adjusted_p is None:
+        row += [ABSENT, (DASH, -math.inf), ABSENT]
+    else:
+        slope, half = curve.trend.slope, curve.trend.half_width
+        row += [
+            (number(slope, 1), slope),
+            (interval(slope, half, 1), slope - half),
+            (f"{curve.adjusted_p:.2g}", curve.adjusted_p),
+        ]
+    points = [
+        f"{point.agents}: {plus_minus(point.gap, 0)}{' (collapsed)' if point.collapsed else ''}, {point.steps:,}"
+        for point in curve.points
+    ]
+    return [*row, ("; ".join(points), len(points))]
+
+
+def _draw_panel(axes: Axes, panel: ScalingPanel, styles: dict[str, AlgorithmStyle]) -> None:
+    axes.set_title(panel_title(panel), loc="left", pad=8, fontweight="bold")
+    axes.axhline(0, color=MUTED, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
+    axes.set_xscale("log", base=2)
+    for index, curve in enumerate(panel.curves):
+        style = styles[curve.algorithm]
+        shift = 2 ** (0.05 * (index - (len(panel.curves) - 1) / 2))
+        places = [point.agents * shift for point in curve.points]
+        means = [point.gap.mean for point in curve.points]
+        axes.plot(places, means, color=style.colour, linewidth=1.2, zorder=3)
+        for place, point in zip(places, curve.points, strict=True):
+            half = mean_half_width(point.gap) or 0.0
+            axes.plot(
+                [place, place],
+                [point.gap.mean - half, point.gap.mean + half],
+                color=style.colour,
+                linewidth=0.9,
+                zorder=2,
+            )
+            fill = "none" if point.collapsed else style.colour
+            axes.plot([place], [point.gap.mean], style.marker, color=style.colour, markerfacecolor=fill, markersize=5)
+    agents = sorted({point.agents for curve in panel.curves for point in curve.points})
+    axes.xaxis.set_major_locator(FixedLocator(agents))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.set_xlim(agents[0] / 1.3, agents[-1] * 1.3)
+    axes.set_xlabel("agents N")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("-", "\u2212")))

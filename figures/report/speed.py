@@ -1,0 +1,88 @@
+"""How fast environments and gradient steps are here and elsewhere, as measured."""
+
+from __future__ import annotations
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from figures.analysis import Analysis
+from figures.analysis.speed import HERE, Measurement
+from figures.names import listed, task_title
+from figures.style import EXTRA_COLOURS, EXTRA_MARKERS, INK, PanelSize, panel_grid, short_number
+from figures.tables import ABSENT, Cell, Table, number
+
+SIZE = PanelSize(width=4.2, height=2.2, left=2.4, right=1.2, top=0.42)
+
+
+def draw(analysis: Analysis) -> Figure | None:
+    """A panel for each measurement, a row for each task, a mark for each suite: steps a second, logarithmic."""
+    found = analysis.speed
+    if not found:
+        return None
+    figure, axes = panel_grid(len(found), 1, SIZE, 0.1)
+    for measurement, own_axes in zip(found, axes, strict=True):
+        _draw_panel(own_axes, measurement)
+    return figure
+
+
+def caption(analysis: Analysis) -> str:
+    """Where the numbers come from, in whole sentences."""
+    parts = [
+        f"{own.what[:1].upper()}{own.what[1:]} a second of all copies together, {own.setup}; {own.hardware}, "
+        f"{own.date} ({own.command})."
+        for own in analysis.speed
+    ]
+    return " ".join([*parts, "These are speeds on one CPU core; on a GPU the order may be another."])
+
+
+def table(analysis: Analysis) -> Table:
+    """A row for each task, a column for each suite, and how often as fast this project is."""
+    suites = suites_of(analysis.speed)
+    rows: list[list[Cell]] = []
+    for measurement in analysis.speed:
+        for own in measurement.rows:
+            title = task_title(own.task)
+            cells = [(number(own.rates[name], 0), own.rates[name]) if name in own.rates else ABSENT for name in suites]
+            ratios = [own.rates[HERE] / rate for name, rate in own.rates.items() if name != HERE]
+            text = listed([f"{number(ratio, 1 if ratio < 10 else 0)}" for ratio in ratios]) or ABSENT[0]
+            rows.append(
+                [(title, title), (measurement.what, measurement.what), (str(own.copies), own.copies), *cells,
+                 (text, max(ratios, default=ABSENT[1]))]
+            )  # fmt: skip
+    header = ("Task", "What", "Copies", *("this project" if name == HERE else name for name in suites), "Times as fast")
+    return Table(
+        header, rows, "Times as fast: this project over each other suite, in the order of the columns.", words=2
+    )
+
+
+def copies_text(count: int) -> str:
+    """``1 copy``, ``64 copies``."""
+    return f"{count} {'copy' if count == 1 else 'copies'}"
+
+
+def suites_of(measurements: list[Measurement]) -> list[str]:
+    """Every suite that was measured, this project first."""
+    names = (name for own in measurements for row in own.rows for name in row.rates)
+    return list(dict.fromkeys((HERE, *names)))
+
+
+def _draw_panel(axes: Axes, measurement: Measurement) -> None:
+    axes.set_title(
+        f"{measurement.what[:1].upper()}{measurement.what[1:]} a second", loc="left", pad=8, fontweight="bold"
+    )
+    suites = suites_of([measurement])
+    for place, name in enumerate(suites):
+        colour, marker = (INK, "o") if name == HERE else (EXTRA_COLOURS[place - 1], EXTRA_MARKERS[place - 1])
+        points = [(own.rates[name], row) for row, own in enumerate(measurement.rows) if name in own.rates]
+        label = "this project" if name == HERE else name
+        axes.plot(*zip(*points, strict=True), marker, color=colour, markersize=8, linestyle="", label=label)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_number(value)))
+    axes.set_yticks(
+        range(len(measurement.rows)), [f"{task_title(own.task)}, {copies_text(own.copies)}" for own in measurement.rows]
+    )
+    axes.set_ylim(len(measurement.rows) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(True, axis="x")
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
