@@ -48,14 +48,14 @@ def draw_all(analysis: Analysis, output: Path) -> Iterator[str]:
         yield f"wrote {path}"
     with figure_style():
         for exhibit in exhibits(analysis):
-            own, paths = _show(exhibit, analysis, output, report=True)
+            exhibited, paths = _show(exhibit, analysis, output, report=True)
             for path in paths:
                 written.append(path)
                 yield f"wrote {path}"
-            if own is None:
+            if exhibited is None:
                 absent.append(exhibit.heading)
             else:
-                shown.append(own)
+                shown.append(exhibited)
     report = output / "report.html"
     write_atomically(report, build_report(analysis, shown, absent))
     written.append(report)
@@ -71,9 +71,9 @@ def draw_some(analysis: Analysis, output: Path, names: Sequence[str]) -> Iterato
     known = {exhibit.name: exhibit for exhibit in EXHIBITS}
     with figure_style():
         for name in dict.fromkeys(names):
-            own, paths = _show(known[name], analysis, output, report=False)
+            exhibited, paths = _show(known[name], analysis, output, report=False)
             yield from (f"wrote {path}" for path in paths)
-            if own is None:
+            if exhibited is None:
                 yield f"nothing to draw for {known[name].heading}"
 
 
