@@ -6,9 +6,10 @@ Adding one: write `algorithms/NAME.py` with a `Config` and a learner class (see 
 
 from __future__ import annotations
 
-import difflib
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from envs.fields import closest
 
 if TYPE_CHECKING:
     from algorithms.common.config import OffPolicyConfig
@@ -28,34 +29,37 @@ ALGORITHMS = {
 }
 """Name -> module and class of the learner. Each module also has a `Config`."""
 
-PAPER_ALGORITHMS = ("ip", "qmix", "maddpg", "maddpgs", "pic", "dgn", "iql")
-"""The algorithms the paper compares (section 5.2): those of its suites, tables and figures."""
+
+class AlgorithmError(ValueError):
+    """The root of what can go wrong when an algorithm is asked for: the message is one line that says what to do."""
 
 
-class UnknownAlgorithmError(ValueError):
+class UnknownAlgorithmError(AlgorithmError):
     """No algorithm of that name."""
 
 
-class UnsupportedTaskError(ValueError):
+class UnsupportedTaskError(AlgorithmError):
     """The algorithm cannot play the task."""
 
 
-def _module(name: str) -> Any:
+def module_of(name: str) -> str:
+    """The module of an algorithm, which has its `Config` and learner. Raises UnknownAlgorithmError."""
     if name in ALGORITHMS:
-        return import_module(ALGORITHMS[name][0])
-    close = difflib.get_close_matches(name, ALGORITHMS, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else "."
-    raise UnknownAlgorithmError(f"unknown algorithm {name!r}{hint} Available: {', '.join(ALGORITHMS)}")
+        return ALGORITHMS[name][0]
+    hint = closest(name, ALGORITHMS, most=1)
+    raise UnknownAlgorithmError(
+        f"unknown algorithm {name!r}{'; ' + hint if hint else '.'} Available: {', '.join(ALGORITHMS)}"
+    )
 
 
 def config_type(name: str) -> type[OffPolicyConfig]:
     """The settings dataclass of an algorithm. Raises UnknownAlgorithmError."""
-    return _module(name).Config
+    return import_module(module_of(name)).Config
 
 
 def learner_type(name: str) -> type[OffPolicyLearner]:
     """The learner's class, which says what it can do. Raises UnknownAlgorithmError."""
-    return getattr(_module(name), ALGORITHMS[name][1])
+    return getattr(import_module(module_of(name)), ALGORITHMS[name][1])
 
 
 def check_supported(name: str, spec: EnvironmentSpec) -> None:

@@ -25,11 +25,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from algorithms.common.config import EpsilonGreedyConfig, check_choice
-from algorithms.common.graph import GRAPHS, KERNELS, Neighbourhood, neighbourhood
+from algorithms.common.config import EpsilonGreedyConfig, Graphs, Kernels
+from algorithms.common.graph import Neighbourhood, neighbourhood
 from algorithms.common.learner import EpsilonGreedyLearner, Loss, gather_actions
 from algorithms.common.networks import KindLinear, activated, head, linear_of_parts
 from algorithms.protocols import Batch, EnvironmentSpec, Graph
+from envs.fields import Count, Weight
 from envs.shapes import Float
 
 
@@ -37,31 +38,25 @@ from envs.shapes import Float
 class Config(EpsilonGreedyConfig):
     """Settings of DGN: those of all Q-learners, Table 2, and the published network."""
 
-    layers: int = 2
+    layers: Count = 2
     """Relation layers: an agent knows of agents that many edges away."""
-    heads: int = 8
+    heads: Count = 8
     """Attention heads; must divide `hidden`."""
-    relation_weight: float = 0.03
+    relation_weight: Weight = 0.03
     """lambda of eq. (5); 0 leaves the regularisation out (DGN-R)."""
     activated_relations: bool = True
     """Queries, keys and values go through a ReLU, as in the published program."""
     fixed_graph: bool = True
     """The graph of s serves s' in the targets, as published; False takes that of s'."""
-    graph: str = "task"
+    graph: Graphs = "task"
     """task: nearest agents or the road network, as the environment says; full: everybody hears everybody."""
-    kernel: str = "auto"
+    kernel: Kernels = "auto"
     """Aggregation kernel: slots, dense, gather or auto. The results are equal to rounding; the speed is not."""
 
     def __post_init__(self) -> None:
         EpsilonGreedyConfig.__post_init__(self)
-        check_choice(self, "graph", GRAPHS)
-        check_choice(self, "kernel", KERNELS)
-        if self.layers < 1:
-            raise ValueError(f"layers = {self.layers}: expected one or more relation layers")
-        if self.heads < 1 or self.hidden % self.heads:
+        if self.hidden % self.heads:
             raise ValueError(f"heads = {self.heads}: expected a divisor of hidden = {self.hidden}")
-        if self.relation_weight < 0:
-            raise ValueError(f"relation_weight = {self.relation_weight}: expected zero or more")
 
 
 class RelationLayer(nn.Module):

@@ -31,26 +31,27 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from algorithms.common.actions import action_space
-from algorithms.common.config import OffPolicyConfig, check_choice, renamed
-from algorithms.common.graph import GRAPHS, KERNELS, DirectedEdges, Neighbourhood, full_graph, neighbourhood
+from algorithms.common.config import Graphs, Kernels, OffPolicyConfig, renamed
+from algorithms.common.graph import DirectedEdges, Neighbourhood, full_graph, neighbourhood
 from algorithms.common.learner import Loss, OffPolicyLearner, Phase, without_parameter_gradients
 from algorithms.common.masks import largest_entropy
 from algorithms.common.micro_batches import Metrics
 from algorithms.common.networks import (
-    READOUTS,
     BeliefNetwork,
     JointActionValue,
     LayerOptions,
     PropagationNetwork,
     PropagationOptions,
+    Readout,
 )
 from algorithms.protocols import Batch, EnvironmentSpec, Graph
+from envs.fields import Count, Natural, Weight
 from envs.shapes import Float, Int
 
 
@@ -58,9 +59,9 @@ from envs.shapes import Float, Int
 class Config(OffPolicyConfig):
     """Settings of IP; gamma, tau and the like come from `OffPolicyConfig` (paper, Table 2)."""
 
-    alpha: float = 0.2
+    alpha: Weight = 0.2
     """Weight of the entropy, for rewards in the scale the learner sees; where it is tuned, its first value."""
-    alpha_unit: str = "reward"
+    alpha_unit: Literal["reward", "advantage"] = "reward"
     """What alpha is a multiple of: reward (the scale that the learner sees) or advantage (the standard deviation of Q
     over the actions of an agent, a running mean), which is the same temperature at every number of agents."""
     tune_alpha: bool = False
@@ -68,25 +69,25 @@ class Config(OffPolicyConfig):
     target_entropy: float | None = None
     """Entropy aimed at, in nats an agent; none: half of log(actions), of those an agent has, or minus the size of a
     continuous action."""
-    hops: int = 2
+    hops: Natural = 2
     """Rounds M of intention propagation in the policy (paper, B.2); 0 makes the policies independent."""
-    critic_hops: int | None = None
-    """Rounds of Q and V: how far away what they know was seen; none: as many as the policy's. Q knows the actions of
-    agent i and its neighbours, from one round on."""
-    value_hops: int | None = None
-    """Rounds of V where they differ from those of Q; none: as many."""
-    inference: str = "mean_field"
+    critic_hops: Natural | None = 1
+    """Rounds of Q: how far away what it knows was seen; none: as many as the policy's, the reading of B.2. Q knows the
+    actions of agent i and its neighbours, from one round on."""
+    value_hops: Natural | None = None
+    """Rounds of V; none: as many as the policy's."""
+    inference: Literal["mean_field", "belief_propagation"] = "mean_field"
     """What the policy's rounds imitate: mean_field (one embedding for each agent) or belief_propagation (one for each
     direction of each edge)."""
-    aggregation: str = "attention"
+    aggregation: Literal["attention", "mean", "sum"] = "attention"
     """How messages are joined: attention, mean or sum."""
-    heads: int = 1
+    heads: Count = 1
     """Attention heads; must divide `hidden`."""
     tied: bool = False
     """One set of weights for all rounds, the reading of eq. (6) as a fixed-point iteration."""
-    readout: str = "all"
+    readout: Readout = "all"
     """What the output layer reads: all (mu^0 to mu^M), rounds (mu^1 to mu^M) or last (mu^M)."""
-    graph: str = "task"
+    graph: Graphs = "task"
     """task: nearest agents or the road network, as the environment says; full: everybody hears everybody."""
     policy_messages: bool = True
     """False: the policy network keeps its size, but its agents hear nobody."""
@@ -94,39 +95,28 @@ class Config(OffPolicyConfig):
     """False: V_i and Q_i keep their size, but know of agent i alone."""
     twin: bool = True
     """Two Q networks and the smaller of their values; False: one."""
-    policy_value: str = "minimum"
+    policy_value: Literal["minimum", "first"] = "minimum"
     """What the policy climbs: minimum (the smaller Q) or first (the first Q). The paper takes the minimum as the target
     of V and does not say which Q the policy has."""
-    credit: str = "team"
+    credit: Literal["team", "own"] = "team"
     """team: the policy gradient of agent i runs through every Q_j, as in the paper; own: through Q_i alone, which is
     what a difference reward needs."""
-    kernel: str = "auto"
+    kernel: Kernels = "auto"
     """Aggregation kernel: slots, dense, gather or auto. The results are equal to rounding; the speed is not."""
 
     def __post_init__(self) -> None:
         OffPolicyConfig.__post_init__(self)
-        check_choice(self, "inference", ("mean_field", "belief_propagation"))
-        check_choice(self, "aggregation", ("attention", "mean", "sum"))
-        check_choice(self, "readout", READOUTS)
-        check_choice(self, "graph", GRAPHS)
-        check_choice(self, "credit", ("team", "own"))
-        check_choice(self, "alpha_unit", ("reward", "advantage"))
-        check_choice(self, "policy_value", ("minimum", "first"))
-        check_choice(self, "kernel", KERNELS)
-        for name in ("hops", "critic_hops", "value_hops"):
-            if (rounds := getattr(self, name)) is not None and rounds < 0:
-                raise ValueError(f"{name} = {rounds}: expected zero or more rounds")
-        if self.heads < 1 or self.hidden % self.heads:
+        if self.hidden % self.heads:
             raise ValueError(f"heads = {self.heads}: expected a divisor of hidden = {self.hidden}")
         if self.heads > 1 and self.inference == "belief_propagation":
             raise ValueError(f"heads = {self.heads}: belief propagation attends with one head")
-        if self.alpha < 0 or (self.tune_alpha and self.alpha == 0):
-            raise ValueError(f"alpha = {self.alpha}: expected zero or more, and more than zero where it is tuned")
+        if self.tune_alpha and self.alpha == 0:
+            raise ValueError(f"alpha = {self.alpha}: expected a positive number where it is tuned")
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Config:
         """Before the rounds of critics were a setting, Q had one and V as many as the policy."""
-        earlier = {} if "critic_hops" in record else {"critic_hops": 1, "value_hops": record["hops"]}
+        earlier = {} if "critic_hops" in record else {"critic_hops": 1}
         return cls(**{**earlier, **renamed(record)})
 
     def layer(self, messages: bool) -> LayerOptions:
@@ -141,7 +131,7 @@ class Config(OffPolicyConfig):
     @property
     def value_rounds(self) -> int:
         """Rounds of V."""
-        return self.q_rounds if self.value_hops is None else self.value_hops
+        return self.hops if self.value_hops is None else self.value_hops
 
     @property
     def policy_shape(self) -> PropagationOptions:

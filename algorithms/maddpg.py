@@ -23,16 +23,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from algorithms.common.config import OffPolicyConfig, check_choice
+from algorithms.common.config import OffPolicyConfig
 from algorithms.common.exploration import gumbel_noise, sample_actions, straight_through_sample
 from algorithms.common.learner import Loss, OffPolicyLearner, Phase, without_parameter_gradients
 from algorithms.common.networks import AgentMLP, head
 from algorithms.protocols import Batch, EnvironmentSpec, Graph
+from envs.fields import Count, Weight
 from envs.shapes import Float, Int
 
 
@@ -40,24 +41,16 @@ from envs.shapes import Float, Int
 class Config(OffPolicyConfig):
     """Settings of MADDPG; the common ones are those of the published program (paper, Table 2)."""
 
-    value: str = "team"
+    value: Literal["team", "own"] = "team"
     """What the critic is fitted to: team (one value of the mean of the agents' rewards) or own (a value of each agent's
     own reward)."""
-    logit_penalty: float = 0.001
+    logit_penalty: Weight = 0.001
     """Weight c of the squared logits in the actor's loss."""
     relaxed_actions: bool = True
     """Send softmax vectors to tasks that take them, as published; False draws actions everywhere."""
-    critic_target_updates: int = 2
+    critic_target_updates: Count = 2
     """Moves of the critic's slow copy in an update: the published program makes one after the critic's and one after
     the actor's step."""
-
-    def __post_init__(self) -> None:
-        OffPolicyConfig.__post_init__(self)
-        check_choice(self, "value", ("team", "own"))
-        if self.logit_penalty < 0:
-            raise ValueError(f"logit_penalty = {self.logit_penalty}: expected zero or more")
-        if self.critic_target_updates < 1:
-            raise ValueError(f"critic_target_updates = {self.critic_target_updates}: expected one or more")
 
 
 ConfigT = TypeVar("ConfigT", bound=Config)

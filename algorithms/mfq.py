@@ -16,6 +16,7 @@ kind-encoders.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,7 @@ from algorithms.common.graph import Neighbourhood, neighbourhood
 from algorithms.common.learner import EpsilonGreedyLearner, Loss, gather_actions
 from algorithms.common.networks import AgentMLP
 from algorithms.protocols import Batch, EnvironmentSpec, Graph
+from envs.fields import Range
 from envs.shapes import Float
 
 
@@ -32,13 +34,8 @@ from envs.shapes import Float
 class Config(EpsilonGreedyConfig):
     """Settings of MF-Q: those of all Q-learners, Table 2, and the temperature."""
 
-    temperature: float = 0.1
+    temperature: Annotated[float, Range(above=0)] = 0.1
     """T of (4), for rewards in the scale the learner sees."""
-
-    def __post_init__(self) -> None:
-        EpsilonGreedyConfig.__post_init__(self)
-        if not self.temperature > 0:
-            raise ValueError(f"temperature = {self.temperature}: expected a positive number")
 
 
 class MFQ(EpsilonGreedyLearner[Config]):

@@ -18,12 +18,12 @@ maddpg-team-reward, maddpg-target-moves, pic-activations, ip-head-scale, kind-en
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from algorithms import maddpg
-from algorithms.common.config import check_choice
 from algorithms.common.networks import KindLinear, head
 from algorithms.maddpg import MADDPG
 from algorithms.protocols import EnvironmentSpec
@@ -34,15 +34,10 @@ from envs.shapes import Float
 class Config(maddpg.Config):
     """Settings of PIC: MADDPG's, and the critic's form."""
 
-    critic: str = "published"
+    critic: Literal["published", "repaired"] = "published"
     """published: two divisions by N in each layer; repaired: a mean over the others."""
-    pooling: str = "max"
+    pooling: Literal["max", "mean"] = "max"
     """How the team's value reads the agents' features: max or mean."""
-
-    def __post_init__(self) -> None:
-        maddpg.Config.__post_init__(self)
-        check_choice(self, "critic", ("published", "repaired"))
-        check_choice(self, "pooling", ("max", "mean"))
 
 
 class GraphCritic(nn.Module):

@@ -25,6 +25,7 @@ from algorithms.common.config import EpsilonGreedyConfig
 from algorithms.common.learner import EpsilonGreedyLearner, Loss, gather_actions
 from algorithms.common.networks import AgentMLP
 from algorithms.protocols import Batch, EnvironmentSpec, Graph
+from envs.fields import Count
 from envs.shapes import Float
 
 
@@ -32,16 +33,10 @@ from envs.shapes import Float
 class Config(EpsilonGreedyConfig):
     """Settings of QMIX: those of all Q-learners, Table 2, and the published sizes of the mixer."""
 
-    mixing: int = 32
+    mixing: Count = 32
     """Hidden units of the mixer."""
-    hypernetwork: int = 64
+    hypernetwork: Count = 64
     """Hidden units of the hypernetworks that make the mixer's weights."""
-
-    def __post_init__(self) -> None:
-        EpsilonGreedyConfig.__post_init__(self)
-        for name in ("mixing", "hypernetwork"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} = {getattr(self, name)}: expected a positive number of units")
 
 
 def hypernetwork(state_dim: int, hidden: int, outputs: int) -> nn.Sequential:

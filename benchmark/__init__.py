@@ -1,4 +1,12 @@
-"""The shared runner: tasks and suites as data, one training loop, replay, evaluation, run folders and sweeps."""
+"""The runner.
+
+training    `training` has the loop in memory, of `replay`, `rewards`, `evaluation`, `acceleration` and `blocks`
+runs        `runs` resumes, logs, evaluates and finishes one in its folder; `train` is the command, `config` settings
+suites      `suites` lists `requests` for runs, `plan` resolves them, `status` says how far they are, `sweep` makes them
+launchers   `launchers` makes runs here or on a cluster, `together` several in one process, `lease` in minutes of a GPU
+policies    `policies` loads what was trained; `play` and `record` show it; `references` plays what it is compared with
+profiling   `profiling` measures, counts and predicts what training costs; `memory` what a run needs
+"""
 
 import os
 

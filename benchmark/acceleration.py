@@ -37,9 +37,6 @@ from algorithms.protocols import Batch, Learner
 from benchmark.config import ACCELERATIONS
 from benchmark.errors import UserError
 
-OF_UPDATES = ("none", "compile", "cuda_graph")
-"""The ways that concern updates alone."""
-
 Update = Callable[[Batch, torch.Generator], dict[str, Tensor]]
 """Takes one gradient step of every network and returns metrics, as `Learner.update` does."""
 

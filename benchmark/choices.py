@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmark.cells import FEW_TRANSITIONS, SMALL_SIGNALS, SMALL_STEPS, Cell, small_batch_rate
+from benchmark.requests import FEW_TRANSITIONS, SMALL_SIGNALS, SMALL_STEPS, RunRequest, small_batch_rate
+from results.keys import RunKey
 
 SEEDS = (0, 1, 2)
 NAVIGATION: dict[str, Any] = FEW_TRANSITIONS | {
@@ -21,7 +22,7 @@ JUNGLE: dict[str, Any] = {
 RATE = small_batch_rate("ip")
 
 
-def hops() -> list[Cell]:
+def hops() -> list[RunRequest]:
     """IP with one round of Q, as before, and with the policy's two."""
     places = (
         ("mpe/cooperative_navigation_15", 40_000, NAVIGATION),
@@ -33,7 +34,7 @@ def hops() -> list[Cell]:
         "q-2": {"algorithm.critic_hops": 2},
     }
     return [
-        Cell(task, "ip", seed, steps, name, common | RATE | own)
+        RunRequest(RunKey(task, "ip", name, seed), steps, common | RATE | own)
         for task, steps, common in places
         for name, own in kinds.items()
         for seed in SEEDS
@@ -54,7 +55,7 @@ WEIGHTS: dict[str, dict[str, Any]] = {
 }
 
 
-def temperature() -> list[Cell]:
+def temperature() -> list[RunRequest]:
     """IP with the team's reward, by the scale of rewards and the weight of the entropy. 0.5 goes with the advantages'
     scale alone: to fifteen navigating agents it is what 0.2 is in units of standardised rewards. Half as many steps as
     in `hops`, with as many runs as that allows: arms that learn have done so by then."""
@@ -64,7 +65,9 @@ def temperature() -> list[Cell]:
     )
     kinds = [(scale, weight) for scale in SCALES for weight in WEIGHTS if weight != "0.5" or scale == "advantage"]
     return [
-        Cell(task, "ip", seed, steps, f"{scale}-{weight}", common | RATE | SCALES[scale] | WEIGHTS[weight])
+        RunRequest(
+            RunKey(task, "ip", f"{scale}-{weight}", seed), steps, common | RATE | SCALES[scale] | WEIGHTS[weight]
+        )
         for task, steps, common in places
         for scale, weight in kinds
         for seed in SEEDS
@@ -75,14 +78,19 @@ COPIES: dict[str, dict[str, Any]] = {f"copies-{count}": {"training.num_envs": co
 """Copies of the task in lockstep: as by default, and as in the paper's suite."""
 
 
-def lockstep() -> list[Cell]:
+def lockstep() -> list[RunRequest]:
     """IQL and IP by the number of copies, with as many environment steps and gradient steps: in 4 copies a block of 100
     environment steps is an episode of each, in 100 copies it is one step of each."""
     places = (("mpe/cooperative_navigation_6", 30_000, NAVIGATION), ("magent/jungle_20", 20_000, JUNGLE))
+    rounds = {"iql": {}, "ip": {"algorithm.critic_hops": None}}  # as these runs were made, before `hops` was decided
     return [
-        Cell(task, algorithm, seed, steps, name, common | small_batch_rate(algorithm) | copies)
+        RunRequest(
+            RunKey(task, algorithm, name, seed),
+            steps,
+            common | small_batch_rate(algorithm) | copies | rounds[algorithm],
+        )
         for task, steps, common in places
-        for algorithm in ("iql", "ip")
+        for algorithm in rounds
         for name, copies in COPIES.items()
         for seed in SEEDS
     ]

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import hashlib
-import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
 
 import algorithms
 import envs
 from benchmark.errors import MENDABLE, UserError
 from benchmark.tasks import located, training_defaults
-from envs.protocols import Threaded
+from envs.fields import Count, Natural, Range, Weight, check, closest, kinds
 from results.identity import FILES, WITHOUT_EFFECT, digest_of, identity_of
+from results.keys import RunKey
 
 if TYPE_CHECKING:
     from envs.protocols import Environment, EnvironmentSpec
@@ -27,61 +26,70 @@ GROUPS = ("environment", "training", "algorithm")
 RENAMED = {"algorithm.piece": "algorithm.micro_batch"}
 """Settings by the names that they no longer have."""
 MOST_SEED = 2**31 - 1
-MESSAGE_KERNELS = ("reference", "fused")
+MOST_LABEL = 100
+"""Characters of the name of a variant."""
+MessageKernels = Literal["reference", "fused"]
 """Ways to compute messages between neighbours on a GPU."""
-ACCELERATIONS = ("none", "compile", "cuda_graph", "cuda_blocks", "auto")
+Acceleration = Literal["none", "compile", "cuda_graph", "cuda_blocks", "auto"]
 """Ways to run blocks of training."""
+MESSAGE_KERNELS, ACCELERATIONS = get_args(MessageKernels), get_args(Acceleration)
+OF_UPDATES = ("none", "compile", "cuda_graph")
+"""Accelerations that concern updates alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingConfig:
     """The schedule of training, the same for every algorithm."""
 
-    num_envs: int = 4
+    num_envs: Count = 4
     """Copies of the task stepped in lockstep with one frozen policy."""
-    update_interval: int = 100
+    update_interval: Count = 100
     """Environment steps, counted over all copies, between blocks of gradient steps."""
-    gradient_steps: int = 8
+    gradient_steps: Natural = 8
     """Gradient steps for every `update_interval` environment steps (paper, Table 2)."""
-    batch_size: int = 1024
+    batch_size: Count = 1024
     """Transitions of a gradient step (paper, Table 2)."""
-    replay_capacity: int = 1_000_000
+    replay_capacity: Count = 1_000_000
     """Transitions kept for learning (paper, Table 2); a run shorter than this keeps what it makes."""
-    learning_starts: int = 1024
+    learning_starts: Count = 1024
     """Transitions in the replay before the first gradient step."""
-    observation_dtype: str = "float32"
+    observation_dtype: Literal["float32", "float16"] = "float32"
     """How the replay stores observations: float32 or float16 (half the memory)."""
-    reward_scale: str = "standardise"
+    reward_scale: Literal["standardise", "per_agent", "raw"] = "standardise"
     """What learners see of the reward: standardise (subtract the running mean, divide by the running standard
     deviation), per_agent (divide by the number of agents) or raw. The reported score is never scaled."""
-    evaluation_interval: int = 10_000
+    evaluation_interval: Count = 10_000
     """Environment steps between evaluations."""
-    evaluation_episodes: int = 100
+    evaluation_episodes: Count = 100
     """Episodes of an evaluation, the same ones every time and for every algorithm and seed."""
-    evaluation_seed: int = 20_200
+    evaluation_seed: Annotated[int, Range(0, 2**63 - 1)] = 20_200
     """Seed of the evaluation episodes."""
-    log_interval: int = 1_000
+    log_interval: Count = 1_000
     """Environment steps averaged in one line of metrics.jsonl."""
-    checkpoint_seconds: float = 300.0
+    checkpoint_seconds: Weight = 300.0
     """Least time between checkpoints; 0 writes one after every block of gradient steps. A run resumed from any
     checkpoint makes the same numbers."""
-    checkpoint_replay_gib: float = 4.0
+    checkpoint_replay_gib: Weight = 4.0
     """Largest replay that checkpoints hold; 0: none. Beyond it a resumed run refills its replay and its record says
     so. A checkpoint is on the disk twice while it is written, for every run that is under way."""
-    threads: int = 1
+    keep_checkpoint: bool = False
+    """Whether a finished run keeps its last checkpoint, from which a larger --total-steps continues it."""
+    tensorboard: bool = False
+    """Whether metrics are written for TensorBoard too, in the folder tensorboard of the run; needs that package."""
+    threads: Count = 1
     """CPU threads. Part of the settings because sums in another order round differently."""
-    environment_threads: int | None = None
+    environment_threads: Count | None = None
     """Threads that step copies of traffic tasks, which changes no number; none: `threads` of them on a CPU, one for
     every core beside a GPU."""
     synchronise_timing: bool = False
     """Whether phases wait for the GPU before their time is taken. Without it timing.jsonl shows where the host waited,
     with it what each phase took, and the run is slower. No effect on a CPU, nor on any number but times."""
-    acceleration: str = "none"
+    acceleration: Acceleration = "none"
     """How training is run: none (as written), compile (torch.compile of updates), cuda_graph (updates are captured once
     and replayed), cuda_blocks (so are whole gradient steps and, where the environment works on tensors, environment
     steps) or auto (cuda_blocks on a GPU, none on a CPU); see benchmark/acceleration.py. Part of the settings because
     compiled code rounds differently."""
-    kernels: str = "reference"
+    kernels: MessageKernels = "reference"
     """How messages between neighbours are computed on a GPU: reference (operations of torch) or fused (kernels in
     Triton, see algorithms/common/slot_triton.py). A CPU has compiled loops and refuses fused. Part of the settings
     because sums in another order round differently."""
@@ -89,26 +97,7 @@ class TrainingConfig:
     """Whether matrix products on a GPU round their factors to TF32, 10 bits of mantissa for 23; no effect on a CPU."""
 
     def __post_init__(self) -> None:
-        for setting in dataclasses.fields(self):
-            value = getattr(self, setting.name)
-            if isinstance(value, (int, float)) and not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"{setting.name} = {value}: expected zero or a positive number")
-        positive = ("num_envs", "update_interval", "batch_size", "replay_capacity", "evaluation_interval")
-        more = ("evaluation_episodes", "log_interval", "threads", "learning_starts", "environment_threads")
-        for name in (*positive, *more):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise ValueError(f"{name} = {getattr(self, name)}: expected a positive whole number")
-        if self.evaluation_seed >= 2**63:
-            raise ValueError(f"evaluation_seed = {self.evaluation_seed}: expected less than 2^63")
-        choices_of = {
-            "observation_dtype": ("float32", "float16"),
-            "reward_scale": ("standardise", "per_agent", "raw"),
-            "acceleration": ACCELERATIONS,
-            "kernels": MESSAGE_KERNELS,
-        }
-        for name, choices in choices_of.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name} = {getattr(self, name)!r}: expected one of {', '.join(choices)}")
+        check(self)
 
     @property
     def fused(self) -> bool:
@@ -133,6 +122,11 @@ class RunConfig:
     """Label of the settings: the name of the folder that holds the runs made with them."""
     device: str = field(default="cpu", compare=False)
 
+    @property
+    def key(self) -> RunKey:
+        """Which run it is."""
+        return RunKey(self.task, self.algorithm, self.variant, self.seed)
+
     def identity(self) -> dict[str, Any]:
         """What makes two runs the same: everything but the device and settings without effect on numbers."""
         record = dataclasses.asdict(self)
@@ -153,6 +147,8 @@ class RunConfig:
 
     def make_environment(self, num_envs: int, **changes: Any) -> Environment:
         """Copies of the task on the run's device, with changes of its settings. Raises as `spec` does."""
+        from envs.protocols import Threaded
+
         settings = dataclasses.asdict(self.environment) | changes
         environment = _explained(lambda: envs.make(self.task, num_envs, self.device, **settings))
         if isinstance(environment, Threaded):
@@ -196,30 +192,30 @@ def resolve(
         raise UserError(f"--seed {seed}: expected zero or a positive whole number")
     if seed > MOST_SEED:
         raise UserError(f"--seed {seed}: expected at most {MOST_SEED}, as published sets hold seeds in 32 bits")
-    overrides = dict(overrides or {})
-    types = {
-        "environment": envs.settings(task),
-        "training": TrainingConfig,
-        "algorithm": algorithms.config_type(algorithm),
-    }
-    values: dict[str, dict[str, Any]] = {group: {} for group in GROUPS}
-    values["training"] = training_defaults(task)
-    for key, text in overrides.items():
+    types = setting_types(task, algorithm)
+    defaults = {"training": training_defaults(task)}
+    values: dict[str, dict[str, Any]] = {group: dict(defaults.get(group, {})) for group in GROUPS}
+    for key, value in overrides.items():
         group, name = _split_key(key, types)
-        values[group][name] = _parse(key, text, get_type_hints(types[group])[name])
+        values[group][name] = _converted(key, value, types)
     try:
         built = {group: types[group](**values[group]) for group in GROUPS}
     except ValueError as error:
         raise UserError(f"bad setting: {error}") from error
-    usual = {group: types[group](**(training_defaults(task) if group == "training" else {})) for group in GROUPS}
-    keys = (key.split(".", 1) for key in overrides)
-    changed = {f"{group}.{name}": getattr(built[group], name) for group, name in keys}
-    label = variant or variant_label({key: value for key, value in changed.items() if value != _read(usual, key)})
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.,=+-]{0,99}", label):
-        raise UserError(f"variant {label!r}: use letters, digits and _ . , = + - only, at most 100 of them")
+    usual = {group: types[group](**defaults.get(group, {})) for group in GROUPS}
+    changed = {key: value for key in overrides if (value := _read(built, key)) != _read(usual, key)}
+    label = variant or variant_label(changed)
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.,=+-]*", label) or len(label) > MOST_LABEL:
+        raise UserError(f"variant {label!r}: use letters, digits and _ . , = + - only, at most {MOST_LABEL} of them")
     return RunConfig(
         task, algorithm, seed, total_steps, built["environment"], built["training"], built["algorithm"], label, device
     )
+
+
+def setting_types(task: str, algorithm: str) -> dict[str, type]:
+    """The dataclasses of a run's settings by group. Raises UnknownTaskError and UnknownAlgorithmError."""
+    types: dict[str, type] = {"environment": envs.settings(task), "training": TrainingConfig}
+    return types | {"algorithm": algorithms.config_type(algorithm)}
 
 
 def _read(groups: dict[str, Any], key: str) -> Any:
@@ -235,15 +231,20 @@ def variant_label(overrides: dict[str, Any]) -> str:
     """
     names = {key: key.split(".", 1)[-1] for key in sorted(overrides)}
     silent = {name for group in WITHOUT_EFFECT.values() for name in group} | set(FILES)
-    label = ",".join(f"{name}={_in_label(overrides[key])}" for key, name in names.items() if name not in silent)
+    label = ",".join(f"{name}={in_words(overrides[key])}" for key, name in names.items() if name not in silent)
     if not label:
         return "default"
     if re.fullmatch(r"[A-Za-z0-9_.,=+-]{1,80}", label):
         return label
+    return hashed_label(label)
+
+
+def hashed_label(label: str) -> str:
+    """What takes the place of a label that is too long, or has characters that a folder should not have."""
     return "settings-" + hashlib.sha256(label.encode()).hexdigest()[:10]
 
 
-def _in_label(value: Any) -> str:
+def in_words(value: Any) -> str:
     """A value as one would type it: numbers without needless digits, true, false and none in lower case."""
     if value is None or isinstance(value, bool):
         return str(value).lower()
@@ -252,54 +253,38 @@ def _in_label(value: Any) -> str:
     return str(value)
 
 
-def _split_key(key: str, types: dict[str, Any]) -> tuple[str, str]:
-    names = [f"{group}.{setting.name}" for group in GROUPS for setting in dataclasses.fields(types[group])]
-    if key in names:
-        group, name = key.split(".", 1)
-        return group, name
-    for earlier, now in RENAMED.items():
-        if key in (earlier, earlier.split(".", 1)[1]) and now in names:
-            raise UserError(f"--set {key}: this setting has been renamed; did you mean {now}?")
-    same_name = [name for name in names if name.split(".", 1)[1] == key]
-    close = same_name or difflib.get_close_matches(key, names, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(close)}?" if close else f"the settings are: {', '.join(names)}"
-    raise UserError(f"--set {key}: no such setting for this task and algorithm; {hint}")
+def environment_settings(task: str, assignments: Mapping[str, str]) -> dict[str, Any]:
+    """Settings of the task's environment, given as `{"environment.reward": "shared"}`, by the names that `envs.make`
+    has for them. Raises UserError as `resolve` does."""
+    types = {"environment": envs.settings(task)}
+    return {_split_key(key, types)[1]: _converted(key, value, types) for key, value in assignments.items()}
 
 
-_IN_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "none"}
-
-
-def _parse(key: str, value: Any, kind: Any) -> Any:
-    """Read `value` as `kind`: a string, a number, true/false, or one of these or `none`."""
-    options = list(get_args(kind) or (kind,))
-    if not isinstance(value, str):
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        return float(value) if whole and float in options and int not in options else value
-    if type(None) in options and value.lower() == "none":
-        return None
-    if bool in options and value.lower() in ("true", "false"):
-        return value.lower() == "true"
-    if int in options and re.fullmatch(r"[+-]?\d[\d_]*", value):
-        return int(value)
-    if int in options and float not in options:
-        number = _number(value)
-        if number is not None and number.is_integer():
-            return int(number)
-    if float in options and _number(value) is not None:
-        return _number(value)
-    literals = [option for option in options if isinstance(option, str)]
-    if str in options or value in literals:
-        return value
-    wanted = " or ".join(literals or [_IN_WORDS[option] for option in options])
-    raise UserError(f"--set {key}={value}: expected {wanted}")
-
-
-def _number(text: str) -> float | None:
+def _converted(key: str, value: Any, types: Mapping[str, type]) -> Any:
+    """The value of a setting in the type of its field."""
+    group, name = _split_key(key, types)
     try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
+        return kinds(types[group])[name].convert(value)
+    except ValueError as error:
+        raise UserError(f"--set {key}={value}: {error}") from error
+
+
+def _split_key(key: str, types: Mapping[str, type]) -> tuple[str, str]:
+    names = [f"{group}.{name}" for group, settings in types.items() for name in kinds(settings)]
+    if key not in names:
+        raise UserError(f"--set {key}: no such setting here; {name_hint(key, names)}")
+    group, name = key.split(".", 1)
+    return group, name
+
+
+def name_hint(key: str, names: Sequence[str]) -> str:
+    """What somebody who gave a setting a name that it does not have may have meant."""
+    same_name = [name for name in names if name.split(".", 1)[1] == key]
+    renamed = [now for was, now in RENAMED.items() if key in (was, was.split(".", 1)[1]) and now in names]
+    if renamed:
+        return f"this setting has been renamed; did you mean {renamed[0]}?"
+    hint = f"did you mean {' or '.join(same_name)}?" if same_name else closest(key, names, cutoff=0.5)
+    return hint or f"the settings are: {', '.join(names)}"
 
 
 def parse_assignments(pairs: list[str]) -> dict[str, str]:

@@ -1,48 +1,22 @@
-"""Errors that a user can mend: shown as one line that says what to do, without a traceback."""
+"""Errors that a user can mend, whichever part of the project raises them: shown as one line, without a traceback."""
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import sys
 from collections.abc import Callable
 
-from algorithms import UnknownAlgorithmError, UnsupportedTaskError
+from algorithms import AlgorithmError
 from benchmark.console import say
-from envs.errors import EnvironmentNotAvailableError, PreyWeightsError, TrafficFileError, UnknownTaskError
+from envs.errors import TaskError
+from results.errors import FULL, InUseError, NoSpaceError, UserError
+
+__all__ = ["FULL", "MENDABLE", "InUseError", "NoSpaceError", "UserError", "report_errors"]
 
 
-class UserError(Exception):
-    """A wrong setting, a broken file, a machine too small. The message says what was found and what to do."""
-
-    exit_status = 2
-
-
-class InUseError(UserError):
-    """A folder that another process has locked. The exit status tells it from other errors, whatever else the log of a
-    run says: the process that has the lock writes to the same file."""
-
-    exit_status = os.EX_TEMPFAIL
-
-
-class NoSpaceError(UserError):
-    """A full disk, or a used-up quota. The exit status says so where nothing can be written down any more."""
-
-    exit_status = os.EX_IOERR
-
-
-FULL = (errno.ENOSPC, errno.EDQUOT)
-MENDABLE = (
-    UserError,
-    UnknownTaskError,
-    EnvironmentNotAvailableError,
-    PreyWeightsError,
-    TrafficFileError,
-    UnknownAlgorithmError,
-    UnsupportedTaskError,
-)
-"""Errors whose message is all that a user needs."""
+MENDABLE = (UserError, TaskError, AlgorithmError)
+"""The roots of all errors whose message is all that a user needs: of runs, of environments, of algorithms."""
 
 
 def report_errors(main: Callable[[], int]) -> int:

@@ -1,7 +1,11 @@
-"""Evaluation on fixed episodes: the same starts for every algorithm, every seed and every point of training."""
+"""The one loop that plays episodes: for evaluations, reference policies, recordings and the player.
+
+Evaluations are on fixed episodes: the same starts for every algorithm, every seed and every point of training.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -9,24 +13,49 @@ from torch import Tensor
 
 from algorithms.protocols import Learner
 from benchmark.randomness import stream
-from envs.protocols import Environment
+from envs.protocols import Controller, Environment, Step
 from envs.shapes import Float
+from results.records import POLICIES
 
-POLICIES = ("greedy", "sampled")
-"""greedy takes the most likely (or best) action; sampled is the behaviour policy that also collects training data."""
+Act = Callable[[Step], Tensor]
+"""Actions of all agents, given the present step."""
 
 
 @torch.no_grad()
+def play_episode(
+    environment: Environment,
+    act: Act,
+    seed: int | None,
+    see: Callable[[], None] | None = None,
+    steps: int | None = None,
+) -> dict[str, Float[Tensor, " env"]]:
+    """Play one episode in every copy, or its first `steps`; returns the scores. `see` is called at every state, the
+    first one included."""
+    step = environment.reset(seed)
+    if see is not None:
+        see()
+    for _ in range(environment.spec.episode_length if steps is None else steps):
+        step = environment.step(act(step))
+        if see is not None:
+            see()
+    return environment.scores()
+
+
+def acting(learner: Learner, generator: torch.Generator, greedy: bool) -> Act:
+    """A learner as who acts."""
+    return lambda step: learner.act(step.observation, step.graph, generator, greedy)
+
+
+def controlling(controller: Controller, generator: torch.Generator) -> Act:
+    """A reference policy as who acts; it looks at its environment itself."""
+    return lambda _: controller.act(generator)
+
+
 def play_episodes(
     environment: Environment, learner: Learner, seed: int, greedy: bool
 ) -> dict[str, Float[Tensor, " env"]]:
     """Scores of one episode in every copy, all random streams restarted from `seed`."""
-    generator = stream(seed, "evaluation", environment.device)
-    step = environment.reset(seed)
-    for _ in range(environment.spec.episode_length):
-        actions = learner.act(step.observation, step.graph, generator, greedy)
-        step = environment.step(actions)
-    return environment.scores()
+    return play_episode(environment, acting(learner, stream(seed, "evaluation", environment.device), greedy), seed)
 
 
 def evaluate(environment: Environment, learner: Learner, seed: int, environment_step: int) -> list[dict[str, Any]]:

@@ -17,9 +17,9 @@ from benchmark.budget import replay_capacity
 from benchmark.config import RunConfig
 from benchmark.errors import UserError
 from benchmark.replay import replay_bytes
+from benchmark.units import GIB
 from envs.protocols import EnvironmentSpec
 
-GIB = 2**30
 ALLOCATOR_OVERHEAD = 1.5
 """Memory that is set aside for a gradient step, as a multiple of what its tensors take at once. A process on a CPU
 grows by 1 to 2.6 times that, because the C library keeps much of what is freed."""

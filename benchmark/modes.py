@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from benchmark import acceleration, kernels
 from benchmark.config import TrainingConfig
 from benchmark.errors import UserError
 from benchmark.suites import COPIES
@@ -40,6 +39,8 @@ def in_mode(overrides: Mapping[str, Any], mode: str, task: str) -> dict[str, Any
 
 def obstacle(mode: str, device: str) -> str:
     """Why this version, or the device, has no such mode; empty where it has."""
+    from benchmark import acceleration, kernels
+
     settings = {key.partition(".")[2]: value for key, value in MODES[mode].items()}
     missing = settings.keys() - {setting.name for setting in dataclasses.fields(TrainingConfig)}
     if missing:

@@ -1,9 +1,13 @@
-"""Options that the command lines of `benchmark.train` and `benchmark.sweep` have in common."""
+"""Options that command lines have in common."""
 
 from __future__ import annotations
 
 import argparse
+import importlib
+import sys
+from pathlib import Path
 
+from benchmark.config import parse_assignments
 from benchmark.errors import UserError
 
 
@@ -33,10 +37,49 @@ def devices_of(name: str) -> tuple[str, ...]:
     return (chosen,)
 
 
-def engine_override(task: str, options: argparse.Namespace) -> dict[str, str]:
-    """The setting that `--engine` or `--backend` stands for; nothing where the task has no such choice of engines."""
-    if options.engine and task.startswith("cityflow/"):
-        return {"environment.engine": options.engine}
-    if options.backend and task.startswith("magent/"):
-        return {"environment.backend": options.backend}
-    return {}
+def add_settings(parser: argparse.ArgumentParser, words: str) -> None:
+    """Give a command line `--set`, and a hint to who knows the options that settings have replaced."""
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments", help=words)
+    for option in ("engine", "backend"):
+        parser.add_argument(f"--{option}", action=_Replaced, help=argparse.SUPPRESS)
+
+
+def add_import(parser: argparse.ArgumentParser) -> None:
+    """Give a command line `--import`, which imports modules while it is parsed."""
+    words = "a module that registers tasks or algorithms of yours, in the working directory or on PYTHONPATH"
+    parser.add_argument("--import", action=_Import, metavar="MODULE", dest="imported", help=words)
+
+
+class _Import(argparse.Action):
+    """Imports a module. Raises UserError where there is none of that name."""
+
+    def __call__(self, parser: object, namespace: object, values: object, option_string: str | None = None) -> None:
+        name, here = str(values), str(Path.cwd())
+        if here not in sys.path:  # as for the commands of an installed project
+            sys.path.append(here)
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name not in (name, name.partition(".")[0]):
+                raise
+            raise UserError(f"--import {name}: there is no such module in {here} or on PYTHONPATH") from error
+
+
+def add_keep_checkpoint(parser: argparse.ArgumentParser) -> None:
+    """Give a command line `--keep-checkpoint`, which `settings_of` reads."""
+    words = "finished runs keep their last checkpoint: benchmark.train with more --total-steps continues them"
+    parser.add_argument("--keep-checkpoint", action="store_true", help=words)
+
+
+def settings_of(options: argparse.Namespace) -> dict[str, str]:
+    """The settings that a command line changes. Raises UserError as `parse_assignments` does."""
+    kept = {"training.keep_checkpoint": "true"} if options.keep_checkpoint else {}
+    return kept | parse_assignments(options.assignments)
+
+
+class _Replaced(argparse.Action):
+    """An option that there is no more. Raises UserError that names the setting."""
+
+    def __call__(self, parser: object, namespace: object, values: object, option_string: str | None = None) -> None:
+        setting = f"environment.{self.dest}={values}"
+        raise UserError(f"{option_string} {values}: this option has become a setting: use --set {setting}")

@@ -13,23 +13,25 @@ from typing import TYPE_CHECKING, Any
 import algorithms
 import envs
 from benchmark.budget import require_learning
-from benchmark.config import RunConfig, resolve
+from benchmark.config import RunConfig
 from benchmark.errors import UserError
-from benchmark.files import read_json
-from benchmark.status import RunState, cell_path, duration, name_of, state_of
-from benchmark.suites import Cell
+from benchmark.requests import RunRequest
+from benchmark.status import RunState, duration, state_of
 from benchmark.tasks import located
+from results.files import read_json
 from results.identity import changed_files, hash_of
+from results.keys import RunKey
+from results.layout import AGAIN, CONFIG, run_folder
 
 if TYPE_CHECKING:
     from envs.protocols import EnvironmentSpec
 
 
 @dataclass(slots=True)
-class Plan:
+class PlannedRun:
     """A run of a suite with its resolved settings, or the reason why it cannot be made."""
 
-    cell: Cell
+    request: RunRequest
     config: RunConfig | None
     state: str
     """One of `status.STATES`, or: `unavailable`, the task's data or program is not here; `refused`, this machine cannot
@@ -37,35 +39,46 @@ class Plan:
     reason: str = ""
 
     @property
+    def key(self) -> RunKey:
+        """Which run it is."""
+        return self.request.key
+
+    @property
     def name(self) -> str:
         """Short name for messages."""
-        return name_of(self.cell)
+        return self.key.label
 
 
-def select(cells: Sequence[Cell], tasks: Sequence[str], names: Sequence[str], seeds: Sequence[int]) -> list[Cell]:
-    """The cells asked for. Raises UserError where a filter matches nothing."""
+def select(
+    requests: Sequence[RunRequest], tasks: Sequence[str], names: Sequence[str], seeds: Sequence[int]
+) -> list[RunRequest]:
+    """The runs asked for. Raises UserError where a filter matches nothing."""
     for label, wanted, present in (
-        ("--tasks", tasks, {cell.task for cell in cells}),
-        ("--algorithms", names, {cell.algorithm for cell in cells}),
+        ("--tasks", tasks, {request.key.task for request in requests}),
+        ("--algorithms", names, {request.key.algorithm for request in requests}),
     ):
         for value in wanted:
             if value not in present:
                 raise UserError(f"{label} {value}: not in this suite, which has {', '.join(sorted(present))}")
-    template = [cell for cell in cells if (not tasks or cell.task in tasks) and (not names or cell.algorithm in names)]
+    template = [
+        request
+        for request in requests
+        if (not tasks or request.key.task in tasks) and (not names or request.key.algorithm in names)
+    ]
     if not seeds:
         return template
-    unique = {(c.task, c.algorithm, c.variant): c for c in template}.values()
-    return [dataclasses.replace(cell, seed=seed) for cell in unique for seed in seeds]
+    unique = {request.key.kind: request for request in template}.values()
+    return [dataclasses.replace(request, key=request.key._replace(seed=seed)) for request in unique for seed in seeds]
 
 
-def with_maps(cells: Sequence[Cell], tasks: Sequence[str]) -> tuple[list[Cell], list[str]]:
-    """The cells of a suite and those of `tasks` that are paths of CityFlow configurations; the names of all `tasks`.
+def with_maps(requests: Sequence[RunRequest], tasks: Sequence[str]) -> tuple[list[RunRequest], list[str]]:
+    """The runs of a suite and those of `tasks` that are paths of CityFlow configurations; the names of all `tasks`.
 
     A city has the runs of that traffic task of the suite whose number of signals is nearest to its own, with their
     settings. Raises UserError for a path where the suite has no traffic task, and what `envs.locate` raises.
     """
-    present = {cell.task for cell in cells}
-    found, names = list(cells), []
+    present = {request.key.task for request in requests}
+    found, names = list(requests), []
     for given in tasks:
         name, overrides = (given, {}) if given in present else located(given)
         names.append(name)
@@ -79,40 +92,51 @@ def with_maps(cells: Sequence[Cell], tasks: Sequence[str]) -> tuple[list[Cell], 
         count = int(name.rpartition("_")[2])
         nearest = min(signals, key=lambda task: abs(signals[task] - count))
         found += [
-            dataclasses.replace(cell, task=name, overrides=overrides | cell.overrides)
-            for cell in cells
-            if cell.task == nearest
+            dataclasses.replace(request, key=request.key._replace(task=name), overrides=overrides | request.overrides)
+            for request in requests
+            if request.key.task == nearest
         ]
     return found, names
 
 
-Key = tuple[str, str, str, int]
-"""Task, algorithm, variant and seed: what tells the runs of a results folder apart."""
-
-
-def plan(cells: Sequence[Cell], results: Path, device: str, states: Mapping[Key, RunState] | None = None) -> list[Plan]:
-    """Resolve every cell and look at what its folder says; `states`, by `key_of`, are those that are known already."""
+def plan_runs(
+    requests: Sequence[RunRequest], results: Path, device: str, states: Mapping[RunKey, RunState] | None = None
+) -> list[PlannedRun]:
+    """Resolve every request and look at what its folder says; `states` are those that are known already."""
     specs: dict[tuple[str, str], EnvironmentSpec | Exception] = {}
     plans = []
-    for cell in cells:
-        config = resolve(cell.task, cell.algorithm, cell.seed, cell.total_steps, cell.overrides, cell.variant, device)
+    for request in requests:
+        config = request.resolve(device)
         try:
             spec = _spec(config, specs)
-            algorithms.check_supported(cell.algorithm, spec)
+            algorithms.check_supported(config.algorithm, spec)
         except (envs.EnvironmentNotAvailableError, algorithms.UnsupportedTaskError) as error:
-            plans.append(Plan(cell, None, "unavailable", str(error)))
+            plans.append(PlannedRun(request, None, "unavailable", str(error)))
             continue
-        own = (states or {}).get(key_of(cell)) or state_of(results, cell)
-        state, reason = own.state, own.message
-        if state != "damaged" and _is_stale(results, config, cell):
+        known = (states or {}).get(request.key) or state_of(results, request)
+        state, reason = known.state, known.message
+        recorded = {} if state == "damaged" else _recorded(results, request.key)
+        if recorded and hash_of(recorded) != config.digest():
             state, reason = (
                 "stale",
-                f"its folder was made with {_other(results, config, cell)}: use another --results folder",
+                f"its folder was made with {_other(recorded, config)}: use another --results folder",
             )
         elif state not in ("finished", "damaged") and (problem := _cannot_learn(config, spec)):
             state, reason = "refused", problem
-        plans.append(Plan(cell, config, state, reason))
+        plans.append(PlannedRun(request, config, state, reason))
     return plans
+
+
+def _recorded(results: Path, key: RunKey) -> dict[str, Any]:
+    """The settings that a run's folder was made with; nothing where it has not begun."""
+    file = run_folder(results, key) / CONFIG
+    return read_json(file, AGAIN) if file.exists() else {}
+
+
+def _other(recorded: Mapping[str, Any], config: RunConfig) -> str:
+    """What a stale folder was made with."""
+    files = changed_files(recorded, config.identity())
+    return f"other files of the city ({files}; restore them)" if files else "other settings"
 
 
 def _cannot_learn(config: RunConfig, spec: EnvironmentSpec) -> str:
@@ -122,11 +146,6 @@ def _cannot_learn(config: RunConfig, spec: EnvironmentSpec) -> str:
     except UserError as error:
         return str(error)
     return ""
-
-
-def key_of(cell: Cell) -> Key:
-    """The key of a cell's run."""
-    return cell.task, cell.algorithm, cell.variant, cell.seed
 
 
 def _spec(config: RunConfig, known: dict[tuple[str, str], EnvironmentSpec | Exception]) -> EnvironmentSpec:
@@ -143,24 +162,15 @@ def _spec(config: RunConfig, known: dict[tuple[str, str], EnvironmentSpec | Exce
     return found
 
 
-def _other(results: Path, config: RunConfig, cell: Cell) -> str:
-    """What a stale folder was made with."""
-    files = changed_files(read_json(cell_path(results, cell) / "config.json"), config.identity())
-    return f"other files of the city ({files}; restore them)" if files else "other settings"
-
-
-def _is_stale(results: Path, config: RunConfig, cell: Cell) -> bool:
-    file = cell_path(results, cell) / "config.json"
-    return file.exists() and hash_of(read_json(file)) != config.digest()
-
-
-def refuse_what_cannot_run(plans: Sequence[Plan]) -> None:
-    """Mark runs that this machine cannot make, for lack of memory or of what `training.acceleration` and
-    `training.kernels` need."""
-    from benchmark import acceleration, kernels, memory
+def refuse_what_cannot_run(plans: Sequence[PlannedRun]) -> None:
+    """Mark runs that this machine cannot make, for lack of memory or of what `training.acceleration`,
+    `training.kernels` and `training.tensorboard` need."""
+    from benchmark import acceleration, kernels, memory, tensorboard
 
     for item in _to_check(plans):
         try:
+            if item.config.training.tensorboard:
+                tensorboard.require()
             acceleration.require(item.config.training.acceleration, item.config.device)
             kernels.require(item.config.training.kernels, item.config.device)
             memory.require(item.config)
@@ -168,7 +178,7 @@ def refuse_what_cannot_run(plans: Sequence[Plan]) -> None:
             item.state, item.reason = "refused", str(error)
 
 
-def refuse_what_needs_more(plans: Sequence[Plan], memory_gib: float) -> None:
+def refuse_what_needs_more(plans: Sequence[PlannedRun], memory_gib: float) -> None:
     """Mark runs that need more memory than a job on a cluster's processors gets for each."""
     from benchmark import memory
 
@@ -182,7 +192,7 @@ def refuse_what_needs_more(plans: Sequence[Plan], memory_gib: float) -> None:
             )
 
 
-def _to_check(plans: Sequence[Plan]) -> Iterator[Any]:
+def _to_check(plans: Sequence[PlannedRun]) -> Iterator[Any]:
     return (
         item
         for item in plans
@@ -190,12 +200,12 @@ def _to_check(plans: Sequence[Plan]) -> Iterator[Any]:
     )
 
 
-def print_plan(plans: Sequence[Plan], states: Mapping[Key, RunState]) -> None:
+def print_plan(plans: Sequence[PlannedRun], states: Mapping[RunKey, RunState]) -> None:
     """One line per run, then how many are in which state, and how long the rest takes by the speed of those that have
     begun."""
     for item in plans:
         reason = f": {item.reason}" if item.reason else ""
-        print(f"{item.state:<12} {item.name}, {item.cell.total_steps} steps{reason}")
+        print(f"{item.state:<12} {item.name}, {item.request.total_steps} steps{reason}")
     counts = Counter(item.state for item in plans)
     print(f"{len(plans)} runs: " + ", ".join(f"{count} {state}" for state, count in sorted(counts.items())))
     left = seconds_left(plans, states)
@@ -205,38 +215,38 @@ def print_plan(plans: Sequence[Plan], states: Mapping[Key, RunState]) -> None:
         print(f"about {duration(seconds)} of running are left for {known} runs, by the speed of those begun{others}")
 
 
-def seconds_left(plans: Sequence[Plan], states: Mapping[Key, RunState]) -> tuple[float, int, int] | None:
+def seconds_left(plans: Sequence[PlannedRun], states: Mapping[RunKey, RunState]) -> tuple[float, int, int] | None:
     """Running time that is left, by the mean speed of runs of the same task, algorithm and variant that have begun; for
     how many runs that is known, and for how many it is not. None where nothing is known, or nothing is left."""
     rates: dict[tuple[str, str, str], list[float]] = defaultdict(list)
-    for (task, algorithm, variant, _), own in states.items():
-        if own.steps_per_second:
-            rates[task, algorithm, variant].append(own.steps_per_second)
+    for key, state in states.items():
+        if state.steps_per_second:
+            rates[key.kind].append(state.steps_per_second)
     seconds, known, unknown = 0.0, 0, 0
     for item in plans:
         if item.config is None or item.state in ("finished", "stale", "damaged", "refused"):
             continue
-        own_rates = rates.get((item.cell.task, item.cell.algorithm, item.cell.variant))
+        own_rates = rates.get(item.key.kind)
         if own_rates is None:
             unknown += 1
             continue
-        begun = states.get(key_of(item.cell))
-        steps = item.cell.total_steps - (begun.step if begun else 0)
+        begun = states.get(item.key)
+        steps = item.request.total_steps - (begun.step if begun else 0)
         seconds, known = seconds + steps / (sum(own_rates) / len(own_rates)), known + 1
     return (seconds, known, unknown) if known else None
 
 
-def print_estimates(plans: Sequence[Plan], workers: int) -> None:
-    """Memory and time of every kind of cell, measured with a few steps, and what all of it takes."""
+def print_estimates(plans: Sequence[PlannedRun], workers: int) -> None:
+    """Memory and time of every kind of run, measured with a few steps, and what all of it takes."""
     from benchmark import memory
-    from benchmark.timing import estimate_seconds
+    from benchmark.profiling.timing import estimate_seconds
 
     per_kind: dict[tuple[str, str, str], tuple[str, float]] = {}
     total = 0.0
     for item in plans:
         if item.config is None or item.state == "finished":
             continue
-        key = (item.cell.task, item.cell.algorithm, item.cell.variant)
+        key = item.key.kind
         if key not in per_kind:
             needed = memory.estimate(item.config)
             fits = "" if needed.total <= memory.available_bytes(item.config.device) else "  DOES NOT FIT"
@@ -250,13 +260,13 @@ def print_estimates(plans: Sequence[Plan], workers: int) -> None:
         print(f"not counted: {unavailable} runs that are unavailable (--dry-run lists them)")
 
 
-def print_modelled(plans: Sequence[Plan], name: str, timings: Sequence[Mapping[str, Any]]) -> None:
-    """GPU-hours of every kind of cell by the model of a device, before and after (`benchmark.device_model`), or by what
-    was measured (`benchmark.gpu_timings`) where it was."""
-    from benchmark.device_model import AFTER, BEFORE, MODELS, run_seconds
-    from benchmark.gpu_timings import fastest_mode, find
-    from benchmark.gpu_timings import run_seconds as measured_seconds
+def print_modelled(plans: Sequence[PlannedRun], name: str, timings: Sequence[Mapping[str, Any]]) -> None:
+    """GPU-hours of every kind of run by the model of a device, before and after, or by what was measured where it was
+    (`device_model` and `gpu_timings` of `benchmark.profiling`)."""
     from benchmark.modes import COPIES, PLAIN
+    from benchmark.profiling.device_model import AFTER, BEFORE, MODELS, run_seconds
+    from benchmark.profiling.gpu_timings import fastest_mode, find
+    from benchmark.profiling.gpu_timings import run_seconds as measured_seconds
 
     model = MODELS[name]
     print(f"GPU-hours by a model, not a measurement, of {model}")
@@ -265,7 +275,7 @@ def print_modelled(plans: Sequence[Plan], name: str, timings: Sequence[Mapping[s
     kinds: dict[tuple[str, str, str], list[RunConfig]] = defaultdict(list)
     for item in plans:
         if item.config is not None and item.state != "finished":
-            kinds[item.cell.task, item.cell.algorithm, item.cell.variant].append(item.config)
+            kinds[item.key.kind].append(item.config)
     totals = [0.0, 0.0]
     measured = 0
     for key, configs in kinds.items():
@@ -275,7 +285,7 @@ def print_modelled(plans: Sequence[Plan], name: str, timings: Sequence[Mapping[s
             seconds = run_seconds(config, model, setup) if entry is None else measured_seconds(config, entry)
             hours.append(len(configs) * seconds / 3600)
             marks.append("" if entry is None else f"{setup.name} measured on {entry['gpu']} ({mode})")
-        totals = [total + own for total, own in zip(totals, hours, strict=True)]
+        totals = [total + more for total, more in zip(totals, hours, strict=True)]
         measured += sum(map(bool, marks))
         note = "".join(f"; {mark}" for mark in marks if mark)
         print(f"{' '.join(key):<52} {len(configs)} runs {hours[0]:9.2f} -> {hours[1]:7.2f} h{note}", flush=True)

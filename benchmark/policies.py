@@ -10,7 +10,9 @@ import envs
 from algorithms.protocols import Learner
 from benchmark.config import RunConfig, TrainingConfig
 from benchmark.errors import UserError
-from benchmark.files import load_checkpoint, read_json
+from results.checkpoints import load_checkpoint
+from results.files import read_json
+from results.layout import CONFIG
 
 
 def load_policy(path: str | Path, device: str = "cpu", city: str = "") -> tuple[RunConfig, Learner]:
@@ -27,7 +29,7 @@ def load_policy(path: str | Path, device: str = "cpu", city: str = "") -> tuple[
         if "learner" in state:
             record, weights = state["config"], state["learner"]
         else:
-            record, weights = read_json(path.parent / "config.json"), state["training"]["learner"]
+            record, weights = read_json(path.parent / CONFIG), state["training"]["learner"]
         if city and envs.locate(city)[0] == record["task"]:
             record["environment"]["map"] = city
         config = config_from_record(record, device)

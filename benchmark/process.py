@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 from benchmark.config import RunConfig
 
 
@@ -17,6 +15,8 @@ def process_state(config: RunConfig) -> dict[str, Any]:
 
 def set_process_state(config: RunConfig) -> None:
     """Put them into effect."""
+    import torch
+
     torch.set_num_threads(config.training.threads)
     if config.device.startswith("cuda"):
         torch.backends.cuda.matmul.allow_tf32 = config.training.tf32

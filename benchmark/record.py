@@ -21,8 +21,7 @@ import contextlib
 import hashlib
 import io
 import math
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
@@ -32,23 +31,23 @@ import envs
 from benchmark.config import RunConfig
 from benchmark.console import first_line
 from benchmark.errors import MENDABLE, UserError, report_errors
-from benchmark.files import read_json, readable_os_errors, write_atomically, write_json
-from benchmark.folder import status_of
+from benchmark.options import add_import
 from benchmark.progress import Progress
 from benchmark.suites import SUITES
+from results.files import read_json, readable_os_errors, write_atomically, write_json
+from results.folder import status_of
+from results.keys import RunKey
+from results.layout import AGAIN, CONFIG, FACTS, GIF, POLICY, seed_folders
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from algorithms.protocols import Learner
 
-GIF, FACTS = "episode.gif", "episode.json"
 MOST_FRAMES = 60
 FRAMES_PER_SECOND = 10
 SIZE, SMALLEST, LARGEST = 240, 64, 640
 """Sides of frames in pixels: the usual one, and the limits."""
-COLLECTED = "collected"
-"""Below the results: the published form of a suite, in which there are no run folders."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,20 +62,8 @@ class Take:
     """Most environment steps; None plays the whole episode."""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A run folder, and whose run its config.json says it is."""
-
-    folder: Path
-    task: str
-    algorithm: str
-    variant: str
-    seed: int
-
-    @property
-    def group(self) -> str:
-        """What runs with other seeds have in common with it."""
-        return f"{self.task} {self.algorithm} {self.variant}"
+RunAt = tuple[RunKey, Path]
+"""A run, and its folder."""
 
 
 def main() -> int:
@@ -103,128 +90,118 @@ class Recorder:
         """Bytes of the GIFs."""
         self.there, self.skipped, self.failed = 0, 0, 0
 
-    def record_all(self, runs: Sequence[Found]) -> int:
-        """Record runs that come in the order of their groups; returns the exit code."""
+    def record_all(self, runs: Sequence[RunAt]) -> int:
+        """Record runs in the order of their keys; returns the exit code."""
         done = 0
-        for _, own in groupby(runs, key=lambda run: run.group):
-            members = list(own)
-            self._record_group(members)
-            done += len(members)
+        for kind, members in groupby(runs, key=lambda run: run[0].kind):
+            same = list(members)
+            self._record_kind(" ".join(kind), same)
+            done += len(same)
             self.progress.advance_to(done)
         total = f"{len(self.recorded)} episodes recorded ({sum(self.recorded) / 1000:.0f} kB)"
         print(f"{total}, {self.there} were there, {self.skipped} runs skipped, {self.failed} failed")
         return int(self.failed > 0)
 
-    def _record_group(self, members: Sequence[Found]) -> None:
+    def _record_kind(self, name: str, runs: Sequence[RunAt]) -> None:
         """Record all runs that differ in seeds alone, or the first of them that can be."""
         skipped: list[tuple[str, int]] = []
-        for run in members:
-            reason = why_not(run)
+        for key, folder in runs:
+            reason = why_not(key, folder)
             if reason:
-                skipped.append((reason, run.seed))
+                skipped.append((reason, key.seed))
                 continue
-            self._record(run)
+            self._record(key, folder)
             if self.seeds == "first":
                 break
         self.skipped += len(skipped)
         for reason, pairs in groupby(sorted(skipped), key=lambda pair: pair[0]):
             seeds = ", ".join(str(seed) for _, seed in pairs)
-            self.progress.note(f"skipped {members[0].group} seed {seeds}: {reason}")
+            self.progress.note(f"skipped {name} seed {seeds}: {reason}")
 
-    def _record(self, run: Found) -> None:
-        name = f"{run.group} seed {run.seed}"
-        if not self.force and is_recorded(run.folder, self.take):
+    def _record(self, key: RunKey, folder: Path) -> None:
+        if not self.force and is_recorded(folder, self.take):
             self.there += 1
             return
         try:
-            gif, facts = film(run.folder, self.take)
+            gif, facts = film(folder, self.take)
         except envs.EnvironmentNotAvailableError as error:
             self.skipped += 1
-            self.progress.note(f"skipped {name}: {error}")
+            self.progress.note(f"skipped {key.label}: {error}")
             return
         except MENDABLE as error:
             self.failed += 1
-            self.progress.note(f"failed {name}: {error}")
+            self.progress.note(f"failed {key.label}: {error}")
             return
-        keep(run.folder, gif, facts)
+        keep(folder, gif, facts)
         self.recorded.append(len(gif))
         self.progress.note(
-            f"{run.folder / GIF}: {facts['frames']} frames, {len(gif) / 1000:.0f} kB, "
+            f"{folder / GIF}: {facts['frames']} frames, {len(gif) / 1000:.0f} kB, "
             f"{facts['policy']} return {facts['return']:.2f}"
         )
 
 
-def find(results: Path) -> list[Found]:
-    """Every run folder below `results` that has a config.json, by task, algorithm, variant and seed. Hidden folders are
-    not looked into. Raises UserError where there is none."""
-    found = [_found(folder) for folder in _seed_folders(results) if (folder / "config.json").exists()]
+def find(results: Path) -> list[RunAt]:
+    """Every run folder below `results` that has a config.json, in the order of keys. Hidden folders are not looked
+    into. Raises UserError where there is none."""
+    found = [(_key_in(folder), folder) for folder in seed_folders(results) if (folder / CONFIG).exists()]
     if not found:
         raise UserError(
             f"no runs found in {results}: expected run folders <task>/<algorithm>/<variant>/seed_<k>; "
             "name the folder of a sweep with --results"
         )
-    return sorted(found, key=lambda run: (run.task, run.algorithm, run.variant, run.seed))
+    return sorted(found)
 
 
-def _seed_folders(results: Path) -> Iterator[Path]:
-    for path, names, _ in os.walk(results):
-        visible = [name for name in names if not name.startswith(".") and name != COLLECTED]
-        names[:] = [name for name in visible if not name.startswith("seed_")]
-        yield from (Path(path) / name for name in visible if name.startswith("seed_"))
-
-
-def _found(folder: Path) -> Found:
-    config = read_json(folder / "config.json")
+def _key_in(folder: Path) -> RunKey:
+    config = read_json(folder / CONFIG, AGAIN)
     try:
-        return Found(folder, str(config["task"]), str(config["algorithm"]), str(config["variant"]), int(config["seed"]))
+        return RunKey.of(config)
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            f"{folder / 'config.json'} is damaged: it names no task, algorithm, variant and seed"
-        ) from error
+        raise UserError(f"{folder / CONFIG} is damaged: it names no task, algorithm, variant and seed") from error
 
 
-def select(runs: Sequence[Found], options: argparse.Namespace, results: Path) -> list[Found]:
+def select(runs: Sequence[RunAt], options: argparse.Namespace, results: Path) -> list[RunAt]:
     """The runs that the command line asks for. Raises UserError where a filter, or all of them together, match none."""
     if options.suite is not None:
-        wanted = {(cell.task, cell.algorithm, cell.variant, cell.seed) for cell in SUITES[options.suite]()}
-        runs = [run for run in runs if (run.task, run.algorithm, run.variant, run.seed) in wanted]
+        wanted = {request.key for request in SUITES[options.suite]()}
+        runs = [run for run in runs if run[0] in wanted]
         if not runs:
             raise UserError(
                 f"--suite {options.suite}: {results} has none of its runs; name their folder with --results"
             )
     for name in ("task", "algorithm", "variant"):
-        present = sorted({getattr(run, name) for run in runs})
+        present = sorted({getattr(key, name) for key, _ in runs})
         for value in getattr(options, f"{name}s"):
             if value not in present:
                 raise UserError(f"--{name}s {value}: no run in {results} has it; there are {', '.join(present)}")
     chosen = [
-        run
-        for run in runs
+        (key, folder)
+        for key, folder in runs
         if all(
-            getattr(run, name) in (getattr(options, f"{name}s") or [getattr(run, name)])
+            getattr(key, name) in (getattr(options, f"{name}s") or [getattr(key, name)])
             for name in ("task", "algorithm", "variant")
         )
-        and (isinstance(options.seeds, str) or run.seed in options.seeds)
+        and (isinstance(options.seeds, str) or key.seed in options.seeds)
     ]
     if not chosen:
         raise UserError(f"no run in {results} is of these tasks, algorithms, variants and seeds together")
     return chosen
 
 
-def why_not(run: Found) -> str:
+def why_not(key: RunKey, folder: Path) -> str:
     """Why a run cannot be recorded; empty if it can."""
-    from envs.play import WATCHED
+    from benchmark.gif import WATCHED
 
-    platform = run.task.partition("/")[0]
+    platform = key.task.partition("/")[0]
     if platform not in WATCHED:
         return f"{platform} tasks have no pictures"
     try:
-        state = status_of(run.folder).get("state")
+        state = status_of(folder).get("state")
     except UserError as error:
         return str(error)
     if state != "finished":
         return f"the run is not finished (its status: {state})"
-    if not (run.folder / "policy.pt").exists():
+    if not (folder / POLICY).exists():
         return "it has no policy.pt: the trained policy was removed; delete its folder to make the run again"
     return ""
 
@@ -248,10 +225,10 @@ def film(folder: Path, take: Take) -> tuple[bytes, dict[str, Any]]:
 
     Raises UserError where the policy cannot be loaded, and what `RunConfig.make_environment` raises.
     """
+    from benchmark.gif import write_gif
     from benchmark.policies import load_policy
-    from envs.play import write_gif
 
-    config, learner = load_policy(folder / "policy.pt")
+    config, learner = load_policy(folder / POLICY)
     frames, score, steps, whole = _play(config, learner, take)
     stream = io.BytesIO()
     write_gif(stream, frames, FRAMES_PER_SECOND, len(frames))
@@ -273,10 +250,9 @@ def film(folder: Path, take: Take) -> tuple[bytes, dict[str, Any]]:
 
 def _play(config: RunConfig, learner: Learner, take: Take) -> tuple[list[Image.Image], float, int, int]:
     """Frames and return of one episode, the steps that were played, and those of the whole episode."""
-    import torch
-
+    from benchmark.evaluation import acting, play_episode
+    from benchmark.gif import camera
     from benchmark.randomness import stream
-    from envs.play import camera, play_episode
 
     environment = config.make_environment(num_envs=1)
     whole = environment.spec.episode_length
@@ -294,15 +270,9 @@ def _play(config: RunConfig, learner: Learner, take: Take) -> tuple[list[Image.I
             frames.append(picture())
         now += 1
 
-    with torch.no_grad():
-        play_episode(
-            environment,
-            lambda step: learner.act(step.observation, step.graph, generator, take.policy == "greedy"),
-            seed,
-            see,
-            steps,
-        )
-    return frames, environment.scores()["return"].item(), steps, whole
+    act = acting(learner, generator, take.policy == "greedy")
+    scores = play_episode(environment, act, seed, see, steps)
+    return frames, scores["return"].item(), steps, whole
 
 
 def shown_steps(steps: int) -> set[int]:
@@ -316,12 +286,8 @@ def keep(folder: Path, gif: bytes, facts: dict[str, Any]) -> None:
     """Write both files of an episode, the facts last: whoever reads meanwhile finds the old, none, or the new one."""
     with readable_os_errors(folder / GIF):
         (folder / FACTS).unlink(missing_ok=True)
-        write_atomically(folder / GIF, lambda stream: _write(stream, gif))
+        write_atomically(folder / GIF, gif)
         write_json(folder / FACTS, facts)
-
-
-def _write(stream: Any, data: bytes) -> None:
-    stream.write(data)
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -329,6 +295,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser = argparse.ArgumentParser(prog="python -m benchmark.record", description=first_line(__doc__))
     parser.add_argument("--results", type=Path, metavar="DIR", help="folder of the runs; default: results/SUITE")
     parser.add_argument("--suite", choices=sorted(SUITES), help="only the runs of this suite")
+    add_import(parser)
     parser.add_argument("--tasks", nargs="+", default=[], help="only these tasks, or the paths of configurations")
     parser.add_argument("--algorithms", nargs="+", default=[], help="only these algorithms")
     parser.add_argument("--variants", nargs="+", default=[], help="only these variants")

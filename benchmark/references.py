@@ -17,26 +17,27 @@ import envs
 from benchmark.config import RunConfig, TrainingConfig
 from benchmark.console import first_line
 from benchmark.errors import InUseError, report_errors
-from benchmark.files import read_json, readable_os_errors, write_json
-from benchmark.lock import RunLock
+from benchmark.options import add_import
 from benchmark.tasks import training_defaults
+from results.files import read_json, readable_os_errors, write_json
 from results.identity import FILES
+from results.layout import REFERENCES
+from results.lock import RunLock
 
 
 def play(task: str, policy: str, episodes: int, seed: int, **settings: Any) -> list[float]:
     """Returns of one scripted policy, on the CPU, in float64 where the task has a choice. `settings` are those of the
     task's environment."""
-    from benchmark.randomness import stream  # here, as it loads torch: a sweep's status must be quick
+    from benchmark.evaluation import controlling, play_episode  # here, as they load torch: a status must be quick
+    from benchmark.randomness import stream
 
     if "dtype" in {setting.name for setting in dataclasses.fields(envs.settings(task))}:
         settings = {"dtype": "float64"} | settings
     environment = envs.make(task, episodes, "cpu", **settings)
-    generator = stream(seed, "evaluation", environment.device)
-    environment.reset(seed)
     controller = envs.controllers(task)[policy](environment)
-    for _ in range(environment.spec.episode_length):
-        environment.step(controller.act(generator))
-    return [round(value, 4) for value in environment.scores()["return"].tolist()]
+    generator = stream(seed, "evaluation", environment.device)
+    scores = play_episode(environment, controlling(controller, generator), seed)
+    return [round(value, 4) for value in scores["return"].tolist()]
 
 
 def city_of(config: RunConfig) -> dict[str, Any]:
@@ -48,7 +49,7 @@ def city_of(config: RunConfig) -> dict[str, Any]:
 
 def is_written(task: str, results: Path, episodes: int, seed: int, city: Mapping[str, Any] | None = None) -> bool:
     """Whether references.json of the task is up to date, its city included."""
-    file = results / task / "references.json"
+    file = results / task / REFERENCES
     record = read_json(file) if file.exists() else {}
     cities = [{**(of or {}), "map": ""} for of in (record.get("environment"), city)]  # wherever it lies
     return record.get("evaluation_seed") == seed and record.get("episodes") == episodes and cities[0] == cities[1]
@@ -60,7 +61,7 @@ def write_references(
     """Play every reference policy of the task and write references.json; an up-to-date file is left as it is. `city`
     are the settings that tell where the task's city is."""
     task, settings = envs.locate(task, city)
-    file = results / task / "references.json"
+    file = results / task / REFERENCES
     if is_written(task, results, episodes, seed, settings):
         return read_json(file)
     policies = {name: {"returns": play(task, name, episodes, seed, **settings)} for name in envs.controllers(task)}
@@ -79,7 +80,7 @@ def write_references(
 
 
 def evaluation_of(configs: Sequence[RunConfig]) -> tuple[int, int]:
-    """Episodes and seed for the references of one task beside runs of it: as the one that evaluates most has them."""
+    """Episodes and seed for the references of one task, given its runs: those of the run that evaluates on most."""
     most = max((config.training for config in configs), key=lambda training: training.evaluation_episodes)
     return most.evaluation_episodes, most.evaluation_seed
 
@@ -89,7 +90,15 @@ def missing_references(configs: Iterable[RunConfig], results: Path) -> list[list
     by_task: dict[str, list[RunConfig]] = {}
     for config in configs:
         by_task.setdefault(config.task, []).append(config)
-    return [own for task, own in by_task.items() if not is_written(task, results, *evaluation_of(own), city_of(own[0]))]
+    return [
+        runs for task, runs in by_task.items() if not is_written(task, results, *evaluation_of(runs), city_of(runs[0]))
+    ]
+
+
+def write_references_for(configs: Sequence[RunConfig], results: Path) -> None:
+    """As `write_references_alone`, for runs of one task."""
+    task = getattr(configs[0].environment, "map", "") or configs[0].task
+    write_references_alone(task, results, *evaluation_of(configs))
 
 
 def write_references_alone(task: str, results: Path, episodes: int, seed: int) -> dict[str, Any]:
@@ -116,6 +125,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmark.references", description=first_line(__doc__))
     parser.add_argument("--tasks", nargs="+", required=True, help="names, or paths of CityFlow configurations")
     parser.add_argument("--results", type=Path, default=Path("results/raw"))
+    add_import(parser)
     parser.add_argument("--episodes", type=int, help="default: those of an evaluation of the task")
     parser.add_argument("--seed", type=int, default=defaults.evaluation_seed)
     options = parser.parse_args()

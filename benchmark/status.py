@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.errors import UserError
-from benchmark.files import read_json
-from benchmark.lock import Holder, holder_of
-from benchmark.suites import Cell
-from results.layout import LOST_CONFIG, lost_config
+from benchmark.requests import RunRequest
+from results.files import read_json
+from results.keys import RunKey
+from results.layout import AGAIN, CONFIG, LOST_CONFIG, STATUS, lost_config, run_folder
+from results.lock import Holder, holder_of
 
 STATES = ("finished", "running", "queued", "stopped", "lost", "failed", "damaged", "absent")
 """`stopped`: begun, and nobody is at work on it. `lost`: the same, after the job that had it ended without a word.
@@ -30,7 +31,7 @@ STATES = ("finished", "running", "queued", "stopped", "lost", "failed", "damaged
 class RunState:
     """One run of a suite as it is now."""
 
-    cell: Cell
+    request: RunRequest
     state: str
     """One of `STATES`."""
     step: int = 0
@@ -46,6 +47,11 @@ class RunState:
     """Of a scheduler: the job that has it, or had it last."""
 
     @property
+    def key(self) -> RunKey:
+        """Which run it is."""
+        return self.request.key
+
+    @property
     def steps_per_second(self) -> float | None:
         """Environment steps a second since the run began, earlier starts included; None before any."""
         return self.step / self.wall_seconds if self.step and self.wall_seconds else None
@@ -57,19 +63,14 @@ class RunState:
         return (self.total_steps - self.step) / rate if rate else None
 
 
-def cell_path(results: Path, cell: Cell) -> Path:
-    """Folder of a cell's run."""
-    return results / cell.task / cell.algorithm / cell.variant / f"seed_{cell.seed}"
-
-
-def state_of(results: Path, cell: Cell, jobs: Mapping[str, str] | None = None, last_job: str = "") -> RunState:
+def state_of(results: Path, request: RunRequest, jobs: Mapping[str, str] | None = None, last_job: str = "") -> RunState:
     """The state of one run.
 
     Args:
         jobs: numbers of the scheduler's living jobs that have this run, and what they do: `queued` or `running`.
         last_job: number of the last job that had it.
     """
-    folder = cell_path(results, cell)
+    folder = run_folder(results, request.key)
     holder = holder_of(folder)
     if holder is not None and not holder.alive:
         holder = None
@@ -77,10 +78,10 @@ def state_of(results: Path, cell: Cell, jobs: Mapping[str, str] | None = None, l
     job = next(iter(jobs), "") if jobs else last_job
     record, problem = _read_record(folder)
     if problem:
-        return RunState(cell, "damaged", total_steps=cell.total_steps, message=problem, job=job)
+        return RunState(request, "damaged", total_steps=request.total_steps, message=problem, job=job)
     if record is None:
         begun = "running" if holder is not None else waiting or ("lost" if last_job else "absent")
-        return RunState(cell, begun, total_steps=cell.total_steps, holder=holder, job=job)
+        return RunState(request, begun, total_steps=request.total_steps, holder=holder, job=job)
     state, message = record["state"], record.get("message", "")
     scores = record.get("scores", {})
     broken = [policy for policy, mean in scores.items() if not math.isfinite(mean)]
@@ -91,10 +92,10 @@ def state_of(results: Path, cell: Cell, jobs: Mapping[str, str] | None = None, l
     elif state == "failed" and (holder is not None or waiting):
         state, message = ("running" if holder is not None else waiting), ""
     return RunState(
-        cell,
+        request,
         state,
         step=record.get("step", 0),
-        total_steps=record.get("total_steps", cell.total_steps),
+        total_steps=record.get("total_steps", request.total_steps),
         wall_seconds=record.get("wall_seconds", 0.0),
         scores=scores,
         message=message,
@@ -108,34 +109,34 @@ def _read_record(folder: Path) -> tuple[dict[str, Any] | None, str]:
     if lost_config(folder):
         return None, LOST_CONFIG
     records = []
-    for name, key in (("config.json", "task"), ("status.json", "state")):
+    for name, key in ((CONFIG, "task"), (STATUS, "state")):
         file = folder / name
         try:
-            records.append(read_json(file) if file.exists() else None)
+            records.append(read_json(file, AGAIN) if file.exists() else None)
         except UserError as error:
             return None, str(error)
         if records[-1] is not None and key not in records[-1]:
-            return None, f"{file} does not say the {key} of its run: delete its folder to make the run again"
+            return None, f"{file} does not say the {key} of its run: {AGAIN}"
     return records[-1], ""
 
 
 def report(states: Sequence[RunState], suite: str) -> str:
     """All of it as text: counts by task and algorithm, what runs now, what failed and why, how long it will take."""
     lines = [f"suite {suite}: {summary(states)}", "", *_matrix(states)]
-    running = [own for own in states if own.state == "running"]
+    running = [run for run in states if run.state == "running"]
     if running:
         lines += ["", *_table(running)]
     lines += [
-        f"finished, but not counted: {name_of(own.cell)}: {own.message}"
-        for own in states
-        if own.state == "finished" and own.message
+        f"finished, but not counted: {run.key.label}: {run.message}"
+        for run in states
+        if run.state == "finished" and run.message
     ]
-    lines += [f"damaged: {name_of(own.cell)}: {own.message}" for own in states if own.state == "damaged"]
-    failed = [own for own in states if own.state in ("failed", "lost")]
-    for own in failed:
-        job = f" (job {own.job})" if own.job else ""
-        reason = own.message or "no reason was written"
-        lines.append(f"{own.state}: {name_of(own.cell)} at step {own.step:,}{job}: {reason}")
+    lines += [f"damaged: {run.key.label}: {run.message}" for run in states if run.state == "damaged"]
+    failed = [run for run in states if run.state in ("failed", "lost")]
+    for run in failed:
+        job = f" (job {run.job})" if run.job else ""
+        reason = run.message or "no reason was written"
+        lines.append(f"{run.state}: {run.key.label} at step {run.step:,}{job}: {reason}")
     if failed:
         lines.append(f"python -m benchmark.sweep retry --suite {suite} runs these again, from their checkpoints")
     return "\n".join(lines)
@@ -143,14 +144,9 @@ def report(states: Sequence[RunState], suite: str) -> str:
 
 def summary(states: Iterable[RunState]) -> str:
     """One line: `455 runs: 120 finished, 4 running, ...`."""
-    counts = Counter(own.state for own in states)
+    counts = Counter(run.state for run in states)
     parts = [f"{counts[state]} {state}" for state in STATES if counts[state]]
     return f"{sum(counts.values())} runs: {', '.join(parts) or 'none'}"
-
-
-def name_of(cell: Cell) -> str:
-    """Short name for messages."""
-    return f"{cell.task} {cell.algorithm} {cell.variant} seed {cell.seed}"
 
 
 def duration(seconds: float | None) -> str:
@@ -176,13 +172,13 @@ _LETTERS = {
 
 def _matrix(states: Sequence[RunState]) -> list[str]:
     """One row for each task and variant, one column for each algorithm, one letter for each seed."""
-    cells: dict[tuple[str, str], dict[str, list[RunState]]] = defaultdict(lambda: defaultdict(list))
-    for own in states:
-        cells[own.cell.task, own.cell.variant][own.cell.algorithm].append(own)
-    algorithms = list(dict.fromkeys(own.cell.algorithm for own in states))
+    groups: dict[tuple[str, str], dict[str, list[RunState]]] = defaultdict(lambda: defaultdict(list))
+    for run in states:
+        groups[run.key.task, run.key.variant][run.key.algorithm].append(run)
+    algorithms = list(dict.fromkeys(run.key.algorithm for run in states))
     rows = [["", *algorithms]]
-    for (task, variant), by_algorithm in cells.items():
-        letters = ["".join(_LETTERS[own.state] for own in by_algorithm[name]) or "-" for name in algorithms]
+    for (task, variant), by_algorithm in groups.items():
+        letters = ["".join(_LETTERS[run.state] for run in by_algorithm[name]) or "-" for name in algorithms]
         rows.append([f"{task} {variant}", *letters])
     legend = "  ".join(f"{letter} {state}" for state, letter in _LETTERS.items())
     return [*_aligned(rows), f"({legend})"]
@@ -190,19 +186,19 @@ def _matrix(states: Sequence[RunState]) -> list[str]:
 
 def _table(states: Sequence[RunState]) -> list[str]:
     rows = [["running", "done", "steps/s", "left", "last return", "where"]]
-    for own in states:
-        scores = ", ".join(f"{policy} {value:,.1f}" for policy, value in own.scores.items()) or "-"
-        rate = own.steps_per_second
-        where, job = (own.holder.host, own.holder.job) if own.holder else ("", "")
-        share = own.step / own.total_steps if own.total_steps else 0.0
+    for run in states:
+        scores = ", ".join(f"{policy} {value:,.1f}" for policy, value in run.scores.items()) or "-"
+        rate = run.steps_per_second
+        where, job = (run.holder.host, run.holder.job) if run.holder else ("", "")
+        share = run.step / run.total_steps if run.total_steps else 0.0
         rows.append(
             [
-                name_of(own.cell),
+                run.key.label,
                 f"{share:.0%}",
                 "-" if rate is None else f"{rate:,.0f}",
-                duration(own.seconds_left),
+                duration(run.seconds_left),
                 scores,
-                where + (f" job {job or own.job}" if job or own.job else ""),
+                where + (f" job {job or run.job}" if job or run.job else ""),
             ]
         )
     return _aligned(rows)
@@ -219,6 +215,6 @@ def watch(refresh: Callable[[], tuple[str, list[RunState]]], seconds: float) -> 
         text, states = refresh()
         clear = "\033[H\033[2J" if sys.stdout.isatty() else ""
         print(f"{clear}{text}\n\n{time.strftime('%H:%M:%S')}", flush=True)
-        if not any(own.state in ("queued", "running") for own in states):
+        if not any(run.state in ("queued", "running") for run in states):
             return
         time.sleep(seconds)

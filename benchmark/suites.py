@@ -13,6 +13,9 @@ hops-cpu            an hour on two cores: IP with one round of Q, and with the p
 temperature-cpu     an hour and a half on two cores: the scale of rewards and the weight of the entropy of IP
 lockstep-cpu        half an hour on two cores: IQL and IP with 4 copies of a task in lockstep, and with 100
 values-cpu          a quarter of an hour on two cores: MADDPG's critic of the team's reward, or of each agent's own
+table1-cpu          many hours on two cores: the 13 tasks of the paper, seven algorithms and two controls of IP
+reward-cpu          hours on two cores: the particle tasks of the paper with difference rewards
+why-cpu             hours on two cores: what of IP makes a difference, by what agents see, rounds and inference
 ablations           the paper's Figure 6: graph, neighbours and hops of IP
 interpretation      the paper's Figure 7: 49 signals, all algorithms; these runs are part of `all`
 all          the paper: 13 tasks, 7 algorithms, 5 seeds
@@ -20,18 +23,26 @@ all          the paper: 13 tasks, 7 algorithms, 5 seeds
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
-from algorithms import PAPER_ALGORITHMS
-from benchmark.cells import FEW_TRANSITIONS, SMALL_SIGNALS, SMALL_STEPS, Cell, small_batch_rate
 from benchmark.choices import hops, lockstep, temperature
-from benchmark.tasks import PROVING_GROUND, TABLE_1, default_total_steps
+from benchmark.evidence import rewards, table_1, why
+from benchmark.requests import (
+    CONTROLS,
+    FEW_TRANSITIONS,
+    SMALL_SIGNALS,
+    SMALL_STEPS,
+    RunRequest,
+    small_batch_rate,
+)
+from benchmark.tasks import PROVING_GROUND, default_total_steps
+from results.keys import RunKey
+from results.paper import COMPARED_ALGORITHMS, TABLE_1
 
 PAPER_SEEDS = (0, 1, 2, 3, 4)
 
 
-def smoke() -> list[Cell]:
+def smoke() -> list[RunRequest]:
     """The smallest task of every MPE scenario, of city traffic, of Jungle and of the games, two thousand steps each."""
     scenarios = ("cooperative_navigation_3", "heterogeneous_navigation_4", "cooperative_push_3", "prey_and_predator_3")
     tasks = (*(f"mpe/{scenario}" for scenario in scenarios), "cityflow/synthetic_4", "magent/jungle_6")
@@ -45,20 +56,22 @@ def smoke() -> list[Cell]:
     }
     fewer = {"training.evaluation_episodes": 2}  # an episode of traffic is four times as long as one of MPE
     return [
-        Cell(task, algorithm, seed, 2_000, "smoke", overrides | (fewer if task.startswith("cityflow/") else {}))
+        RunRequest(
+            RunKey(task, algorithm, "smoke", seed), 2_000, overrides | (fewer if task.startswith("cityflow/") else {})
+        )
         for task in tasks
-        for algorithm in PAPER_ALGORITHMS
+        for algorithm in COMPARED_ALGORITHMS
         for seed in (0, 1)
     ]
 
 
-def quick() -> list[Cell]:
+def quick() -> list[RunRequest]:
     """Small cooperative navigation, three seeds: the paper's shared reward with every algorithm's defaults, and the
     difference reward at 15 agents for the algorithms that learn from each agent's own reward."""
     seeds = (0, 1, 2)
-    kinds = [(size, name) for size in SMALL for name in PAPER_ALGORITHMS]
+    kinds = [(size, name) for size in SMALL for name in COMPARED_ALGORITHMS]
     shared = [_small_navigation(*size, name, seed) for size, name in kinds for seed in seeds]
-    return shared + [difference_cell(name, seed) for name in INDIVIDUAL for seed in seeds]
+    return shared + [difference_run(name, seed) for name in INDIVIDUAL for seed in seeds]
 
 
 SMALL = ((3, 1000), (6, 400))
@@ -67,17 +80,17 @@ INDIVIDUAL = ("ip", "dgn", "iql")
 """The paper's algorithms that learn from each agent's own reward; the others learn from the team's."""
 
 
-def _small_navigation(agents: int, episodes: int, algorithm: str, seed: int) -> Cell:
+def _small_navigation(agents: int, episodes: int, algorithm: str, seed: int) -> RunRequest:
     """Shared reward, defaults, but for a quarter of Table 2's batch."""
     overrides: dict[str, Any] = {
         "training.batch_size": 256,
         "training.evaluation_interval": 2_500,
         "training.evaluation_episodes": episodes,
     }
-    return Cell(f"mpe/cooperative_navigation_{agents}", algorithm, seed, 30_000, "quick", overrides)
+    return RunRequest(RunKey(f"mpe/cooperative_navigation_{agents}", algorithm, "quick", seed), 30_000, overrides)
 
 
-def difference_cell(algorithm: str, seed: int) -> Cell:
+def difference_run(algorithm: str, seed: int) -> RunRequest:
     """Fifteen agents learning from difference rewards with the true neighbour order."""
     overrides = FEW_TRANSITIONS | {
         "environment.reward": "difference",
@@ -88,44 +101,30 @@ def difference_cell(algorithm: str, seed: int) -> Cell:
     overrides |= small_batch_rate(algorithm)
     if algorithm == "ip":
         overrides |= {"algorithm.credit": "own"}
-    return Cell("mpe/cooperative_navigation_15", algorithm, seed, 15_000, "difference", overrides)
+    return RunRequest(RunKey("mpe/cooperative_navigation_15", algorithm, "difference", seed), 15_000, overrides)
 
 
-CONTROLS: dict[str, dict[str, Any]] = {
-    "deaf": {"algorithm.policy_messages": False},
-    "isac": {"algorithm.policy_messages": False, "algorithm.critic_messages": False},
-}
-"""What IP is compared with to see what messages do, with networks of the same size. deaf: agents hear nobody when they
-act, V and Q hear their neighbours; isac: nobody ever hears anybody, which is independent discrete soft actor-critic."""
-
-
-def control(cell: Cell, name: str) -> Cell:
-    """A run of IP as one of the `CONTROLS`, under a variant of its own."""
-    variant = name if cell.variant == "default" else f"{cell.variant}-{name}"
-    return replace(cell, variant=variant, overrides=cell.overrides | CONTROLS[name])
-
-
-POLICIES: dict[str, dict[str, Any]] = {
+PROPAGATION: dict[str, dict[str, Any]] = {
     "M2": {"algorithm.hops": 2},
     "deaf": {"algorithm.hops": 2} | CONTROLS["deaf"],
-    "M0": {"algorithm.hops": 0, "algorithm.critic_hops": 2},
+    "M0": {"algorithm.hops": 0, "algorithm.value_hops": 2},
 }
 """IP with two rounds; a policy of the same size whose agents hear nobody; a policy without rounds."""
 
 
-def propagation() -> list[Cell]:
-    """IP with and without intention propagation, see `POLICIES`, with shared, local and difference rewards."""
+def propagation() -> list[RunRequest]:
+    """IP with and without intention propagation, see `PROPAGATION`, with shared, local and difference rewards."""
     sizes = {6: 20_000, 15: 15_000, 30: 15_000}
     rewards = {
         6: ("shared", "local", "difference"),
         15: ("shared", "local", "difference"),
         30: ("shared", "difference"),
     }
-    runs = [(n, reward, policy) for n in sizes for reward in rewards[n] for policy in POLICIES]
-    return [_propagation_cell(n, reward, policy, seed, sizes[n]) for n, reward, policy in runs for seed in (0, 1, 2)]
+    runs = [(n, reward, policy) for n in sizes for reward in rewards[n] for policy in PROPAGATION]
+    return [_propagation_run(n, reward, policy, seed, sizes[n]) for n, reward, policy in runs for seed in (0, 1, 2)]
 
 
-def _propagation_cell(agents: int, reward: str, policy: str, seed: int, steps: int) -> Cell:
+def _propagation_run(agents: int, reward: str, policy: str, seed: int, steps: int) -> RunRequest:
     """The true neighbour order, so that agents see who is near; credit as the reward needs it."""
     overrides = FEW_TRANSITIONS | {
         "environment.reward": reward,
@@ -135,8 +134,10 @@ def _propagation_cell(agents: int, reward: str, policy: str, seed: int, steps: i
         "algorithm.learning_rate": 0.003,
         "algorithm.credit": "own" if reward == "difference" else "team",
     }
-    overrides |= POLICIES[policy]
-    return Cell(f"mpe/cooperative_navigation_{agents}", "ip", seed, steps, f"{reward}-{policy}", overrides)
+    overrides |= PROPAGATION[policy]
+    return RunRequest(
+        RunKey(f"mpe/cooperative_navigation_{agents}", "ip", f"{reward}-{policy}", seed), steps, overrides
+    )
 
 
 PENALISED = ("maddpg", "maddpgs", "pic")
@@ -146,7 +147,7 @@ SIGNAL_TASKS = {"cityflow/synthetic_9": 20_000, "cityflow/hangzhou_16": 20_000}
 """Traffic tasks that are learned within minutes, and environment steps for it."""
 
 
-def signals() -> list[Cell]:
+def signals() -> list[RunRequest]:
     """All algorithms on a synthetic and a real map, with defaults but for small batches and the rate that suits them.
 
     Three seeds. The real map has to be fetched before (`python -m envs.traffic.data fetch`). MADDPG, MADDPGS and PIC
@@ -158,17 +159,17 @@ def signals() -> list[Cell]:
         "training.learning_starts": 128,
         "training.evaluation_interval": 2_000,
     }
-    kinds: list[tuple[str, str, dict[str, Any]]] = [(name, "signals", {}) for name in PAPER_ALGORITHMS]
+    kinds: list[tuple[str, str, dict[str, Any]]] = [(name, "signals", {}) for name in COMPARED_ALGORITHMS]
     kinds += [(name, "signals-penalty", PENALTY) for name in PENALISED]
     return [
-        Cell(task, name, seed, steps, variant, overrides | small_batch_rate(name) | more)
+        RunRequest(RunKey(task, name, variant, seed), steps, overrides | small_batch_rate(name) | more)
         for task, steps in SIGNAL_TASKS.items()
         for name, variant, more in kinds
         for seed in (0, 1, 2)
     ]
 
 
-def jungle() -> list[Cell]:
+def jungle() -> list[RunRequest]:
     """All algorithms on Jungle, with defaults but for small batches and the rate that suits them. Three seeds.
 
     `individual` pays each agent for itself, as the paper's r_i does; `team` pays everyone the mean, for the algorithms
@@ -179,40 +180,41 @@ def jungle() -> list[Cell]:
         "training.learning_starts": 128,
         "training.evaluation_interval": 3_000,
     }
-    kinds: list[tuple[str, str, dict[str, Any]]] = [(name, "individual", {}) for name in PAPER_ALGORITHMS]
+    kinds: list[tuple[str, str, dict[str, Any]]] = [(name, "individual", {}) for name in COMPARED_ALGORITHMS]
     kinds += [(name, "penalty", PENALTY) for name in PENALISED]
     kinds += [(name, "team", {"environment.reward": "shared"}) for name in INDIVIDUAL]
     return [
-        Cell("magent/jungle_20", name, seed, 60_000, variant, overrides | small_batch_rate(name) | more)
+        RunRequest(RunKey("magent/jungle_20", name, variant, seed), 60_000, overrides | small_batch_rate(name) | more)
         for name, variant, more in kinds
         for seed in (0, 1, 2)
     ]
 
 
-def values() -> list[Cell]:
+def values() -> list[RunRequest]:
     """MADDPG in Jungle and on nine signals with the settings of `jungle` and `signals`, its critic fitted to the team's
     reward or to each agent's."""
     places = {("magent/jungle_20", "individual"), ("cityflow/synthetic_9", "signals")}
-    cells = [cell for cell in (*jungle(), *signals()) if cell.algorithm == "maddpg"]
+    requests = [request for request in (*jungle(), *signals()) if request.key.algorithm == "maddpg"]
     return [
-        replace(cell, variant=f"value-{value}", overrides=cell.overrides | {"algorithm.value": value})
-        for cell in cells
-        if (cell.task, cell.variant) in places
+        RunRequest(
+            request.key._replace(variant=f"value-{value}"),
+            request.total_steps,
+            request.overrides | {"algorithm.value": value},
+        )
+        for request in requests
+        if (request.key.task, request.key.variant) in places
         for value in ("team", "own")
     ]
 
 
-def pic() -> list[Cell]:
+def pic() -> list[RunRequest]:
     """PIC as in the recorded runs of its own program: constant learning rate, batches of 1024, three seeds."""
     overrides: dict[str, Any] = {"training.evaluation_interval": 2_500, "algorithm.learning_rate_end": 0.01}
     steps = {3: 60_000, 6: 40_000}
     return [
-        Cell(
-            f"mpe/cooperative_navigation_{agents}",
-            "pic",
-            seed,
+        RunRequest(
+            RunKey(f"mpe/cooperative_navigation_{agents}", "pic", "program", seed),
             steps[agents],
-            "program",
             overrides | {"training.evaluation_episodes": episodes},
         )
         for agents, episodes in SMALL
@@ -220,7 +222,7 @@ def pic() -> list[Cell]:
     ]
 
 
-def proof() -> list[Cell]:
+def proof() -> list[RunRequest]:
     """The games of the proving ground, with one setting of sizes for every algorithm and otherwise its defaults, but
     for the learning rate that goes with small batches."""
     overrides: dict[str, Any] = {
@@ -232,16 +234,13 @@ def proof() -> list[Cell]:
         "algorithm.hidden": 64,
     }
     return [
-        Cell(
-            task.name,
-            name,
-            seed,
+        RunRequest(
+            RunKey(task.name, name, "proof", seed),
             task.total_steps,
-            "proof",
             overrides | small_batch_rate(name) | {"training.evaluation_interval": task.total_steps // 10},
         )
         for task in PROVING_GROUND
-        for name in PAPER_ALGORITHMS
+        for name in COMPARED_ALGORITHMS
         for seed in PAPER_SEEDS
     ]
 
@@ -259,12 +258,12 @@ def paper_settings(task: str) -> dict[str, Any]:
     return more | {"training.tf32": True, "training.acceleration": "auto"}
 
 
-def paper() -> list[Cell]:
+def paper() -> list[RunRequest]:
     """Table 1 times seven algorithms times five seeds, with the settings of Table 2 and `paper_settings`."""
     return [
-        Cell(task.name, algorithm, seed, task.total_steps, "default", paper_settings(task.name))
+        RunRequest(RunKey(task.name, algorithm, "default", seed), task.total_steps, paper_settings(task.name))
         for task in TABLE_1
-        for algorithm in PAPER_ALGORITHMS
+        for algorithm in COMPARED_ALGORITHMS
         for seed in PAPER_SEEDS
     ]
 
@@ -283,26 +282,28 @@ def _ablated(task: str) -> dict[str, dict[str, Any]]:
     if task in GRAPH_TASKS:
         return {"": {}, "graph-full": {"algorithm.graph": "full"}}
     neighbours = {f"neighbours-{count}": {"environment.num_neighbours": count} for count in NEIGHBOURS if count != 8}
-    hops = {f"hops-{count}": {"algorithm.hops": count} for count in HOPS if count != 2}
+    hops = {f"hops-{count}": {"algorithm.hops": count, "algorithm.critic_hops": None} for count in HOPS}
     return {"": {}} | neighbours | hops
 
 
-def ablations() -> list[Cell]:
+def ablations() -> list[RunRequest]:
     """Figure 6 with the settings of `paper`. The runs with defaults are those of `all`."""
     return [
-        Cell(task, "ip", seed, default_total_steps(task), variant or "default", paper_settings(task) | overrides)
+        RunRequest(
+            RunKey(task, "ip", variant or "default", seed), default_total_steps(task), paper_settings(task) | overrides
+        )
         for task in (*GRAPH_TASKS, NEIGHBOUR_TASK)
         for variant, overrides in _ablated(task).items()
         for seed in PAPER_SEEDS
     ]
 
 
-def interpretation() -> list[Cell]:
+def interpretation() -> list[RunRequest]:
     """Figure 7: the runs of `all` on 49 signals."""
-    return [cell for cell in paper() if cell.task == INTERPRETED_TASK]
+    return [request for request in paper() if request.key.task == INTERPRETED_TASK]
 
 
-def ablations_cpu() -> list[Cell]:
+def ablations_cpu() -> list[RunRequest]:
     """`ablations` with few steps, small batches and three seeds; where agents navigate, with difference rewards and
     the true neighbour order, because with the team's reward nothing is learned in so few steps."""
     difference = FEW_TRANSITIONS | {
@@ -315,22 +316,22 @@ def ablations_cpu() -> list[Cell]:
     rate = small_batch_rate("ip")
     settings = dict.fromkeys(GRAPH_TASKS, SMALL_SIGNALS) | {NEIGHBOUR_TASK: difference}
     return [
-        Cell(task, "ip", seed, SMALL_STEPS[task], f"small-{variant}".rstrip("-"), common | rate | own)
+        RunRequest(RunKey(task, "ip", f"small-{variant}".rstrip("-"), seed), SMALL_STEPS[task], common | rate | own)
         for task, common in settings.items()
         for variant, own in _ablated(task).items()
         for seed in (0, 1, 2)
     ]
 
 
-def interpretation_cpu() -> list[Cell]:
+def interpretation_cpu() -> list[RunRequest]:
     """All algorithms on 49 signals, a hundredth of the paper's steps, small batches and the rate that suits them. Three
     seeds. The runs of IP are those of `ablations-cpu`; `small-penalty` is for MADDPG, MADDPGS and PIC, as in `signals`.
     """
-    kinds: list[tuple[str, str, dict[str, Any]]] = [(name, "small", {}) for name in PAPER_ALGORITHMS]
+    kinds: list[tuple[str, str, dict[str, Any]]] = [(name, "small", {}) for name in COMPARED_ALGORITHMS]
     kinds += [(name, "small-penalty", PENALTY) for name in PENALISED]
     steps = SMALL_STEPS[INTERPRETED_TASK]
     return [
-        Cell(INTERPRETED_TASK, name, seed, steps, variant, SMALL_SIGNALS | small_batch_rate(name) | more)
+        RunRequest(RunKey(INTERPRETED_TASK, name, variant, seed), steps, SMALL_SIGNALS | small_batch_rate(name) | more)
         for name, variant, more in kinds
         for seed in (0, 1, 2)
     ]
@@ -350,8 +351,11 @@ SUITES = {
     "temperature-cpu": temperature,
     "lockstep-cpu": lockstep,
     "values-cpu": values,
+    "table1-cpu": table_1,
+    "reward-cpu": rewards,
+    "why-cpu": why,
     "ablations": ablations,
     "interpretation": interpretation,
     "all": paper,
 }
-"""Name -> function that lists the cells."""
+"""Name -> function that lists the runs."""

@@ -2,6 +2,7 @@
 
     python -m benchmark.sweep --suite smoke                        run what is not finished, then collect
     python -m benchmark.sweep --suite all --launcher slurm --profile gpu
+    python -m benchmark.sweep --suite quick --set algorithm.hidden=64      the same suite with another setting
     python -m benchmark.sweep plan --suite all --estimate
     python -m benchmark.sweep plan --suite all --estimate --device-model h100
     python -m benchmark.sweep status --suite all --watch
@@ -17,39 +18,35 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import dataclasses
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from benchmark.console import first_line, tell
 from benchmark.errors import InUseError, UserError, report_errors
-from benchmark.files import readable_os_errors
-from benchmark.lock import RunLock
-from benchmark.options import choose_device, devices_of, engine_override
+from benchmark.launchers import HERE, LAUNCHERS, QUEUE, Jobs, LaunchOptions, jobs_of_all, launcher
+from benchmark.options import add_keep_checkpoint, add_settings, settings_of
 from benchmark.plan import (
-    Key,
-    Plan,
-    key_of,
-    plan,
+    PlannedRun,
+    plan_runs,
     print_estimates,
     print_modelled,
     print_plan,
-    refuse_what_cannot_run,
-    refuse_what_needs_more,
     select,
     with_maps,
 )
-from benchmark.pool import Pool, references_command
 from benchmark.references import missing_references
-from benchmark.status import RunState, report, state_of, summary, watch
-from benchmark.suites import SUITES, Cell
-
-if TYPE_CHECKING:
-    from slurm.records import Jobs
+from benchmark.requests import RunRequest
+from benchmark.status import RunState, report, state_of, watch
+from benchmark.suites import SUITES
+from benchmark.variants import with_settings
+from results.errors import ResultsError
+from results.files import readable_os_errors
+from results.keys import RunKey
+from results.layout import COLLECTED, SWEEP
+from results.lock import RunLock
 
 ACTIONS = {
     "run": "make what is not finished, here or on a cluster, and collect (the default)",
@@ -60,25 +57,21 @@ ACTIONS = {
     "cancel": "end the jobs that have these runs",
     "collect": "write the finished runs as one published set",
 }
-LAUNCHERS = ("local", "slurm", "debug")
 TO_MAKE = ("absent", "stopped", "lost")
 WATCH_SECONDS = 10.0
 LONGEST_WAIT_SECONDS = 300.0
 """For another command to have handed out its runs."""
-COLLECTED = "collected"
-"""Below the results: the published form of the suite."""
 
 
 def main() -> int:
     """Entry point of `python -m benchmark.sweep`."""
     options = parse_arguments()
     results = options.results or Path("results") / ("raw" if options.suite == "all" else options.suite)
-    cells, options.tasks = with_maps(SUITES[options.suite](), options.tasks)
-    cells = select(cells, options.tasks, options.algorithms, options.seeds)
-    cells = [
-        dataclasses.replace(cell, overrides=cell.overrides | engine_override(cell.task, options)) for cell in cells
-    ]
-    action = Sweep(options, results, cells)
+    requests, options.tasks = with_maps(SUITES[options.suite](), options.tasks)
+    suite = select(requests, options.tasks, options.algorithms, options.seeds)
+    requests = with_settings(suite, settings_of(options))
+    options.changed = any(was.key != now.key for was, now in zip(suite, requests, strict=True))
+    action = Sweep(options, results, requests)
     return {
         "run": action.run,
         "plan": action.plan,
@@ -93,16 +86,23 @@ def main() -> int:
 class Sweep:
     """One command on the runs of a suite."""
 
-    def __init__(self, options: argparse.Namespace, results: Path, cells: Sequence[Cell]) -> None:
-        self.options, self.results, self.cells = options, results, cells
+    def __init__(self, options: argparse.Namespace, results: Path, requests: Sequence[RunRequest]) -> None:
+        self.options, self.results, self.requests = options, results, requests
+        chosen = LaunchOptions(
+            results, options.suite, options.device, options.workers, options.profile or "", tuple(options.override)
+        )
+        self.launchers = {name: launcher(name, chosen) for name in LAUNCHERS}
+        self.launcher = self.launchers[options.launcher]
 
     def plan(self) -> int:
         """Print what there is to do."""
         states = self._states()
-        plans = plan(self.cells, self.results, self._device(), states)
+        plans = plan_runs(self.requests, self.results, self.launcher.prepare(), states)
         print_plan(plans, states)
         if self.options.device_model:
-            from benchmark.gpu_timings import read_timings  # here, as it loads torch: a sweep's status must be quick
+            from benchmark.profiling.gpu_timings import (
+                read_timings,  # here, as it loads torch: a sweep's status must be quick
+            )
 
             print_modelled(plans, self.options.device_model, read_timings())
         elif self.options.estimate:
@@ -119,75 +119,46 @@ class Sweep:
 
     def run(self) -> int:
         """Make what is to make and collect; the exit status is 1 where anything failed."""
-        if self.options.launcher == "slurm":
-            return max(self.submit(), self._wait_for_jobs())
-        with self._alone():
-            plans = self._plans()
-        todo = self._todo(plans)
-        if self.options.launcher == "debug":
-            return self._run_here(todo)
-        references = missing_references((item.config for item in plans if item.config is not None), self.results)
-        commands = [references_command(own, self.results) for own in references]
-        pool = Pool(self.results, self.options.workers, devices_of(self.options.device), commands)
-        pool.run(todo)
-        made = len(todo) - len(pool.failed) - len(pool.elsewhere)
+        plans, left_out = self._hand_out()
+        outcome = self.launcher.wait(self._report)
         before = sum(item.state == "finished" for item in plans)
-        tell(f"{made} finished now, {before} had finished before, {len(pool.failed)} failed")
-        if pool.elsewhere:
-            tell(f"{len(pool.elsewhere)} runs were made, or are being made, by somebody else")
-        left_out = _report_left_out(plans, self.options)
-        return self._collect_if_whole(bool(left_out or pool.failed or pool.unplayed))
+        tell(f"{outcome.made} finished now, {before} had finished before, {outcome.failed} failed")
+        if outcome.elsewhere:
+            tell(f"{outcome.elsewhere} runs were made, or are being made, by somebody else")
+        return self._collect_if_whole(bool(left_out or outcome.failed or outcome.unplayed))
 
     def submit(self) -> int:
-        """Queue what is to make on the cluster of the profile; the exit status is 1 where anything was left out."""
-        from slurm.launcher import submit
-        from slurm.profiles import load, override
-
-        if not self.options.profile:
-            raise UserError("--launcher slurm needs --profile NAME: a file of slurm/profiles, or a path")
-        profile = override(load(self.options.profile), self.options.override)
-        device = self.options.device
-        if device == "auto":
-            device = "cuda" if profile.gpus else "cpu"  # a GPU that does not work is an error, no reason for the CPU
-        with self._alone():
-            plans = self._plans()
-            if device == "cpu":
-                refuse_what_needs_more(plans, profile.memory_gib)
-            todo = self._todo(plans)
-            numbers = submit(todo, self.results, self.options.suite, profile, device) if todo else []
-        tell(f"{len(todo)} runs queued in {len(numbers)} jobs" + (f": {numbers[0]} ..." if numbers else ""))
-        return int(_report_left_out(plans, self.options))
+        """Queue what is to make, and return; the exit status is 1 where anything was left out."""
+        if not self.launcher.detached:
+            others = ", ".join(name for name, one in self.launchers.items() if one.detached)
+            raise UserError(f"submit: runs of --launcher {self.options.launcher} end with the command; choose {others}")
+        return int(self._hand_out()[1])
 
     def cancel(self) -> int:
         """End the jobs that have these runs."""
-        from slurm.records import cancel_jobs
-
-        numbers = cancel_jobs(self.results, {key_of(cell) for cell in self.cells})
+        keys = {request.key for request in self.requests}
+        numbers = [number for one in self.launchers.values() for number in one.cancel(keys)]
         tell(f"{len(numbers)} jobs cancelled" + (f": {', '.join(numbers)}" if numbers else ""))
-        others = {own.holder for own in self._states().values() if own.holder is not None and not own.holder.job}
+        others = {one.holder for one in self._states().values() if one.holder is not None and not one.holder.job}
         for holder in sorted(map(str, others)):
             tell(f"at work without a scheduler: {holder}; stop its sweep with Ctrl-C")
         return 0
 
     def collect(self) -> int:
         """Write the published form of the suite's runs."""
-        from results.collect import collect
-        from results.records import Cell as RunCell
-        from results.records import ResultsError
+        from results.collect import collect  # here, as it loads pandas
 
-        plans = plan(self.cells, self.results, self._device(), self._states())
-        wanted = {
-            key_of(item.cell): RunCell(item.cell.task, item.cell.variant, item.cell.algorithm, item.cell.seed)
-            for item in plans
-        }
-        hashes = {wanted[key_of(item.cell)]: item.config.digest() for item in plans if item.config is not None}
+        if self.options.changed and self.options.output is None:
+            raise UserError("collect --set needs --output DIR: the suite itself is collected in its results folder")
+        plans = plan_runs(self.requests, self.results, self.launcher.prepare(), self._states())
+        hashes = {item.key: item.config.digest() for item in plans if item.config is not None}
         output = self.options.output or self.results / COLLECTED
         chosen = {"incomplete": self.options.incomplete, "compact": self.options.compact, "hashes": hashes}
         try:
-            lines = collect(self.results, list(wanted.values()), output, self.options.suite, **chosen)
+            lines = collect(self.results, [item.key for item in plans], output, self.options.suite, **chosen)
         except ResultsError as error:
             advice = "" if self.options.incomplete else " (the action collect with --incomplete takes what there is)"
-            raise UserError(f"{error}{advice}") from error
+            raise ResultsError(f"{error}{advice}") from error
         tell(*lines)
         return 0
 
@@ -198,78 +169,56 @@ class Sweep:
         if self.options.tasks or self.options.algorithms or self.options.seeds:
             tell("not collected, as this is a part of the suite")
             return 0
+        if self.options.changed:
+            tell("not collected, as settings of the suite were changed: the action collect with --output DIR does it")
+            return 0
         try:
             return self.collect()
         except UserError as error:
             tell(str(error))
             return 0
 
-    def _device(self) -> str:
-        """Where runs are planned for: settings are the same everywhere, and a login node need not have the device."""
-        return "cpu" if self.options.launcher == "slurm" else choose_device(self.options.device)
-
-    def _plans(self) -> list[Plan]:
-        plans = plan(self.cells, self.results, self._device(), self._states())
-        if self.options.launcher != "slurm":  # a cluster's nodes have memory of their own
-            refuse_what_cannot_run(plans)
-        return plans
-
-    def _todo(self, plans: Sequence[Plan]) -> list[Plan]:
-        again = ("failed",) if self.options.action == "retry" else ()
-        return [item for item in plans if item.state in (*TO_MAKE, *again)]
-
-    def _run_here(self, todo: Sequence[Plan]) -> int:
-        """One run after the other in this process: errors with their traceback, breakpoints work."""
-        from benchmark.train import run
-
-        for item in todo:
-            assert item.config is not None
-            run(item.config, self.results)
-        return 0
-
-    def _wait_for_jobs(self) -> int:
-        """Say what changes until no job has any of the runs, and collect; the exit status is 1 where any failed, was
-        lost or stopped."""
-        said = ""
-        while True:
-            text, states = self._report()
-            now = summary(states)
-            if now != said:
-                tell(f"{time.strftime('%H:%M:%S')}  {now}")
-                said = now
-            if not any(own.state in ("queued", "running") for own in states):
-                tell(text)
-                return self._collect_if_whole(any(own.state in ("failed", "lost", "stopped") for own in states))
-            time.sleep(WATCH_SECONDS)
+    def _hand_out(self) -> tuple[list[PlannedRun], bool]:
+        """Give the launcher what is to make; all runs, and whether any was left out that could be mended."""
+        device = self.launcher.prepare()
+        with self._alone():
+            plans = plan_runs(self.requests, self.results, device, self._states())
+            self.launcher.refuse(plans)
+            again = ("failed",) if self.options.action == "retry" else ()
+            todo = [item for item in plans if item.state in (*TO_MAKE, *again)]
+            references = missing_references((item.config for item in plans if item.config is not None), self.results)
+            numbers = self.launcher.submit(todo, references)
+        if self.launcher.detached:
+            tell(f"{len(todo)} runs queued in {len(numbers)} jobs" + (f": {numbers[0]} ..." if numbers else ""))
+        return plans, _report_left_out(plans, self.options)
 
     def _report(self) -> tuple[str, list[RunState]]:
         """How far the runs are, in words, and their states."""
-        from slurm.records import explain_lost
-
         jobs = self._jobs()
-        states = explain_lost(self.results, list(self._states(jobs).values()))
+        states = list(self._states(jobs).values())
+        for one in self.launchers.values():
+            states = one.explain(states)
         text = report(states, self.options.suite)
         if jobs.silent:
             text += f"\nthe scheduler does not answer ({jobs.silent}): runs that are shown as queued may have ended"
         return text, states
 
     def _jobs(self) -> Jobs:
-        from slurm.records import jobs_of
+        return jobs_of_all(list(self.launchers.values()))
 
-        return jobs_of(self.results)
-
-    def _states(self, jobs: Jobs | None = None) -> dict[Key, RunState]:
+    def _states(self, jobs: Jobs | None = None) -> dict[RunKey, RunState]:
         jobs = jobs or self._jobs()
-        keys = {key_of(cell): cell for cell in self.cells}
+        by_key = {request.key: request for request in self.requests}
         return {
-            key: state_of(self.results, cell, jobs.now.get(key), jobs.last.get(key, "")) for key, cell in keys.items()
+            key: state_of(self.results, request, jobs.now.get(key), jobs.last.get(key, ""))
+            for key, request in by_key.items()
         }
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
         """Two commands must not hand out the same runs at once: the second waits for the first to have done so. Raises
         UserError where that takes long."""
-        folder = self.results / ".sweep"
+        folder = self.results / SWEEP
         with readable_os_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
         deadline = time.monotonic() + LONGEST_WAIT_SECONDS
@@ -288,7 +237,7 @@ class Sweep:
             lock.release()
 
 
-def _report_left_out(plans: Sequence[Plan], options: argparse.Namespace) -> bool:
+def _report_left_out(plans: Sequence[PlannedRun], options: argparse.Namespace) -> bool:
     """Say what was not made and why; whether anything of that can be mended here."""
     for reason, count in Counter(item.reason for item in plans if item.config is None).items():
         tell(f"unavailable: {count} runs: {reason}")
@@ -320,20 +269,24 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--algorithms", nargs="+", default=[], help="only these algorithms of the suite")
     parser.add_argument("--seeds", nargs="+", type=int, default=[], help="these seeds instead of the suite's")
     parser.add_argument("--results", type=Path, help="folder of the runs; default: results/SUITE")
-    parser.add_argument("--launcher", choices=LAUNCHERS, default="local", help="where runs are made; default: local")
+    parser.add_argument("--launcher", choices=LAUNCHERS, help=f"where runs are made; default: {HERE}, submit: {QUEUE}")
     parser.add_argument("--workers", type=int, default=1, help="local: runs side by side")
     parser.add_argument("--profile", help="slurm: a name in slurm/profiles, or the path of a .toml file")
     parser.add_argument("--override", nargs="+", default=[], metavar="KEY=VALUE", help="slurm: changes of the profile")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:K")
-    parser.add_argument("--engine", help="engine of cityflow tasks: builtin or cityflow")
-    parser.add_argument("--backend", help="engine of magent tasks: auto, numba, torch or magent2")
+    add_settings(
+        parser,
+        "change a setting of all runs that have it, which become the variants VARIANT+NAME=VALUE; may be given several "
+        "times; python -m benchmark.train --task T --algorithm A --help lists them",
+    )
+    add_keep_checkpoint(parser)
     parser.add_argument("--dry-run", action="store_true", help="the action plan")
     parser.add_argument("--estimate", action="store_true", help="plan: with memory and time of every kind of run")
     parser.add_argument("--watch", action="store_true", help="status: again and again until all runs have ended")
     parser.add_argument(
         "--device-model",
         choices=("h100", "h200"),
-        help="plan --estimate: GPU-hours by counted FLOPs and bytes instead, needs no GPU (benchmark/device_model.py)",
+        help="plan --estimate: GPU-hours by counted FLOPs and bytes instead, needs no GPU (see benchmark.profiling)",
     )
     parser.add_argument("--output", type=Path, help=f"collect: folder of the set; default: RESULTS/{COLLECTED}")
     parser.add_argument(
@@ -343,8 +296,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     options = parser.parse_args(arguments)
     if options.workers < 1:
         raise UserError(f"--workers {options.workers}: expected a positive number")
-    if options.action == "submit":
-        options.launcher = "slurm"
+    if options.launcher is None:
+        options.launcher = QUEUE if options.action == "submit" else HERE
     if options.device_model and not options.estimate:
         raise UserError("--device-model needs --estimate: python -m benchmark.sweep plan --suite all --estimate ...")
     if options.dry_run or (options.estimate and options.action == "run"):

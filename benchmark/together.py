@@ -15,17 +15,18 @@ import sys
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-
-from benchmark import memory, train
 from benchmark.config import RunConfig
 from benchmark.console import first_line
 from benchmark.errors import MENDABLE, InUseError, UserError, report_errors
-from benchmark.folder import run_path, status_of
 from benchmark.options import choose_device
 from benchmark.process import process_state
-from benchmark.train import Stop
+from results.folder import is_finished, status_of
+from results.layout import run_folder
+
+if TYPE_CHECKING:
+    import torch
 
 
 class UnfinishedError(UserError):
@@ -44,6 +45,8 @@ class _Live:
 
     def advance(self) -> bool:
         """One block; whether there may be another."""
+        import torch
+
         with torch.cuda.stream(self.stream):
             return next(self.blocks, self) is not self
 
@@ -59,30 +62,32 @@ def run_together(
     Raises UserError, before anything is begun, where the runs cannot be in one process or need more memory than there
     is; KeyboardInterrupt on SIGTERM, SIGUSR1, SIGUSR2, SIGHUP and Ctrl-C, after all have written a checkpoint.
     """
+    from benchmark import memory, runs
+
     results = Path(results)
     check_together(configs, results)
-    paths = [run_path(results, config) for config in configs]
+    paths = [run_folder(results, config.key) for config in configs]
     outcomes: list[Path | Exception] = [UnfinishedError(f"{path} was not begun before the deadline") for path in paths]
     finished, to_make = [], []
     for place, config in enumerate(configs):
         try:
-            if train.is_finished(paths[place]):
+            if is_finished(paths[place], config.total_steps):
                 finished.append(place)
             else:
-                train.require(config)
+                runs.require(config)
                 to_make.append(place)
         except MENDABLE as error:
             outcomes[place] = error
     memory.require_for_all([configs[place] for place in to_make])
-    stop = Stop(deadline)
+    stop = runs.Stop(deadline)
 
     def begin(place: int) -> _Live:
-        blocks = train.blocks_of(configs[place], results, stop, quiet, bar=False)
+        blocks = runs.blocks_of(configs[place], results, stop, quiet, bar=False)
         return _Live(place, blocks, _stream(configs[place].device))
 
     for place in finished:  # if they are what was asked for
         _turn(begin(place), outcomes, paths)
-    with train.stop_signals(stop):
+    with runs.stop_signals(stop):
         live = [run for run in map(begin, to_make) if not stop.requested and _turn(run, outcomes, paths)]
         while live:
             live = [run for run in live if _turn(run, outcomes, paths)]
@@ -108,13 +113,15 @@ def _turn(run: _Live, outcomes: list[Path | Exception], paths: Sequence[Path]) -
 
 
 def _stream(device: str) -> torch.cuda.Stream | None:
+    import torch
+
     return torch.cuda.Stream(device) if device.startswith("cuda") else None
 
 
 def check_together(configs: Sequence[RunConfig], results: Path) -> None:
     """Raises UserError for runs that cannot be in one process: the same one twice, settings that hold for all of a
     process and differ, or compiled code, which torch keeps, up to a limit, for each function and not for each run."""
-    paths = [run_path(results, config) for config in configs]
+    paths = [run_folder(results, config.key) for config in configs]
     for path in paths:
         if paths.count(path) > 1:
             raise UserError(f"{path} is asked for twice: give each run once")
@@ -131,13 +138,13 @@ def check_together(configs: Sequence[RunConfig], results: Path) -> None:
 
 def main() -> int:
     """Entry point of `python -m benchmark.together`."""
-    from benchmark.plan import plan, select
+    from benchmark.plan import plan_runs, select
     from benchmark.suites import SUITES
 
     options = parse_arguments()
     results = options.results or Path("results") / ("raw" if options.suite == "all" else options.suite)
-    cells = select(SUITES[options.suite](), options.tasks, options.algorithms, options.seeds)
-    plans = plan(cells, results, choose_device(options.device))
+    requests = select(SUITES[options.suite](), options.tasks, options.algorithms, options.seeds)
+    plans = plan_runs(requests, results, choose_device(options.device))
     configs = [item.config for item in plans if item.config is not None]
     failed = [f"unavailable: {item.name}: {item.reason}" for item in plans if item.config is None]
     for begin in range(0, len(configs), options.at_once):
@@ -146,7 +153,7 @@ def main() -> int:
             if isinstance(outcome, InUseError):
                 print(f"elsewhere: {outcome}")
             elif isinstance(outcome, Exception):
-                failed.append(f"FAILED: {run_path(results, config)}: {outcome}")
+                failed.append(f"FAILED: {run_folder(results, config.key)}: {outcome}")
     print(*failed, f"{len(configs)} runs, {len(failed)} failed or unavailable", sep="\n")
     return int(bool(failed))
 

@@ -11,12 +11,12 @@ A task is a name or, for a city of your own, the path of a CityFlow configuratio
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from envs.errors import EnvironmentNotAvailableError, UnknownTaskError
+from envs.fields import closest
 from envs.platforms import PLATFORMS, Platform
 
 if TYPE_CHECKING:
@@ -131,9 +131,8 @@ def _platform(task: str) -> Platform:
     name = task.partition("/")[0]
     if name in PLATFORMS and PLATFORMS[name].exists(task):
         return PLATFORMS[name]
-    close = difflib.get_close_matches(task, tasks(), n=3)
-    hint = f"; did you mean {' or '.join(close)}?" if close else "."
+    hint = closest(task, tasks())
     raise UnknownTaskError(
-        f"there is no task {task!r}{hint} envs.tasks() lists all of them, and the path of a "
+        f"there is no task {task!r}{'; ' + hint if hint else '.'} envs.tasks() lists all of them, and the path of a "
         "CityFlow configuration, or of the folder that holds one, is a task, too"
     )

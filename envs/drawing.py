@@ -2,63 +2,20 @@
 
     frame = draw(environment, size=480)
 
-Here is what all pictures share: the page, its words, and the brush. What is on it stands in `envs.mpe.drawing`,
-`envs.traffic.drawing` and `envs.jungle.drawing`. The colours are those of Okabe and Ito, which people with any common
-colour vision tell apart.
+The platform that the environment is of draws it, on the canvas that all share (`envs.canvas`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 
-from envs.protocols import Environment
+from envs.canvas import LARGEST, REFERENCE, SMALLEST, Pictures
+from envs.platforms import PLATFORMS
 
-Colour = tuple[int, int, int]
-Point = tuple[float, float]
-"""Column and row in an image."""
-Shape = Callable[[Point, float], None]
-"""Draws itself around a point in a radius, both in image pixels."""
-
-BLUE, ORANGE, GREEN, PURPLE = (0, 114, 178), (230, 159, 0), (0, 158, 115), (204, 121, 167)
-WHITE, INK, MUTED, GREY = (255, 255, 255), (32, 37, 43), (99, 107, 118), (176, 183, 192)
-PAGE, EDGE, LINK = (240, 242, 245), (216, 221, 228), (186, 196, 208)
-NEUTRALS: tuple[Colour, ...] = (WHITE, INK, MUTED, GREY, PAGE, EDGE, LINK)
-"""Colours of all pages; each kind of picture adds its own."""
-
-MARGIN = 1.2
-"""Side of the frame over that of the white square in it."""
-SUPERSAMPLING = 3
-"""Frames are drawn this many times larger and averaged, which smooths the edges."""
-SMALLEST, LARGEST = 64, 2000
-"""Sides of frames, in pixels."""
-REFERENCE = 480
-"""Side of the frame for which sizes in pixels are meant; they grow with the frame."""
-RIM, STROKE, FONT_SIZE = 0.9, 1.4, 13.0
-LINE_HEIGHT = 1.2
-"""Of a line of words over the size of its font."""
-
-
-class Sign(NamedTuple):
-    """Something that the legend of a picture explains."""
-
-    words: str
-    draw: Shape
-    width: float = 9.0
-    """Of the shape, in pixels of a reference frame."""
-
-
-class Pictures(NamedTuple):
-    """How environments of one kind are drawn."""
-
-    palette: tuple[Colour, ...]
-    """All colours; frames hold them and their mixtures at edges."""
-    draw: Callable[[Environment, int, int, bool], np.ndarray]
-    """Frame of (environment, copy, size, neighbours), the last three already checked."""
+if TYPE_CHECKING:
+    from envs.protocols import Environment
 
 
 def draw(environment: Environment, copy: int = 0, size: int = REFERENCE, neighbours: bool = False) -> np.ndarray:
@@ -77,159 +34,11 @@ def draw(environment: Environment, copy: int = 0, size: int = REFERENCE, neighbo
 
 def pictures_of(environment: Environment) -> Pictures:
     """How an environment is drawn. Raises TypeError for one that has no pictures."""
-    # Imported here: these modules need this one, and particles do not need the traffic engine and its compiler.
-    from envs.mpe import drawing as particles
-
-    if particles.can_draw(environment):
-        return Pictures(particles.PALETTE, particles.draw_particles)
-    from envs.jungle import drawing as jungle
-
-    if jungle.can_draw(environment):
-        return Pictures(jungle.PALETTE, jungle.draw_jungle)
-    from envs.traffic import drawing as traffic
-
-    if traffic.can_draw(environment):
-        return Pictures(traffic.PALETTE, traffic.draw_traffic)
+    for platform in PLATFORMS.values():
+        pictures = platform.pictures(environment)
+        if pictures is not None:
+            return pictures
     raise TypeError(
         "only environments of particles (mpe/...), of traffic (cityflow/...) and of jungles (magent/...) can be drawn, "
         f"not {type(environment).__name__}"
     )
-
-
-class Brush:
-    """Draws shapes into the image of a frame that is `SUPERSAMPLING` times too large, in coordinates of the image."""
-
-    def __init__(self, image: Image.Image) -> None:
-        self.image = image
-        self.pixel = image.width / REFERENCE
-        """Image pixels per pixel of a reference frame."""
-        self._draw = ImageDraw.Draw(image)
-
-    def disc(self, centre: Point, radius: float, fill: Colour, rim: Colour = WHITE) -> None:
-        """A filled disc inside a thin rim, which sets it apart from discs below."""
-        self.dot(centre, radius + RIM * self.pixel * (1 if rim == WHITE else 2), rim)
-        self.dot(centre, radius, fill)
-
-    def dot(self, centre: Point, radius: float, fill: Colour) -> None:
-        """A filled disc without a rim."""
-        x, y = centre
-        self._draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=fill)
-
-    def ring(self, centre: Point, radius: float, colour: Colour) -> None:
-        """A circle."""
-        box = (centre[0] - radius, centre[1] - radius, centre[0] + radius, centre[1] + radius)
-        self._draw.ellipse(box, outline=colour, width=round(STROKE * self.pixel))
-
-    def diamond(self, centre: Point, radius: float, fill: Colour, rim: Colour = WHITE) -> None:
-        """A square on its corner inside a thin rim."""
-        x, y = centre
-        for reach, colour in ((radius + 1.4 * RIM * self.pixel * (1 if rim == WHITE else 2), rim), (radius, fill)):
-            self._draw.polygon(((x - reach, y), (x, y - reach), (x + reach, y), (x, y + reach)), fill=colour)
-
-    def cross(self, centre: Point, radius: float, colour: Colour) -> None:
-        """An upright cross."""
-        (x, y), width = centre, round(STROKE * self.pixel)
-        self._draw.line(((x - radius, y), (x + radius, y)), fill=colour, width=width)
-        self._draw.line(((x, y - radius), (x, y + radius)), fill=colour, width=width)
-
-    def line(self, points: Sequence[Point], colour: Colour, width: float) -> None:
-        """A line through points, `width` image pixels wide, at least one."""
-        joint = "curve" if len(points) > 2 else None
-        self._draw.line(points, fill=colour, width=max(1, round(width)), joint=joint)
-
-    def polygon(self, corners: Sequence[Point], fill: Colour) -> None:
-        """A filled polygon."""
-        self._draw.polygon(corners, fill=fill)
-
-    def wedge(self, tip: Point, base: Point, half_width: float, colour: Colour) -> None:
-        """A triangle that widens from its tip to `half_width` image pixels either side of its base."""
-        along = np.subtract(base, tip)
-        across = np.array((-along[1], along[0])) * (half_width / max(float(np.linalg.norm(along)), 1e-9))
-        self._draw.polygon([tip, tuple(base + across), tuple(base - across)], fill=colour)
-
-    def text(self, at: Point, words: str, colour: Colour) -> float:
-        """Words to the right of a point, halfway up; returns the column where they end."""
-        self._draw.text(at, words, colour, self._font, anchor="lm")
-        return at[0] + self.length(words)
-
-    def length(self, words: str) -> float:
-        """How wide words are, in image pixels."""
-        return float(self._draw.textlength(words, self._font))
-
-    @property
-    def _font(self) -> ImageFont.FreeTypeFont:
-        return _font(round(font_size(self.image.width // SUPERSAMPLING) * SUPERSAMPLING))
-
-
-def page(size: int) -> Image.Image:
-    """An empty page for a frame of `size` pixels, with the white square, in the supersampled size."""
-    side = size * SUPERSAMPLING
-    image = Image.new("RGB", (side, side), PAGE)
-    low, pixel = side * (1 - 1 / MARGIN) / 2, SUPERSAMPLING * size / REFERENCE
-    box = (low, low, side - low, side - low)
-    ImageDraw.Draw(image).rounded_rectangle(box, 6 * pixel, fill=WHITE, outline=EDGE, width=round(pixel))
-    return image
-
-
-def margin(size: int) -> float:
-    """Pixels between the border of a frame and its white square."""
-    return size * (1 - 1 / MARGIN) / 2
-
-
-def draw_legend(brush: Brush, signs: Sequence[Sign]) -> None:
-    """Signs in a line below the white square; none where they do not have room."""
-    size, pixel = brush.image.width // SUPERSAMPLING, brush.pixel
-    gap, border = font_size(size) * SUPERSAMPLING, margin(size) * SUPERSAMPLING
-    length = sum((sign.width + 7) * pixel + brush.length(sign.words) + gap for sign in signs) - gap
-    if length > brush.image.width - 2 * border:
-        return
-    column, row = border, brush.image.height - border / 2
-    for sign in signs:
-        sign.draw((column + (sign.width / 2 + 1.5) * pixel, row), 4.5 * pixel)
-        column = brush.text((column + (sign.width + 7) * pixel, row), sign.words, MUTED) + gap
-
-
-def write(frame: Image.Image, lines: Sequence[tuple[str, str]]) -> None:
-    """Lines of words above the white square of a finished frame, left (dark) and right (muted): as many lines as have
-    room, and of each the right-hand part first."""
-    size = frame.width
-    font, pen, border = _font(round(font_size(size))), ImageDraw.Draw(frame), margin(size)
-    height = LINE_HEIGHT * font_size(size)
-    shown = lines[: max(1, int(border / height))]
-    for number, (left, right) in enumerate(shown):
-        row = border / 2 + (number - (len(shown) - 1) / 2) * height
-        if pen.textlength(f"{left}    {right}", font) <= size - 2 * border:
-            pen.text((border, row), left, INK, font, anchor="lm")
-        if pen.textlength(right, font) <= size - 2 * border:
-            pen.text((size - border, row), right, MUTED, font, anchor="rm")
-
-
-def draw_progress(frame: Image.Image, done: float) -> None:
-    """A bar along the lower edge, as long as the share of the episode that is over."""
-    if done:
-        size = frame.width
-        height = max(2, round(3 * size / REFERENCE))
-        ImageDraw.Draw(frame).rectangle((0, size - height, round(done * size) - 1, size - 1), fill=GREY)
-
-
-def links(heard: Iterable[Iterable[int]]) -> list[tuple[int, int]]:
-    """Pairs of agents of which one hears the other, each pair once and sorted. heard: for each agent, whom it hears."""
-    return sorted({(min(i, j), max(i, j)) for i, others in enumerate(heard) for j in others})
-
-
-def font_size(size: int) -> float:
-    """Of all text, in pixels of a frame of `size` pixels."""
-    return max(9.0, FONT_SIZE * size / REFERENCE)
-
-
-@lru_cache(maxsize=8)
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    font = ImageFont.load_default(size)
-    assert isinstance(font, ImageFont.FreeTypeFont)
-    return font
-
-
-def mix(first: Colour, second: Colour, share: float) -> Colour:
-    """`share` of the second colour in the first."""
-    red, green, blue = (round((1 - share) * a + share * b) for a, b in zip(first, second, strict=True))
-    return red, green, blue

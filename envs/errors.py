@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 
-class UnknownTaskError(ValueError):
+class TaskError(Exception):
+    """The root of them: the message is one line that says what to do."""
+
+
+class UnknownTaskError(TaskError, ValueError):
     """The task name is not one of `envs.tasks()`."""
 
 
-class EnvironmentNotAvailableError(RuntimeError):
+class EnvironmentNotAvailableError(TaskError, RuntimeError):
     """The task exists, but its data or the program that it needs is not on this machine."""
 
 
-class PreyWeightsError(RuntimeError):
+class PreyWeightsError(TaskError, RuntimeError):
     """The weights of the scripted prey are missing or do not fit the task."""
 
 
-class TraceError(ValueError):
+class TraceError(TaskError, ValueError):
     """A recorded trace is missing, damaged or not in the expected format."""
 
 
-class TrafficFileError(ValueError):
+class TrafficFileError(TaskError, ValueError):
     """A configuration, road network, flow or snapshot of the traffic engine is missing, malformed or inconsistent."""

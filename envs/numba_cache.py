@@ -34,16 +34,26 @@ STAMP = f"kernels.{_PYTHON}.stamp"
 
 
 def forget_stale(package: str, folder: Path) -> bool:
-    """Delete what numba keeps of a package's kernels if it was compiled from other sources; whether that was so.
+    """Delete what numba keeps of the kernels of a package and its subpackages if it was compiled from other sources;
+    whether that was so.
 
     `folder` is where the package lies. Must be called before its first kernel is. Does nothing where numba is switched
     off, and leaves other versions of Python alone. Raises what `keep_somewhere` raises.
     """
-    keep_somewhere(folder)
-    kept = cache_folder(folder)
-    if kept is None:
+    folders = sorted({path.parent for path in _kernel_files(folder)} | {folder})
+    for each in folders:
+        keep_somewhere(each)
+    kept = [place for each in folders if (place := cache_folder(each)) is not None]
+    if not kept:
         return False
-    stamp, wanted = kept / STAMP, _fingerprint(package, folder)
+    wanted = _fingerprint(package, folder)
+    stale = [_forget_in(place, wanted) for place in kept]
+    return any(stale)
+
+
+def _forget_in(kept: Path, wanted: str) -> bool:
+    """Delete the kernels in a folder of numba's where its stamp is not the one wanted; whether that was so."""
+    stamp = kept / STAMP
     with contextlib.suppress(OSError):
         if stamp.read_text() == wanted:
             return False
@@ -93,25 +103,30 @@ def cache_folder(folder: Path) -> Path | None:
 
 
 def kernel_sources(package: str, folder: Path) -> dict[str, bytes]:
-    """Texts, by name, of the modules in `folder` that have compiled functions, and of all that these import from the
-    top-level package, directly or not: all that can change a kernel."""
+    """Texts, by name, of the modules in `folder` and below that have compiled functions, and of all that these import
+    from the top-level package, directly or not: all that can change a kernel."""
     top, depth = package.partition(".")[0], package.count(".")
     root = folder.parents[depth]
     """The folder that the top-level package lies in."""
     imports = re.compile(rf"^[ \t]*(?:from|import) +({top}(?:\.\w+)*)(?: +import +(\([^)]*\)|[^\n]*))?", re.MULTILINE)
     found: dict[str, bytes] = {}
-    pending = [
-        f"{package}.{path.stem}" for path in folder.glob("*.py") if any(mark in path.read_bytes() for mark in _COMPILED)
-    ]
+    pending = [".".join((package, *path.relative_to(folder).with_suffix("").parts)) for path in _kernel_files(folder)]
     while pending:
         module = pending.pop()
-        path = root.joinpath(*module.split(".")).with_suffix(".py")
-        if module in found or not path.is_file():
+        place = root.joinpath(*module.split("."))
+        path = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+        around = f"{package}.".startswith(f"{module}.")  # the packages that the kernels lie in bring all else, too
+        if module in found or around or not path.is_file():
             continue
         found[module] = path.read_bytes()
         for source, names in imports.findall(found[module].decode()):
             pending += [source, *(f"{source}.{name}" for name in re.findall(r"\w+", names))]
     return found
+
+
+def _kernel_files(folder: Path) -> list[Path]:
+    """The files in a folder and its subfolders that have compiled functions."""
+    return [path for path in folder.rglob("*.py") if any(mark in path.read_bytes() for mark in _COMPILED)]
 
 
 def _fingerprint(package: str, folder: Path) -> str:

@@ -1,15 +1,18 @@
 """The platforms by name: each knows its tasks and how to make them, and imports the rest of itself only then.
 
-Adding one: write a class with these functions and give it a line in `PLATFORMS`.
+Adding one: write a class with these functions and give it a line in `PLATFORMS`. An environment can be of a platform
+only if that platform's module of environments has been imported, which `pictures` looks at before it imports more.
 """
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import torch
 
+    from envs.canvas import Pictures
     from envs.protocols import Controller, Environment, EnvironmentSpec
 
 
@@ -42,6 +45,10 @@ class Platform(Protocol):
 
     def full_evaluation(self, task: str) -> dict[str, Any]:
         """Settings of a longer evaluation than that of a training episode; empty where there is none."""
+        ...
+
+    def pictures(self, environment: Environment) -> Pictures | None:
+        """How an environment is drawn; None for one of another platform, or without pictures."""
         ...
 
 
@@ -85,17 +92,25 @@ class Particles:
     def full_evaluation(self, task: str) -> dict[str, Any]:
         return {}
 
+    def pictures(self, environment: Environment) -> Pictures | None:
+        if "envs.mpe.environment" not in sys.modules:
+            return None
+        from envs.canvas import Pictures
+        from envs.mpe import drawing
+
+        return Pictures(drawing.PALETTE, drawing.draw_particles) if drawing.can_draw(environment) else None
+
 
 class Games:
     """The `game/` tasks."""
 
     def tasks(self) -> tuple[str, ...]:
-        from envs.games.games import TASKS
+        from envs.games.names import TASKS
 
         return TASKS
 
     def exists(self, task: str) -> bool:
-        from envs.games.games import exists
+        from envs.games.names import exists
 
         return exists(task)
 
@@ -124,6 +139,9 @@ class Games:
 
     def full_evaluation(self, task: str) -> dict[str, Any]:
         return {}
+
+    def pictures(self, environment: Environment) -> Pictures | None:
+        return None
 
 
 class Cities:
@@ -164,6 +182,14 @@ class Cities:
         from envs.cities import FULL_SECONDS
 
         return {"episode_seconds": FULL_SECONDS}
+
+    def pictures(self, environment: Environment) -> Pictures | None:
+        if "envs.traffic.environment" not in sys.modules:
+            return None
+        from envs.canvas import Pictures
+        from envs.traffic import drawing
+
+        return Pictures(drawing.PALETTE, drawing.draw_traffic) if drawing.can_draw(environment) else None
 
 
 class Grids:
@@ -206,6 +232,14 @@ class Grids:
 
     def full_evaluation(self, task: str) -> dict[str, Any]:
         return {}
+
+    def pictures(self, environment: Environment) -> Pictures | None:
+        if "envs.jungle.environment" not in sys.modules:
+            return None
+        from envs.canvas import Pictures
+        from envs.jungle import drawing
+
+        return Pictures(drawing.PALETTE, drawing.draw_jungle) if drawing.can_draw(environment) else None
 
 
 PLATFORMS: dict[str, Platform] = {"mpe": Particles(), "cityflow": Cities(), "magent": Grids(), "game": Games()}

@@ -1,7 +1,8 @@
 """Replay recorded traces of the published environments: `python -m envs.verify PATH ...`.
 
 A path is a file `TASK.npz` of a particle task (`envs.mpe.verify` says what is compared, and how exactly) or the folder
-of a case of the traffic engine (`envs.traffic.verify`). Jungle is compared with magent2 itself: `envs.jungle.verify`.
+of a case of the traffic engine (`envs.traffic.recordings.verify`). Jungle is compared with magent2 itself:
+`envs.jungle.verify`.
 
 Exit code: 0 if all agree, 1 if something differs or a file is damaged, 2 for wrong usage.
 """
@@ -16,10 +17,6 @@ from typing import cast
 
 from envs.errors import TraceError
 from envs.mpe.settings import Backend
-from envs.mpe.traces import load_trace
-from envs.mpe.verify import verify as verify_particles
-from envs.traffic.traces import load_case
-from envs.traffic.verify import verify as verify_traffic
 
 
 def check(path: Path, backends: Iterable[Backend] = ("numba", "torch")) -> tuple[list[str], list[str]]:
@@ -27,8 +24,14 @@ def check(path: Path, backends: Iterable[Backend] = ("numba", "torch")) -> tuple
     if not path.exists():
         raise TraceError(f"{path}: no such file or folder")
     if path.is_dir():
+        from envs.traffic.recordings.traces import load_case
+        from envs.traffic.recordings.verify import verify as verify_traffic
+
         comparison = verify_traffic(load_case(path))
         return [f"{path}: {comparison}"], comparison.failures
+    from envs.mpe.traces import load_trace
+    from envs.mpe.verify import verify as verify_particles
+
     results = verify_particles(load_trace(path), backends)
     lines = [f"{path}: largest errors", *(f"  {result}" for result in results)]
     return lines, [failure for result in results for failure in result.failures]

@@ -14,9 +14,9 @@ from pathlib import Path
 from figures.analysis import Analysis
 from figures.paper import ablations
 from figures.report import findings, proof
-from results.files import write_atomically
+from results.errors import ResultsError
+from results.files import write_output
 from results.load import load_results
-from results.records import ResultsError
 
 ROOT = Path(__file__).resolve().parents[1]
 PUBLISHED = ROOT / "results" / "published"
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         }
         for path, text in stale.items():
             if not options.check:
-                write_atomically(path, text)
+                write_output(path, text)
             print(f"{'differs from the results:' if options.check else 'wrote'} {path.relative_to(ROOT)}")
     except (OSError, ResultsError) as error:
         print(f"error: {error}", file=sys.stderr)

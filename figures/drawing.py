@@ -8,7 +8,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from results.files import write_atomically
+from results.files import write_output
 
 DOTS, FEWER_DOTS = 200, 120
 """Of a PNG per inch, and of one that only lists what was run."""
@@ -40,7 +40,7 @@ def write_figure(figure: Figure, path: Path, print_quality: bool = True) -> list
         figure.savefig(buffers[".pdf"], format="pdf", metadata=dict.fromkeys(("CreationDate", "Creator", "Producer")))
     paths = [path.with_name(path.name + ending) for ending in buffers]
     for target, buffer in zip(paths, buffers.values(), strict=True):
-        write_atomically(target, buffer.getvalue())
+        write_output(target, buffer.getvalue())
     return paths
 
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import matplotlib
 import matplotlib.colors
+import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -46,7 +47,7 @@ KNOWN_STYLES = {
         ("iql", "#5b5f66", "X"),
     )
 }
-EXTRA_COLOURS = ("#591e71", "#592f0d", "#a23582", "#3c3c3c", "#b8850a", "#006374")
+EXTRA_COLOURS = tuple(seaborn.color_palette("dark").as_hex()[4:])
 """For algorithms that the paper does not know, in order."""
 EXTRA_MARKERS = ("*", "h", "<", ">", "p", "d")
 

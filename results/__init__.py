@@ -1,1 +1,21 @@
 """Run folders and published results: read, checked, and turned into tables. Draws nothing and trains nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from results.records import Results
+
+__all__ = ["load_results"]
+
+
+def load_results(directory: str | Path) -> Results:
+    """The runs and reference policies of a published set, of a folder of such sets, or of a folder of runs.
+
+    Raises `results.records.ResultsError`, see `results.load.load_results`.
+    """
+    from results import load
+
+    return load.load_results(Path(directory))

@@ -8,12 +8,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from results.records import COMPARED_ALGORITHMS, COMPARED_TASKS, POLICIES, Results, Run
+from results.paper import COMPARED_ALGORITHMS, COMPARED_TASKS
+from results.records import POLICIES, Results, Run
 
 SCORED_EVALUATIONS = 3
 """The last evaluations of each policy, whose mean is a run's final score."""
 IDENTITY_KEYS = frozenset({"seed", "config_hash", "algorithm_settings.piece"})
-"""Config entries in which the seeds of one cell may differ: the seed, what follows from it, the size of micro-batches
+"""Config entries in which runs of one kind may differ: the seed, what follows from it, the size of micro-batches
 where a run recorded it."""
 
 
@@ -44,10 +45,10 @@ def find_issues(results: Results) -> tuple[Issue, ...]:
 
 
 def group_runs(results: Results) -> dict[tuple[str, str], dict[str, list[Run]]]:
-    """(task, variant) to algorithm to its runs, all in the order of their cells."""
+    """(task, variant) to algorithm to its runs, all in the order of their keys."""
     groups: dict[tuple[str, str], dict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))
-    for run in sorted(results.runs, key=lambda run: run.cell.order()):
-        groups[run.cell.task, run.cell.variant][run.cell.algorithm].append(run)
+    for run in sorted(results.runs, key=lambda run: run.key.order()):
+        groups[run.key.task, run.key.variant][run.key.algorithm].append(run)
     return {key: dict(algorithms) for key, algorithms in groups.items()}
 
 
@@ -86,8 +87,7 @@ def merge_seeds(issues: Iterable[Issue]) -> list[Issue]:
 
 def run_issues(run: Run) -> list[Issue]:
     """What is to be said of one run by itself: that it failed or stopped early, and what its files and starts noted."""
-    cell, status = run.cell, run.status
-    subject, seeds = f"{cell.task}/{cell.algorithm}/{cell.variant}", (cell.seed,)
+    status, subject, seeds = run.status, "/".join(run.key.kind), (run.key.seed,)
     progress = f"at step {status.step:,} of {run.total_steps:,}"
     last = run.last_evaluation_step()
     issues = [Issue("note", subject, note, seeds) for note in (*run.notes, *_start_notes(run))]
@@ -153,20 +153,20 @@ def _start_notes(run: Run) -> list[str]:
 
 
 def _missing(results: Results) -> list[Issue]:
-    """Tasks and algorithms of the paper with no run, and seeds that another algorithm of the same cell has."""
+    """Tasks and algorithms of the paper with no run, and seeds that another algorithm has there."""
     issues = []
-    absent_tasks = [task for task in COMPARED_TASKS if task not in {run.cell.task for run in results.runs}]
+    absent_tasks = [task for task in COMPARED_TASKS if task not in {run.key.task for run in results.runs}]
     if absent_tasks:
         issues.append(Issue("missing", "tasks of the paper", f"no run of {', '.join(absent_tasks)}"))
-    everyone = set(COMPARED_ALGORITHMS) | {run.cell.algorithm for run in results.runs}
+    everyone = set(COMPARED_ALGORITHMS) | {run.key.algorithm for run in results.runs}
     for (task, variant), algorithms in group_runs(results).items():
         subject = f"{task} ({variant})"
         absent = algorithm_order(everyone - set(algorithms))
         if absent and (len(algorithms) > 1 or variant == "default"):  # a variant of one algorithm is an ablation of it
             issues.append(Issue("missing", subject, f"no run of {', '.join(absent)}"))
-        seeds = {run.cell.seed for runs in algorithms.values() for run in runs}
+        seeds = {run.key.seed for runs in algorithms.values() for run in runs}
         for algorithm in algorithm_order(set(algorithms)):
-            without = sorted(seeds - {run.cell.seed for run in algorithms[algorithm]})
+            without = sorted(seeds - {run.key.seed for run in algorithms[algorithm]})
             if without:
                 issues.append(Issue("missing", subject, f"no run of {algorithm}", tuple(without)))
     return issues
@@ -198,7 +198,7 @@ def _differing_lengths(results: Results) -> list[Issue]:
 
 def _reference_issues(results: Results) -> list[Issue]:
     issues = []
-    for task in sorted({run.cell.task for run in results.runs}):
+    for task in sorted({run.key.task for run in results.runs}):
         references = results.references.get(task)
         if references is None:
             issues.append(Issue("missing", task, "no references.json: no reference lines, no gap closed"))
@@ -206,7 +206,7 @@ def _reference_issues(results: Results) -> list[Issue]:
         episodes = {  # of a compact set, earlier evaluations are their mean alone
             max(len(evaluation.returns) for evaluation in run.evaluations)
             for run in results.runs
-            if run.cell.task == task and run.evaluations
+            if run.key.task == task and run.evaluations
         }
         if episodes - {references.episodes}:
             listed = ", ".join(map(str, sorted(episodes)))

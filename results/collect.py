@@ -9,9 +9,11 @@ from pathlib import Path
 
 from results.checks import Issue, differing_seeds, merge_seeds, run_issues
 from results.episodes import episodes_of_runs, too_large
+from results.errors import ResultsError
+from results.keys import RunKey
 from results.layout import LOST_CONFIG
 from results.publish import compacted, publish, verify, without_episodes, written
-from results.records import Cell, Results, ResultsError, Run
+from results.records import Results, Run
 from results.runs import load_runs
 
 SHOWN = 10
@@ -20,23 +22,23 @@ SHOWN = 10
 
 def collect(
     directory: Path,
-    wanted: Collection[Cell],
+    wanted: Collection[RunKey],
     output: Path,
     suite: str,
     incomplete: bool = False,
     compact: bool = False,
-    hashes: Mapping[Cell, str] | None = None,
+    hashes: Mapping[RunKey, str] | None = None,
 ) -> list[str]:
     """Publish those of the runs below ``directory`` that are wanted, as the set of a suite.
 
     Args:
         directory: folder of the run folders; what else lies there is not looked at.
-        wanted: the cells of the suite.
+        wanted: the runs of the suite.
         output: folder of the set; one that is there already is replaced.
         suite: name of the suite, for the manifest.
         incomplete: publish what there is, with notes of all that is wrong. Stale runs are left out even so.
         compact: keep of earlier evaluations only the mean over episodes.
-        hashes: the config_hash that the run of a cell must have; a run with another one is stale. Cells that are not
+        hashes: the config_hash that a run must have; one with another is stale. Runs that are not
             in it may have any.
 
     Returns: lines that say what was done, and what a reader of the set should know.
@@ -46,9 +48,9 @@ def collect(
     is corrupt, or no run is there at all.
     """
     found, hashes = load_runs(directory, wanted), hashes or {}
-    damaged = {cell for cell in wanted if any(f"/{name}".endswith(f"/{cell}") for name in found.lost)}
-    missing = set(wanted) - damaged - {run.cell for run in found.runs}
-    stale = {run.cell for run in found.runs if run.config_hash != hashes.get(run.cell, run.config_hash)}
+    damaged = {key for key in wanted if any(f"/{name}".endswith(f"/{key}") for name in found.lost)}
+    missing = set(wanted) - damaged - {run.key for run in found.runs}
+    stale = {run.key for run in found.runs if run.config_hash != hashes.get(run.key, run.config_hash)}
     own = _without(found, stale)
     wrong = [_text(issue) for issue in merge_seeds([*_absent(missing, stale, damaged), *_unfit(own)])]
     if wrong and not incomplete:
@@ -68,13 +70,13 @@ def collect(
     return [*lines, *(f"note: {note}" for note in notes), count]
 
 
-def _without(results: Results, cells: Collection[Cell]) -> Results:
-    runs = tuple(run for run in results.runs if run.cell not in cells)
-    tasks = {run.cell.task for run in runs}
+def _without(results: Results, keys: Collection[RunKey]) -> Results:
+    runs = tuple(run for run in results.runs if run.key not in keys)
+    tasks = {run.key.task for run in runs}
     return replace(results, runs=runs, references={t: own for t, own in results.references.items() if t in tasks})
 
 
-def _absent(missing: Collection[Cell], stale: Collection[Cell], damaged: Collection[Cell]) -> list[Issue]:
+def _absent(missing: Collection[RunKey], stale: Collection[RunKey], damaged: Collection[RunKey]) -> list[Issue]:
     """What of a suite is not to be had: runs that were never begun, that were made with other settings, or of which a
     file is lost."""
     kinds = (
@@ -83,9 +85,9 @@ def _absent(missing: Collection[Cell], stale: Collection[Cell], damaged: Collect
         ("damaged", damaged, LOST_CONFIG),
     )
     return [
-        Issue(kind, f"{cell.task}/{cell.algorithm}/{cell.variant}", message, (cell.seed,))
-        for kind, cells, message in kinds
-        for cell in sorted(cells, key=Cell.order)
+        Issue(kind, "/".join(key.kind), message, (key.seed,))
+        for kind, keys, message in kinds
+        for key in sorted(keys, key=RunKey.order)
     ]
 
 

@@ -14,10 +14,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from results.errors import ResultsError
 from results.files import read_json
-from results.records import POLICIES, Cell, Episode, Results, ResultsError
+from results.keys import RunKey
+from results.layout import FACTS, GIF
+from results.records import POLICIES, Episode, Results
 
-GIF, FACTS = "episode.gif", "episode.json"
 FOLDER = "episodes"
 """Of the GIFs of a published set."""
 MOST_BYTES = 3_000_000
@@ -40,17 +42,17 @@ def read_gif(episode: Episode) -> bytes:
     return data
 
 
-def load_episodes(folders: Mapping[Cell, Path]) -> tuple[dict[Cell, Episode], list[str]]:
+def load_episodes(folders: Mapping[RunKey, Path]) -> tuple[dict[RunKey, Episode], list[str]]:
     """The episodes of run folders that have one, and notes on those of which a file is missing. Raises ResultsError
     where the facts cannot be read."""
     found, notes = {}, []
-    for cell, folder in folders.items():
+    for key, folder in folders.items():
         gif, facts = folder / GIF, folder / FACTS
         if gif.exists() and facts.exists():
-            found[cell] = episode_from_json(read_json(facts), gif, str(facts))
+            found[key] = episode_from_json(read_json(facts), gif, str(facts))
         elif gif.exists() or facts.exists():
             missing = FACTS if gif.exists() else GIF
-            notes.append(f"{cell} has no {missing}: its episode is not shown; {AGAIN}")
+            notes.append(f"{key} has no {missing}: its episode is not shown; {AGAIN}")
     return found, notes
 
 
@@ -77,14 +79,14 @@ def episode_from_json(value: Mapping[str, Any], path: Path, where: str) -> Episo
     return episode
 
 
-def published_name(cell: Cell) -> str:
-    """Path of a cell's GIF in a published set, in which a task's slash is an underscore."""
-    return f"{FOLDER}/{cell.task.replace('/', '_')}-{cell.algorithm}-{cell.variant}-{cell.seed}.gif"
+def published_name(key: RunKey) -> str:
+    """Path of a run's GIF in a published set, in which a task's slash is an underscore."""
+    return f"{FOLDER}/{key.task.replace('/', '_')}-{key.algorithm}-{key.variant}-{key.seed}.gif"
 
 
-def episodes_of_runs(results: Results) -> dict[Cell, Episode]:
+def episodes_of_runs(results: Results) -> dict[RunKey, Episode]:
     """The episodes of the runs that the results have, in the order of the runs."""
-    return {run.cell: results.episodes[run.cell] for run in results.runs if run.cell in results.episodes}
+    return {run.key: results.episodes[run.key] for run in results.runs if run.key in results.episodes}
 
 
 def too_large(episodes: Iterable[Episode]) -> str:
@@ -98,9 +100,9 @@ def too_large(episodes: Iterable[Episode]) -> str:
     )
 
 
-def episodes_to_json(episodes: Mapping[Cell, Episode]) -> dict[str, Any]:
-    """The part of a manifest: for each GIF its cell and its facts."""
-    return {published_name(cell): {**asdict(cell), "episode": _facts(own)} for cell, own in episodes.items()}
+def episodes_to_json(episodes: Mapping[RunKey, Episode]) -> dict[str, Any]:
+    """The part of a manifest: for each GIF the key of its run and its facts."""
+    return {published_name(key): {**key._asdict(), "episode": _facts(own)} for key, own in episodes.items()}
 
 
 def _facts(episode: Episode) -> dict[str, Any]:
@@ -109,15 +111,15 @@ def _facts(episode: Episode) -> dict[str, Any]:
     return {"return": facts.pop("episode_return"), **facts}
 
 
-def episodes_from_manifest(value: Mapping[str, Any], directory: Path, where: str) -> dict[Cell, Episode]:
+def episodes_from_manifest(value: Mapping[str, Any], directory: Path, where: str) -> dict[RunKey, Episode]:
     """The episodes of the set in ``directory``. Raises ResultsError, also where a GIF is missing or has another size
     than it should."""
     found = {}
     for name, facts in value.items():
-        cell = Cell(facts["task"], facts["variant"], facts["algorithm"], facts["seed"])
-        if name != published_name(cell):
-            raise ResultsError(f"corrupt file {where}: the episode of {cell} is called {name}; publish the runs again")
-        found[cell] = _checked(episode_from_json(facts["episode"], directory / name, where))
+        key = RunKey.of(facts)
+        if name != published_name(key):
+            raise ResultsError(f"corrupt file {where}: the episode of {key} is called {name}; publish the runs again")
+        found[key] = _checked(episode_from_json(facts["episode"], directory / name, where))
     return found
 
 

@@ -1,27 +1,34 @@
-"""Reading JSON with errors that name file and line, and writing files that are never seen half written."""
+"""Files that survive: read with errors that name file and line, replaced as a whole, appended to with known lengths."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from results.records import ResultsError
+from results.errors import FULL, NoSpaceError, ResultsError, UserError
+
+PARTIAL = ".partial"
+"""How the hidden names of files end that are not yet whole."""
+REMEDY = "restore it or make it again"
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in ``path``. Raises ResultsError when it is unreadable or is something else."""
+def read_json(path: Path, remedy: str = REMEDY) -> dict[str, Any]:
+    """The JSON object in `path`. Raises ResultsError, with the remedy, when it is unreadable or is something else."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
-        raise ResultsError(f"corrupt file {path}, line {error.lineno}: not JSON ({error.msg})") from error
+        raise ResultsError(f"corrupt file {path}, line {error.lineno}: not JSON ({error.msg}); {remedy}") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise ResultsError(f"cannot read {path}: {error}") from error
+        raise ResultsError(f"cannot read {path}: {error}; {remedy}") from error
     if not isinstance(value, dict):
-        raise ResultsError(f"corrupt file {path}: expected a JSON object, found a {type(value).__name__}")
+        raise ResultsError(f"corrupt file {path}: expected a JSON object, found a {type(value).__name__}; {remedy}")
     return value
 
 
@@ -29,7 +36,7 @@ def read_json_lines(path: Path, may_end_torn: bool) -> tuple[list[tuple[int, dic
     """The objects of a JSON-lines file, each with its line number (from 1), and a note on a torn last line.
 
     A process killed while it writes leaves half a line. That is accepted as the very last line, and only where
-    ``may_end_torn`` says that the run never finished; anywhere else it raises ResultsError with file and line.
+    `may_end_torn` says that the run never finished; anywhere else it raises ResultsError with file and line.
     A file that does not exist has no lines.
     """
     if not path.exists():
@@ -55,20 +62,65 @@ def read_json_lines(path: Path, may_end_torn: bool) -> tuple[list[tuple[int, dic
     return rows, None
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write ``path`` by way of a temporary file beside it, so that no reader meets half of it.
+@contextlib.contextmanager
+def readable_os_errors(path: Path, advice: str = "") -> Iterator[None]:
+    """Turn a full disk, a read-only folder and the like into a UserError that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        reasons = {
+            errno.ENOSPC: "the disk is full: free some space",
+            errno.EDQUOT: "the disk quota is used up: free some space",
+            errno.EROFS: "the file system is read-only: choose another --results folder",
+            errno.EACCES: "permission denied: choose a --results folder you can write to",
+            errno.EPERM: "permission denied: choose a --results folder you can write to",
+            errno.ENOTDIR: "a part of this path is a file, not a folder: choose another --results folder",
+            errno.EEXIST: "a file is in the way: choose another --results folder",
+            errno.EISDIR: "a folder is in the way: remove it",
+        }
+        reason = reasons.get(error.errno or 0)
+        if reason is None:
+            reason = f"{error.strerror or error}"
+        kind = NoSpaceError if error.errno in FULL else UserError
+        raise kind(f"cannot write {path}: {reason}{advice}") from error
 
-    Raises ResultsError when the folder cannot be made or written.
-    """
-    data = content.encode("utf-8") if isinstance(content, str) else content
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+
+def write_atomically(path: Path, content: str | bytes | Callable[[BinaryIO], object]) -> None:
+    """Write a file under a hidden name beside it, flush it to the disk and rename it: readers see the old or the new
+    whole. `content` may be a function that writes to a stream."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
+    try:
+        with temporary.open("wb") as stream:
+            if callable(content):
+                content(stream)
+            else:
+                stream.write(content.encode("utf-8") if isinstance(content, str) else content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def remove_partial(folder: Path) -> None:
+    """Remove what processes that were killed have left half written in a folder of which this one has the lock."""
+    for pattern in (f".*{PARTIAL}", "*.tmp"):  # the second is of earlier versions
+        for file in folder.glob(pattern):
+            file.unlink(missing_ok=True)
+
+
+def write_json(path: Path, record: Mapping[str, Any]) -> None:
+    """Write a readable JSON file atomically."""
+    write_atomically(path, json.dumps(record, indent=2, default=str) + "\n")
+
+
+def write_output(path: Path, content: str | bytes) -> None:
+    """Write a file that a command was asked for atomically, and its folder. Raises ResultsError where it cannot be."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_bytes(data)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_atomically(path, content)
     except OSError as error:
         raise ResultsError(f"cannot write {path}: {error.strerror or error}; choose another --output") from error
 
@@ -81,7 +133,7 @@ def write_together(folder: Path, contents: Mapping[str, bytes]) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".", suffix=".partial") as hidden:
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".", suffix=PARTIAL) as hidden:
             for name, data in contents.items():
                 path = Path(hidden) / name
                 path.parent.mkdir(exist_ok=True)
@@ -91,3 +143,49 @@ def write_together(folder: Path, contents: Mapping[str, bytes]) -> None:
                 (Path(hidden) / name).replace(folder / name)
     except OSError as error:
         raise ResultsError(f"cannot write {folder}: {error.strerror or error}; choose another --output") from error
+
+
+class AppendLog:
+    """An append-only file of JSON lines whose written part is known by length and digest.
+
+    A checkpoint stores `position()`; a resumed run calls `rewind` with it, which drops what was written after the
+    checkpoint and refuses a file whose kept part has changed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.length = 0
+        self.digest = hashlib.sha256()
+
+    def append(self, record: dict[str, Any]) -> None:
+        """Add one line and hand it to the operating system."""
+        line = (json.dumps(record, separators=(",", ":")) + "\n").encode()
+        with readable_os_errors(self.path, "; then run the same command again"), self.path.open("ab") as stream:
+            stream.write(line)
+        self.length += len(line)
+        self.digest.update(line)
+
+    def sync(self) -> None:
+        """Flush to the disk what has been appended."""
+        if self.path.exists():
+            with readable_os_errors(self.path), self.path.open("ab") as stream:
+                os.fsync(stream.fileno())
+
+    def position(self) -> dict[str, Any]:
+        """Length in bytes and digest of all that has been appended."""
+        return {"length": self.length, "sha256": self.digest.hexdigest()}
+
+    def rewind(self, position: dict[str, Any]) -> None:
+        """Cut the file back to `position`. Raises UserError where the part to keep is missing or has changed."""
+        length = position["length"]
+        content = self.path.read_bytes() if self.path.exists() else b""
+        kept = content[:length]
+        if len(kept) < length or hashlib.sha256(kept).hexdigest() != position["sha256"]:
+            raise UserError(
+                f"{self.path} is damaged: its first {length} bytes are not what the checkpoint recorded; "
+                f"restore the file, or delete {self.path.parent} to make the run again"
+            )
+        if len(content) > length:
+            with readable_os_errors(self.path), self.path.open("r+b") as stream:
+                stream.truncate(length)
+        self.length, self.digest = length, hashlib.sha256(kept)

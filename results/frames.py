@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from results.records import Evaluation, Results, Run
 
-CELL_COLUMNS = ["task", "algorithm", "variant", "seed"]
+KEY_COLUMNS = ["task", "algorithm", "variant", "seed"]
 
 
 def evaluations_frame(results: Results) -> pd.DataFrame:
@@ -28,13 +28,13 @@ def evaluations_frame(results: Results) -> pd.DataFrame:
     """
     rows = [evaluation for run in results.runs for evaluation in run.evaluations]
     if not rows:
-        columns = [*CELL_COLUMNS, "finished", "step", "policy", "return_mean", "return_std", "episodes"]
+        columns = [*KEY_COLUMNS, "finished", "step", "policy", "return_mean", "return_std", "episodes"]
         return pd.DataFrame(columns=columns)
     counts = [len(run.evaluations) for run in results.runs]
     means, deviations = _moments(rows)
     return pd.DataFrame(
         {
-            **_cell_columns(results.runs, counts),
+            **_key_columns(results.runs, counts),
             "finished": np.repeat([run.status.finished for run in results.runs], counts),
             "step": [row.step for row in rows],
             "policy": _names([row.policy for row in rows]),
@@ -51,12 +51,12 @@ def metrics_frame(results: Results) -> pd.DataFrame:
     rows = [row for run in results.runs for row in run.metrics]
     names = [name for row in rows for name in row.values]
     if not names:
-        return pd.DataFrame(columns=[*CELL_COLUMNS, "step", "name", "value"])
+        return pd.DataFrame(columns=[*KEY_COLUMNS, "step", "name", "value"])
     counts = [sum(len(row.values) for row in run.metrics) for run in results.runs]
     values = chain.from_iterable(row.values.values() for row in rows)
     return pd.DataFrame(
         {
-            **_cell_columns(results.runs, counts),
+            **_key_columns(results.runs, counts),
             "step": np.repeat([row.step for row in rows], [len(row.values) for row in rows]),
             "name": _names(names),
             "value": np.fromiter(values, dtype=float, count=len(names)),
@@ -64,13 +64,13 @@ def metrics_frame(results: Results) -> pd.DataFrame:
     )
 
 
-def _cell_columns(runs: Sequence[Run], counts: Sequence[int]) -> dict[str, Any]:
-    """The cell of each run as often as it has rows."""
+def _key_columns(runs: Sequence[Run], counts: Sequence[int]) -> dict[str, Any]:
+    """The key of each run as often as it has rows."""
     owners = np.repeat(np.arange(len(runs)), counts)
-    words = {name: [getattr(run.cell, name) for run in runs] for name in CELL_COLUMNS[:-1]}
+    words = {name: [getattr(run.key, name) for run in runs] for name in KEY_COLUMNS[:-1]}
     return {
         **{name: pd.Series(own).array.take(owners) for name, own in words.items()},
-        "seed": np.repeat([run.cell.seed for run in runs], counts),
+        "seed": np.repeat([run.key.seed for run in runs], counts),
     }
 
 

@@ -12,7 +12,14 @@ from collections.abc import Mapping
 from typing import Any
 
 WITHOUT_EFFECT: Mapping[str, tuple[str, ...]] = {
-    "training": ("checkpoint_seconds", "checkpoint_replay_gib", "synchronise_timing", "environment_threads"),
+    "training": (
+        "checkpoint_seconds",
+        "checkpoint_replay_gib",
+        "keep_checkpoint",
+        "tensorboard",
+        "synchronise_timing",
+        "environment_threads",
+    ),
     "algorithm_settings": ("micro_batch", "piece"),
     "environment": ("map",),
 }
@@ -23,7 +30,7 @@ FILES: Mapping[str, str] = {"roadnet_sha256": "road network", "flow_sha256": "fl
 them in names of variants."""
 ADDED: Mapping[str, Mapping[str, Any]] = {
     "training": {"kernels": "reference", "tf32": False},
-    "environment": dict.fromkeys(FILES, ""),
+    "environment": {**dict.fromkeys(FILES, ""), "observe_agents": True},
 }
 """By group, settings that came later, with what they were before: at that they are left out, so that the folders of
 earlier runs are still theirs."""

@@ -1,17 +1,102 @@
-"""Which files a run folder holds, as far as others than its writer must know. Loads nothing heavy."""
+"""Names of the files and folders of runs. Every reader and writer takes them from here.
+
+    DIR/<task>/references.json                    scripted policies on the same evaluation episodes (optional)
+    DIR/<task>/<algorithm>/<variant>/seed_<k>/
+        config.json           what was asked: task, algorithm, variant, seed, total_steps, all settings, config_hash
+        machine.json          what made it: commit, dirty, python, torch, cpu, gpu, micro_batch; again for every start
+        status.json           running, finished or failed; step, total_steps, scores, message, updated, wall_seconds
+        metrics.jsonl         one line for each logging interval: step and named numbers
+        evaluation.jsonl      one line for each evaluation and policy: step, policy, return of every episode, scores
+        interpretation.jsonl  for tasks that keep account of it (traffic): sums since the line before, by kind and name
+        full_evaluation.json  the trained policies on a longer episode, for tasks that have one (traffic)
+        timing.jsonl          wall time by phase, environment steps a second
+        checkpoint.pt         exact state to resume from, replaced atomically; removed at the end unless it is kept
+        policy.pt             the trained learner, once the run is finished
+        episode.gif           a recorded episode of the trained policy (optional)
+        episode.json          its facts: policy, seed, steps, return, sha256
+        tensorboard/          the metrics as an event file, where training.tensorboard asks for it
+        output.log            what the process of a sweep printed
+        lock                  who writes to the folder now
+    DIR/.sweep/                                   of a sweep: its lock, its log, jobs of a cluster and their code
+    DIR/collected/                                the published form of the runs
+
+`<task>` is itself a path, such as `mpe/cooperative_navigation_3`. Of equal seeds, metrics, evaluation, interpretation
+and full_evaluation are equal to the last byte; machine, status, timing and output.log differ from run to run.
+
+Loads nothing heavy.
+"""
 
 from __future__ import annotations
 
+import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
-WRITTEN_LATER = ("status.json", "evaluation.jsonl", "metrics.jsonl", "checkpoint.pt", "policy.pt")
+from results.errors import ResultsError
+from results.keys import RunKey
+
+CONFIG = "config.json"
+MACHINE = "machine.json"
+STATUS = "status.json"
+METRICS = "metrics.jsonl"
+EVALUATION = "evaluation.jsonl"
+INTERPRETATION = "interpretation.jsonl"
+FULL_EVALUATION = "full_evaluation.json"
+TIMING = "timing.jsonl"
+CHECKPOINT = "checkpoint.pt"
+POLICY = "policy.pt"
+GIF, FACTS = "episode.gif", "episode.json"
+OUTPUT = "output.log"
+TENSORBOARD = "tensorboard"
+LOCK = "lock"
+REFERENCES = "references.json"
+SWEEP = ".sweep"
+COLLECTED = "collected"
+
+LOGS = (METRICS, EVALUATION, TIMING, INTERPRETATION)
+"""Files that a run appends lines to."""
+RECORDS = (CONFIG, MACHINE, STATUS, EVALUATION, FULL_EVALUATION, INTERPRETATION, METRICS, TIMING)
+"""Files that say all that readers need of a run: it can be published from these."""
+WRITTEN_LATER = (STATUS, EVALUATION, METRICS, CHECKPOINT, POLICY)
 """Files of a run folder that are never there before its config.json."""
 LOST_CONFIG = (
     "config.json is lost, so nothing says which settings made this run, and it is not counted: restore that file, or "
     "delete the folder to make the run again"
 )
+AGAIN = "delete its folder to make the run again"
+"""What can be done about a run folder of which a file is damaged."""
+_SEED_FOLDER = re.compile(r"seed_(\d+)")
+
+
+def run_folder(results: Path, key: RunKey) -> Path:
+    """Folder of a run."""
+    return results / str(key)
 
 
 def lost_config(folder: Path) -> bool:
     """Whether a run folder holds what a run writes, but not the settings that it was made with."""
-    return not (folder / "config.json").exists() and any((folder / name).is_file() for name in WRITTEN_LATER)
+    return not (folder / CONFIG).exists() and any((folder / name).is_file() for name in WRITTEN_LATER)
+
+
+def seed_folders(directory: Path) -> Iterator[Path]:
+    """Every run folder below `directory`, whatever it holds, in the order of their names. Raises ResultsError where a
+    folder cannot be read."""
+    for folder, below in folders_of_runs(directory):
+        yield from (folder / name for name in below if _SEED_FOLDER.fullmatch(name))
+
+
+def folders_of_runs(directory: Path) -> Iterator[tuple[Path, list[str]]]:
+    """`directory` and the folders below it, each with the names of the folders in it. Run folders are not entered;
+    hidden folders and the collected form of the runs are left out. Raises ResultsError where one cannot be read."""
+    for path, names, _ in os.walk(directory, onerror=_refuse) if directory.is_dir() else ():
+        folder = Path(path)
+        below = [name for name in sorted(names) if not name.startswith(".")]
+        if folder == directory and COLLECTED in below:
+            below.remove(COLLECTED)
+        names[:] = [name for name in below if not _SEED_FOLDER.fullmatch(name)]
+        yield folder, below
+
+
+def _refuse(error: OSError) -> None:
+    raise ResultsError(f"cannot read {error.filename}: {error.strerror}")

@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from results.errors import ResultsError
+from results.keys import RunKey
+from results.layout import seed_folders
 from results.publish import MANIFEST, read_published, subfolders_with_sets
-from results.records import Cell, Episode, References, Results, ResultsError, Run
-from results.runs import load_runs, seed_folders
+from results.records import Episode, References, Results, Run
+from results.runs import load_runs
 
 
 def load_results(directory: Path) -> Results:
@@ -56,28 +59,28 @@ def merged(sets: Mapping[Path, Results]) -> Results:
 
 
 def _merged_runs(sets: Mapping[Path, Results]) -> tuple[Run, ...]:
-    found: dict[Cell, tuple[Path, Run]] = {}
+    found: dict[RunKey, tuple[Path, Run]] = {}
     for folder, results in sets.items():
         for run in results.runs:
-            other_folder, other = found.setdefault(run.cell, (folder, run))
+            other_folder, other = found.setdefault(run.key, (folder, run))
             # as text, in which a value that is not a number equals itself
             if other is not run and repr(other) != repr(run):
                 raise ResultsError(_two_runs(other_folder, other, folder, run))
-    return tuple(sorted((run for _, run in found.values()), key=lambda run: run.cell.order()))
+    return tuple(sorted((run for _, run in found.values()), key=lambda run: run.key.order()))
 
 
-def _merged_episodes(sets: Mapping[Path, Results]) -> tuple[dict[Cell, Episode], list[str]]:
+def _merged_episodes(sets: Mapping[Path, Results]) -> tuple[dict[RunKey, Episode], list[str]]:
     """The episodes of all sets, and notes on those that were left out."""
-    found: dict[Cell, tuple[Path, Episode]] = {}
+    found: dict[RunKey, tuple[Path, Episode]] = {}
     notes = []
     for folder, results in sets.items():
-        for cell, own in results.episodes.items():
-            first, kept = found.setdefault(cell, (folder, own))
+        for key, own in results.episodes.items():
+            first, kept = found.setdefault(key, (folder, own))
             if own != kept:
                 notes.append(
-                    f"episodes of {cell} are not the same in {first.name} and {folder.name}: the former's is used"
+                    f"episodes of {key} are not the same in {first.name} and {folder.name}: the former's is used"
                 )
-    return {cell: own for cell, (_, own) in sorted(found.items(), key=lambda item: item[0].order())}, notes
+    return {key: own for key, (_, own) in sorted(found.items(), key=lambda item: item[0].order())}, notes
 
 
 def _merged_notes(sets: Mapping[Path, Results]) -> list[str]:
@@ -103,14 +106,14 @@ def _merged_references(sets: Mapping[Path, Results]) -> tuple[dict[str, Referenc
 
 
 def _two_runs(folder: Path, run: Run, other_folder: Path, other: Run) -> str:
-    """Why a cell that two sets have cannot be one run."""
+    """Why a run that two sets have cannot be one."""
     difference = (
         "the same settings but other content"
         if run.config_hash == other.config_hash
         else f"other settings (config {run.config_hash[:12]} and {other.config_hash[:12]})"
     )
     return (
-        f"{run.cell} is in {folder} and in {other_folder} with {difference}: remove one of the sets, or name one with "
+        f"{run.key} is in {folder} and in {other_folder} with {difference}: remove one of the sets, or name one with "
         "--results"
     )
 

@@ -30,9 +30,10 @@ from pathlib import Path
 from typing import Any
 
 from results.checks import group_runs, uncounted
-from results.files import write_atomically
+from results.errors import ResultsError, UserError
+from results.files import write_output
 from results.load import load_results
-from results.records import POLICIES, Evaluation, Results, ResultsError, Run
+from results.records import POLICIES, Evaluation, Results, Run
 
 RETURN, STEP_COUNT, ABSOLUTE = "return", "step_count", "absolute_metrics"
 ABSOLUTE_NOTE = (
@@ -112,18 +113,18 @@ def _plain(name: str) -> str:
 def _comparable(algorithms: dict[str, list[Run]], policy: str, left_out: list[str]) -> dict[str, list[Run]]:
     """The runs of a task that are exported; says of the others why not."""
     runs = [run for own in algorithms.values() for run in own]
-    reasons = {run.cell: _unfit(run, policy) for run in runs}
-    steps = {run.cell: _steps(run, policy) for run in runs if reasons[run.cell] is None}
+    reasons = {run.key: _unfit(run, policy) for run in runs}
+    steps = {run.key: _steps(run, policy) for run in runs if reasons[run.key] is None}
     counted = Counter(steps.values())
     usual = max(counted, key=lambda own: (counted[own], own[-1], own), default=())
     for run in runs:
-        own, reason = steps.get(run.cell, ()), reasons[run.cell]
+        own, reason = steps.get(run.key, ()), reasons[run.key]
         if reason is None and own != usual:
             reason = f"evaluated at {_words(own)}, most runs of the task at {_words(usual)}"
         if reason is not None:
-            left_out.append(f"{run.cell}: {reason}")
+            left_out.append(f"{run.key}: {reason}")
     fitting = {
-        name: [run for run in own if reasons[run.cell] is None and steps[run.cell] == usual]
+        name: [run for run in own if reasons[run.key] is None and steps[run.key] == usual]
         for name, own in algorithms.items()
     }
     return {name: own for name, own in fitting.items() if own}
@@ -173,7 +174,7 @@ def _task_tree(algorithms: dict[str, list[Run]], policy: str, metrics: list[str]
     for name, runs in algorithms.items():
         if _plain(name) in found:
             raise ResultsError(f"algorithm {name} and another one are both called {_plain(name)} in the file")
-        found[_plain(name)] = {f"seed_{run.cell.seed}": _run_tree(run, policy, metrics) for run in runs}
+        found[_plain(name)] = {f"seed_{run.key.seed}": _run_tree(run, policy, metrics) for run in runs}
     return found
 
 
@@ -235,8 +236,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         found = export(load_results(options.results), options.policy)
-        write_atomically(options.output, found.text())
-    except ResultsError as error:
+        write_output(options.output, found.text())
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     for line in found.left_out:

@@ -15,8 +15,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from results.files import read_json, write_atomically
-from results.records import Cell, References, Results, ResultsError, Run
+from results.errors import ResultsError
+from results.files import read_json, write_output
+from results.keys import RunKey
+from results.records import References, Results, Run
 from results.runs import load_runs
 
 FORMAT = 1
@@ -51,16 +53,16 @@ def read_pack(folder: Path) -> Pack:
         raise ResultsError(f"{folder / MANIFEST}: format is {record.get('format')!r}, this version reads {FORMAT}")
     try:
         contents = {name: _verified(folder / name, facts) for name, facts in record["files"].items()}
-        wanted = {Cell(own["task"], own["variant"], own["algorithm"], own["seed"]) for own in record["runs"]}
+        wanted = {RunKey.of(own) for own in record["runs"]}
         timings = tuple(json.loads(contents[TIMINGS])["timings"])
         rehearsal = bool(record["rehearsal"])
     except (KeyError, TypeError, ValueError) as error:
         raise ResultsError(f"corrupt file {folder / MANIFEST}: {error!r}; fetch the pack again") from error
     archives = {name: folder / name for name in contents if name.endswith(".zip")}
     results = _unpacked(archives, folder) if wanted else None
-    found = {run.cell for run in results.runs if run.status.finished} if results else set()
+    found = {run.key for run in results.runs if run.status.finished} if results else set()
     if found != wanted:
-        wrong = ", ".join(map(str, sorted(found ^ wanted, key=Cell.order)[:3]))
+        wrong = ", ".join(map(str, sorted(found ^ wanted, key=RunKey.order)[:3]))
         raise ResultsError(f"{folder}: {MANIFEST} and the archives do not agree on {wrong}; fetch the pack again")
     return Pack(folder, results, timings, rehearsal)
 
@@ -107,7 +109,7 @@ def with_packs(base: Results | None, place: Path, packs: Sequence[Pack]) -> tupl
 
     Raises ResultsError, naming both, where a run is there twice with other settings.
     """
-    runs = {run.cell: (place, run) for run in base.runs} if base else {}
+    runs = {run.key: (place, run) for run in base.runs} if base else {}
     references = dict(base.references) if base else {}
     notes, lines = list(base.notes) if base else [], []
     for pack in packs:
@@ -116,19 +118,19 @@ def with_packs(base: Results | None, place: Path, packs: Sequence[Pack]) -> tupl
             continue
         added = 0
         for run in pack.results.runs:
-            where, other = runs.setdefault(run.cell, (pack.folder, run))
+            where, other = runs.setdefault(run.key, (pack.folder, run))
             if other is run:
                 added += 1
                 continue
             _require_same_settings(where, other, pack.folder, run)
-            lines.append(f"{run.cell} is in {where} already: that of {pack.folder} is left out")
+            lines.append(f"{run.key} is in {where} already: that of {pack.folder} is left out")
         lines.append(f"{pack.folder}: {added} of {len(pack.results.runs)} runs added")
         lines += _add_references(references, pack)
         notes += [note for note in pack.results.notes if note not in notes]
     if not runs:
         raise ResultsError(f"nothing to publish: no finished run in {', '.join(str(pack.folder) for pack in packs)}")
-    kept = tuple(run for _, run in sorted(runs.values(), key=lambda own: own[1].cell.order()))
-    tasks = {run.cell.task for run in kept}
+    kept = tuple(run for _, run in sorted(runs.values(), key=lambda own: own[1].key.order()))
+    tasks = {run.key.task for run in kept}
     references = {task: own for task, own in references.items() if task in tasks}
     return replace(base or Results(()), runs=kept, references=references, notes=tuple(notes)), lines
 
@@ -136,7 +138,7 @@ def with_packs(base: Results | None, place: Path, packs: Sequence[Pack]) -> tupl
 def _require_same_settings(where: Path, other: Run, folder: Path, run: Run) -> None:
     if other.config_hash != run.config_hash:
         raise ResultsError(
-            f"{run.cell} is in {where} and in {folder} with other settings (config {other.config_hash[:12]} and "
+            f"{run.key} is in {where} and in {folder} with other settings (config {other.config_hash[:12]} and "
             f"{run.config_hash[:12]}): publish that pack elsewhere, or remove the run from one of them"
         )
 
@@ -172,7 +174,7 @@ def add_timings(path: Path, packs: Sequence[Pack]) -> int:
         about |= {_timing_key(entry): entry for entry in pack.timings if entry.get("gpu")}
     if about:
         record = {"format": TIMINGS_FORMAT, "timings": list(about.values())}
-        write_atomically(path, json.dumps(record, indent=1) + "\n")
+        write_output(path, json.dumps(record, indent=1) + "\n")
     return len(about)
 
 

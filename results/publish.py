@@ -35,17 +35,13 @@ from results.episodes import (
     remove_gifs,
     too_large,
 )
+from results.errors import ResultsError, UserError
 from results.files import read_json, write_together
+from results.keys import RunKey
+from results.layout import seed_folders
 from results.packs import Pack, add_timings, read_pack, with_packs
-from results.records import Cell, Evaluation, MetricRow, Results, ResultsError, Run, Status
-from results.runs import (
-    INTERPRETATION,
-    TIMING,
-    full_evaluations_from_json,
-    load_runs,
-    references_from_json,
-    seed_folders,
-)
+from results.records import Evaluation, MetricRow, Results, Run, Status
+from results.runs import INTERPRETATION, TIMING, full_evaluations_from_json, load_runs, references_from_json
 
 GPU_TIMINGS = Path("results/gpu_timings.json")
 FORMAT = 2
@@ -56,17 +52,17 @@ PUBLISHED_MACHINE_FACTS = CODE_FACTS + HARDWARE_FACTS
 """Facts of machine.json that may explain a number. Others, such as the host or the command, are not published."""
 
 NAME = pa.dictionary(pa.int32(), pa.string())
-CELL_FIELDS = [("task", NAME), ("algorithm", NAME), ("variant", NAME), ("seed", pa.int32())]
+KEY_FIELDS = [("task", NAME), ("algorithm", NAME), ("variant", NAME), ("seed", pa.int32())]
 EVALUATION_SCHEMA = pa.schema(
     [
-        *CELL_FIELDS,
+        *KEY_FIELDS,
         ("step", pa.int64()),
         ("policy", NAME),
         ("returns", pa.list_(pa.float32())),
         ("scores", pa.map_(pa.string(), pa.float64())),
     ]
 )
-METRIC_SCHEMA = pa.schema([*CELL_FIELDS, ("step", pa.int64()), ("name", NAME), ("value", pa.float64())])
+METRIC_SCHEMA = pa.schema([*KEY_FIELDS, ("step", pa.int64()), ("name", NAME), ("value", pa.float64())])
 """Of metrics and timings, and of what agents did and were up against."""
 
 WHOLE_EVALUATIONS = SCORED_EVALUATIONS
@@ -114,7 +110,7 @@ def publish(results: Results, output: Path, suite: str = "") -> tuple[Path, ...]
     episodes = episodes_of_runs(results)
     if reason := too_large(episodes.values()):
         raise ResultsError(f"not published: {reason}; or leave them out: --without-episodes")
-    gifs = {published_name(cell): read_gif(episode) for cell, episode in episodes.items()}
+    gifs = {published_name(key): read_gif(episode) for key, episode in episodes.items()}
     manifest = {
         "format": FORMAT,
         "suite": suite,
@@ -183,8 +179,8 @@ def read_published(directory: Path) -> Results:
         files = {name: _verified(directory / name, facts["sha256"]) for name, facts in manifest["files"].items()}
         evaluations = _read_evaluations(files["evaluations.parquet"])
         metrics = _read_metrics(files["metrics.parquet"])
-        for cell, rows in _read_metrics(files["interpretation.parquet"], INTERPRETATION).items():
-            metrics[cell] += rows
+        for key, rows in _read_metrics(files["interpretation.parquet"], INTERPRETATION).items():
+            metrics[key] += rows
         runs = tuple(_run_from_json(value, evaluations, metrics) for value in manifest["runs"])
         references = {
             task: references_from_json(task, value, f"{path} ({task})")
@@ -229,7 +225,7 @@ def _parquet(columns: dict[str, list[Any]], schema: pa.Schema) -> bytes:
 
 
 def _evaluation_columns(runs: Sequence[Run]) -> dict[str, list[Any]]:
-    columns = _cell_columns([(run, len(run.evaluations)) for run in runs])
+    columns = _key_columns([(run, len(run.evaluations)) for run in runs])
     own = [evaluation for run in runs for evaluation in run.evaluations]
     return columns | {
         "step": [evaluation.step for evaluation in own],
@@ -242,7 +238,7 @@ def _evaluation_columns(runs: Sequence[Run]) -> dict[str, list[Any]]:
 def _metric_columns(runs: Sequence[Run], interpretation: bool) -> dict[str, list[Any]]:
     own = [(run, [row for row in run.metrics if _is_interpretation(row) == interpretation]) for run in runs]
     rows = [row for _, its in own for row in its]
-    return _cell_columns([(run, sum(len(row.values) for row in its)) for run, its in own]) | {
+    return _key_columns([(run, sum(len(row.values) for row in its)) for run, its in own]) | {
         "step": [row.step for row in rows for _ in row.values],
         "name": [name.removeprefix(INTERPRETATION) for row in rows for name in row.values],
         "value": [value for row in rows for value in row.values.values()],
@@ -253,29 +249,29 @@ def _is_interpretation(row: MetricRow) -> bool:
     return next(iter(row.values), "").startswith(INTERPRETATION)
 
 
-def _cell_columns(counts: Sequence[tuple[Run, int]]) -> dict[str, list[Any]]:
-    """The cell of each run as often as it has rows."""
-    columns: dict[str, list[Any]] = {name: [] for name, _ in CELL_FIELDS}
+def _key_columns(counts: Sequence[tuple[Run, int]]) -> dict[str, list[Any]]:
+    """The key of each run as often as it has rows."""
+    columns: dict[str, list[Any]] = {name: [] for name, _ in KEY_FIELDS}
     for run, count in counts:
         for name, column in columns.items():
-            column += [getattr(run.cell, name)] * count
+            column += [getattr(run.key, name)] * count
     return columns
 
 
-def _by_cell(data: bytes) -> Iterator[tuple[Cell, list[list[Any]]]]:
-    """For every stretch of rows of one run in a Parquet file: its cell, and its part of each column after the cell's.
+def _by_key(data: bytes) -> Iterator[tuple[RunKey, list[list[Any]]]]:
+    """For every stretch of rows of one run in a Parquet file: its key, and its part of each column after the key's.
 
     By columns, as there may be millions of rows. Without pyarrow's threads, which now and then abort a process that is
     about to end (Arrow issue 34314).
     """
     table = pq.read_table(pa.BufferReader(data), use_threads=False, pre_buffer=False).unify_dictionaries()
     columns = [column.combine_chunks() for column in table.columns]
-    own, rest = columns[: len(CELL_FIELDS)], list(map(_values, columns[len(CELL_FIELDS) :]))
+    own, rest = columns[: len(KEY_FIELDS)], list(map(_values, columns[len(KEY_FIELDS) :]))
     changes = np.any([np.diff(_codes(column)) != 0 for column in own], axis=0).nonzero()[0] + 1
     bounds = [0, *changes.tolist(), table.num_rows] if table.num_rows else []
     for first, last in pairwise(bounds):
         task, algorithm, variant, seed = (column[first].as_py() for column in own)
-        yield Cell(task, variant, algorithm, seed), [column[first:last] for column in rest]
+        yield RunKey(task, algorithm, variant, seed), [column[first:last] for column in rest]
 
 
 def _codes(column: pa.Array) -> np.ndarray:
@@ -298,24 +294,24 @@ def _values(column: pa.Array) -> list[Any]:
     return [dict(zip(names[first:last], items[first:last], strict=True)) for first, last in ends]
 
 
-def _read_evaluations(data: bytes) -> dict[Cell, list[Evaluation]]:
-    found: dict[Cell, list[Evaluation]] = defaultdict(list)
-    for cell, columns in _by_cell(data):
-        found[cell] += map(Evaluation, *columns)
+def _read_evaluations(data: bytes) -> dict[RunKey, list[Evaluation]]:
+    found: dict[RunKey, list[Evaluation]] = defaultdict(list)
+    for key, columns in _by_key(data):
+        found[key] += map(Evaluation, *columns)
     return found
 
 
-def _read_metrics(data: bytes, prefix: str = "") -> dict[Cell, list[MetricRow]]:
-    """Rows of metrics of each cell, under names that start with ``prefix``. Metrics and timings of one step are rows of
+def _read_metrics(data: bytes, prefix: str = "") -> dict[RunKey, list[MetricRow]]:
+    """Rows of metrics of each run, under names that start with ``prefix``. Metrics and timings of one step are rows of
     their own, as they were logged."""
-    found: dict[Cell, list[MetricRow]] = defaultdict(list)
-    for cell, (steps, names, values) in _by_cell(data):
+    found: dict[RunKey, list[MetricRow]] = defaultdict(list)
+    for key, (steps, names, values) in _by_key(data):
         timing = [name.startswith(TIMING) for name in names]
         changes = (np.diff(steps) != 0) | np.diff(timing)
         full = [prefix + name for name in names]
         for first, last in pairwise([0, *(changes.nonzero()[0] + 1).tolist(), len(steps)]):
             row = dict(zip(full[first:last], values[first:last], strict=True))
-            found[cell].append(MetricRow(steps[first], row))
+            found[key].append(MetricRow(steps[first], row))
     return found
 
 
@@ -328,7 +324,7 @@ def _run_to_json(run: Run) -> dict[str, Any]:
     if run.machine.get("starts"):
         machine["starts"] = [_published_facts(start) for start in run.machine["starts"]]
     return {
-        **asdict(run.cell),
+        **run.key._asdict(),
         "config_hash": run.config_hash,
         "status": asdict(run.status),
         "machine": machine,
@@ -339,18 +335,18 @@ def _run_to_json(run: Run) -> dict[str, Any]:
 
 
 def _run_from_json(
-    value: dict[str, Any], evaluations: dict[Cell, list[Evaluation]], metrics: dict[Cell, list[MetricRow]]
+    value: dict[str, Any], evaluations: dict[RunKey, list[Evaluation]], metrics: dict[RunKey, list[MetricRow]]
 ) -> Run:
-    cell = Cell(value["task"], value["variant"], value["algorithm"], value["seed"])
+    key = RunKey.of(value)
     return Run(
-        cell=cell,
+        key=key,
         config=value["config"],
         machine=value["machine"],
         status=Status(**value["status"]),
-        evaluations=tuple(evaluations.get(cell, [])),
-        metrics=tuple(metrics.get(cell, [])),
+        evaluations=tuple(evaluations.get(key, [])),
+        metrics=tuple(metrics.get(key, [])),
         notes=tuple(value["notes"]),
-        full_evaluations=full_evaluations_from_json(value.get("full_evaluation", []), str(cell)),
+        full_evaluations=full_evaluations_from_json(value.get("full_evaluation", []), str(key)),
     )
 
 
@@ -417,7 +413,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         verify(options.output)
         if packs:
             print(f"{add_timings(options.timings, packs)} timings in {options.timings}")
-    except ResultsError as error:
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     unfinished = sum(not run.status.finished for run in results.runs)

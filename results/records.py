@@ -2,59 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from results.identity import hash_of
-
-COMPARED_ALGORITHMS = ("ip", "qmix", "maddpg", "maddpgs", "pic", "dgn", "iql")
-"""Intention Propagation and the six baselines of the paper, in the order used by every figure and table."""
-
-COMPARED_TASKS = (
-    *(f"cityflow/{name}" for name in ("hangzhou_16", "manhattan_96")),
-    *(f"cityflow/synthetic_{count}" for count in (49, 100, 225, 1225)),
-    *(f"mpe/cooperative_navigation_{count}" for count in (15, 30, 200)),
-    *(f"mpe/{name}_100" for name in ("heterogeneous_navigation", "cooperative_push", "prey_and_predator")),
-    "magent/jungle_20",
-)
-"""The 13 tasks of the paper's Table 1."""
+from results.keys import RunKey
 
 POLICIES = ("greedy", "sampled")
-"""How actions are chosen in an evaluation: the most probable one, or drawn from the policy."""
+"""How actions are chosen in an evaluation: greedy takes the most likely (or best) one, sampled draws from the behaviour
+policy, which also collects training data."""
 
 STATES = ("running", "finished", "failed")
-
-
-def natural_key(name: str) -> list[tuple[int, int, str]]:
-    """Sort key that puts ``navigation_15`` before ``navigation_200``."""
-    parts = re.findall(r"\d+|\D+", name)
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts]
-
-
-class ResultsError(Exception):
-    """Results cannot be read or written; the message is one line naming the file and the remedy."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """Which run it is: one algorithm on one task, in one variant, with one seed."""
-
-    task: str
-    variant: str
-    algorithm: str
-    seed: int
-
-    def __str__(self) -> str:
-        return f"{self.task}/{self.algorithm}/{self.variant}/seed_{self.seed}"
-
-    def order(self) -> tuple[Any, ...]:
-        """Sort key: tasks in natural order, the default variant first, the paper's algorithms in its order, seeds."""
-        known = self.algorithm in COMPARED_ALGORITHMS
-        place = COMPARED_ALGORITHMS.index(self.algorithm) if known else len(COMPARED_ALGORITHMS)
-        variant = (self.variant != "default", self.variant)
-        return natural_key(self.task), variant, place, self.algorithm, self.seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +56,7 @@ class Status:
 class Run:
     """One run: what was asked (config), where (machine), how far (status), and what came out."""
 
-    cell: Cell
+    key: RunKey
     config: dict[str, Any]
     machine: dict[str, Any]
     status: Status
@@ -162,13 +121,13 @@ class Episode:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """Every run under one folder, in the order of their cells, and the reference policies of their tasks."""
+    """Every run under one folder, in the order of their keys, and the reference policies of their tasks."""
 
     runs: tuple[Run, ...]
     references: dict[str, References] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     """What was found but is no run: seed folders without a config, repeated copies of a run."""
-    episodes: dict[Cell, Episode] = field(default_factory=dict)
+    episodes: dict[RunKey, Episode] = field(default_factory=dict)
     """Recorded episodes, of those runs that have one."""
     lost: dict[str, str] = field(default_factory=dict)
     """Folders of runs that lost the file that says what they are, to what is wrong. A note says it too."""

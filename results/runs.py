@@ -1,46 +1,27 @@
-"""Run folders to records. The layout is described in results/README.md.
-
-DIR/<task>/<algorithm>/<variant>/seed_<k>/   one run
-DIR/<task>/references.json                   scripted policies on the same evaluation episodes (optional)
-
-Hidden folders, and DIR/collected, in which a sweep puts the published form of its runs, are not looked into.
-"""
+"""Run folders to records. `results.layout` says what lies where."""
 
 from __future__ import annotations
 
 import math
-import os
-import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from sys import intern
 from typing import Any, TypeVar
 
 import numpy as np
 
+from results import layout
 from results.episodes import load_episodes
+from results.errors import ResultsError
 from results.files import read_json, read_json_lines
 from results.frames import evaluations_frame, metrics_frame
-from results.layout import LOST_CONFIG, lost_config
-from results.records import (
-    POLICIES,
-    STATES,
-    Cell,
-    Evaluation,
-    MetricRow,
-    References,
-    Results,
-    ResultsError,
-    Run,
-    Status,
-)
+from results.keys import RunKey
+from results.layout import LOST_CONFIG, folders_of_runs, lost_config, seed_folders
+from results.records import POLICIES, STATES, Evaluation, MetricRow, References, Results, Run, Status
 
 __all__ = ["evaluations_frame", "load_run", "load_runs", "metrics_frame", "references_from_json", "thin"]
 
 Row = TypeVar("Row", Evaluation, MetricRow)
-SEED_FOLDER = re.compile(r"seed_(\d+)")
-COLLECTED = "collected"
-"""Folder directly below that of the runs, in which a sweep puts their published form."""
 TIMING = "timing/"
 INTERPRETATION = "interpretation/"
 """What names of numbers start with that come from timing.jsonl and from interpretation.jsonl."""
@@ -51,17 +32,17 @@ METRIC_POINTS = 200
 """Rows of training metrics and of timings kept for each run: enough for a curve, small enough to publish."""
 
 
-def load_runs(directory: Path, wanted: Collection[Cell] | None = None) -> Results:
-    """Every run folder below ``directory``, finished or not; of other cells than those ``wanted`` nothing is read.
+def load_runs(directory: Path, wanted: Collection[RunKey] | None = None) -> Results:
+    """Every run folder below ``directory``, finished or not; of others than those ``wanted`` nothing is read.
 
     Raises ResultsError when there is none, when a file is corrupt (naming file and line), when a config disagrees
-    with the folder it lies in, or when one cell was run twice with different configs.
+    with the folder it lies in, or when one run was made twice with different configs.
     """
     folders = list(seed_folders(directory))
     if wanted is not None:
-        folders = _of_cells(folders, wanted)
+        folders = _of_keys(folders, wanted)
     lost = {folder.relative_to(directory).as_posix(): LOST_CONFIG for folder in folders if lost_config(folder)}
-    without = [folder.relative_to(directory) for folder in folders if not (folder / "config.json").exists()]
+    without = [folder.relative_to(directory) for folder in folders if not (folder / layout.CONFIG).exists()]
     notes = [f"{folder}: {reason}" for folder, reason in lost.items()]
     notes += [
         f"{folder} has no config.json: the run never started, it is not counted"
@@ -70,7 +51,7 @@ def load_runs(directory: Path, wanted: Collection[Cell] | None = None) -> Result
     ]
     if wanted is not None:  # what is missing of them is for the caller to say
         notes = []
-    runs = [(folder, load_run(folder)) for folder in folders if (folder / "config.json").exists()]
+    runs = [(folder, load_run(folder)) for folder in folders if (folder / layout.CONFIG).exists()]
     if not runs and lost:
         first = next(iter(lost))
         raise ResultsError(f"no run of {directory} can be counted: {len(lost)} as {first}: {lost[first]}")
@@ -83,9 +64,9 @@ def load_runs(directory: Path, wanted: Collection[Cell] | None = None) -> Result
             "and name that folder with --results results/smoke"
         )
     kept, repeated = _without_repetitions(runs)
-    references, unused = _load_references(directory, {run.cell.task for _, run in kept})
-    runs = sorted(kept, key=lambda pair: pair[1].cell.order())
-    episodes, halves = load_episodes({run.cell: folder for folder, run in runs})
+    references, unused = _load_references(directory, {run.key.task for _, run in kept})
+    runs = sorted(kept, key=lambda pair: pair[1].key.order())
+    episodes, halves = load_episodes({run.key: folder for folder, run in runs})
     return Results(
         runs=tuple(run for _, run in runs),
         references=references,
@@ -97,25 +78,25 @@ def load_runs(directory: Path, wanted: Collection[Cell] | None = None) -> Result
 
 def load_run(folder: Path) -> Run:
     """One run folder. A torn last line is left out, with a note, when the run has not finished."""
-    config = read_json(folder / "config.json")
-    cell = _cell(folder, config)
-    machine_file = folder / "machine.json"
+    config = read_json(folder / layout.CONFIG)
+    key = _key_of(folder, config)
+    machine_file = folder / layout.MACHINE
     notes: list[str] = []
     if machine_file.exists():
         machine = read_json(machine_file)
     else:
         machine = {}
         notes.append("machine.json is missing: the run cannot say which code and hardware made it")
-    status = _load_status(folder / "status.json")
+    status = _load_status(folder / layout.STATUS)
     torn = not status.finished
-    evaluations = _load_evaluations(folder / "evaluation.jsonl", torn, notes)
+    evaluations = _load_evaluations(folder / layout.EVALUATION, torn, notes)
     bin_width = max(1.0, int(config["total_steps"]) / METRIC_POINTS)
-    metrics = _load_metrics(folder / "metrics.jsonl", torn, notes, bin_width, prefix="")
-    timing = _load_metrics(folder / "timing.jsonl", torn, notes, bin_width, prefix=TIMING)
+    metrics = _load_metrics(folder / layout.METRICS, torn, notes, bin_width, prefix="")
+    timing = _load_metrics(folder / layout.TIMING, torn, notes, bin_width, prefix=TIMING)
     counted = _load_interpretation(folder, torn, notes, int(config["total_steps"]))
     rows = (*metrics, *timing, *counted)
-    full = _load_full_evaluation(folder / "full_evaluation.json")
-    return Run(cell, config, machine, status, evaluations, rows, tuple(notes), full)
+    full = _load_full_evaluation(folder / layout.FULL_EVALUATION)
+    return Run(key, config, machine, status, evaluations, rows, tuple(notes), full)
 
 
 def thin(rows: list[MetricRow], bin_width: float) -> list[MetricRow]:
@@ -136,50 +117,28 @@ def added_up(rows: list[MetricRow], bin_width: float) -> list[MetricRow]:
     return sums
 
 
-def seed_folders(directory: Path) -> Iterator[Path]:
-    """Every run folder below ``directory``, whatever it holds, in the order of their names."""
-    for folder, below in _folders(directory):
-        yield from (folder / name for name in below if SEED_FOLDER.fullmatch(name))
-
-
-def _folders(directory: Path) -> Iterator[tuple[Path, list[str]]]:
-    """``directory`` and the folders below it, each with the names of its own, but for those of runs, hidden ones and
-    the collected form of the runs."""
-    for path, names, _ in os.walk(directory, onerror=_refuse) if directory.is_dir() else ():
-        folder = Path(path)
-        below = [name for name in sorted(names) if not name.startswith(".")]
-        if folder == directory and COLLECTED in below:
-            below.remove(COLLECTED)
-        names[:] = [name for name in below if not SEED_FOLDER.fullmatch(name)]
-        yield folder, below
-
-
-def _refuse(error: OSError) -> None:
-    raise ResultsError(f"cannot read {error.filename}: {error.strerror}")
-
-
-def _of_cells(folders: Iterable[Path], cells: Collection[Cell]) -> list[Path]:
-    """Those of the run folders that are of one of the cells."""
-    names = set(map(str, cells))
+def _of_keys(folders: Iterable[Path], keys: Collection[RunKey]) -> list[Path]:
+    """Those of the run folders that belong to one of the keys."""
+    names = set(map(str, keys))
     parts = [(folder, folder.resolve().parts) for folder in folders]
     return [folder for folder, own in parts if any("/".join(own[first:]) in names for first in range(len(own)))]
 
 
-def _cell(folder: Path, config: dict[str, Any]) -> Cell:
-    missing = [key for key in CONFIG_KEYS if key not in config]
+def _key_of(folder: Path, config: dict[str, Any]) -> RunKey:
+    missing = [name for name in CONFIG_KEYS if name not in config]
     if missing:
-        raise ResultsError(f"corrupt file {folder / 'config.json'}: no {', '.join(missing)}")
+        raise ResultsError(f"corrupt file {folder / layout.CONFIG}: no {', '.join(missing)}")
     try:
-        cell = Cell(str(config["task"]), str(config["variant"]), str(config["algorithm"]), int(config["seed"]))
+        key = RunKey.of(config)
         int(config["total_steps"])
     except (TypeError, ValueError) as error:
-        raise ResultsError(f"corrupt file {folder / 'config.json'}: seed and total_steps must be integers") from error
-    expected = tuple(str(cell).split("/"))
+        raise ResultsError(f"corrupt file {folder / layout.CONFIG}: seed and total_steps must be integers") from error
+    expected = tuple(str(key).split("/"))
     if folder.resolve().parts[-len(expected) :] != expected:
         raise ResultsError(
-            f"{folder / 'config.json'} describes {cell}, which is not the folder it lies in; move it back"
+            f"{folder / layout.CONFIG} describes {key}, which is not the folder it lies in; move it back"
         )
-    return cell
+    return key
 
 
 def _load_status(path: Path) -> Status:
@@ -232,7 +191,7 @@ def _evaluation(row: dict[str, Any], where: str) -> Evaluation:
 
 def _load_interpretation(folder: Path, may_end_torn: bool, notes: list[str], total_steps: int) -> list[MetricRow]:
     """Sums of interpretation.jsonl; none where the task keeps no such account."""
-    path = folder / "interpretation.jsonl"
+    path = folder / layout.INTERPRETATION
     if not path.exists():
         return []
     rows = _read_metrics(path, may_end_torn, notes, INTERPRETATION)
@@ -296,30 +255,30 @@ def _append_newest(rows: list[Row], row: Row, name: str, notes: list[str]) -> No
 
 
 def _without_repetitions(runs: Iterable[tuple[Path, Run]]) -> tuple[list[tuple[Path, Run]], list[str]]:
-    """One run for each cell. Copies with one config keep the one that came furthest; two configs are an error."""
-    kept: dict[Cell, tuple[Path, Run]] = {}
+    """One run for each key. Copies with one config keep the one that came furthest; two configs are an error."""
+    kept: dict[RunKey, tuple[Path, Run]] = {}
     notes = []
     for folder, run in runs:
-        if run.cell not in kept:
-            kept[run.cell] = (folder, run)
+        if run.key not in kept:
+            kept[run.key] = (folder, run)
             continue
-        other_folder, other = kept[run.cell]
+        other_folder, other = kept[run.key]
         if other.config_hash != run.config_hash:
             raise ResultsError(
-                f"{run.cell} was run twice with different configs ({other_folder}: {other.config_hash[:12]}, "
+                f"{run.key} was run twice with different configs ({other_folder}: {other.config_hash[:12]}, "
                 f"{folder}: {run.config_hash[:12]}); keep one, or give one another variant name"
             )
         if (run.status.finished, run.status.step) > (other.status.finished, other.status.step):
-            kept[run.cell] = (folder, run)
-        notes.append(f"{run.cell} was found twice with the same config: the copy that came furthest is used")
+            kept[run.key] = (folder, run)
+        notes.append(f"{run.key} was found twice with the same config: the copy that came furthest is used")
     return list(kept.values()), notes
 
 
 def _load_references(directory: Path, tasks: set[str]) -> tuple[dict[str, References], list[str]]:
     found: dict[str, References] = {}
     notes = []
-    for folder, _ in _folders(directory):
-        path = folder / "references.json"
+    for folder, _ in folders_of_runs(directory):
+        path = folder / layout.REFERENCES
         if not path.exists():
             continue
         parent = folder.relative_to(directory).as_posix()

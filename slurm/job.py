@@ -7,12 +7,11 @@ from pathlib import Path
 
 from submitit.core.utils import DelayedSubmission
 
-from benchmark.config import resolve
+from benchmark.launchers.pool import Pool, references_command
 from benchmark.options import devices_of
-from benchmark.plan import Plan
-from benchmark.pool import Pool, references_command
+from benchmark.plan import PlannedRun
 from benchmark.references import missing_references
-from benchmark.suites import Cell
+from benchmark.requests import RunRequest
 
 
 class SweepJob:
@@ -30,16 +29,16 @@ class SweepJob:
     def __getstate__(self) -> dict[str, object]:
         return {"results": self.results, "snapshot": self.snapshot, "device": self.device, "_pool": None}
 
-    def __call__(self, cells: tuple[Cell, ...]) -> None:
+    def __call__(self, requests: tuple[RunRequest, ...]) -> None:
         """Make the runs. The first job of a task plays its reference policies, too.
 
         Raises RuntimeError, when all have ended, where something failed: the scheduler then shows the job as failed.
         """
         os.chdir(self.snapshot)
-        plans = [_planned(cell) for cell in cells]
+        plans = [_planned(request) for request in requests]
         references = missing_references((item.config for item in plans if item.config is not None), self.results)
-        commands = [references_command(own, self.results) for own in references]
-        self._pool = Pool(self.results, len(cells), devices_of(self.device), commands)
+        commands = [references_command(configs, self.results) for configs in references]
+        self._pool = Pool(self.results, len(requests), devices_of(self.device), commands)
         self._pool.run(plans)
         failed = [f"{item.name}: {item.reason}" for item in self._pool.failed]
         if self._pool.unplayed:
@@ -47,13 +46,12 @@ class SweepJob:
         if failed:
             raise RuntimeError("; ".join(failed))
 
-    def checkpoint(self, cells: tuple[Cell, ...]) -> DelayedSubmission:
+    def checkpoint(self, requests: tuple[RunRequest, ...]) -> DelayedSubmission:
         """Called by submitit on the scheduler's signal: stop the runs after a checkpoint; what to queue again."""
         if self._pool is not None:
             self._pool.stop()
-        return DelayedSubmission(SweepJob(self.results, self.snapshot, self.device), cells)
+        return DelayedSubmission(SweepJob(self.results, self.snapshot, self.device), requests)
 
 
-def _planned(cell: Cell) -> Plan:
-    config = resolve(cell.task, cell.algorithm, cell.seed, cell.total_steps, cell.overrides, cell.variant)
-    return Plan(cell, config, "absent")
+def _planned(request: RunRequest) -> PlannedRun:
+    return PlannedRun(request, request.resolve(), "absent")

@@ -2,22 +2,99 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shlex
 import sys
-from collections.abc import Sequence
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+from benchmark.config import RunConfig
+from benchmark.console import tell
 from benchmark.errors import UserError
-from benchmark.plan import Plan
-from slurm.profiles import MAX_ARRAY, Profile
+from benchmark.launchers import Jobs, Launcher, LaunchOptions, Outcome
+from benchmark.plan import PlannedRun, refuse_what_needs_more
+from benchmark.status import RunState, summary
+from envs.data_folder import EARLIER, VARIABLE, data_folder
+from results.keys import RunKey
+from results.layout import SWEEP
+from slurm.profiles import MAX_ARRAY, Profile, load, override
 from slurm.queue import cancel, require_slurm
-from slurm.records import FOLDER, record_jobs
+from slurm.records import cancel_jobs, explain_lost, jobs_of, record_jobs
 from slurm.snapshot import take_snapshot
 
+POLL_SECONDS = 10.0
+"""Between looks at runs that are waited for."""
 
-def submit(plans: Sequence[Plan], results: Path, suite: str, profile: Profile, device: str) -> list[str]:
+
+class SlurmLauncher(Launcher):
+    """Runs as jobs of a cluster, described by a profile. They go on when the command has ended."""
+
+    detached: ClassVar[bool] = True
+
+    def __init__(self, options: LaunchOptions) -> None:
+        self.options = options
+
+    @cached_property
+    def profile(self) -> Profile:
+        """What a job asks for. Raises UserError where none is named, or it is not what it should be."""
+        if not self.options.profile:
+            raise UserError("--launcher slurm needs --profile NAME: a file of slurm/profiles, or a path")
+        return override(load(self.options.profile), self.options.override)
+
+    @property
+    def device(self) -> str:
+        """Of the runs: a GPU that does not work in a job that has one is an error, no reason to take the CPU."""
+        chosen = self.options.device
+        return chosen if chosen != "auto" else "cuda" if self.profile.gpus else "cpu"
+
+    def prepare(self) -> str:
+        """Settings are the same everywhere, and a login node need not have the device: the CPU."""
+        return "cpu"
+
+    def refuse(self, runs: Sequence[PlannedRun]) -> None:
+        """Mark what needs more memory than the profile gives. A GPU's memory is not known here."""
+        if self.device == "cpu":
+            refuse_what_needs_more(runs, self.profile.memory_gib)
+
+    def submit(self, runs: Sequence[PlannedRun], references: Sequence[Sequence[RunConfig]]) -> list[str]:
+        """Queue the runs; the first job of a task plays its reference policies. Returns the numbers of the jobs."""
+        options = self.options
+        return submit(runs, options.results, options.suite, self.profile, self.device) if runs else []
+
+    def jobs(self) -> Jobs:
+        """By what was written down when they were submitted, and what the scheduler says."""
+        return jobs_of(self.options.results)
+
+    def explain(self, states: Sequence[RunState]) -> list[RunState]:
+        """With how the jobs of lost runs have ended."""
+        return explain_lost(self.options.results, states)
+
+    def cancel(self, keys: Collection[RunKey]) -> list[str]:
+        """End the living jobs that have one of these runs."""
+        return cancel_jobs(self.options.results, keys)
+
+    def wait(self, refresh: Callable[[], tuple[str, list[RunState]]]) -> Outcome:
+        """Say what changes until no job has any of the suite's runs; what was lost or stopped has failed, too."""
+        said = ""
+        while True:
+            text, states = refresh()
+            now = summary(states)
+            if now != said:
+                tell(f"{time.strftime('%H:%M:%S')}  {now}")
+                said = now
+            if not any(run.state in ("queued", "running") for run in states):
+                tell(text)
+                count = Counter(run.state for run in states)
+                return Outcome(count["finished"], count["failed"] + count["lost"] + count["stopped"])
+            time.sleep(POLL_SECONDS)
+
+
+def submit(plans: Sequence[PlannedRun], results: Path, suite: str, profile: Profile, device: str) -> list[str]:
     """Queue runs, as arrays of jobs with `profile.runs_per_job` runs each; the numbers of the jobs.
 
     Raises UserError where SLURM is not here or refuses the jobs, or where it cannot be written down which they are:
@@ -34,17 +111,17 @@ def submit(plans: Sequence[Plan], results: Path, suite: str, profile: Profile, d
             f"--results {results}: SLURM puts numbers of jobs in place of percent signs in paths; choose a folder "
             "without them"
         )
-    store = results / FOLDER
+    store = results / SWEEP
     snapshot = take_snapshot(store / "snapshots")
     name = f"sweep-{suite}-{secrets.token_hex(3)}"
     executor = submitit.AutoExecutor(
         folder=store / "logs", cluster="slurm", slurm_max_num_timeout=profile.max_requeues, slurm_python=sys.executable
     )
     parameters = profile.submitit_parameters()
-    setup = [*parameters.pop("slurm_setup", []), f"export PYTHONPATH={shlex.quote(str(snapshot))}"]
+    setup = [*parameters.pop("slurm_setup", []), *surroundings(snapshot)]
     further = {**parameters.pop("slurm_additional_parameters", {}), "chdir": str(snapshot)}
     executor.update_parameters(name=name, slurm_setup=setup, slurm_additional_parameters=further, **parameters)
-    groups = [tuple(item.cell for item in part) for part in _parts(plans, profile.runs_per_job)]
+    groups = [tuple(item.request for item in part) for part in _parts(plans, profile.runs_per_job)]
     numbers: list[str] = []
     for part in _parts(groups, MAX_ARRAY):
         try:
@@ -52,7 +129,9 @@ def submit(plans: Sequence[Plan], results: Path, suite: str, profile: Profile, d
         except submitit.core.utils.FailedJobError as error:
             words = str(error).strip().splitlines()[-1].removeprefix("sbatch: error: ")
             raise UserError(f"SLURM refuses the jobs: {words}; mend the profile, or --override it") from error
-        owned = {str(job.job_id): cells for job, cells in zip(jobs, part, strict=True)}
+        owned = {
+            str(job.job_id): [request.key for request in requests] for job, requests in zip(jobs, part, strict=True)
+        }
         try:
             record_jobs(results, suite, name, profile.name, snapshot.name, owned)
         except UserError:
@@ -60,6 +139,15 @@ def submit(plans: Sequence[Plan], results: Path, suite: str, profile: Profile, d
             raise
         numbers += owned
     return numbers
+
+
+def surroundings(snapshot: Path) -> list[str]:
+    """Shell lines that tell a job where its code is, and the data that the project does not ship where a folder of it
+    is named here."""
+    places = {"PYTHONPATH": snapshot}
+    if os.environ.get(VARIABLE) or os.environ.get(EARLIER):
+        places[VARIABLE] = data_folder().resolve()
+    return [f"export {name}={shlex.quote(str(path))}" for name, path in places.items()]
 
 
 def _parts(items: Sequence[Any], size: int) -> list[Sequence[Any]]:

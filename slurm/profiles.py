@@ -9,16 +9,16 @@ names for what ends up in the batch script.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from benchmark.errors import UserError
+from envs.fields import Form, Range, check, closest, kinds
 
 FOLDER = Path(__file__).resolve().parent / "profiles"
 """Where profiles with a name lie."""
@@ -28,6 +28,11 @@ SRUN_CPUS = "export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK"
 """From SLURM 22.05 to 23.02, srun gives a task one CPU unless it is told again what the job has asked for."""
 
 
+Word = Annotated[str, Form(r"\S+", "text without spaces")]
+"""What a cluster calls something."""
+ShellLines = Annotated[tuple[str, ...], Form(r"(?s).*", 'a list of shell lines, such as ["module load cuda"]')]
+
+
 @dataclass(frozen=True, slots=True)
 class Profile:
     """How the jobs of a sweep are sent to one cluster. None leaves the choice to the cluster.
@@ -35,33 +40,33 @@ class Profile:
     Raises UserError, one line, for a value that cannot be.
     """
 
-    cpus: int
+    cpus: Annotated[int, Range(1, 4096)]
     """CPUs of every run."""
-    memory_gib: float
+    memory_gib: Annotated[float, Range(0.1, 65_536)]  # SLURM takes 0 for all that a node has
     """Memory of every run, in GiB."""
-    minutes: int
+    minutes: Annotated[int, Range(1, 525_600)]
     """Time limit of a job. A run may need longer: its job is then queued again and goes on from the checkpoint."""
-    partition: str | None = None
+    partition: Word | None = None
     """Queue of the cluster."""
-    account: str | None = None
+    account: Word | None = None
     """Who pays."""
-    qos: str | None = None
+    qos: Word | None = None
     """Quality of service."""
-    constraint: str | None = None
+    constraint: Word | None = None
     """Features that a node must have."""
-    exclude: str | None = None
+    exclude: Word | None = None
     """Nodes not to use."""
-    gpus: int = 0
+    gpus: Annotated[int, Range(0, 64)] = 0
     """GPUs of every job, shared by its runs."""
-    runs_per_job: int = 1
+    runs_per_job: Annotated[int, Range(1, 256)] = 1
     """Runs side by side in one job, which asks for so many times the CPUs and the memory."""
-    signal_seconds: int = 120
+    signal_seconds: Annotated[int, Range(1, 65_535)] = 120
     """How long before the time limit the job is told. SLURM may tell it up to a minute earlier."""
-    max_requeues: int = 20
+    max_requeues: Annotated[int, Range(0, 10_000)] = 20
     """How often a job that reached its time limit is queued again (`slurm_max_num_timeout` of submitit's executor)."""
-    array_parallelism: int = 100
+    array_parallelism: Annotated[int, Range(1, MAX_ARRAY)] = 100
     """Jobs of one array that run at once."""
-    setup: tuple[str, ...] = ()
+    setup: ShellLines = ()
     """Shell lines before every job."""
     extra: Mapping[str, str | int | float | bool] = field(default_factory=dict, hash=False)
     """Further options of sbatch without their dashes; true for one without a value, false to leave it out."""
@@ -69,11 +74,12 @@ class Profile:
     """As it was asked for, a name or a path. Not a key of the file."""
 
     def __post_init__(self) -> None:
-        for key in KEYS:
-            _check_type(key, getattr(self, key))
-        for key, (least, most) in _RANGES.items():
-            if not least <= getattr(self, key) <= most:
-                raise UserError(f"{key} = {getattr(self, key)}: expected {least} to {most}")
+        try:
+            check(self)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        if not isinstance(self.extra, Mapping):
+            raise UserError(f"extra = {self.extra!r}: expected a table of sbatch options")
         if self.signal_seconds >= self.minutes * 60:
             raise UserError(
                 f"signal_seconds = {self.signal_seconds}: expected less than the time limit, minutes = {self.minutes},"
@@ -110,23 +116,13 @@ class Profile:
         return {option: value for option, value in options.items() if value is not False}
 
 
-KEYS = {setting.name: str(setting.type) for setting in dataclasses.fields(Profile) if setting.name != "name"}
-"""Every key of a profile and its type, as written above."""
+KEYS = {name: kind for name, kind in kinds(Profile).items() if name != "name"}
+"""Every key of a profile and what it takes."""
 _NEEDED = [
     setting.name
     for setting in dataclasses.fields(Profile)
     if setting.default is dataclasses.MISSING and setting.default_factory is dataclasses.MISSING
 ]
-_RANGES = {
-    "cpus": (1, 4096),
-    "memory_gib": (0.1, 65_536),  # SLURM takes 0 for all that a node has
-    "minutes": (1, 525_600),
-    "gpus": (0, 64),
-    "runs_per_job": (1, 256),
-    "signal_seconds": (1, 65_535),
-    "max_requeues": (0, 10_000),
-    "array_parallelism": (1, MAX_ARRAY),
-}
 _STANDS_FOR = {
     "cpus_per_task": "cpus",
     "cpus_per_gpu": "cpus",
@@ -212,7 +208,12 @@ def override(profile: Profile, assignments: Sequence[str]) -> Profile:
         _check_key(key)
         if key in changes:
             raise UserError(f"{key}: given twice")
-        changes[key] = _parse(key, text)
+        if key == "extra":
+            raise UserError(f"{assignment}: give one option at a time, for example extra.nice=100")
+        try:
+            changes[key] = KEYS[key].parse(text)
+        except ValueError as error:
+            raise UserError(f"{assignment}: {error}") from error
     return dataclasses.replace(profile, **changes)
 
 
@@ -229,38 +230,15 @@ def _built(values: dict[str, Any], name: str) -> Profile:
 def _check_key(key: str) -> None:
     if key not in KEYS:
         same = _STANDS_FOR.get(key.replace("-", "_"))
-        close = [same] if same else difflib.get_close_matches(key, KEYS, n=1, cutoff=0.5)
-        hint = f"did you mean {close[0]}?" if close else f"the keys are {', '.join(KEYS)}"
+        hint = f"did you mean {same}?" if same else closest(key, KEYS, most=1, cutoff=0.5)
+        hint = hint or f"the keys are {', '.join(KEYS)}"
         raise UserError(f"unknown key {key}: {hint} (further options of sbatch belong in the table extra)")
-
-
-def _check_type(key: str, value: Any) -> None:
-    fits, wanted = {
-        "int": (_is_number(value, int), "a whole number"),
-        "float": (_is_number(value, int, float), "a number"),
-        "str | None": (value is None or _is_word(value), "text in quotes without spaces"),
-        "tuple[str, ...]": (
-            isinstance(value, tuple) and all(isinstance(line, str) for line in value),
-            'a list of shell lines, for example ["module load cuda"]',
-        ),
-    }.get(KEYS[key], (isinstance(value, Mapping), "a table of sbatch options"))
-    if not fits:
-        shown = list(value) if isinstance(value, tuple) else value
-        raise UserError(f"{key} = {shown!r}: expected {wanted}")
 
 
 def _asks_for_gpus(options: Mapping[str, Any]) -> bool:
     """Whether there is another way of asking for GPUs among them, which takes the place of `gpus_per_node`."""
     ways = ("gpus", "gpus_per_node", "gpus_per_task", "gpus_per_socket")
     return any(way in options for way in ways) or str(options.get("gres", "")).startswith("gpu")
-
-
-def _is_number(value: Any, *kinds: type) -> bool:
-    return type(value) in kinds and math.isfinite(value)  # true and false are integers to isinstance
-
-
-def _is_word(value: Any) -> bool:
-    return isinstance(value, str) and re.fullmatch(r"\S+", value) is not None
 
 
 def _check_option(option: str, value: Any) -> None:
@@ -274,32 +252,8 @@ def _check_option(option: str, value: Any) -> None:
     if plain in _OF_THE_SWEEP:
         raise UserError(f"extra.{option}: the sweep decides this itself; leave it out")
     is_line = isinstance(value, str) and value != "" and value.isprintable()
-    if not (is_line or isinstance(value, bool) or _is_number(value, int, float)):
+    if not (is_line or isinstance(value, (bool, int)) or (isinstance(value, float) and math.isfinite(value))):
         raise UserError(f"extra.{option} = {value!r}: expected one line of text, a number, true or false")
-
-
-def _parse(key: str, text: str) -> Any:
-    """Read what was typed on a command line; `Profile` checks ranges."""
-    kind = KEYS[key]
-    if kind == "str | None":
-        return None if text == "none" else text
-    if kind == "tuple[str, ...]":
-        return _parse_lines(key, text)
-    if kind.startswith("Mapping"):
-        raise UserError(f"{key}={text}: give one option at a time, for example extra.nice=100")
-    value = _scalar(text)
-    if not _is_number(value, int) and not (kind == "float" and _is_number(value, float)):
-        raise UserError(f"{key}={text}: expected {'a number' if kind == 'float' else 'a whole number'}")
-    return value
-
-
-def _parse_lines(key: str, text: str) -> tuple[str, ...]:
-    if not text.startswith("["):
-        return () if text == "none" else (text,)
-    try:
-        return tuple(tomllib.loads(f"lines = {text}")["lines"])
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f'{key}={text}: expected one shell line, or a list such as ["one line", "another"]') from error
 
 
 def _scalar(text: str) -> str | int | float | bool:

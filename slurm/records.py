@@ -8,59 +8,46 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from benchmark.errors import UserError
-from benchmark.files import read_json, readable_os_errors, write_json
-from benchmark.plan import Key, key_of
+from benchmark.launchers import Jobs
 from benchmark.status import RunState
-from benchmark.suites import Cell
+from results.files import read_json, readable_os_errors, write_json
+from results.keys import RunKey
+from results.layout import SWEEP
 from slurm.queue import SchedulerSilentError, cancel, endings, living
-
-FOLDER = ".sweep"
-"""Below the results: records of jobs, their logs, and the code that they run."""
-
-
-class Jobs(NamedTuple):
-    """The jobs of a results folder."""
-
-    now: dict[Key, dict[str, str]]
-    """By run: numbers of the living jobs that have it, and what they do, `queued` or `running`."""
-    last: dict[Key, str]
-    """By run: the last job that had it; none where it was cancelled by us."""
-    silent: str
-    """Why the scheduler gave no answer; empty where it did."""
 
 
 def jobs_of(results: Path) -> Jobs:
     """Which runs are in whose hands. Asks the scheduler only where something was ever submitted."""
-    keys_of: dict[str, list[Key]] = {}
+    keys_of: dict[str, list[RunKey]] = {}
     names: dict[str, str] = {}
     cancelled: set[str] = set()
     for record in _records(results):
         cancelled |= set(record.get("cancelled", ()))
         for job, keys in record.get("jobs", {}).items():
-            keys_of[job] = [(task, algorithm, variant, seed) for task, algorithm, variant, seed in keys]
+            keys_of[job] = [RunKey(*key) for key in keys]
             names[job] = record["name"]
             cancelled.discard(job)  # a number that was given out again
     last = {key: job for job, keys in keys_of.items() for key in keys if job not in cancelled}
     if not keys_of:
-        return Jobs({}, {}, "")
+        return Jobs()
     try:
         alive = living(names)
     except SchedulerSilentError as error:
         # Nobody knows: every job may live. Saying so keeps runs from being submitted twice.
         return Jobs({key: {job: "queued"} for key, job in last.items()}, last, str(error))
-    now: dict[Key, dict[str, str]] = {}
+    now: dict[RunKey, dict[str, str]] = {}
     for job, state in alive.items():
         for key in keys_of[job]:
             now.setdefault(key, {})[job] = state
-    return Jobs(now, last, "")
+    return Jobs(now, last)
 
 
-def cancel_jobs(results: Path, keys: set[Key]) -> list[str]:
+def cancel_jobs(results: Path, keys: Collection[RunKey]) -> list[str]:
     """End the living jobs that have one of these runs; their numbers. Other runs of the same jobs end with them.
 
     Raises UserError where the scheduler does not answer.
@@ -93,28 +80,27 @@ def explain_lost(results: Path, states: Sequence[RunState]) -> list[RunState]:
 
 
 def record_jobs(
-    results: Path, suite: str, name: str, profile: str, snapshot: str, owned: Mapping[str, tuple[Cell, ...]]
+    results: Path, suite: str, name: str, profile: str, snapshot: str, owned: Mapping[str, Sequence[RunKey]]
 ) -> None:
     """Write down the jobs of a submission by number, with their runs; `name` is what the scheduler calls them. Raises
     UserError where that cannot be written."""
-    jobs = {job: [key_of(cell) for cell in cells] for job, cells in owned.items()}
-    _write(results, {"suite": suite, "name": name, "profile": profile, "snapshot": snapshot, "jobs": jobs})
+    _write(results, {"suite": suite, "name": name, "profile": profile, "snapshot": snapshot, "jobs": dict(owned)})
 
 
 def log_of(results: Path, job: str) -> Path:
     """What a job of one task printed itself; its runs print into their own folders."""
-    return results / FOLDER / "logs" / f"{job}_0_log.err"
+    return results / SWEEP / "logs" / f"{job}_0_log.err"
 
 
 def _records(results: Path) -> Iterator[dict[str, Any]]:
     """What was submitted and cancelled, oldest first."""
-    for file in sorted((results / FOLDER / "jobs").glob("*.json")):
+    for file in sorted((results / SWEEP / "jobs").glob("*.json")):
         yield read_json(file)
 
 
 def _write(results: Path, record: dict[str, Any]) -> None:
     now = datetime.datetime.now(datetime.UTC)
-    file = results / FOLDER / "jobs" / f"{now:%Y%m%dT%H%M%S%f}-{secrets.token_hex(3)}.json"
+    file = results / SWEEP / "jobs" / f"{now:%Y%m%dT%H%M%S%f}-{secrets.token_hex(3)}.json"
     with readable_os_errors(file):
         file.parent.mkdir(parents=True, exist_ok=True)
         write_json(file, {"written": now.isoformat(timespec="seconds")} | record)

@@ -8,8 +8,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from benchmark.files import readable_os_errors, write_json
-from benchmark.folder import SNAPSHOT, git_facts
+from benchmark.machine import SNAPSHOT, git_facts
+from results.files import readable_os_errors, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("algorithms", "benchmark", "envs", "slurm")
@@ -23,7 +23,6 @@ def take_snapshot(store: Path) -> Path:
     facts = git_facts()
     with readable_os_errors(store):
         store.mkdir(parents=True, exist_ok=True)
-        _link_data(store)
         target = store / _fingerprint(facts)
         if target.exists():
             return target
@@ -41,13 +40,6 @@ def take_snapshot(store: Path) -> Path:
             if not target.exists():  # somebody else may have made the same one
                 raise
     return target
-
-
-def _link_data(store: Path) -> None:
-    """Maps and weights that lie in a folder beside the project lie beside the copies, too."""
-    data, link = ROOT.parent / "shared", store / "shared"
-    if data.is_dir() and not link.is_symlink():
-        link.symlink_to(data, target_is_directory=True)
 
 
 def _fingerprint(facts: dict[str, object]) -> str:

@@ -1,5 +1,6 @@
 """What some tests need and a clone does not hold: real road maps, recordings of the original environments, the original
-weights of prey, the paper's text. Where they are, they lie in `shared` beside the project, or have been fetched.
+weights of prey, the paper's text. Where they are, they lie in `shared` beside the project (its `data` becomes the data
+folder in tests/conftest.py), or have been fetched.
 
 A test that needs any of it has a mark made here. It is skipped, with the reason, where the files are missing, and
 `-m beside` selects all of them.
@@ -12,14 +13,15 @@ from pathlib import Path
 import pytest
 
 from envs.cities import REAL
+from envs.data_folder import data_folder
 from envs.errors import EnvironmentNotAvailableError
-from envs.traffic.data import BESIDE as MAPS
 from envs.traffic.data import find
 
 FOLDER = Path(__file__).resolve().parents[2] / "shared"
 GOLDEN = FOLDER / "golden"
 CASES = FOLDER / "cases" / "traffic"
 PAPER = FOLDER / "paper.txt"
+MAPS = data_folder()
 TOPOLOGY = MAPS / "manhattan_2510_topology" / "roadnet_static.json.gz"
 PREY = MAPS / "prey"
 """The folder of the original weights."""

@@ -3,12 +3,16 @@
 No test fails because a machine is slow: none asserts seconds, examples of hypothesis have no deadline, and the limits
 on waiting (pyproject.toml, `tests.patience`) are there to end what hangs.
 
+Where a folder `shared/data` lies beside the project, it is the data folder of the tests (tests/beside.py), unless
+IPB_DATA names another.
+
 Where there is no GPU, Triton's interpreter runs kernels for one; it has to be asked for before Triton is imported.
 """
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -18,6 +22,10 @@ from tests import SHAPE_CHECKS
 
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
+
+BESIDE = Path(__file__).resolve().parents[2] / "shared" / "data"
+if BESIDE.is_dir():
+    os.environ.setdefault("IPB_DATA", str(BESIDE))
 
 settings.register_profile(
     "unhurried",

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from envs.fields import Count, Natural, Range, Share, check
+
+Graphs = Literal["task", "full"]
+"""Whom agents hear: nearest agents or the road network, as the environment says, or everybody."""
+Kernels = Literal["auto", "slots", "dense", "gather"]
+"""Ways to join messages; auto is the fastest of the others."""
 RENAMED = {"piece": "micro_batch"}
 """Settings by the names that earlier versions gave them."""
 
@@ -19,19 +25,19 @@ def renamed(record: Mapping[str, Any]) -> dict[str, Any]:
 class OffPolicyConfig:
     """Defaults are the paper's Table 2 where it speaks; each algorithm adds its own fields."""
 
-    gamma: float = 0.95
+    gamma: Share = 0.95
     """Discount of future rewards per environment step."""
-    learning_rate: float = 0.01
+    learning_rate: Share = 0.01
     """Step size of Adam, for all networks."""
-    learning_rate_end: float = 0.0
+    learning_rate_end: Share = 0.0
     """Learning rate at the end of the run, reached linearly, as in the PIC program whose settings Table 2 repeats."""
-    hidden: int = 128
+    hidden: Count = 128
     """Hidden units of each layer."""
-    tau: float = 0.01
+    tau: Share = 0.01
     """Target smoothing: target <- tau * online + (1 - tau) * target after every gradient step."""
-    gradient_clip: float = 10.0
+    gradient_clip: Annotated[float, Range(above=0)] = 10.0
     """Largest gradient norm of a network; a guard against single bad batches."""
-    micro_batch: int | None = None
+    micro_batch: Count | None = None
     """Transitions of a micro-batch, whose gradients are computed at once and added up; none: as many as a bound on
     memory allows, the caches of a CPU or 16 GiB on a GPU (see `common/micro_batches.py`). No part of a run's identity,
     as results are equal but for rounding and, where losses draw, the order of the draws."""
@@ -43,51 +49,36 @@ class OffPolicyConfig:
         return cls(**renamed(record))
 
     def __post_init__(self) -> None:
-        for name, low, high in (
-            ("gamma", 0.0, 1.0),
-            ("learning_rate", 0.0, 1.0),
-            ("learning_rate_end", 0.0, 1.0),
-            ("tau", 0.0, 1.0),
-        ):
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise ValueError(f"{name} = {value}: expected a number from {low:g} to {high:g}")
-        if self.hidden < 1:
-            raise ValueError(f"hidden = {self.hidden}: expected a positive number of units")
-        if self.micro_batch is not None and self.micro_batch < 1:
-            raise ValueError(f"micro_batch = {self.micro_batch}: expected none or a positive number of transitions")
-        if not self.gradient_clip > 0:
-            raise ValueError(f"gradient_clip = {self.gradient_clip}: expected a positive norm")
+        check(self)
+
+    def annealed(self, earlier: int, later: int) -> list[str]:
+        """The schedules that a run of `earlier` environment steps has had otherwise, when it ends, than one of `later`
+        steps has had until then."""
+        return [] if self.learning_rate == self.learning_rate_end else ["learning_rate"]
 
 
 @dataclass(frozen=True, slots=True)
 class EpsilonGreedyConfig(OffPolicyConfig):
     """Settings of the algorithms that value actions: one schedule of exploration for all of them."""
 
-    learning_rate: float = 0.001
+    learning_rate: Share = 0.001
     """Step size of Adam: Q-learning with Table 2's 0.01 is unstable."""
-    learning_rate_end: float = 0.001
+    learning_rate_end: Share = 0.001
     """Constant learning rate."""
-    epsilon_start: float = 1.0
+    epsilon_start: Share = 1.0
     """Chance of a random action at the first environment step."""
-    epsilon_end: float = 0.05
+    epsilon_end: Share = 0.05
     """Chance of a random action once it has stopped falling."""
-    epsilon_steps: int = 50_000
+    epsilon_steps: Natural = 50_000
     """Environment steps over which epsilon falls linearly ..."""
-    epsilon_fraction: float = 0.4
+    epsilon_fraction: Share = 0.4
     """... but over at most this share of the run, so that short runs exploit too."""
 
-    def __post_init__(self) -> None:
-        OffPolicyConfig.__post_init__(self)
-        for name in ("epsilon_start", "epsilon_end", "epsilon_fraction"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ValueError(f"{name} = {getattr(self, name)}: expected a number from 0 to 1")
-        if self.epsilon_steps < 0:
-            raise ValueError(f"epsilon_steps = {self.epsilon_steps}: expected zero or more environment steps")
+    def exploration_steps(self, total_steps: int) -> float:
+        """Environment steps over which epsilon falls in a run of this length."""
+        return min(self.epsilon_steps, self.epsilon_fraction * total_steps)
 
-
-def check_choice(config: object, name: str, choices: tuple[str, ...]) -> None:
-    """Raise ValueError naming the choices where field `name` of `config` is none of them."""
-    value = getattr(config, name)
-    if value not in choices:
-        raise ValueError(f"{name} = {value!r}: expected one of {', '.join(choices)}")
+    def annealed(self, earlier: int, later: int) -> list[str]:
+        falls = self.epsilon_start != self.epsilon_end
+        differs = falls and self.exploration_steps(earlier) != self.exploration_steps(later)
+        return [*OffPolicyConfig.annealed(self, earlier, later), *["epsilon"] * differs]

@@ -25,12 +25,13 @@ from __future__ import annotations
 import functools
 import math
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
 from algorithms.common import slots
+from algorithms.common.config import Kernels
 from algorithms.protocols import Graph
 from envs.shapes import Bool, Float, Int
 
@@ -54,8 +55,7 @@ SMALLEST_FUSED = 40
 head: 0.7 of the time of dense matrices with 40 agents and 8 heads, 0.45 with 200; with one head they are alike."""
 UNORDERED = ("cuda",)
 """Devices on which torch adds up the gradients of rows that are read many times in no fixed order."""
-KERNELS = ("auto", "slots", "dense", "gather")
-GRAPHS = ("task", "full")
+KERNELS = get_args(Kernels)
 """Who hears whom. task: what the environment says (nearest agents, a road network); full: everybody hears everybody."""
 
 
@@ -402,8 +402,8 @@ def neighbourhood(
     """Prepare the aggregation over `graph`, once for all networks that use it.
 
     kernel: `slots`, `dense`, `gather` or `auto` (the fastest, see `chosen_kernel`). which: `task` or `full`, see
-    `GRAPHS`. self_loops: agents hear themselves too. heads: of the attention to come. fused: a GPU has compiled loops
-    too, those of `slot_triton.py`; a CPU has them anyway. Raises ValueError for another kernel.
+    `config.Graphs`. self_loops: agents hear themselves too. heads: of the attention to come. fused: a GPU has compiled
+    loops too, those of `slot_triton.py`; a CPU has them anyway. Raises ValueError for another kernel.
     """
     _, agents, listed = graph.neighbours.shape
     device = graph.mask.device

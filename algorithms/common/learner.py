@@ -266,7 +266,7 @@ class EpsilonGreedyLearner(OffPolicyLearner[EpsilonGreedyT]):
     def schedule(self, environment_step: int, total_steps: int) -> None:
         super().schedule(environment_step, total_steps)
         config = self.config
-        duration = min(config.epsilon_steps, config.epsilon_fraction * total_steps)
+        duration = config.exploration_steps(total_steps)
         epsilon = linear_schedule(config.epsilon_start, config.epsilon_end, duration, environment_step)
         if isinstance(self.epsilon, Tensor):
             self.epsilon.fill_(epsilon)

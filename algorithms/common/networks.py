@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -130,7 +130,7 @@ class PropagationLayer(nn.Module):
         return activated(self.own, x, message)
 
 
-READOUTS = ("all", "rounds", "last")
+Readout = Literal["all", "rounds", "last"]
 """What the head reads: the embeddings of all rounds with the agent's own plan mu^0, those of the rounds, the last."""
 
 
@@ -143,8 +143,8 @@ class PropagationOptions(NamedTuple):
     layer: LayerOptions
     tied: bool = False
     """One set of weights for all rounds, as in a fixed-point iteration, instead of one for each."""
-    readout: str = "all"
-    """See `READOUTS`."""
+    readout: Readout = "all"
+    """See `Readout`."""
 
     @property
     def features(self) -> int:

@@ -15,10 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import benchmark.lease
-from benchmark import gpu_timings
 from benchmark.errors import UserError, report_errors
-from benchmark.files import read_json, readable_os_errors
-from benchmark.gpu_timings import FILE, Entry, read_timings
 from benchmark.lease import gpu_tests, programme
 from benchmark.lease import timings as timing_phase
 from benchmark.lease.choice import choose_mode
@@ -28,7 +25,10 @@ from benchmark.lease.programme import ENGINE
 from benchmark.lease.site import Site, process_start
 from benchmark.lease.training import Trainer, look_up_memory
 from benchmark.modes import MODES
-from benchmark.plan import Key
+from benchmark.profiling import gpu_timings
+from benchmark.profiling.gpu_timings import FILE, Entry, read_timings
+from results.files import read_json, readable_os_errors
+from results.keys import RunKey
 
 ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED = ROOT / "results" / "published" / "paper"
@@ -116,16 +116,16 @@ class Lease:
         for mode, reason in site.facts["modes"].items():
             site.say(f"mode {mode}: {reason or 'can be had'}")
 
-    def done(self) -> set[Key]:
+    def done(self) -> set[RunKey]:
         """Runs that are published or packed already."""
         runs = [run for run in self.published if run["status"]["state"] == "finished"]
         runs += [run for record in self.earlier for run in record["runs"]]
-        return {(run["task"], run["algorithm"], run["variant"], run["seed"]) for run in runs}
+        return set(map(RunKey.of, runs))
 
     def play_references(self) -> None:
         """Reference policies of the tasks that come first, beside all else, which also compiles their engines."""
         done = self.done()
-        wanted = [c.task for c in self.programme.cells if (c.task, c.algorithm, c.variant, c.seed) not in done]
+        wanted = [request.key.task for request in self.programme.requests if request.key not in done]
         tasks = list(dict.fromkeys(wanted))[: len(programme.FIRST_TASKS)]
         tasks.sort(key=lambda task: not task.startswith(ENGINE))  # these take longest to compile
         for task in tasks:

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmark.errors import UserError
-from benchmark.gpu_timings import Entry
 from benchmark.lease.gpu_tests import GpuTests
 from benchmark.lease.site import Site
 from benchmark.modes import PLAIN, mode_of
+from benchmark.profiling.gpu_timings import Entry
 
 COMPARED = "graph"
 """Captured float32: with what the losses of faster modes are compared."""
@@ -26,9 +26,9 @@ def choose_mode(
     tests: GpuTests,
     timings: Sequence[Entry],
 ) -> str:
-    """The mode that is `wanted`; else that of most runs which the new ones add to, so that seeds of a cell are alike;
-    else the fastest whose name no failed test bears and whose losses are those of captured float32; that itself where
-    no test has passed.
+    """The mode that is `wanted`; else that of most runs which the new ones add to, so that runs which differ in seeds
+    alone are alike; else the fastest whose name no failed test bears and whose losses are those of captured float32;
+    that itself where no test has passed.
 
     Args:
         published: runs as the manifest of a set has them.

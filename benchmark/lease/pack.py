@@ -3,7 +3,7 @@
     lease.json      what was done where: code, hardware, phases, tests; the runs, and the archive each of them is in;
                     the checksums of the other files. It is written last.
     report.txt      what was said meanwhile
-    timings.json    entries of `benchmark.gpu_timings`
+    timings.json    entries of `benchmark.profiling.gpu_timings`
     gpu_tests.txt   the end of the output of the tests
     runs-K.zip      the folders of finished runs, one to four archives of whole runs, and of reference policies
 
@@ -22,7 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmark.files import read_json, write_atomically
+from results import layout
+from results.files import read_json, write_atomically
 
 FORMAT = 1
 MANIFEST = "lease.json"
@@ -30,18 +31,6 @@ MOST_BYTES = 16 * 2**20
 MOST_ARCHIVES = 4
 ROOM = MOST_BYTES - 2**20
 """Of an archive for compressed files; the rest is for names and what the format needs."""
-NAMES = (
-    "config.json",
-    "machine.json",
-    "status.json",
-    "evaluation.jsonl",
-    "full_evaluation.json",
-    "interpretation.jsonl",
-    "metrics.jsonl",
-    "timing.jsonl",
-)
-"""Files of a run that travel in any case; its policy does where there is room."""
-POLICY = "policy.pt"
 TEXT_BYTES = 2**20
 """Kept of the end of texts."""
 
@@ -73,31 +62,31 @@ class Packer:
         for number, archive in enumerate(archives, 1):
             name = f"runs-{number}.zip"
             contents[name] = self._zipped(archive)
-            folders = [file.parent for file in archive.files if file.name == "config.json"]
+            folders = [file.parent for file in archive.files if file.name == layout.CONFIG]
             runs += [self._facts(folder, name) for folder in folders]
         files = {
             name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)} for name, data in contents.items()
         }
         for name, data in contents.items():
-            write_atomically(self.output / name, lambda stream, data=data: stream.write(data))  # type: ignore[misc]
+            write_atomically(self.output / name, data)
         whole = {"format": FORMAT, **record, "runs": runs, "left_out": left_out, "files": files}
         text = json.dumps(whole, indent=1, default=str) + "\n"
-        write_atomically(self.output / MANIFEST, lambda stream: stream.write(text.encode()))  # type: ignore[arg-type]
+        write_atomically(self.output / MANIFEST, text)
         return left_out
 
     def finished(self) -> list[Path]:
         """The folders of all finished runs."""
-        return [file.parent for file in sorted(self.results.rglob("status.json")) if _is_finished(file)]
+        return [file.parent for file in sorted(self.results.rglob(layout.STATUS)) if _is_finished(file)]
 
     def _arranged(self) -> tuple[list[Archive], list[str]]:
         """Whole runs in as few archives as hold them, then policies where there is room."""
         archives: list[Archive] = [Archive()]
-        references = sorted(self.results.rglob("references.json"))
+        references = sorted(self.results.rglob(layout.REFERENCES))
         self._add(archives[0], references)
         homes: dict[Path, Archive] = {}
         left_out = []
         for folder in self.finished():
-            files = [folder / name for name in NAMES if (folder / name).exists()]
+            files = [folder / name for name in layout.RECORDS if (folder / name).exists()]
             size = sum(map(self._size, files))
             home = next((own for own in archives if own.size + size <= ROOM), None)
             if home is None and len(archives) < MOST_ARCHIVES and size <= ROOM:
@@ -109,7 +98,7 @@ class Packer:
             self._add(home, files)
             homes[folder] = home
         for folder, home in homes.items():
-            policy = folder / POLICY
+            policy = folder / layout.POLICY
             if policy.exists() and home.size + self._size(policy) <= ROOM:
                 self._add(home, [policy])
         return [own for own in archives if own.files], left_out
@@ -133,7 +122,7 @@ class Packer:
         return stream.getvalue()
 
     def _facts(self, folder: Path, archive: str) -> dict[str, Any]:
-        config, status = read_json(folder / "config.json"), read_json(folder / "status.json")
+        config, status = read_json(folder / layout.CONFIG), read_json(folder / layout.STATUS)
         names = ("task", "algorithm", "variant", "seed", "config_hash")
         return {name: config[name] for name in names} | {"archive": archive, "wall_seconds": status["wall_seconds"]}
 

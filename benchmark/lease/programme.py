@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from algorithms import PAPER_ALGORITHMS
 from benchmark import suites
-from benchmark.cells import Cell
 from benchmark.modes import PLAIN, in_mode, settings_of
+from benchmark.requests import RunRequest
+from results.keys import RunKey
+from results.paper import COMPARED_ALGORITHMS
 
 Item = dict[str, Any]
 """Something to time, as `benchmark.lease.work` reads it."""
@@ -40,7 +41,7 @@ TOGETHER_SECONDS = 25.0
 class Programme:
     """What one lease does, in the order of its value."""
 
-    cells: tuple[Cell, ...]
+    requests: tuple[RunRequest, ...]
     """The runs that are wanted, without the settings of a mode."""
     tasks: tuple[str, ...]
     """Cooperative navigation with growing numbers of agents, for timings in every mode."""
@@ -53,13 +54,14 @@ class Programme:
     together_steps: int
     """Environment steps of runs by which one and several in one process are compared, ..."""
     together_runs: int
-    """... and how many: the seeds of a cell."""
+    """... and how many: runs that differ in seeds alone."""
 
     def items(self, modes: Sequence[str], folder: Path) -> list[Item]:
         """What to time in the modes that there are, of which the last is the fastest: first what the length of the
         runs is predicted by."""
         fast, first, later = modes[-1], self.tasks[0], self.tasks[1:]
-        wanted = list(dict.fromkeys(cell.task for cell in self.cells))[: len(FIRST_TASKS)]
+        asked = list(dict.fromkeys(request.key.task for request in self.requests))
+        wanted = asked[: len(FIRST_TASKS)]
         names = self.algorithms
         items = [self._training(first, name, fast) for name in names]
         items += [self._training(first, name, mode) for mode in modes[1:-1] for name in names]
@@ -69,9 +71,7 @@ class Programme:
         items += [self._training(task, name, fast) for task in later for name in names]
         items += [self._training(first, name, PLAIN) for name in names]
         items += [self._training(t, n, mode) for t in later for mode in (*modes[1:-1], PLAIN) for n in names]
-        others = [
-            task for task in dict.fromkeys(cell.task for cell in self.cells) if task not in (*wanted, *self.tasks)
-        ]
+        others = [task for task in asked if task not in (*wanted, *self.tasks)]
         items += [self._training(task, name, fast) for task in others for name in names]
         unique: list[Item] = []
         for item in items:
@@ -98,10 +98,10 @@ class Programme:
             "limit_s": TOGETHER_SECONDS * self.slack,
         }
 
-    def run_cell(self, cell: Cell, mode: str) -> Cell:
+    def request_in_mode(self, request: RunRequest, mode: str) -> RunRequest:
         """A wanted run with the settings of a mode."""
-        overrides = in_mode(cell.overrides, mode, cell.task) | _small_copies(self.settings)
-        return replace(cell, overrides=overrides | WITHOUT_EFFECT)
+        overrides = in_mode(request.overrides, mode, request.key.task) | _small_copies(self.settings)
+        return replace(request, overrides=overrides | WITHOUT_EFFECT)
 
 
 def _small_copies(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -111,11 +111,11 @@ def _small_copies(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def paper() -> Programme:
     """The suite `all`, the first tasks first."""
-    cells = suites.paper()
+    requests = suites.paper()
     order = {task: number for number, task in enumerate(FIRST_TASKS)}
-    cells = sorted(cells, key=lambda cell: order.get(cell.task, len(order)))
+    requests = sorted(requests, key=lambda request: order.get(request.key.task, len(order)))
     tasks = tuple(f"mpe/cooperative_navigation_{agents}" for agents in AGENTS)
-    return Programme(tuple(cells), tasks, STEPPED, PAPER_ALGORITHMS, {}, 1.0, 8_000, len(suites.PAPER_SEEDS))
+    return Programme(tuple(requests), tasks, STEPPED, COMPARED_ALGORITHMS, {}, 1.0, 8_000, len(suites.PAPER_SEEDS))
 
 
 REHEARSAL = "rehearsal"
@@ -136,6 +136,6 @@ def rehearsal() -> Programme:
     tasks = ("mpe/cooperative_navigation_3", "mpe/cooperative_navigation_6")
     wanted = [(tasks[0], name, seed) for name in ("iql", "ip") for seed in (0, 1)]
     wanted += [(task, "iql", 0) for task in ("magent/jungle_6", "cityflow/synthetic_4")]
-    cells = tuple(Cell(task, name, seed, 400, REHEARSAL, settings) for task, name, seed in wanted)
+    requests = tuple(RunRequest(RunKey(task, name, REHEARSAL, seed), 400, settings) for task, name, seed in wanted)
     stepped = (tasks[0], "magent/jungle_6", "cityflow/synthetic_4")
-    return Programme(cells, tasks, stepped, ("ip", "iql"), settings, 20.0, 800, 2)
+    return Programme(requests, tasks, stepped, ("ip", "iql"), settings, 20.0, 800, 2)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from benchmark.cells import Cell
+from benchmark.requests import RunRequest
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
     """The missing seeds of one task and algorithm, which are trained side by side in one process."""
 
-    cells: tuple[Cell, ...]
+    requests: tuple[RunRequest, ...]
     seconds: Callable[[int], float]
     """Predicted for so many of them."""
     most: int
@@ -21,30 +21,31 @@ class Group:
     @property
     def task(self) -> str:
         """The task of all of them."""
-        return self.cells[0].task
+        return self.requests[0].key.task
 
     def within(self, left: float) -> Group | None:
         """As many of them as end within `left` seconds; None where not even one does."""
-        for count in range(min(len(self.cells), self.most), 0, -1):
+        for count in range(min(len(self.requests), self.most), 0, -1):
             if self.seconds(count) <= left:
-                return Group(self.cells[:count], self.seconds, self.most)
+                return Group(self.requests[:count], self.seconds, self.most)
         return None
 
     def __str__(self) -> str:
-        first = self.cells[0]
-        return f"{first.task} {first.algorithm} seeds {', '.join(str(cell.seed) for cell in self.cells)}"
+        first = self.requests[0]
+        seeds = ", ".join(str(request.key.seed) for request in self.requests)
+        return f"{first.key.task} {first.key.algorithm} seeds {seeds}"
 
     @property
     def predicted(self) -> float:
         """Seconds for all of them."""
-        return self.seconds(len(self.cells))
+        return self.seconds(len(self.requests))
 
 
-def grouped(cells: Iterable[Cell]) -> list[tuple[Cell, ...]]:
-    """The cells by task, algorithm and variant, in the order in which these come first."""
-    found: dict[tuple[str, str, str], list[Cell]] = {}
-    for cell in cells:
-        found.setdefault((cell.task, cell.algorithm, cell.variant), []).append(cell)
+def grouped(requests: Iterable[RunRequest]) -> list[tuple[RunRequest, ...]]:
+    """The requests by task, algorithm and variant, in the order in which these come first."""
+    found: dict[tuple[str, str, str], list[RunRequest]] = {}
+    for request in requests:
+        found.setdefault(request.key.kind, []).append(request)
     return [tuple(own) for own in found.values()]
 
 

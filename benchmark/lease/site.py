@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmark.launchers.pool import environment_of
 from benchmark.lease.children import Child
-from benchmark.pool import environment_of
 
 PACKING_SECONDS = 8.0
 """Kept for the end."""

@@ -6,12 +6,12 @@ import json
 import time
 from collections.abc import Sequence
 
-from benchmark import gpu_timings
-from benchmark.gpu_timings import Entry
 from benchmark.lease.children import POLL_SECONDS, last_line
 from benchmark.lease.programme import Item
 from benchmark.lease.site import Site
 from benchmark.lease.work import BROKEN
+from benchmark.profiling import gpu_timings
+from benchmark.profiling.gpu_timings import Entry
 
 SECONDS = 75.0
 REHEARSED_SHARE = 0.3

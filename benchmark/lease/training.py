@@ -12,19 +12,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmark import gpu_timings, memory
-from benchmark.cells import Cell
 from benchmark.config import RunConfig
 from benchmark.errors import MENDABLE
-from benchmark.files import read_json
-from benchmark.gpu_timings import Entry
 from benchmark.lease.children import POLL_SECONDS, Child, last_line
 from benchmark.lease.programme import ENGINE, Programme
 from benchmark.lease.schedule import Group, choose, grouped
 from benchmark.lease.site import Site
-from benchmark.lease.work import as_json, config_of
-from benchmark.memory import GIB
-from benchmark.plan import Key, key_of
+from benchmark.lease.work import as_json
+from benchmark.profiling import gpu_timings
+from benchmark.profiling.gpu_timings import Entry
+from benchmark.requests import RunRequest
+from benchmark.units import GIB
+from results.files import read_json
+from results.keys import RunKey
+from results.layout import CONFIG
 
 START_SECONDS = 15.0
 """Of a process of runs before their first step."""
@@ -48,9 +49,9 @@ class Lane:
     pace: float = 1.0
     """How much longer the groups so far took than predicted."""
 
-    def has(self, cell: Cell) -> bool:
-        """Whether the runs of a cell are made in this lane: those with an engine on the CPU have one for themselves."""
-        return cell.task.startswith(ENGINE) == (self.name == "engine")
+    def has(self, request: RunRequest) -> bool:
+        """Whether a run is made in this lane: those with an engine on the CPU have one for themselves."""
+        return request.key.task.startswith(ENGINE) == (self.name == "engine")
 
 
 @dataclass(slots=True)
@@ -62,7 +63,7 @@ class Trainer:
     mode: str
     timings: Sequence[Entry]
     """Of this GPU, in any mode."""
-    done: set[Key]
+    done: set[RunKey]
     """Runs that are published, packed, or made, and those that have failed here."""
     results: Path
     finished: Callable[[], Sequence[Path]]
@@ -93,19 +94,19 @@ class Trainer:
             if lane.child is not None:
                 self._take(lane)
 
-    def missing(self) -> list[Cell]:
+    def missing(self) -> list[RunRequest]:
         """The wanted runs that are still to be made, in their order and with their settings."""
-        cells = (cell for cell in self.programme.cells if key_of(cell) not in self.done)
-        return [self.programme.run_cell(cell, self.mode) for cell in cells]
+        requests = (request for request in self.programme.requests if request.key not in self.done)
+        return [self.programme.request_in_mode(request, self.mode) for request in requests]
 
     def groups(self, lane: Lane) -> list[Group]:
         """The missing runs of a lane whose length is known."""
         found = (self._group(own, lane) for own in grouped(filter(lane.has, self.missing())))
         return [group for group in found if group is not None]
 
-    def _group(self, cells: tuple[Cell, ...], lane: Lane) -> Group | None:
+    def _group(self, requests: tuple[RunRequest, ...], lane: Lane) -> Group | None:
         try:
-            config = config_of(cells[0], self.site.device)
+            config = requests[0].resolve(self.site.device)
             known = gpu_timings.estimate(self.timings, config, self.mode)
             if known is None:
                 return None
@@ -121,26 +122,28 @@ class Trainer:
             together = gpu_timings.together_factor(self.timings, count)
             return begin + factor * (count * first + together * seconds)
 
-        return Group(cells, predicted, most)
+        return Group(requests, predicted, most)
 
     def _most_in_memory(self, config: RunConfig) -> int:
+        from benchmark import memory
+
         gpu = self.site.facts.get("gpu")
         free = gpu["free_gib"] * GIB if gpu else memory.available_bytes("cpu")
         return int(MEMORY_SHARE * free / memory.estimate(config).total)
 
     def _say_what_is_left_out(self) -> None:
         """Kinds of runs that nothing predicts or that cannot be made here."""
-        known = {(group.task, group.cells[0].algorithm) for lane in self.lanes for group in self.groups(lane)}
+        known = {(group.task, group.requests[0].key.algorithm) for lane in self.lanes for group in self.groups(lane)}
         reasons: Counter[str] = Counter()
-        for cell in self.missing():
-            if (cell.task, cell.algorithm) not in known:
-                reasons[f"{cell.task}: {self._obstacle(cell)}"] += 1
+        for request in self.missing():
+            if (request.key.task, request.key.algorithm) not in known:
+                reasons[f"{request.key.task}: {self._obstacle(request)}"] += 1
         for reason, count in reasons.items():
             self.site.say(f"left out: {count} runs of {reason}")
 
-    def _obstacle(self, cell: Cell) -> str:
+    def _obstacle(self, request: RunRequest) -> str:
         try:
-            config_of(cell, self.site.device).spec()
+            request.resolve(self.site.device).spec()
         except MENDABLE as error:
             return str(error)
         return f"nothing like them was timed that tells of mode {self.mode}"
@@ -152,7 +155,7 @@ class Trainer:
             return
         lane.group = chosen[0]
         limits = ["--results", str(self.results), "--seconds", f"{self.site.left:.1f}"]
-        lane.child = self.site.work("runs", *limits, given=as_json(lane.group.cells))
+        lane.child = self.site.work("runs", *limits, given=as_json(lane.group.requests))
         self.site.say(
             f"begun: {lane.group}, {lane.group.predicted:.0f} s predicted of {self.site.left:.0f} left; "
             f"{len(chosen) - 1} groups wait in lane {lane.name}"
@@ -167,12 +170,12 @@ class Trainer:
         seconds, in_time = child.seconds, child.ended
         child.stop(at_once=True)
         reasons = {found["seed"]: found["reason"] for line in child.new_lines() if (found := _as_run(line))}
-        made = {key_of_config(folder) for folder in self.finished()}
-        lost = [cell for cell in group.cells if key_of(cell) not in made]
-        for cell in lost:
-            reason = reasons.get(cell.seed) or (last_line(child) if in_time else "the lease is over")
-            self.site.say(f"lost: {cell.task} {cell.algorithm} seed {cell.seed}: {reason}")
-        self.done |= {key_of(cell) for cell in group.cells}
+        made = {key_of_folder(folder) for folder in self.finished()}
+        lost = [request for request in group.requests if request.key not in made]
+        for request in lost:
+            reason = reasons.get(request.key.seed) or (last_line(child) if in_time else "the lease is over")
+            self.site.say(f"lost: {request.key.task} {request.key.algorithm} seed {request.key.seed}: {reason}")
+        self.done |= {request.key for request in group.requests}
         if not lost:
             lane.pace = min(SLOWEST_PACE, max(FASTEST_PACE, lane.pace * seconds / group.predicted))
         self.site.say(f"ended: {group} after {seconds:.0f} s, {group.predicted:.0f} predicted")
@@ -181,14 +184,16 @@ class Trainer:
 def look_up_memory(programme: Programme, mode: str, device: str) -> Callable[[], None]:
     """Begin to find out, beside all else, how much memory each kind of run takes: it takes a moment for each, which is
     kept, and not to be waited for when runs could begin. Returns what ends it, which has to be called."""
+    from benchmark import memory
+
     over = threading.Event()
 
     def look_up() -> None:
-        for cells in grouped(programme.cells):
+        for requests in grouped(programme.requests):
             if over.is_set():
                 return
             with contextlib.suppress(*MENDABLE):  # what cannot be made here is said when runs are chosen
-                memory.estimate(config_of(programme.run_cell(cells[0], mode), device))
+                memory.estimate(programme.request_in_mode(requests[0], mode).resolve(device))
 
     thread = threading.Thread(target=look_up)
     thread.start()
@@ -205,7 +210,6 @@ def _as_run(line: str) -> dict[str, Any]:
     return json.loads(line) if line.startswith('{"task"') else {}
 
 
-def key_of_config(folder: Path) -> Key:
+def key_of_folder(folder: Path) -> RunKey:
     """The key of the run in a folder."""
-    config = read_json(folder / "config.json")
-    return config["task"], config["algorithm"], config["variant"], config["seed"]
+    return RunKey.of(read_json(folder / CONFIG))

@@ -21,15 +21,18 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmark.cells import Cell
-from benchmark.config import RunConfig, resolve
+from benchmark.config import resolve
 from benchmark.console import first_line
 from benchmark.errors import UserError, report_errors
-from benchmark.folder import machine_facts, run_path, status_of
-from benchmark.measure import begin_peak, peak
-from benchmark.memory import GIB
+from benchmark.launchers.pool import command_of, environment_of
+from benchmark.machine import machine_facts
 from benchmark.modes import MODES, obstacle
-from benchmark.pool import command_of, environment_of
+from benchmark.requests import RunRequest
+from benchmark.units import GIB
+from results import layout
+from results.folder import is_finished, status_of
+from results.keys import RunKey
+from results.layout import run_folder
 
 PACKAGES = ("numpy", "numba", "torch", "triton", "pytest", "xdist", "pytest_timeout", "hypothesis", "jaxtyping")
 """Packages that are asked for; runs need the first three, tests the others."""
@@ -125,16 +128,12 @@ def _usable(device: str) -> bool:
     return True
 
 
-def config_of(cell: Cell, device: str) -> RunConfig:
-    """The settings of a cell's run."""
-    return resolve(cell.task, cell.algorithm, cell.seed, cell.total_steps, cell.overrides, cell.variant, device)
-
-
 def time_training(item: Mapping[str, Any], device: str) -> dict[str, Any]:
     """Blocks before the first gradient step and blocks with all of them, of training as it is; one evaluation."""
     import torch
 
-    from benchmark.train import Training
+    from benchmark.profiling.update_cost import begin_peak, peak
+    from benchmark.training import Training
 
     where = torch.device(device)
     overrides = {"training.replay_capacity": TIMED_REPLAY} | item["settings"]
@@ -192,11 +191,13 @@ def time_together(item: Mapping[str, Any], device: str) -> dict[str, Any]:
     found = []
     folder = Path(item["folder"])
     for count in (1, item["runs"]):
-        cells = [
-            Cell(item["task"], item["algorithm"], seed, item["steps"], f"together-{count}", item["settings"])
+        requests = [
+            RunRequest(
+                RunKey(item["task"], item["algorithm"], f"together-{count}", seed), item["steps"], item["settings"]
+            )
             for seed in range(count)
         ]
-        outcomes = train_together(cells, folder, device, item["limit_s"])
+        outcomes = train_together(requests, folder, device, item["limit_s"])
         for outcome in outcomes:
             if isinstance(outcome, Exception):
                 raise outcome
@@ -206,7 +207,7 @@ def time_together(item: Mapping[str, Any], device: str) -> dict[str, Any]:
 
 def _logged_seconds(folder: Path) -> float:
     """From the second line of a run's log of times, which is after all captures, to the last one."""
-    rows = [json.loads(line)["wall_seconds"] for line in (folder / "timing.jsonl").read_text().splitlines()]
+    rows = [json.loads(line)["wall_seconds"] for line in (folder / layout.TIMING).read_text().splitlines()]
     if len(rows) < 3 or rows[-1] <= rows[1]:
         raise UserError(f"{folder}: too short to be timed; take more steps")
     return float(rows[-1] - rows[1])
@@ -223,37 +224,42 @@ def _clocked(call: Callable[[], Any], device: str) -> float:
     return time.perf_counter() - begin
 
 
-def train_together(cells: Sequence[Cell], results: Path, device: str, seconds: float) -> list[Path | Exception]:
+def train_together(
+    requests: Sequence[RunRequest], results: Path, device: str, seconds: float
+) -> list[Path | Exception]:
     """Train runs side by side for at most so many seconds: in one process where this version can, else in one for each.
 
     Returns the folder of each run that is finished, and for the others the reason why not.
     """
     if importlib.util.find_spec("benchmark.together") is not None:
-        return in_this_process(cells, results, device, seconds)
-    return in_processes(cells, results, device, seconds)
+        return in_this_process(requests, results, device, seconds)
+    return in_processes(requests, results, device, seconds)
 
 
-def in_this_process(cells: Sequence[Cell], results: Path, device: str, seconds: float) -> list[Path | Exception]:
+def in_this_process(
+    requests: Sequence[RunRequest], results: Path, device: str, seconds: float
+) -> list[Path | Exception]:
     """By `benchmark.together`."""
     together = importlib.import_module("benchmark.together")
-    configs = [config_of(cell, device) for cell in cells]
+    configs = [request.resolve(device) for request in requests]
     return together.run_together(configs, results, quiet=True, deadline=time.monotonic() + seconds)
 
 
-def in_processes(cells: Sequence[Cell], results: Path, device: str, seconds: float) -> list[Path | Exception]:
+def in_processes(requests: Sequence[RunRequest], results: Path, device: str, seconds: float) -> list[Path | Exception]:
     """By `benchmark.train`, one process each; those that have not ended in time are killed."""
     deadline = time.monotonic() + seconds
-    configs = [config_of(cell, device) for cell in cells]  # before any is begun
+    configs = [request.resolve(device) for request in requests]  # before any is begun
     started = []
-    for cell, config in zip(cells, configs, strict=True):
+    for request, config in zip(requests, configs, strict=True):
         environment = environment_of(config.training.threads)
-        command = [sys.executable, "-m", *command_of(cell, device, results), "--quiet"]
+        command = [sys.executable, "-m", *command_of(request, device, results), "--quiet"]
         process = subprocess.Popen(
             command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
-        started.append((process, run_path(results, config)))
+        started.append((process, config))
     outcomes: list[Path | Exception] = []
-    for process, path in started:
+    for process, config in started:
+        path = run_folder(results, config.key)
         try:
             error = process.communicate(timeout=max(0.1, deadline - time.monotonic()))[1]
         except subprocess.TimeoutExpired:
@@ -261,20 +267,20 @@ def in_processes(cells: Sequence[Cell], results: Path, device: str, seconds: flo
             process.communicate()
             outcomes.append(UserError(f"not finished in time: at step {status_of(path)['step']}"))
             continue
-        if process.returncode == 0 and status_of(path)["state"] == "finished":
+        if process.returncode == 0 and is_finished(path, config.total_steps):
             outcomes.append(path)
         else:
             outcomes.append(UserError((error.strip().splitlines() or [f"exit status {process.returncode}"])[-1]))
     return outcomes
 
 
-def make_runs(cells: Sequence[Cell], results: Path, device: str, seconds: float) -> int:
+def make_runs(requests: Sequence[RunRequest], results: Path, device: str, seconds: float) -> int:
     """Train and print a line for each run; the exit status is 1 where one was not finished."""
-    outcomes = train_together(cells, results, device, seconds)
-    for cell, outcome in zip(cells, outcomes, strict=True):
+    outcomes = train_together(requests, results, device, seconds)
+    for request, outcome in zip(requests, outcomes, strict=True):
         reason = "" if isinstance(outcome, Path) else f"{type(outcome).__name__}: {outcome}"
         print(
-            json.dumps({"task": cell.task, "algorithm": cell.algorithm, "seed": cell.seed, "reason": reason}),
+            json.dumps({**request.key._asdict(), "reason": reason}),
             flush=True,
         )
     return int(any(isinstance(outcome, Exception) for outcome in outcomes))
@@ -299,12 +305,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return time_items(given, options.device)
     if options.results is None:
         raise UserError("runs: --results DIR is missing")
-    return make_runs([Cell(**own) for own in given], options.results, options.device, options.seconds)
+    return make_runs(from_json(given), options.results, options.device, options.seconds)
 
 
-def as_json(cells: Sequence[Cell]) -> str:
-    """Cells as `runs` reads them."""
-    return json.dumps([dataclasses.asdict(cell) for cell in cells])
+def as_json(requests: Sequence[RunRequest]) -> str:
+    """Requests as `runs` reads them."""
+    return json.dumps([dataclasses.asdict(request) for request in requests])
+
+
+def from_json(given: Sequence[Mapping[str, Any]]) -> list[RunRequest]:
+    """The requests that `as_json` wrote."""
+    return [RunRequest(RunKey(*record["key"]), record["total_steps"], record["overrides"]) for record in given]
 
 
 if __name__ == "__main__":

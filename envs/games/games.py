@@ -7,7 +7,6 @@ Matrix games follow Claus and Boutilier (1998), the two-step game Rashid et al. 
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import lru_cache
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from envs.games.names import parts
 from envs.games.optimum import best_joint_action
 from envs.shapes import Float, Int
 
@@ -242,43 +242,25 @@ class Walk(Game):
         return torch.cat([_show(cell, self.num_cells), _show(time, WALK_STEPS + 1)[..., :-1]], dim=-1)
 
 
-FAMILIES: dict[str, tuple[Callable[[int], Game], range]] = {
-    "climbing": (lambda _: MatrixGame(CLIMBING), range(2, 3)),
-    "penalty": (lambda _: MatrixGame(PENALTY), range(2, 3)),
-    "two_step": (lambda _: TwoStep(), range(2, 3)),
-    "chain": (lambda num_agents: Coordination(num_agents, closed=False), range(2, 10_000)),
-    "ring": (lambda num_agents: Coordination(num_agents, closed=True), range(3, 10_000)),
-    "echo": (Echo, range(2, 10_000)),
-    "walk": (lambda _: Walk(), range(1, 2)),
+FAMILIES: dict[str, Callable[[int], Game]] = {
+    "climbing": lambda _: MatrixGame(CLIMBING),
+    "penalty": lambda _: MatrixGame(PENALTY),
+    "two_step": lambda _: TwoStep(),
+    "chain": lambda num_agents: Coordination(num_agents, closed=False),
+    "ring": lambda num_agents: Coordination(num_agents, closed=True),
+    "echo": Echo,
+    "walk": lambda _: Walk(),
 }
-"""How a game is made for a number of agents, and the numbers it can be made for."""
-
-TASKS = tuple(
-    f"game/{name}" for name in ("climbing_2", "penalty_2", "two_step_2", "chain_8", "ring_8", "echo_8", "walk_1")
-)
-"""The games of the suites; chains, rings and echoes of other sizes can be made as well."""
-
-
-def exists(task: str) -> bool:
-    """Whether there is such a game."""
-    return _parts(task) is not None
+"""How a game is made for a number of agents that `names.SIZES` allows."""
 
 
 def game(task: str) -> Game:
     """The game of a name such as `game/ring_8`. Raises KeyError where there is none."""
-    parts = _parts(task)
-    if parts is None:
+    found = parts(task)
+    if found is None:
         raise KeyError(f"there is no game {task!r}; the families are {', '.join(FAMILIES)}")
-    family, num_agents = parts
-    return FAMILIES[family][0](num_agents)
-
-
-def _parts(task: str) -> tuple[str, int] | None:
-    """Family and number of agents of an existing game."""
-    found = re.fullmatch(r"game/([a-z_]+)_([1-9]\d*)", task)
-    if found is None or found[1] not in FAMILIES or int(found[2]) not in FAMILIES[found[1]][1]:
-        return None
-    return found[1], int(found[2])
+    family, num_agents = found
+    return FAMILIES[family](num_agents)
 
 
 def _show(index: Int[Tensor, "*batch"], size: int) -> Float[Tensor, "*batch feature"]:

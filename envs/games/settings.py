@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
-import torch
+from envs.fields import check
 
-from envs.games.games import Game
-from envs.protocols import EnvironmentSpec
+if TYPE_CHECKING:
+    import torch
+
+    from envs.games.games import Game
+    from envs.protocols import EnvironmentSpec
 
 Reward = Literal["local", "shared"]
 StateType = Literal["float32", "float64"]
@@ -25,16 +28,19 @@ class Settings:
     """Floating point type of observations and rewards."""
 
     def __post_init__(self) -> None:
-        _require_choice("reward", self.reward, get_args(Reward))
-        _require_choice("dtype", self.dtype, get_args(StateType))
+        check(self)
 
     def torch_dtype(self) -> torch.dtype:
         """The torch type named by `dtype`."""
+        import torch
+
         return torch.float32 if self.dtype == "float32" else torch.float64
 
 
 def make_spec(game: Game) -> EnvironmentSpec:
     """What a learner sees of the game. An agent that hears nobody has one masked slot."""
+    from envs.protocols import EnvironmentSpec
+
     return EnvironmentSpec(
         num_agents=game.num_agents,
         observation_dim=game.num_features + (game.num_agents if game.sees_index else 0),
@@ -44,8 +50,3 @@ def make_spec(game: Game) -> EnvironmentSpec:
         agent_kinds=(0,) * game.num_agents,
         static_graph=True,
     )
-
-
-def _require_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, not {value!r}")

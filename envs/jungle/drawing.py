@@ -16,7 +16,7 @@ from functools import lru_cache, partial
 import numpy as np
 from PIL import Image, ImageDraw
 
-from envs.drawing import (
+from envs.canvas import (
     BLUE,
     EDGE,
     GREEN,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
-import torch
-
-from envs.checks import neighbour_count
+from envs.fields import Count, check
 from envs.jungle.rules import EPISODE_LENGTH, NUM_ACTIONS, OBSERVATION_DIM, Jungle
-from envs.protocols import EnvironmentSpec
+
+if TYPE_CHECKING:
+    import torch
+
+    from envs.protocols import EnvironmentSpec
 
 Reward = Literal["local", "shared"]
 Backend = Literal["auto", "numba", "torch", "magent2"]
@@ -22,9 +24,9 @@ class Settings:
     reward: Reward = "local"
     """Who is paid: `local` pays each agent for what it does and what is done to it, the paper's r_i; `shared` pays
     everyone the mean of that over all agents."""
-    episode_length: int = EPISODE_LENGTH
+    episode_length: Count = EPISODE_LENGTH
     """Steps of an episode: 25 in the paper, 120 in the program of DGN."""
-    num_neighbours: int | None = None
+    num_neighbours: Count | None = None
     """Width of the neighbour lists, nearest first; None takes the paper's 4 below 30 agents and 8 from there on; 3 is
     the graph of DGN, whose agents hear themselves too. At most all others."""
     backend: Backend = "auto"
@@ -33,16 +35,7 @@ class Settings:
     CPU, else torch. All give the same numbers."""
 
     def __post_init__(self) -> None:
-        for name, kind in (("reward", Reward), ("backend", Backend)):
-            if getattr(self, name) not in get_args(kind):
-                choices = ", ".join(map(repr, get_args(kind)))
-                raise ValueError(f"{name} must be one of {choices}, not {getattr(self, name)!r}")
-        if not _is_count(self.episode_length):
-            raise ValueError(f"episode_length must be a whole number of at least 1, not {self.episode_length!r}")
-        if self.num_neighbours is not None and not _is_count(self.num_neighbours):
-            raise ValueError(
-                f"num_neighbours must be None or a whole number of at least 1, not {self.num_neighbours!r}"
-            )
+        check(self)
 
     def engine(self, device: torch.device) -> Literal["numba", "torch", "magent2"]:
         """What computes a step on `device`. Raises ValueError for numba or magent2 on anything but a CPU."""
@@ -58,6 +51,9 @@ class Settings:
 
 def make_spec(jungle: Jungle, settings: Settings) -> EnvironmentSpec:
     """What a learner sees of the task."""
+    from envs.checks import neighbour_count
+    from envs.protocols import EnvironmentSpec
+
     return EnvironmentSpec(
         num_agents=jungle.num_agents,
         observation_dim=OBSERVATION_DIM,
@@ -66,7 +62,3 @@ def make_spec(jungle: Jungle, settings: Settings) -> EnvironmentSpec:
         max_neighbours=neighbour_count(settings.num_neighbours, jungle.num_agents),
         agent_kinds=(0,) * jungle.num_agents,
     )
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from envs.drawing import (
+from envs.canvas import (
     BLUE,
     GREEN,
     GREY,

@@ -39,7 +39,8 @@ class ParticleEnvironment:
         self._numba, self._dtype = numba, dtype
         continuous = settings.actions == "continuous"
         self._physics = Physics(scenario, settings.contact == "published", dtype, device, numba, continuous)
-        self._observer = Observer(range(scenario.num_agents), scenario.sections, true_order, numba)
+        sections = scenario.seen(settings.observe_agents)
+        self._observer = Observer(range(scenario.num_agents), sections, true_order, numba)
         self._prey_observer = Observer(movable, scenario.prey_sections, true_order, numba)
         self._rule = RewardRule(scenario, settings.reward, dtype, device, numba)
         self.prey: PreyPolicy | None = None

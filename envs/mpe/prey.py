@@ -3,7 +3,7 @@
     l = W3 relu(W2 relu(W1 o + b1) + b2) + b3,   a = softmax(l - log(-log U)),   force = 4 (a1 - a2, a3 - a4)
 
 with U uniform in (0, 1), fresh for every prey, action and step. Everything up to the differences is float32.
-The published tasks fix the prey's weights (`original`); the project ships its own (`shipped`, see train_prey.py).
+The published tasks fix the prey's weights (`original`); the project ships its own (`shipped`, see prey_training.py).
 """
 
 from __future__ import annotations
@@ -17,13 +17,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from envs.data_folder import VARIABLE, data_folder
 from envs.errors import PreyWeightsError
 from envs.mpe.scenarios import NUM_ACTIONS, PREY_ACCELERATION
 from envs.shapes import Float
 
 SHIPPED = Path(__file__).with_name("prey_weights_small.npz")
-_REPOSITORY = Path(__file__).resolve().parents[2]
-_ORIGINAL_FOLDERS = (_REPOSITORY.parent / "shared" / "data" / "prey", _REPOSITORY / "downloads" / "prey")
 _ORIGINAL_FILES = {14: "prey_actor_tag_n3.npz", 26: "prey_actor_tag_n6_15_30_100.npz"}
 LAYERS = ("linear1", "linear2", "mu")
 
@@ -91,7 +90,7 @@ def load_prey(which: str, observation_dim: int) -> PreyPolicy:
 _HOW_TO_FIX = (
     "choose prey_weights='shipped', the path of an .npz file with linear1_weight, linear1_bias, linear2_weight, "
     "linear2_bias, mu_weight, mu_bias (rows = outputs), or 'original' after putting the published files "
-    f"{' and '.join(_ORIGINAL_FILES.values())} into downloads/prey/"
+    f"{' and '.join(_ORIGINAL_FILES.values())} into the folder prey of the one that {VARIABLE} names"
 )
 
 
@@ -101,5 +100,4 @@ def _find(which: str, observation_dim: int) -> tuple[Path, str]:
         return SHIPPED, f"dim{observation_dim}_"
     if which != "original":
         return Path(which), ""
-    candidates = [folder / _ORIGINAL_FILES[observation_dim] for folder in _ORIGINAL_FOLDERS]
-    return next((path for path in candidates if path.is_file()), candidates[-1]), ""
+    return data_folder() / "prey" / _ORIGINAL_FILES[observation_dim], ""

@@ -152,10 +152,13 @@ class Scenario:
         """Agents, prey and landmarks together."""
         return len(self.size)
 
-    @property
-    def observation_dim(self) -> int:
-        """Features an agent sees."""
-        return 4 + sum(section.width for section in self.sections)
+    def seen(self, agents: bool) -> tuple[Section, ...]:
+        """What an agent sees after its own velocity and position, with or without the other agents."""
+        return tuple(own for own in self.sections if agents or own.entities.stop > self.num_agents)
+
+    def observation_dim(self, agents: bool = True) -> int:
+        """Features an agent sees, with or without the other agents."""
+        return 4 + sum(section.width for section in self.seen(agents))
 
     @property
     def prey_observation_dim(self) -> int:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import torch
-
-from envs.checks import neighbour_count
+from envs.fields import Count, Form, check
 from envs.mpe.scenarios import ACTION_DIM, EPISODE_LENGTH, NUM_ACTIONS, Scenario
-from envs.protocols import EnvironmentSpec
+
+if TYPE_CHECKING:
+    import torch
+
+    from envs.protocols import EnvironmentSpec
 
 Reward = Literal["shared", "local", "difference"]
 NeighbourOrder = Literal["published", "true"]
@@ -28,14 +30,17 @@ class Settings:
     agent i the team reward minus the team reward without i."""
     neighbour_order: NeighbourOrder = "published"
     """Where the published task sorts what an agent sees by |x_j - 2 x_i|, `true` sorts by the distance |x_j - x_i|."""
-    num_neighbours: int | None = None
+    observe_agents: bool = True
+    """Whether agents see one another. Without it they see landmarks, prey and the ball alone, and know of other agents
+    what these tell them."""
+    num_neighbours: Count | None = None
     """Width of the neighbour lists; None takes 4 below 30 agents and 8 from there on, at most all others."""
     actions: Actions = "discrete"
     """`discrete`: agents choose among nothing, +x, -x, +y and -y, as published; `continuous`: each agent's action is a
     force (x, y) with both parts in [-1, 1], in units of its acceleration."""
     dtype: StateType = "float32"
     """Floating point type of the state, observations and rewards."""
-    prey_weights: str = "shipped"
+    prey_weights: Annotated[str, Form(r".+", "shipped, original or the path of an .npz file")] = "shipped"
     """Network of the scripted prey: `shipped`, `original`, or the path of an .npz file."""
     contact: Contact = "published"
     """`published` takes twice the size of agent 0 as the contact distance of all pairs where the published task does;
@@ -45,25 +50,12 @@ class Settings:
     `torch` (any device), or `auto`: numba on a CPU, else torch."""
 
     def __post_init__(self) -> None:
-        _require_choice("reward", self.reward, get_args(Reward))
-        _require_choice("neighbour_order", self.neighbour_order, get_args(NeighbourOrder))
-        _require_choice("actions", self.actions, get_args(Actions))
-        _require_choice("dtype", self.dtype, get_args(StateType))
-        _require_choice("contact", self.contact, get_args(Contact))
-        _require_choice("backend", self.backend, get_args(Backend))
-        if self.num_neighbours is not None and (
-            not isinstance(self.num_neighbours, int) or isinstance(self.num_neighbours, bool) or self.num_neighbours < 1
-        ):
-            raise ValueError(
-                f"num_neighbours must be None or a whole number of at least 1, not {self.num_neighbours!r}"
-            )
-        if not isinstance(self.prey_weights, str) or not self.prey_weights:
-            raise ValueError(
-                f"prey_weights must be 'shipped', 'original' or the path of an .npz file, not {self.prey_weights!r}"
-            )
+        check(self)
 
     def torch_dtype(self) -> torch.dtype:
         """The torch type named by `dtype`."""
+        import torch
+
         return torch.float32 if self.dtype == "float32" else torch.float64
 
     def uses_numba(self, device: torch.device) -> bool:
@@ -78,10 +70,13 @@ class Settings:
 
 def make_spec(scenario: Scenario, settings: Settings) -> EnvironmentSpec:
     """What a learner sees of the task."""
+    from envs.checks import neighbour_count
+    from envs.protocols import EnvironmentSpec
+
     continuous = settings.actions == "continuous"
     return EnvironmentSpec(
         num_agents=scenario.num_agents,
-        observation_dim=scenario.observation_dim,
+        observation_dim=scenario.observation_dim(settings.observe_agents),
         num_actions=0 if continuous else NUM_ACTIONS,
         episode_length=EPISODE_LENGTH,
         max_neighbours=neighbour_count(settings.num_neighbours, scenario.num_agents),
@@ -89,8 +84,3 @@ def make_spec(scenario: Scenario, settings: Settings) -> EnvironmentSpec:
         action_dim=ACTION_DIM if continuous else 0,
         relaxed_actions=not continuous,
     )
-
-
-def _require_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, not {value!r}")

@@ -126,7 +126,7 @@ def _trace(path: Path, arrays: dict[str, np.ndarray], task: Scenario) -> Trace:
         position=numbers("pos", states, task.num_entities, 2),
         velocity=numbers("vel", states, task.num_entities, 2),
         action=numbers("act", steps, agents, NUM_ACTIONS).astype(np.float32),
-        observation=numbers("obs", states, agents, task.observation_dim),
+        observation=numbers("obs", states, agents, task.observation_dim()),
         reward=numbers("reward_shared", steps),
         episode_return=numbers("episode_reward_printed"),
         constants={name: _field(path, arrays, name) for name in (*(f"ent_{c}" for c in _CONSTANTS), *_SCALARS)},

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from envs.numba_cache import forget_stale
-from envs.traffic.archive import Archive
-from envs.traffic.batch import BatchEngine
-from envs.traffic.engine import Engine
+from envs.traffic.cityflow.archive import Archive
+from envs.traffic.cityflow.interface import Engine
+from envs.traffic.engine.batch import BatchEngine
+from envs.traffic.engine.simulation import Simulation
 from envs.traffic.network import Network, build_network, load_network
-from envs.traffic.routes import Flows, build_flows
-from envs.traffic.simulation import Simulation
+from envs.traffic.network.routes import Flows, build_flows
 
 __all__ = [
     "Archive",

@@ -12,7 +12,7 @@ from envs.protocols import Controller, Environment
 from envs.shapes import Int
 from envs.traffic.environment import TrafficEnvironment
 from envs.traffic.files import LINK_RANKS
-from envs.traffic.layout import NONE
+from envs.traffic.network.layout import NONE
 from envs.traffic.signals import Signals
 
 

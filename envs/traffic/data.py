@@ -9,11 +9,10 @@ on; so every user takes them from there, and a checksum says whether they are th
   flows) from LiangZhang1996/Efficient_XLight;
 * newyork_16 (16 x 1), los_angeles_4 (1 x 4) and cologne_1 from DaRL-LibSignal/LibSignal, the last two converted from
   another simulator: of Los Angeles, CityFlow can drive only those vehicles whose way passes no virtual intersection;
-* manhattan_96, derived by `envs.traffic.manhattan` from the topology of a large map in Chacha-Chen/MPLight, which bears
-  way numbers of OpenStreetMap: (c) OpenStreetMap contributors, Open Database License.
+* manhattan_96, derived by `envs.traffic.synthetic.manhattan` from the topology of a large map in
+  Chacha-Chen/MPLight, which bears way numbers of OpenStreetMap: (c) OpenStreetMap contributors, Open Database License.
 
-They are kept, compressed, in `$IPB_TRAFFIC_DATA` or, where that is not set, in intention-propagation-benchmark/traffic
-below `$XDG_CACHE_HOME` or ~/.cache. A folder shared/data beside the project is looked at, too.
+They are kept, compressed, in `$IPB_DATA` or, where that is not set, below ~/.cache (`envs.data_folder`).
 """
 
 from __future__ import annotations
@@ -24,7 +23,6 @@ import gzip
 import hashlib
 import http.client
 import json
-import os
 import sys
 import urllib.parse
 import urllib.request
@@ -35,14 +33,13 @@ from typing import NamedTuple, NoReturn
 
 from tqdm import tqdm
 
+from envs.data_folder import VARIABLE, data_folder
 from envs.errors import EnvironmentNotAvailableError, TrafficFileError
 from envs.traffic.files import write_atomically
-from envs.traffic.manhattan import derive, encode
+from envs.traffic.synthetic.manhattan import derive, encode
 
 COMMAND = "python -m envs.traffic.data fetch"
 SOURCE = "https://raw.githubusercontent.com"
-BESIDE = Path(__file__).resolve().parents[3] / "shared" / "data"
-"""A folder beside the project that may hold the maps already."""
 TIMEOUT = 30.0
 """Seconds without an answer."""
 BLOCK = 1 << 16
@@ -219,16 +216,8 @@ MAPS |= {
 """The maps by name; the number is that of signalised intersections."""
 
 
-def data_folder() -> Path:
-    """Where the maps are kept unless told otherwise; it need not exist."""
-    if chosen := os.environ.get("IPB_TRAFFIC_DATA"):
-        return Path(chosen).expanduser()
-    cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "intention-propagation-benchmark" / "traffic"
-
-
 def find(name: str) -> MapFiles:
-    """The files of a map, checked once in a process: in the data folder or, if not there, in the folder beside.
+    """The files of a map in the data folder, checked once in a process.
 
     Raises:
         ValueError: there is no map of this name.
@@ -236,15 +225,15 @@ def find(name: str) -> MapFiles:
     """
     _require_name(name)
     city = MAPS[name]
-    for folder in (data_folder(), BESIDE):
-        files = MapFiles(folder / city.roadnet.name, folder / city.flow.name)
-        if files.roadnet.is_file() and files.flow.is_file():
-            _check_once(files.roadnet, city.roadnet.sha256)
-            _check_once(files.flow, city.flow.sha256)
-            return files
+    folder = data_folder()
+    files = MapFiles(folder / city.roadnet.name, folder / city.flow.name)
+    if files.roadnet.is_file() and files.flow.is_file():
+        _check_once(files.roadnet, city.roadnet.sha256)
+        _check_once(files.flow, city.flow.sha256)
+        return files
     raise EnvironmentNotAvailableError(
-        f"the map {name} is not in {data_folder()}: get it with {COMMAND} --source {name}, or set IPB_TRAFFIC_DATA to "
-        "the folder where it is"
+        f"the map {name} is not in {folder}: get it with {COMMAND} --source {name}, or set {VARIABLE} to the folder "
+        "where it is"
     )
 
 
@@ -262,7 +251,7 @@ def listing() -> list[str]:
 def fetch(
     names: Sequence[str],
     folder: Path,
-    beside: Path = BESIDE,
+    beside: Path | None = None,
     source: str = SOURCE,
     report: Callable[[str], None] = print,
 ) -> None:
@@ -271,7 +260,7 @@ def fetch(
     Args:
         names: of the maps.
         folder: where to.
-        beside: copies are taken from here where it has them.
+        beside: copies are taken from here where it has them; by default the data folder.
         source: address of what has the others, as `source/owner/repository/revision/path`.
         report: receives a line about each map.
 
@@ -280,6 +269,7 @@ def fetch(
         EnvironmentNotAvailableError: a file cannot be had, is not the expected one, or cannot be written. Files that
             were complete before that stay; there are never incomplete ones.
     """
+    copies = data_folder() if beside is None else beside
     for name in names:
         _require_name(name)
     for name in names:
@@ -289,9 +279,9 @@ def fetch(
             report(f"{name}: is already in {folder}")
             continue
         if city.topology is None:
-            origin = " and ".join(sorted({_bring(file, folder, beside, source) for file in missing}))
+            origin = " and ".join(sorted({_bring(file, folder, copies, source) for file in missing}))
         else:
-            origin = f"derived from a topology {_bring(city.topology, folder, beside, source)}"
+            origin = f"derived from a topology {_bring(city.topology, folder, copies, source)}"
             _derive(city, city.topology, folder)
         report(f"{name}: {origin}; now in {folder}")
 
@@ -301,7 +291,7 @@ def _bring(file: DataFile, folder: Path, beside: Path, source: str) -> str:
     target, copy = folder / file.name, beside / file.name
     if _is_sound(target, file.sha256):
         return f"already in {folder}"
-    if copy.is_file():
+    if copy != target and copy.is_file():
         content, origin = _read(copy), f"copied from {beside}"
         _require_checksum(content, file.sha256, str(copy))
     else:
@@ -352,7 +342,7 @@ def _write(path: Path, content: bytes) -> None:
     try:
         write_atomically(path, gzip.compress(content, mtime=0))
     except TrafficFileError as error:
-        raise EnvironmentNotAvailableError(f"{error}, as --folder or in IPB_TRAFFIC_DATA") from error
+        raise EnvironmentNotAvailableError(f"{error}, as --folder or in {VARIABLE}") from error
 
 
 def _is_sound(path: Path, sha256: str) -> bool:
@@ -400,7 +390,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     fetching.add_argument(
         "--source", nargs="+", default=list(MAPS), metavar="MAP", help=f"some of {', '.join(MAPS)}; all of them"
     )
-    fetching.add_argument("--folder", type=Path, metavar="DIR", help="where to; $IPB_TRAFFIC_DATA or below ~/.cache")
+    fetching.add_argument("--folder", type=Path, metavar="DIR", help="where to; $IPB_DATA or below ~/.cache")
     return parser.parse_args(arguments)
 
 
@@ -411,7 +401,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "list":
             print(*listing(), sep="\n")
             return 0
-        fetch(options.source, options.folder or data_folder(), BESIDE, SOURCE)
+        fetch(options.source, options.folder or data_folder(), source=SOURCE)
     except (ValueError, EnvironmentNotAvailableError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -16,7 +16,7 @@ from itertools import pairwise
 import numpy as np
 from PIL import Image
 
-from envs.drawing import (
+from envs.canvas import (
     BLUE,
     GREEN,
     INK,
@@ -37,14 +37,14 @@ from envs.drawing import (
     write,
 )
 from envs.protocols import Environment
+from envs.traffic.engine.inspection import pool
+from envs.traffic.engine.simulation import Simulation
+from envs.traffic.engine.state import SHADOW, State
 from envs.traffic.environment import TrafficEnvironment
-from envs.traffic.geometry import lane_polylines
-from envs.traffic.inspection import pool
 from envs.traffic.network import Network
+from envs.traffic.network.geometry import lane_polylines
 from envs.traffic.original import OriginalSimulation
 from envs.traffic.signals import FIRST_PHASE, Signals
-from envs.traffic.simulation import Simulation
-from envs.traffic.state import SHADOW, State
 
 QUEUE_COLOURS: tuple[Colour, ...] = (
     (220, 228, 238),

@@ -16,12 +16,12 @@ from torch import Tensor
 from envs.checks import require_integers, require_seed
 from envs.protocols import EnvironmentSpec, Graph, Step
 from envs.shapes import Float, Int
-from envs.traffic import archive
-from envs.traffic.batch import BatchEngine
+from envs.traffic.engine import checkpoint
+from envs.traffic.engine.batch import BatchEngine
+from envs.traffic.engine.simulation import Simulation
 from envs.traffic.original import OriginalBatch
 from envs.traffic.settings import Settings
 from envs.traffic.signals import MOVEMENTS
-from envs.traffic.simulation import Simulation
 from envs.traffic.tasks import COUNT_UNIT, city_of, drawn_flows, make_spec
 
 NO_PHASE = -1
@@ -168,7 +168,7 @@ class TrafficEnvironment:
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors and plain numbers. Raises RuntimeError with CityFlow's own engine, whose state cannot be saved."""
-        engines = [archive.state_dict(simulation.state) for simulation in self._simulations()]
+        engines = [checkpoint.state_dict(simulation.state) for simulation in self._simulations()]
         return {
             "task": self.task,
             "seed": self._seed,
@@ -195,9 +195,9 @@ class TrafficEnvironment:
             self._begin(range(state["next_episode"] - self.num_envs, state["next_episode"]))
         simulations, continued = self._simulations(), []
         for simulation, engine in zip(simulations, state["engines"], strict=True):
-            like = archive.state_dict(simulation.state)
+            like = checkpoint.state_dict(simulation.state)
             parts = {name: _to_array(part, like[name]) for name, part in engine.items() if name in like}
-            continued.append(archive.from_state_dict(parts, simulation.state))
+            continued.append(checkpoint.from_state_dict(parts, simulation.state))
         for simulation, engine_state in zip(simulations, continued, strict=True):
             simulation.load(engine_state)
         self._seed, self._next_episode, self._time = state["seed"], state["next_episode"], state["time"]

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from envs.errors import EnvironmentNotAvailableError
-from envs.traffic.layout import NONE
 from envs.traffic.network import Network
-from envs.traffic.routes import Flows
+from envs.traffic.network.layout import NONE
+from envs.traffic.network.routes import Flows
 from envs.traffic.tasks import City, write_files
 
 REST = 0.2

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
+
+from envs.fields import Count, Natural, check
 
 Reward = Literal["local", "shared"]
 EngineName = Literal["builtin", "cityflow"]
@@ -17,11 +19,11 @@ class Settings:
     reward: Reward = "local"
     """Who is paid: `local` pays each intersection minus the vehicle-seconds on its incoming roads, the paper's r_i;
     `shared` pays everyone the mean of that over all intersections."""
-    episode_seconds: int = 1000
+    episode_seconds: Count = 1000
     """Simulated seconds of an episode: 1000 is 100 decisions (paper, Table 2); the maps have traffic for 3600."""
-    decision_seconds: int = 10
+    decision_seconds: Count = 10
     """Seconds from one decision to the next."""
-    yellow_seconds: int = 5
+    yellow_seconds: Natural = 5
     """Seconds of yellow at the beginning of a decision that changes the phase; 0 for none."""
     vehicles: Vehicles = "fixed"
     """`fixed`: every episode has the same vehicles, as with CityFlow's files; `drawn`: synthetic cities draw new ones
@@ -33,18 +35,12 @@ class Settings:
     map: str = ""
     """Path of the CityFlow configuration of which the task was made; empty for the cities of this project."""
     roadnet_sha256: str = ""
-    """SHA-256 of the configuration's road network: another file is refused. Likewise the next."""
+    """SHA-256 of the configuration's road network: another file is refused."""
     flow_sha256: str = ""
+    """The same of its flow."""
 
     def __post_init__(self) -> None:
-        for name, kind in (("reward", Reward), ("engine", EngineName), ("vehicles", Vehicles)):
-            if getattr(self, name) not in get_args(kind):
-                choices = ", ".join(map(repr, get_args(kind)))
-                raise ValueError(f"{name} must be one of {choices}, not {getattr(self, name)!r}")
-        for name, least in (("decision_seconds", 1), ("episode_seconds", 1), ("yellow_seconds", 0)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}")
+        check(self)
         if self.yellow_seconds >= self.decision_seconds:
             raise ValueError(
                 f"yellow_seconds = {self.yellow_seconds}: expected less than decision_seconds = {self.decision_seconds}"

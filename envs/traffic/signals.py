@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from envs.traffic.files import LINK_RANKS
-from envs.traffic.layout import NONE
 from envs.traffic.network import Network
+from envs.traffic.network.layout import NONE
 
 HEADINGS = ("east", "north", "west", "south")
 """Of the roads that come in."""

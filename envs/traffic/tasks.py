@@ -19,12 +19,12 @@ from envs.protocols import EnvironmentSpec
 from envs.traffic.configured import changed, sha256_of
 from envs.traffic.data import MapFiles, find
 from envs.traffic.files import decompressed, read_json_file
-from envs.traffic.grid import grid_flow, grid_flows, grid_roadnet
 from envs.traffic.network import Network, build_network
-from envs.traffic.routes import Flows, build_flows
+from envs.traffic.network.routes import Flows, build_flows
 from envs.traffic.settings import Settings
 from envs.traffic.signals import Signals, made_phases, signals_of
-from envs.traffic.trips import GridFlow
+from envs.traffic.synthetic.grid import grid_flow, grid_flows, grid_roadnet
+from envs.traffic.synthetic.trips import GridFlow
 
 FLOW = GridFlow(rate=450.0, crossings=8.0)
 """Vehicles of the synthetic tasks: a load that max pressure carries and a fixed cycle does not."""

@@ -93,7 +93,7 @@ class AblationResult:
     @property
     def base(self) -> str:
         """The shortest name among the variants, which is that of the settings it starts from; empty without runs."""
-        names = {run.cell.variant for setting in self.settings for run in setting.runs}
+        names = {run.key.variant for setting in self.settings for run in setting.runs}
         return min(names, key=lambda name: (name != PAPER_VARIANT, len(name), name), default="")
 
     @property
@@ -120,7 +120,7 @@ def ablated_runs(results: Results, ablation: Ablation) -> dict[Any, tuple[Run, .
     """
     groups: dict[str, dict[Any, list[Run]]] = defaultdict(lambda: defaultdict(list))
     for run in results.runs:
-        if (run.cell.task, run.cell.algorithm) == (ablation.task, ALGORITHM):
+        if (run.key.task, run.key.algorithm) == (ablation.task, ALGORITHM):
             config = flatten(run.config)
             value = config.pop(ablation.setting, None)
             shared = {name: entry for name, entry in config.items() if name not in IDENTITY_KEYS | {"variant"}}
@@ -131,7 +131,7 @@ def ablated_runs(results: Results, ablation: Ablation) -> dict[Any, tuple[Run, .
 
     def preference(group: dict[Any, list[Run]]) -> tuple[bool, int, int]:
         runs = [run for part in group.values() for run in part]
-        return any(run.cell.variant == PAPER_VARIANT for run in runs), len(group), len(runs)
+        return any(run.key.variant == PAPER_VARIANT for run in runs), len(group), len(runs)
 
     best = max(compared, key=preference)
     return {value: tuple(best[value]) for value in sorted(best, key=lambda level: _order(ablation.label(level)))}

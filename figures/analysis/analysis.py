@@ -27,7 +27,9 @@ from figures.analysis.speed import Measurement, load_speed
 from figures.analysis.statistics import Estimate, Values
 from figures.names import family_of
 from results.checks import Issue, find_issues, group_runs
-from results.records import COMPARED_TASKS, POLICIES, Cell, Results, Run, natural_key
+from results.keys import RunKey, natural_key
+from results.paper import COMPARED_TASKS
+from results.records import POLICIES, Results, Run
 
 CellName = tuple[str, str]
 """Task and variant."""
@@ -59,7 +61,7 @@ class Analysis:
     @cached_property
     def algorithms(self) -> frozenset[str]:
         """Every algorithm that was run."""
-        return frozenset(run.cell.algorithm for run in self.results.runs)
+        return frozenset(run.key.algorithm for run in self.results.runs)
 
     @cached_property
     def shown(self) -> dict[str, str]:
@@ -112,7 +114,7 @@ class Analysis:
         return {name: float(np.mean(returns)) for name, returns in references.returns.items()} if references else {}
 
     @cached_property
-    def evaluations(self) -> dict[tuple[Cell, str], tuple[Values, Values]]:
+    def evaluations(self) -> dict[tuple[RunKey, str], tuple[Values, Values]]:
         """Run and policy to the steps of its evaluations and their mean returns."""
         return run_evaluations(self.results)
 

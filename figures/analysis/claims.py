@@ -27,7 +27,9 @@ from figures.analysis.statistics import Summary, welch_half_width
 from figures.names import algorithm_label, family_of, task_title
 from figures.tables import plus_minus
 from results.checks import algorithm_order, flatten
-from results.records import COMPARED_TASKS, ResultsError, Run
+from results.errors import ResultsError
+from results.paper import COMPARED_TASKS
+from results.records import Run
 
 FILE = Path(__file__).with_name("paper_values.json")
 KINDS = ("task", "setting", "score", "distance", "ranking", "spread", "enough", "well", "badly", "divergence", "closer")
@@ -166,7 +168,7 @@ def find_setting(analysis: Analysis, entry: Entry) -> Finding:
     if not values:
         return MISSING
     same = all(value == entry.value for value, _ in values)
-    if all(run.cell.variant == PAPER_VARIANT for _, run in values):
+    if all(run.key.variant == PAPER_VARIANT for _, run in values):
         return Finding(describe(values), "agrees" if same else "differs")
     return Finding(describe(values), f"smaller runs: {'as printed' if same else 'not as printed'}")
 
@@ -175,14 +177,14 @@ def setting_runs(analysis: Analysis) -> tuple[Run, ...]:
     """The runs whose settings are shown: those of variant ``default``, else those that are shown of the paper's tasks,
     else those that are shown of any."""
     runs = analysis.results.runs
-    usual = tuple(run for run in runs if run.cell.variant == PAPER_VARIANT)
-    shown = [run for task in dict.fromkeys(run.cell.task for run in runs) for run in analysis.shown_runs(task)]
-    return usual or tuple(run for run in shown if run.cell.task in COMPARED_TASKS) or tuple(shown)
+    usual = tuple(run for run in runs if run.key.variant == PAPER_VARIANT)
+    shown = [run for task in dict.fromkeys(run.key.task for run in runs) for run in analysis.shown_runs(task)]
+    return usual or tuple(run for run in shown if run.key.task in COMPARED_TASKS) or tuple(shown)
 
 
 def setting_of(run: Run, entry: Entry) -> float | None:
     """A setting of one run; None for one that it does not have, or that is not a number."""
-    if entry.families and family_of(run.cell.task) not in entry.families:
+    if entry.families and family_of(run.key.task) not in entry.families:
         return None
     flat = flatten(run.config)
     numbers: list[Any] = [flat.get(name) for name in entry.config.split(" / ")]
@@ -199,9 +201,9 @@ def describe(values: Iterable[tuple[float, Run]]) -> str:
     pairs = list(values)
     keys: tuple[Callable[[Run], str], ...] = (
         lambda run: "",
-        lambda run: algorithm_label(run.cell.algorithm),
-        lambda run: task_title(run.cell.task, run.cell.variant),
-        lambda run: f"{algorithm_label(run.cell.algorithm)} on {task_title(run.cell.task, run.cell.variant)}",
+        lambda run: algorithm_label(run.key.algorithm),
+        lambda run: task_title(run.key.task, run.key.variant),
+        lambda run: f"{algorithm_label(run.key.algorithm)} on {task_title(run.key.task, run.key.variant)}",
     )
     for key in keys:
         groups: dict[float, list[str]] = {}
@@ -334,7 +336,7 @@ def _number(entry: Entry, task: str, score: Score | None) -> Finding:
 def _interpreted(analysis: Analysis, entry: Entry, task: str) -> Finding:
     """How well greens follow traffic: a distance, or a comparison of distances or divergences, where less is better."""
     account = analysis.account(task)
-    present = {run.cell.algorithm for run in account.runs} if account else set()
+    present = {run.key.algorithm for run in account.runs} if account else set()
     wanted = [side for side in algorithm_order(set(_sides(entry))) if side in present]
     if account is None or not wanted:
         return MISSING
@@ -355,7 +357,7 @@ def _interpreted(analysis: Analysis, entry: Entry, task: str) -> Finding:
 
 
 def _run_conditions(variant: str, runs: Sequence[Run]) -> str:
-    seeds = Counter(run.cell.algorithm for run in runs).values()
+    seeds = Counter(run.key.algorithm for run in runs).values()
     unfinished = "" if all(run.status.finished for run in runs) else ", unfinished"
     steps = sorted({run.status.step for run in runs})
     return f"{_span(sorted(seeds))} seeds, {_span(steps)} steps, variant {variant}{unfinished}"

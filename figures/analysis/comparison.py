@@ -21,7 +21,8 @@ from figures.analysis.statistics import (
     stratified_bootstrap_interval,
 )
 from results.checks import algorithm_order
-from results.records import COMPARED_ALGORITHMS, natural_key
+from results.keys import natural_key
+from results.paper import COMPARED_ALGORITHMS
 
 PROOF_FAMILY = "game"
 """Games with a known optimum show what a method can express; they are no part of the benchmark."""

@@ -12,9 +12,10 @@ import numpy as np
 from figures.analysis.statistics import SeedMeans, Values, across_seeds
 from results.checks import ended
 from results.frames import evaluations_frame
-from results.records import POLICIES, Cell, Results, Run
+from results.keys import RunKey
+from results.records import POLICIES, Results, Run
 
-Evaluations = Mapping[tuple[Cell, str], tuple[Values, Values]]
+Evaluations = Mapping[tuple[RunKey, str], tuple[Values, Values]]
 """Run and policy to the steps of its evaluations and their mean returns, NaN where one is not finite."""
 
 
@@ -39,7 +40,7 @@ class Curve:
         return Curve(means, self.seeds, tuple(step * factor for step in self.stopped))
 
 
-def run_evaluations(results: Results) -> dict[tuple[Cell, str], tuple[Values, Values]]:
+def run_evaluations(results: Results) -> dict[tuple[RunKey, str], tuple[Values, Values]]:
     """The evaluations of every run and policy, read at once."""
     frame = evaluations_frame(results)
     steps, means = frame["step"].to_numpy(dtype=float), frame["return_mean"].to_numpy(dtype=float)
@@ -52,16 +53,16 @@ def run_evaluations(results: Results) -> dict[tuple[Cell, str], tuple[Values, Va
         for policy in POLICIES:
             chosen = policies[rows] == policy
             if chosen.any():
-                found[run.cell, policy] = steps[rows][chosen], means[rows][chosen]
+                found[run.key, policy] = steps[rows][chosen], means[rows][chosen]
     return found
 
 
 def learning_curve(runs: Sequence[Run], policy: str, evaluations: Evaluations) -> Curve:
     """The returns of one policy over the seeds of one algorithm, or of one setting of it."""
-    evaluated = [(run, evaluations[run.cell, policy]) for run in runs if (run.cell, policy) in evaluations]
+    evaluated = [(run, evaluations[run.key, policy]) for run in runs if (run.key, policy) in evaluations]
     finite = [(run, steps[np.isfinite(means)]) for run, (steps, means) in evaluated if np.isfinite(means).any()]
     stopped = tuple(float(steps[-1]) for run, steps in finite if not ended(run))
-    return Curve(across_seeds([pair for _, pair in evaluated]), len({run.cell.seed for run, _ in finite}), stopped)
+    return Curve(across_seeds([pair for _, pair in evaluated]), len({run.key.seed for run, _ in finite}), stopped)
 
 
 def score_curve(runs: Sequence[Run], policy: str, name: str) -> Curve:

@@ -16,7 +16,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from figures.analysis.statistics import Summary, summarise
-from results.records import Cell, ResultsError, Run
+from results.errors import ResultsError
+from results.keys import RunKey
+from results.records import Run
 
 PRESENT, GREENS = "interpretation/present/", "interpretation/greens/"
 BINS, KEPT_BINS = 80, 69
@@ -72,18 +74,18 @@ class Account:
     runs: tuple[Run, ...]
     """Those with at least one interval."""
     movements: tuple[str, ...]
-    intervals: dict[Cell, list[Interval]]
-    matched: dict[Cell, list[Match]]
+    intervals: dict[RunKey, list[Interval]]
+    matched: dict[RunKey, list[Match]]
     """Of each run, interval by interval."""
 
     def matches(self, run: Run) -> list[Match]:
         """The matches of one run, interval by interval."""
-        return self.matched[run.cell]
+        return self.matched[run.key]
 
     def counted(self, algorithm: str) -> tuple[Run, ...]:
         """The finished runs of an algorithm; where it has none, those that are not: early intervals differ from late
         ones, so that a run that stopped is not to be averaged with one that went on."""
-        runs = tuple(run for run in self.runs if run.cell.algorithm == algorithm)
+        runs = tuple(run for run in self.runs if run.key.algorithm == algorithm)
         return tuple(run for run in runs if run.status.finished) or runs
 
 
@@ -112,10 +114,10 @@ class MatchSummaries:
 def account_of(task: str, variant: str, shown: Sequence[Run]) -> Account | None:
     """What the runs shown of one task kept account of; None where they have no interval."""
     runs = [run for run in shown if any(_named(row.values, GREENS) for row in run.metrics)]
-    intervals = {run.cell: joined(intervals_of(run), episode_steps(run)) for run in runs}
+    intervals = {run.key: joined(intervals_of(run), episode_steps(run)) for run in runs}
     movements = opened_movements(runs)
-    matched = {run.cell: matches(intervals[run.cell], movements) for run in runs}
-    counted = tuple(run for run in runs if matched[run.cell])
+    matched = {run.key: matches(intervals[run.key], movements) for run in runs}
+    counted = tuple(run for run in runs if matched[run.key])
     return Account(task, variant, counted, movements, intervals, matched) if counted else None
 
 
@@ -127,7 +129,7 @@ def episode_steps(run: Run) -> int:
         return decisions * int(training["num_envs"])
     except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise ResultsError(
-            f"{run.cell}: config.json does not say how long an episode is; expected environment.episode_seconds, "
+            f"{run.key}: config.json does not say how long an episode is; expected environment.episode_seconds, "
             "environment.decision_seconds and training.num_envs; make the run again"
         ) from error
 
@@ -136,7 +138,7 @@ def summaries_of(account: Account, algorithm: str) -> MatchSummaries:
     """One algorithm over the seeds that count. Raises ValueError where it has no run in the account."""
     rows = []
     for run in account.counted(algorithm):
-        whole = pooled(account.intervals[run.cell])
+        whole = pooled(account.intervals[run.key])
         together = match(whole, account.movements) if whole else None
         if together is not None:
             numbers = np.array([_numbers(one, together) for one in account.matches(run)])
@@ -166,7 +168,7 @@ def intervals_of(run: Run) -> list[Interval]:
         volumes, greens = _named(row.values, PRESENT), _named(row.values, GREENS)
         if set(volumes) != set(greens):
             raise ResultsError(
-                f"{run.cell}, step {row.step}: vehicles are counted for {sorted(volumes)}, greens for "
+                f"{run.key}, step {row.step}: vehicles are counted for {sorted(volumes)}, greens for "
                 f"{sorted(greens)}; expected the same movements: make the run again"
             )
         if in_the_papers_part(start, run.total_steps) and any(volumes.values()) and any(greens.values()):

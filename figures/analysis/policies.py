@@ -57,9 +57,9 @@ def learned_from(run: Run) -> str:
     """`TEAM`, `AGENT` or `DIFFERENCE`; `TEAM` where the config names no reward, which only MPE's default does."""
     reward = str(run.config.get("environment", {}).get("reward", "shared"))
     value = run.config.get("algorithm_settings", {}).get("value", "team")
-    if run.cell.task.startswith(ONE_PAYOFF) or run.cell.algorithm in MIXERS:
+    if run.key.task.startswith(ONE_PAYOFF) or run.key.algorithm in MIXERS:
         return TEAM
-    if run.cell.algorithm in CENTRAL_CRITICS and value == "team":
+    if run.key.algorithm in CENTRAL_CRITICS and value == "team":
         return TEAM
     return REWARDS.get(reward, reward)
 
@@ -80,7 +80,7 @@ def collapsed(run: Run, scale: tuple[float, float] | None) -> bool:
     if not low or scale is None:
         return False
     offset, factor = scale
-    policy = headline_policy(run.cell.algorithm)
+    policy = headline_policy(run.key.algorithm)
     shares = [
         (evaluation.step, (float(np.mean(evaluation.returns)) - offset) * factor)
         for evaluation in run.evaluations

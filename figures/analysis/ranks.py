@@ -27,7 +27,7 @@ from figures.analysis.statistics import (
     welch_half_width,
 )
 from results.checks import algorithm_order
-from results.records import COMPARED_ALGORITHMS
+from results.paper import COMPARED_ALGORITHMS
 
 DASH = "\u2013"
 ROUNDING = 1e-7

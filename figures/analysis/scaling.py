@@ -11,7 +11,8 @@ from figures.analysis.selection import Groups
 from figures.analysis.statistics import Summary, Trend, holm, trend
 from figures.names import agents_of
 from results.checks import algorithm_order
-from results.records import COMPARED_ALGORITHMS, Run
+from results.paper import COMPARED_ALGORITHMS
+from results.records import Run
 
 SERIES = {
     "cooperative navigation": "mpe/cooperative_navigation_",

@@ -20,7 +20,8 @@ from figures.analysis.statistics import (
     welch_half_width,
 )
 from results.checks import algorithm_order, ended, group_runs, uncounted
-from results.records import POLICIES, References, Results, Run, natural_key
+from results.keys import natural_key
+from results.records import POLICIES, References, Results, Run
 
 BOOTSTRAP_SEED = 0
 GAP_TOPS = ("optimal", "assignment", "max_pressure", "greedy")

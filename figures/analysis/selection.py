@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from results.records import COMPARED_ALGORITHMS, Run
+from results.paper import COMPARED_ALGORITHMS
+from results.records import Run
 
 PAPER_VARIANT = "default"
 Groups = Mapping[tuple[str, str], Mapping[str, list[Run]]]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from results.records import ResultsError
+from results.errors import ResultsError
 
 FILE = Path(__file__).resolve().parents[2] / "results" / "speed.json"
 HERE = "here"

@@ -20,14 +20,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from figures import LEVEL
 from results.checks import SCORED_EVALUATIONS
 
 FINAL_EVALUATIONS = SCORED_EVALUATIONS
 """The final score of a seed is its mean over this many last evaluations."""
 REPLICATIONS = 2000
 """How often a bootstrap redraws the seeds."""
-LEVEL = 0.95
-"""How much of the bootstrap distribution an interval holds."""
 Values = NDArray[np.float64]
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 
-import matplotlib
-import matplotlib.colors
-import numpy as np
+import seaborn
 from matplotlib.figure import Figure
 
 from figures.analysis import Analysis
@@ -152,8 +150,7 @@ def _panel(analysis: Analysis, result: AblationResult) -> Panel:
 
 def _styles(panel: Panel) -> dict[str, AlgorithmStyle]:
     """A ramp from dark to light, which keeps its order under every form of colour blindness and in print."""
-    places = np.linspace(0, 1, len(panel.curves) + 3)[1:-2]
-    colours = [matplotlib.colors.to_hex(colour) for colour in matplotlib.colormaps["viridis"](places)]
+    colours = seaborn.color_palette("viridis", len(panel.curves) + 1).as_hex()[: len(panel.curves)]
     return {
         name: AlgorithmStyle(name, colour, MARKERS[index % len(MARKERS)])
         for index, (name, colour) in enumerate(zip(panel.curves, colours, strict=True))

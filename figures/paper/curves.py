@@ -12,7 +12,7 @@ from figures.analysis.selection import PAPER_VARIANT
 from figures.names import algorithm_label, family_of
 from figures.panels import CURVES_EXPLAINED, Panel, draw_panels
 from figures.style import algorithm_styles
-from results.records import COMPARED_ALGORITHMS
+from results.paper import COMPARED_ALGORITHMS
 
 Titles = Mapping[str, str]
 """Tasks of a figure and the titles of their panels, in the order of the paper."""

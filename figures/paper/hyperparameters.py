@@ -30,8 +30,8 @@ def _row(analysis: Analysis, entry: Entry) -> list[Cell]:
 
 def _caption(analysis: Analysis) -> str:
     runs = setting_runs(analysis)
-    shown = list(dict.fromkeys(task_title(run.cell.task, run.cell.variant) for run in runs))
-    usual = bool(runs) and all(run.cell.variant == PAPER_VARIANT for run in runs)
+    shown = list(dict.fromkeys(task_title(run.key.task, run.key.variant) for run in runs))
+    usual = bool(runs) and all(run.key.variant == PAPER_VARIANT for run in runs)
     source = (
         "of variant default, the paper's settings" if usual else "of smaller runs, because variant default was not run"
     )

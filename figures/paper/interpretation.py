@@ -46,10 +46,10 @@ def draw(analysis: Analysis) -> Figure | None:
     shown = analysis.accounts
     if not shown:
         return None
-    styles = algorithm_styles(run.cell.algorithm for account in shown for run in account.runs)
+    styles = algorithm_styles(run.key.algorithm for account in shown for run in account.runs)
     handles: list[Line2D | Patch] = [curve_handle(style) for style in styles.values()]
     handles.append(Line2D([], [], color=MUTED, linewidth=0.9, linestyle="--", label="equal green"))
-    if any(run.cell.seed != account.runs[0].cell.seed for account in shown for run in account.runs):
+    if any(run.key.seed != account.runs[0].key.seed for account in shown for run in account.runs):
         handles.append(Patch(color=GRID, label="± 1 std"))
     if any(not run.status.finished for account in shown for run in account.runs):
         handles.append(Line2D([], [], color=INK, linewidth=0.6, label="fewer seeds"))
@@ -98,7 +98,7 @@ def table(analysis: Analysis) -> Table:
     """Distances and divergences: mean over intervals, then mean and deviation over seeds."""
     rows = []
     for account in analysis.accounts:
-        for algorithm in algorithm_order({run.cell.algorithm for run in account.runs}):
+        for algorithm in algorithm_order({run.key.algorithm for run in account.runs}):
             rows.append(_row(account, algorithm))
     return Table(HEADER, rows, _table_caption(), words=3)
 
@@ -124,8 +124,8 @@ HEADER = (
 
 def _draw_panel(axes: Axes, account: Account, styles: dict[str, AlgorithmStyle]) -> None:
     axes.set_title(task_title(account.task, account.variant), loc="left", pad=17, fontweight="bold")
-    present = dict.fromkeys(run.cell.algorithm for run in account.runs)
-    curves = {name: _curve(account, [run for run in account.runs if run.cell.algorithm == name]) for name in present}
+    present = dict.fromkeys(run.key.algorithm for run in account.runs)
+    curves = {name: _curve(account, [run for run in account.runs if run.key.algorithm == name]) for name in present}
     note = f"{seeds_text(curves, styles)}; {intervals_text(account)}"
     axes.annotate(note, (0, 1), (0, 5), xycoords="axes fraction", textcoords="offset points", size=9, color=MUTED)
     axes.set_yscale("log")
@@ -150,14 +150,14 @@ def _series(account: Account, run: Run, name: str) -> tuple[list[int], list[floa
 
 def _curve(account: Account, runs: Sequence[Run]) -> Curve:
     return Curve(
-        across_seeds([_series(account, run, "divergence") for run in runs]), len({run.cell.seed for run in runs})
+        across_seeds([_series(account, run, "divergence") for run in runs]), len({run.key.seed for run in runs})
     )
 
 
 def intervals_text(account: Account) -> str:
     """``69 intervals of 20,000 steps``: how many a run has at most, and how long they are."""
-    count = max(len(account.intervals[run.cell]) for run in account.runs)
-    lengths = widths(one for run in account.runs for one in account.intervals[run.cell])
+    count = max(len(account.intervals[run.key]) for run in account.runs)
+    lengths = widths(one for run in account.runs for one in account.intervals[run.key])
     length = " to ".join(f"{steps:,}" for steps in sorted({lengths[0], lengths[-1]}))
     return f"{count} interval{'s' if count != 1 else ''} of {length} steps"
 
@@ -177,7 +177,7 @@ def _row(account: Account, algorithm: str) -> list[Cell]:
 
 def _seeds_text(account: Account, algorithm: str) -> str:
     """``3``; ``2 (1 unfinished)`` when a third does not count yet; ``1 unfinished`` when there are only such."""
-    states = [run.status.finished for run in account.runs if run.cell.algorithm == algorithm]
+    states = [run.status.finished for run in account.runs if run.key.algorithm == algorithm]
     finished, unfinished = sum(states), len(states) - sum(states)
     if not finished:
         return f"{unfinished} unfinished"

@@ -25,8 +25,8 @@ def finished_text(runs: Sequence[Run]) -> str:
     if not runs:
         return DASH
     counts = {}
-    for name in algorithm_order({run.cell.algorithm for run in runs}):
-        members = [run for run in runs if run.cell.algorithm == name]
+    for name in algorithm_order({run.key.algorithm for run in runs}):
+        members = [run for run in runs if run.key.algorithm == name]
         counts[name] = (sum(run.status.finished for run in members), len(members))
     done, planned = next(iter(counts.values()))
     if len(counts) > 1 and set(counts.values()) == {(done, planned)}:

@@ -99,7 +99,7 @@ def _collect(series: Series, run: Run, names: Sequence[str], steps: Values, tabl
         if name not in COUNTERS and not name.startswith(UNDRAWN):
             kept = np.abs(column) < LARGEST
             if kept.any():
-                series[name][run.cell.algorithm][run.cell.seed].append((steps[kept], column[kept]))
+                series[name][run.key.algorithm][run.key.seed].append((steps[kept], column[kept]))
 
 
 def metric_order(names: set[str]) -> list[str]:

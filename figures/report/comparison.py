@@ -23,7 +23,7 @@ from figures.analysis.statistics import Estimate
 from figures.names import algorithm_label, counted, listed, task_title
 from figures.panels import LEGEND_ROW, curve_handle
 from figures.style import MUTED, AlgorithmStyle, PanelSize, algorithm_styles, panel_grid
-from results.records import COMPARED_ALGORITHMS
+from results.paper import COMPARED_ALGORITHMS
 
 PANEL = PanelSize(width=2.55, height=2.1, left=0.96, right=0.34)
 UNEQUAL = "*"

@@ -34,7 +34,7 @@ def stage_table(analysis: Analysis) -> Table:
     names = algorithm_order(set(analysis.algorithms))
     seconds: dict[str, dict[str, float]] = {name: {} for name in names}
     for run in analysis.results.runs:
-        spent = seconds[run.cell.algorithm]
+        spent = seconds[run.key.algorithm]
         for stage, value in stage_seconds(run).items():
             spent[stage] = spent.get(stage, 0.0) + value
     totals = {name: sum(spent.values()) for name, spent in seconds.items()}
@@ -50,13 +50,13 @@ def stage_table(analysis: Analysis) -> Table:
 
 def _hours_table(runs: Sequence[Run]) -> Table:
     """Tasks down, algorithms across, sums at both ends."""
-    names = algorithm_order({run.cell.algorithm for run in runs})
+    names = algorithm_order({run.key.algorithm for run in runs})
     rows: list[list[Cell]] = []
     for (task, variant), algorithms in group_runs(Results(tuple(runs))).items():
         title = task_title(task, variant)
         cells = [_hours_cell(algorithms.get(name, [])) for name in names]
         rows.append([(title, title), *cells, _hours_cell([run for found in algorithms.values() for run in found])])
-    sums = [_hours_cell([run for run in runs if run.cell.algorithm == name]) for name in names] + [_hours_cell(runs)]
+    sums = [_hours_cell([run for run in runs if run.key.algorithm == name]) for name in names] + [_hours_cell(runs)]
     foot = ["Sum", *(text for text, _ in sums)]
     return Table(("Task", *map(algorithm_label, names), "Sum"), rows, foot=foot, matrix=True)
 

@@ -9,7 +9,7 @@ from figures.analysis import Analysis
 from figures.analysis.selection import PAPER_VARIANT
 from figures.report.drilldown import block_anchor, state_counts
 from figures.style import algorithm_styles
-from results.records import COMPARED_ALGORITHMS, COMPARED_TASKS
+from results.paper import COMPARED_ALGORITHMS, COMPARED_TASKS
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,12 +104,12 @@ def _block(
 def _row(run: Run, machine: int) -> list[Cell]:
     status, speed = run.status, speed_of(run)
     commit, state = commit_text(run.machine), STATES[status.state]
-    label = algorithm_label(run.cell.algorithm)
+    label = algorithm_label(run.key.algorithm)
     finals = [final_of(run, policy) for policy in POLICIES]
     of = "" if status.step == run.total_steps else f" of {run.total_steps:,}"
     return [
         (label, label),
-        (str(run.cell.seed), run.cell.seed),
+        (str(run.key.seed), run.key.seed),
         (state, state),
         *((number(value), value) if value is not None else ABSENT for value in finals),
         (f"{status.step:,}{of}", status.step),

@@ -12,7 +12,9 @@ from figures.analysis import Analysis
 from figures.names import algorithm_label, task_title
 from figures.tables import number
 from results.episodes import read_gif
-from results.records import COMPARED_TASKS, Cell, Episode
+from results.keys import RunKey
+from results.paper import COMPARED_TASKS
+from results.records import Episode
 
 OURS = "ip"
 MOST = 12
@@ -42,24 +44,24 @@ def episode_pictures(analysis: Analysis) -> list[Picture]:
     return [_picture(cell, episodes[cell]) for cell in chosen_episodes(analysis)]
 
 
-def chosen_episodes(analysis: Analysis) -> list[Cell]:
+def chosen_episodes(analysis: Analysis) -> list[RunKey]:
     """Of each task and variant the episode of IP, and that of the best other algorithm; the paper's tasks first, as
     many as the page should hold."""
     episodes = analysis.results.episodes
     means = {cell: score.summary.mean for cell, score in analysis.scores_by_cell.items() if score.summary is not None}
 
-    def rank(cell: Cell) -> tuple[bool, float, int]:
+    def rank(cell: RunKey) -> tuple[bool, float, int]:
         mean = means.get((cell.task, cell.variant, cell.algorithm), float("-inf"))
         return cell.algorithm != OURS, -mean, cell.seed
 
-    groups: dict[tuple[str, str], list[Cell]] = {}
+    groups: dict[tuple[str, str], list[RunKey]] = {}
     for cell in sorted(episodes, key=lambda place: (place.task not in COMPARED_TASKS, place.order())):
         groups.setdefault((cell.task, cell.variant), []).append(cell)
     ordered = [sorted(group, key=rank) for group in groups.values()]
     firsts = [group[0] for group in ordered]
     others = [[cell for cell in group if cell.algorithm != group[0].algorithm] for group in ordered]
     seconds = [group[0] for group in others if group]
-    shown: list[Cell] = []
+    shown: list[RunKey] = []
     for cell in [*firsts, *seconds]:
         size = sum(episodes[member].bytes for member in [*shown, cell])
         if len(shown) < MOST and size <= MOST_BYTES:
@@ -67,7 +69,7 @@ def chosen_episodes(analysis: Analysis) -> list[Cell]:
     return sorted(shown, key=lambda place: (place.task not in COMPARED_TASKS, place.order()))
 
 
-def _picture(cell: Cell, episode: Episode) -> Picture:
+def _picture(cell: RunKey, episode: Episode) -> Picture:
     data = read_gif(episode)
     length = f"{episode.steps:,} steps"
     if not episode.whole:

@@ -22,7 +22,7 @@ from figures.report.scaling import panel_title
 from figures.report.speed import copies_text
 from figures.tables import interval, number, plus_minus
 from results.checks import algorithm_order
-from results.records import COMPARED_TASKS
+from results.paper import COMPARED_TASKS
 
 LEVEL = 0.05
 """Of the tests, after their corrections."""
@@ -205,7 +205,7 @@ def _ablations(analysis: Analysis) -> Topic | None:
 def _interpretation(analysis: Analysis) -> Topic | None:
     lines, nearest = [], []
     for account in analysis.accounts:
-        names = algorithm_order({run.cell.algorithm for run in account.runs})
+        names = algorithm_order({run.key.algorithm for run in account.runs})
         found: dict[str, MatchSummaries] = {name: summaries_of(account, name) for name in names}
         ordered = sorted(names, key=lambda name: found[name].last_divergence.mean)
         title = task_title(account.task, account.variant)

@@ -33,7 +33,7 @@ from figures.report.provenance import count_text, machines_table
 from figures.report.scores import aggregate_table, policy_table, reference_table
 from figures.style import algorithm_styles
 from figures.tables import AGGREGATE_CAPTION, Table, score_table
-from results.records import COMPARED_ALGORITHMS
+from results.paper import COMPARED_ALGORITHMS
 
 FOLDER = Path(__file__).parent
 TITLE = "Intention Propagation benchmark"
@@ -160,7 +160,7 @@ def _tiles(analysis: Analysis) -> dict[str, object]:
         **{word: states.count(state) for state, word in STATES.items()},
         "tasks": len(analysis.tasks),
         "algorithms": len(analysis.algorithms),
-        "seeds": len({run.cell.seed for run in runs}),
+        "seeds": len({run.key.seed for run in runs}),
         "steps in all": count_text(sum(run.status.step for run in runs)),
         "computing time": total_text(runs).replace(" hours", " h").replace(" and ", " + "),
     }

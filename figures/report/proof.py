@@ -116,7 +116,7 @@ CAPTION = (
 
 def lessons_of(analysis: Analysis) -> list[tuple[str, str]]:
     """Name and lesson of every game that was played, in the order of the rows."""
-    names = dict.fromkeys(run.cell.task.split("/", 1)[1].rpartition("_")[0] for run in _played(analysis))
+    names = dict.fromkeys(run.key.task.split("/", 1)[1].rpartition("_")[0] for run in _played(analysis))
     return [(name.replace("_", " ").capitalize(), LESSONS[name]) for name in names if name in LESSONS]
 
 
@@ -132,4 +132,4 @@ def settings_text(analysis: Analysis) -> str:
 
 
 def _played(analysis: Analysis) -> list[Run]:
-    return [run for run in analysis.results.runs if family_of(run.cell.task) == FAMILY]
+    return [run for run in analysis.results.runs if family_of(run.key.task) == FAMILY]

@@ -102,7 +102,7 @@ def _by_seed(runs: Sequence[Run], values: Sequence[Any]) -> str:
     seeds: dict[str, list[int]] = {}
     for run, value in zip(runs, values, strict=True):
         text = "absent" if value is ABSENT else json.dumps(value, ensure_ascii=False)
-        seeds.setdefault(text, []).append(run.cell.seed)
+        seeds.setdefault(text, []).append(run.key.seed)
     if len(seeds) == 1:
         return next(iter(seeds))
     return ", ".join(

@@ -12,7 +12,7 @@ from figures.analysis.scores import task_scale
 from figures.names import algorithm_label, counted, listed, task_title
 from figures.style import algorithm_styles
 from figures.tables import ABSENT, DASH, Cell, Table, decimals, interval, number, plus_minus
-from results.records import COMPARED_TASKS
+from results.paper import COMPARED_TASKS
 
 BELOW = "\u2193"
 

@@ -19,7 +19,7 @@ from algorithms.common.graph import neighbourhood
 from algorithms.common.learner import EpsilonGreedyLearner, without_parameter_gradients
 from algorithms.common.masks import largest_entropy
 from algorithms.protocols import Batch, EnvironmentSpec, Graph
-from benchmark.synthetic import random_batch as synthetic_batch
+from benchmark.profiling.synthetic import random_batch as synthetic_batch
 from tests.algorithms.conftest import random_graph, ring, spec
 
 NAMES = tuple(algorithms.ALGORITHMS)

@@ -18,8 +18,8 @@ from algorithms.protocols import Batch, EnvironmentSpec
 from benchmark import acceleration, train
 from benchmark.acceleration import state_tensors
 from benchmark.config import resolve
-from benchmark.folder import run_path
-from benchmark.synthetic import navigation_spec, random_batch, road_grid_spec
+from benchmark.profiling.synthetic import navigation_spec, random_batch, road_grid_spec
+from results.layout import run_folder
 from tests.benchmark.conftest import SMALL
 
 DEVICE = "cuda"
@@ -119,6 +119,6 @@ def test_equal_seeds_give_equal_files(algorithm: str, task: str, kernels: str, t
     for folder in (tmp_path / "one", tmp_path / "two"):
         config = resolve(task, algorithm, 0, 600, SMALL | {"training.kernels": kernels}, "gpu", DEVICE)
         train.run(config, folder, quiet=True)
-        path = run_path(folder, config)
+        path = run_folder(folder, config.key)
         found.append({name: (path / name).read_bytes() for name in ("metrics.jsonl", "evaluation.jsonl", "policy.pt")})
     assert found[0] == found[1]

@@ -131,7 +131,7 @@ def test_how_far_each_network_sees(hops: int, problem: EnvironmentSpec, generato
         here = neighbourhood(graph)
         return [dependence(ip.value(x, here), x), dependence(ip.q1(x, actions, here), x)]
 
-    together = learner(problem, hops=hops)
+    together = learner(problem, hops=hops, critic_hops=None)
     assert dependence(together.policy_outputs(x, graph), x) == within(hops)
     assert seen_by_critics(together) == [within(hops)] * 2
     for ip in (learner(problem, hops=1, critic_hops=hops), learner(problem, hops=hops, critic_hops=3, value_hops=1)):
@@ -153,8 +153,9 @@ def test_settings_recorded_before_critics_had_rounds() -> None:
     ip = IP(PROBLEM, earlier, torch.device("cpu"))
     assert not any(key.startswith(("rounds", "told")) for key in ip.q1.state_dict())
     assert ip.value.head.in_features == 4 * 16
-    now = Config(hops=3, critic_hops=2)
-    assert Config.from_record(dataclasses.asdict(now)) == now
+    for now in (Config(hops=3), Config(hops=3, critic_hops=2), Config(hops=3, critic_hops=None)):
+        assert Config.from_record(dataclasses.asdict(now)) == now
+    assert (Config(hops=3).q_rounds, Config(hops=3).value_rounds) == (1, 3)
     with pytest.raises(TypeError):
         Config.from_record({"hops": 2, "wings": 2})
 

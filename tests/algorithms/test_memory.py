@@ -16,7 +16,7 @@ import algorithms
 from algorithms.common.memory import LiveBytes, blank_batch, update_memory
 from algorithms.protocols import EnvironmentSpec
 from benchmark import memory
-from benchmark.synthetic import navigation_spec, random_batch, road_grid_spec
+from benchmark.profiling.synthetic import navigation_spec, random_batch, road_grid_spec
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -112,7 +112,7 @@ def test_settings_are_heeded(name: str, settings: dict[str, Any]) -> None:
 def test_a_process_grows_by_it(name: str) -> None:
     """Its resident memory, on a heap from which everything that is freed goes back to the system at once."""
     agents, batch = 15, 1024
-    command = [sys.executable, "-m", "benchmark.measure", "--algorithm", name, "--agents", str(agents)]
+    command = [sys.executable, "-m", "benchmark.profiling.measure", "--algorithm", name, "--agents", str(agents)]
     done = subprocess.run(
         [*command, "--batch", str(batch)],
         cwd=ROOT,

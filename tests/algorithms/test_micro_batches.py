@@ -15,7 +15,7 @@ from algorithms.common.micro_batches import CACHE_BYTES, GPU_BYTES, SMALLEST, fi
 from algorithms.protocols import EnvironmentSpec
 from benchmark import memory
 from benchmark.config import resolve
-from benchmark.synthetic import road_grid_spec
+from benchmark.profiling.synthetic import road_grid_spec
 from tests.algorithms.conftest import random_batch, spec
 
 

@@ -16,7 +16,7 @@ import algorithms
 from algorithms.common import slots
 from algorithms.common.graph import Neighbourhood, SlotNeighbourhood, neighbourhood
 from algorithms.protocols import Batch, Graph
-from benchmark.synthetic import navigation_spec, random_batch, road_grid_spec
+from benchmark.profiling.synthetic import navigation_spec, random_batch, road_grid_spec
 from tests.algorithms.conftest import random_graph
 from tests.algorithms.test_graph import assert_equal_to_rounding, differentiate
 from tests.patience import PATIENCE

@@ -21,8 +21,8 @@ from algorithms.common.graph import (
 )
 from algorithms.common.micro_batches import micro_batches
 from algorithms.protocols import Batch, EnvironmentSpec, Graph
-from benchmark.synthetic import random_batch as synthetic_batch
-from benchmark.synthetic import road_grid_spec
+from benchmark.profiling.synthetic import random_batch as synthetic_batch
+from benchmark.profiling.synthetic import road_grid_spec
 from tests.algorithms.conftest import random_graph, ring
 
 AGENTS, COPIES = 9, 12

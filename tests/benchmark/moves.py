@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from benchmark.acceleration import state_tensors
-from benchmark.train import Training
+from benchmark.training import Training
 
 EPSILON = 1.0
 SETTINGS: dict[str, Any] = {

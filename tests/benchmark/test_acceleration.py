@@ -20,9 +20,9 @@ from benchmark import acceleration, train
 from benchmark.acceleration import CapturedUpdate, CompiledUpdate, Update, accelerate, left_unchanged
 from benchmark.config import resolve
 from benchmark.errors import UserError
-from benchmark.folder import run_path
-from benchmark.synthetic import navigation_spec, random_batch
-from benchmark.train import Training
+from benchmark.profiling.synthetic import navigation_spec, random_batch
+from benchmark.training import Training
+from results.layout import run_folder
 from tests.benchmark import moves
 from tests.benchmark.conftest import SMALL, small_config
 from tests.patience import PATIENCE
@@ -110,7 +110,7 @@ def test_compiled_updates_with_a_compiler(tmp_path: Path) -> None:
     plain = train.run(small_config("iql"), tmp_path / "plain", quiet=True)
     one, two = (
         json.loads((path / "metrics.jsonl").read_text().splitlines()[0])
-        for path in (plain, run_path(tmp_path, small_config("iql")))
+        for path in (plain, run_folder(tmp_path, small_config("iql").key))
     )
     assert two == pytest.approx(one, rel=1e-3)
 

@@ -16,8 +16,9 @@ from benchmark.blocks import MetricSums, Recorded, read
 from benchmark.config import RunConfig, resolve
 from benchmark.replay import Replay
 from benchmark.rewards import RewardScale
+from benchmark.runs import Stop, blocks_of
 from benchmark.together import run_together
-from benchmark.train import Training
+from benchmark.training import Training
 from envs.protocols import Recordable
 from tests.benchmark import tape
 from tests.benchmark.conftest import SMALL, small_config
@@ -64,7 +65,7 @@ def config_of(algorithm: str, task: str = NAVIGATION, **overrides: Any) -> RunCo
 
 def as_written(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> Training:
     """The same training without recording, with its numbers in the same types."""
-    monkeypatch.setattr(train, "Replay", lambda *given: Replay(*given[:-1], counts_on_device=True))
+    monkeypatch.setattr("benchmark.training.Replay", lambda *given: Replay(*given[:-1], counts_on_device=True))
     training = Training(replace(config, training=replace(config.training, acceleration="none")))
     training.learner.keep_in_tensors()  # type: ignore[attr-defined]
     return training
@@ -169,8 +170,8 @@ def test_a_whole_run_with_recorded_blocks(on_tape: list[str], tmp_path: Path) ->
     """Its files are those of another such run that was stopped and resumed."""
     config = config_of("iql")
     whole = train.run(config, tmp_path / "whole", quiet=True)
-    stop = train.Stop()
-    blocks = train.blocks_of(config, tmp_path / "stopped", stop, quiet=True)
+    stop = Stop()
+    blocks = blocks_of(config, tmp_path / "stopped", stop, quiet=True)
     for _ in range(6):  # ready, and five blocks
         next(blocks)
     stop.signalled = True

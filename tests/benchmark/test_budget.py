@@ -11,9 +11,11 @@ from benchmark import train
 from benchmark.budget import require_learning, rounds_of
 from benchmark.config import resolve
 from benchmark.errors import UserError
-from benchmark.plan import plan
-from benchmark.suites import SUITES, Cell
-from benchmark.train import Training
+from benchmark.plan import plan_runs
+from benchmark.requests import RunRequest
+from benchmark.suites import SUITES
+from benchmark.training import Training
+from results.keys import RunKey
 from tests.benchmark.conftest import SMALL
 
 TASK = "mpe/cooperative_navigation_3"
@@ -37,7 +39,7 @@ def test_what_would_not_learn_is_refused_before_anything_is_written(
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
-    (item,) = plan([Cell(TASK, "iql", 0, steps, "v", overrides)], tmp_path, "cpu")
+    (item,) = plan_runs([RunRequest(RunKey(TASK, "iql", "v", 0), steps, overrides)], tmp_path, "cpu")
     assert (item.state, item.reason) == ("refused", str(caught.value))
 
 
@@ -84,9 +86,11 @@ def test_no_learning_may_be_asked_for() -> None:
 
 @pytest.mark.parametrize("suite", sorted(SUITES))
 def test_every_run_of_a_suite_learns(suite: str) -> None:
-    kinds = {(cell.task, cell.algorithm, cell.variant): cell for cell in SUITES[suite]()}
-    for cell in kinds.values():
-        config = resolve(cell.task, cell.algorithm, 0, cell.total_steps, cell.overrides, cell.variant)
+    kinds = {(request.key.task, request.key.algorithm, request.key.variant): request for request in SUITES[suite]()}
+    for request in kinds.values():
+        config = resolve(
+            request.key.task, request.key.algorithm, 0, request.total_steps, request.overrides, request.key.variant
+        )
         block = rounds_of(config.training) * config.training.num_envs
         assert block <= config.total_steps
         assert config.training.learning_starts <= config.training.replay_capacity

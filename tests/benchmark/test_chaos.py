@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.lock import holder_of
+from results.lock import holder_of
 from tests.patience import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,7 +22,8 @@ LOGS = ("metrics.jsonl", "evaluation.jsonl")
 SUITE = """
 import os, sys
 from benchmark import suites, sweep
-from benchmark.suites import Cell
+from benchmark.requests import RunRequest
+from results.keys import RunKey
 from tests.benchmark.conftest import SMALL
 
 def tiny():
@@ -30,7 +31,7 @@ def tiny():
     steps = int(os.environ.get("TINY_STEPS", 1500))
     overrides = SMALL | {"training.evaluation_interval": 500}
     return [
-        Cell(task, name, seed, steps, "tiny", overrides)
+        RunRequest(RunKey(task, name, "tiny", seed), steps, overrides)
         for task in tasks for name in ("ip", "iql", "qmix") for seed in (0, 1)
     ]
 
@@ -131,7 +132,9 @@ def test_full_disk(undisturbed: dict[str, str], small_disk: Path) -> None:
     process = sweep(results)
     output = process.communicate(timeout=PATIENCE)[0]
     assert process.returncode != 0
-    assert "the disk is full: free some space" in output, output
+    failed = [line for line in output.splitlines() if line.startswith("FAILED")]
+    assert failed, output
+    assert all("the disk is full" in line and "free some space" in line for line in failed), output
     assert {name: text for name, text in logs(results).items() if name in before} == before
     ballast.unlink()
     process = sweep(results, "retry")

@@ -12,19 +12,20 @@ import pytest
 
 import envs
 from benchmark import sweep, train
-from benchmark.cells import Cell
 from benchmark.config import RunConfig, resolve
-from benchmark.errors import UserError
-from benchmark.plan import plan, with_maps
+from benchmark.errors import UserError, report_errors
+from benchmark.launchers.pool import command_of, references_command
+from benchmark.plan import plan_runs, with_maps
+from benchmark.play import main as play
 from benchmark.policies import load_policy
-from benchmark.pool import command_of, references_command
 from benchmark.references import missing_references, write_references
+from benchmark.requests import RunRequest
 from benchmark.suites import SUITES, signals
 from envs import cities
 from envs.errors import TrafficFileError
-from envs.play import main as play
-from envs.traffic.grid import write_grid
-from envs.traffic.trips import GridFlow
+from envs.traffic.synthetic.grid import write_grid
+from envs.traffic.synthetic.trips import GridFlow
+from results.keys import RunKey
 from tests.benchmark.conftest import SMALL
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -94,25 +95,23 @@ def test_changed_files_are_refused(town: Path, tmp_path: Path, capsys: pytest.Ca
         UserError, match=r"made with other files of cityflow/town_2: its flow had the sha256 .* restore"
     ):
         train.run(config(town), tmp_path / "results", quiet=True)
-    cell = Cell(TASK, "iql", 0, 200, "test", SHORT | {"environment.map": str(town)})
-    item = plan([cell], tmp_path / "results", "cpu")[0]
+    request = RunRequest(RunKey(TASK, "iql", "test", 0), 200, SHORT | {"environment.map": str(town)})
+    item = plan_runs([request], tmp_path / "results", "cpu")[0]
     assert item.state == "stale"
     assert "other files of the city (its flow had the sha256" in item.reason
     arguments = [str(town), "--policy", str(folder / "policy.pt"), "--gif", str(tmp_path / "out.gif")]
-    assert play(arguments) == 2
+    assert report_errors(lambda: play(arguments)) == 2
     assert "flow.json has changed" in capsys.readouterr().err
 
 
 def test_name_and_settings_are_enough_for_another_process(town: Path) -> None:
     first = config(town)
-    cells, names = with_maps([Cell("cityflow/synthetic_4", "iql", 0, 200, "test", SHORT)], [str(town)])
+    requests, names = with_maps([RunRequest(RunKey("cityflow/synthetic_4", "iql", "test", 0), 200, SHORT)], [str(town)])
     assert names == [TASK]
-    words = command_of(cells[-1], "cpu", Path("results"))
+    words = command_of(requests[-1], "cpu", Path("results"))
     forget_cities()
     options = train.parse_arguments(words[1:])
-    again = resolve(
-        options.task, options.algorithm, options.seed, 200, train.parse_assignments(options.assignments), "test"
-    )
+    again = resolve(options.task, options.algorithm, options.seed, 200, train.settings_of(options), "test")
     assert again == first
 
 
@@ -141,14 +140,14 @@ def test_references_are_played_anew_for_other_files(town: Path, tmp_path: Path) 
 
 
 def test_a_map_has_the_runs_of_the_nearest_traffic_task(town: Path) -> None:
-    cells, names = with_maps(signals(), ["cityflow/hangzhou_16", str(town)])
+    requests, names = with_maps(signals(), ["cityflow/hangzhou_16", str(town)])
     assert names == ["cityflow/hangzhou_16", TASK]
-    own = [cell for cell in cells if cell.task == TASK]
-    like = [cell for cell in signals() if cell.task == "cityflow/synthetic_9"]
-    assert [(c.algorithm, c.variant, c.seed, c.total_steps) for c in own] == [
-        (c.algorithm, c.variant, c.seed, c.total_steps) for c in like
+    own = [request for request in requests if request.key.task == TASK]
+    like = [request for request in signals() if request.key.task == "cityflow/synthetic_9"]
+    assert [(c.key.algorithm, c.key.variant, c.key.seed, c.total_steps) for c in own] == [
+        (c.key.algorithm, c.key.variant, c.key.seed, c.total_steps) for c in like
     ]
-    assert all(cell.overrides["environment.map"] == str(town / "config.json") for cell in own)
+    assert all(request.overrides["environment.map"] == str(town / "config.json") for request in own)
     with pytest.raises(UserError, match="no traffic task whose settings a map could take"):
         with_maps(SUITES["quick"](), [str(town)])
 
@@ -156,7 +155,9 @@ def test_a_map_has_the_runs_of_the_nearest_traffic_task(town: Path) -> None:
 def test_sweep_makes_runs_and_references_of_a_map(
     town: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(SUITES, "smoke", lambda: [Cell("cityflow/synthetic_4", "iql", 0, 200, "tiny", SHORT)])
+    monkeypatch.setitem(
+        SUITES, "smoke", lambda: [RunRequest(RunKey("cityflow/synthetic_4", "iql", "tiny", 0), 200, SHORT)]
+    )
     results = tmp_path / "results"
     words = ["sweep", "--suite", "smoke", "--tasks", str(town), "--results", str(results), "--device", "cpu"]
     monkeypatch.setattr("sys.argv", words)

@@ -17,11 +17,13 @@ import envs
 from algorithms import ALGORITHMS
 from benchmark import acceleration, memory, train
 from benchmark.config import resolve
-from benchmark.folder import RunFolder, status_of
-from benchmark.synthetic import random_batch, road_grid_spec
-from benchmark.train import Training
+from benchmark.profiling.synthetic import random_batch, road_grid_spec
+from benchmark.progress import Progress
+from benchmark.runs import Recorder
+from benchmark.training import Training
 from envs.host import Staging
 from envs.protocols import Step
+from results.folder import RunFolder, status_of
 from tests.benchmark import moves
 from tests.benchmark.conftest import SMALL
 from tests.patience import PATIENCE
@@ -286,8 +288,8 @@ def test_a_resumed_run_makes_the_files_of_an_uninterrupted_one(
     """Stopped after two blocks, in a checkpoint that holds the state of the GPU's generators too."""
     config = gpu_config(algorithm, task, 400, training__acceleration=mode)
     whole = train.run(config, tmp_path / "whole", quiet=True)
-    folder = RunFolder(tmp_path / "resumed", config)
-    recorder = train.Recorder(Training(config), folder, train.Progress("", config.total_steps, quiet=True))
+    folder = RunFolder(tmp_path / "resumed", config.record())
+    recorder = Recorder(Training(config), folder, Progress("", config.total_steps, quiet=True))
     recorder.resume()
     for _ in range(2):
         before = recorder.training.environment_step

@@ -13,9 +13,11 @@ from algorithms import ALGORITHMS
 from benchmark import acceleration, train
 from benchmark.blocks import Recorded
 from benchmark.config import RunConfig, resolve
-from benchmark.folder import run_path
+from benchmark.runs import Stop, blocks_of
 from benchmark.together import run_together
-from benchmark.train import Training
+from benchmark.training import Training
+from results.folder import is_finished
+from results.layout import run_folder
 from tests.benchmark.conftest import SMALL
 
 pytestmark = [
@@ -94,25 +96,25 @@ def test_runs_together_write_what_they_write_alone(algorithm: str, tmp_path: Pat
     """Jungle has no sums of floats in an order that is not fixed; each run has a stream and graphs of its own."""
     configs = [config_of(algorithm, JUNGLE, seed) for seed in range(3)]
     assert run_together(configs, tmp_path / "together", quiet=True) == [
-        run_path(tmp_path / "together", config) for config in configs
+        run_folder(tmp_path / "together", config.key) for config in configs
     ]
     for config in configs:
         alone = train.run(config, tmp_path / "alone", quiet=True)
         for name in ("metrics.jsonl", "evaluation.jsonl"):
-            assert (run_path(tmp_path / "together", config) / name).read_bytes() == (alone / name).read_bytes()
+            assert (run_folder(tmp_path / "together", config.key) / name).read_bytes() == (alone / name).read_bytes()
 
 
 def test_a_recorded_run_resumes(tmp_path: Path) -> None:
     config = config_of("ip")
-    stop = train.Stop()
-    blocks = train.blocks_of(config, tmp_path, stop, quiet=True)
+    stop = Stop()
+    blocks = blocks_of(config, tmp_path, stop, quiet=True)
     for _ in range(6):
         next(blocks)
     stop.signalled = True
     with pytest.raises(KeyboardInterrupt):
         next(blocks)
     path = train.run(config, tmp_path, quiet=True)
-    assert train.is_finished(path)
+    assert is_finished(path, 0)
 
 
 def test_tf32_is_as_set() -> None:

@@ -11,8 +11,9 @@ import pytest
 from benchmark import kernels, train
 from benchmark.config import RunConfig, resolve
 from benchmark.errors import UserError
-from benchmark.plan import Plan, refuse_what_cannot_run
-from benchmark.suites import Cell
+from benchmark.plan import PlannedRun, refuse_what_cannot_run
+from benchmark.requests import RunRequest
+from results.keys import RunKey
 from tests.benchmark.conftest import SMALL
 
 
@@ -44,8 +45,8 @@ def test_a_cpu_refuses_fused_kernels(tmp_path: Path) -> None:
         train.run(config(**FUSED), tmp_path, quiet=True)
     assert "\n" not in str(error.value)
     assert not list(tmp_path.iterdir())
-    cell = Cell("mpe/cooperative_navigation_3", "ip", 0, 900, "kernels", {})
-    planned = Plan(cell, config(**FUSED), "missing")
+    request = RunRequest(RunKey("mpe/cooperative_navigation_3", "ip", "kernels", 0), 900, {})
+    planned = PlannedRun(request, config(**FUSED), "missing")
     refuse_what_cannot_run([planned])
     assert planned.state == "refused"
     assert "kernels=fused" in planned.reason

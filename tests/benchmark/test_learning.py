@@ -10,8 +10,8 @@ import pytest
 import algorithms
 from benchmark.config import resolve
 from benchmark.references import play
-from benchmark.suites import difference_cell
-from benchmark.train import Training
+from benchmark.suites import difference_run
+from benchmark.training import Training
 
 EPISODES = 200
 
@@ -31,8 +31,8 @@ def gap_closed(task: str, algorithm: str, steps: int, overrides: dict[str, Any])
 @pytest.mark.slow
 @pytest.mark.parametrize(("algorithm", "least"), [("ip", 0.40), ("dgn", 0.25), ("iql", 0.28)])
 def test_difference_rewards_at_fifteen_agents(algorithm: str, least: float) -> None:
-    cell = difference_cell(algorithm, seed=0)
-    assert gap_closed(cell.task, algorithm, cell.total_steps, cell.overrides) >= least
+    request = difference_run(algorithm, seed=0)
+    assert gap_closed(request.key.task, algorithm, request.total_steps, request.overrides) >= least
 
 
 @pytest.mark.slow

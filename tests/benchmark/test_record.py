@@ -20,7 +20,7 @@ from benchmark.errors import UserError
 from benchmark.evaluation import play_episodes
 from benchmark.policies import load_policy
 from benchmark.record import MOST_FRAMES, Take, film, is_recorded, shown_steps
-from benchmark.train import run
+from benchmark.runs import run
 from envs.drawing import draw
 from results.episodes import read_gif
 from results.runs import load_runs

@@ -14,20 +14,23 @@ from typing import Any
 
 import pytest
 
-from benchmark.status import RunState, cell_path, duration, report, state_of, summary
-from benchmark.suites import Cell, paper
+from benchmark.requests import RunRequest
+from benchmark.status import RunState, duration, report, state_of, summary
+from benchmark.suites import paper
+from results.keys import RunKey
+from results.layout import run_folder
 
-CELL = Cell("mpe/cooperative_navigation_3", "iql", 0, 1000, "test")
+REQUEST = RunRequest(RunKey("mpe/cooperative_navigation_3", "iql", "test", 0), 1000)
 
 
-def write(results: Path, cell: Cell = CELL, alive: bool | None = None, **status: Any) -> None:
+def write(results: Path, request: RunRequest = REQUEST, alive: bool | None = None, **status: Any) -> None:
     """A run folder with this status, whose holder lives, is dead, or never was."""
-    folder = cell_path(results, cell)
+    folder = run_folder(results, request.key)
     folder.mkdir(parents=True, exist_ok=True)
     if status:
         record = {"step": 400, "total_steps": 1000, "wall_seconds": 20.0, "message": "", "scores": {}} | status
         (folder / "status.json").write_text(json.dumps(record))
-        (folder / "config.json").write_text(json.dumps({"task": cell.task}))
+        (folder / "config.json").write_text(json.dumps({"task": request.key.task}))
     if alive is not None:
         holder = {"host": "elsewhere", "pid": 1, "job": "7", "token": "0"}
         (folder / "lock").write_text(json.dumps(holder))
@@ -63,16 +66,16 @@ def test_states(
 ) -> None:
     if status or alive is not None:
         write(tmp_path, alive=alive, **status)
-    own = state_of(tmp_path, CELL, jobs, last_job)
+    own = state_of(tmp_path, REQUEST, jobs, last_job)
     assert own.state == expected
     assert own.message == ("bad" if expected == "failed" else "")
 
 
 def test_report_says_how_far_and_why(tmp_path: Path) -> None:
-    cells = [Cell(CELL.task, "iql", seed, 1000, "test") for seed in range(3)]
-    write(tmp_path, cells[0], alive=True, state="running", scores={"greedy": -312.5})
-    write(tmp_path, cells[1], state="failed", message="UserError: the disk is full")
-    states = [state_of(tmp_path, cell) for cell in cells]
+    requests = [RunRequest(RunKey(REQUEST.key.task, "iql", "test", seed), 1000) for seed in range(3)]
+    write(tmp_path, requests[0], alive=True, state="running", scores={"greedy": -312.5})
+    write(tmp_path, requests[1], state="failed", message="UserError: the disk is full")
+    states = [state_of(tmp_path, request) for request in requests]
     assert states[0].steps_per_second == 20.0
     assert states[0].seconds_left == 30.0
     text = report(states, "test")
@@ -87,24 +90,24 @@ def test_report_says_how_far_and_why(tmp_path: Path) -> None:
 
 def test_damaged_status_is_said_not_raised(tmp_path: Path) -> None:
     write(tmp_path, state="running")
-    (cell_path(tmp_path, CELL) / "status.json").write_text('{"state": "run')
-    own = state_of(tmp_path, CELL)
+    (run_folder(tmp_path, REQUEST.key) / "status.json").write_text('{"state": "run')
+    own = state_of(tmp_path, REQUEST)
     assert own.state == "damaged"
-    assert "cannot read" in own.message
+    assert "corrupt file" in own.message
 
 
 def test_own_machine_is_asked_for_the_process(tmp_path: Path) -> None:
     write(tmp_path, alive=True, state="running")
     for pid, expected in ((os.getpid(), "running"), (2**22 + 1, "stopped")):
         holder = {"host": platform.node(), "pid": pid, "job": "", "token": "0"}
-        (cell_path(tmp_path, CELL) / "lock").write_text(json.dumps(holder))
-        assert state_of(tmp_path, CELL).state == expected
+        (run_folder(tmp_path, REQUEST.key) / "lock").write_text(json.dumps(holder))
+        assert state_of(tmp_path, REQUEST).state == expected
 
 
 def test_files_of_455_folders_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cells = paper()
-    for number, cell in enumerate(cells):
-        write(tmp_path, cell, alive=bool(number % 2), state="running")
+    requests = paper()
+    for number, request in enumerate(requests):
+        write(tmp_path, request, alive=bool(number % 2), state="running")
     read: Counter[str] = Counter()
     really_open = io.open
 
@@ -114,7 +117,7 @@ def test_files_of_455_folders_are_read_once(tmp_path: Path, monkeypatch: pytest.
 
     for module in (io, builtins):
         monkeypatch.setattr(module, "open", counted)
-    states = [state_of(tmp_path, cell) for cell in cells]
+    states = [state_of(tmp_path, request) for request in requests]
     text = report(states, "all")
     monkeypatch.undo()
     assert set(read.values()) == {1}
@@ -125,18 +128,18 @@ def test_files_of_455_folders_are_read_once(tmp_path: Path, monkeypatch: pytest.
 
 def test_duration_in_words() -> None:
     assert [duration(seconds) for seconds in (None, 5, 600, 9000)] == ["-", "5 s", "10 min", "2.5 h"]
-    assert RunState(CELL, "absent").seconds_left is None
+    assert RunState(REQUEST, "absent").seconds_left is None
 
 
 @pytest.mark.parametrize("damage", ["lost", "empty", "binary", "not its own"])
 def test_damaged_settings_are_no_finished_run(damage: str, tmp_path: Path) -> None:
     write(tmp_path, state="finished", step=1000)
-    file = cell_path(tmp_path, CELL) / "config.json"
+    file = run_folder(tmp_path, REQUEST.key) / "config.json"
     if damage == "lost":
         file.unlink()
     else:
         file.write_bytes({"empty": b"", "binary": bytes(range(128, 256)), "not its own": b"{}"}[damage])
-    own = state_of(tmp_path, CELL)
+    own = state_of(tmp_path, REQUEST)
     assert own.state == "damaged"
     text = report([own], "test")
     assert f"damaged: mpe/cooperative_navigation_3 iql test seed 0: {own.message}" in text
@@ -146,7 +149,7 @@ def test_damaged_settings_are_no_finished_run(damage: str, tmp_path: Path) -> No
 
 def test_finished_run_that_no_score_counts_is_named(tmp_path: Path) -> None:
     write(tmp_path, state="finished", step=1000, scores={"greedy": float("nan"), "sampled": 1.0})
-    text = report([state_of(tmp_path, CELL)], "test")
+    text = report([state_of(tmp_path, REQUEST)], "test")
     assert "1 finished" in text
     words = "finished, but not counted: mpe/cooperative_navigation_3 iql test seed 0: greedy returns of the last"
     assert words in text
@@ -155,5 +158,5 @@ def test_finished_run_that_no_score_counts_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [bytes(range(256)), b"[]", b'{"host": "a", "pid": "x", "job": "", "token": ""}'])
 def test_lock_of_random_bytes_is_nobodys(content: bytes, tmp_path: Path) -> None:
     write(tmp_path, state="running")
-    (cell_path(tmp_path, CELL) / "lock").write_bytes(content)
-    assert state_of(tmp_path, CELL).state == "stopped"
+    (run_folder(tmp_path, REQUEST.key) / "lock").write_bytes(content)
+    assert state_of(tmp_path, REQUEST).state == "stopped"

@@ -10,27 +10,29 @@ import torch
 import algorithms
 from benchmark import acceleration
 from benchmark.config import resolve
-from benchmark.suites import CONTROLS, POLICIES, SUITES, Cell, control
-from benchmark.train import Training
+from benchmark.requests import CONTROLS, RunRequest, control
+from benchmark.suites import PROPAGATION, SUITES
+from benchmark.training import Training
 from envs.protocols import Graph
+from results.keys import RunKey
 from tests.benchmark.conftest import SMALL
 
 
 @pytest.mark.parametrize("suite", SUITES)
 def test_every_run_of_a_suite_has_a_place_of_its_own(suite: str) -> None:
-    cells = SUITES[suite]()
-    assert cells
-    assert len({(cell.task, cell.algorithm, cell.variant, cell.seed) for cell in cells}) == len(cells)
+    requests = SUITES[suite]()
+    assert requests
+    assert len({request.key for request in requests}) == len(requests)
 
 
 def test_controls_are_variants_of_any_run() -> None:
-    cell = Cell("mpe/cooperative_navigation_3", "ip", 0, 100, "default", {"training.batch_size": 8})
-    assert control(cell, "deaf").variant == "deaf"
-    deaf = control(control(cell, "deaf"), "isac")
-    assert deaf.variant == "deaf-isac"
+    request = RunRequest(RunKey("mpe/cooperative_navigation_3", "ip", "default", 0), 100, {"training.batch_size": 8})
+    assert control(request, "deaf").key.variant == "deaf"
+    deaf = control(control(request, "deaf"), "isac")
+    assert deaf.key.variant == "deaf-isac"
     assert deaf.overrides == {"training.batch_size": 8} | CONTROLS["isac"]
-    assert cell.overrides == {"training.batch_size": 8}
-    assert POLICIES["deaf"].items() >= CONTROLS["deaf"].items()
+    assert request.overrides == {"training.batch_size": 8}
+    assert PROPAGATION["deaf"].items() >= CONTROLS["deaf"].items()
 
 
 def heard(settings: dict[str, Any]) -> tuple[bool, bool]:
@@ -56,15 +58,11 @@ def test_controls_are_deaf_where_they_say() -> None:
 
 def test_the_papers_settings_are_the_same_on_every_device() -> None:
     """So that a login node knows the runs of a GPU; a CPU makes them too, for the settings have no effect there."""
-    for cell in SUITES["all"]():
-        known = cell.overrides
-        on = {
-            device: resolve(cell.task, cell.algorithm, cell.seed, cell.total_steps, known, cell.variant, device)
-            for device in ("cpu", "cuda")
-        }
+    for request in SUITES["all"]():
+        on = {device: request.resolve(device) for device in ("cpu", "cuda")}
         assert on["cpu"].digest() == on["cuda"].digest()
-        assert on["cpu"].training.num_envs == (4 if cell.task.startswith("cityflow/") else 100)
-        assert (on["cpu"].training.tf32, cell.variant) == (True, "default")
+        assert on["cpu"].training.num_envs == (4 if request.key.task.startswith("cityflow/") else 100)
+        assert (on["cpu"].training.tf32, request.key.variant) == (True, "default")
     mode = on["cpu"].training.acceleration
     acceleration.require(mode, "cpu")
     assert not acceleration.records_blocks(mode, torch.device("cpu"))
@@ -73,9 +71,9 @@ def test_the_papers_settings_are_the_same_on_every_device() -> None:
 
 def test_lockstep_differs_in_the_copies_alone() -> None:
     """Two tasks, two algorithms, three seeds; the gradient steps are as many, to the last one."""
-    groups: dict[tuple[str, str, int], list[Cell]] = {}
-    for cell in SUITES["lockstep-cpu"]():
-        groups.setdefault((cell.task, cell.algorithm, cell.seed), []).append(cell)
+    groups: dict[tuple[str, str, int], list[RunRequest]] = {}
+    for request in SUITES["lockstep-cpu"]():
+        groups.setdefault((request.key.task, request.key.algorithm, request.key.seed), []).append(request)
     assert len(groups) == 2 * 2 * 3
     for four, hundred in groups.values():
         assert four.overrides | {"training.num_envs": 100} == hundred.overrides

@@ -16,15 +16,17 @@ import pytest
 
 from benchmark import memory, suites, sweep
 from benchmark.errors import UserError
-from benchmark.folder import run_path, status_of
-from benchmark.lock import holder_of
-from benchmark.plan import plan, select
-from benchmark.status import cell_path
-from benchmark.suites import SUITES, Cell
-from benchmark.tasks import TABLE_1, TASKS
+from benchmark.plan import plan_runs, select
+from benchmark.requests import RunRequest
+from benchmark.suites import SUITES
+from benchmark.tasks import TASKS
 from envs.cities import REAL
-from envs.traffic import data
 from envs.traffic.tasks import listed_city
+from results.folder import status_of
+from results.keys import RunKey
+from results.layout import run_folder
+from results.lock import holder_of
+from results.paper import TABLE_1
 from tests.benchmark.conftest import SMALL
 from tests.beside import needs_map
 from tests.patience import PATIENCE
@@ -36,13 +38,13 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture
 def tiny_suite(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two algorithms of which the first fails: its batch is refused at the first gradient step."""
-    cells = [
-        Cell(TASK, "ip", 0, 300, "tiny", SMALL | {"algorithm.kernel": "dense"}),
-        Cell(TASK, "iql", 0, 300, "tiny", SMALL),
-        Cell("cityflow/hangzhou_16", "iql", 0, 300, "tiny", {"environment.vehicles": "drawn"}),
-        Cell(TASK, "qmix", 0, 300, "tiny", {"environment.actions": "continuous"}),
+    requests = [
+        RunRequest(RunKey(TASK, "ip", "tiny", 0), 300, SMALL | {"algorithm.kernel": "dense"}),
+        RunRequest(RunKey(TASK, "iql", "tiny", 0), 300, SMALL),
+        RunRequest(RunKey("cityflow/hangzhou_16", "iql", "tiny", 0), 300, {"environment.vehicles": "drawn"}),
+        RunRequest(RunKey(TASK, "qmix", "tiny", 0), 300, {"environment.actions": "continuous"}),
     ]
-    monkeypatch.setitem(SUITES, "smoke", lambda: cells)
+    monkeypatch.setitem(SUITES, "smoke", lambda: requests)
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -52,62 +54,65 @@ def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 
 def test_suites_are_what_they_say() -> None:
     """`all` is Table 1 times seven algorithms times five seeds; every suite names tasks that exist."""
-    cells = suites.paper()
-    assert len(cells) == 13 * 7 * 5
-    assert {cell.task for cell in cells} == {task.name for task in TABLE_1}
+    requests = suites.paper()
+    assert len(requests) == 13 * 7 * 5
+    assert {request.key.task for request in requests} == {task.name for task in TABLE_1}
     known = {task.name for task in TASKS}
     for cells_of in SUITES.values():
-        assert {cell.task for cell in cells_of()} <= known
+        assert {request.key.task for request in cells_of()} <= known
 
 
 @pytest.mark.parametrize("name", sorted(SUITES.keys() - {"all"}))
 def test_every_cell_of_the_small_suites_resolves(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """But those on real maps where these have not been fetched: they say how to get them."""
-    monkeypatch.setattr(data, "BESIDE", tmp_path / "nothing")
-    monkeypatch.setenv("IPB_TRAFFIC_DATA", str(tmp_path / "nothing"))
+    monkeypatch.setenv("IPB_DATA", str(tmp_path / "nothing"))
     listed_city.cache_clear()
-    plans = plan(SUITES[name](), tmp_path, "cpu")
+    plans = plan_runs(SUITES[name](), tmp_path, "cpu")
     for item in plans:
-        real = item.cell.task.removeprefix("cityflow/") in REAL
+        real = item.key.task.removeprefix("cityflow/") in REAL
         assert item.state == ("unavailable" if real else "absent")
         assert ("get it with python -m envs.traffic.data fetch" in item.reason) == real
-    found = [(item.config, item.cell) for item in plans if item.config]
-    paths = [run_path(tmp_path, config) for config, _ in found]
-    assert paths == [cell_path(tmp_path, cell) for _, cell in found]
-    assert len(set(paths)) == len(paths), "no two cells share a folder"
+    found = [(item.config, item.request) for item in plans if item.config]
+    paths = [run_folder(tmp_path, config.key) for config, _ in found]
+    assert paths == [run_folder(tmp_path, request.key) for _, request in found]
+    assert len(set(paths)) == len(paths), "no two requests share a folder"
 
 
 @needs_map(*(f"cityflow/{name}" for name in REAL))
 def test_with_the_real_maps_every_suite_is_available(tmp_path: Path) -> None:
     for suite in SUITES.values():
-        assert {item.state for item in plan(suite(), tmp_path, "cpu")} == {"absent"}
+        assert {item.state for item in plan_runs(suite(), tmp_path, "cpu")} == {"absent"}
 
 
 def test_runs_that_suites_share_are_the_same() -> None:
     """A run that figures compare with others belongs to several suites: it is made once."""
     shared = {"ablations": 3 * 5, "interpretation": 7 * 5}
     for name, count in shared.items():
-        assert sum(cell in suites.paper() for cell in SUITES[name]()) == count
-    assert sum(cell in suites.interpretation_cpu() for cell in suites.ablations_cpu()) == 3
+        assert sum(request in suites.paper() for request in SUITES[name]()) == count
+    assert sum(request in suites.interpretation_cpu() for request in suites.ablations_cpu()) == 3
 
 
 @pytest.mark.parametrize("suite", [suites.ablations, suites.ablations_cpu])
-def test_ablations_differ_in_one_setting(suite: Callable[[], list[Cell]]) -> None:
-    """The paper's Figure 6: two graphs on two maps; 3 to 10 neighbours and 1 to 4 hops, 8 and 2 being the defaults."""
+def test_ablations_differ_in_one_setting(suite: Callable[[], list[RunRequest]]) -> None:
+    """The paper's Figure 6: two graphs on two maps; 3 to 10 neighbours, 8 being the default, and 1 to 4 hops, Q's
+    rounds with them."""
     settings: dict[tuple[str, int], list[dict[str, object]]] = {}
-    for cell in suite():
-        settings.setdefault((cell.task, cell.seed), []).append(cell.overrides)
+    for request in suite():
+        settings.setdefault((request.key.task, request.key.seed), []).append(request.overrides)
     assert {task for task, _ in settings} == {*suites.GRAPH_TASKS, suites.NEIGHBOUR_TASK}
     for (task, _), own in settings.items():
         base = min(own, key=len)
         others = [other for other in own if other != base]
         ablated = [{name: value for name, value in other.items() if name not in base} for other in others]
+        for only in ablated:
+            if "algorithm.hops" in only:
+                assert only.pop("algorithm.critic_hops", 1) is None
         assert all(len(only) == 1 for only in ablated)
         assert all(base.items() <= other.items() for other in others)
         if task in suites.GRAPH_TASKS:
             assert ablated == [{"algorithm.graph": "full"}]
         else:
-            assert [only["algorithm.hops"] for only in ablated if "algorithm.hops" in only] == [1, 3, 4]
+            assert [only["algorithm.hops"] for only in ablated if "algorithm.hops" in only] == [1, 2, 3, 4]
             counts = [only.get("environment.num_neighbours") for only in ablated]
             assert [count for count in counts if count] == [3, 4, 5, 6, 7, 9, 10]
 
@@ -144,7 +149,9 @@ def test_sweep_runs_skips_and_reports(
 def test_whole_suite_is_collected_and_a_part_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(SUITES, "smoke", lambda: [Cell(TASK, "iql", seed, 300, "tiny", SMALL) for seed in (0, 1)])
+    monkeypatch.setitem(
+        SUITES, "smoke", lambda: [RunRequest(RunKey(TASK, "iql", "tiny", seed), 300, SMALL) for seed in (0, 1)]
+    )
     assert call(monkeypatch, "--results", str(tmp_path), "--seeds", "0") == 0
     assert "not collected, as this is a part of the suite" in capsys.readouterr().out
     with pytest.raises(UserError, match=r"missing: .* seed 1.*--incomplete takes what there is"):
@@ -213,13 +220,13 @@ def test_estimate_names_memory_and_time(
 
 
 def test_filters() -> None:
-    cells = SUITES["quick"]()
-    chosen = select(cells, [TASK], ["iql"], [7, 8, 9])
-    assert [(c.task, c.algorithm, c.seed) for c in chosen] == [(TASK, "iql", seed) for seed in (7, 8, 9)]
+    requests = SUITES["quick"]()
+    chosen = select(requests, [TASK], ["iql"], [7, 8, 9])
+    assert [(c.key.task, c.key.algorithm, c.key.seed) for c in chosen] == [(TASK, "iql", seed) for seed in (7, 8, 9)]
     wrong: list[dict[str, Any]] = [{"tasks": ["mpe/x"]}, {"names": ["x"]}]
     for filters in wrong:
         with pytest.raises(UserError, match="not in this suite"):
-            select(cells, filters.get("tasks", []), filters.get("names", []), [])
+            select(requests, filters.get("tasks", []), filters.get("names", []), [])
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -17,10 +17,15 @@ import torch
 from benchmark import memory, together, train
 from benchmark.config import RunConfig, resolve
 from benchmark.errors import InUseError, UserError
-from benchmark.folder import RunFolder, run_path, status_of
-from benchmark.lock import holder_of
-from benchmark.suites import SUITES, Cell
+from benchmark.requests import RunRequest
+from benchmark.runs import Stop
+from benchmark.suites import SUITES
 from benchmark.together import UnfinishedError, run_together
+from benchmark.training import Training
+from results.folder import RunFolder, status_of
+from results.keys import RunKey
+from results.layout import run_folder
+from results.lock import holder_of
 from tests.benchmark.conftest import SMALL, small_config
 from tests.benchmark.test_train import weights
 from tests.patience import PATIENCE
@@ -53,7 +58,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def assert_as_alone(results: Path, alone: Path, given: list[RunConfig]) -> None:
     for config in given:
-        path, other = run_path(results, config), run_path(alone, config)
+        path, other = run_folder(results, config.key), run_folder(alone, config.key)
         assert {file.name for file in path.iterdir()} == {file.name for file in other.iterdir()}
         for name in LOGS:
             if (other / name).exists():
@@ -67,11 +72,11 @@ def assert_as_alone(results: Path, alone: Path, given: list[RunConfig]) -> None:
 
 
 def test_runs_together_write_what_they_write_alone(alone: Path, tmp_path: Path) -> None:
-    assert run_together(configs(), tmp_path, quiet=True) == [run_path(tmp_path, config) for config in configs()]
+    assert run_together(configs(), tmp_path, quiet=True) == [run_folder(tmp_path, config.key) for config in configs()]
     assert_as_alone(tmp_path, alone, configs())
-    assert (run_path(tmp_path, configs()[3]) / "interpretation.jsonl").exists()
+    assert (run_folder(tmp_path, configs()[3].key) / "interpretation.jsonl").exists()
     assert run_together(configs(), tmp_path, quiet=True, deadline=0) == [
-        run_path(tmp_path, config) for config in configs()
+        run_folder(tmp_path, config.key) for config in configs()
     ]
     (other,) = run_together([small_config("iql", steps=300)], tmp_path, quiet=True)
     assert isinstance(other, UserError)
@@ -82,23 +87,23 @@ def test_one_that_fails_takes_no_other_with_it(alone: Path, tmp_path: Path, monk
     """One diverges, one cannot be accelerated here, one is in other hands; the fourth finishes."""
     good, diverging = configs()[0], small_config("qmix")
     refused, taken = small_config(seed=2, training_acceleration="cuda_graph"), small_config(seed=3)
-    take_metrics = train.Training.take_metrics
+    take_metrics = Training.take_metrics
 
-    def diverge(training: train.Training) -> dict[str, object]:
+    def diverge(training: Training) -> dict[str, object]:
         if training.config.algorithm == "qmix" and training.environment_step > 300:
             training.metrics.sums["loss/q"].fill_(float("nan"))
         return take_metrics(training)
 
-    monkeypatch.setattr(train.Training, "take_metrics", diverge)
-    folder = RunFolder(tmp_path, taken)
+    monkeypatch.setattr(Training, "take_metrics", diverge)
+    folder = RunFolder(tmp_path, taken.record())
     outcomes = run_together([diverging, refused, taken, good], tmp_path, quiet=True)
     folder.close()
     assert [type(outcome) for outcome in outcomes[:3]] == [UserError, UserError, InUseError]
     assert "training diverged" in str(outcomes[0])
     assert "needs a CUDA device" in str(outcomes[1])
-    assert outcomes[3] == run_path(tmp_path, good)
-    assert status_of(run_path(tmp_path, diverging))["state"] == "failed"
-    assert not run_path(tmp_path, refused).exists()
+    assert outcomes[3] == run_folder(tmp_path, good.key)
+    assert status_of(run_folder(tmp_path, diverging.key))["state"] == "failed"
+    assert not run_folder(tmp_path, refused.key).exists()
     assert_as_alone(tmp_path, alone, [good])
 
 
@@ -110,30 +115,31 @@ def test_a_deadline_stops_all_and_a_second_call_resumes_them(
     stopped = run_together(given, tmp_path / "late", quiet=True, deadline=time.monotonic() - 1)
     assert all("not begun" in str(outcome) for outcome in stopped)
     assert not (tmp_path / "late").exists()
-    advance, blocks = train.Training.advance, []
+    advance, blocks = Training.advance, []
 
-    def counted(training: train.Training) -> None:
+    def counted(training: Training) -> None:
         blocks.append(training)
         advance(training)
 
     with monkeypatch.context() as patch:
-        patch.setattr(train.Training, "advance", counted)
-        patch.setattr(train.Stop, "requested", property(lambda self: len(blocks) > 9))
+        patch.setattr(Training, "advance", counted)
+        patch.setattr(Stop, "requested", property(lambda self: len(blocks) > 9))
         stopped = run_together(given, tmp_path, quiet=True)
     assert all(isinstance(outcome, UnfinishedError) and "stopped at step 400" in str(outcome) for outcome in stopped)
-    assert all((run_path(tmp_path, config) / "checkpoint.pt").exists() for config in given)
-    assert all(holder_of(run_path(tmp_path, config)) is None for config in given)
-    assert run_together(given, tmp_path, quiet=True) == [run_path(tmp_path, config) for config in given]
+    assert all((run_folder(tmp_path, config.key) / "checkpoint.pt").exists() for config in given)
+    assert all(holder_of(run_folder(tmp_path, config.key)) is None for config in given)
+    assert run_together(given, tmp_path, quiet=True) == [run_folder(tmp_path, config.key) for config in given]
     assert_as_alone(tmp_path, alone, given)
 
 
 STOPPED = """
 import os, signal, sys
 from pathlib import Path
-from benchmark import together, train
+from benchmark import together
+from benchmark.training import Training
 from tests.benchmark.test_together import configs
 
-blocks, advance = [], train.Training.advance
+blocks, advance = [], Training.advance
 
 def counted(training):
     blocks.append(training)
@@ -141,7 +147,7 @@ def counted(training):
         os.kill(os.getpid(), signal.SIGTERM)
     advance(training)
 
-train.Training.advance = counted
+Training.advance = counted
 together.run_together(configs()[:3], Path(sys.argv[1]), quiet=True)
 """
 
@@ -158,8 +164,8 @@ def test_a_signal_stops_all_after_a_checkpoint(alone: Path, tmp_path: Path) -> N
     assert done.returncode in (130, -signal.SIGINT), done.stderr[-2000:]
     assert "KeyboardInterrupt" in done.stderr
     given = configs()[:3]
-    assert [status_of(run_path(tmp_path, config))["state"] for config in given] == ["running"] * 3
-    assert all((run_path(tmp_path, config) / "checkpoint.pt").exists() for config in given)
+    assert [status_of(run_folder(tmp_path, config.key))["state"] for config in given] == ["running"] * 3
+    assert all((run_folder(tmp_path, config.key) / "checkpoint.pt").exists() for config in given)
     run_together(given, tmp_path, quiet=True)
     assert_as_alone(tmp_path, alone, given)
 
@@ -188,7 +194,7 @@ def test_what_cannot_be_in_one_process_is_refused(tmp_path: Path, monkeypatch: p
 def test_command_makes_a_part_of_a_suite(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    cells = [Cell("mpe/cooperative_navigation_3", "iql", seed, 300, "tiny", SMALL) for seed in (0, 1, 2)]
+    cells = [RunRequest(RunKey("mpe/cooperative_navigation_3", "iql", "tiny", seed), 300, SMALL) for seed in (0, 1, 2)]
     monkeypatch.setitem(SUITES, "smoke", lambda: cells)
     arguments = ["--suite", "smoke", "--device", "cpu", "--results", str(tmp_path), "--quiet", "--at-once", "2"]
     monkeypatch.setattr(sys, "argv", ["together", *arguments])

@@ -14,14 +14,19 @@ from typing import Any
 import pytest
 import torch
 
-from benchmark import files, memory, train
+from benchmark import memory, train
 from benchmark.config import RunConfig, resolve
 from benchmark.errors import UserError
-from benchmark.folder import RunFolder, run_path, status_of
-from benchmark.plan import _is_stale
 from benchmark.policies import load_policy
-from benchmark.suites import Cell
-from benchmark.train import Training
+from benchmark.progress import Progress
+from benchmark.rewards import RewardScale
+from benchmark.runs import Recorder
+from benchmark.training import Training
+from results.checkpoints import load_checkpoint, save_checkpoint
+from results.files import AppendLog
+from results.folder import RunFolder, status_of
+from results.identity import hash_of
+from results.layout import run_folder
 from results.runs import load_run
 from tests.benchmark.conftest import small_config
 from tests.patience import PATIENCE
@@ -149,7 +154,9 @@ KILLER = """
 import os, signal, sys
 from pathlib import Path
 import torch
-from benchmark import evaluation, files, train
+from benchmark import evaluation, train
+from benchmark.training import Training
+from results import files
 from tests.benchmark.conftest import small_config
 
 where, count, results = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
@@ -168,7 +175,7 @@ def die_in(function, before=True):
     return wrapped
 
 if where == "update":
-    train.Training._gradient_step = die_in(train.Training._gradient_step)
+    Training._gradient_step = die_in(Training._gradient_step)
 elif where == "evaluation":
     evaluation.play_episodes = die_in(evaluation.play_episodes)
 elif where == "log":
@@ -214,7 +221,7 @@ def killed_run(where: str, count: int, results: Path) -> Path:
         [sys.executable, "-c", KILLER, where, str(count), str(results)], cwd=ROOT, capture_output=True, timeout=PATIENCE
     )
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()[-2000:]
-    return run_path(results, small_config("ip"))
+    return run_folder(results, small_config("ip").key)
 
 
 @pytest.mark.parametrize(
@@ -228,7 +235,7 @@ def test_killed_run_ends_like_an_uninterrupted_one(where: str, count: int, tmp_p
     train.run(small_config("ip"), tmp_path, quiet=True)
     assert logs(path) == logs(uninterrupted)
     assert_same(weights(path), weights(uninterrupted))
-    assert not list(path.glob("*.tmp"))
+    assert not list(path.glob(".*")), "what was half written is removed"
 
 
 def test_stop_signal_writes_a_checkpoint(tmp_path: Path, uninterrupted: Path) -> None:
@@ -236,7 +243,7 @@ def test_stop_signal_writes_a_checkpoint(tmp_path: Path, uninterrupted: Path) ->
     code = KILLER.replace("os.kill(os.getpid(), signal.SIGKILL)", "os.kill(os.getpid(), signal.SIGTERM)")
     code = code.replace('small_config("ip")', 'small_config("ip", training_checkpoint_seconds=1e6)')
     subprocess.run([sys.executable, "-c", code, "update", "30", str(tmp_path)], cwd=ROOT, capture_output=True)
-    path = run_path(tmp_path, small_config("ip"))
+    path = run_folder(tmp_path, small_config("ip").key)
     assert (path / "checkpoint.pt").exists()
     train.run(small_config("ip"), tmp_path, quiet=True)
     assert logs(path) == logs(uninterrupted)
@@ -263,10 +270,8 @@ def test_run_from_before_micro_batches_had_that_name_goes_on(
     if piece is not None:
         record["config_hash"] = "0" * 12
     (path / "config.json").write_text(json.dumps(record))
-    cell = Cell(config.task, config.algorithm, 0, config.total_steps, config.variant)
-    assert not _is_stale(tmp_path, config, cell)
-    assert not _is_stale(tmp_path, small_config("ip", algorithm_micro_batch=5), cell)
-    assert _is_stale(tmp_path, small_config("ip", algorithm_hops=1), cell)
+    assert hash_of(record) == config.digest() == small_config("ip", algorithm_micro_batch=5).digest()
+    assert hash_of(record) != small_config("ip", algorithm_hops=1).digest()
     train.run(config, tmp_path, quiet=True)
     assert logs(path) == logs(uninterrupted)
     assert load_run(path).config_hash == config.digest()
@@ -276,7 +281,7 @@ def test_run_from_before_micro_batches_had_that_name_goes_on(
 def test_size_of_micro_batches_is_recorded_where_a_run_starts(tmp_path: Path) -> None:
     for size in (5, 7):
         begin_run(small_config(algorithm_micro_batch=size), tmp_path, blocks=2)
-    starts = json.loads((run_path(tmp_path, small_config()) / "machine.json").read_text())["starts"]
+    starts = json.loads((run_folder(tmp_path, small_config().key) / "machine.json").read_text())["starts"]
     assert [start["micro_batch"] for start in starts] == [5, 7]
 
 
@@ -285,7 +290,7 @@ def test_checkpoints_without_replay_are_small_and_as_frequent_as_asked(tmp_path:
     sizes = []
     for gib in (0.0, 4.0):
         path = begin_run(small_config(training_checkpoint_replay_gib=gib), tmp_path / str(gib), blocks=3)
-        state = files.load_checkpoint(path / "checkpoint.pt", "cpu")["training"]
+        state = load_checkpoint(path / "checkpoint.pt", "cpu")["training"]
         assert (state["replay"] is None) == (gib == 0)
         assert state["counters"][0] == 300
         sizes.append((path / "checkpoint.pt").stat().st_size)
@@ -310,8 +315,8 @@ def test_timing_waits_for_the_gpu_where_asked(asked: bool, monkeypatch: pytest.M
 
 def begin_run(config: RunConfig, results: Path, blocks: int) -> Path:
     """A run that was stopped after some blocks, with its checkpoint."""
-    folder = RunFolder(results, config)
-    recorder = train.Recorder(Training(config), folder, train.Progress("", config.total_steps, quiet=True))
+    folder = RunFolder(results, config.record())
+    recorder = Recorder(Training(config), folder, Progress("", config.total_steps, quiet=True))
     recorder.resume()
     for _ in range(blocks):
         before = recorder.training.environment_step
@@ -356,9 +361,9 @@ def test_folder_of_other_settings_is_refused(tmp_path: Path) -> None:
 
 
 def test_second_writer_is_refused(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path, small_config())
+    folder = RunFolder(tmp_path, small_config().record())
     with pytest.raises(UserError, match="in use by another process"):
-        RunFolder(tmp_path, small_config())
+        RunFolder(tmp_path, small_config().record())
     folder.close()
 
 
@@ -371,7 +376,7 @@ def test_results_that_are_no_folder_are_refused(tmp_path: Path) -> None:
 def test_full_disk_leaves_the_last_checkpoint(tmp_path: Path, uninterrupted: Path) -> None:
     """A file-size limit stands for a full disk: the write fails, the run says so and goes on once there is room."""
     begin_run(small_config("ip"), tmp_path, blocks=3)
-    path = run_path(tmp_path, small_config("ip"))
+    path = run_folder(tmp_path, small_config("ip").key)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
@@ -391,16 +396,16 @@ def test_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     open_file = Path.open
     monkeypatch.setattr(Path, "open", lambda self, *mode: open_file(Path("/dev/full"), *mode, buffering=0))
     with pytest.raises(UserError, match=r"the disk is full: free some space; the last checkpoint is intact"):
-        files.save_checkpoint(tmp_path / "checkpoint.pt", {"weights": torch.zeros(1000)})
+        save_checkpoint(tmp_path / "checkpoint.pt", {"weights": torch.zeros(1000)})
     with pytest.raises(UserError, match="the disk is full"):
-        files.AppendLog(tmp_path / "metrics.jsonl").append({"step": 1})
+        AppendLog(tmp_path / "metrics.jsonl").append({"step": 1})
 
 
 def test_diverged_training_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train.RewardScale, "apply", lambda self, reward: reward * float("nan"))
+    monkeypatch.setattr(RewardScale, "apply", lambda self, reward: reward * float("nan"))
     with pytest.raises(UserError, match=r"training diverged; try a lower --set algorithm\.learning_rate"):
         train.run(small_config(), tmp_path, quiet=True)
-    assert status_of(run_path(tmp_path, small_config()))["state"] == "failed"
+    assert status_of(run_folder(tmp_path, small_config().key))["state"] == "failed"
 
 
 def test_too_little_memory_is_refused_with_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -419,7 +424,7 @@ def test_estimate_of_a_large_run_needs_no_memory() -> None:
     ("arguments", "message"),
     [
         (["--task", "mpe/nothing", "--algorithm", "ip"], "no task"),
-        (["--task", "mpe/cooperative_navigation_3", "--algorithm", "ipp"], "did you mean 'ip'"),
+        (["--task", "mpe/cooperative_navigation_3", "--algorithm", "ipp"], "did you mean ip"),
         (["--task", "mpe/cooperative_navigation_3", "--algorithm", "ip", "--total-steps", "-1"], "--total-steps -1"),
         (["--task", "mpe/cooperative_navigation_3", "--algorithm", "ip", "--set", "x=1"], "no such setting"),
         (["--task", "mpe/cooperative_navigation_3", "--algorithm", "ip", "--device", "tpu"], "--device tpu"),
@@ -427,7 +432,7 @@ def test_estimate_of_a_large_run_needs_no_memory() -> None:
             ["--task", "cityflow/hangzhou_16", "--algorithm", "ip", "--set", "environment.vehicles=drawn"],
             "is for synthetic cities",
         ),
-        (["--task", "magent/jungle_20", "--algorithm", "ip", "--backend", "tpu"], "expected auto or numba or torch"),
+        (["--task", "magent/jungle_20", "--algorithm", "ip", "--backend", "tpu"], "use --set environment.backend=tpu"),
         (
             ["--task", "magent/jungle_6", "--algorithm", "ip", "--set", "environment.num_neighbours=6"],
             "bad setting: num_neighbours=6 but each of the 6 agents has only 5 others",

@@ -12,9 +12,10 @@ import pytest
 import algorithms
 from benchmark import train
 from benchmark.config import RunConfig, resolve
+from benchmark.errors import UserError
 from benchmark.references import play
 from benchmark.suites import jungle
-from benchmark.train import Training
+from benchmark.training import Training
 from tests.benchmark.conftest import SMALL
 
 TASK = "magent/jungle_20"
@@ -46,7 +47,8 @@ def test_engines_make_the_same_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     logs = []
     for backend in ("magent2", "numba", "torch"):
         results = tmp_path / backend
-        monkeypatch.setattr(sys, "argv", [*common, *settings, "--results", str(results), "--backend", backend])
+        chosen = ["--results", str(results), "--set", f"environment.backend={backend}"]
+        monkeypatch.setattr(sys, "argv", [*common, *settings, *chosen])
         assert train.main() == 0
         (path,) = (file.parent for file in results.rglob("config.json"))
         assert json.loads((path / "config.json").read_text())["environment"]["backend"] == backend
@@ -55,8 +57,9 @@ def test_engines_make_the_same_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_unknown_backend_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["train", "--task", TASK, "--algorithm", "iql", "--backend", "magent"])
-    with pytest.raises(Exception, match="expected auto or numba or torch or magent2"):
+    arguments = ["train", "--task", TASK, "--algorithm", "iql", "--set", "environment.backend=magent"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    with pytest.raises(UserError, match="expected one of auto, numba, torch, magent2"):
         train.main()
 
 
@@ -64,8 +67,8 @@ def test_unknown_backend_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_dilemma() -> None:
     """Independent learners first find that blows pay, which ruins the team, and then that food pays better: attacks
     rise and fall, and the return ends above 250, the return of agents that eat two thirds of the time."""
-    cell = next(cell for cell in jungle() if (cell.algorithm, cell.variant) == ("iql", "individual"))
-    training = Training(resolve(cell.task, "iql", 0, 60_000, cell.overrides, "test"))
+    cell = next(cell for cell in jungle() if (cell.key.algorithm, cell.key.variant) == ("iql", "individual"))
+    training = Training(resolve(cell.key.task, "iql", 0, 60_000, cell.overrides, "test"))
     returns, attacks = [], []
     while training.environment_step < 60_000:
         training.advance()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,13 @@ import torch
 
 from benchmark import train
 from benchmark.config import RunConfig, resolve
-from benchmark.folder import RunFolder
+from benchmark.errors import UserError
 from benchmark.progress import Progress
 from benchmark.references import write_references
+from benchmark.runs import Recorder
 from benchmark.tasks import training_defaults
-from benchmark.train import Recorder, Training
+from benchmark.training import Training
+from results.folder import RunFolder
 from results.publish import publish, read_published
 from results.runs import load_runs
 from tests.benchmark.conftest import SMALL
@@ -76,7 +78,7 @@ def test_published_set_keeps_them(finished: Path, tmp_path: Path) -> None:
 
 def test_killed_run_ends_like_an_uninterrupted_one(finished: Path, tmp_path: Path) -> None:
     """Stopped after three blocks, in the midst of an episode, and run again: the same files."""
-    folder = RunFolder(tmp_path, config())
+    folder = RunFolder(tmp_path, config().record())
     recorder = Recorder(Training(config()), folder, Progress("", 600, quiet=True))
     recorder.resume()
     for _ in range(3):
@@ -111,13 +113,11 @@ def test_defaults_of_tasks() -> None:
     assert training_defaults("mpe/cooperative_navigation_3") == {}
 
 
-def test_engine_option(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is the setting of traffic tasks, and nothing to others."""
-    chosen = argparse.Namespace(engine="cityflow", backend="torch")
-    assert train.engine_override(TASK, chosen) == {"environment.engine": "cityflow"}
-    assert train.engine_override("magent/jungle_6", chosen) == {"environment.backend": "torch"}
-    assert train.engine_override("mpe/cooperative_navigation_3", chosen) == {}
-    assert train.engine_override(TASK, argparse.Namespace(engine=None, backend=None)) == {}
+def test_engine_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who knows the option that it was is told so."""
+    monkeypatch.setattr(sys, "argv", ["train", "--task", TASK, "--algorithm", "iql", "--engine", "cityflow"])
+    with pytest.raises(UserError, match=r"use --set environment\.engine=cityflow"):
+        train.main()
 
 
 def test_references_of_the_whole_hour(tmp_path: Path) -> None:

@@ -16,10 +16,9 @@ from torch import Tensor
 from algorithms import ALGORITHMS
 from algorithms.common import exploration, graph
 from algorithms.iql import IQL
-from benchmark import train
 from benchmark.config import resolve
 from benchmark.randomness import stream_seed
-from benchmark.train import Training
+from benchmark.training import Training
 from tests.waits import FETCHED, READ, SENT, UNORDERED, Finding, Waits
 
 SMALL = {
@@ -67,7 +66,7 @@ HOSTED = "cityflow|backend=numba"
 EXCEPTIONS = (
     Excepted(FETCHED, "envs/host.py:fetch", 1, HOSTED, "the engine is on the CPU and needs the actions"),
     Excepted(SENT, "envs/host.py:send", 3, HOSTED, "observations, rewards, changing neighbours, from pinned buffers"),
-    Excepted(FETCHED, "benchmark/train.py:_environment_step", 1, "game/", "returns, at the end of an episode"),
+    Excepted(FETCHED, "benchmark/training.py:_environment_step", 1, "game/", "returns, at the end of an episode"),
     Excepted(
         UNORDERED, "backward of IndexSelectBackward0", 2, "heterogeneous|maddpgs", "a permutation: nothing is added"
     ),
@@ -84,7 +83,9 @@ def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
         keys = torch.rand(*shape, num_actions, generator=generator, device="meta")
         return keys.argmax(-1) if missing is None else keys.masked_fill(missing, -1.0).argmax(-1)
 
-    monkeypatch.setattr(train, "stream", lambda seed, name, _: torch.Generator().manual_seed(stream_seed(seed, name)))
+    monkeypatch.setattr(
+        "benchmark.training.stream", lambda seed, name, _: torch.Generator().manual_seed(stream_seed(seed, name))
+    )
     monkeypatch.setattr(exploration, "uniform_actions", uniform_actions)
     monkeypatch.setattr(graph, "UNORDERED", ("cuda", "meta"))
     monkeypatch.setattr(graph, "COMPILED", ("cpu",))

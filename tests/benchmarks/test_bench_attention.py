@@ -19,7 +19,7 @@ from torch import Tensor
 
 from algorithms.common.graph import Neighbourhood, full_kernel, neighbourhood
 from algorithms.protocols import Graph
-from benchmark.synthetic import grid_graph, navigation_spec, random_graph, road_grid_spec
+from benchmark.profiling.synthetic import grid_graph, navigation_spec, random_graph, road_grid_spec
 
 HIDDEN = 128
 NODES = 6400

@@ -14,9 +14,9 @@ from envs import traffic
 from envs.drawing import draw
 from envs.numba_cache import forget_stale
 from envs.traffic import Engine
-from envs.traffic.grid import grid_flow, grid_roadnet
-from envs.traffic.replay import ReplayWriter
-from envs.traffic.trips import GridFlow
+from envs.traffic.cityflow.replay import ReplayWriter
+from envs.traffic.synthetic.grid import grid_flow, grid_roadnet
+from envs.traffic.synthetic.trips import GridFlow
 from tests.envs.traffic.towns import write_files
 
 

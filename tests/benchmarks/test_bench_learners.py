@@ -14,7 +14,7 @@ import torch
 
 from algorithms import ALGORITHMS
 from benchmark.config import resolve
-from benchmark.train import Training
+from benchmark.training import Training
 
 BATCH = 64
 

@@ -21,9 +21,9 @@ import torch
 
 import envs
 from envs.traffic import BatchEngine, Engine, Flows, Network, Simulation, build_network
-from envs.traffic.grid import grid_flows, grid_roadnet, write_grid
+from envs.traffic.synthetic.grid import grid_flows, grid_roadnet, write_grid
+from envs.traffic.synthetic.trips import GridFlow
 from envs.traffic.tasks import city_of
-from envs.traffic.trips import GridFlow
 from tests.beside import MISSING
 from tests.patience import PATIENCE
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 import envs
-from envs.drawing import BLUE, GREY, INK, MARGIN, ORANGE, PAGE, WHITE, Colour, draw
+from envs.canvas import BLUE, GREY, INK, MARGIN, ORANGE, PAGE, WHITE, Colour
+from envs.drawing import draw
 from envs.mpe.drawing import BALL_COLOUR, KIND_COLOURS, OBSTACLE_COLOUR, PREY_COLOUR, view_of
 from envs.mpe.environment import ParticleEnvironment
 from envs.mpe.scenarios import scenario

@@ -21,7 +21,8 @@ from envs.errors import UnknownTaskError
 from envs.games import environment, games, optimum
 from envs.games.controllers import Selfish, played
 from envs.games.environment import GameEnvironment
-from envs.games.games import CELL_PAY, TASKS, WALK_STEPS, Walk, game
+from envs.games.games import CELL_PAY, WALK_STEPS, Walk, game
+from envs.games.names import TASKS
 from envs.protocols import Step
 from tests import check, needs_shape_checks
 from tests.patience import PATIENCE
@@ -324,9 +325,9 @@ def test_bad_actions_and_settings_are_refused() -> None:
         with pytest.raises(ValueError, match=message):
             own.step(actions)
     own.step(torch.zeros(2, 8, dtype=torch.uint8))
-    with pytest.raises(ValueError, match="reward must be one of 'local', 'shared', not 'team'"):
+    with pytest.raises(ValueError, match="reward = 'team': expected one of local, shared"):
         envs.make("game/ring_8", 1, reward="team")
-    with pytest.raises(ValueError, match="dtype must be one of"):
+    with pytest.raises(ValueError, match="dtype = 'float16': expected one of"):
         envs.make("game/ring_8", 1, dtype="float16")
     with pytest.raises(TypeError, match="has no setting backend; it has reward, dtype"):
         envs.make("game/ring_8", 1, backend="numba")

@@ -128,8 +128,9 @@ def test_no_place_to_keep_anything(tiny: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_sources_of_kernels(name: str) -> None:
     """Every compiled function is in one of the files that count."""
     counted = cache.kernel_sources(f"envs.{name}", ENVS / name)
-    for path in (ENVS / name).glob("*.py"):
-        module = importlib.import_module(f"envs.{name}.{path.stem}" if path.stem != "__init__" else f"envs.{name}")
+    for path in (ENVS / name).rglob("*.py"):
+        parts = path.relative_to(ENVS.parent).with_suffix("").parts
+        module = importlib.import_module(".".join(parts[:-1] if path.stem == "__init__" else parts))
         for value in vars(module).values():
             if isinstance(value, Dispatcher):
                 assert (
@@ -139,14 +140,54 @@ def test_sources_of_kernels(name: str) -> None:
 
 
 def test_tools_that_only_use_the_engine_do_not_count() -> None:
-    counted = {module.rpartition(".")[2] for module in cache.kernel_sources("envs.traffic", ENVS / "traffic")}
-    assert {"basics", "step", "state", "layout", "map", "handles", "pointer"} <= counted
-    assert not {"engine", "environment", "grid", "data", "verify"} & counted
+    counted = cache.kernel_sources("envs.traffic", ENVS / "traffic")
+    needed = ("engine.basics", "engine.step", "engine.state", "engine.handles", "engine.pointer")
+    needed += ("network.layout", "network.map", "network.geometry", "network.routes", "files.records")
+    assert {f"envs.traffic.{module}" for module in needed} <= counted.keys()
+    unneeded = ("cityflow", "cityflow.interface", "environment", "synthetic.grid", "data", "recordings.verify")
+    assert not {f"envs.traffic.{module}" for module in unneeded} & counted.keys()
 
 
 @pytest.mark.parametrize("name", PACKAGES)
 def test_importing_a_package_checks_it(name: str) -> None:
     assert not cache.forget_stale(f"envs.{name}", ENVS / name)
+
+
+CONSTANT = """
+import sys
+from pathlib import Path
+from envs.traffic.engine import driving
+from envs.traffic.network import geometry
+print(driving.stopping_speed(10.0, 2.0, 4.5, 20.0, 1.0), driving.stopping_speed.stats.cache_path)
+"""
+
+
+def test_an_edit_in_a_subpackage_forgets_the_kernels_of_all(tmp_path: Path) -> None:
+    """In a copy: a constant of the network's room changes, and kernels of the engine's and its own are forgotten."""
+    shutil.copytree(ENVS, tmp_path / "envs", ignore=shutil.ignore_patterns("__pycache__"))
+    environment = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
+    rooms = [tmp_path / "envs" / "traffic" / name / "__pycache__" for name in ("engine", "network")]
+
+    def run_copy() -> list[bool]:
+        command = [sys.executable, "-c", CONSTANT]
+        done = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True, env=environment)
+        assert Path(done.stdout.split()[1]) == rooms[0]
+        return [(room / f"old.fn-1.{cache._PYTHON}.nbi").exists() for room in rooms]
+
+    def age() -> None:
+        for room in rooms:
+            (room / f"old.fn-1.{cache._PYTHON}.nbi").touch()
+
+    run_copy()
+    age()
+    assert run_copy() == [True, True]
+    layout = tmp_path / "envs" / "traffic" / "network" / "layout.py"
+    layout.write_text(layout.read_text() + "# changed\n")
+    assert run_copy() == [False, False]
+    age()
+    interface = tmp_path / "envs" / "traffic" / "cityflow" / "interface.py"
+    interface.write_text(interface.read_text() + "# changed\n")
+    assert run_copy() == [True, True]
 
 
 FARTHEST = """

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 import envs
-from envs.mpe.prey import SHIPPED, PreyPolicy, gumbel_noise, load_prey, prey_force, soft_action
+from envs.errors import PreyWeightsError
+from envs.mpe.prey import LAYERS, SHIPPED, PreyPolicy, gumbel_noise, load_prey, prey_force, soft_action
+from envs.mpe.prey_training import save, train
 from envs.mpe.scenarios import scenario
-from envs.mpe.train_prey import save, train
 from tests.envs.conftest import particles
 
 
@@ -46,6 +47,20 @@ def test_shipped_file_is_small_and_says_how_it_was_made() -> None:
     with np.load(SHIPPED) as file:
         assert "envs.mpe.train_prey" in str(file["made_by"])
         assert all(file[name].dtype == np.float32 for name in file if name != "made_by")
+
+
+def test_published_weights_lie_in_the_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IPB_DATA", str(tmp_path))
+    with pytest.raises(PreyWeightsError, match=r"into the folder prey of the one that IPB_DATA names"):
+        load_prey("original", 14)
+    shipped = load_prey("shipped", 14)
+    arrays = {}
+    for layer, weight, bias in zip(LAYERS, shipped.weights, shipped.biases, strict=True):
+        arrays |= {f"{layer}_weight": weight.numpy(), f"{layer}_bias": bias.numpy()}
+    (tmp_path / "prey").mkdir()
+    np.savez(tmp_path / "prey" / "prey_actor_tag_n3.npz", **arrays)
+    observation = torch.randn(3, 14)
+    assert torch.equal(load_prey("original", 14).logits(observation), shipped.logits(observation))
 
 
 def test_training_lowers_the_cost_and_saves(tmp_path: Path) -> None:

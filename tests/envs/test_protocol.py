@@ -17,7 +17,7 @@ from jaxtyping import jaxtyped
 import envs
 from envs.cities import TASKS as CITIES
 from envs.errors import PreyWeightsError, UnknownTaskError
-from envs.games.games import TASKS as GAMES
+from envs.games.names import TASKS as GAMES
 from envs.jungle.rules import TASKS as JUNGLES
 from envs.mpe.environment import ParticleEnvironment
 from envs.mpe.observation import Observer, observe_torch
@@ -279,14 +279,14 @@ def test_settings() -> None:
         assert dataclasses.is_dataclass(kind)
         assert next(field.name for field in dataclasses.fields(kind)) == "reward"
     bad: list[tuple[dict[str, Any], type[Exception], str]] = [
-        ({"reward": "team"}, ValueError, "reward must be one of 'shared', 'local', 'difference', not 'team'"),
-        ({"neighbour_order": 1}, ValueError, "neighbour_order must be one of"),
-        ({"dtype": "float16"}, ValueError, "dtype must be one of"),
-        ({"contact": ""}, ValueError, "contact must be one of"),
-        ({"backend": "jax"}, ValueError, "backend must be one of"),
-        ({"num_neighbours": 0}, ValueError, "num_neighbours must be None or a whole number"),
+        ({"reward": "team"}, ValueError, "reward = 'team': expected one of shared, local, difference"),
+        ({"neighbour_order": 1}, ValueError, "neighbour_order = 1: expected one of"),
+        ({"dtype": "float16"}, ValueError, "dtype = 'float16': expected one of"),
+        ({"contact": ""}, ValueError, "contact = '': expected one of"),
+        ({"backend": "jax"}, ValueError, "backend = 'jax': expected one of"),
+        ({"num_neighbours": 0}, ValueError, "num_neighbours = 0: expected none or a positive whole number"),
         ({"num_neighbours": 3}, ValueError, "each of the 3 agents has only 2 others"),
-        ({"prey_weights": ""}, ValueError, "prey_weights must be"),
+        ({"prey_weights": ""}, ValueError, "prey_weights = '': expected shipped, original or the path"),
         ({"rewards": "local"}, TypeError, "has no setting rewards; it has reward, neighbour_order"),
     ]
     for settings, error, message in bad:

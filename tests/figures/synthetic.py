@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from results.records import COMPARED_ALGORITHMS, COMPARED_TASKS, POLICIES
+from results.paper import COMPARED_ALGORITHMS, COMPARED_TASKS
+from results.records import POLICIES
 
 TASK = "mpe/cooperative_navigation_3"
 MACHINE = {

@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from figures.compare import (
+from figures.compare import main
+from figures.differences import (
     BETTER,
     NO_DIFFERENCE,
     NOT_COMPARABLE,
@@ -21,7 +22,6 @@ from figures.compare import (
     compare,
     difference,
     holm,
-    main,
     report_text,
 )
 from results.load import load_results

@@ -9,7 +9,8 @@ import pytest
 from figures import documents as module
 from figures.analysis import Analysis
 from figures.documents import Part, documents
-from results.records import Results, ResultsError
+from results.errors import ResultsError
+from results.records import Results
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from figures.analysis.interpretation import summaries_of
 from figures.documents import PARTS, documents
 from figures.tables import plus_minus
 from results.load import load_results
-from results.records import COMPARED_ALGORITHMS, POLICIES, Results, Run
+from results.paper import COMPARED_ALGORITHMS
+from results.records import POLICIES, Results, Run
 
 ROOT = Path(__file__).resolve().parents[2]
 PIC_PROGRAM = {
@@ -66,13 +67,13 @@ def runs_of(task: str, algorithm: str, variant: str) -> list[Run]:
     return [
         run
         for run in published().runs
-        if (run.cell.task, run.cell.algorithm, run.cell.variant) == (task, algorithm, variant)
+        if (run.key.task, run.key.algorithm, run.key.variant) == (task, algorithm, variant)
     ]
 
 
 def gaps(run: Run, policy: str) -> dict[int, float]:
     """Share of the gap from random play to the assignment that is closed, by step."""
-    means = {name: float(np.mean(returns)) for name, returns in published().references[run.cell.task].returns.items()}
+    means = {name: float(np.mean(returns)) for name, returns in published().references[run.key.task].returns.items()}
     scale = means["assignment"] - means["random"]
     return {
         own.step: (float(np.mean(own.returns)) - means["random"]) / scale
@@ -138,6 +139,11 @@ def test_table_of_the_critics_rounds_in_the_documents_is_that_of_the_published_r
     for policy in ("sampled", "greedy"):
         finals = [[final_return(run, policy) for run in runs_of("magent/jungle_20", "ip", name)] for name in ROUNDS]
         lines.append(table_row(f"Jungle, 20 agents, team's sum, {policy}", finals))
+    for policy in ("sampled", "greedy"):
+        finals = [
+            [final_return(run, policy) for run in runs_of("cityflow/synthetic_49", "ip", name)] for name in ROUNDS
+        ]
+        lines.append(table_row(f"49 signals, {policy}", finals))
     assert generated("rounds of critics") == lines
 
 

@@ -101,15 +101,15 @@ def test_published_form_holds_the_same(study: Path) -> None:
     returned = load_results(study / "set")
     assert len(returned.runs) == SIZE.runs
     for own, other in zip(runs.runs, returned.runs, strict=True):
-        assert (own.cell, own.config, own.evaluations, own.metrics) == (
-            other.cell,
+        assert (own.key, own.config, own.evaluations, own.metrics) == (
+            other.key,
             other.config,
             other.evaluations,
             other.metrics,
         )
     frame = evaluations_frame(returned)
     assert len(frame) == SIZE.runs * SIZE.evaluations * 2
-    cell = returned.runs[-1].cell
+    cell = returned.runs[-1].key
     lines = (study / "raw" / str(cell) / "evaluation.jsonl").read_text().splitlines()
     rows = [row for row in map(json.loads, lines) if row["policy"] == "sampled"]
     means = [sum(row["returns"]) / SIZE.episodes for row in rows]

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from results.checks import Issue, find_issues
-from results.records import COMPARED_TASKS
+from results.paper import COMPARED_TASKS
 from results.runs import load_runs
 from tests.figures.synthetic import TASK, write_references, write_run
 

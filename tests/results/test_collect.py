@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 
 from results.collect import SHOWN, collect
+from results.errors import ResultsError
+from results.keys import RunKey
 from results.publish import COMPACT_NOTE, read_published
-from results.records import Cell, ResultsError
 from tests.figures.synthetic import TASK, rising, write_references, write_run
 
 CURVE = rising(-470.0, -270.0, 4000, 500)
 CURVES = {"greedy": CURVE, "sampled": CURVE}
 OTHER = "mpe/cooperative_navigation_6"
-WANTED = [Cell(TASK, "default", algorithm, seed) for algorithm in ("ip", "iql") for seed in (0, 1)]
+WANTED = [RunKey(TASK, algorithm, "default", seed) for algorithm in ("ip", "iql") for seed in (0, 1)]
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def raw(tmp_path: Path) -> Path:
     return tmp_path / "raw"
 
 
-def again(raw: Path, cell: Cell, curves: Any = None, **changes: Any) -> Path:
+def again(raw: Path, cell: RunKey, curves: Any = None, **changes: Any) -> Path:
     """Make a run of the suite anew, with changes."""
     folder = raw / str(cell)
     if folder.exists():
@@ -38,7 +39,7 @@ def again(raw: Path, cell: Cell, curves: Any = None, **changes: Any) -> Path:
     return write_run(raw, curves, task=cell.task, algorithm=cell.algorithm, seed=cell.seed, **changes)
 
 
-def hash_of(raw: Path, cell: Cell) -> str:
+def hash_of(raw: Path, cell: RunKey) -> str:
     return str(json.loads((raw / str(cell) / "config.json").read_text())["config_hash"])
 
 
@@ -63,7 +64,7 @@ def test_a_complete_suite_is_collected(raw: Path) -> None:
         for name in ("evaluations.parquet", "interpretation.parquet", "metrics.parquet", "manifest.json")
     ]
     found = read_published(output)
-    assert [run.cell for run in found.runs] == WANTED
+    assert [run.key for run in found.runs] == WANTED
     assert set(found.references) == {TASK}
     assert found.notes == ()
     assert json.loads((output / "manifest.json").read_text())["suite"] == "small"
@@ -78,7 +79,7 @@ def test_what_is_not_of_the_suite_is_not_looked_at(raw: Path) -> None:
     write_references(raw, OTHER, random=[1.0])
     collect(raw, WANTED, raw / "collected", "small")
     found = read_published(raw / "collected")
-    assert [run.cell for run in found.runs] == WANTED
+    assert [run.key for run in found.runs] == WANTED
     assert set(found.references) == {TASK}
     assert found.notes == ()
 
@@ -149,14 +150,14 @@ def test_stale_runs_are_refused_and_never_part_of_a_suite(raw: Path) -> None:
     lines = collect(raw, WANTED, raw / "collected", "small", incomplete=True, hashes=hashes)
     assert lines[-1] == "collected 2 of 4 runs, 2 of them finished; checksums verified"
     found = read_published(raw / "collected")
-    assert [run.cell for run in found.runs] == WANTED[:2]
+    assert [run.key for run in found.runs] == WANTED[:2]
     assert found.notes == (f"collected although {text}",)
     everything = dict.fromkeys(WANTED, "other")
     assert "nothing would be left" in str(refusal(raw, incomplete=True, hashes=everything))
 
 
 def test_reference_policies_of_tasks_without_runs_are_left_out(raw: Path) -> None:
-    wanted = [*WANTED, Cell(OTHER, "default", "ip", 0)]
+    wanted = [*WANTED, RunKey(OTHER, "ip", "default", 0)]
     again(raw, wanted[-1])
     write_references(raw, OTHER, random=[1.0, 2.0])
     collect(raw, wanted, raw / "collected", "small")
@@ -192,7 +193,7 @@ def test_nothing_and_corrupt_files_are_refused_in_any_case(raw: Path, incomplete
 
 
 def test_a_long_list_is_cut(raw: Path) -> None:
-    wanted = [*WANTED, *(Cell(f"mpe/n_{count}", "default", "ip", 0) for count in range(SHOWN + 3))]
+    wanted = [*WANTED, *(RunKey(f"mpe/n_{count}", "ip", "default", 0) for count in range(SHOWN + 3))]
     with pytest.raises(ResultsError, match=r"mpe/n_9/.*; and 3 more$") as error:
         collect(raw, wanted, raw / "collected", "small")
     assert str(error.value).count("never begun") == SHOWN

@@ -10,14 +10,15 @@ import pandas as pd
 import pytest
 
 from results.frames import evaluations_frame, metrics_frame
-from results.records import Cell, Evaluation, MetricRow, Results, Run, Status
+from results.keys import RunKey
+from results.records import Evaluation, MetricRow, Results, Run, Status
 
 FINISHED = Status("finished", 10, "", "", 0.0)
 
 
 def run_of(seed: int, evaluations: list[Evaluation], metrics: list[MetricRow], **facts: Any) -> Run:
-    cell = Cell("mpe/push_3", "default", "ip" if seed % 2 else "new", seed)
-    return Run(cell, {}, {}, facts.get("status", FINISHED), tuple(evaluations), tuple(metrics), ())
+    key = RunKey("mpe/push_3", "ip" if seed % 2 else "new", "default", seed)
+    return Run(key, {}, {}, facts.get("status", FINISHED), tuple(evaluations), tuple(metrics), ())
 
 
 def made_up() -> Results:
@@ -50,10 +51,10 @@ def test_every_evaluation_has_its_row() -> None:
     assert len(frame) == len(pairs) == 8
     for row, (run, own) in zip(frame.to_dict("records"), pairs, strict=True):
         expected = {
-            "task": run.cell.task,
-            "algorithm": run.cell.algorithm,
-            "variant": run.cell.variant,
-            "seed": run.cell.seed,
+            "task": run.key.task,
+            "algorithm": run.key.algorithm,
+            "variant": run.key.variant,
+            "seed": run.key.seed,
             "finished": run.status.finished,
             "step": own.step,
             "policy": own.policy,

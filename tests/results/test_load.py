@@ -9,16 +9,18 @@ from pathlib import Path
 import pytest
 
 from benchmark.suites import SUITES
+from results.errors import ResultsError
+from results.keys import RunKey
 from results.load import load_results, merged
 from results.publish import COMPACT_NOTE, compacted, publish, read_published
-from results.records import Cell, Episode, References, Results, ResultsError
+from results.records import Episode, References, Results
 from results.runs import load_runs
 from tests.figures.synthetic import TASK, write_references, write_run, write_study
 
 SHIPPED = Path(__file__).resolve().parents[2] / "results" / "published"
 RUNS = {
     "ablations-cpu": 45,
-    "hops-cpu": 12,
+    "hops-cpu": 18,
     "interpretation-cpu": 30,
     "jungle": 39,
     "lockstep-cpu": 24,
@@ -66,7 +68,7 @@ def test_run_folders_with_a_set_beside_them_are_read_as_run_folders(tmp_path: Pa
     publish(results, tmp_path / "collected")
     publish(results, tmp_path / "elsewhere")
     write_run(tmp_path, LAST, seed=1)
-    assert [run.cell.seed for run in load_results(tmp_path).runs] == [0, 1]
+    assert [run.key.seed for run in load_results(tmp_path).runs] == [0, 1]
 
 
 def test_a_folder_among_sets_that_is_none_is_named(tmp_path: Path) -> None:
@@ -155,7 +157,7 @@ def test_of_reference_policies_on_other_episodes_the_most_are_kept_and_it_is_sai
 def test_episodes_of_sets_are_put_together(tmp_path: Path) -> None:
     """Where two sets have other episodes of a run, the first one's is used, and it is said."""
     first, second = (one_run(tmp_path, seed) for seed in (0, 1))
-    cells = [first.runs[0].cell, Cell(TASK, "default", "ip", 1)]
+    cells = [first.runs[0].key, RunKey(TASK, "ip", "default", 1)]
     one, two = (Episode(tmp_path / name, name, 3, -1.0, 25, 25, "greedy", 7, 26, 240) for name in ("one", "two"))
     own = replace(second, episodes={cells[1]: two})
     assert merged({Path("a"): own, Path("b"): replace(first, episodes={cells[0]: one})}).episodes == {
@@ -179,18 +181,18 @@ def test_shipped_sets_are_whole() -> None:
     for name, count in RUNS.items():
         manifest = json.loads((SHIPPED / name / "manifest.json").read_text())
         results = read_published(SHIPPED / name)
-        cells = {(own.task, own.algorithm, own.variant, own.seed) for own in SUITES[name]()}
+        wanted = {request.key for request in SUITES[name]()}
         assert manifest["suite"] == name
         assert len(results.runs) == count
-        assert {(r.cell.task, r.cell.algorithm, r.cell.variant, r.cell.seed) for r in results.runs} <= cells
+        assert {run.key for run in results.runs} <= wanted
         assert all(run.status.finished and run.machine["commit"] and run.machine["cpu"] for run in results.runs)
-        assert set(results.references) == {run.cell.task for run in results.runs}
+        assert set(results.references) == {run.key.task for run in results.runs}
         counted = any(name.startswith("interpretation/") for r in results.runs for m in r.metrics for name in m.values)
-        assert counted == (name in ("signals", "ablations-cpu", "interpretation-cpu", "values-cpu"))
+        assert counted == (name in ("signals", "ablations-cpu", "interpretation-cpu", "values-cpu", "hops-cpu"))
     results = load_results(SHIPPED)
-    assert len(results.runs) == sum(RUNS.values()) - SHARED == 468
-    assert sum(len(run.evaluations) for run in results.runs) == 11_592
-    assert sum(len(row.values) for run in results.runs for row in run.metrics) == 398_754
+    assert len(results.runs) == sum(RUNS.values()) - SHARED == 474
+    assert sum(len(run.evaluations) for run in results.runs) == 11_796
+    assert sum(len(row.values) for run in results.runs for row in run.metrics) == 423_948
     assert results.notes[0] == COMPACT_NOTE
     sizes = {path: path.stat().st_size for path in SHIPPED.rglob("*.*") if path.is_file()}
     assert sum(size for path, size in sizes.items() if path.suffix != ".gif") < 5_500_000

@@ -11,17 +11,18 @@ import pytest
 from figures.analysis.scores import final_scores
 from results.checks import find_issues, uncounted
 from results.collect import collect
+from results.errors import ResultsError
+from results.keys import RunKey
 from results.layout import WRITTEN_LATER, lost_config
 from results.marl_eval import export
 from results.publish import read_published
-from results.records import Cell, ResultsError
 from results.runs import load_runs
 from tests.figures.synthetic import TASK, rising, write_references, write_run
 
 CURVE = rising(-470.0, -270.0, 4000, 500)
 CURVES = {"greedy": CURVE, "sampled": CURVE}
 BROKEN = [*CURVE[:-1], (4000, [math.nan, 1.0])]
-WANTED = [Cell(TASK, "default", "iql", seed) for seed in range(3)]
+WANTED = [RunKey(TASK, "iql", "default", seed) for seed in range(3)]
 
 
 @pytest.fixture

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from results.errors import ResultsError
 from results.load import load_results
 from results.marl_eval import ABSOLUTE_NOTE, export, main
 from results.publish import compacted, publish
-from results.records import Results, ResultsError
+from results.records import Results
 from results.runs import load_runs
 from tests.figures.synthetic import rising, write_run, write_study
 
@@ -72,7 +73,7 @@ def check_form(tree: dict[str, Any]) -> None:
 
 def check_numbers(tree: dict[str, Any], results: Results, policy: str) -> int:
     """Every number of the file is that of the run; returns how many runs there are."""
-    runs = {run.cell: run for run in results.runs}
+    runs = {run.key: run for run in results.runs}
     names = {}
     for cell in runs:
         environment, task = cell.task.split("/")
@@ -103,7 +104,7 @@ def test_published_results_have_the_form(policy: str, tmp_path: Path, capsys: py
     count = check_numbers(tree, results, policy)
     assert count + said.err.count("left out: ") == len(results.runs)
     assert said.out.endswith(f"{count} run(s), {said.err.count('left out: ')} left out\n")
-    assert set(tree) == {run.cell.task.split("/")[0] for run in results.runs}
+    assert set(tree) == {run.key.task.split("/")[0] for run in results.runs}
 
 
 def test_the_same_results_give_the_same_file(tmp_path: Path) -> None:

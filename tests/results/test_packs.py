@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from benchmark import gpu_timings
 from benchmark.lease import pack as written
 from benchmark.lease.pack import Packer
+from benchmark.profiling import gpu_timings
 from results import packs
+from results.errors import ResultsError
 from results.packs import MANIFEST, add_timings, read_pack, read_timings, with_packs
 from results.publish import main, read_published
-from results.records import ResultsError
 from tests.figures.synthetic import TASK, rising, write_references, write_run
 
 CURVE = rising(-470.0, -270.0, 4000, 500)
@@ -67,7 +67,7 @@ def publish(output: Path, *folders: Path) -> int:
 
 
 def seeds_of(output: Path) -> list[int]:
-    return [run.cell.seed for run in read_published(output).runs]
+    return [run.key.seed for run in read_published(output).runs]
 
 
 def contents(output: Path) -> dict[str, bytes]:

@@ -14,10 +14,13 @@ import pytest
 
 from figures.analysis.scores import final_scores
 from results.collect import collect
-from results.episodes import GIF, MOST_BYTES, published_name, read_gif
-from results.files import write_atomically
+from results.episodes import MOST_BYTES, published_name, read_gif
+from results.errors import ResultsError
+from results.files import write_output
+from results.keys import RunKey
+from results.layout import GIF
 from results.publish import COMPACT_NOTE, WHOLE_EVALUATIONS, compacted, main, publish, read_published
-from results.records import Cell, Results, ResultsError, Run
+from results.records import Results, Run
 from results.runs import load_runs
 from tests.figures.synthetic import TASK, write_lines, write_run, write_study
 
@@ -212,7 +215,7 @@ def test_a_set_does_not_hide_run_folders_or_other_sets(study: Path, tmp_path: Pa
     assert [path.name for path in (tmp_path / "sets").iterdir()] == ["one"]
 
 
-IP_0, IP_1 = (Cell(TASK, "default", "ip", seed) for seed in (0, 1))
+IP_0, IP_1 = (RunKey(TASK, "ip", "default", seed) for seed in (0, 1))
 GIF_0 = "episodes/mpe_cooperative_navigation_3-ip-default-0.gif"
 
 
@@ -294,7 +297,7 @@ def test_a_new_set_takes_the_old_ones_episodes_away(study: Path, tmp_path: Path)
     results = load_runs(study)
     publish(results, output)
     (output / "episodes" / "own.gif").write_text("not of the set")
-    publish(replace(results, runs=tuple(run for run in results.runs if run.cell != IP_1)), output)
+    publish(replace(results, runs=tuple(run for run in results.runs if run.key != IP_1)), output)
     assert list(read_published(output).episodes) == [IP_0], "an episode goes with its run"
     assert sorted(path.name for path in (output / "episodes").iterdir()) == [Path(GIF_0).name, "own.gif"]
     (output / "episodes" / "own.gif").unlink()
@@ -417,13 +420,13 @@ def test_a_set_of_which_some_files_took_their_places_is_refused(
 
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "file.txt"
-    write_atomically(path, "old")
+    write_output(path, "old")
 
     def refuse(self: Path, target: Path) -> Path:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", refuse)
     with pytest.raises(ResultsError, match=r"file\.txt: No space left on device"):
-        write_atomically(path, "new")
+        write_output(path, "new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from results.checks import find_issues
-from results.records import Cell, MetricRow, ResultsError
+from results.errors import ResultsError
+from results.keys import RunKey
+from results.records import MetricRow
 from results.runs import evaluations_frame, load_run, load_runs, metrics_frame, thin
 from tests.figures.synthetic import TASK, write_json, write_lines, write_references, write_run
 
@@ -149,7 +151,7 @@ def test_a_run_without_config_or_status_is_not_silent(tmp_path: Path) -> None:
     assert "seed_7 has no config.json" in messages
     assert "status.json is missing" in messages
     assert "cannot say which code and hardware made it" in messages
-    assert [run.cell.seed for run in results.runs] == [0]
+    assert [run.key.seed for run in results.runs] == [0]
 
 
 def test_references_are_found_and_checked(tmp_path: Path) -> None:
@@ -173,8 +175,8 @@ def test_thinning_keeps_the_last_row_of_each_bin_and_is_stable() -> None:
 
 
 def test_cells_sort_as_a_reader_expects() -> None:
-    cells = [Cell(f"mpe/n_{n}", v, a, 0) for n in (200, 15) for v in ("a", "default") for a in ("new", "iql", "ip")]
-    ordered = sorted(cells, key=Cell.order)
+    cells = [RunKey(f"mpe/n_{n}", a, v, 0) for n in (200, 15) for v in ("a", "default") for a in ("new", "iql", "ip")]
+    ordered = sorted(cells, key=RunKey.order)
     assert [(cell.task, cell.variant, cell.algorithm) for cell in ordered[:4]] == [
         ("mpe/n_15", "default", "ip"),
         ("mpe/n_15", "default", "iql"),
@@ -191,7 +193,7 @@ def test_hidden_and_collected_folders_are_not_looked_into(tmp_path: Path) -> Non
     write_run(tmp_path / "monday" / "collected", CURVES)
     write_references(tmp_path / "monday" / "collected", random=[1.0])
     results = load_runs(tmp_path)
-    assert [run.cell.seed for run in results.runs] == [0]
+    assert [run.key.seed for run in results.runs] == [0]
     assert results.references[TASK].returns == {"random": (1.0,)}
     assert results.notes == ()
 
@@ -199,20 +201,20 @@ def test_hidden_and_collected_folders_are_not_looked_into(tmp_path: Path) -> Non
 def test_folders_within_a_run_are_not_runs(tmp_path: Path) -> None:
     folder = write_run(tmp_path, CURVES)
     write_run(folder, CURVES, seed=1)
-    assert [run.cell.seed for run in load_runs(tmp_path).runs] == [0]
+    assert [run.key.seed for run in load_runs(tmp_path).runs] == [0]
 
 
 def test_only_wanted_runs_are_read(tmp_path: Path) -> None:
     """What else there is may be corrupt or not begun; what is wanted and not there is not made up."""
     for seed in (0, 1):
         write_run(tmp_path, CURVES, seed=seed)
-    (tmp_path / str(Cell(TASK, "default", "ip", 1)) / "evaluation.jsonl").write_text("{\n{\n")
-    (tmp_path / str(Cell(TASK, "default", "ip", 2))).mkdir()
+    (tmp_path / str(RunKey(TASK, "ip", "default", 1)) / "evaluation.jsonl").write_text("{\n{\n")
+    (tmp_path / str(RunKey(TASK, "ip", "default", 2))).mkdir()
     write_run(tmp_path, CURVES, task="mpe/other")
     write_references(tmp_path, task="mpe/other", random=[1.0])
-    wanted = [Cell(TASK, "default", "ip", seed) for seed in (0, 3)]
+    wanted = [RunKey(TASK, "ip", "default", seed) for seed in (0, 3)]
     results = load_runs(tmp_path, wanted)
-    assert ([run.cell for run in results.runs], results.references, results.notes) == (wanted[:1], {}, ())
+    assert ([run.key for run in results.runs], results.references, results.notes) == (wanted[:1], {}, ())
     with pytest.raises(ResultsError, match="none of the 1 runs that are wanted has begun"):
         load_runs(tmp_path, wanted[1:])
 

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from benchmark.errors import UserError
-from benchmark.plan import key_of
+from benchmark.launchers import Jobs
+from benchmark.requests import RunRequest
 from benchmark.status import state_of
-from benchmark.suites import Cell
+from results.keys import RunKey
 from slurm.records import cancel_jobs, explain_lost, jobs_of, record_jobs
 
-CELLS = [Cell("game/two_step_2", "iql", seed, 100, "test") for seed in range(4)]
-KEYS = [key_of(cell) for cell in CELLS]
+REQUESTS = [RunRequest(RunKey("game/two_step_2", "iql", "test", seed), 100) for seed in range(4)]
+KEYS = [request.key for request in REQUESTS]
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (programs / name).write_text(f"#!/bin/sh\n{text}\n")
         (programs / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
-    record_jobs(tmp_path, "smoke", "sweep-a", "cpu", "0", {f"7_{n}": (cell,) for n, cell in enumerate(CELLS)})
+    record_jobs(tmp_path, "smoke", "sweep-a", "cpu", "0", {f"7_{n}": [key] for n, key in enumerate(KEYS)})
     return tmp_path / "answer"
 
 
@@ -39,11 +40,9 @@ def test_living_jobs_have_their_runs(answer: Path, tmp_path: Path) -> None:
     jobs = jobs_of(tmp_path)
     assert jobs.now == {KEYS[0]: {"7_0": "queued"}, KEYS[2]: {"7_2": "running"}}
     assert jobs.silent == ""
-    states = [
-        state_of(tmp_path, cell, jobs.now.get(key), jobs.last[key]) for cell, key in zip(CELLS, KEYS, strict=True)
-    ]
-    assert [own.state for own in states] == ["queued", "lost", "queued", "lost"]
-    messages = [own.message for own in explain_lost(tmp_path, states)]
+    states = [state_of(tmp_path, run, jobs.now.get(run.key), jobs.last[run.key]) for run in REQUESTS]
+    assert [run.state for run in states] == ["queued", "lost", "queued", "lost"]
+    messages = [run.message for run in explain_lost(tmp_path, states)]
     assert "its job ended OUT_OF_MEMORY; see" in messages[1]
     assert "without a word" in messages[3]
     assert "7_3_0_log.err" in messages[3]
@@ -64,16 +63,16 @@ def test_cancelled_jobs_are_not_lost_and_those_of_others_live_on(answer: Path, t
     answer.write_text("7_1|RUNNING|sweep-a\n")
     jobs = jobs_of(tmp_path)
     assert KEYS[0] not in jobs.last
-    assert state_of(tmp_path, CELLS[0], None, jobs.last.get(KEYS[0], "")).state == "absent"
+    assert state_of(tmp_path, REQUESTS[0], None, jobs.last.get(KEYS[0], "")).state == "absent"
 
 
 def test_number_that_is_given_out_again(answer: Path, tmp_path: Path) -> None:
     """After the scheduler lost its memory: the newer submission has it."""
     answer.write_text("7_0|RUNNING|sweep-b\n")
-    record_jobs(tmp_path, "smoke", "sweep-b", "cpu", "0", {"7_0": (CELLS[3],)})
+    record_jobs(tmp_path, "smoke", "sweep-b", "cpu", "0", {"7_0": [KEYS[3]]})
     assert jobs_of(tmp_path).now == {KEYS[3]: {"7_0": "running"}}
 
 
 def test_results_that_were_never_submitted_ask_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert jobs_of(tmp_path) == ({}, {}, "")
+    assert jobs_of(tmp_path) == Jobs()

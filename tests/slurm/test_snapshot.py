@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import folder as run_folder
+from benchmark import machine
 from benchmark.errors import UserError
-from benchmark.folder import COMMIT_VARIABLE, SNAPSHOT, git_facts
+from benchmark.machine import COMMIT_VARIABLE, SNAPSHOT, git_facts
 from slurm.snapshot import ROOT, take_snapshot
 from tests.patience import PATIENCE
 
@@ -22,11 +22,11 @@ COMMIT = "0123456789abcdef" * 2 + "01234567"
 def test_commit_is_named_where_git_stays_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the environment variable alone, which neither a checkout nor a snapshot looks at."""
     monkeypatch.setenv(COMMIT_VARIABLE, COMMIT)
-    monkeypatch.setattr(run_folder, "running_code", git_facts)  # which is asked once in a process
+    monkeypatch.setattr(machine, "running_code", git_facts)  # which is asked once in a process
     here = git_facts()
-    monkeypatch.setattr(run_folder, "__file__", str(tmp_path / "benchmark" / "folder.py"))
+    monkeypatch.setattr(machine, "__file__", str(tmp_path / "benchmark" / "machine.py"))
     assert git_facts() == {"commit": COMMIT, "dirty": False}
-    assert run_folder.machine_facts("cpu")["commit"] == COMMIT
+    assert machine.machine_facts("cpu")["commit"] == COMMIT
     monkeypatch.setenv(COMMIT_VARIABLE, f"{COMMIT}-dirty")
     assert git_facts() == {"commit": COMMIT, "dirty": True}
     for wrong in ("main", COMMIT[:10], COMMIT.upper(), f"{COMMIT}-"):
@@ -35,10 +35,10 @@ def test_commit_is_named_where_git_stays_behind(tmp_path: Path, monkeypatch: pyt
             git_facts()
     (tmp_path / SNAPSHOT).write_text(json.dumps({"commit": "a", "dirty": False}))
     assert git_facts() == {"commit": "a", "dirty": False}
-    monkeypatch.setattr(run_folder, "__file__", str(ROOT / "benchmark" / "folder.py"))
+    monkeypatch.setattr(machine, "__file__", str(ROOT / "benchmark" / "machine.py"))
     assert git_facts() == here
     (tmp_path / SNAPSHOT).unlink()
-    monkeypatch.setattr(run_folder, "__file__", str(tmp_path / "benchmark" / "folder.py"))
+    monkeypatch.setattr(machine, "__file__", str(tmp_path / "benchmark" / "machine.py"))
     monkeypatch.delenv(COMMIT_VARIABLE)
     assert git_facts() == {"commit": None, "dirty": None}
 
@@ -46,10 +46,9 @@ def test_commit_is_named_where_git_stays_behind(tmp_path: Path, monkeypatch: pyt
 def test_snapshot_is_whole_knows_its_commit_and_is_made_once(tmp_path: Path) -> None:
     folder = take_snapshot(tmp_path)
     assert take_snapshot(tmp_path) == folder
-    assert (tmp_path / "shared").is_dir() == (ROOT.parent / "shared").is_dir(), "data beside the project is found"
     assert json.loads((folder / SNAPSHOT).read_text()) == git_facts()
     code = (
-        "import benchmark.train, slurm.job, envs, benchmark.folder as f\n"
+        "import benchmark.train, slurm.job, envs, benchmark.machine as f\n"
         "print(benchmark.train.__file__, envs.make('mpe/prey_and_predator_3', 1).spec.num_agents, f.git_facts())"
     )
     done = subprocess.run(

@@ -99,7 +99,7 @@ def assert_collected_equal(results: Path, local: Path, folder: Path) -> None:
         assert "collected 4 of 4 runs, 4 of them finished" in done.stdout, done.stdout + done.stderr
         sets.append(read_published(folder / str(number)))
     for own, other in zip(sets[0].runs, sets[1].runs, strict=True):
-        assert own.cell == other.cell
+        assert own.key == other.key
         assert own.evaluations == other.evaluations
     assert sets[0].references == sets[1].references
 

@@ -15,13 +15,14 @@ from typing import Any
 import pytest
 import torch
 
-from benchmark import gpu_timings
 from benchmark.errors import UserError
 from benchmark.lease import __main__ as lease
 from benchmark.lease import programme
 from benchmark.lease.pack import MANIFEST
 from benchmark.modes import KEYS, MODES, PLAIN
+from benchmark.profiling import gpu_timings
 from benchmark.suites import SUITES
+from results.paper import COMPARED_ALGORITHMS
 from tests.patience import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -99,12 +100,12 @@ def test_the_time_begins_with_the_process() -> None:
 def test_the_paper_comes_in_its_order() -> None:
     """All of suite `all`, the four first tasks first."""
     wanted = programme.paper()
-    assert sorted(map(str, wanted.cells)) == sorted(map(str, SUITES["all"]()))
-    assert tuple(dict.fromkeys(cell.task for cell in wanted.cells))[:4] == programme.FIRST_TASKS
-    runs = [wanted.run_cell(cell, "graph").overrides for cell in wanted.cells]
+    assert sorted(map(str, wanted.requests)) == sorted(map(str, SUITES["all"]()))
+    assert tuple(dict.fromkeys(request.key.task for request in wanted.requests))[:4] == programme.FIRST_TASKS
+    runs = [wanted.request_in_mode(request, "graph").overrides for request in wanted.requests]
     assert {own["training.acceleration"] for own in runs} == {"cuda_graph"}
     assert runs[0]["training.num_envs"] == 100
-    plain = [wanted.run_cell(cell, PLAIN).overrides for cell in wanted.cells]
+    plain = [wanted.request_in_mode(request, PLAIN).overrides for request in wanted.requests]
     assert all(KEYS.isdisjoint(own) for own in plain), "nothing is left of the settings of another mode"
 
 
@@ -114,12 +115,12 @@ def test_timings_cover_every_mode_and_begin_with_what_runs_need(tmp_path: Path) 
     assert len(set(keys)) == len(keys)
     asked = {(i["task"], i["algorithm"], i["mode"]) for i in items if i["what"] == "training"}
     for agents in (15, 30, 100, 200):
-        for name in programme.PAPER_ALGORITHMS:
+        for name in COMPARED_ALGORITHMS:
             assert all((f"mpe/cooperative_navigation_{agents}", name, mode) in asked for mode in MODES)
     steps = {(i["task"], i["copies"]) for i in items if i["what"] == "environment"}
     assert steps == {(task, copies) for task in programme.STEPPED for copies in (4, 20, 100)}
     fastest = list(MODES)[-1]
-    first = items[: len(programme.PAPER_ALGORITHMS)]
+    first = items[: len(COMPARED_ALGORITHMS)]
     assert all((i["task"], i["mode"]) == (programme.FIRST_TASKS[0], fastest) for i in first)
     plain = next(i for i in items if i.get("mode") == PLAIN)
     assert "training.num_envs" not in plain["settings"]

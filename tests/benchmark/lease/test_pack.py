@@ -11,6 +11,7 @@ import pytest
 
 from benchmark.lease import pack
 from benchmark.lease.pack import MANIFEST, Packer
+from results.layout import RECORDS
 from tests.figures.synthetic import rising, write_references, write_run
 
 TEXTS = {"timings.json": '{"format": 1, "timings": []}', "report.txt": "said\n", "gpu_tests.txt": "none\n"}
@@ -50,7 +51,7 @@ def test_a_pack_is_flat_and_has_at_most_eight_files(tmp_path: Path, monkeypatch:
     output.mkdir()
     write_runs(results, 9)
     packer = Packer(results, output)
-    one = sum(packer._size(own) for own in packer.finished()[0].iterdir() if own.name in pack.NAMES)
+    one = sum(packer._size(own) for own in packer.finished()[0].iterdir() if own.name in RECORDS)
     monkeypatch.setattr(pack, "ROOM", 2 * one + one // 2)
     left_out = packer.pack({"rehearsal": False}, TEXTS)
     assert len(left_out) == 1
@@ -76,7 +77,7 @@ def test_a_later_pack_takes_the_place_of_an_earlier_one(tmp_path: Path) -> None:
     write_runs(results, 1)
     packer.pack({"rehearsal": False}, TEXTS)
     assert len(json.loads((output / MANIFEST).read_text())["runs"]) == 1
-    assert not list(output.glob("*.tmp"))
+    assert not list(output.glob(".*"))
 
 
 def test_texts_keep_their_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

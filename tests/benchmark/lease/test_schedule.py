@@ -5,18 +5,19 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark.cells import Cell
 from benchmark.lease.schedule import Group, choose, grouped
+from benchmark.requests import RunRequest
+from results.keys import RunKey
 
 
 def group(task: str, algorithm: str, seconds: float, seeds: int = 5, factor: float = 1.0, most: int = 9) -> Group:
     """Runs of `seconds` each; of several at once each more takes `factor` of that."""
-    cells = tuple(Cell(task, algorithm, seed, 100, "default") for seed in range(seeds))
-    return Group(cells, lambda count: seconds * (1 + factor * (count - 1)), most)
+    requests = tuple(RunRequest(RunKey(task, algorithm, "default", seed), 100) for seed in range(seeds))
+    return Group(requests, lambda count: seconds * (1 + factor * (count - 1)), most)
 
 
 def names(groups: list[Group]) -> list[tuple[str, str, int]]:
-    return [(own.task, own.cells[0].algorithm, len(own.cells)) for own in groups]
+    return [(own.task, own.requests[0].key.algorithm, len(own.requests)) for own in groups]
 
 
 def test_short_groups_are_taken_and_begun_last() -> None:
@@ -49,12 +50,12 @@ def test_what_is_chosen_ends_in_time_the_longest_first(
     chosen = choose(groups, left)
     assert sum(own.predicted for own in chosen) <= left + 1e-6
     assert [own.predicted for own in chosen] == sorted((own.predicted for own in chosen), reverse=True)
-    assert all(len(own.cells) <= own.most for own in chosen)
+    assert all(len(own.requests) <= own.most for own in chosen)
     unchosen = [own for own in groups if own.most and own.task == groups[0].task]
     if unchosen and min(own.seconds(1) for own in unchosen) <= left:
         assert any(own.task == groups[0].task for own in chosen), "time goes to the first task where it can"
 
 
 def test_seeds_of_a_cell_are_a_group() -> None:
-    cells = [Cell("a", name, seed, 1, "default") for seed in (0, 1) for name in ("ip", "iql")]
-    assert grouped(cells) == [(cells[0], cells[2]), (cells[1], cells[3])]
+    requests = [RunRequest(RunKey("a", name, "default", seed), 1) for seed in (0, 1) for name in ("ip", "iql")]
+    assert grouped(requests) == [(requests[0], requests[2]), (requests[1], requests[3])]

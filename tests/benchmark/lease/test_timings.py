@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from benchmark.gpu_timings import Entry
 from benchmark.lease import timings
 from benchmark.lease.work import BROKEN
+from benchmark.profiling.gpu_timings import Entry
 from tests.benchmark.lease.conftest import Stage
 
 ITEMS = [

@@ -10,26 +10,28 @@ from typing import Any
 
 import pytest
 
-from benchmark.cells import Cell
 from benchmark.lease.children import Child
 from benchmark.lease.programme import Programme
-from benchmark.lease.training import Lane, Trainer, key_of_config
-from benchmark.plan import Key
+from benchmark.lease.training import Lane, Trainer, key_of_folder
+from benchmark.requests import RunRequest
+from results.keys import RunKey
 from tests.benchmark.conftest import SMALL
 from tests.benchmark.lease.conftest import Stage
 
 TASKS = ("mpe/cooperative_navigation_3", "magent/jungle_6", "cityflow/synthetic_4")
 MAKE = """
 import json, pathlib, sys
-cells, results, fail = json.loads(sys.argv[1]), pathlib.Path(sys.argv[2]), sys.argv[3]
-for cell in cells:
-    reason = "out of memory" if cell["algorithm"] == fail else ""
+requests, results, fail = json.loads(sys.argv[1]), pathlib.Path(sys.argv[2]), sys.argv[3]
+for request in requests:
+    task, algorithm, variant, seed = request["key"]
+    about = {"task": task, "algorithm": algorithm, "variant": variant, "seed": seed}
+    reason = "out of memory" if algorithm == fail else ""
     if not reason:
-        folder = results / cell["task"] / cell["algorithm"] / cell["variant"] / f"seed_{cell['seed']}"
+        folder = results / task / algorithm / variant / f"seed_{seed}"
         folder.mkdir(parents=True)
-        (folder / "part").write_text(json.dumps(cell))
+        (folder / "part").write_text(json.dumps(about))
         (folder / "part").rename(folder / "config.json")
-    print(json.dumps({"task": cell["task"], "algorithm": cell["algorithm"], "seed": cell["seed"], "reason": reason}))
+    print(json.dumps(about | {"reason": reason}))
 """
 
 
@@ -55,11 +57,14 @@ def timing(task: str, algorithm: str, round_ms: float = 1.0) -> dict[str, Any]:
     }
 
 
-def trainer(site: Workshop, timings: Sequence[dict[str, Any]], done: set[Key] | None = None) -> Trainer:
-    cells = [
-        Cell(task, name, seed, 400, "default", SMALL) for task in TASKS for name in ("ip", "iql") for seed in (0, 1)
+def trainer(site: Workshop, timings: Sequence[dict[str, Any]], done: set[RunKey] | None = None) -> Trainer:
+    requests = [
+        RunRequest(RunKey(task, name, "default", seed), 400, SMALL)
+        for task in TASKS
+        for name in ("ip", "iql")
+        for seed in (0, 1)
     ]
-    programme = Programme(tuple(cells), TASKS[:1], TASKS, ("ip", "iql"), {}, 1.0, 100, 2)
+    programme = Programme(tuple(requests), TASKS[:1], TASKS, ("ip", "iql"), {}, 1.0, 100, 2)
     results = site.folder / "runs"
     packed: list[int] = []
 
@@ -69,8 +74,8 @@ def trainer(site: Workshop, timings: Sequence[dict[str, Any]], done: set[Key] | 
     return Trainer(site, programme, "eager", timings, done or set(), results, finished, lambda: packed.append(1))
 
 
-def made(work: Trainer) -> set[Key]:
-    return {key_of_config(folder) for folder in work.finished()}
+def made(work: Trainer) -> set[RunKey]:
+    return {key_of_folder(folder) for folder in work.finished()}
 
 
 ALL = [timing(task, name) for task in TASKS for name in ("ip", "iql")]
@@ -84,13 +89,13 @@ def test_all_that_is_missing_is_made(tmp_path: Path) -> None:
     wanted = {(task, name, "default", seed) for task in TASKS for name in ("ip", "iql") for seed in (0, 1)}
     assert made(work) == wanted - published
     groups = [json.loads(text) for text in site.given]
-    assert sorted(len(own) for own in groups) == [1, 2, 2, 2, 2], "seeds of a cell go together"
-    assert all(cell["overrides"]["training.checkpoint_replay_gib"] == 0 for own in groups for cell in own)
+    assert sorted(len(own) for own in groups) == [1, 2, 2, 2, 2], "seeds of a request go together"
+    assert all(request["overrides"]["training.checkpoint_replay_gib"] == 0 for own in groups for request in own)
 
 
 def test_engines_have_a_lane_for_themselves() -> None:
     lanes = {
-        lane.name: [task for task in TASKS if lane.has(Cell(task, "ip", 0, 1, "v"))]
+        lane.name: [task for task in TASKS if lane.has(RunRequest(RunKey(task, "ip", "v", 0), 1))]
         for lane in (Lane("tensors"), Lane("engine"))
     }
     assert lanes == {"tensors": list(TASKS[:2]), "engine": [TASKS[2]]}

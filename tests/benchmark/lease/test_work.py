@@ -11,19 +11,20 @@ from typing import Any
 
 import pytest
 
-from benchmark.cells import Cell
 from benchmark.config import RunConfig
 from benchmark.errors import UserError
-from benchmark.folder import status_of
 from benchmark.lease import work
-from benchmark.lease.work import as_json, in_processes, in_this_process, make_runs, time_items
+from benchmark.lease.work import as_json, from_json, in_processes, in_this_process, make_runs, time_items
+from benchmark.requests import RunRequest
+from results.folder import status_of
+from results.keys import RunKey
 from tests.benchmark.conftest import SMALL
 
 TASK = "mpe/cooperative_navigation_3"
 
 
-def cell(algorithm: str = "iql", seed: int = 0, steps: int = 300, **overrides: Any) -> Cell:
-    return Cell(TASK, algorithm, seed, steps, "test", SMALL | overrides)
+def request(algorithm: str = "iql", seed: int = 0, steps: int = 300, **overrides: Any) -> RunRequest:
+    return RunRequest(RunKey(TASK, algorithm, "test", seed), steps, SMALL | overrides)
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
@@ -73,11 +74,11 @@ def test_a_broken_device_ends_the_process(monkeypatch: pytest.MonkeyPatch, capsy
 def test_several_runs_are_compared_with_one_by_their_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lines of the log are 2 s apart for one run and 3 s for three: from the second to the last."""
 
-    def trained(cells: list[Cell], folder: Path, device: str, seconds: float) -> list[Path]:
-        paths = [folder / f"{own.variant}-{own.seed}" for own in cells]
+    def trained(requests: list[RunRequest], folder: Path, device: str, seconds: float) -> list[Path]:
+        paths = [folder / f"{own.key.variant}-{own.key.seed}" for own in requests]
         for path in paths:
             path.mkdir(parents=True)
-            step = {1: 2.0, 3: 3.0}[len(cells)]
+            step = {1: 2.0, 3: 3.0}[len(requests)]
             rows = [{"wall_seconds": 50.0}, *({"wall_seconds": 60 + step * n} for n in range(4))]
             (path / "timing.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         return paths
@@ -89,8 +90,8 @@ def test_several_runs_are_compared_with_one_by_their_logs(tmp_path: Path, monkey
 
 def test_runs_in_processes_are_those_of_the_command(tmp_path: Path) -> None:
     """One ends, one has no memory for its replay."""
-    refused = cell("qmix", 1, 10**12, **{"training.replay_capacity": 10**12})
-    one, two = in_processes([cell(), refused], tmp_path, "cpu", 1000.0)
+    refused = request("qmix", 1, 10**12, **{"training.replay_capacity": 10**12})
+    one, two = in_processes([request(), refused], tmp_path, "cpu", 1000.0)
     assert isinstance(one, Path)
     assert status_of(one)["state"] == "finished"
     assert "GiB are free" in str(two)
@@ -98,12 +99,12 @@ def test_runs_in_processes_are_those_of_the_command(tmp_path: Path) -> None:
 
 def test_a_cell_that_cannot_be_is_refused_before_any_is_begun(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="heads = 7"):
-        in_processes([cell(), cell("ip", **{"algorithm.heads": 7})], tmp_path, "cpu", 1000.0)
+        in_processes([request(), request("ip", **{"algorithm.heads": 7})], tmp_path, "cpu", 1000.0)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_run_that_does_not_end_in_time_is_lost(tmp_path: Path) -> None:
-    (outcome,) = in_processes([cell(steps=10**9)], tmp_path, "cpu", 0.5)
+    (outcome,) = in_processes([request(steps=10**9)], tmp_path, "cpu", 0.5)
     assert "not finished in time" in str(outcome)
 
 
@@ -116,7 +117,7 @@ def test_runs_in_one_process_are_asked_for_with_a_deadline(tmp_path: Path, monke
 
     monkeypatch.setitem(sys.modules, "benchmark.together", types.SimpleNamespace(run_together=run_together))
     begin = time.monotonic()
-    outcomes = in_this_process([cell(), cell(seed=1)], tmp_path, "cpu", 500.0)
+    outcomes = in_this_process([request(), request(seed=1)], tmp_path, "cpu", 500.0)
     assert outcomes[0] == tmp_path
     assert asked[:3] == [[("iql", 0, "cpu"), ("iql", 1, "cpu")], tmp_path, True]
     assert begin + 500 <= asked[3] <= time.monotonic() + 500
@@ -138,14 +139,14 @@ def test_each_run_has_a_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(work, "train_together", lambda *_: [tmp_path, ValueError("no")])
-    assert make_runs([cell(), cell(seed=1)], tmp_path, "cpu", 1.0) == 1
-    about = {"task": TASK, "algorithm": "iql"}
+    assert make_runs([request(), request(seed=1)], tmp_path, "cpu", 1.0) == 1
+    about = {"task": TASK, "algorithm": "iql", "variant": "test"}
     assert lines(capsys) == [about | {"seed": 0, "reason": ""}, about | {"seed": 1, "reason": "ValueError: no"}]
 
 
 def test_cells_travel_as_json() -> None:
-    cells = [cell(), cell("ip", 3)]
-    assert [Cell(**own) for own in json.loads(as_json(cells))] == cells
+    requests = [request(), request("ip", 3)]
+    assert from_json(json.loads(as_json(requests))) == requests
 
 
 def test_facts_name_versions_and_modes() -> None:

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 import envs
-from envs.drawing import GREY, PAGE, WHITE, Colour, draw, margin
+from envs.canvas import GREY, PAGE, WHITE, Colour, margin
+from envs.drawing import draw
 from envs.jungle.drawing import (
     AGENT_COLOUR,
     BLOW_COLOUR,

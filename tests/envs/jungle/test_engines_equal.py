@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from envs.jungle import tensors, verify
+from envs.jungle.comparison import draw_moods, mixed_actions
 from envs.jungle.environment import JungleEnvironment
 from envs.jungle.rules import NUM_ACTIONS, Jungle, jungle
 from envs.jungle.settings import Settings
 from envs.jungle.tensors import TorchEngine
-from envs.jungle.verify import draw_moods, mixed_actions
 from tests.envs.jungle.hand import needs_magent2, same
 
 CPU = torch.device("cpu")

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from envs.jungle.comparison import happenings
 from envs.jungle.rules import jungle
-from envs.jungle.verify import happenings
 from tests.envs.jungle.hand import ENGINES, make
 
 PATH = Path(__file__).with_name("data") / "jungle_20.npz"

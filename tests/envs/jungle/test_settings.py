@@ -59,12 +59,12 @@ def test_settings() -> None:
     assert envs.settings("magent/jungle_20") is Settings
     assert next(field.name for field in dataclasses.fields(Settings)) == "reward"
     bad: list[tuple[dict[str, Any], type[Exception], str]] = [
-        ({"reward": "team"}, ValueError, "reward must be one of 'local', 'shared', not 'team'"),
-        ({"backend": "jax"}, ValueError, "backend must be one of 'auto', 'numba', 'torch', 'magent2'"),
-        ({"episode_length": 0}, ValueError, "episode_length must be a whole number of at least 1, not 0"),
-        ({"episode_length": True}, ValueError, "episode_length must be a whole number"),
-        ({"episode_length": 25.0}, ValueError, "episode_length must be a whole number"),
-        ({"num_neighbours": 0}, ValueError, "num_neighbours must be None or a whole number"),
+        ({"reward": "team"}, ValueError, "reward = 'team': expected one of local, shared"),
+        ({"backend": "jax"}, ValueError, "backend = 'jax': expected one of auto, numba, torch, magent2"),
+        ({"episode_length": 0}, ValueError, "episode_length = 0: expected a positive whole number"),
+        ({"episode_length": True}, ValueError, "episode_length = True: expected a positive whole number"),
+        ({"episode_length": 25.0}, ValueError, "episode_length = 25.0: expected a positive whole number"),
+        ({"num_neighbours": 0}, ValueError, "num_neighbours = 0: expected none or a positive whole number"),
         ({"num_neighbours": 6}, ValueError, "each of the 6 agents has only 5 others"),
         ({"rewards": "local"}, TypeError, "has no setting rewards; it has reward, episode_length"),
     ]

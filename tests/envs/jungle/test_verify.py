@@ -7,9 +7,10 @@ import sys
 import pytest
 import torch
 
-from envs.jungle import verify
+from envs.jungle import comparison
+from envs.jungle.comparison import AGGRESSIVE, GREEDY, MOBBING, RANDOM, Comparison, crowded_cells, draw_moods
 from envs.jungle.rules import HIT_DOWN, HIT_LEFT, HIT_RIGHT, HIT_UP, LEFT, NUM_ACTIONS, RIGHT, STAY, UP, jungle
-from envs.jungle.verify import AGGRESSIVE, GREEDY, MOBBING, RANDOM, Comparison, crowded_cells, draw_moods, main
+from envs.jungle.verify import main
 from tests.envs.jungle.hand import Cell, act, set_out
 
 
@@ -19,7 +20,7 @@ def counted(agents: list[Cell], foods: list[Cell], *actions: int) -> dict[str, i
     before = environment.position
     act(environment, *actions)
     chosen = torch.tensor([[*actions, *[STAY] * (6 - len(actions))]])
-    counts = verify.happenings(before, environment.food, chosen, environment.position, environment.jungle.side)
+    counts = comparison.happenings(before, environment.food, chosen, environment.position, environment.jungle.side)
     return {name: count for name, count in counts.items() if count}
 
 
@@ -69,10 +70,10 @@ def test_play_is_mixed(generator: torch.Generator) -> None:
         (MOBBING, 2, LEFT),
     ):
         all_of_them = torch.full((500, 3), mood)
-        actions = verify.mixed_actions(position, food.expand(500, -1, -1), all_of_them, generator)[:, agent]
+        actions = comparison.mixed_actions(position, food.expand(500, -1, -1), all_of_them, generator)[:, agent]
         assert (actions == usual).double().mean() > 0.6
         assert actions.unique().tolist() == list(range(NUM_ACTIONS)), "one in ten is random"
-    actions = verify.mixed_actions(position, food.expand(500, -1, -1), torch.full((500, 3), RANDOM), generator)
+    actions = comparison.mixed_actions(position, food.expand(500, -1, -1), torch.full((500, 3), RANDOM), generator)
     assert (actions.flatten().bincount() > 120).all()
 
 

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from envs import cities
-from envs.traffic import manhattan
 from envs.traffic.data import MAPS, CityMap, DataFile
-from envs.traffic.manhattan import Road, encode, movements_at
+from envs.traffic.synthetic import manhattan
+from envs.traffic.synthetic.manhattan import Road, encode, movements_at
 
 TASK = "cityflow/crooked_10"
 SIGNALS = {

@@ -15,9 +15,9 @@ import envs
 from envs import cities
 from envs.errors import TrafficFileError, UnknownTaskError
 from envs.traffic import Engine
-from envs.traffic.grid import write_grid
+from envs.traffic.synthetic.grid import write_grid
+from envs.traffic.synthetic.trips import GridFlow
 from envs.traffic.tasks import write_files
-from envs.traffic.trips import GridFlow
 from tests.beside import CASES, needs_cases
 
 TASK = "cityflow/town_2"

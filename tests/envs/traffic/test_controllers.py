@@ -14,7 +14,7 @@ import torch
 import envs
 from envs.traffic.controllers import CONTROLLERS, SOTL, FixedTime, MaxPressure, Random, cycles
 from envs.traffic.environment import TrafficEnvironment
-from envs.traffic.grid import grid_roadnet
+from envs.traffic.synthetic.grid import grid_roadnet
 from envs.traffic.tasks import city_of
 from tests.beside import needs_map
 from tests.envs.traffic import crooked

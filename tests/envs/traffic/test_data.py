@@ -17,10 +17,12 @@ from typing import Any
 import pytest
 
 from envs.cities import REAL
+from envs.data_folder import EARLIER, VARIABLE, data_folder
 from envs.errors import EnvironmentNotAvailableError
 from envs.traffic import data
-from envs.traffic.data import BESIDE, MAPS, CityMap, DataFile, MapFiles, data_folder, fetch, find, main
-from envs.traffic.manhattan import derive, encode, shared_lanes
+from envs.traffic.data import MAPS, CityMap, DataFile, MapFiles, fetch, find, main
+from envs.traffic.synthetic.manhattan import derive, encode, shared_lanes
+from tests.beside import MAPS as REAL_MAPS
 from tests.beside import TOPOLOGY, needs_topology
 
 ROADNET, FLOW, PLAN = b'{"intersections":[],"roads":[]}', b"[]", b'{"static":{}}'
@@ -48,12 +50,11 @@ class Quiet(SimpleHTTPRequestHandler):
 
 @pytest.fixture(autouse=True)
 def maps(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Two small maps instead of the real ones' sources, no maps beside, an own data folder."""
+    """Two small maps instead of the real ones' sources, a data folder without maps."""
     monkeypatch.setitem(MAPS, "tiny", TINY)
     monkeypatch.setitem(MAPS, "derived", DERIVED)
     monkeypatch.setattr(data, "derive", lambda topology: (json.loads(ROADNET), json.loads(FLOW)))
-    monkeypatch.setattr(data, "BESIDE", tmp_path / "beside")
-    monkeypatch.setenv("IPB_TRAFFIC_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "data"))
     monkeypatch.setenv("no_proxy", "*")
     data._check_once.cache_clear()
 
@@ -271,13 +272,12 @@ def test_command_line(
 def test_find(tmp_path: Path) -> None:
     with pytest.raises(EnvironmentNotAvailableError, match=r"python -m envs\.traffic\.data fetch --source tiny"):
         find("tiny")
-    beside, own = tmp_path / "beside", tmp_path / "data"
-    put(own, TINY.flow, FLOW)  # half a map is none
-    for file, content in ((TINY.roadnet, ROADNET), (TINY.flow, FLOW)):
-        put(beside, file, content)
-    assert find("tiny").flow == beside / TINY.flow.name
-    put(own, TINY.roadnet, ROADNET)
-    assert find("tiny").flow == own / TINY.flow.name
+    folder = tmp_path / "data"
+    put(folder, TINY.flow, FLOW)
+    with pytest.raises(EnvironmentNotAvailableError, match=r"set IPB_DATA to the folder"):
+        find("tiny")  # half a map is none
+    put(folder, TINY.roadnet, ROADNET)
+    assert find("tiny").flow == folder / TINY.flow.name
     with pytest.raises(ValueError, match="choose from hangzhou_16"):
         find("jinan")
 
@@ -303,7 +303,10 @@ def test_files_are_checked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_where_maps_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert data_folder() == tmp_path / "data"
-    monkeypatch.delenv("IPB_TRAFFIC_DATA")
+    monkeypatch.delenv(VARIABLE)
+    monkeypatch.setenv(EARLIER, str(tmp_path / "earlier"))
+    assert data_folder() == tmp_path / "earlier"
+    monkeypatch.delenv(EARLIER)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert data_folder() == tmp_path / "intention-propagation-benchmark" / "traffic"
     monkeypatch.delenv("XDG_CACHE_HOME")
@@ -312,10 +315,10 @@ def test_where_maps_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 
 
 @needs_topology
-def test_the_maps_beside_are_the_expected_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data, "BESIDE", BESIDE)
+def test_the_real_maps_are_the_expected_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, str(REAL_MAPS))
     for name in ("hangzhou_16", "manhattan_48", "manhattan_96"):
-        assert find(name).roadnet.is_relative_to(BESIDE)
+        assert find(name).roadnet.is_relative_to(REAL_MAPS)
 
 
 @needs_topology

@@ -10,7 +10,9 @@ import pytest
 import torch
 
 import envs
-from envs.drawing import NEUTRALS, PAGE, SUPERSAMPLING, WHITE, Colour, draw, margin
+from envs.canvas import NEUTRALS, PAGE, SUPERSAMPLING, WHITE, Colour, margin
+from envs.drawing import draw
+from envs.traffic.cityflow.roster import Roster
 from envs.traffic.drawing import (
     MEDIAN,
     NEIGHBOUR_COLOUR,
@@ -26,12 +28,11 @@ from envs.traffic.drawing import (
     streets_of,
     vehicle_points,
 )
+from envs.traffic.engine.inspection import pool
+from envs.traffic.engine.simulation import Simulation
 from envs.traffic.environment import TrafficEnvironment
-from envs.traffic.grid import grid_roadnet
-from envs.traffic.inspection import pool
 from envs.traffic.original import OriginalSimulation
-from envs.traffic.roster import Roster
-from envs.traffic.simulation import Simulation
+from envs.traffic.synthetic.grid import grid_roadnet
 from tests.beside import needs_map
 from tests.envs.traffic import crooked
 from tests.envs.traffic.hand import city

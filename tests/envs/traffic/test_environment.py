@@ -254,13 +254,13 @@ def test_statistics_by_hand(tmp_path: Path, generator: torch.Generator) -> None:
 
 def test_settings() -> None:
     bad: list[tuple[dict[str, Any], type[Exception], str]] = [
-        ({"reward": "difference"}, ValueError, "reward must be one of 'local', 'shared', not 'difference'"),
-        ({"engine": "sumo"}, ValueError, "engine must be one of 'builtin', 'cityflow', not 'sumo'"),
+        ({"reward": "difference"}, ValueError, "reward = 'difference': expected one of local, shared"),
+        ({"engine": "sumo"}, ValueError, "engine = 'sumo': expected one of builtin, cityflow"),
         ({"yellow_seconds": 10}, ValueError, "expected less than decision_seconds = 10"),
-        ({"yellow_seconds": -1}, ValueError, "yellow_seconds must be a whole number of at least 0, not -1"),
-        ({"decision_seconds": 0}, ValueError, "decision_seconds must be a whole number of at least 1, not 0"),
+        ({"yellow_seconds": -1}, ValueError, "yellow_seconds = -1: expected zero or a positive whole number"),
+        ({"decision_seconds": 0}, ValueError, "decision_seconds = 0: expected a positive whole number"),
         ({"episode_seconds": 1005}, ValueError, "expected a multiple of decision_seconds = 10"),
-        ({"episode_seconds": 1e3}, ValueError, "episode_seconds must be a whole number of at least 1, not 1000.0"),
+        ({"episode_seconds": 1e3}, ValueError, "episode_seconds = 1000.0: expected a positive whole number"),
         ({"backend": "numba"}, TypeError, "has no setting backend; it has reward, episode_seconds"),
     ]
     for settings, error, message in bad:
@@ -296,10 +296,9 @@ def test_tasks() -> None:
 
 
 def test_maps_that_are_not_here_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from envs.traffic import data, tasks
+    from envs.traffic import tasks
 
-    monkeypatch.setenv("IPB_TRAFFIC_DATA", str(tmp_path))
-    monkeypatch.setattr(data, "BESIDE", tmp_path)
+    monkeypatch.setenv("IPB_DATA", str(tmp_path))
     tasks.listed_city.cache_clear()
     for ask in (envs.spec, lambda task: envs.make(task, 1)):
         with pytest.raises(EnvironmentNotAvailableError, match=r"python -m envs.traffic.data fetch"):

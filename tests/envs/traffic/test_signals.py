@@ -14,9 +14,9 @@ import pytest
 import torch
 
 from envs.traffic.data import find
-from envs.traffic.grid import grid_roadnet
 from envs.traffic.network import build_network
 from envs.traffic.signals import MOVEMENTS, Signals, made_phases, signals_of
+from envs.traffic.synthetic.grid import grid_roadnet
 from envs.traffic.tasks import city_of, write_files
 from tests.beside import needs_map
 from tests.envs.traffic import crooked

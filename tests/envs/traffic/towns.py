@@ -16,7 +16,7 @@ import pytest
 from envs import cities
 from envs.traffic import Engine
 from envs.traffic.data import MAPS, CityMap, DataFile
-from envs.traffic.grid import VEHICLE, grid_roadnet
+from envs.traffic.synthetic.grid import VEHICLE, grid_roadnet
 
 RIGHT_ANGLES = ("road_0_1_0", "road_1_1_1"), ("road_0_1_0", "road_1_1_0"), ("road_1_0_1", "road_1_1_1")
 """Ways through a grid of one intersection: eastbound to the left and straight on, northbound straight on."""

@@ -12,9 +12,7 @@ from pathlib import Path
 import pytest
 
 import envs
-from algorithms import PAPER_ALGORITHMS
 from benchmark import suites
-from benchmark.tasks import TABLE_1
 from figures.analysis import Analysis, claims, interpretation
 from figures.analysis.claims import (
     CLAIMED,
@@ -31,19 +29,11 @@ from figures.analysis.claims import (
 )
 from figures.analysis.statistics import Summary
 from figures.paper import values
+from results.errors import ResultsError
+from results.keys import RunKey
 from results.load import load_results
-from results.records import (
-    COMPARED_ALGORITHMS,
-    COMPARED_TASKS,
-    POLICIES,
-    Cell,
-    Evaluation,
-    References,
-    Results,
-    ResultsError,
-    Run,
-    Status,
-)
+from results.paper import COMPARED_ALGORITHMS, COMPARED_TASKS, TABLE_1
+from results.records import POLICIES, Evaluation, References, Results, Run, Status
 from tests.beside import PAPER, needs_paper
 from tests.figures.analysis.test_interpretation import AB, even_rows
 from tests.figures.analysis.test_interpretation import made_run as counted_run
@@ -66,7 +56,9 @@ def run(
     """A run that scores ``level`` at its end."""
     evaluations = tuple(Evaluation(steps, policy, (level,), {}) for policy in POLICIES)
     config = {"total_steps": steps, "config_hash": "0"}
-    return Run(Cell(task, variant, algorithm, seed), config, {}, Status(state, steps, "", "", 1.0), evaluations, (), ())
+    return Run(
+        RunKey(task, algorithm, variant, seed), config, {}, Status(state, steps, "", "", 1.0), evaluations, (), ()
+    )
 
 
 def runs(levels: dict[str, float], spread: float = 1.0, seeds: int = 5, **settings: object) -> list[Run]:
@@ -113,7 +105,7 @@ def test_numbers_are_what_is_printed(entry: Entry) -> None:
 
 def test_entries_refer_to_what_there_is() -> None:
     deviations = set(re.findall(r"^\| ([a-z0-9-]+) \|", (ROOT / "DEVIATIONS.md").read_text(), re.MULTILINE))
-    variants = {cell.variant for cell in suites.ablations()}
+    variants = {request.key.variant for request in suites.ablations()}
     for entry in load_paper():
         assert set(entry.deviations) <= deviations, entry.id
         assert set(entry.tasks) <= set(COMPARED_TASKS), entry.id
@@ -122,7 +114,7 @@ def test_entries_refer_to_what_there_is() -> None:
             assert name in COMPARED_ALGORITHMS
             assert not ablation or ablation in variants, side
     assert {entry.kind for entry in load_paper()} == set(KINDS)
-    assert set(ENTRIES["ip-best"].worse) | {"ip"} == set(PAPER_ALGORITHMS)
+    assert set(ENTRIES["ip-best"].worse) | {"ip"} == set(COMPARED_ALGORITHMS)
     best = [task for name in ("ip-best", "ip-best-225", "ip-best-1225") for task in ENTRIES[name].tasks]
     assert sorted(best) == sorted(COMPARED_TASKS), "the claim about all tasks is judged on each of them, once"
 
@@ -249,9 +241,9 @@ def test_spread_claims() -> None:
     steady = runs({"ip": 0.0}, task=task, steps=1_600_000)
     wild = runs({"dgn": 0.0}, spread=40.0, task=task, steps=1_600_000)
     assert judged("stable-225", steady + wild, task).verdict == "agrees"
-    flipped = [dataclasses.replace(own, cell=dataclasses.replace(own.cell, algorithm="x")) for own in steady]
+    flipped = [dataclasses.replace(own, key=own.key._replace(algorithm="x")) for own in steady]
     swapped = runs({"ip": 0.0}, spread=40.0, task=task, steps=1_600_000) + [
-        dataclasses.replace(own, cell=dataclasses.replace(own.cell, algorithm="dgn")) for own in flipped
+        dataclasses.replace(own, key=own.key._replace(algorithm="dgn")) for own in flipped
     ]
     assert judged("stable-225", swapped, task).verdict == "differs (1 of 1 the other way)"
 

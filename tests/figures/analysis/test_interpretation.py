@@ -32,8 +32,10 @@ from figures.analysis.interpretation import (
     summaries_of,
     widths,
 )
+from results.errors import ResultsError
+from results.keys import RunKey
 from results.load import load_results
-from results.records import Cell, MetricRow, Results, ResultsError, Run, Status
+from results.records import MetricRow, Results, Run, Status
 
 ROOT = Path(__file__).resolve().parents[3]
 TASK = "cityflow/synthetic_9"
@@ -66,7 +68,7 @@ def made_run(
         "config_hash": "0",
     }
     status = Status(state, rows[-1].step if rows else 0, "", "", 1.0)
-    return Run(Cell(task, variant, algorithm, seed), config, {}, status, (), tuple(rows), ())
+    return Run(RunKey(task, algorithm, variant, seed), config, {}, status, (), tuple(rows), ())
 
 
 def even_rows(number: int, width: int, values: Counts) -> list[MetricRow]:
@@ -209,7 +211,7 @@ def test_an_interval_holds_whole_episodes_of_all_copies() -> None:
     assert episode_steps(run) == 40
     own = Analysis(Results((run,))).account(TASK)
     assert own is not None
-    assert widths(own.intervals[run.cell]) == [40]
+    assert widths(own.intervals[run.key]) == [40]
     run.config["training"].clear()
     with pytest.raises(ResultsError, match=r"training\.num_envs"):
         episode_steps(run)
@@ -226,7 +228,7 @@ def test_means_over_intervals_and_seeds_by_hand() -> None:
     )
     own = Analysis(Results(runs)).account(TASK)
     assert own is not None
-    assert [run.cell.seed for run in own.counted("ip")] == [0, 1]
+    assert [run.key.seed for run in own.counted("ip")] == [0, 1]
     found = summaries_of(own, "ip")
     apart = math.sqrt(2) / 4
     assert found.distance.mean == pytest.approx((apart * 34 / 69 + apart) / 2)
@@ -258,7 +260,7 @@ def test_published_runs_computed_another_way() -> None:
     results = load_results(ROOT / "results" / "published")
     own = Analysis(results).account(TASK)
     assert own is not None
-    run = next(run for run in own.runs if run.cell.algorithm == "ip")
+    run = next(run for run in own.runs if run.key.algorithm == "ip")
     assert own.movements == tuple(
         f"{heading}_{turn}" for heading in ("east", "north", "west", "south") for turn in ("left", "straight")
     )
@@ -270,11 +272,11 @@ def test_published_runs_computed_another_way() -> None:
                 total[1] += logged.values[GREENS + name]
     volumes, greens = (sum(total[place] for total in totals.values()) for place in (0, 1))
     expected = math.sqrt(sum((v / volumes - g / greens) ** 2 for v, g in totals.values()))
-    whole = pooled(own.intervals[run.cell])
+    whole = pooled(own.intervals[run.key])
     assert whole is not None
     together = match(whole, own.movements)
     assert together is not None
     assert together.distance == pytest.approx(expected)
-    assert [(one.start, one.end) for one in own.intervals[run.cell]] == [
+    assert [(one.start, one.end) for one in own.intervals[run.key]] == [
         (k, k + 1000) for k in range(3_000, 20_000, 1_000)
     ]

@@ -10,7 +10,8 @@ import pytest
 import envs
 from algorithms import ALGORITHMS, config_type
 from algorithms.common.config import EpsilonGreedyConfig
-from envs.games.games import TASKS, game
+from envs.games.games import game
+from envs.games.names import TASKS
 from figures.analysis.policies import (
     AGENT,
     DIFFERENCE,
@@ -24,7 +25,8 @@ from figures.analysis.policies import (
     learned_from,
     other_policy,
 )
-from results.records import Cell, Evaluation, MetricRow, Run, Status
+from results.keys import RunKey
+from results.records import Evaluation, MetricRow, Run, Status
 
 SCALE = (-100.0, 1.0)
 """Random play earns -100, the scripted policy 0."""
@@ -46,7 +48,7 @@ def made_run(
     evaluations += [Evaluation(step, "greedy", (0.0,), {}) for step, _ in returns]
     metrics = tuple(MetricRow(step, {ENTROPY: value}) for step, value in entropies)
     status = Status("finished", 4000, "", "", 1.0)
-    return Run(Cell(task, "default", algorithm, 0), config, {}, status, tuple(evaluations), metrics, ())
+    return Run(RunKey(task, algorithm, "default", 0), config, {}, status, tuple(evaluations), metrics, ())
 
 
 def test_learners_of_stochastic_policies_are_those_without_exploration_noise() -> None:

@@ -33,7 +33,8 @@ from figures.report.ranks import (
     verdict_table,
     winner_words,
 )
-from results.records import COMPARED_TASKS, POLICIES, Results
+from results.paper import COMPARED_TASKS
+from results.records import POLICIES, Results
 from results.runs import load_runs
 from tests.figures.synthetic import both, write_references, write_run
 

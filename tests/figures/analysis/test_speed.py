@@ -11,7 +11,8 @@ from figures.analysis import Analysis
 from figures.analysis.speed import FILE, HERE, Measurement, SpeedRow, load_speed
 from figures.report.speed import caption, draw, table
 from figures.style import figure_style
-from results.records import Results, ResultsError
+from results.errors import ResultsError
+from results.records import Results
 
 MEASURED = Measurement(
     "2026-01",

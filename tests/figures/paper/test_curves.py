@@ -18,7 +18,8 @@ from figures.paper.curves import FIGURE_3, FIGURE_4, FIGURE_5, FIGURE_8, Titles,
 from figures.style import KNOWN_STYLES, figure_style
 from figures.tables import DASH
 from results.files import read_json
-from results.records import COMPARED_ALGORITHMS, COMPARED_TASKS, Results
+from results.paper import COMPARED_ALGORITHMS, COMPARED_TASKS
+from results.records import Results
 from results.runs import load_runs
 from tests.beside import PAPER, needs_paper
 from tests.figures.synthetic import both, rising, write_json, write_references, write_run
@@ -75,7 +76,7 @@ def test_curves_are_the_means_of_the_runs_and_dashed_lines_the_references(tmp_pa
     assert axes.get_xlabel() == "environment steps (thousands)"
     lines = {to_hex(line.get_color()): line for line in axes.lines if len(line.get_xdata()) == 5}
     for name in COMPARED_ALGORITHMS:
-        runs = [run for run in results.runs if run.cell.algorithm == name]
+        runs = [run for run in results.runs if run.key.algorithm == name]
         by_hand = np.mean(
             [[np.mean(own.returns) for own in run.evaluations if own.policy == "greedy"] for run in runs], axis=0
         )
@@ -105,7 +106,7 @@ def test_the_papers_settings_come_first_then_the_fullest(tmp_path: Path) -> None
     write_run(tmp_path, {"greedy": rising(-9, -1, 4000, 1000)}, task=TASK, seed=0)
     results = load_runs(tmp_path)
     assert Analysis(results).shown[TASK] == "default"
-    assert [run.cell.variant for run in Analysis(results).shown_runs(TASK)] == ["default"]
+    assert [run.key.variant for run in Analysis(results).shown_runs(TASK)] == ["default"]
     assert "magent/jungle_20" not in Analysis(results).shown
     assert Analysis(results).shown_runs("magent/jungle_20") == ()
 
@@ -140,7 +141,7 @@ def test_ablations_compare_runs_that_differ_in_one_setting_only(tmp_path: Path) 
     found = ablated_runs(results, neighbours)
     assert [neighbours.label(value) for value in found] == ["k = 3", "k = 8", "k = 10"]
     assert [len(runs) for runs in found.values()] == [2, 2, 2]
-    assert {name: [run.cell.variant for run in runs] for name, runs in ablated_runs(results, hops).items()} == {
+    assert {name: [run.key.variant for run in runs] for name, runs in ablated_runs(results, hops).items()} == {
         1: ["hops-1"],
         2: ["default", "default"],
     }

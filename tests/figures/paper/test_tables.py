@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from algorithms.common.learner import OffPolicyLearner
-from benchmark.tasks import TABLE_1
 from figures.analysis import Analysis
 from figures.analysis.claims import Entry, describe, load_paper, setting_of, setting_runs
 from figures.paper import hyperparameters, tasks
 from figures.tables import DASH
+from results.keys import RunKey
 from results.load import load_results
-from results.records import COMPARED_TASKS, Cell, Results, Run, Status
+from results.paper import COMPARED_TASKS, TABLE_1
+from results.records import Results, Run, Status
 from tests.beside import PAPER, needs_paper
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -55,7 +56,7 @@ def made_run(
         group, _, own = name.partition("__")
         config[group][own] = value
     status = Status("finished" if steps[0] == steps[1] else "running", steps[0], "", "", 1.0)
-    return Run(Cell(task, variant, algorithm, seed), config, {}, status, (), (), ())
+    return Run(RunKey(task, algorithm, variant, seed), config, {}, status, (), (), ())
 
 
 def cells(results: Results) -> dict[str, dict[str, str]]:

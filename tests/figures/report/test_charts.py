@@ -17,8 +17,8 @@ from tests.figures.synthetic import rising, write_run, write_study
 
 def test_every_metric_but_counters_has_a_chart(tmp_path: Path) -> None:
     write_study(tmp_path)
-    runs = [run for run in load_runs(tmp_path).runs if run.cell.variant == "default"]
-    data = json.loads(chart_data(runs, algorithm_styles(run.cell.algorithm for run in runs)) or "")
+    runs = [run for run in load_runs(tmp_path).runs if run.key.variant == "default"]
+    data = json.loads(chart_data(runs, algorithm_styles(run.key.algorithm for run in runs)) or "")
     assert [own["name"] for own in data["charts"]] == [
         "policy/entropy",
         "environment steps per second",

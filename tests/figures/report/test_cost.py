@@ -28,18 +28,18 @@ def runs(tmp_path: Path) -> tuple[Run, ...]:
     return tuple(
         replace(
             run,
-            status=replace(run.status, wall_seconds=seconds[run.cell.algorithm]),
-            config={**run.config, "training": {**run.config["training"], "threads": threads[run.cell.algorithm]}},
+            status=replace(run.status, wall_seconds=seconds[run.key.algorithm]),
+            config={**run.config, "training": {**run.config["training"], "threads": threads[run.key.algorithm]}},
         )
         for run in load_runs(tmp_path).runs
     )
 
 
 def test_hours_by_hand(runs: tuple[Run, ...]) -> None:
-    found = {run.cell.algorithm: (resource_of(run), hours_of(run)) for run in runs}
+    found = {run.key.algorithm: (resource_of(run), hours_of(run)) for run in runs}
     assert found == {"ip": ("GPU", 2.0), "iql": ("core", 2.0), "qmix": ("core", 0.25)}
     assert total_text(runs) == "2.0 GPU hours and 2.2 core hours"
-    assert total_text(run for run in runs if run.cell.algorithm == "ip") == "2.0 GPU hours"
+    assert total_text(run for run in runs if run.key.algorithm == "ip") == "2.0 GPU hours"
 
 
 def test_tables_add_up(runs: tuple[Run, ...]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from matplotlib.colors import to_hex
 
-from figures.__main__ import draw_all
+from figures.all_figures import draw_all
 from figures.analysis import Analysis
 from figures.report.dilemma import PANELS, dilemma_curves, draw_dilemma
 from figures.style import KNOWN_STYLES, figure_style

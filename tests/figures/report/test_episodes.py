@@ -14,7 +14,9 @@ from PIL import Image
 from figures.analysis import Analysis
 from figures.report.episodes import MOST, chosen_episodes, episode_pictures, first_frame
 from figures.report.page import build_report
-from results.records import Cell, Episode, Results, ResultsError
+from results.errors import ResultsError
+from results.keys import RunKey
+from results.records import Episode, Results
 from results.runs import load_runs
 from tests.figures.synthetic import both, rising, write_run
 
@@ -39,7 +41,7 @@ def results(tmp_path: Path) -> Results:
                 write_run(tmp_path, both(rising(-9, place, 4000, 1000)), task=task, algorithm=algorithm, seed=seed)
                 if algorithm == "ip" or seed == 1:
                     name = f"{task.replace('/', '-')}-{algorithm}-{seed}.gif"
-                    episodes[Cell(task, "default", algorithm, seed)] = record(tmp_path / name)
+                    episodes[RunKey(task, algorithm, "default", seed)] = record(tmp_path / name)
     runs = load_runs(tmp_path)
     return Results(runs.runs, runs.references, episodes=episodes)
 
@@ -51,7 +53,9 @@ def test_ip_and_the_best_other_of_each_task_are_shown_the_papers_first(results: 
 
 def test_no_more_than_the_page_should_hold(results: Results) -> None:
     (episode, *_) = results.episodes.values()
-    cells = {Cell(f"mpe/task_{number}", "default", name, 0): episode for number in range(20) for name in ("ip", "iql")}
+    cells = {
+        RunKey(f"mpe/task_{number}", name, "default", 0): episode for number in range(20) for name in ("ip", "iql")
+    }
     shown = chosen_episodes(Analysis(Results((), episodes=cells)))
     assert len(shown) == MOST
     assert {cell.algorithm for cell in shown} == {"ip"}  # one of each task comes before a second of any

@@ -1,0 +1,217 @@
+"""Suites that fill every panel of the paper on a CPU, with about a hundredth of its steps, and suites that say why.
+
+Every algorithm has its defaults, but for batches that two cores can afford and the learning rate that suits them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from benchmark.requests import CONTROLS, RunRequest, control, small_batch_rate
+from results.keys import RunKey
+from results.paper import COMPARED_ALGORITHMS
+
+
+class Budget(NamedTuple):
+    """What a task gets in `table1-cpu`."""
+
+    steps: int
+    """Environment steps."""
+    batch: int
+    """Transitions of a gradient step."""
+    seeds: int
+    evaluations: int = 10
+    """Of the learner in training, evenly spread over its steps."""
+    episodes: int = 200
+    """Of an evaluation."""
+    settings: Mapping[str, Any] = {}
+    """What else differs from the defaults."""
+
+
+MANY = {"training.num_envs": 20}
+"""Copies of a particle task in lockstep."""
+FEW_EPISODES = 2
+"""Of an evaluation in traffic, where an episode is long and its vehicles are nearly the same each time."""
+ROAD = {"training.log_interval": 500}
+BUDGETS: dict[str, Budget] = {
+    "cityflow/hangzhou_16": Budget(30_000, 64, 5, 10, FEW_EPISODES, ROAD),
+    "cityflow/synthetic_49": Budget(20_000, 64, 3, 10, FEW_EPISODES, {"training.log_interval": 250}),
+    "cityflow/manhattan_96": Budget(12_000, 32, 3, 6, FEW_EPISODES, ROAD),
+    "cityflow/synthetic_100": Budget(12_000, 32, 3, 6, FEW_EPISODES, ROAD),
+    "cityflow/synthetic_225": Budget(10_000, 32, 3, 5, FEW_EPISODES, ROAD),
+    "cityflow/synthetic_1225": Budget(4_000, 16, 3, 4, FEW_EPISODES, ROAD),
+    "magent/jungle_20": Budget(40_000, 64, 5),
+    "mpe/cooperative_navigation_15": Budget(40_000, 64, 5, settings=MANY),
+    "mpe/cooperative_navigation_30": Budget(40_000, 32, 3, settings=MANY),
+    "mpe/heterogeneous_navigation_100": Budget(12_000, 32, 3, 6, 50, MANY),
+    "mpe/cooperative_push_100": Budget(12_000, 32, 3, 6, 50, MANY),
+    "mpe/prey_and_predator_100": Budget(12_000, 32, 3, 6, 50, MANY),
+    "mpe/cooperative_navigation_200": Budget(10_000, 32, 3, 5, 50, MANY),
+}
+"""By task, in the order in which the runs are made: those that are to be looked at first."""
+
+
+def table_1() -> list[RunRequest]:
+    """All tasks of Table 1, the seven algorithms, IP with a deaf policy, and IP with deaf policy and critics. The
+    reward is the team's in particle tasks, each agent's in traffic and Jungle."""
+    return [
+        request
+        for task, budget in BUDGETS.items()
+        for name in COMPARED_ALGORITHMS
+        for seed in range(budget.seeds)
+        for request in _with_controls(_budgeted(task, name, seed, budget, "table1"))
+    ]
+
+
+def _budgeted(task: str, algorithm: str, seed: int, budget: Budget, variant: str) -> RunRequest:
+    overrides = {
+        "training.batch_size": budget.batch,
+        "training.learning_starts": budget.batch,
+        "training.evaluation_interval": budget.steps // budget.evaluations,
+        "training.evaluation_episodes": budget.episodes,
+        **budget.settings,
+        **small_batch_rate(algorithm),
+    }
+    return RunRequest(RunKey(task, algorithm, variant, seed), budget.steps, overrides)
+
+
+def _with_controls(request: RunRequest) -> list[RunRequest]:
+    """The run and, of IP, its controls."""
+    return [request, *(control(request, name) for name in CONTROLS if request.key.algorithm == "ip")]
+
+
+DIFFERENCE: dict[str, Any] = {"environment.reward": "difference"}
+CREDIT: dict[str, Any] = {"algorithm.credit": "own"}
+"""What difference rewards ask of IP's policy gradient."""
+PAID_THEMSELVES = ("ip", "dgn", "iql")
+"""The algorithms that learn from each agent's own reward."""
+REWARD_TASKS = (
+    *(f"mpe/cooperative_navigation_{agents}" for agents in (15, 30, 200)),
+    "mpe/heterogeneous_navigation_100",
+    "mpe/cooperative_push_100",
+    "mpe/prey_and_predator_100",
+)
+
+
+def rewards() -> list[RunRequest]:
+    """The particle tasks of `table_1` with difference rewards, for IP, its controls, DGN and IQL: whether a better
+    signal beats the paper's."""
+    return [
+        RunRequest(own.key, own.total_steps, own.overrides | DIFFERENCE | (CREDIT if name == "ip" else {}))
+        for task in REWARD_TASKS
+        for name in PAID_THEMSELVES
+        for seed in range(3)
+        for own in _with_controls(_budgeted(task, name, seed, BUDGETS[task], "difference"))
+    ]
+
+
+VIEWS: dict[str, dict[str, Any]] = {
+    "published": {},
+    "blind": {"environment.observe_agents": False},
+}
+"""What navigating agents see of the others: those that the published order puts first, which are not the nearest, or
+nobody. The graph joins the nearest either way."""
+NETWORKS: dict[str, dict[str, Any]] = {
+    "M2": {},
+    "q-2": {"algorithm.critic_hops": 2},
+    "deaf": CONTROLS["deaf"],
+    "isac": CONTROLS["isac"],
+    "M0": {"algorithm.hops": 0, "algorithm.value_hops": 2},
+}
+"""IP with two rounds and Q with one; Q with two; its controls; a policy without rounds."""
+WHY_NAVIGATION: dict[str, Any] = {
+    **MANY,
+    "training.batch_size": 64,
+    "training.learning_starts": 64,
+    "training.evaluation_interval": 2_000,
+    "training.evaluation_episodes": 200,
+}
+WHY_SIGNALS: dict[str, Any] = {
+    "training.batch_size": 64,
+    "training.learning_starts": 64,
+    "training.evaluation_interval": 2_000,
+    "training.evaluation_episodes": FEW_EPISODES,
+}
+WHY_RING: dict[str, Any] = {
+    **MANY,
+    "training.batch_size": 128,
+    "training.learning_starts": 256,
+    "training.evaluation_interval": 2_000,
+    "training.evaluation_episodes": 500,
+    "algorithm.hidden": 64,
+}
+
+
+def why() -> list[RunRequest]:
+    """IP alone, three seeds: whether there is anything to tell in navigation, how far it must go, by which inference,
+    and with forces instead of five directions."""
+    return [
+        RunRequest(RunKey(task, "ip", name, seed), steps, common | small_batch_rate("ip") | more)
+        for task, steps, name, common, more in (*_views(), *_hops(), *_inferences(), *_forces())
+        for seed in range(3)
+    ]
+
+
+Row = tuple[str, int, str, dict[str, Any], dict[str, Any]]
+"""Task, steps, variant, settings of the task and of the variant."""
+
+
+def _views() -> list[Row]:
+    """What messages add by what agents see."""
+    return [
+        (
+            f"mpe/cooperative_navigation_{agents}",
+            10_000,
+            f"{view}-{network}",
+            WHY_NAVIGATION | DIFFERENCE | CREDIT,
+            shown | rounds,
+        )
+        for agents in (15, 30)
+        for view, shown in VIEWS.items()
+        for network, rounds in NETWORKS.items()
+    ]
+
+
+def _hops() -> list[Row]:
+    """One to four rounds of policy, V and Q, each beside a deaf policy of the same size: rounds are depth, too."""
+    return [
+        (
+            "mpe/cooperative_navigation_30",
+            8_000,
+            f"rounds-{count}{end}",
+            WHY_NAVIGATION | DIFFERENCE | CREDIT | {"environment.neighbour_order": "true"},
+            {"algorithm.hops": count, "algorithm.critic_hops": None} | deaf,
+        )
+        for count in (1, 2, 3, 4)
+        for end, deaf in (("", {}), ("-deaf", CONTROLS["deaf"]))
+    ]
+
+
+def _inferences() -> list[Row]:
+    """Mean field and loopy belief propagation."""
+    places = (
+        ("game/ring_8", 20_000, WHY_RING),
+        ("mpe/cooperative_navigation_15", 10_000, WHY_NAVIGATION | DIFFERENCE | CREDIT),
+        ("cityflow/synthetic_49", 10_000, WHY_SIGNALS),
+    )
+    kinds = ("mean_field", "belief_propagation")
+    return [
+        (task, steps, name.replace("_", "-"), common, {"algorithm.inference": name})
+        for task, steps, common in places
+        for name in kinds
+    ]
+
+
+def _forces() -> list[Row]:
+    """Six agents that navigate by forces, and by directions."""
+    return [
+        (
+            "mpe/cooperative_navigation_6",
+            20_000,
+            f"actions-{kind}",
+            WHY_NAVIGATION | DIFFERENCE | CREDIT,
+            {"environment.actions": kind},
+        )
+        for kind in ("discrete", "continuous")
+    ]

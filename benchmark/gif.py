@@ -1,0 +1,65 @@
+"""Pictures of episodes as one GIF, in the colours of the drawings that they are made of."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+from PIL import Image
+
+from envs.canvas import Colour
+from envs.drawing import draw, pictures_of
+
+if TYPE_CHECKING:
+    from envs.protocols import Environment
+
+WATCHED = {
+    "mpe": "particle tasks (mpe/...)",
+    "cityflow": "traffic tasks (cityflow/...)",
+    "magent": "jungle tasks (magent/...)",
+}
+"""The platforms with pictures, in words."""
+LAST_FRAME_MILLISECONDS = 1500
+"""How long the end of an episode stays."""
+LEAST_DIFFERENCE = 10
+"""In some channel, of 255, between the colours of a GIF."""
+
+
+def camera(environment: Environment, size: int, neighbours: bool = False) -> Callable[[], Image.Image]:
+    """What takes a frame of the first copy's present state, in the colours of a GIF, as `envs.drawing.draw` does.
+
+    Raises TypeError for an environment that has no pictures."""
+    palette = gif_palette(pictures_of(environment).palette)
+
+    def take() -> Image.Image:
+        frame = Image.fromarray(draw(environment, size=size, neighbours=neighbours))
+        return frame.quantize(palette=palette, dither=Image.Dither.NONE)
+
+    return take
+
+
+def write_gif(stream: BinaryIO, frames: Sequence[Image.Image], fps: int, episode_frames: int) -> None:
+    """Write frames that share a palette; the last of every `episode_frames` is shown for longer."""
+    durations = [round(1000 / fps)] * len(frames)
+    durations[episode_frames - 1 :: episode_frames] = [LAST_FRAME_MILLISECONDS] * (len(frames) // episode_frames)
+    frames[0].save(
+        stream, format="GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0, optimize=True
+    )
+
+
+def gif_palette(pure: Sequence[Colour]) -> Image.Image:
+    """An image with the palette of a GIF: the colours of its drawing and mixtures of every two of them, at most 256.
+
+    Mixtures close to a colour that is already there are left out, so that each pure colour is matched by itself.
+    """
+    colours = np.array(pure)
+    for first, second in itertools.combinations(pure, 2):
+        for share in (1 / 3, 2 / 3):
+            mixture = np.rint(np.multiply(first, 1 - share) + np.multiply(second, share)).astype(int)
+            if np.abs(colours - mixture).max(1).min() >= LEAST_DIFFERENCE:
+                colours = np.vstack((colours, mixture))
+    image = Image.new("P", (1, 1))
+    image.putpalette(colours[:256].astype(np.uint8).tobytes())
+    return image

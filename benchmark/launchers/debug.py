@@ -1,0 +1,31 @@
+"""One run after the other in this process: errors come with their traceback, breakpoints work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from benchmark.config import RunConfig
+from benchmark.launchers import Outcome, WithoutJobs
+from benchmark.plan import PlannedRun
+from benchmark.status import RunState
+
+
+class DebugLauncher(WithoutJobs):
+    """No process but this one."""
+
+    def submit(self, runs: Sequence[PlannedRun], references: Sequence[Sequence[RunConfig]]) -> list[str]:
+        """Take note of them; `wait` makes them."""
+        self._runs, self._references = runs, references
+        return []
+
+    def wait(self, refresh: Callable[[], tuple[str, list[RunState]]]) -> Outcome:
+        """Make the runs and play the reference policies. Whatever goes wrong is raised as it is."""
+        from benchmark.references import write_references_for  # here, as a status needs none
+        from benchmark.runs import run
+
+        for item in self._runs:
+            assert item.config is not None
+            run(item.config, self.options.results)
+        for configs in self._references:
+            write_references_for(configs, self.options.results)
+        return Outcome(len(self._runs), 0)

@@ -1,0 +1,32 @@
+"""Runs side by side on this machine, each a process of its own: they end with the command, after a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from benchmark.config import RunConfig
+from benchmark.launchers import Outcome, WithoutJobs
+from benchmark.plan import PlannedRun
+from benchmark.status import RunState
+
+
+class LocalLauncher(WithoutJobs):
+    """A pool of processes on this machine; GPUs take turns."""
+
+    def submit(self, runs: Sequence[PlannedRun], references: Sequence[Sequence[RunConfig]]) -> list[str]:
+        """Get ready; the processes are started by `wait`."""
+        from benchmark.launchers.pool import Pool, references_command  # here, as a status needs none
+        from benchmark.options import devices_of
+
+        options = self.options
+        commands = [references_command(configs, options.results) for configs in references]
+        self._runs = runs
+        self._pool = Pool(options.results, options.workers, devices_of(options.device), commands)
+        return []
+
+    def wait(self, refresh: Callable[[], tuple[str, list[RunState]]]) -> Outcome:
+        """Run all. Raises KeyboardInterrupt when that is stopped."""
+        pool = self._pool
+        pool.run(self._runs)
+        failed, elsewhere = len(pool.failed), len(pool.elsewhere)
+        return Outcome(len(self._runs) - failed - elsewhere, failed, elsewhere, pool.unplayed)

@@ -1,0 +1,298 @@
+"""Watch a policy: play episodes of a task, print their returns and draw them into a GIF.
+
+    python -m benchmark.play mpe/cooperative_navigation_30 --policy greedy --gif navigation.gif
+    python -m benchmark.play cityflow/hangzhou_16 --policy fixed_time --seconds 3600 --gif hangzhou.gif
+    python -m benchmark.play magent/jungle_20 --policy aggressor --gif jungle.gif
+    python -m benchmark.play my_city/config.json --policy max_pressure --gif my_city.gif
+
+A policy is `greedy` (every agent heads for its nearest landmark, prey or food, or for the ball; signals follow the
+greatest pressure), another name from `envs.controllers(task)`, or the path of a trained policy: policy.pt or
+checkpoint.pt of a run. Trained policies take their most likely action, or draw one with --sampled, and play with the
+environment settings they were trained with. Equal seeds give equal episodes. The return of a traffic task is minus the
+average travel time.
+
+With --replay the first episode of a traffic task is also, or without --gif only, written second by second for
+CityFlow's own viewer: roadnet.json and replay.txt.
+
+Exit code: 0 if all was written, 2 for an error, which is one line on stderr, 130 when interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
+
+import envs
+from benchmark.config import environment_settings, parse_assignments
+from benchmark.errors import UserError, report_errors
+from benchmark.gif import WATCHED, camera, write_gif
+from benchmark.options import add_import, add_settings
+from envs.canvas import LARGEST, REFERENCE, SMALLEST
+from envs.errors import TrafficFileError, UnknownTaskError
+from envs.fields import closest
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+
+    from benchmark.evaluation import Act
+    from envs.protocols import Environment
+
+GREEDY = {"mpe": "nearest", "cityflow": "max_pressure", "magent": "greedy"}
+"""The controllers that are called `greedy` here."""
+FOR_TRAFFIC = ("seconds", "replay")
+"""Options that are for traffic tasks alone."""
+NO_REPLAY = "--replay records the builtin engine: leave it out, or choose --set environment.engine=builtin"
+
+MOST_PIXELS = 300_000_000
+"""Of all frames of a GIF together: they are held in memory, one byte each."""
+FASTEST = 50
+"""Frames per second; viewers show faster GIFs slowly."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    try:
+        play(_parse(arguments))
+    except KeyboardInterrupt:
+        print("interrupted: nothing was written", file=sys.stderr)
+        return 130
+    return 0
+
+
+def play(options: argparse.Namespace) -> None:
+    """Play, print, draw and record what the command line asks for. Raises UserError."""
+    from benchmark.evaluation import play_episode
+
+    environment, act = _cast(options)
+    frames: list[Image.Image] = []
+    see = None if options.gif is None else _filming(environment, options, frames)
+    with contextlib.nullcontext() if options.gif is None else _replacing(options.gif) as stream:
+        for episode in range(options.episodes):
+            with contextlib.nullcontext() if episode or options.replay is None else _recording(environment, options):
+                scores = play_episode(environment, act, options.seed if episode == 0 else None, see)
+            score = scores["return"].item()
+            print(f"episode {episode + 1} of {options.episodes}: return {score:.2f}", flush=True)
+        if stream is not None:
+            write_gif(stream, frames, options.fps, environment.spec.episode_length + 1)
+    if options.gif is not None:
+        size = options.gif.stat().st_size / 1000
+        print(f"{options.gif}: {len(frames)} frames of {options.size} x {options.size} pixels, {size:.0f} kB")
+
+
+def _filming(environment: Environment, options: argparse.Namespace, frames: list[Image.Image]) -> Callable[[], None]:
+    """What adds a frame of the present state to `frames`. Raises UserError where there will be too many for a GIF."""
+    pixels = options.size**2 * (environment.spec.episode_length + 1)
+    if options.episodes * pixels > MOST_PIXELS:
+        episodes = MOST_PIXELS // pixels
+        choice = f"choose at most {episodes}, or a smaller --size" if episodes else "choose a smaller --size"
+        raise UserError(f"{options.episodes} episodes are too many for one GIF of --size {options.size}: {choice}")
+    take = camera(environment, options.size, options.neighbours)
+    return lambda: frames.append(take())
+
+
+def _cast(options: argparse.Namespace) -> tuple[Environment, Act]:
+    """The environment and who acts in it."""
+    import torch
+
+    from benchmark.evaluation import controlling
+
+    options.task, city = envs.locate(options.task)
+    controllers = {name: name for name in envs.controllers(options.task)}
+    platform = options.task.partition("/")[0]
+    if platform not in WATCHED:
+        *most, last = WATCHED.values()
+        raise UserError(f"{options.task} has no pictures: only {', '.join(most)} and {last} can be watched")
+    controllers = {"greedy": GREEDY[platform], **controllers}
+    changes = city | _changes(options, platform)
+    generator = torch.Generator().manual_seed(options.seed)
+    if options.policy not in controllers:
+        path = Path(options.policy)
+        if path.suffix != ".pt" and not path.exists():
+            hint = closest(options.policy, controllers, most=1)
+            raise UserError(
+                f"there is no policy {options.policy!r}; {hint}{' ' * bool(hint)}expected one of "
+                f"{', '.join(controllers)}, or the path of a policy.pt or checkpoint.pt"
+            )
+        return _cast_learner(options, path, generator, changes)
+    if options.sampled:
+        raise UserError(f"--sampled is for trained policies; {options.policy} knows only one way to act: leave it out")
+    environment = _make(options.task, changes)
+    controller = envs.controllers(options.task)[controllers[options.policy]](environment)
+    return environment, controlling(controller, generator)
+
+
+def _changes(options: argparse.Namespace, platform: str) -> dict[str, Any]:
+    """Settings of the environment that the command line changes. Raises UserError for options of another platform."""
+    for name in FOR_TRAFFIC:
+        if getattr(options, name) is not None and platform != "cityflow":
+            raise UserError(f"--{name} is for {WATCHED['cityflow']}, not for {options.task}: leave it out")
+    seconds = {} if options.seconds is None else {"episode_seconds": options.seconds}
+    changes = seconds | environment_settings(options.task, parse_assignments(options.assignments))
+    if changes.get("engine") == "cityflow" and options.replay is not None:
+        raise UserError(NO_REPLAY)
+    return changes
+
+
+def _make(task: str, settings: dict[str, Any]) -> Environment:
+    try:
+        return envs.make(task, num_envs=1, **settings)
+    except ValueError as error:
+        if isinstance(error, UnknownTaskError | TrafficFileError):
+            raise
+        raise UserError(str(error)) from error
+
+
+def _cast_learner(
+    options: argparse.Namespace, path: Path, generator: torch.Generator, changes: dict[str, Any]
+) -> tuple[Environment, Act]:
+    from benchmark.evaluation import acting
+    from benchmark.policies import load_policy
+
+    try:
+        config, learner = load_policy(path, city=changes.get("map", ""))
+    except (UserError, TrafficFileError):
+        raise
+    except Exception as error:  # damaged bytes make the readers raise a dozen unrelated types
+        raise UserError(f"{path} is not a policy that can be played ({type(error).__name__}: {error})") from error
+    if config.task != options.task:
+        there = getattr(config.environment, "map", "") or config.task
+        raise UserError(
+            f"this policy was trained on {config.task}; play it with: "
+            f"python -m benchmark.play {there} --policy {path} --gif {options.gif}"
+        )
+    settings = {
+        setting.name: getattr(config.environment, setting.name) for setting in dataclasses.fields(config.environment)
+    }
+    environment = _make(config.task, settings | changes)
+    return environment, acting(learner, generator, greedy=not options.sampled)
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    """A new file under a temporary name, which takes its name when complete; UserError if it cannot be written."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        try:
+            if path.is_dir():
+                raise UserError(f"cannot write {path}: it is a folder; give the name of a file")
+            with temporary.open("wb") as stream:
+                yield stream
+            temporary.replace(path)
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+    except OSError as error:
+        reason = error.strerror if path.parent.is_dir() else f"there is no folder {path.parent}"
+        raise UserError(f"cannot write {path}: {reason}; give --gif a file in a folder you can write to") from error
+
+
+@contextlib.contextmanager
+def _recording(environment: Environment, options: argparse.Namespace) -> Iterator[None]:
+    """Records the city while it is open; the files take their names at the end. UserError if they cannot be written."""
+    from envs.traffic.cityflow.replay import ReplayWriter, write_roadnet_log
+    from envs.traffic.engine.batch import BatchEngine
+    from envs.traffic.environment import TrafficEnvironment
+
+    assert isinstance(environment, TrafficEnvironment)
+    folder, batch = options.replay, environment.batch
+    if not isinstance(batch, BatchEngine):  # a policy may have been trained with the other one
+        raise UserError(NO_REPLAY)
+    names = [folder / "roadnet.json", folder / "replay.txt"]
+    roadnet, replay = temporary = [name.with_name(f".{name.name}.tmp") for name in names]
+    try:
+        with contextlib.ExitStack() as stack:
+            folder.mkdir(exist_ok=True)
+            for path in temporary:
+                stack.callback(path.unlink, missing_ok=True)
+            write_roadnet_log(environment.city.network, roadnet)
+            writer = ReplayWriter(environment.city.network, replay)
+            stack.callback(writer.close)
+            stack.callback(setattr, batch, "after_step", None)
+            batch.after_step = lambda: writer.write(batch.simulations[0].state)
+            yield
+            writer.close()
+            for path, name in zip(temporary, names, strict=True):
+                path.replace(name)
+    except OSError as error:
+        raise UserError(
+            f"cannot write {folder}: {error.strerror}; give --replay a folder that you can write to, or make"
+        ) from error
+    print(f"{folder}: {' and '.join(name.name for name in names)} for CityFlow's viewer")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message} (python -m benchmark.play --help explains all options)")
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = _Parser(prog="python -m benchmark.play", description="Play episodes, print their returns, draw a GIF.")
+    parser.add_argument(
+        "task",
+        metavar="TASK",
+        help="for example mpe/cooperative_navigation_30, or the path of a CityFlow configuration",
+    )
+    parser.add_argument(
+        "--policy",
+        default="greedy",
+        help="greedy (default), random, stay, fixed_time, aggressor, ..., or a policy.pt or checkpoint.pt",
+    )
+    parser.add_argument("--gif", type=Path, metavar="OUT.gif", help="the file to write")
+    parser.add_argument(
+        "--episodes", type=_whole(1, 10_000), default=1, metavar="N", help="played one after the other; 1"
+    )
+    parser.add_argument(
+        "--seed", type=_whole(0, 2**63 - 1), default=0, metavar="N", help="of starting positions and actions; 0"
+    )
+    parser.add_argument(
+        "--size",
+        type=_whole(SMALLEST, LARGEST),
+        default=REFERENCE,
+        metavar="PIXELS",
+        help=f"side of the frames; {REFERENCE}",
+    )
+    parser.add_argument("--fps", type=_whole(1, FASTEST), default=10, metavar="N", help="steps shown in a second; 10")
+    parser.add_argument("--sampled", action="store_true", help="draw the actions of a trained policy")
+    parser.add_argument("--neighbours", action="store_true", help="show who hears whom")
+    add_import(parser)
+    add_settings(
+        parser, "change a setting of the environment, such as environment.reward=local; may be given several times"
+    )
+    traffic = parser.add_argument_group(WATCHED["cityflow"])
+    traffic.add_argument(
+        "--seconds", type=_whole(1, 86_400), metavar="N", help="length of an episode; 3600 is the full hour; 1000"
+    )
+    traffic.add_argument(
+        "--replay", type=Path, metavar="FOLDER", help="record the first episode for CityFlow's own viewer"
+    )
+    options = parser.parse_args(arguments)
+    if options.gif is None and options.replay is None:
+        raise UserError("nothing to write: give --gif OUT.gif, or --replay FOLDER for a traffic task")
+    if options.gif is not None and options.gif.suffix.lower() != ".gif":
+        raise UserError(f"--gif {options.gif}: expected a name that ends in .gif")
+    return options
+
+
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    """Reads a whole number within limits."""
+
+    def read(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = least - 1
+        if not least <= number <= most:
+            raise argparse.ArgumentTypeError(f"expected a whole number from {least} to {most}, not {text!r}")
+        return number
+
+    return read
+
+
+if __name__ == "__main__":
+    sys.exit(report_errors(main))

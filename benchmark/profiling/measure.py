@@ -1,0 +1,58 @@
+"""What one gradient step costs: its time and its memory, for one algorithm and one number of agents.
+
+    python -m benchmark.profiling.measure --algorithm ip --agents 15 --batch 1024 --device cpu
+
+prints one line of JSON. It is a program of its own so that each measurement has a fresh process: memory that an earlier
+one has left to the allocator would hide the peak of the next. `benchmark.profiling.cost` makes a table of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from dataclasses import dataclass
+
+from benchmark.config import OF_UPDATES
+from benchmark.console import first_line
+from benchmark.errors import report_errors
+
+WARM_UPS, TIMED = 1, 3
+"""Updates before and under the clock: large ones take a minute each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Of one gradient step, or why it was not taken."""
+
+    batch: int
+    """Transitions of the step."""
+    seconds: float | None = None
+    """Median time of an update."""
+    bytes: int | None = None
+    """The most memory taken at once by batch, gradients, activations and optimiser state; the networks themselves are
+    not counted."""
+    note: str = ""
+    """Why there are no numbers."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point of `python -m benchmark.profiling.measure`."""
+    parser = argparse.ArgumentParser(prog="python -m benchmark.profiling.measure", description=first_line(__doc__))
+    parser.add_argument("--algorithm", required=True)
+    shape = parser.add_mutually_exclusive_group(required=True)
+    shape.add_argument("--agents", type=int, default=0)
+    shape.add_argument("--task", default="", help="a name, or the path of a CityFlow configuration")
+    parser.add_argument("--batch", type=int, required=True)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--acceleration", choices=OF_UPDATES, default="none")
+    options = parser.parse_args(arguments)
+    from benchmark.profiling.update_cost import measure
+
+    cost = measure(options.algorithm, options.agents, options.batch, options.device, options.acceleration, options.task)
+    print(json.dumps(dataclasses.asdict(cost)))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(report_errors(main))

@@ -1,0 +1,68 @@
+"""What suites are made of: requests for runs, not yet resolved, and the settings that small runs share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from results.keys import RunKey
+
+if TYPE_CHECKING:
+    from benchmark.config import RunConfig
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """A run that is asked for, not yet resolved: how long it is, and in which settings it differs from the defaults."""
+
+    key: RunKey
+    total_steps: int
+    overrides: dict[str, Any] = field(default_factory=dict)
+
+    def resolve(self, device: str = "cpu") -> RunConfig:
+        """Its settings. Raises what `benchmark.config.resolve` raises."""
+        from benchmark.config import resolve  # here, as a status needs none
+
+        task, algorithm, variant, seed = self.key
+        return resolve(task, algorithm, seed, self.total_steps, self.overrides, variant, device)
+
+
+ACTOR_CRITICS = ("ip", "maddpg", "maddpgs", "pic")
+"""The algorithms whose default learning rate is Table 2's 0.01, which goes with its batches of 1024."""
+FEW_TRANSITIONS: dict[str, Any] = {
+    "training.num_envs": 20,
+    "training.batch_size": 64,
+    "training.learning_starts": 64,
+}
+"""Cheap gradient steps, for runs that must be many."""
+
+
+def small_batch_rate(algorithm: str) -> dict[str, Any]:
+    """With batches a tenth of Table 2's and less, its learning rate kills ReLUs; 0.003 does not."""
+    return {"algorithm.learning_rate": 0.003} if algorithm in ACTOR_CRITICS else {}
+
+
+SMALL_SIGNALS: dict[str, Any] = {
+    "training.batch_size": 64,
+    "training.learning_starts": 64,
+    "training.evaluation_episodes": 2,
+    "training.evaluation_interval": 1_000,
+    "training.log_interval": 200,
+}
+"""Many signals on a CPU; rows of the log as long as one of the 80 intervals of 16,000 steps."""
+SMALL_STEPS = {"cityflow/synthetic_49": 16_000, "cityflow/synthetic_100": 4_000, "mpe/cooperative_navigation_30": 8_000}
+"""Environment steps of the small runs, a hundredth of the paper's and less."""
+
+
+CONTROLS: dict[str, dict[str, Any]] = {
+    "deaf": {"algorithm.policy_messages": False},
+    "isac": {"algorithm.policy_messages": False, "algorithm.critic_messages": False},
+}
+"""What IP is compared with to see what messages do, with networks of the same size. deaf: agents hear nobody when they
+act, V and Q hear their neighbours; isac: nobody ever hears anybody, which is independent discrete soft actor-critic."""
+
+
+def control(request: RunRequest, name: str) -> RunRequest:
+    """A run of IP as one of the `CONTROLS`, under a variant of its own."""
+    variant = name if request.key.variant == "default" else f"{request.key.variant}-{name}"
+    return replace(request, key=request.key._replace(variant=variant), overrides=request.overrides | CONTROLS[name])

@@ -1,0 +1,289 @@
+"""One run with its folder: begun or resumed, logged, evaluated, written to checkpoints, finished."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import algorithms
+import envs
+from benchmark import acceleration, kernels, memory, tensorboard
+from benchmark.budget import require_learning
+from benchmark.config import RunConfig
+from benchmark.errors import UserError
+from benchmark.machine import files_of, machine_facts
+from benchmark.progress import Progress
+from benchmark.signals import stopping
+from benchmark.tensorboard import EventFile
+from benchmark.training import Training
+from envs.protocols import Interpretable
+from results.checkpoints import load_checkpoint, save_checkpoint
+from results.files import readable_os_errors, write_json
+from results.folder import RunFolder, is_finished, status_of
+from results.layout import run_folder
+from results.lock import holder_of
+
+CHECKPOINT_FORMAT = 1
+
+
+class Recorder:
+    """Decides when to log, evaluate and checkpoint, and writes it to the run folder."""
+
+    def __init__(self, training: Training, folder: RunFolder, progress: Progress) -> None:
+        self.training, self.folder, self.progress = training, folder, progress
+        self.config, self.settings = training.config, training.settings
+        self.begin = time.monotonic()
+        self.wall_before = 0.0
+        self.last_checkpoint = self.begin
+        self.stop_requested = False
+        self.events: EventFile | None = None
+        """What TensorBoard reads, where it is wanted."""
+
+    @property
+    def wall_seconds(self) -> float:
+        """Wall time of the run, earlier starts counted in up to their last checkpoint."""
+        return self.wall_before + time.monotonic() - self.begin
+
+    def resume(self) -> None:
+        """Continue from the checkpoint, or record the evaluation of the untrained learner."""
+        notes: list[str] = []
+        block_began = None
+        if self.folder.checkpoint.exists():
+            advice = f"restore it, or delete {self.folder.path} to make the run again"
+            state = load_checkpoint(self.folder.checkpoint, self.config.device, advice)
+            try:
+                if state["format"] != CHECKPOINT_FORMAT:
+                    raise KeyError(f"format {state['format']}, expected {CHECKPOINT_FORMAT}")
+                if not self.training.load_state_dict(state["training"]):
+                    notes.append("the replay was larger than training.checkpoint_replay_gib and is being refilled")
+                block_began = state.get("block_began")
+            except (KeyError, RuntimeError, ValueError, TypeError) as error:
+                raise UserError(
+                    f"{self.folder.checkpoint} does not fit this version of the code ({str(error)[:120]}); "
+                    f"delete {self.folder.path} to make the run again"
+                ) from error
+            for name, position in state["logs"].items():
+                self.folder.logs[name].rewind(position)
+            self.wall_before = state["wall_seconds"]
+            self.progress.scores.update(status_of(self.folder.path).get("scores", {}))
+            notes += self._growth()
+            more = f": {'; '.join(notes)}" if notes else ""
+            self.progress.note(f"resumed at step {self.training.environment_step}{more}")
+        else:
+            for log in self.folder.logs.values():
+                with readable_os_errors(log.path):
+                    log.path.unlink(missing_ok=True)
+            self._evaluate()
+        config, size = self.config, self.settings.batch_size
+        spec, settings = self.training.spec, config.algorithm_settings
+        micro_batch = algorithms.micro_batch_size(config.algorithm, spec, settings, size, config.device)
+        step = self.training.environment_step
+        self.folder.record_start(
+            machine_facts(config.device)
+            | files_of(config.task)
+            | {"from_step": step, "micro_batch": micro_batch, "note": "; ".join(notes)}
+        )
+        self._write_status("running")
+        if self.settings.tensorboard:
+            self.events = EventFile(self.folder.path)
+        if block_began is not None:  # the block was not logged yet, as its log depends on whether the run ends with it
+            self.training.learner.schedule(block_began, self.config.total_steps)
+            self.after_block(block_began)
+
+    def _growth(self) -> list[str]:
+        """What a run that is given more steps should be known for."""
+        before, now = self.folder.grown_from, self.config.total_steps
+        if before is None:
+            return []
+        schedules = self.config.algorithm_settings.annealed(before, now)
+        note = f"grown from {before} to {now} steps"
+        if schedules:
+            note += f"; until here {' and '.join(schedules)} went by the earlier length, from here on by the new one"
+        return [note]
+
+    def after_block(self, before: int) -> None:
+        """Called after every block of training; `before` is the environment step at its start."""
+        self._check_lock()
+        now = self.training.environment_step
+        done = now >= self.config.total_steps
+        if done and self.settings.keep_checkpoint:
+            self.save(block_began=before)
+        if done or now // self.settings.log_interval > before // self.settings.log_interval:
+            self._log()
+        if done or now // self.settings.evaluation_interval > before // self.settings.evaluation_interval:
+            self._evaluate()
+        due = time.monotonic() - self.last_checkpoint >= self.settings.checkpoint_seconds
+        if (due or self.stop_requested) and not done:
+            self.save()
+        self.progress.advance_to(now)
+
+    def _check_lock(self) -> None:
+        """Raises UserError where another process has taken the folder, for which this one was silent for too long."""
+        if self.folder.lock.lost:
+            holder = holder_of(self.folder.path)
+            raise UserError(f"{self.folder.path} was taken over by {holder}: this process gives way")
+
+    def _log(self) -> None:
+        row = self.training.take_metrics()
+        self.folder.metrics.append(row)
+        if self.events is not None:
+            self.events.add_metrics(row)
+        environment = self.training.environment
+        if isinstance(environment, Interpretable):
+            self.folder.interpretation.append({"step": self.training.environment_step, **environment.take_statistics()})
+        now, wall = self.training.environment_step, self.wall_seconds
+        seconds = {phase: round(value, 3) for phase, value in self.training.seconds.items()}
+        rate = round(now / wall, 2) if wall else 0.0
+        self.folder.timing.append(
+            {"step": now, "wall_seconds": round(wall, 3), "env_steps_per_second": rate, "seconds": seconds}
+        )
+        self._write_status("running")
+
+    def _evaluate(self) -> None:
+        for record in self.training.evaluate():
+            self.folder.evaluation.append(record)
+            if self.events is not None:
+                self.events.add_evaluation(record)
+            mean = sum(record["returns"]) / len(record["returns"])
+            self.progress.score(self.training.environment_step, record["policy"], mean)
+
+    def save(self, block_began: int | None = None) -> None:
+        """Write a checkpoint, tied to the present length of the logs; `block_began` is the environment step at which a
+        block began that has not been logged yet."""
+        logs = self.folder.logs
+        for log in logs.values():
+            log.sync()
+        state = {
+            "format": CHECKPOINT_FORMAT,
+            "training": self.training.state_dict(),
+            "logs": {name: log.position() for name, log in logs.items()},
+            "wall_seconds": self.wall_seconds,
+        } | ({} if block_began is None else {"block_began": block_began})
+        save_checkpoint(self.folder.checkpoint, state)
+        self.last_checkpoint = time.monotonic()
+
+    def finish(self) -> None:
+        """Keep the trained learner, drop the checkpoint unless it is to be kept, mark the run finished."""
+        full = envs.full_evaluation(self.config.task)
+        if full:
+            with readable_os_errors(self.folder.path):
+                write_json(self.folder.full_evaluation, self.training.evaluate_fully(full))
+        state = {"learner": self.training.learner.state_dict(), "config": self.config.record()}
+        save_checkpoint(self.folder.policy, state)
+        self._write_status("finished")
+        if not self.settings.keep_checkpoint:
+            self.folder.checkpoint.unlink(missing_ok=True)
+
+    def _write_status(self, state: str) -> None:
+        step, scores = self.training.environment_step, self.progress.scores
+        self.folder.write_status(state, step, self.wall_seconds, scores=scores)
+
+
+def run(config: RunConfig, results: str | Path, quiet: bool = False) -> Path:
+    """Train until `config.total_steps`, resuming where a checkpoint exists; returns the run folder.
+
+    Raises UserError for what a user can mend (see `benchmark.errors`) and stops with KeyboardInterrupt, after writing a
+    checkpoint, on SIGTERM, SIGUSR1, SIGUSR2, SIGHUP (unless that is ignored) and Ctrl-C.
+    """
+    results = Path(results)
+    path = run_folder(results, config.key)
+    if not is_finished(path, config.total_steps):
+        require(config)
+    stop = Stop()
+    blocks = blocks_of(config, results, stop, quiet)
+    for _ in blocks:  # the run is ready, or was finished
+        with stop_signals(stop):
+            for _ in blocks:
+                pass
+    return path
+
+
+class Stop:
+    """Asks runs to write a checkpoint and stop, when a signal says so or from `deadline` on, a value of
+    `time.monotonic`."""
+
+    def __init__(self, deadline: float | None = None) -> None:
+        self.deadline = deadline
+        self.signalled = False
+
+    @property
+    def requested(self) -> bool:
+        return self.signalled or (self.deadline is not None and time.monotonic() >= self.deadline)
+
+
+def blocks_of(
+    config: RunConfig, results: Path, stop: Stop, quiet: bool = False, bar: bool = True
+) -> Generator[None, None, None]:
+    """A run as an iterator that goes on by one block at a time: first it gets ready, then trains, then finishes. A run
+    that is finished has no blocks.
+
+    Raises what `run` raises; KeyboardInterrupt, after writing a checkpoint, where it has been asked to stop.
+    """
+    folder = RunFolder(results, config.record())
+    try:
+        if is_finished(folder.path, config.total_steps):  # asked again: another process may have had it until now
+            return
+        title = f"{config.task} {config.algorithm} seed {config.seed}"
+        progress = Progress(title, config.total_steps, quiet, bar)
+        recorder = Recorder(Training(config), folder, progress)
+        with progress:
+            yield
+            try:
+                yield from _train(recorder, stop)
+            finally:
+                if recorder.events is not None:
+                    recorder.events.close()
+    except Exception as error:
+        if not folder.lock.lost:
+            folder.mark_failed(f"{type(error).__name__}: {error}")
+        raise
+    finally:
+        folder.close()
+
+
+def require(config: RunConfig) -> None:
+    """Refuse a run that cannot work here, before anything is written. Raises UserError or UnsupportedTaskError."""
+    spec = config.spec()
+    algorithms.check_supported(config.algorithm, spec)
+    require_learning(config, spec)
+    acceleration.require(config.training.acceleration, config.device)
+    kernels.require(config.training.kernels, config.device)
+    memory.require(config)
+    if config.training.tensorboard:
+        tensorboard.require()
+
+
+def _train(recorder: Recorder, stop: Stop) -> Iterator[None]:
+    training = recorder.training
+    if stop.requested:
+        raise KeyboardInterrupt
+    recorder.resume()
+    while training.environment_step < recorder.config.total_steps:
+        before = training.environment_step
+        training.advance()
+        recorder.stop_requested = stop.requested
+        recorder.after_block(before)
+        if recorder.stop_requested and training.environment_step < recorder.config.total_steps:
+            raise KeyboardInterrupt
+        yield
+    recorder.finish()
+
+
+@contextmanager
+def stop_signals(stop: Stop) -> Iterator[None]:
+    """Ask runs to write a checkpoint and stop when a scheduler or a user says so. Handlers of signals are for the main
+    thread alone: a run in another one is stopped by its deadline, or with the process."""
+
+    def request(number: int, frame: object) -> None:
+        stop.signalled = True
+
+    names = stopping(signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT)
+    previous = {name: signal.signal(name, request) for name in names}
+    try:
+        yield
+    finally:
+        for name, handler in previous.items():
+            signal.signal(name, handler)

@@ -1,0 +1,202 @@
+"""How vehicles come into being: flows make them, a lane is drawn for them, and they enter where there is room."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from envs.traffic.engine.basics import (
+    append,
+    draw,
+    drop_slot,
+    exclude,
+    include,
+    inlined,
+    kernel,
+    leads_to,
+    next_member,
+    set_leader,
+    take_slot,
+)
+from envs.traffic.engine.handles import pool_at, traffic_at
+from envs.traffic.engine.state import (
+    CULPRIT,
+    FLOW_CLOCK,
+    FREE,
+    INVALID_ROUTE,
+    NEW,
+    NEXT_FLOW,
+    POOL,
+    RUNNING,
+    STATUS,
+    STEP,
+    Lanes,
+    Pool,
+    Sources,
+    Traffic,
+)
+from envs.traffic.network.layout import NEVER, NONE, FlowArrays
+from envs.traffic.network.map import Map
+
+
+@kernel
+def wake_flows(f: FlowArrays, t: Traffic, p: Pool, w: Sources, dt: float, lane_change: bool) -> bool:
+    """Start the flows that are due; whether there are slots for all vehicles that this step may make."""
+    clock, following = p.times[FLOW_CLOCK], t.counts[NEXT_FLOW]
+    while following < w.flows and f.start[w.order[following]] <= clock:
+        flow = w.order[following]
+        if w.valid[flow]:
+            include(w.active, flow)
+        following += 1
+    t.counts[NEXT_FLOW] = following
+    needed = 0
+    flow = next_member(w.active, 0, w.flows)
+    while flow >= 0:
+        needed += 2 + int(min(dt / f.interval[flow], dt))  # an interval below 1 s is that of a single vehicle
+        flow = next_member(w.active, flow + 1, w.flows)
+    if lane_change:  # every vehicle may get a shadow
+        needed = 2 * needed + t.counts[POOL]
+    return t.counts[FREE] >= needed
+
+
+@kernel
+def make_vehicle(t: Traffic, p: Pool, kind: int, route: int, enter_time: float) -> int:
+    """A new vehicle that waits for its lane to be drawn. Draws its priority, and the number of a thread, which does
+    nothing here but keeps the stream of random numbers that of CityFlow."""
+    v = take_slot(t.vehicles, p.members, p.free, p.random, t.counts)
+    draw(p.random, t.counts)
+    reset_vehicle(t.vehicles, v)
+    vehicle = t.vehicles[v]
+    vehicle.kind, vehicle.route, vehicle.enter_time = kind, route, enter_time
+    p.new[t.counts[NEW]] = v
+    t.counts[NEW] += 1
+    return v
+
+
+@kernel
+def reset_vehicle(vehicles, v: int) -> None:  # type: ignore[no-untyped-def]
+    """Everything but the priority as it is for a vehicle that has just been made."""
+    vehicle = vehicles[v]
+    vehicle.speed = vehicle.distance = vehicle.gap = vehicle.next_speed = vehicle.next_distance = 0.0
+    vehicle.leader_gap = vehicle.follower_gap = vehicle.last_change = vehicle.offset = vehicle.custom_speed = 0.0
+    vehicle.drivable = vehicle.next_drivable = vehicle.previous = vehicle.leader = NONE
+    vehicle.ahead = vehicle.behind = vehicle.blocker = vehicle.next_blocker = NONE
+    vehicle.plan_length = vehicle.route_position = vehicle.partner_type = vehicle.signal_direction = 0
+    vehicle.enter_link_time = NEVER
+    vehicle.running = vehicle.ended = vehicle.moves = vehicle.has_custom_speed = False
+    vehicle.sends = vehicle.changing = vehicle.speed_ready = vehicle.counted = False
+    vehicle.partner = vehicle.signal_target = vehicle.received = NONE
+    vehicle.target_leader = vehicle.target_follower = NONE
+    vehicle.segment = vehicle.segment_ahead = vehicle.segment_behind = NONE
+    vehicle.flow = vehicle.number = NONE
+
+
+@kernel
+def run_flows(f: FlowArrays, t: Traffic, p: Pool, w: Sources, dt: float) -> None:
+    """Make the vehicles of this step."""
+    clock, now = p.times[FLOW_CLOCK], t.counts[STEP] * dt
+    flow = next_member(w.active, 0, w.flows)
+    while flow >= 0:
+        if f.end[flow] != -1 and clock > f.end[flow]:
+            exclude(w.active, flow)
+            w.stopped[flow] = clock
+        else:
+            while w.now[flow] >= f.interval[flow]:
+                v = make_vehicle(t, p, f.kind[flow], f.route[flow], now)
+                t.vehicles[v].flow = flow
+                t.vehicles[v].number = w.made[flow]
+                w.made[flow] += 1
+                w.now[flow] -= f.interval[flow]
+            w.now[flow] += dt
+        flow = next_member(w.active, flow + 1, w.flows)
+    p.times[FLOW_CLOCK] = clock + dt
+
+
+@kernel
+def choose_lanes(m: Map, t: Traffic, p: Pool, w: Sources, k: Lanes) -> None:
+    """Put every new vehicle into the buffer of one of the lanes that lead on, drawn at random, road by road. A vehicle
+    without route is taken away and its flow is switched off."""
+    new, count = p.new, t.counts[NEW]
+    for i in range(count):
+        if t.vehicles[new[i]].route < 0:
+            vehicle = t.vehicles[new[i]]
+            if vehicle.flow >= 0 and w.valid[vehicle.flow]:
+                w.valid[vehicle.flow] = False
+                w.stopped[vehicle.flow] = p.times[FLOW_CLOCK]
+                exclude(w.active, vehicle.flow)
+                t.counts[STATUS], t.counts[CULPRIT] = INVALID_ROUTE, vehicle.flow
+    for i in range(1, count):  # stable insertion sort by first road
+        v = new[i]
+        road, j = _first_road(t, v), i
+        while j > 0 and _first_road(t, new[j - 1]) > road:
+            new[j] = new[j - 1]
+            j -= 1
+        new[j] = v
+    for i in range(count):
+        v = new[i]
+        vehicle = t.vehicles[v]
+        if vehicle.route < 0:
+            drop_slot(t.vehicles, p.members, p.free, t.counts, v)
+            continue
+        start = t.route_starts[vehicle.route]
+        first_lane, end_lane = m.road_lane_starts[t.route_roads[start]], m.road_lane_starts[t.route_roads[start] + 1]
+        target, candidates = t.route_roads[start + 1], 0
+        for lane in range(first_lane, end_lane):
+            candidates += leads_to(m, lane, target)
+        chosen = draw(p.random, t.counts) % candidates
+        for lane in range(first_lane, end_lane):
+            if leads_to(m, lane, target):
+                if chosen == 0:
+                    _queue(t, k, lane, v)
+                    break
+                chosen -= 1
+    t.counts[NEW] = 0
+
+
+@inlined
+def _first_road(t: Traffic, v: int) -> int:
+    route = t.vehicles[v].route
+    return -1 if route < 0 else t.route_roads[t.route_starts[route]]
+
+
+@inlined
+def _queue(t: Traffic, k: Lanes, lane: int, v: int) -> None:
+    """Let a vehicle wait for a lane."""
+    t.vehicles[v].drivable = lane
+    t.vehicles[v].behind = NONE
+    if t.queues[lane].waiting_size == 0:
+        t.queues[lane].waiting_first = v
+        include(k.waited, lane)
+    else:
+        t.vehicles[t.queues[lane].waiting_last].behind = v
+    t.queues[lane].waiting_last = v
+    t.queues[lane].waiting_size += 1
+
+
+@kernel
+def enter(m: Map, t: Traffic, k: Lanes) -> None:
+    """Let the first waiting vehicle of each lane in, where there is room."""
+    lane = next_member(k.waited, 0, m.lanes)
+    while lane >= 0:
+        v = t.queues[lane].waiting_first
+        vehicle = t.vehicles[v]
+        tail = t.queues[lane].last
+        if (
+            tail == NONE
+            or t.vehicles[tail].distance > t.kinds[t.vehicles[tail].kind].length + t.kinds[vehicle.kind].min_gap
+        ):
+            t.queues[lane].waiting_first = vehicle.behind
+            t.queues[lane].waiting_size -= 1
+            if t.queues[lane].waiting_size == 0:
+                exclude(k.waited, lane)
+                t.queues[lane].waiting_last = NONE
+            vehicle.running = True
+            t.counts[RUNNING] += 1
+            append(m, t, lane, v)
+            set_leader(m, t, v, tail)
+        lane = next_member(k.waited, lane + 1, m.lanes)
+
+
+@kernel
+def push(state: np.ndarray, kind: int, route: int, enter_time: float) -> int:
+    """A new vehicle that was not made by a flow; its slot."""
+    return make_vehicle(traffic_at(state), pool_at(state), kind, route, enter_time)

@@ -1,0 +1,301 @@
+"""Small parts of the kernels: sets of bits, the random generator, lists of vehicles, plans of where to drive next.
+
+Names that are the same in all kernels: `m` the `Map`, `t` the `Traffic`, `p` the `Pool`, `w` the `Sources`, `k` the
+`Lanes`, `f` the `FlowArrays`, `v` a vehicle's slot, `dt` seconds of a step. Lane links are numbered as drivables.
+Functions marked `inlined` are pasted into the kernels that use them. Compiled code is kept between runs; see `cache`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from envs.traffic.engine.state import FREE, PLAN, POOL, RANDOM, TWISTER, Traffic
+from envs.traffic.network.layout import NEVER, NONE
+from envs.traffic.network.map import Map
+
+kernel = njit(cache=True, error_model="numpy", nogil=True)
+inlined = njit(inline="always", error_model="numpy")
+
+FARTHEST = 1000
+"""Drivables beyond those of its route that a vehicle sees ahead at most, going round and round."""
+
+_ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
+_ONE = np.uint64(1)
+_ZERO = np.uint64(0)
+_DE_BRUIJN = np.uint64(0x03F79D71B4CB0A89)
+_SHIFT = np.uint64(58)
+_POSITIONS = np.zeros(64, dtype=np.int64)
+for _bit in range(64):
+    _POSITIONS[((1 << _bit) * int(_DE_BRUIJN) & int(_ALL)) >> 58] = _bit
+
+
+@kernel
+def next_member(words: np.ndarray, start: int, end: int) -> int:
+    """The smallest member of a set of bits, all below `end`, that is not below `start`; -1 if there is none."""
+    word, limit = start >> 6, (end + 63) >> 6
+    if word >= limit:
+        return -1
+    bits = words[word] & (_ALL << np.uint64(start & 63))
+    while bits == _ZERO:
+        word += 1
+        if word == limit:
+            return -1
+        bits = words[word]
+    lowest = bits & (~bits + _ONE)
+    return (word << 6) + _POSITIONS[(lowest * _DE_BRUIJN) >> _SHIFT]
+
+
+@kernel
+def include(words: np.ndarray, member: int) -> None:
+    """Put a number into a set of bits."""
+    words[member >> 6] |= _ONE << np.uint64(member & 63)
+
+
+@kernel
+def exclude(words: np.ndarray, member: int) -> None:
+    """Take a number out of a set of bits."""
+    words[member >> 6] &= ~(_ONE << np.uint64(member & 63))
+
+
+@kernel
+def draw(random: np.ndarray, counts: np.ndarray) -> int:
+    """The next 32 random bits of the Mersenne twister MT19937."""
+    if counts[RANDOM] >= TWISTER:
+        for i in range(TWISTER):
+            mixed = (np.int64(random[i]) & 0x80000000) | (np.int64(random[(i + 1) % TWISTER]) & 0x7FFFFFFF)
+            word = np.int64(random[(i + 397) % TWISTER]) ^ (mixed >> 1)
+            if mixed & 1:
+                word ^= 0x9908B0DF
+            random[i] = np.uint32(word)
+        counts[RANDOM] = 0
+    y = np.int64(random[counts[RANDOM]])
+    counts[RANDOM] += 1
+    y ^= y >> 11
+    y ^= (y << 7) & 0x9D2C5680
+    y ^= (y << 15) & 0xEFC60000
+    y ^= y >> 18
+    return y  # type: ignore[return-value]
+
+
+@kernel
+def place_in_pool(vehicles: np.ndarray, pool: np.ndarray, members: int, priority: int) -> int:
+    """Where in the pool a vehicle of this priority stands or would stand."""
+    low, high = 0, members
+    while low < high:
+        middle = (low + high) >> 1
+        if vehicles[pool[middle]].priority < priority:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@kernel
+def take_slot(vehicles: np.ndarray, pool: np.ndarray, free: np.ndarray, random: np.ndarray, counts: np.ndarray) -> int:
+    """A slot for a new vehicle, which gets a priority that no other has, and its place in the pool.
+
+    The priority is 32 random bits, read as a signed number, drawn again while somebody has it.
+    """
+    while True:
+        priority = draw(random, counts)
+        if priority >= 0x80000000:
+            priority -= 0x100000000
+        place = place_in_pool(vehicles, pool, counts[POOL], priority)
+        if place == counts[POOL] or vehicles[pool[place]].priority != priority:
+            break
+    counts[FREE] -= 1
+    slot = free[counts[FREE]]
+    for i in range(counts[POOL], place, -1):
+        pool[i] = pool[i - 1]
+    pool[place] = slot
+    counts[POOL] += 1
+    vehicles[slot].priority = priority
+    return slot
+
+
+@kernel
+def drop_slot(vehicles: np.ndarray, pool: np.ndarray, free: np.ndarray, counts: np.ndarray, slot: int) -> None:
+    """Take one vehicle out of the pool and give its slot back."""
+    place = place_in_pool(vehicles, pool, counts[POOL], vehicles[slot].priority)
+    counts[POOL] -= 1
+    for i in range(place, counts[POOL]):
+        pool[i] = pool[i + 1]
+    free[counts[FREE]] = slot
+    counts[FREE] += 1
+
+
+@kernel
+def drop_ended(vehicles: np.ndarray, pool: np.ndarray, free: np.ndarray, counts: np.ndarray) -> None:
+    """Take all vehicles that have ended out of the pool and give their slots back."""
+    kept = 0
+    for i in range(counts[POOL]):
+        slot = pool[i]
+        if vehicles[slot].ended:
+            free[counts[FREE]] = slot
+            counts[FREE] += 1
+        else:
+            pool[kept] = slot
+            kept += 1
+    counts[POOL] = kept
+
+
+@inlined
+def append(m: Map, t: Traffic, drivable: int, v: int) -> None:
+    """Put a vehicle at the rear of a drivable."""
+    vehicle = t.vehicles[v]
+    tail = t.queues[drivable].last
+    vehicle.ahead = tail
+    vehicle.behind = NONE
+    if tail == NONE:
+        t.queues[drivable].first = v
+        include(t.occupied, drivable)
+    else:
+        t.vehicles[tail].behind = v
+    t.queues[drivable].last = v
+    t.queues[drivable].size += 1
+    if drivable >= m.lanes:
+        t.queues[m.places[drivable].start].departing += 1
+
+
+@inlined
+def unlink(m: Map, t: Traffic, drivable: int, v: int) -> None:
+    """Take a vehicle out of the list of a drivable."""
+    vehicle = t.vehicles[v]
+    ahead, behind = vehicle.ahead, vehicle.behind
+    if ahead == NONE:
+        t.queues[drivable].first = behind
+    else:
+        t.vehicles[ahead].behind = behind
+    if behind == NONE:
+        t.queues[drivable].last = ahead
+    else:
+        t.vehicles[behind].ahead = ahead
+    t.queues[drivable].size -= 1
+    if t.queues[drivable].size == 0:
+        exclude(t.occupied, drivable)
+    if drivable >= m.lanes:
+        t.queues[m.places[drivable].start].departing -= 1
+
+
+@kernel
+def leads_to(m: Map, lane: int, road: int) -> bool:
+    """Whether some lane link leaves `lane` for `road`."""
+    for i in range(m.places[lane].leaving, m.places[lane].leaving_end):
+        if m.places[m.places[m.leaving[i]].end].road == road:
+            return True
+    return False
+
+
+@kernel
+def following_drivable(m: Map, roads: np.ndarray, place: int, end: int, drivable: int) -> int:
+    """The drivable after `drivable` for a vehicle whose route is `roads` from `place` to before `end`; NONE at the end,
+    or where the lane has no link that goes on.
+
+    Of the links to the next road, from whose end the road after that can be reached, the one whose end lane is nearest
+    in number to the present lane.
+    """
+    if drivable >= m.lanes:
+        return m.places[drivable].end
+    while place < end and roads[place] != m.places[drivable].road:
+        place += 1
+    if place >= end - 1:
+        return NONE
+    best, least = NONE, NEVER
+    for i in range(m.places[drivable].leaving, m.places[drivable].leaving_end):
+        lane = m.places[m.leaving[i]].end
+        if m.places[lane].road != roads[place + 1]:
+            continue
+        if place + 2 < end and not leads_to(m, lane, roads[place + 2]):
+            continue
+        difference = abs(m.places[lane].index - m.places[drivable].index)
+        if difference < least:
+            best, least = m.leaving[i], difference
+    return best
+
+
+@kernel
+def extend_plan(m: Map, t: Traffic, v: int, i: int) -> int:
+    """The i-th next drivable of a vehicle, where its plan is not yet that long; NONE if there is none.
+
+    That there is none is part of the plan, too: on a route that visits a road twice, the answer would be another one
+    later. There plans may also go round and round; they end after `FARTHEST` drivables more than the route has.
+    """
+    vehicle = t.vehicles[v]
+    start, end = t.route_starts[vehicle.route], t.route_starts[vehicle.route + 1]
+    place = start + vehicle.route_position
+    length = vehicle.plan_length
+    drivable = vehicle.drivable if length == 0 else t.plans[v * PLAN + length - 1]
+    if drivable == NONE or i >= 2 * (end - start) + FARTHEST:
+        return NONE
+    while length <= i and drivable != NONE:
+        drivable = following_drivable(m, t.route_roads, place, end, drivable)
+        if length < PLAN:
+            t.plans[v * PLAN + length] = drivable
+            vehicle.plan_length = length + 1
+        length += 1
+    return drivable
+
+
+@inlined
+def planned(m: Map, t: Traffic, v: int, i: int) -> int:
+    """The i-th next drivable of a vehicle, from 0; NONE if there is none."""
+    if t.vehicles[v].plan_length > i:
+        return t.plans[v * PLAN + i]
+    return extend_plan(m, t, v, i)
+
+
+@inlined
+def ends_on(t: Traffic, v: int, road: int) -> bool:
+    """Whether a road is the last of a vehicle's route. The road counts, not its place: a route may visit it before."""
+    return t.route_roads[t.route_starts[t.vehicles[v].route + 1] - 1] == road
+
+
+@kernel
+def look_for_leader(m: Map, t: Traffic, v: int) -> None:
+    """Leader and gap of a vehicle with nobody ahead on its drivable: whoever is next on its way within its horizon.
+
+    At a lane link, everybody who left the same lane counts, whichever link they took. Without leader the gap stays.
+    """
+    vehicle = t.vehicles[v]
+    vehicle.leader = NONE
+    far = m.places[vehicle.drivable].length - vehicle.distance
+    horizon = t.kinds[vehicle.kind].look_ahead
+    i = 0
+    while True:
+        drivable = planned(m, t, v, i)
+        if drivable == NONE:
+            break
+        found, nearest = NONE, 0.0
+        if drivable >= m.lanes:
+            lane = m.places[drivable].start
+            if t.queues[lane].departing > 0:
+                for j in range(m.places[lane].leaving, m.places[lane].leaving_end):
+                    other = t.queues[m.leaving[j]].last
+                    if other != NONE:
+                        gap = far + t.vehicles[other].distance - t.kinds[t.vehicles[other].kind].length
+                        if found == NONE or gap < nearest:
+                            found, nearest = other, gap
+        else:
+            found = t.queues[drivable].last
+            if found != NONE:
+                nearest = far + t.vehicles[found].distance - t.kinds[t.vehicles[found].kind].length
+        if found != NONE:
+            vehicle.leader = found
+            vehicle.gap = nearest
+            break
+        far += m.places[drivable].length
+        if far > horizon:
+            break
+        i += 1
+
+
+@inlined
+def set_leader(m: Map, t: Traffic, v: int, ahead: int) -> None:
+    """Leader and gap of a vehicle behind `ahead` on its drivable, or at the front of it (NONE)."""
+    if ahead == NONE:
+        look_for_leader(m, t, v)
+    else:
+        vehicle, leader = t.vehicles[v], t.vehicles[ahead]
+        vehicle.leader = ahead
+        vehicle.gap = leader.distance - t.kinds[leader.kind].length - vehicle.distance

@@ -1,0 +1,369 @@
+"""How fast a vehicle drives: following its leader, stopping, yielding where lane links cross.
+
+Every formula is evaluated from left to right as written, in double precision, so that all results equal those of
+CityFlow to the last bit. `smaller` and `larger` treat what is not a number as CityFlow does.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from envs.traffic.engine.basics import ends_on, inlined, kernel, planned
+from envs.traffic.engine.state import STEP, Traffic
+from envs.traffic.network.layout import NONE
+from envs.traffic.network.map import Map
+
+YIELD_DISTANCE = 5.0
+"""Metres before a cross at which a yielding vehicle stops."""
+TURN_SPEED = 8.3333
+"""Largest speed at which a turn is begun, m/s."""
+SLOW = 2.0
+"""The end of a lane counts as free if its last vehicle is at least this fast, m/s."""
+RANK_OF_RIGHT, RANK_OF_LEFT = 1, 2
+NOT_YIELDING = 100.0
+"""m/s: the speed that neighbours who change lanes leave to a vehicle which need not yield, and to all where nobody
+changes lanes."""
+
+
+@inlined
+def smaller(x: float, y: float) -> float:
+    """The smaller one; y where either is not a number."""
+    return x if x < y else y
+
+
+@inlined
+def larger(x: float, y: float) -> float:
+    """The larger one; y where either is not a number."""
+    return x if x > y else y
+
+
+@inlined
+def is_turn(rank: int) -> bool:
+    """Whether a lane link turns left or right."""
+    return rank in (RANK_OF_LEFT, RANK_OF_RIGHT)
+
+
+@inlined
+def safe_speed(
+    a: float,
+    four_a: float,
+    half_over_a: float,
+    leader_speed: float,
+    leader_deceleration: float,
+    speed: float,
+    gap: float,
+    target: float,
+    dt: float,
+) -> float:
+    """Largest next speed that still ends `target` metres behind a leader who brakes; -100 if there is none.
+
+    a: half the inverse of the own deceleration, with the products that are needed of it.
+    """
+    c = speed * dt / 2 + target - 0.5 * leader_speed * leader_speed / leader_deceleration - gap
+    b = 0.5 * dt
+    under = b * b - four_a * c
+    result = -100.0
+    if not b * b < four_a * c:
+        result = smaller(
+            half_over_a * (math.sqrt(under) - b),
+            2 * leader_speed - leader_deceleration * dt + 2 * (gap - target) / dt,
+        )
+    return result
+
+
+@inlined
+def following_speed(t: Traffic, v: int, dt: float) -> float:
+    """Speed that keeps the distance to the leader, or a speed that was set by hand."""
+    vehicle = t.vehicles[v]
+    kind = t.kinds[vehicle.kind]
+    result = kind.max_speed
+    if vehicle.leader == NONE:
+        if vehicle.has_custom_speed:
+            result = vehicle.custom_speed
+    else:
+        leader = t.vehicles[vehicle.leader]
+        of_leader = t.kinds[leader.kind]
+        gap = vehicle.gap
+        result = safe_speed(
+            kind.brake_a,
+            kind.brake_4a,
+            kind.brake_half_over_a,
+            leader.speed,
+            of_leader.max_deceleration,
+            vehicle.speed,
+            gap,
+            0.0,
+            dt,
+        )
+        if vehicle.has_custom_speed:
+            result = smaller(vehicle.custom_speed, result)
+        else:
+            excess = vehicle.speed - leader.speed if vehicle.speed > leader.speed else 0.0
+            usual = safe_speed(
+                kind.usual_a,
+                kind.usual_4a,
+                kind.usual_half_over_a,
+                leader.speed,
+                of_leader.usual_deceleration,
+                vehicle.speed,
+                gap,
+                kind.min_gap,
+                dt,
+            )
+            result = smaller(result, usual)
+            headway = (gap + (leader.speed + excess / 2) * dt - vehicle.speed * dt / 2) / (kind.headway_time + dt / 2)
+            result = smaller(result, headway)
+    return result
+
+
+@kernel
+def stopping_speed(speed: float, acceleration: float, deceleration: float, distance: float, dt: float) -> float:
+    """Next speed of a vehicle that wants to stop after `distance` metres; not a number if both are zero."""
+    faster = speed + acceleration * dt
+    if (speed + faster) * dt / 2 + faster * faster / deceleration / 2 < distance:
+        return faster
+    steps = 2 * distance / (speed + 1e-8) / dt
+    if steps >= 1:
+        whole = -2147483648 if steps >= 2147483648.0 else np.int64(steps)
+        return speed - speed / whole
+    return speed - speed / steps
+
+
+@kernel
+def steps_to(speed: float, top_speed: float, acceleration: float, distance: float, turns: bool, dt: float) -> float:
+    """Estimated number of steps until a vehicle has gone `distance` metres on a lane link."""
+    target = TURN_SPEED if turns else top_speed
+    if distance <= 0:
+        return 0.0
+    if speed > target:
+        return math.ceil(distance / speed)
+    until = 0.0
+    if target > speed:
+        whole = math.floor((target - speed) / acceleration / dt)
+        reached = speed + whole * acceleration / dt
+        until = (speed + reached) * (whole * dt) / 2
+        until = until + ((reached + target) * dt / 2 if reached < target else 0.0)
+    if until > distance:
+        return math.ceil((math.sqrt(speed * speed + 2 * acceleration * distance) - speed) / acceleration / dt)
+    return math.ceil((target - speed) / acceleration / dt) + math.ceil((distance - until) / target / dt)
+
+
+@inlined
+def can_yield(speed: float, deceleration: float, length: float, distance: float) -> bool:
+    """Whether a vehicle can still stop before a cross, or has left it behind."""
+    return (distance > 0 and 0.5 * speed * speed / deceleration < distance - YIELD_DISTANCE) or (
+        distance < 0 and distance + length < 0
+    )
+
+
+@kernel
+def in_deadlock(vehicles: np.ndarray, foe: int) -> bool:
+    """Whether following who blocks whom from `foe` runs into a circle."""
+    fast = slow = foe
+    while fast != NONE and vehicles[fast].blocker != NONE:
+        slow = vehicles[slow].blocker
+        fast = vehicles[vehicles[fast].blocker].blocker
+        if slow == fast:
+            return True
+    return False
+
+
+@kernel
+def may_pass(
+    vehicles: np.ndarray,
+    kinds: np.ndarray,
+    v: int,
+    foe: int,
+    own_rank: int,
+    foe_rank: int,
+    own_distance: float,
+    foe_distance: float,
+    dt: float,
+) -> bool:
+    """Whether vehicle v goes first where its lane link crosses that of `foe`. Ranks: 3 straight, 2 left, 1 right."""
+    vehicle, other = vehicles[v], vehicles[foe]
+    kind, of_other = kinds[vehicle.kind], kinds[other.kind]
+    if not can_yield(vehicle.speed, kind.max_deceleration, kind.length, own_distance):
+        return True
+    goes = False
+    if can_yield(other.speed, of_other.max_deceleration, of_other.length, foe_distance):
+        if own_rank > foe_rank:
+            goes = True
+        elif foe_distance > 0:
+            turns = is_turn(foe_rank)
+            foe_steps = steps_to(other.speed, of_other.max_speed, of_other.usual_acceleration, foe_distance, turns, dt)
+            turns = is_turn(own_rank)
+            own_steps = steps_to(vehicle.speed, kind.max_speed, kind.usual_acceleration, own_distance, turns, dt)
+            if foe_steps > own_steps:
+                goes = True
+            elif own_rank == foe_rank and foe_steps == own_steps:
+                if vehicle.enter_link_time != other.enter_link_time:
+                    goes = vehicle.enter_link_time < other.enter_link_time
+                elif own_distance == foe_distance:
+                    goes = vehicle.priority > other.priority
+                else:
+                    goes = own_distance < foe_distance
+        else:
+            goes = foe_distance + of_other.length < 0
+    return goes or in_deadlock(vehicles, foe)
+
+
+@inlined
+def is_open(m: Map, t: Traffic, link: int) -> bool:
+    """Whether the present phase lets vehicles onto a lane link."""
+    intersection = m.places[link].intersection
+    return m.open[m.places[link].light + t.phase[intersection] * m.lights[intersection].stride] != 0
+
+
+@kernel
+def crossing_speed(m: Map, t: Traffic, v: int, link: int, travelled: float, limit: float, dt: float) -> float:
+    """Speed that lets everybody pass who goes first where lane link `link` crosses others; notes who that is.
+
+    travelled: position on the link, negative before its start.
+    """
+    vehicle = t.vehicles[v]
+    kind = t.kinds[vehicle.kind]
+    stamp = t.counts[STEP] + 1
+    result = limit
+    for cross in range(m.places[link].crosses, m.places[link].crosses_end):
+        distance = m.crosses[cross].distance
+        if distance < travelled:
+            continue
+        other_link = m.crosses[cross].foe
+        if t.queues[other_link].stamp != stamp:
+            continue
+        twin = m.crosses[cross].twin
+        if twin < t.queues[other_link].announced:
+            continue
+        foe = t.announcements[twin].vehicle
+        passes = may_pass(
+            t.vehicles,
+            t.kinds,
+            v,
+            foe,
+            m.places[link].rank,
+            m.places[other_link].rank,
+            distance - travelled,
+            t.announcements[twin].distance,
+            dt,
+        )
+        if not passes:
+            stop = stopping_speed(
+                vehicle.speed,
+                kind.usual_acceleration,
+                kind.usual_deceleration,
+                distance - travelled - YIELD_DISTANCE,
+                dt,
+            )
+            result = smaller(result, stop)
+            vehicle.next_blocker = foe
+            break
+    return result
+
+
+@inlined
+def intersection_speed(m: Map, t: Traffic, v: int, dt: float) -> float:
+    """Speed that lights, turns and crossing traffic allow; the vehicle's largest where none of them matters."""
+    vehicle = t.vehicles[v]
+    kind = t.kinds[vehicle.kind]
+    result = kind.max_speed
+    link, travelled, goes_on = vehicle.drivable, vehicle.distance, True
+    if vehicle.drivable < m.lanes:
+        rest = m.places[vehicle.drivable].length - vehicle.distance
+        link, travelled = NONE, -rest
+        if rest <= kind.look_ahead:
+            link = planned(m, t, v, 0)
+        if link == NONE:
+            goes_on = False
+        else:
+            blocked = not is_open(m, t, link)
+            if not blocked:
+                tail = t.queues[m.places[link].end].last
+                if tail != NONE:
+                    rear = t.vehicles[tail]
+                    blocked = not (rear.distance > t.kinds[rear.kind].length + kind.length or rear.speed >= SLOW)
+            if blocked and not 0.5 * vehicle.speed * vehicle.speed / kind.max_deceleration > rest:
+                stop = stopping_speed(vehicle.speed, kind.usual_acceleration, kind.usual_deceleration, rest, dt)
+                result = smaller(result, stop)
+                goes_on = False
+            elif is_turn(m.places[link].rank):
+                result = smaller(result, TURN_SPEED)
+    if goes_on:
+        result = crossing_speed(m, t, v, link, travelled, result, dt)
+    return result
+
+
+@inlined
+def wanted_speed(m: Map, t: Traffic, v: int, dt: float) -> float:
+    """The next speed of a vehicle as far as it can brake. Notes in `next_blocker` whom it yields to."""
+    vehicle = t.vehicles[v]
+    kind = t.kinds[vehicle.kind]
+    vehicle.next_blocker = NONE
+    result = smaller(kind.max_speed, vehicle.speed + kind.max_acceleration * dt)
+    result = smaller(result, m.places[vehicle.drivable].max_speed)
+    result = smaller(result, following_speed(t, v, dt))
+    return smaller(result, intersection_speed(m, t, v, dt))
+
+
+@inlined
+def speed_to_lane_end(m: Map, t: Traffic, v: int, speed: float, dt: float) -> float:
+    """`speed`, or less where the lane does not lead on along the route: the vehicle stops its gap before the end."""
+    result = speed
+    vehicle = t.vehicles[v]
+    if planned(m, t, v, 0) == NONE and not ends_on(t, v, m.places[vehicle.drivable].road):
+        kind = t.kinds[vehicle.kind]
+        end = safe_speed(
+            kind.brake_a,
+            kind.brake_4a,
+            kind.brake_half_over_a,
+            0.0,
+            1.0,
+            vehicle.speed,
+            m.places[vehicle.drivable].length - vehicle.distance,
+            kind.min_gap,
+            dt,
+        )
+        result = smaller(result, end)
+    return result
+
+
+@inlined
+def braked_speed(t: Traffic, v: int, speed: float, dt: float) -> float:
+    """`speed`, or what is reached by braking as hard as possible; negative if the vehicle stops within the step."""
+    vehicle = t.vehicles[v]
+    return larger(speed, vehicle.speed - t.kinds[vehicle.kind].max_deceleration * dt)
+
+
+@inlined
+def decide_movement(m: Map, t: Traffic, v: int, speed: float, dt: float) -> bool:
+    """Where a vehicle will be at the end of the step, left in its `next_...` fields; whether it was possible.
+
+    It is not where the lane at whose end the vehicle arrives does not lead on, and its road is not the route's last.
+    """
+    vehicle = t.vehicles[v]
+    if speed < 0:
+        gone = 0.5 * vehicle.speed * vehicle.speed / t.kinds[vehicle.kind].max_deceleration
+        vehicle.next_speed = 0.0
+    else:
+        gone = (vehicle.speed + speed) * dt / 2
+        vehicle.next_speed = speed
+    distance = gone + vehicle.distance
+    drivable = vehicle.drivable
+    i, possible = 0, True
+    vehicle.ended = False
+    while distance > m.places[drivable].length:
+        distance -= m.places[drivable].length
+        following = planned(m, t, v, i)
+        if following == NONE:
+            vehicle.ended = True
+            possible = ends_on(t, v, m.places[drivable].road)
+            break
+        drivable = following
+        i += 1
+    vehicle.next_drivable = drivable
+    vehicle.next_distance = distance
+    vehicle.counted = vehicle.ended
+    vehicle.moves = vehicle.ended or drivable != vehicle.drivable
+    return possible

@@ -1,0 +1,177 @@
+"""One network with its vehicles: what `Engine` and `BatchEngine` are made of, without files and names."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+from envs.traffic.engine import inspection
+from envs.traffic.engine.arrivals import push
+from envs.traffic.engine.movements import count_present
+from envs.traffic.engine.pointer import addresses
+from envs.traffic.engine.state import (
+    CULPRIT,
+    FINISHED,
+    FREE,
+    FULL,
+    INVALID_ROUTE,
+    NEW,
+    RUNNING,
+    SHARED,
+    SLOTS,
+    STATUS,
+    STEP,
+    STRANDED,
+    State,
+    grown,
+    new_state,
+    restart,
+    seed,
+)
+from envs.traffic.engine.step import advance, leads_on
+from envs.traffic.files import MOST_WARNINGS
+from envs.traffic.network import Network
+from envs.traffic.network.routes import Flows
+
+FIRST_CAPACITY = 256
+"""Vehicle slots of a new engine; there are more as needed."""
+
+
+class Simulation:
+    """Vehicles on a network. Networks and flows are never changed, so that many simulations can share them."""
+
+    def __init__(
+        self, network: Network, flows: Flows, interval: float = 1.0, lane_change: bool = False, lights: bool = False
+    ) -> None:
+        self.network, self.flows, self.interval = network, flows, interval
+        self.lane_change, self.built_in_lights = lane_change, lights
+        self.map = network.map
+        self._network_at = addresses(self.map)
+        self.changes = 0
+        """Counts what may have changed the vehicles."""
+        self.take(flows)
+
+    def take(self, flows: Flows) -> None:
+        """Begin anew with other vehicles, and with the random generator as a new simulation has it."""
+        self.flows, self._flows_at = flows, addresses(flows.arrays)
+        self.state = new_state(self.map, flows.arrays, self.interval, self.lane_change, FIRST_CAPACITY)
+        self.seed(0)  # a generator without one gives the same number for ever, and priorities must differ
+        self._reported = np.zeros(len(flows.arrays.kind), dtype=np.bool_)
+
+    @property
+    def state(self) -> State:
+        """All that changes."""
+        return self._state
+
+    @state.setter
+    def state(self, value: State) -> None:
+        self._state, self._state_at = value, addresses(*value)
+        self.changes += 1
+
+    def load(self, state: State) -> None:
+        """Go on from a state. Raises ValueError for one of another network, interval, flow or kind of engine."""
+        fresh = new_state(self.map, self.flows.arrays, self.interval, self.lane_change, 0)
+        given = {name: part for group in state for name, part in group._asdict().items()}
+        for name, own in ((name, own) for group in fresh for name, own in group._asdict().items()):
+            if name in SHARED:  # what comes after its beginning was added for vehicles that were pushed
+                fits = np.array_equal(given[name][: len(own)], own)
+            else:
+                fits = name in SLOTS or np.shape(given[name]) == np.shape(own)
+            if not fits:
+                raise ValueError(f"the state is of another road network, interval or flow: {name} does not fit")
+        if not self.lane_change and state.traffic.vehicles["partner_type"][inspection.pool(state)].any():
+            raise ValueError("there are lane changes under way in the state, which this engine does not have")
+        self.state = state
+
+    def run(self, steps: int) -> None:
+        """Take `steps` steps. Raises RuntimeError where a vehicle gets off its route, as one does that cannot stop at
+        the end of a lane that does not lead on."""
+        self.changes += 1
+        while steps > 0:
+            steps -= advance(
+                self._network_at,
+                self._flows_at,
+                self._state_at,
+                steps,
+                self.interval,
+                self.lane_change,
+                self.built_in_lights,
+            )
+            status = self.state.traffic.counts[STATUS]
+            if status == FULL:
+                self.state = grown(self.state, 2 * len(self.state.pool.free))
+            elif status == INVALID_ROUTE:
+                self._report_switched_off()
+            elif status == STRANDED:
+                vehicle = self.state.traffic.vehicles[self.state.traffic.counts[CULPRIT]]
+                name = inspection.vehicle_name(vehicle)
+                lane = self.network.drivable_ids[vehicle["drivable"]]
+                raise RuntimeError(
+                    f"vehicle {name} cannot follow its route from lane {lane}: no lane link leads on from there, and "
+                    "it comes too fast to stop or has gone round in a circle, where CityFlow ends the program; reset "
+                    "the engine, and add a lane link or change the route"
+                )
+
+    def _report_switched_off(self) -> None:
+        """Warn of flows that have been switched off, of each once; after the first ones only that there are more."""
+        known = int(self._reported.sum())
+        new = np.flatnonzero(~self.state.sources.valid & ~self._reported).tolist()
+        self._reported[new] = True
+        texts = [f"flow_{flow} has no route and is switched off" for flow in new[: max(MOST_WARNINGS - known, 0)]]
+        if known <= MOST_WARNINGS < known + len(new):
+            texts.append("more flows have no route and are switched off")
+        for text in texts:
+            warnings.warn(text, RuntimeWarning, stacklevel=3)
+
+    def restart(self) -> None:
+        """Begin anew, with the random generator going on."""
+        self.changes += 1
+        restart(self.state, self.map, self.flows.arrays)
+
+    def seed(self, value: int) -> None:
+        """Restart the random generator."""
+        seed(self.state, value)
+
+    @property
+    def time(self) -> float:
+        """Simulated seconds."""
+        return float(self.state.traffic.counts[STEP] * self.interval)
+
+    def average_travel_time(self) -> float:
+        """Mean seconds since vehicles were made, over those that have finished and those that still drive or wait."""
+        return inspection.average_travel_time(self.state, self.time)
+
+    @property
+    def finished(self) -> int:
+        """Vehicles that have arrived."""
+        return int(self.state.traffic.counts[FINISHED])
+
+    @property
+    def running(self) -> int:
+        """Vehicles on the roads; shadows of lane changes count too."""
+        return int(self.state.traffic.counts[RUNNING])
+
+    def push(self, kind: int, route: int) -> int:
+        """Add a vehicle of a kind and a route of the state; its slot."""
+        if not self.state.traffic.counts[FREE]:
+            self.state = grown(self.state, 2 * len(self.state.pool.free))
+        self.changes += 1
+        return int(push(self._state_at, kind, route, self.time))
+
+    def leads_on(self, roads: np.ndarray, lane: int) -> bool:
+        """Whether a vehicle on `lane`, part of the first of `roads` (int32), can go on to the next one."""
+        return bool(leads_on(self._network_at, roads.astype(np.int32), lane))
+
+    @property
+    def waiting(self) -> int:
+        """Vehicles that wait to enter."""
+        return int(self.state.traffic.queues["waiting_size"].sum() + self.state.traffic.counts[NEW])
+
+    def lane_waiting(self) -> np.ndarray:
+        """Standing vehicles on every lane, (lane,) int32."""
+        return inspection.lane_waiting(self.state, self.map.lanes)
+
+    def count_present(self, link_movement: np.ndarray, present: np.ndarray) -> None:
+        """Add the vehicles on incoming lanes to `present` by their movement; see `movements.count_present`."""
+        count_present(self._network_at, self._state_at, link_movement, present)

@@ -1,0 +1,50 @@
+"""CityFlow's files, read and checked: JSON with CityFlow's numbers, configurations, road networks.
+
+Nothing here knows the simulator. Flows are read by `envs.traffic.network.routes`, which needs the roads to say where
+vehicles go; snapshots and replays by `envs.traffic.cityflow`.
+"""
+
+from envs.traffic.files.config import LONGEST_STEP, EngineConfig, read_config
+from envs.traffic.files.numbers import parse_json, parse_real
+from envs.traffic.files.records import (
+    CONFIG,
+    FLOWS,
+    LARGEST_COORDINATE,
+    MOST_WARNINGS,
+    ROADNET,
+    SNAPSHOT,
+    VIEWER_LOG,
+    IgnoredValueWarning,
+    Record,
+    decompressed,
+    read_json_file,
+    require_kind,
+    warn_of_ignored,
+    write_atomically,
+)
+from envs.traffic.files.roadnet import LINK_RANKS, Roadnet, parse_roadnet
+
+__all__ = [
+    "CONFIG",
+    "FLOWS",
+    "LARGEST_COORDINATE",
+    "LINK_RANKS",
+    "LONGEST_STEP",
+    "MOST_WARNINGS",
+    "ROADNET",
+    "SNAPSHOT",
+    "VIEWER_LOG",
+    "EngineConfig",
+    "IgnoredValueWarning",
+    "Record",
+    "Roadnet",
+    "decompressed",
+    "parse_json",
+    "parse_real",
+    "parse_roadnet",
+    "read_config",
+    "read_json_file",
+    "require_kind",
+    "warn_of_ignored",
+    "write_atomically",
+]

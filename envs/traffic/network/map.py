@@ -1,0 +1,98 @@
+"""A road network in the form that the kernels of a step read: few arrays of records, because most facts
+about a lane are read together.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from envs.traffic.network.layout import NONE, NetworkArrays
+
+LINK_WIDTH = 4.0
+"""Metres."""
+
+PLACE = np.dtype(
+    [
+        ("length", np.float64),
+        ("max_speed", np.float64),
+        ("width", np.float64),
+        ("road", np.int32),
+        ("index", np.int32),
+        ("segments", np.int32),
+        ("leaving", np.int32),
+        ("leaving_end", np.int32),
+        ("start", np.int32),
+        ("end", np.int32),
+        ("rank", np.int32),
+        ("intersection", np.int32),
+        ("light", np.int32),
+        ("crosses", np.int32),
+        ("crosses_end", np.int32),
+    ],
+    align=True,
+)
+"""A drivable. Lanes have a road, an index and lane links that leave them (`leaving` to `leaving_end`); lane links have
+the lanes they connect, a rank, a light and crosses. What does not apply is -1, or an empty range."""
+
+CROSS = np.dtype([("distance", np.float64), ("foe", np.int32), ("twin", np.int32)], align=True)
+"""Where a lane link meets another (the drivable `foe`), and the number of the same cross in the list of that one."""
+
+LIGHT = np.dtype([("stride", np.int32), ("first_phase", np.int32), ("phases", np.int32)], align=True)
+"""An intersection: length of a row of its table in `open`, and where its phases are in `phase_time`."""
+
+
+class Map(NamedTuple):
+    """What vehicles need to know of a network. Lane links are numbered as drivables here."""
+
+    places: np.ndarray
+    """(D,) PLACE."""
+    leaving: np.ndarray
+    """Drivables of the lane links that leave each lane."""
+    crosses: np.ndarray
+    """(C,) CROSS."""
+    lights: np.ndarray
+    """(I,) LIGHT."""
+    open: np.ndarray
+    """uint8: whether a road link is open, by intersection, phase and road link."""
+    road_lane_starts: np.ndarray
+    """(R + 1,) int32."""
+    phase_time: np.ndarray
+    """float64 seconds."""
+    lanes: int
+    """Number of lanes; lane links come after them."""
+    drivables: int
+    """Number of lanes and lane links."""
+    intersections: int
+    """Number of intersections."""
+
+
+def make_map(n: NetworkArrays) -> Map:
+    """The same network as records."""
+    lanes = len(n.lane_road)
+    places = np.zeros(len(n.length), dtype=PLACE)
+    for name in ("road", "index", "start", "end", "rank", "intersection", "light"):
+        places[name] = NONE
+    places["length"], places["max_speed"] = n.length, n.max_speed
+    lane, link = places[:lanes], places[lanes:]
+    lane["width"], lane["road"], lane["index"], lane["segments"] = (
+        n.lane_width,
+        n.lane_road,
+        n.lane_index,
+        n.lane_segments,
+    )
+    lane["leaving"], lane["leaving_end"] = n.leaving_starts[:-1], n.leaving_starts[1:]
+    link["width"] = LINK_WIDTH
+    link["start"], link["end"], link["rank"] = n.link_from, n.link_to, n.link_rank
+    link["intersection"], link["light"] = n.link_intersection, n.link_light
+    link["crosses"], link["crosses_end"] = n.cross_starts[:-1], n.cross_starts[1:]
+    crosses = np.zeros(len(n.cross_foe), dtype=CROSS)
+    crosses["distance"], crosses["foe"], crosses["twin"] = n.cross_distance, lanes + n.cross_foe, n.cross_twin
+    lights = np.zeros(len(n.light_stride), dtype=LIGHT)
+    lights["stride"] = n.light_stride
+    lights["first_phase"], lights["phases"] = n.phase_starts[:-1], np.diff(n.phase_starts)
+    leaving = (lanes + n.leaving).astype(np.int32)
+    return Map(
+        places, leaving, crosses, lights, n.open, n.road_lane_starts, n.phase_time, lanes, len(places), len(lights)
+    )

@@ -1,0 +1,55 @@
+"""Exact states of runs on the disk: replaced as a whole, refused where they are damaged. Loads torch where needed."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from results.errors import UserError
+from results.files import REMEDY, readable_os_errors, write_atomically
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write a checkpoint of tensors and plain values atomically; a failed write leaves the old one."""
+    import torch  # here and below, so that looking at run folders is quick
+
+    advice = "; the last checkpoint is intact: run the same command again to go on from it"
+    with readable_os_errors(path, advice):
+        try:
+            write_atomically(path, lambda stream: torch.save(state, stream))
+        except RuntimeError as error:
+            # After a failed write torch closes its zip stream, which fails too: the first failure is the one to report.
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from error
+            raise
+
+
+# What torch.load has been seen to raise for files cut short, overwritten or made by something else.
+_DAMAGE = (
+    OSError,
+    RuntimeError,
+    EOFError,
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+)
+
+
+def load_checkpoint(path: Path, device: str, advice: str = REMEDY) -> dict[str, Any]:
+    """Read a checkpoint. Raises UserError, with `advice`, where the file is damaged."""
+    import torch
+
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except _DAMAGE as error:
+        detail = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        raise UserError(f"{path} is damaged ({detail}); {advice}") from error
+    if not isinstance(state, dict):
+        raise UserError(f"{path} is not a checkpoint; {advice}")
+    return state
