@@ -1,4 +1,5 @@
-"""Runs that decide between settings, most of them of Intention Propagation: they are read off, not guessed."""
+"""Runs that decide between settings, most of them of Intention Propagation: they are read off, not guessed; and runs
+that are compared with numbers of others."""
 
 from __future__ import annotations
 
@@ -92,5 +93,36 @@ def lockstep() -> list[RunRequest]:
         for task, steps, common in places
         for algorithm in rounds
         for name, copies in COPIES.items()
+        for seed in SEEDS
+    ]
+
+
+GOAL_STEPS = {
+    "cityflow/hangzhou_16": {"ip": 72_000, "iql": 432_000},
+    "cityflow/manhattan_48": {"ip": 24_000, "iql": 240_000},
+}
+"""Environment steps that take about a quarter of an hour on one core, by task and algorithm."""
+GOALS: dict[str, Any] = {
+    "environment.protocol": "libsignal",
+    "environment.observation": "segments",
+    "training.batch_size": 128,
+    "training.learning_starts": 128,
+    "training.evaluation_episodes": 4,
+}
+"""LibSignal's rules, and observations that tell where on its lane a vehicle is."""
+CALM = {"algorithm.learning_rate_end": 0.0, "algorithm.epsilon_end": 0.01}
+"""Q-learning that comes to rest at the end of a run, as the actor-critics do anyway."""
+
+
+def goals() -> list[RunRequest]:
+    """IP and IQL by the rules of published tables (envs/traffic/README.md), three seeds. Both maps have to be fetched
+    before."""
+    return [
+        RunRequest(
+            RunKey(task, name, "libsignal", seed), steps, GOALS | own | {"training.evaluation_interval": steps // 12}
+        )
+        for task, lengths in GOAL_STEPS.items()
+        for name, steps in lengths.items()
+        for own in [small_batch_rate(name) | (CALM if name == "iql" else {})]
         for seed in SEEDS
     ]

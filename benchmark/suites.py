@@ -13,6 +13,7 @@ hops-cpu            an hour on two cores: IP with one round of Q, and with the p
 temperature-cpu     an hour and a half on two cores: the scale of rewards and the weight of the entropy of IP
 lockstep-cpu        half an hour on two cores: IQL and IP with 4 copies of a task in lockstep, and with 100
 values-cpu          a quarter of an hour on two cores: MADDPG's critic of the team's reward, or of each agent's own
+goals-cpu           an hour and a half on two cores: travel times by the rules of published tables, two real maps
 table1-cpu          many hours on two cores: the 13 tasks of the paper, seven algorithms and two controls of IP
 reward-cpu          hours on two cores: the particle tasks of the paper with difference rewards
 why-cpu             hours on two cores: what of IP makes a difference, by what agents see, rounds and inference
@@ -25,7 +26,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmark.choices import hops, lockstep, temperature
+from benchmark.choices import goals, hops, lockstep, temperature
 from benchmark.evidence import rewards, table_1, why
 from benchmark.requests import (
     CONTROLS,
@@ -351,6 +352,7 @@ SUITES = {
     "temperature-cpu": temperature,
     "lockstep-cpu": lockstep,
     "values-cpu": values,
+    "goals-cpu": goals,
     "table1-cpu": table_1,
     "reward-cpu": rewards,
     "why-cpu": why,

@@ -16,6 +16,7 @@ SIBLINGS = (
     Task("cityflow/synthetic_4", 4, 50_000),
     Task("cityflow/synthetic_9", 9, 100_000),
     Task("cityflow/manhattan_48", 48, 1_600_000),
+    Task("cityflow/synthetic_10000", 10_000, 20_000),
     Task("mpe/cooperative_navigation_3", 3, 60_000),
     Task("mpe/cooperative_navigation_6", 6, 100_000),
     Task("mpe/cooperative_navigation_100", 100, 1_500_000),

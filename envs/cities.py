@@ -19,9 +19,9 @@ REAL = (
     "cologne_1",
 )
 """Names of the real maps; the last number is that of signals, one before it is in the name of the flow's file."""
-SIZES = (4, 9, 49, 100, 225, 1225)
-"""Numbers of signals of the synthetic tasks that are listed; any square from 4 to 2500 can be made."""
-LARGEST_SIDE = 50
+SIZES = (4, 9, 49, 100, 225, 1225, 10_000)
+"""Numbers of signals of the synthetic tasks that are listed; any square from 4 to 10,000 can be made."""
+LARGEST_SIDE = 100
 TASKS = tuple(f"cityflow/{name}" for name in (*REAL, *(f"synthetic_{size}" for size in SIZES)))
 FULL_SECONDS = 3600
 """Seconds for which all tasks have traffic: the full hour."""
@@ -58,8 +58,8 @@ def is_listed(task: str) -> bool:
 
 
 def side_of(task: str) -> int | None:
-    """Rows and columns of a synthetic task; None for another task, or a number that is no square of 2 to 50."""
-    match = re.fullmatch(r"cityflow/synthetic_([1-9]\d{0,3})", task)
+    """Rows and columns of a synthetic task; None for another task, or a number that is no square of 2 to 100."""
+    match = re.fullmatch(r"cityflow/synthetic_([1-9]\d{0,4})", task)
     if match is None:
         return None
     side = math.isqrt(int(match[1]))

@@ -32,14 +32,14 @@ def draw_all(analysis: Analysis, output: Path) -> Iterator[str]:
         yield f"wrote {path}"
     with figure_style():
         for exhibit in exhibits(analysis):
-            own, paths = _show(exhibit, analysis, output, report=True)
+            exhibited, paths = _show(exhibit, analysis, output, report=True)
             for path in paths:
                 written.append(path)
                 yield f"wrote {path}"
-            if own is None:
+            if exhibited is None:
                 absent.append(exhibit.heading)
             else:
-                shown.append(own)
+                shown.append(exhibited)
     report = output / "report.html"
     write_output(report, build_report(analysis, shown, absent))
     written.append(report)
@@ -58,9 +58,9 @@ def draw_some(analysis: Analysis, output: Path, names: Sequence[str]) -> Iterato
         raise ResultsError(f"--only {' '.join(absent)}: no such figure or table; there are {', '.join(known)}")
     with figure_style():
         for name in dict.fromkeys(names):
-            own, paths = _show(known[name], analysis, output, report=False)
+            exhibited, paths = _show(known[name], analysis, output, report=False)
             yield from (f"wrote {path}" for path in paths)
-            if own is None:
+            if exhibited is None:
                 yield f"nothing to draw for {known[name].heading}"
 
 

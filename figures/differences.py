@@ -74,17 +74,19 @@ class Report:
     @property
     def compared(self) -> int:
         """Comparisons that were made."""
-        return sum(own.difference is not None for own in self.cells)
+        return sum(cell.difference is not None for cell in self.cells)
 
     def count(self, verdict: str) -> int:
-        return sum(own.verdict == verdict for own in self.cells)
+        return sum(cell.verdict == verdict for cell in self.cells)
 
     @property
     def regressions(self) -> tuple[CellComparison, ...]:
         """Cells that are worse even after Holm's correction."""
         limit = 1 - self.level
         return tuple(
-            own for own in self.cells if own.verdict == WORSE and own.adjusted_p is not None and own.adjusted_p < limit
+            cell
+            for cell in self.cells
+            if cell.verdict == WORSE and cell.adjusted_p is not None and cell.adjusted_p < limit
         )
 
 
@@ -102,10 +104,10 @@ def compare(
     cells = [
         _compared(name, runs_a[name], runs_b[name], policy, level, set(ignored)) for name in runs_a if name in runs_b
     ]
-    made = [own.difference.p for own in cells if own.difference is not None]
+    made = [cell.difference.p for cell in cells if cell.difference is not None]
     adjusted = iter(holm(made))
     return Report(
-        cells=tuple(own if own.difference is None else replace(own, adjusted_p=next(adjusted)) for own in cells),
+        cells=tuple(cell if cell.difference is None else replace(cell, adjusted_p=next(adjusted)) for cell in cells),
         only_a=tuple(name for name in runs_a if name not in runs_b),
         only_b=tuple(name for name in runs_b if name not in runs_a),
         level=level,
@@ -127,10 +129,10 @@ def difference(a: Sequence[float], b: Sequence[float], paired: bool, level: floa
         raise ValueError(f"got {one.count} and {two.count} seeds: expected two or more on either side")
     mean = two.mean - one.mean
     if paired:
-        own = summarise(np.asarray(b, dtype=float) - np.asarray(a, dtype=float))
-        error = (own.std or 0.0) / math.sqrt(own.count)
-        half_width = float(stats.t.ppf(0.5 + level / 2, own.count - 1)) * error
-        p = 2 * float(stats.t.sf(abs(own.mean) / error, own.count - 1)) if error else 0.0
+        differences = summarise(np.asarray(b, dtype=float) - np.asarray(a, dtype=float))
+        error = (differences.std or 0.0) / math.sqrt(differences.count)
+        half_width = float(stats.t.ppf(0.5 + level / 2, differences.count - 1)) * error
+        p = 2 * float(stats.t.sf(abs(differences.mean) / error, differences.count - 1)) if error else 0.0
     else:
         half_width = welch_half_width(one, two, level) or 0.0
         sides = (two.mean, two.std, two.count, one.mean, one.std, one.count)
@@ -152,15 +154,15 @@ def _words(name: Name) -> str:
 
 def _compared(name: Name, a: list[Run], b: list[Run], policy: str, level: float, ignored: set[str]) -> CellComparison:
     finals_a, finals_b = _finals(a, policy), _finals(b, policy)
-    side_a, side_b = (summarise(list(own.values())) if own else None for own in (finals_a, finals_b))
+    side_a, side_b = (summarise(list(finals.values())) if finals else None for finals in (finals_a, finals_b))
     speed, note = _speed_ratio(a, b), _note(a, b)
     reason = _differing(_finished(a), _finished(b), ignored) or _too_few(finals_a, finals_b)
     if reason:
         return CellComparison(*name, side_a, side_b, None, NOT_COMPARABLE, reason, speed_ratio=speed, note=note)
-    values_a, values_b = ([own[seed] for seed in sorted(own)] for own in (finals_a, finals_b))
-    own = difference(values_a, values_b, set(finals_a) == set(finals_b), level)
-    verdict = BETTER if own.low > 0 else WORSE if own.high < 0 else NO_DIFFERENCE
-    return CellComparison(*name, side_a, side_b, own, verdict, speed_ratio=speed, note=note)
+    values_a, values_b = ([finals[seed] for seed in sorted(finals)] for finals in (finals_a, finals_b))
+    found = difference(values_a, values_b, set(finals_a) == set(finals_b), level)
+    verdict = BETTER if found.low > 0 else WORSE if found.high < 0 else NO_DIFFERENCE
+    return CellComparison(*name, side_a, side_b, found, verdict, speed_ratio=speed, note=note)
 
 
 def _finished(runs: Sequence[Run]) -> list[Run]:
@@ -183,30 +185,30 @@ def _differing(a: list[Run], b: list[Run], ignored: set[str]) -> str:
         return ""
     names = [name for name in differing_keys([*a, *b]) if name == "total_steps" or name not in ignored]
     if not names:
-        lasts = [sorted({run.last_evaluation_step() or 0 for run in own}) for own in (a, b)]
-        evaluated = " and ".join(", ".join(f"{step:,}" for step in own) for own in lasts)
+        lasts = [sorted({run.last_evaluation_step() or 0 for run in runs}) for runs in (a, b)]
+        evaluated = " and ".join(", ".join(f"{step:,}" for step in steps) for steps in lasts)
         return f"last evaluated at step {evaluated}" if lasts[0] != lasts[1] else ""
     if "total_steps" in names:
-        totals = (sorted({run.total_steps for run in own}) for own in (a, b))
-        listed = " and ".join(", ".join(f"{steps:,}" for steps in own) for own in totals)
+        totals = (sorted({run.total_steps for run in runs}) for runs in (a, b))
+        listed = " and ".join(", ".join(f"{steps:,}" for steps in side) for side in totals)
         names = [f"total_steps ({listed})", *(name for name in names if name != "total_steps")]
     more = f" and {len(names) - SHOWN_KEYS} more" if len(names) > SHOWN_KEYS else ""
     return f"settings differ: {', '.join(names[:SHOWN_KEYS])}{more}"
 
 
 def _too_few(a: dict[int, float], b: dict[int, float]) -> str:
-    for side, own in (("A", a), ("B", b)):
-        broken = [str(seed) for seed, value in sorted(own.items()) if not math.isfinite(value)]
+    for side, finals in (("A", a), ("B", b)):
+        broken = [str(seed) for seed, value in sorted(finals.items()) if not math.isfinite(value)]
         if broken:
             return f"returns of {side} are not finite (seed {', '.join(broken)})"
-        if len(own) < 2:
-            return f"{side} has {'a single finished seed' if own else 'no finished seed'}"
+        if len(finals) < 2:
+            return f"{side} has {'a single finished seed' if finals else 'no finished seed'}"
     return ""
 
 
 def _speed_ratio(a: list[Run], b: list[Run]) -> float | None:
     """Median speed of B over that of A; a run's speed is the median of what it logged."""
-    speeds = [[own for run in runs if (own := _speed(run)) is not None] for runs in (a, b)]
+    speeds = [[speed for run in runs if (speed := _speed(run)) is not None] for runs in (a, b)]
     if not all(speeds) or not np.median(speeds[0]) > 0:
         return None
     return float(np.median(speeds[1]) / np.median(speeds[0]))
@@ -220,10 +222,10 @@ def _speed(run: Run) -> float | None:
 def _note(a: list[Run], b: list[Run]) -> str:
     parts = [
         f"{side}: {count} unfinished or failed"
-        for side, own in (("A", a), ("B", b))
-        if (count := len(own) - len(_finished(own)))
+        for side, runs in (("A", a), ("B", b))
+        if (count := len(runs) - len(_finished(runs)))
     ]
-    machines = [{tuple(run.machine.get(name) for name in HARDWARE) for run in own} for own in (a, b)]
+    machines = [{tuple(run.machine.get(name) for name in HARDWARE) for run in runs} for runs in (a, b)]
     return "; ".join([*parts, *(["other hardware"] if machines[0] != machines[1] else [])])
 
 
@@ -248,19 +250,19 @@ def report_table(report: Report) -> Table:
         f"Welch's. Verdicts go by the interval; p (Holm) is corrected for all {report.compared} comparisons. Speed: "
         "environment steps a second, change from A to B; * other hardware."
     )
-    return Table(header, [_row(own) for own in report.cells], caption, words=4)
+    return Table(header, [_row(cell) for cell in report.cells], caption, words=4)
 
 
-def _row(own: CellComparison) -> list[Cell]:
-    words: list[Cell] = [(name, name) for name in (own.task, own.variant, own.algorithm, own.verdict)]
-    scores: list[Cell] = [(plus_minus(side), side.mean if side else -math.inf) for side in (own.a, own.b)]
+def _row(cell: CellComparison) -> list[Cell]:
+    words: list[Cell] = [(name, name) for name in (cell.task, cell.variant, cell.algorithm, cell.verdict)]
+    scores: list[Cell] = [(plus_minus(side), side.mean if side else -math.inf) for side in (cell.a, cell.b)]
     change, place = DASH, -math.inf
-    if own.speed_ratio is not None:
-        mark = "*" if "other hardware" in own.note else ""
-        change, place = f"{round(100 * (own.speed_ratio - 1)):+d} %{mark}".replace("-", "\u2212"), own.speed_ratio
-    if own.difference is None or own.adjusted_p is None:
+    if cell.speed_ratio is not None:
+        mark = "*" if "other hardware" in cell.note else ""
+        change, place = f"{round(100 * (cell.speed_ratio - 1)):+d} %{mark}".replace("-", "\u2212"), cell.speed_ratio
+    if cell.difference is None or cell.adjusted_p is None:
         return [*words, *scores, *[(DASH, -math.inf)] * 3, (change, place)]
-    found = own.difference
+    found = cell.difference
     digits = decimals(max(abs(found.low), abs(found.high)))
     interval = f"{number(found.low, digits)} to {number(found.high, digits)}{'' if found.paired else ' (w)'}"
     return [
@@ -268,7 +270,7 @@ def _row(own: CellComparison) -> list[Cell]:
         *scores,
         (number(found.mean, digits), found.mean),
         (interval, found.low),
-        (f"{own.adjusted_p:.2g}", own.adjusted_p),
+        (f"{cell.adjusted_p:.2g}", cell.adjusted_p),
         (change, place),
     ]
 
@@ -277,14 +279,15 @@ def report_frame(report: Report) -> pd.DataFrame:
     """Plain numbers, one row a comparison, then what only one set has: what the CSV holds. Absent values are empty."""
     columns = ["task", "variant", "algorithm", "verdict", "reason", "note"]
     rows = []
-    for own in report.cells:
-        row: dict[str, object] = {name: getattr(own, name) for name in columns}
-        for side, summary in (("a", own.a), ("b", own.b)):
+    for cell in report.cells:
+        row: dict[str, object] = {name: getattr(cell, name) for name in columns}
+        for side, summary in (("a", cell.a), ("b", cell.b)):
             row |= {f"{side}_{name}": getattr(summary, name, None) for name in ("mean", "std", "count")}
         row |= {
-            f"difference_{name}": getattr(own.difference, name, None) for name in ("mean", "low", "high", "p", "paired")
+            f"difference_{name}": getattr(cell.difference, name, None)
+            for name in ("mean", "low", "high", "p", "paired")
         }
-        rows.append({**row, "adjusted_p": own.adjusted_p, "speed_ratio": own.speed_ratio})
+        rows.append({**row, "adjusted_p": cell.adjusted_p, "speed_ratio": cell.speed_ratio})
     for side, names in (("A", report.only_a), ("B", report.only_b)):
         rows += [dict(zip(columns, (*name, f"only in {side}"), strict=False)) for name in names]
     return pd.DataFrame(rows)
@@ -294,9 +297,9 @@ def report_text(report: Report) -> str:
     """The comparison as Markdown: a table, what cannot be compared and why, and a summary."""
     lines = [report_table(report).markdown()] if report.cells else []
     told = [
-        f"- {_words((own.task, own.variant, own.algorithm))}: {words}"
-        for own in report.cells
-        if (words := "; ".join(part for part in (own.reason, own.note) if part))
+        f"- {_words((cell.task, cell.variant, cell.algorithm))}: {words}"
+        for cell in report.cells
+        if (words := "; ".join(part for part in (cell.reason, cell.note) if part))
     ]
     lines += [*told, ""] if told else []
     for side, names in (("A", report.only_a), ("B", report.only_b)):

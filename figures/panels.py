@@ -92,10 +92,10 @@ def draw_panels(
     note_columns, note_rows = legend_shape(len(notes), width, entry_width=2.4)
     figure, axes = panel_grid(len(panels), columns, size, (rows + note_rows) * LEGEND_ROW + 0.12)
     for index, (panel, own_axes) in enumerate(zip(panels, axes, strict=True)):
-        own = styles if isinstance(styles, Mapping) else styles[index]
-        draw_panel(own_axes, panel, own, size.height)
+        shown_styles = styles if isinstance(styles, Mapping) else styles[index]
+        draw_panel(own_axes, panel, shown_styles, size.height)
         if not isinstance(styles, Mapping):
-            _panel_legend(own_axes, [curve_handle(style) for style in own.values()], size)
+            _panel_legend(own_axes, [curve_handle(style) for style in shown_styles.values()], size)
         first = index % columns == 0 or panel.value_label != panels[index - 1].value_label
         if first and any(not curve.empty for curve in panel.curves.values()):
             own_axes.set_ylabel(panel.value_label)

@@ -69,9 +69,9 @@ def scores_frame(scores: list[Score]) -> pd.DataFrame:
                 summary = summaries.get(policy)
                 row[f"{policy}_{name}_mean"] = summary.mean if summary else None
                 row[f"{policy}_{name}_std"] = summary.std if summary else None
-        own = score.summary
-        row["headline_return_mean_half_width"] = mean_half_width(own) if own else None
-        row["headline_return_new_seed_half_width"] = new_seed_half_width(own) if own else None
+        headline = score.summary
+        row["headline_return_mean_half_width"] = mean_half_width(headline) if headline else None
+        row["headline_return_new_seed_half_width"] = new_seed_half_width(headline) if headline else None
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -119,7 +119,7 @@ def score_table(scores: list[Score], bold_of: dict[tuple[str, str], set[str]] | 
     groups: dict[tuple[str, str], list[Score]] = {}
     for score in scores:
         groups.setdefault((score.task, score.variant), []).append(score)
-    best = {cell: leaders(own) for cell, own in groups.items()} if bold_of is None else bold_of
+    best = {cell: leaders(group) for cell, group in groups.items()} if bold_of is None else bold_of
     bold: set[tuple[int, int]] = set()
     rows: list[list[Cell]] = []
     for score in scores:
@@ -151,12 +151,12 @@ RETURN = SCORE_HEADER.index("Return")
 def _score_row(score: Score) -> list[Cell]:
     names = (score.task, score.variant, algorithm_label(score.algorithm), score.learned_from, score.policy)
     row: list[Cell] = [(name, name) for name in names]
-    own, other = score.summary, other_policy(score.algorithm)
+    headline, other = score.summary, other_policy(score.algorithm)
     mark = "†" if score.provisional else ""
-    row.append((plus_minus(own) + mark if own else DASH, own.mean if own else -math.inf))
-    for half in (mean_half_width(own), new_seed_half_width(own)) if own else (None, None):
-        text = interval(own.mean, half, decimals(own.mean)) if own else DASH
-        row.append((text, own.mean - half if own and half is not None else -math.inf))
+    row.append((plus_minus(headline) + mark if headline else DASH, headline.mean if headline else -math.inf))
+    for half in (mean_half_width(headline), new_seed_half_width(headline)) if headline else (None, None):
+        text = interval(headline.mean, half, decimals(headline.mean)) if headline else DASH
+        row.append((text, headline.mean - half if headline and half is not None else -math.inf))
     for summary, digits in ((score.gap, 1), (score.other, None), (score.gaps.get(other), 1)):
         row.append((plus_minus(summary, digits) + (mark if summary else ""), summary.mean if summary else -math.inf))
     remark = remark_of(score)

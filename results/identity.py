@@ -30,7 +30,7 @@ FILES: Mapping[str, str] = {"roadnet_sha256": "road network", "flow_sha256": "fl
 them in names of variants."""
 ADDED: Mapping[str, Mapping[str, Any]] = {
     "training": {"kernels": "reference", "tf32": False},
-    "environment": {**dict.fromkeys(FILES, ""), "observe_agents": True},
+    "environment": {**dict.fromkeys(FILES, ""), "observe_agents": True, "protocol": "paper", "observation": "counts"},
 }
 """By group, settings that came later, with what they were before: at that they are left out, so that the folders of
 earlier runs are still theirs."""

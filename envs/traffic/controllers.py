@@ -13,7 +13,7 @@ from envs.shapes import Int
 from envs.traffic.environment import TrafficEnvironment
 from envs.traffic.files import LINK_RANKS
 from envs.traffic.network.layout import NONE
-from envs.traffic.signals import Signals
+from envs.traffic.signals import Signals, links_at
 
 
 class _TrafficController:
@@ -117,7 +117,7 @@ class MaxPressure(_TrafficController):
 def opened_links(signals: Signals, agent: int) -> tuple[np.ndarray, np.ndarray]:
     """Lane links of an intersection, (link,), and which of them each action opens, (link, action) float64."""
     network, arrays = signals.network, signals.network.arrays
-    links = np.flatnonzero(arrays.link_intersection == agent)
+    links = links_at(network, agent)
     opened = np.zeros((len(links), signals.num_actions))
     row = int(np.flatnonzero(signals.agents == agent)[0])
     for action, phase in enumerate(signals.action_phases[row].tolist()):

@@ -33,10 +33,15 @@ class TrafficEnvironment:
 
     Actions are indices (env, agent): action a shows the a-th phase, the yellow one left out (see `signals`). An
     observation is the number of vehicles on each incoming lane, in tens, by side clockwise from the north and from the
-    innermost lane outwards, and the present action as a one-hot vector, all zero at the beginning. All copies have the
-    same vehicles at the same times, unless the settings let synthetic cities draw them anew for every episode. What an
-    episode draws otherwise is on which lane a vehicle begins, where it has a choice, and who goes first in ties;
-    without lane changes that leaves nothing to chance on maps whose lanes lead one way each: all but manhattan_96.
+    innermost lane outwards, and the present action as a one-hot vector, all zero at the beginning unless signals begin
+    green. With `observation=waiting` there is more between the two, how many of these vehicles stand, and the share of
+    the episode that is left after them; with `observation=segments` also those vehicles that could reach the stop line
+    within a decision, and the vehicles on each lane of the roads that leave.
+
+    All copies have the same vehicles at the same times, unless the settings let synthetic cities draw them anew for
+    every episode. What an episode draws otherwise is on which lane a vehicle begins, where it has a choice, and who
+    goes first in ties; without lane changes that leaves nothing to chance on maps whose lanes lead one way each: all
+    but manhattan_96.
     """
 
     def __init__(self, task: str, settings: Settings, num_envs: int, device: torch.device) -> None:
@@ -55,6 +60,8 @@ class TrafficEnvironment:
             self.batch = BatchEngine(network, flows, num_envs, lane_change=settings.lane_change, threads=threads)
         self._seen = np.where(signals.lanes >= 0, signals.lanes, 0)
         self._exists = signals.lanes >= 0
+        self._behind = np.where(signals.leaving_lanes >= 0, signals.leaving_lanes, 0)
+        self._behind_exists = signals.leaving_lanes >= 0
         self._graph = self._static_graph()
         self._yes = torch.ones(num_envs, dtype=torch.bool, device=device)
         self._no = torch.zeros(num_envs, dtype=torch.bool, device=device)
@@ -92,6 +99,9 @@ class TrafficEnvironment:
         self._begin(episodes)
         self.batch.seed([_engine_seed(self._seed, episode) for episode in episodes])
         self._current[:] = NO_PHASE
+        if self.settings.begins_green:
+            self._current[:] = self.signals.action_mask.argmax(1)
+            self.batch.set_phases(self.signals.agents, self.signals.phases(self._current))
         self._queues[:] = 0.0
         self._time = 0
         return self._step(np.zeros((self.num_envs, self.spec.num_agents)))
@@ -242,21 +252,38 @@ class TrafficEnvironment:
         return float(waiting[self._seen][self._exists].sum())
 
     def _step(self, reward: np.ndarray) -> Step:
-        counts = np.where(self._exists, self.batch.lane_vehicles(self._seen), 0)
-        observation = torch.from_numpy(counts.astype(np.float32) / COUNT_UNIT)
+        observation = torch.from_numpy(self._counts().astype(np.float32) / COUNT_UNIT)
         # -1 stands for nothing shown yet: the last place of one more, which is cut off
         shown = torch.from_numpy(np.where(self._current == NO_PHASE, self.spec.num_actions, self._current))
         one_hot = torch.nn.functional.one_hot(shown, self.spec.num_actions + 1)[..., :-1].float()
         if self.settings.reward == "shared":
             reward = np.broadcast_to(reward.mean(-1, keepdims=True), reward.shape)
         ended = self._yes if self._time == self.spec.episode_length else self._no
+        parts = [observation, one_hot]
+        if self.settings.observation != "counts":
+            left = 1.0 - self.decision / self.spec.episode_length
+            parts.append(torch.full((*one_hot.shape[:2], 1), left))
         return Step(
-            torch.cat([observation, one_hot], dim=-1).to(self.device),
+            torch.cat(parts, dim=-1).to(self.device),
             self._graph,
             torch.from_numpy(reward.astype(np.float32)).to(self.device),
             self._no,
             ended,
         )
+
+    def _counts(self) -> np.ndarray:
+        """Vehicles that agents see, (env, agent, count) whole numbers; see `Settings.observation`."""
+        kind = self.settings.observation
+        counts = [np.where(self._exists, self.batch.lane_vehicles(self._seen), 0)]
+        if kind != "counts":
+            standing = np.stack([simulation.lane_waiting() for simulation in self.batch.simulations])
+            counts.append(np.where(self._exists, standing[:, self._seen], 0))
+        if kind == "segments":
+            seconds = float(self.settings.decision_seconds)
+            near = np.stack([simulation.lane_near(seconds) for simulation in self.batch.simulations])
+            counts.append(np.where(self._exists, near[:, self._seen], 0))
+            counts.append(np.where(self._behind_exists, self.batch.lane_vehicles(self._behind), 0))
+        return np.concatenate(counts, axis=-1)
 
     def _static_graph(self) -> Graph:
         parts = (self.signals.neighbours, self.signals.mask)

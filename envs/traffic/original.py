@@ -140,6 +140,17 @@ class OriginalSimulation:
         """Standing vehicles on every lane, (lane,) int32."""
         return self._by_lane(self.engine.get_lane_waiting_vehicle_count())
 
+    def lane_near(self, seconds: float) -> np.ndarray:
+        """Vehicles on every lane that could reach its end within `seconds` at the speed limit, (lane,) int32."""
+        counts = np.zeros(len(self.network.lane_ids), dtype=np.int32)
+        arrays, index = self.network.arrays, self.network.lane_index
+        distance = self.engine.get_vehicle_distance()
+        for name, vehicles in self.engine.get_lane_vehicles().items():
+            lane = index[name]
+            reach = float(arrays.max_speed[lane]) * seconds
+            counts[lane] = sum(float(arrays.length[lane]) - distance[vehicle] <= reach for vehicle in vehicles)
+        return counts
+
     def count_present(self, link_movement: np.ndarray, present: np.ndarray) -> None:
         """Add the vehicles on incoming lanes to `present` by their movement; see `movements.count_present`."""
         for lane, names in self.engine.get_lane_vehicles().items():

@@ -53,6 +53,9 @@ class Signals:
     """(N,) bool: the yellow phase is not in the file; it comes after all others."""
     lanes: np.ndarray
     """(N, K) int32, incoming lanes in the order of the observation; -1 where an intersection has fewer."""
+    leaving_lanes: np.ndarray
+    """(N, L) int32, lanes of the roads that leave, by side clockwise from the north; -1 where an intersection has
+    fewer."""
     neighbours: np.ndarray
     """(N, D) int64, agents at the other ends of an agent's roads, or farther on where there are only intersections
     without lights in between; clockwise from the north; 0 where masked."""
@@ -105,7 +108,8 @@ def signals_of(network: Network) -> Signals:
         action_phases=action_phases,
         action_seconds=np.where(exists, arrays.phase_time[rows], 0.0),
         made=made,
-        lanes=_incoming_lanes(network, agents, headings),
+        lanes=_lanes_by_side(network, _incoming_roads(network, agents), headings, _CLOCKWISE),
+        leaving_lanes=_lanes_by_side(network, _leaving_roads(network, agents), *_outward(network)),
         neighbours=neighbours,
         mask=mask,
         action_mask=np.array([[bool(links) for links in actions] for actions in opens]),
@@ -197,34 +201,45 @@ def _heading(start: np.ndarray, end: np.ndarray) -> int:
     return int(np.argmax((x, y, -x, -y)))
 
 
-def _incoming_roads(network: Network) -> list[list[int]]:
-    """Roads that end at each intersection, in the order of its list in the file, then those that it leaves out."""
+def _incoming_roads(network: Network, agents: np.ndarray) -> list[list[int]]:
+    """Roads that end at each agent, in the order of its list in the file, then those that it leaves out."""
     starts, listed = network.arrays.adjacent_starts.tolist(), network.arrays.adjacent.tolist()
     road_to = network.arrays.road_to.tolist()
     ending: list[list[int]] = [[] for _ in network.intersection_ids]
     for road, end in enumerate(road_to):
         ending[end].append(road)
     return [
-        list(dict.fromkeys((*(r for r in listed[starts[i] : starts[i + 1]] if road_to[r] == i), *roads)))
-        for i, roads in enumerate(ending)
+        list(dict.fromkeys((*(r for r in listed[starts[i] : starts[i + 1]] if road_to[r] == i), *ending[i])))
+        for i in agents.tolist()
     ]
 
 
-def _incoming_lanes(network: Network, agents: np.ndarray, headings: np.ndarray) -> np.ndarray:
-    """Lanes of the roads that come in, side by side, each side as wide as the widest of all agents."""
-    starts = network.arrays.road_lane_starts
-    sides: list[list[list[int]]] = []
-    roads = _incoming_roads(network)
-    for agent in agents:
-        incoming = roads[agent]
-        sides.append(
-            [
-                [lane for road in incoming if headings[road] == h for lane in range(starts[road], starts[road + 1])]
-                for h in _CLOCKWISE
-            ]
-        )
-    widths = [max(len(own[side]) for own in sides) for side in range(4)]
-    table = np.full((len(agents), sum(widths)), NONE, dtype=np.int32)
+def _leaving_roads(network: Network, agents: np.ndarray) -> list[list[int]]:
+    """Roads that begin at each agent, in the order of the file."""
+    leaving: list[list[int]] = [[] for _ in network.intersection_ids]
+    for road, start in enumerate(network.arrays.road_from.tolist()):
+        leaving[start].append(road)
+    return [leaving[i] for i in agents.tolist()]
+
+
+def _outward(network: Network) -> tuple[np.ndarray, tuple[int, ...]]:
+    """Headings of all roads where they begin, and their order clockwise from the north."""
+    return np.array([_heading(line[0], line[1]) for line in network.road_points], dtype=np.int32), (1, 0, 3, 2)
+
+
+def _lanes_by_side(
+    network: Network, roads: Sequence[Sequence[int]], headings: np.ndarray, order: Sequence[int]
+) -> np.ndarray:
+    """Lanes of the roads of each agent, (agent, lane) int32, side by side, each side as wide as the widest of all
+    agents; -1 where there are fewer. order: headings of the sides."""
+    starts, heading_of = network.arrays.road_lane_starts.tolist(), headings.tolist()
+
+    def lanes_of(roads: Sequence[int], heading: int) -> list[int]:
+        return [i for road in roads if heading_of[road] == heading for i in range(starts[road], starts[road + 1])]
+
+    sides = [[lanes_of(own, heading) for heading in order] for own in roads]
+    widths = [max(len(own[side]) for own in sides) for side in range(len(order))]
+    table = np.full((len(sides), sum(widths)), NONE, dtype=np.int32)
     for row, own in zip(table, sides, strict=True):
         for side, lanes in enumerate(own):
             begin = sum(widths[:side])
@@ -300,13 +315,18 @@ def _link_movements(network: Network, headings: np.ndarray, agents: np.ndarray) 
 def _open_links(network: Network, agent: int, yellow: int, phases: Sequence[int], num_actions: int) -> list[set[int]]:
     """For each action, the lane links that its phase opens and the yellow one does not; empty where there is none."""
     arrays = network.arrays
-    links = np.flatnonzero(arrays.link_intersection == agent)
-    stride = int(arrays.light_stride[agent])
+    links = links_at(network, agent)
+    lights, stride = arrays.link_light[links], int(arrays.light_stride[agent])
 
     def of(phase: int) -> set[int]:
-        return {int(k) for k in links if arrays.open[arrays.link_light[k] + phase * stride]}
+        return set(links[arrays.open[lights + phase * stride] != 0].tolist())
 
     return [of(phase) - of(yellow) for phase in phases] + [set()] * (num_actions - len(phases))
+
+
+def links_at(network: Network, intersection: int) -> np.ndarray:
+    """Lane links of an intersection; they are numbered intersection by intersection."""
+    return np.arange(*np.searchsorted(network.arrays.link_intersection, [intersection, intersection + 1]))
 
 
 def _green_shares(movements: np.ndarray) -> np.ndarray:

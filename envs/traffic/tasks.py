@@ -123,9 +123,11 @@ def make_spec(task: str, settings: Settings) -> EnvironmentSpec:
     signals = city_of(seen).signals
     num_agents = len(signals.agents) if side is None else side**2
     whole = signals.action_mask.all()
+    seen_lanes, leaving = signals.lanes.shape[1], signals.leaving_lanes.shape[1]
+    observed = {"counts": seen_lanes, "waiting": 2 * seen_lanes + 1, "segments": 3 * seen_lanes + leaving + 1}
     return EnvironmentSpec(
         num_agents=num_agents,
-        observation_dim=signals.lanes.shape[1] + signals.num_actions,
+        observation_dim=observed[settings.observation] + signals.num_actions,
         num_actions=signals.num_actions,
         episode_length=settings.episode_length,
         max_neighbours=signals.neighbours.shape[1],

@@ -93,21 +93,21 @@ class AblationResult:
     @property
     def base(self) -> str:
         """The shortest name among the variants, which is that of the settings it starts from; empty without runs."""
-        names = {run.key.variant for own in self.settings for run in own.runs}
+        names = {run.key.variant for setting in self.settings for run in setting.runs}
         return min(names, key=lambda name: (name != PAPER_VARIANT, len(name), name), default="")
 
     @property
     def default(self) -> Setting | None:
         """IP as it is; None where it was not run."""
-        return next((own for own in self.settings if own.label in DEFAULTS), None)
+        return next((setting for setting in self.settings if setting.label in DEFAULTS), None)
 
 
 def ablation_results(results: Results) -> list[AblationResult]:
     """Every panel, in the order of the paper."""
     found = [_result(results, ablation) for ablation in ABLATIONS]
     for policy in (headline_policy(ALGORITHM), other_policy(ALGORITHM)):
-        own = [result for result in found if policy in result.trends]
-        for result, p in zip(own, holm([result.trends[policy].p for result in own]), strict=True):
+        tested = [result for result in found if policy in result.trends]
+        for result, p in zip(tested, holm([result.trends[policy].p for result in tested]), strict=True):
             result.adjusted[policy] = p
     return found
 
@@ -123,18 +123,18 @@ def ablated_runs(results: Results, ablation: Ablation) -> dict[Any, tuple[Run, .
         if (run.key.task, run.key.algorithm) == (ablation.task, ALGORITHM):
             config = flatten(run.config)
             value = config.pop(ablation.setting, None)
-            shared = {name: own for name, own in config.items() if name not in IDENTITY_KEYS | {"variant"}}
+            shared = {name: entry for name, entry in config.items() if name not in IDENTITY_KEYS | {"variant"}}
             groups[json.dumps(shared, sort_keys=True)][value].append(run)
-    compared = [own for own in groups.values() if len(own) > 1]
+    compared = [group for group in groups.values() if len(group) > 1]
     if not compared:
         return {}
 
     def preference(group: dict[Any, list[Run]]) -> tuple[bool, int, int]:
-        runs = [run for own in group.values() for run in own]
+        runs = [run for part in group.values() for run in part]
         return any(run.key.variant == PAPER_VARIANT for run in runs), len(group), len(runs)
 
     best = max(compared, key=preference)
-    return {value: tuple(best[value]) for value in sorted(best, key=lambda own: _order(ablation.label(own)))}
+    return {value: tuple(best[value]) for value in sorted(best, key=lambda level: _order(ablation.label(level)))}
 
 
 def _result(results: Results, ablation: Ablation) -> AblationResult:
@@ -143,7 +143,12 @@ def _result(results: Results, ablation: Ablation) -> AblationResult:
     random = references.returns.get("random") if references else None
     trends = {}
     for policy in (headline_policy(ALGORITHM), other_policy(ALGORITHM)):
-        points = [(own.level, value) for own in settings if own.level is not None for value in own.finals[policy]]
+        points = [
+            (setting.level, value)
+            for setting in settings
+            if setting.level is not None
+            for value in setting.finals[policy]
+        ]
         levels = {level for level, _ in points}
         found = trend([level for level, _ in points], [value for _, value in points]) if len(levels) > 2 else None
         if found is not None:
@@ -153,7 +158,7 @@ def _result(results: Results, ablation: Ablation) -> AblationResult:
 
 def _setting(ablation: Ablation, value: Any, runs: Sequence[Run]) -> Setting:
     finals = {
-        policy: tuple(own for run in runs if not uncounted(run) and (own := final_of(run, policy)) is not None)
+        policy: tuple(final for run in runs if not uncounted(run) and (final := final_of(run, policy)) is not None)
         for policy in (headline_policy(ALGORITHM), other_policy(ALGORITHM))
     }
     level = ablation.level(value) if ablation.level is not None else None

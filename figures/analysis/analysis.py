@@ -90,7 +90,7 @@ class Analysis:
     @cached_property
     def scores_by_cell(self) -> dict[tuple[str, str, str], Score]:
         """Task, variant and algorithm to its score."""
-        return {(own.task, own.variant, own.algorithm): own for own in self.scores}
+        return {(score.task, score.variant, score.algorithm): score for score in self.scores}
 
     @cached_property
     def scores_of(self) -> dict[CellName, list[Score]]:
@@ -112,7 +112,7 @@ class Analysis:
     def reference_means(self, task: str) -> dict[str, float]:
         """Mean return of every scripted policy of a task."""
         references = self.results.references.get(task)
-        return {name: float(np.mean(own)) for name, own in references.returns.items()} if references else {}
+        return {name: float(np.mean(returns)) for name, returns in references.returns.items()} if references else {}
 
     @cached_property
     def evaluations(self) -> dict[tuple[RunKey, str], tuple[Values, Values]]:
@@ -200,8 +200,8 @@ class Analysis:
     def accounts(self) -> list[Account]:
         """The paper's task where it has intervals to show, else every traffic task that has."""
         tasks = sorted((task for task in self.tasks if family_of(task) == FAMILY), key=natural_key)
-        found = [own for task in tasks if (own := self.account(task)) is not None]
-        return [own for own in found if own.task == PAPER_TASK] or found
+        found = [account for task in tasks if (account := self.account(task)) is not None]
+        return [account for account in found if account.task == PAPER_TASK] or found
 
     @cached_property
     def scaling(self) -> list[ScalingPanel]:

@@ -46,9 +46,9 @@ def arm_differences(analysis: Analysis) -> list[ArmDifference]:
                 if found is not None:
                     useless = full.below_random and other.below_random
                     made.append(ArmDifference(task, base, control, *found, useless))
-    adjusted = holm([own.adjusted_p for own in made])
-    return [replace(own, adjusted_p=p) for own, p in zip(made, adjusted, strict=True)]
+    adjusted = holm([arm.adjusted_p for arm in made])
+    return [replace(arm, adjusted_p=p) for arm, p in zip(made, adjusted, strict=True)]
 
 
 def _score(scores: list[Score]) -> Score | None:
-    return next((own for own in scores if own.algorithm == ALGORITHM and not own.provisional), None)
+    return next((score for score in scores if score.algorithm == ALGORITHM and not score.provisional), None)

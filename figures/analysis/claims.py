@@ -98,9 +98,9 @@ def load_paper(path: Path = FILE) -> tuple[Entry, ...]:
     """
     try:
         values: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
-        entries = tuple(Entry(**{name: _frozen(own) for name, own in value.items()}) for value in values)
+        entries = tuple(Entry(**{name: _frozen(content) for name, content in value.items()}) for value in values)
     except (OSError, TypeError, AttributeError, ValueError) as error:
-        known = ", ".join(own.name for own in fields(Entry))
+        known = ", ".join(known_field.name for known_field in fields(Entry))
         raise ResultsError(f"cannot read {path}: {error}; expected a list of entries with {known}") from error
     wrong = sorted({entry.kind for entry in entries} - set(KINDS))
     twice = [name for name, count in Counter(entry.id for entry in entries).items() if count > 1]
@@ -126,11 +126,11 @@ def find(analysis: Analysis, entry: Entry, task: str) -> Finding:
     sides = {side: scores.get((task, _variant_of(variant, side), side.partition(":")[0])) for side in _sides(entry)}
     if entry.kind == "score":
         return _number(entry, task, sides[entry.better[0]])
-    values = {side: _value(entry, own) for side, own in sides.items() if own is not None}
-    if not any(own is not None for own in values.values()):
+    values = {side: _value(entry, score) for side, score in sides.items() if score is not None}
+    if not any(value is not None for value in values.values()):
         return MISSING
     counts = Counter(_outcomes(entry, values))
-    tested = all(own is not None and _tests(entry, own) for own in sides.values())
+    tested = all(score is not None and _tests(entry, score) for score in sides.values())
     return Finding(_measured(entry, sides, values), _verdict(entry, counts, tested) + _unequal(sides))
 
 
@@ -164,10 +164,10 @@ def find_setting(analysis: Analysis, entry: Entry) -> Finding:
         ours = f"{int(entry.here):,}" if entry.here.isdigit() else entry.here
         return Finding(ours, "agrees" if same else "differs")
     runs = setting_runs(analysis)
-    values = [(own, run) for run in runs if (own := setting_of(run, entry)) is not None]
+    values = [(value, run) for run in runs if (value := setting_of(run, entry)) is not None]
     if not values:
         return MISSING
-    same = all(own == entry.value for own, _ in values)
+    same = all(value == entry.value for value, _ in values)
     if all(run.key.variant == PAPER_VARIANT for _, run in values):
         return Finding(describe(values), "agrees" if same else "differs")
     return Finding(describe(values), f"smaller runs: {'as printed' if same else 'not as printed'}")
@@ -188,7 +188,10 @@ def setting_of(run: Run, entry: Entry) -> float | None:
         return None
     flat = flatten(run.config)
     numbers: list[Any] = [flat.get(name) for name in entry.config.split(" / ")]
-    if not all(isinstance(own, (int, float)) and not isinstance(own, bool) for own in numbers) or 0 in numbers[1:]:
+    if (
+        not all(isinstance(number, (int, float)) and not isinstance(number, bool) for number in numbers)
+        or 0 in numbers[1:]
+    ):
         return None
     return float(numbers[0] / numbers[1]) if len(numbers) > 1 else float(numbers[0])
 
@@ -206,10 +209,12 @@ def describe(values: Iterable[tuple[float, Run]]) -> str:
         groups: dict[float, list[str]] = {}
         for value, run in pairs:
             groups[value] = list(dict.fromkeys([*groups.get(value, []), key(run)]))
-        names = [name for own in groups.values() for name in own]
+        names = [name for group in groups.values() for name in group]
         if len(set(names)) == len(names):
             break
-    return "; ".join(f"{value:,.10g}" + (f" ({', '.join(own)})" if any(own) else "") for value, own in groups.items())
+    return "; ".join(
+        f"{value:,.10g}" + (f" ({', '.join(group)})" if any(group) else "") for value, group in groups.items()
+    )
 
 
 def _sides(entry: Entry) -> tuple[str, ...]:
@@ -222,7 +227,10 @@ def _base_variant(analysis: Analysis, entry: Entry, task: str) -> str | None:
     if not ablated:
         return analysis.shown.get(task)
     scores = analysis.scores_by_cell
-    variants = sorted({own for name, own, _ in scores if name == task}, key=lambda own: (own != PAPER_VARIANT, own))
+    variants = sorted(
+        {variant for name, variant, _ in scores if name == task},
+        key=lambda variant: (variant != PAPER_VARIANT, variant),
+    )
     for base in variants:
         names = {(task, _variant_of(base, side), side.partition(":")[0]) for side in ablated}
         if names & set(scores) and any((task, base, side) in scores for side in entry.better):
@@ -282,12 +290,12 @@ def _verdict(entry: Entry, counts: Counter[str], tested: bool) -> str:
 
 def _measured(entry: Entry, sides: dict[str, Score | None], values: dict[str, Summary | None]) -> str:
     """The values of all sides, the best first, and what they were measured with."""
-    known = {side: own for side, own in values.items() if own is not None}
+    known = {side: value for side, value in values.items() if value is not None}
     unit = " %" if entry.kind in ("well", "badly") else ""
     ordered = sorted(known, key=lambda side: -known[side].mean)
     parts = [f"{_side_label(side)} {plus_minus(known[side], 1 if unit else None)}{unit}" for side in ordered]
     parts += [f"no {_side_label(side)}" for side in sides if side not in known]
-    return f"{', '.join(parts)} ({_conditions([own for own in sides.values() if own is not None])})"
+    return f"{', '.join(parts)} ({_conditions([score for score in sides.values() if score is not None])})"
 
 
 def _unequal(sides: dict[str, Score | None]) -> str:
@@ -300,9 +308,9 @@ def _unequal(sides: dict[str, Score | None]) -> str:
 
 
 def _conditions(scores: list[Score]) -> str:
-    seeds, steps = sorted({own.seeds for own in scores}), sorted({own.steps for own in scores})
-    bases = list(dict.fromkeys(own.variant for own in scores))
-    unfinished = ", unfinished" if any(own.unfinished for own in scores) else ""
+    seeds, steps = sorted({score.seeds for score in scores}), sorted({score.steps for score in scores})
+    bases = list(dict.fromkeys(score.variant for score in scores))
+    unfinished = ", unfinished" if any(score.unfinished for score in scores) else ""
     return f"{_span(seeds)} seeds, {_span(steps)} steps, variant {bases[0]}{unfinished}"
 
 
@@ -334,16 +342,16 @@ def _interpreted(analysis: Analysis, entry: Entry, task: str) -> Finding:
         return MISSING
     summaries = {side: summaries_of(account, side) for side in wanted}
     values: dict[str, Summary | None] = {
-        side: (own.divergence if entry.kind == "divergence" else own.distance) for side, own in summaries.items()
+        side: (found.divergence if entry.kind == "divergence" else found.distance) for side, found in summaries.items()
     }
-    texts = [f"{_side_label(side)} {plus_minus(own, 4)}" for side, own in values.items()]
+    texts = [f"{_side_label(side)} {plus_minus(value, 4)}" for side, value in values.items()]
     texts += [f"no {_side_label(side)}" for side in _sides(entry) if side not in present]
     runs = [run for side in wanted for run in account.counted(side)]
     ours = f"{', '.join(texts)} ({_run_conditions(account.variant, runs)})"
     tested = _account_tests(account, entry)
     if entry.kind == "distance":
         return Finding(ours, "numbers not comparable" if tested else "smaller runs: not comparable")
-    negated = {side: own.scaled(0.0, -1.0) if own else None for side, own in values.items()}
+    negated = {side: value.scaled(0.0, -1.0) if value else None for side, value in values.items()}
     counts = Counter(_outcomes(entry, negated))
     return Finding(ours, _verdict(entry, counts, tested and not counts[ABSENT]))
 

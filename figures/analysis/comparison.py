@@ -65,10 +65,10 @@ def comparison(scores: Sequence[Score], shown: Mapping[str, str]) -> Comparison 
     Args:
         shown: task to the variant that is shown of it.
     """
-    candidates = [own for own in scores if _is_compared(own) and own.variant == shown[own.task]]
-    everyone = algorithm_order({own.algorithm for own in candidates})
-    usable = {(own.task, own.variant, own.algorithm): own for own in candidates if _usable(own)}
-    cells = sorted({(own.task, own.variant) for own in candidates}, key=lambda cell: natural_key(cell[0]))
+    candidates = [score for score in scores if _is_compared(score) and score.variant == shown[score.task]]
+    everyone = algorithm_order({score.algorithm for score in candidates})
+    usable = {(score.task, score.variant, score.algorithm): score for score in candidates if _usable(score)}
+    cells = sorted({(score.task, score.variant) for score in candidates}, key=lambda cell: natural_key(cell[0]))
     tasks = tuple(cell for cell in cells if all((*cell, name) in usable for name in everyone))
     if len(tasks) < 2 or len(everyone) < 2:
         return None

@@ -47,12 +47,12 @@ def by_resource(runs: Iterable[Run]) -> dict[str, list[Run]]:
     """`GPU` and `CORE` to their runs, those that there are."""
     listed = list(runs)
     found = {kind: [run for run in listed if resource_of(run) == kind] for kind in (GPU, CORE)}
-    return {kind: own for kind, own in found.items() if own}
+    return {kind: group for kind, group in found.items() if group}
 
 
 def total_text(runs: Iterable[Run]) -> str:
     """``12.3 core hours``; with both kinds ``3.0 GPU hours and 12.3 core hours``."""
-    sums = {kind: sum(hours_of(run) for run in own) for kind, own in by_resource(runs).items()}
+    sums = {kind: sum(hours_of(run) for run in group) for kind, group in by_resource(runs).items()}
     return " and ".join(f"{hours_text(value)} {kind} hours" for kind, value in sums.items())
 
 

@@ -48,28 +48,32 @@ def run_evaluations(results: Results) -> dict[tuple[RunKey, str], tuple[Values, 
     found = {}
     start = 0
     for run in results.runs:
-        own = slice(start, start + len(run.evaluations))
-        start = own.stop
+        rows = slice(start, start + len(run.evaluations))
+        start = rows.stop
         for policy in POLICIES:
-            chosen = policies[own] == policy
+            chosen = policies[rows] == policy
             if chosen.any():
-                found[run.key, policy] = steps[own][chosen], means[own][chosen]
+                found[run.key, policy] = steps[rows][chosen], means[rows][chosen]
     return found
 
 
 def learning_curve(runs: Sequence[Run], policy: str, evaluations: Evaluations) -> Curve:
     """The returns of one policy over the seeds of one algorithm, or of one setting of it."""
-    own = [(run, evaluations[run.key, policy]) for run in runs if (run.key, policy) in evaluations]
-    finite = [(run, steps[np.isfinite(means)]) for run, (steps, means) in own if np.isfinite(means).any()]
+    evaluated = [(run, evaluations[run.key, policy]) for run in runs if (run.key, policy) in evaluations]
+    finite = [(run, steps[np.isfinite(means)]) for run, (steps, means) in evaluated if np.isfinite(means).any()]
     stopped = tuple(float(steps[-1]) for run, steps in finite if not ended(run))
-    return Curve(across_seeds([pair for _, pair in own]), len({run.key.seed for run, _ in finite}), stopped)
+    return Curve(across_seeds([pair for _, pair in evaluated]), len({run.key.seed for run, _ in finite}), stopped)
 
 
 def score_curve(runs: Sequence[Run], policy: str, name: str) -> Curve:
     """The same of another score of the evaluations, such as ``food_per_agent``."""
     series = []
     for run in runs:
-        rows = [(own.step, own.scores[name]) for own in run.evaluations if own.policy == policy and name in own.scores]
+        rows = [
+            (evaluation.step, evaluation.scores[name])
+            for evaluation in run.evaluations
+            if evaluation.policy == policy and name in evaluation.scores
+        ]
         if rows:
             series.append(([step for step, _ in rows], [value for _, value in rows]))
     return Curve(across_seeds(series), len(series))
@@ -102,8 +106,8 @@ def step_cost(runs: Iterable[Run]) -> StepCost | None:
         return None
     return StepCost(
         median(rates),
-        median(own for own, _ in seconds) if seconds else None,
-        median(own for _, own in seconds) if seconds else None,
+        median(by_step for by_step, _ in seconds) if seconds else None,
+        median(by_update for _, by_update in seconds) if seconds else None,
     )
 
 

@@ -85,8 +85,8 @@ class Account:
     def counted(self, algorithm: str) -> tuple[Run, ...]:
         """The finished runs of an algorithm; where it has none, those that are not: early intervals differ from late
         ones, so that a run that stopped is not to be averaged with one that went on."""
-        own = tuple(run for run in self.runs if run.key.algorithm == algorithm)
-        return tuple(run for run in own if run.status.finished) or own
+        runs = tuple(run for run in self.runs if run.key.algorithm == algorithm)
+        return tuple(run for run in runs if run.status.finished) or runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ class MatchSummaries:
 
     def __iter__(self) -> Iterator[Summary]:
         """In the order in which they are declared."""
-        return iter(getattr(self, own.name) for own in fields(self))
+        return iter(getattr(self, summary.name) for summary in fields(self))
 
 
 def account_of(task: str, variant: str, shown: Sequence[Run]) -> Account | None:
@@ -134,18 +134,18 @@ def episode_steps(run: Run) -> int:
         ) from error
 
 
-def summaries_of(own: Account, algorithm: str) -> MatchSummaries:
+def summaries_of(account: Account, algorithm: str) -> MatchSummaries:
     """One algorithm over the seeds that count. Raises ValueError where it has no run in the account."""
     rows = []
-    for run in own.counted(algorithm):
-        whole = pooled(own.intervals[run.key])
-        together = match(whole, own.movements) if whole else None
+    for run in account.counted(algorithm):
+        whole = pooled(account.intervals[run.key])
+        together = match(whole, account.movements) if whole else None
         if together is not None:
-            numbers = np.array([_numbers(one, together) for one in own.matches(run)])
+            numbers = np.array([_numbers(one, together) for one in account.matches(run)])
             last = numbers[-max(1, len(numbers) // LAST_PARTS) :].mean(axis=0)
             rows.append([*numbers.mean(axis=0), last[0], last[3], last[5]])
     if not rows:
-        raise ValueError(f"no run of {algorithm} kept account on {own.task}")
+        raise ValueError(f"no run of {algorithm} kept account on {account.task}")
     return MatchSummaries(*map(summarise, np.array(rows).T))
 
 
@@ -188,9 +188,9 @@ def joined(intervals: Sequence[Interval], steps: int) -> list[Interval]:
     """
     done: list[Interval] = []
     open_ones: list[Interval] = []
-    for own in intervals:
-        open_ones.append(own)
-        if own.end - open_ones[0].start >= steps:
+    for interval in intervals:
+        open_ones.append(interval)
+        if interval.end - open_ones[0].start >= steps:
             done.append(_sum(open_ones))
             open_ones = []
     return done
@@ -256,12 +256,12 @@ def match(interval: Interval, movements: Sequence[str]) -> Match | None:
 
 def matches(intervals: Iterable[Interval], movements: Sequence[str]) -> list[Match]:
     """The match of each interval in turn, without those that had no vehicle or no green."""
-    return [own for interval in intervals if (own := match(interval, movements)) is not None]
+    return [matched for interval in intervals if (matched := match(interval, movements)) is not None]
 
 
 def widths(intervals: Iterable[Interval]) -> list[int]:
     """The different lengths of intervals, in environment steps, shortest first."""
-    return sorted({own.end - own.start for own in intervals})
+    return sorted({interval.end - interval.start for interval in intervals})
 
 
 def _named(values: dict[str, float], prefix: str) -> dict[str, float]:
@@ -273,8 +273,8 @@ def _sum(intervals: Sequence[Interval]) -> Interval:
         if one.end > following.start:
             raise ValueError(f"intervals overlap: one ends at step {one.end}, the next starts at {following.start}")
     totals: list[dict[str, float]] = [{}, {}]
-    for own in intervals:
-        for total, counts in zip(totals, (own.volumes, own.greens), strict=True):
+    for interval in intervals:
+        for total, counts in zip(totals, (interval.volumes, interval.greens), strict=True):
             for name, value in counts.items():
                 total[name] = total.get(name, 0.0) + value
     return Interval(intervals[0].start, intervals[-1].end, *totals)

@@ -82,7 +82,9 @@ def collapsed(run: Run, scale: tuple[float, float] | None) -> bool:
     offset, factor = scale
     policy = headline_policy(run.key.algorithm)
     shares = [
-        (own.step, (float(np.mean(own.returns)) - offset) * factor) for own in run.evaluations if own.policy == policy
+        (evaluation.step, (float(np.mean(evaluation.returns)) - offset) * factor)
+        for evaluation in run.evaluations
+        if evaluation.policy == policy
     ]
     before = [share for step, share in shares if step <= low[0]]
     last = [share for _, share in shares][-1:]

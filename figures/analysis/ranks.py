@@ -123,7 +123,7 @@ def rank_rows(task: str, variant: str, scores: Sequence[Score]) -> list[RankRow]
     if len(scores) < 2:
         return []
     signals = dict.fromkeys(score.learned_from for score in scores)
-    return [rank_row(task, variant, [score for score in scores if score.learned_from == own]) for own in signals]
+    return [rank_row(task, variant, [score for score in scores if score.learned_from == signal]) for signal in signals]
 
 
 def rank_row(task: str, variant: str, scores: Sequence[Score]) -> RankRow:
@@ -132,15 +132,15 @@ def rank_row(task: str, variant: str, scores: Sequence[Score]) -> RankRow:
     A provisional score (no seed has finished) and one with a seed whose final score is not finite get no rank: to leave
     out the seed that diverged would make the algorithm look better than it is. Nor does one whose policy collapsed.
     """
-    unranked = {own.algorithm: reason for own in scores if (reason := _unranked(own)) is not None}
-    ranked = [own for own in scores if own.algorithm not in unranked]
+    unranked = {score.algorithm: reason for score in scores if (reason := _unranked(score)) is not None}
+    ranked = [score for score in scores if score.algorithm not in unranked]
     if len(ranked) < 2:
-        unranked |= {own.algorithm: ALONE for own in ranked}
+        unranked |= {score.algorithm: ALONE for score in ranked}
         ranked = []
-    summaries = {own.algorithm: own.summary for own in ranked if own.summary is not None}
-    useless = {own.algorithm for own in ranked if own.below_random}
-    equal_steps = len({own.steps for own in ranked}) <= 1
-    finals = {own.algorithm: np.array(own.finals) for own in ranked}
+    summaries = {score.algorithm: score.summary for score in ranked if score.summary is not None}
+    useless = {score.algorithm for score in ranked if score.below_random}
+    equal_steps = len({score.steps for score in ranked}) <= 1
+    finals = {score.algorithm: np.array(score.finals) for score in ranked}
     places = _ranks(summaries, useless)
     return RankRow(task, variant, scores[0].learned_from, places, _lead(summaries), unranked, equal_steps, finals)
 
@@ -153,10 +153,10 @@ def mean_rank_groups(rows: Sequence[RankRow]) -> list[MeanRanks]:
     """
     found: list[MeanRanks] = []
     for signal in dict.fromkeys(row.learned_from for row in rows):
-        own = [row for row in rows if row.learned_from == signal]
-        sets = [row.names & set(COMPARED_ALGORITHMS) for row in own]
+        alike = [row for row in rows if row.learned_from == signal]
+        sets = [row.names & set(COMPARED_ALGORITHMS) for row in alike]
         for names in dict.fromkeys((frozenset(set.intersection(*sets)), frozenset(set.union(*sets)))):
-            means = _mean_ranks(own, algorithm_order(set(names)))
+            means = _mean_ranks(alike, algorithm_order(set(names)))
             found += [means] if means is not None else []
     return found
 
@@ -169,7 +169,7 @@ def _mean_ranks(rows: Iterable[RankRow], names: Sequence[str]) -> MeanRanks | No
     estimates = mean_ranks(tasks, np.random.default_rng(BOOTSTRAP_SEED))
     seeds = min(row.ranks[name].seeds for row in complete for name in names)
     places = tuple((row.task, row.variant) for row in complete)
-    test = friedman([{name: float(values.mean()) for name, values in own.items()} for own in tasks])
+    test = friedman([{name: float(values.mean()) for name, values in finals.items()} for finals in tasks])
     return MeanRanks(complete[0].learned_from, places, estimates, seeds, test)
 
 
@@ -182,25 +182,25 @@ def _unranked(score: Score) -> str | None:
 
 
 def _ranks(summaries: dict[str, Summary], useless: set[str]) -> dict[str, Rank]:
-    places = ranks(np.array([own.mean for own in summaries.values()], dtype=np.float32))
+    places = ranks(np.array([summary.mean for summary in summaries.values()], dtype=np.float32))
     found = {}
-    for (name, own), place in zip(summaries.items(), places, strict=True):
-        better = sum(_surely_better(other, own) for other in summaries.values())
-        worse = sum(_surely_better(own, other) for other in summaries.values())
-        found[name] = Rank(float(place), 1 + better, len(summaries) - worse, own.count, name in useless)
+    for (name, summary), place in zip(summaries.items(), places, strict=True):
+        better = sum(_surely_better(other, summary) for other in summaries.values())
+        worse = sum(_surely_better(summary, other) for other in summaries.values())
+        found[name] = Rank(float(place), 1 + better, len(summaries) - worse, summary.count, name in useless)
     return found
 
 
-def _surely_better(own: Summary, other: Summary) -> bool:
-    half_width = welch_half_width(own, other)
-    equal = math.isclose(own.mean, other.mean, rel_tol=ROUNDING)
-    return half_width is not None and not equal and own.mean - other.mean > half_width
+def _surely_better(summary: Summary, other: Summary) -> bool:
+    half_width = welch_half_width(summary, other)
+    equal = math.isclose(summary.mean, other.mean, rel_tol=ROUNDING)
+    return half_width is not None and not equal and summary.mean - other.mean > half_width
 
 
 def _lead(summaries: dict[str, Summary]) -> Lead | None:
     if not summaries:
         return None
     best, second = sorted(summaries, key=lambda name: -summaries[name].mean)[:2]
-    own, other = summaries[best], summaries[second]
-    widths = welch_half_width(own, other), prediction_half_width(own, other)
-    return Lead(best, second, own.mean - other.mean, *widths)
+    first, other = summaries[best], summaries[second]
+    widths = welch_half_width(first, other), prediction_half_width(first, other)
+    return Lead(best, second, first.mean - other.mean, *widths)

@@ -69,7 +69,7 @@ def scaling_panels(scores: Sequence[Score], groups: Groups) -> list[ScalingPanel
     for series, prefix in SERIES.items():
         chosen = _chosen(groups, prefix)
         for reward in dict.fromkeys(reward for _, reward in chosen):
-            cells = [cell for (_, own), cell in chosen.items() if own == reward]
+            cells = [cell for (_, paid), cell in chosen.items() if paid == reward]
             curves = _curves([score for cell in cells for score in by_cell.get(cell, [])])
             if any(len(curve.points) > 1 for curve in curves):
                 panels.append(ScalingPanel(series, reward, curves))
@@ -92,7 +92,7 @@ def _chosen(groups: Groups, prefix: str) -> dict[tuple[str, str], tuple[str, str
 
 def _reward(algorithms: Mapping[str, Sequence[Run]]) -> str:
     """What the environment pays in most runs of a cell."""
-    rewards = [str(run.config.get("environment", {}).get("reward", "")) for own in algorithms.values() for run in own]
+    rewards = [str(run.config.get("environment", {}).get("reward", "")) for runs in algorithms.values() for run in runs]
     return max(dict.fromkeys(rewards), key=rewards.count)
 
 
@@ -106,10 +106,10 @@ def _curves(scores: Sequence[Score]) -> tuple[ScalingCurve, ...]:
         points.setdefault(score.algorithm, []).append(point)
     curves = []
     for name in algorithm_order(set(points)):
-        own = sorted(points[name], key=lambda point: point.agents)
-        pairs = [(math.log2(point.agents), gap) for point in own for gap in point.seed_gaps]
+        ordered = sorted(points[name], key=lambda point: point.agents)
+        pairs = [(math.log2(point.agents), gap) for point in ordered for gap in point.seed_gaps]
         found = trend([level for level, _ in pairs], [gap for _, gap in pairs])
-        curves.append(ScalingCurve(name, tuple(own), found))
+        curves.append(ScalingCurve(name, tuple(ordered), found))
     return tuple(curves)
 
 

@@ -141,12 +141,12 @@ def final_scores(results: Results, groups: Groups | None = None) -> list[Score]:
 def final_of(run: Run, policy: str) -> float | None:
     """Final score of one run, finished or not: the mean over its last evaluations; None where it has none, NaN where
     one of them is not finite."""
-    own = sorted((own for own in run.evaluations if own.policy == policy), key=lambda own: own.step)
-    last = own[-FINAL_EVALUATIONS:]
+    evaluations = (evaluation for evaluation in run.evaluations if evaluation.policy == policy)
+    last = sorted(evaluations, key=lambda evaluation: evaluation.step)[-FINAL_EVALUATIONS:]
     if not last:
         return None
-    means = [float(np.mean(own.returns)) if np.isfinite(own.returns).all() else math.nan for own in last]
-    return final_score([own.step for own in last], means)
+    means = [float(np.mean(row.returns)) if np.isfinite(row.returns).all() else math.nan for row in last]
+    return final_score([row.step for row in last], means)
 
 
 def leaders(scores: list[Score]) -> set[str]:
@@ -197,13 +197,13 @@ def aggregate(scores: list[Score], policy: str | None = None) -> list[Aggregate]
 
 
 def _aggregate_variant(scores: list[Score], policy: str | None, variant: str) -> list[Aggregate]:
-    own = [score for score in scores if score.variant == variant]
-    gaps = {(score.task, score.algorithm): score.seed_gaps.get(policy or score.policy, ()) for score in own}
-    usable = [score for score in own if gaps[score.task, score.algorithm] and not score.provisional]
+    present = [score for score in scores if score.variant == variant]
+    gaps = {(score.task, score.algorithm): score.seed_gaps.get(policy or score.policy, ()) for score in present}
+    usable = [score for score in present if gaps[score.task, score.algorithm] and not score.provisional]
     usable = [
         score for score in usable if not score.diverged and all(map(math.isfinite, gaps[score.task, score.algorithm]))
     ]
-    everyone = {score.algorithm for score in own}
+    everyone = {score.algorithm for score in present}
     tasks = [
         task
         for task in sorted({score.task for score in usable})
@@ -240,9 +240,9 @@ def reference_scores(results: Results) -> list[ReferenceScore]:
     rows = []
     for task, references in sorted(results.references.items(), key=lambda item: natural_key(item[0])):
         for policy, returns in references.returns.items():
-            own = summarise(returns)
-            error = own.std / math.sqrt(own.count) if own.std is not None else None
-            rows.append(ReferenceScore(task, policy, own.mean, error, own.count, references.evaluation_seed))
+            summary = summarise(returns)
+            error = summary.std / math.sqrt(summary.count) if summary.std is not None else None
+            rows.append(ReferenceScore(task, policy, summary.mean, error, summary.count, references.evaluation_seed))
     return rows
 
 

@@ -23,7 +23,8 @@ def shown_variants(groups: Groups) -> dict[str, str]:
     for task, variant in groups:
         tasks.setdefault(task, []).append(variant)
     return {
-        task: min(variants, key=lambda own: _preference(own, groups[task, own])) for task, variants in tasks.items()
+        task: min(variants, key=lambda variant: _preference(variant, groups[task, variant]))
+        for task, variants in tasks.items()
     }
 
 

@@ -44,7 +44,7 @@ def load_speed(path: Path = FILE) -> list[Measurement]:
     if not path.exists():
         return []
     try:
-        return [_measurement(own) for own in json.loads(path.read_text(encoding="utf-8"))]
+        return [_measurement(entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ResultsError(
             f"cannot read {path}: {type(error).__name__} {error}; expected a list of measurements with date, hardware, "
@@ -52,13 +52,15 @@ def load_speed(path: Path = FILE) -> list[Measurement]:
         ) from error
 
 
-def _measurement(own: dict[str, Any]) -> Measurement:
+def _measurement(entry: dict[str, Any]) -> Measurement:
     rows = []
-    for row in own["rows"]:
+    for row in entry["rows"]:
         rates = {name: float(value) for name, value in row.items() if name not in ("task", "copies")}
         rates[HERE]
         if min(rates.values()) <= 0:
             raise ValueError(f"{row['task']}: a speed is not above 0")
         rows.append(SpeedRow(str(row["task"]), int(row["copies"]), rates))
-    date, hardware, what, setup, command = (str(own[name]) for name in ("date", "hardware", "what", "setup", "command"))
+    date, hardware, what, setup, command = (
+        str(entry[name]) for name in ("date", "hardware", "what", "setup", "command")
+    )
     return Measurement(date, hardware, what, setup, command, tuple(rows))

@@ -94,10 +94,10 @@ def across_seeds(seeds: Sequence[tuple[ArrayLike, ArrayLike]]) -> SeedMeans:
     """
     pairs = [(np.asarray(steps, dtype=float), np.asarray(values, dtype=float)) for steps, values in seeds]
     pairs = [(steps[finite], values[finite]) for steps, values in pairs if (finite := np.isfinite(values)).any()]
-    steps = np.unique(np.concatenate([own for own, _ in pairs])) if pairs else np.empty(0)
+    steps = np.unique(np.concatenate([seed_steps for seed_steps, _ in pairs])) if pairs else np.empty(0)
     table = np.full((len(pairs), steps.size), np.nan)
-    for row, (own, values) in zip(table, pairs, strict=True):
-        row[np.searchsorted(steps, own)] = values
+    for row, (seed_steps, values) in zip(table, pairs, strict=True):
+        row[np.searchsorted(steps, seed_steps)] = values
     present = ~np.isnan(table)
     count = present.sum(axis=0)
     mean = np.where(present, table, 0.0).sum(axis=0) / np.maximum(count, 1)
@@ -181,18 +181,18 @@ def prediction_half_width(a: Summary, b: Summary, level: float = LEVEL) -> float
     return float(stats.t.ppf(0.5 + level / 2, freedom)) * math.sqrt(variance)
 
 
-def mean_half_width(own: Summary, level: float = LEVEL) -> float | None:
+def mean_half_width(summary: Summary, level: float = LEVEL) -> float | None:
     """Half the width of Student's confidence interval of the mean over seeds: t s / sqrt(n); None for one seed."""
-    if own.std is None:
+    if summary.std is None:
         return None
-    return float(stats.t.ppf(0.5 + level / 2, own.count - 1)) * own.std / math.sqrt(own.count)
+    return float(stats.t.ppf(0.5 + level / 2, summary.count - 1)) * summary.std / math.sqrt(summary.count)
 
 
-def new_seed_half_width(own: Summary, level: float = LEVEL) -> float | None:
+def new_seed_half_width(summary: Summary, level: float = LEVEL) -> float | None:
     """Half the width of the interval that holds one new seed: t s sqrt(1 + 1/n), normal seeds; None for one seed."""
-    if own.std is None:
+    if summary.std is None:
         return None
-    return float(stats.t.ppf(0.5 + level / 2, own.count - 1)) * own.std * math.sqrt(1 + 1 / own.count)
+    return float(stats.t.ppf(0.5 + level / 2, summary.count - 1)) * summary.std * math.sqrt(1 + 1 / summary.count)
 
 
 def holm(values: Sequence[float]) -> list[float]:
@@ -421,8 +421,8 @@ def mean_ranks(
     if not names or any(set(task) != set(names) for task in tasks):
         raise ValueError("mean ranks need tasks that all have the same algorithms: leave out the tasks that lack one")
     groups = [_checked([task[name] for name in names]) for task in tasks]
-    means = np.array([[values.mean() for values in own] for own in groups], dtype=np.float32)
-    replicates = np.mean([rank_distribution(own, generator, replications) for own in groups], axis=0)
+    means = np.array([[values.mean() for values in group] for group in groups], dtype=np.float32)
+    replicates = np.mean([rank_distribution(group, generator, replications) for group in groups], axis=0)
     low, high = percentile_interval(replicates, level)
     columns = zip(names, ranks(means).mean(axis=0), low, high, strict=True)
     return {name: Estimate(float(value), float(below), float(above)) for name, value, below, above in columns}

@@ -142,7 +142,7 @@ def trend_words(result: AblationResult) -> str:
 
 def _panel(analysis: Analysis, result: AblationResult) -> Panel:
     task = result.ablation.task
-    curves = {own.label: learning_curve(own.runs, POLICY, analysis.evaluations) for own in result.settings}
+    curves = {setting.label: learning_curve(setting.runs, POLICY, analysis.evaluations) for setting in result.settings}
     bounds = {name: mean for name, mean in analysis.reference_means(task).items() if name in GAP_ENDS}
     note = "" if result.base in ("", PAPER_VARIANT) else f"variants {result.base}"
     return Panel(result.ablation.title, curves, bounds, note, value_label(task))

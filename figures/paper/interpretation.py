@@ -46,18 +46,18 @@ def draw(analysis: Analysis) -> Figure | None:
     shown = analysis.accounts
     if not shown:
         return None
-    styles = algorithm_styles(run.key.algorithm for own in shown for run in own.runs)
+    styles = algorithm_styles(run.key.algorithm for account in shown for run in account.runs)
     handles: list[Line2D | Patch] = [curve_handle(style) for style in styles.values()]
     handles.append(Line2D([], [], color=MUTED, linewidth=0.9, linestyle="--", label="equal green"))
-    if any(run.key.seed != own.runs[0].key.seed for own in shown for run in own.runs):
+    if any(run.key.seed != account.runs[0].key.seed for account in shown for run in account.runs):
         handles.append(Patch(color=GRID, label="± 1 std"))
-    if any(not run.status.finished for own in shown for run in own.runs):
+    if any(not run.status.finished for account in shown for run in account.runs):
         handles.append(Line2D([], [], color=INK, linewidth=0.6, label="fewer seeds"))
     width = min(COLUMNS, len(shown)) * (SIZE.left + SIZE.width + SIZE.right)
     columns, rows = legend_shape(len(handles), width, entry_width=1.05)
     figure, axes = panel_grid(len(shown), COLUMNS, SIZE, rows * LEGEND_ROW + 0.1)
-    for index, (own, own_axes) in enumerate(zip(shown, axes, strict=True)):
-        _draw_panel(own_axes, own, styles)
+    for index, (account, own_axes) in enumerate(zip(shown, axes, strict=True)):
+        _draw_panel(own_axes, account, styles)
         if index % COLUMNS == 0:
             own_axes.set_ylabel("KL divergence, nats")
     figure.legend(
@@ -82,7 +82,11 @@ def caption(analysis: Analysis) -> str:
         "green fills up and counts for more; arrivals, and shares at each intersection, are in no log, so that a "
         "divergence of either cannot be shown.",
     ]
-    other = [f"{task_title(own.task)}: variant {own.variant}" for own in shown if own.variant != PAPER_VARIANT]
+    other = [
+        f"{task_title(account.task)}: variant {account.variant}"
+        for account in shown
+        if account.variant != PAPER_VARIANT
+    ]
     if other:
         parts.append(f"Not the paper's settings, but those of smaller runs. {'; '.join(other)}.")
     if shown and shown[0].task != PAPER_TASK:
@@ -93,9 +97,9 @@ def caption(analysis: Analysis) -> str:
 def table(analysis: Analysis) -> Table:
     """Distances and divergences: mean over intervals, then mean and deviation over seeds."""
     rows = []
-    for own in analysis.accounts:
-        for algorithm in algorithm_order({run.key.algorithm for run in own.runs}):
-            rows.append(_row(own, algorithm))
+    for account in analysis.accounts:
+        for algorithm in algorithm_order({run.key.algorithm for run in account.runs}):
+            rows.append(_row(account, algorithm))
     return Table(HEADER, rows, _table_caption(), words=3)
 
 
@@ -118,19 +122,19 @@ HEADER = (
 )
 
 
-def _draw_panel(axes: Axes, own: Account, styles: dict[str, AlgorithmStyle]) -> None:
-    axes.set_title(task_title(own.task, own.variant), loc="left", pad=17, fontweight="bold")
-    present = dict.fromkeys(run.key.algorithm for run in own.runs)
-    curves = {name: _curve(own, [run for run in own.runs if run.key.algorithm == name]) for name in present}
-    note = f"{seeds_text(curves, styles)}; {intervals_text(own)}"
+def _draw_panel(axes: Axes, account: Account, styles: dict[str, AlgorithmStyle]) -> None:
+    axes.set_title(task_title(account.task, account.variant), loc="left", pad=17, fontweight="bold")
+    present = dict.fromkeys(run.key.algorithm for run in account.runs)
+    curves = {name: _curve(account, [run for run in account.runs if run.key.algorithm == name]) for name in present}
+    note = f"{seeds_text(curves, styles)}; {intervals_text(account)}"
     axes.annotate(note, (0, 1), (0, 5), xycoords="axes fraction", textcoords="offset points", size=9, color=MUTED)
     axes.set_yscale("log")
     for index, (name, style) in reversed(list(enumerate(styles.items()))):
         if name in curves:
             draw_curve(axes, curves[name].means, style, offset=index)
-    even = across_seeds([_series(own, run, "even_divergence") for run in own.runs])
+    even = across_seeds([_series(account, run, "even_divergence") for run in account.runs])
     axes.plot(even.steps, even.mean, color=MUTED, linewidth=0.9, linestyle="--", zorder=3.5)
-    values = np.concatenate([*(_series(own, run, "divergence")[1] for run in own.runs), even.mean])
+    values = np.concatenate([*(_series(account, run, "divergence")[1] for run in account.runs), even.mean])
     low = max(float(values[values > 0].min()) / 1.5, LOWEST) if (values > 0).any() else LOWEST
     axes.set_ylim(low, max(float(values.max()) * 1.5, 2 * low))
     format_steps_axis(axes, float(even.steps[-1]))
@@ -139,39 +143,41 @@ def _draw_panel(axes: Axes, own: Account, styles: dict[str, AlgorithmStyle]) -> 
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _series(own: Account, run: Run, name: str) -> tuple[list[int], list[float]]:
-    matches = own.matches(run)
+def _series(account: Account, run: Run, name: str) -> tuple[list[int], list[float]]:
+    matches = account.matches(run)
     return [one.end for one in matches], [getattr(one, name) for one in matches]
 
 
-def _curve(own: Account, runs: Sequence[Run]) -> Curve:
-    return Curve(across_seeds([_series(own, run, "divergence") for run in runs]), len({run.key.seed for run in runs}))
+def _curve(account: Account, runs: Sequence[Run]) -> Curve:
+    return Curve(
+        across_seeds([_series(account, run, "divergence") for run in runs]), len({run.key.seed for run in runs})
+    )
 
 
-def intervals_text(own: Account) -> str:
+def intervals_text(account: Account) -> str:
     """``69 intervals of 20,000 steps``: how many a run has at most, and how long they are."""
-    count = max(len(own.intervals[run.key]) for run in own.runs)
-    lengths = widths(one for run in own.runs for one in own.intervals[run.key])
+    count = max(len(account.intervals[run.key]) for run in account.runs)
+    lengths = widths(one for run in account.runs for one in account.intervals[run.key])
     length = " to ".join(f"{steps:,}" for steps in sorted({lengths[0], lengths[-1]}))
     return f"{count} interval{'s' if count != 1 else ''} of {length} steps"
 
 
-def _row(own: Account, algorithm: str) -> list[Cell]:
-    runs = own.counted(algorithm)
-    each = [one for run in runs for one in own.matches(run)]
-    row: list[Cell] = [(name, name) for name in (own.task, own.variant, algorithm_label(algorithm))]
-    row += [(plus_minus(summary, 4), summary.mean) for summary in summaries_of(own, algorithm)]
+def _row(account: Account, algorithm: str) -> list[Cell]:
+    runs = account.counted(algorithm)
+    each = [one for run in runs for one in account.matches(run)]
+    row: list[Cell] = [(name, name) for name in (account.task, account.variant, algorithm_label(algorithm))]
+    row += [(plus_minus(summary, 4), summary.mean) for summary in summaries_of(account, algorithm)]
     infinite = sum(one.infinite for one in each)
     row.append((f"{infinite} of {len(each)}", infinite / len(each)))
-    counts = sorted({len(own.matches(run)) for run in runs})
+    counts = sorted({len(account.matches(run)) for run in runs})
     row.append((" to ".join(map(str, sorted({counts[0], counts[-1]}))), counts[-1]))
-    row.append((_seeds_text(own, algorithm), len(runs)))
+    row.append((_seeds_text(account, algorithm), len(runs)))
     return row
 
 
-def _seeds_text(own: Account, algorithm: str) -> str:
+def _seeds_text(account: Account, algorithm: str) -> str:
     """``3``; ``2 (1 unfinished)`` when a third does not count yet; ``1 unfinished`` when there are only such."""
-    states = [run.status.finished for run in own.runs if run.key.algorithm == algorithm]
+    states = [run.status.finished for run in account.runs if run.key.algorithm == algorithm]
     finished, unfinished = sum(states), len(states) - sum(states)
     if not finished:
         return f"{unfinished} unfinished"

@@ -26,8 +26,8 @@ def finished_text(runs: Sequence[Run]) -> str:
         return DASH
     counts = {}
     for name in algorithm_order({run.key.algorithm for run in runs}):
-        own = [run for run in runs if run.key.algorithm == name]
-        counts[name] = (sum(run.status.finished for run in own), len(own))
+        members = [run for run in runs if run.key.algorithm == name]
+        counts[name] = (sum(run.status.finished for run in members), len(members))
     done, planned = next(iter(counts.values()))
     if len(counts) > 1 and set(counts.values()) == {(done, planned)}:
         seeds = f"{done} seed{'s' if done != 1 else ''}" if done == planned else f"{done} of {planned} seeds"
@@ -43,7 +43,7 @@ def _row(analysis: Analysis, entry: Entry) -> list[Cell]:
     (task,) = entry.tasks
     runs, variant = analysis.shown_runs(task), analysis.shown.get(task)
     number = int(entry.value or 0)
-    row: list[Cell] = [(own, own) for own in (family_title(family_of(task)), entry.text, task, variant or "not run")]
+    row: list[Cell] = [(text, text) for text in (family_title(family_of(task)), entry.text, task, variant or "not run")]
     row.append((finished_text(runs), finished_text(runs)))
     row.append((f"{number:,}", number))
     for steps in ([run.total_steps for run in runs], [run.status.step for run in runs]):
@@ -52,7 +52,7 @@ def _row(analysis: Analysis, entry: Entry) -> list[Cell]:
 
 
 def _span(steps: Sequence[int]) -> str:
-    return " to ".join(f"{own:,}" for own in sorted({min(steps), max(steps)})) if steps else DASH
+    return " to ".join(f"{step:,}" for step in sorted({min(steps), max(steps)})) if steps else DASH
 
 
 CAPTION = (

@@ -29,9 +29,9 @@ def _row(entry: Entry, tasks: Sequence[str], finding: Finding) -> list[Cell]:
     quote = f"\u201c{words}\u201d ({entry.where})"
     paper = f"{entry.printed}: {quote}" if entry.printed else quote
     remarks = [entry.note, f"DEVIATIONS.md: {', '.join(entry.deviations)}" if entry.deviations else ""]
-    remark = "; ".join(own for own in remarks if own) or DASH
+    remark = "; ".join(text for text in remarks if text) or DASH
     title = "; ".join(task_title(task) for task in tasks if task) or DASH
-    return [(own, own) for own in (entry.text, title, paper, finding.ours, finding.verdict, remark)]
+    return [(text, text) for text in (entry.text, title, paper, finding.ours, finding.verdict, remark)]
 
 
 CAPTION = (

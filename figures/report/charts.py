@@ -59,8 +59,10 @@ def chart_data(runs: Sequence[Run], styles: Mapping[str, AlgorithmStyle]) -> str
     series = diagnostic_series(runs)
     if not series:
         return None
-    present = [name for name in styles if any(name in own for own in series.values())]
-    parts = (part for own in series.values() for seeds in own.values() for seed in seeds.values() for part in seed)
+    present = [name for name in styles if any(name in logged for logged in series.values())]
+    parts = (
+        part for logged in series.values() for seeds in logged.values() for seed in seeds.values() for part in seed
+    )
     last_step = max(float(steps[-1]) for steps, _ in parts)
     width = last_step / BINS or 1.0
     charts = [_chart(name, series[name], present, width) for name in metric_order(set(series))]
@@ -114,10 +116,10 @@ def binned_curve(seeds: Sequence[Points], bin_width: float) -> BinnedCurve:
     if bin_width <= 0:
         bin_width = 1.0
     places = [np.maximum(np.ceil(np.asarray(steps) / bin_width), 1).astype(int) for steps, _ in seeds]
-    length = max(int(own.max()) for own in places) + 1
-    counts = np.array([np.bincount(own, minlength=length) for own in places])
+    length = max(int(bins.max()) for bins in places) + 1
+    counts = np.array([np.bincount(bins, minlength=length) for bins in places])
     sums = np.array(
-        [np.bincount(own, values, minlength=length) for own, (_, values) in zip(places, seeds, strict=True)]
+        [np.bincount(bins, values, minlength=length) for bins, (_, values) in zip(places, seeds, strict=True)]
     )
     present = counts > 0
     filled = present.any(axis=0)
@@ -132,11 +134,11 @@ def binned_curve(seeds: Sequence[Points], bin_width: float) -> BinnedCurve:
 
 def _chart(name: str, algorithms: Mapping[str, Mapping[int, list[Points]]], order: Sequence[str], width: float) -> str:
     curves = []
-    for place, own in enumerate(order):
-        if own in algorithms:
+    for place, algorithm in enumerate(order):
+        if algorithm in algorithms:
             seeds = [
                 (np.concatenate([steps for steps, _ in parts]), np.concatenate([values for _, values in parts]))
-                for parts in algorithms[own].values()
+                for parts in algorithms[algorithm].values()
             ]
             curves.append(f"[{place},{_arrays(binned_curve(seeds, width), width)}]")
     return f'{{"name":{json.dumps(NAMES.get(name, name.replace("_", " ")))},"curves":[{",".join(curves)}]}}'

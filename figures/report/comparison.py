@@ -77,14 +77,14 @@ def draw_profiles(
     _title(axes, "Performance profile", compared, list(compared.gaps))
     thresholds = profile_thresholds(compared)
     for index, (name, style) in reversed(list(enumerate(styles.items()))):
-        own = shares[name]
+        profile = shares[name]
         axes.fill_between(
-            thresholds, 100 * own.low, 100 * own.high, color=style.colour, alpha=0.13, linewidth=0, zorder=2
+            thresholds, 100 * profile.low, 100 * profile.high, color=style.colour, alpha=0.13, linewidth=0, zorder=2
         )
         every = PROFILE_POINTS // 5
         axes.plot(
             thresholds,
-            100 * own.share,
+            100 * profile.share,
             color=style.colour,
             marker=style.marker,
             markersize=3.4,
@@ -160,11 +160,11 @@ def _dots(
     axes: Axes, compared: Comparison, estimates: Mapping[str, Estimate], styles: dict[str, AlgorithmStyle]
 ) -> None:
     """A dot and a whisker for each algorithm, the first at the top."""
-    for row, (name, own) in enumerate(estimates.items()):
+    for row, (name, estimate) in enumerate(estimates.items()):
         style = styles[name]
-        axes.plot([own.low, own.high], [row, row], color=style.colour, linewidth=1.8, zorder=3)
+        axes.plot([estimate.low, estimate.high], [row, row], color=style.colour, linewidth=1.8, zorder=3)
         axes.plot(
-            [own.value], [row], color=style.colour, marker=style.marker, markersize=6, markeredgewidth=0, zorder=4
+            [estimate.value], [row], color=style.colour, marker=style.marker, markersize=6, markeredgewidth=0, zorder=4
         )
     axes.set_ylim(len(estimates) - 0.5, -0.5)
     axes.set_yticks(
@@ -182,7 +182,7 @@ def _absent_words(compared: Comparison) -> str:
 
 
 def _clipped_words(compared: Comparison) -> str:
-    pooled = np.concatenate([values for own in compared.gaps.values() for values in own])
+    pooled = np.concatenate([values for strata in compared.gaps.values() for values in strata])
     outside = int(((pooled < PROFILE_LIMITS[0]) | (pooled > PROFILE_LIMITS[1])).sum())
     if not outside:
         return ""

@@ -34,10 +34,10 @@ def stage_table(analysis: Analysis) -> Table:
     names = algorithm_order(set(analysis.algorithms))
     seconds: dict[str, dict[str, float]] = {name: {} for name in names}
     for run in analysis.results.runs:
-        own = seconds[run.key.algorithm]
+        spent = seconds[run.key.algorithm]
         for stage, value in stage_seconds(run).items():
-            own[stage] = own.get(stage, 0.0) + value
-    totals = {name: sum(own.values()) for name, own in seconds.items()}
+            spent[stage] = spent.get(stage, 0.0) + value
+    totals = {name: sum(spent.values()) for name, spent in seconds.items()}
     timed = [name for name in names if totals[name] > 0]
     stages = list(dict.fromkeys(stage for name in timed for stage in seconds[name]))
     rows: list[list[Cell]] = []
@@ -54,8 +54,8 @@ def _hours_table(runs: Sequence[Run]) -> Table:
     rows: list[list[Cell]] = []
     for (task, variant), algorithms in group_runs(Results(tuple(runs))).items():
         title = task_title(task, variant)
-        own = [_hours_cell(algorithms.get(name, [])) for name in names]
-        rows.append([(title, title), *own, _hours_cell([run for found in algorithms.values() for run in found])])
+        cells = [_hours_cell(algorithms.get(name, [])) for name in names]
+        rows.append([(title, title), *cells, _hours_cell([run for found in algorithms.values() for run in found])])
     sums = [_hours_cell([run for run in runs if run.key.algorithm == name]) for name in names] + [_hours_cell(runs)]
     foot = ["Sum", *(text for text, _ in sums)]
     return Table(("Task", *map(algorithm_label, names), "Sum"), rows, foot=foot, matrix=True)

@@ -26,8 +26,10 @@ class CoverageRow:
 def coverage_rows(analysis: Analysis, names: Sequence[str]) -> list[CoverageRow]:
     """A row for each task and variant, with a cell for each of the algorithms."""
     return [
-        CoverageRow(task, variant, block_anchor(task, variant), [state_counts(own.get(name, [])) for name in names])
-        for (task, variant), own in analysis.groups.items()
+        CoverageRow(
+            task, variant, block_anchor(task, variant), [state_counts(algorithms.get(name, [])) for name in names]
+        )
+        for (task, variant), algorithms in analysis.groups.items()
     ]
 
 

@@ -52,8 +52,8 @@ def link_deviations(html: str, path: Path = FILE) -> str:
     pattern = re.compile(rf"(?<![\w-])(?:{'|'.join(sorted(ids, key=len, reverse=True))})(?![\w-])")
     parts = re.split(r"(<[^>]*>)", html)  # text, tag, text, tag, ...
     parts[::2] = [
-        pattern.sub(lambda found: f'<a href="#deviation-{found.group()}">{found.group()}</a>', own)
-        for own in parts[::2]
+        pattern.sub(lambda found: f'<a href="#deviation-{found.group()}">{found.group()}</a>', part)
+        for part in parts[::2]
     ]
     return "".join(parts)
 
@@ -93,18 +93,18 @@ Line = tuple[str, str, str]
 def _blocks(text: str) -> Iterator[tuple[str, list[Line]]]:
     """Neighbouring lines of one kind; tables that only blank lines part come as one."""
     pending: list[Line] = []
-    for kind, lines in groupby(map(_line, text.splitlines()), key=lambda own: own[0]):
-        own = [line for _, line in lines]
+    for kind, lines in groupby(map(_line, text.splitlines()), key=lambda pair: pair[0]):
+        block = [line for _, line in lines]
         if kind == "table":
-            if pending and len(own) > 1 and RULE.fullmatch(own[1][0].strip()):
+            if pending and len(block) > 1 and RULE.fullmatch(block[1][0].strip()):
                 yield "table", pending
                 pending = []
-            pending += own
+            pending += block
         elif kind != "blank":
             if pending:
                 yield "table", pending
                 pending = []
-            yield from ((kind, [line]) for line in own) if kind == "heading" else [(kind, own)]
+            yield from ((kind, [line]) for line in block) if kind == "heading" else [(kind, block)]
     if pending:
         yield "table", pending
 

@@ -50,8 +50,8 @@ def draw_dilemma(analysis: Analysis, task: str, variant: str) -> Figure | None:
     if not curves:
         return None
     styles = algorithm_styles(analysis.algorithms)
-    shown = [style for name, style in styles.items() if any(name in own for own in curves.values())]
-    last_step = max(float(curve.means.steps[-1]) for own in curves.values() for curve in own.values())
+    shown = [style for name, style in styles.items() if any(name in by_name for by_name in curves.values())]
+    last_step = max(float(curve.means.steps[-1]) for by_name in curves.values() for curve in by_name.values())
     width = len(PANELS) * (SIZE.left + SIZE.width + SIZE.right)
     columns, rows = legend_shape(len(shown), width, entry_width=0.98)
     figure, axes = panel_grid(len(PANELS), len(PANELS), SIZE, rows * LEGEND_ROW + 0.08)

@@ -55,7 +55,9 @@ def blocks(analysis: Analysis) -> list[Block]:
     """A block for each task and variant."""
     styles = algorithm_styles(analysis.algorithms)
     machines = numbered_machines(analysis.results)
-    return [_block(*cell, own, styles, machines, analysis.issues) for cell, own in analysis.groups.items()]
+    return [
+        _block(*cell, algorithms, styles, machines, analysis.issues) for cell, algorithms in analysis.groups.items()
+    ]
 
 
 def state_counts(runs: Sequence[Run]) -> dict[str, int]:
@@ -83,7 +85,7 @@ def _block(
     machines: Mapping[tuple[str, ...], int],
     issues: Sequence[Issue],
 ) -> Block:
-    runs = [run for own in algorithms.values() for run in own]
+    runs = [run for seeds in algorithms.values() for run in seeds]
     return Block(
         task=task,
         variant=variant,

@@ -55,18 +55,18 @@ def chosen_episodes(analysis: Analysis) -> list[RunKey]:
         return cell.algorithm != OURS, -mean, cell.seed
 
     groups: dict[tuple[str, str], list[RunKey]] = {}
-    for cell in sorted(episodes, key=lambda own: (own.task not in COMPARED_TASKS, own.order())):
+    for cell in sorted(episodes, key=lambda place: (place.task not in COMPARED_TASKS, place.order())):
         groups.setdefault((cell.task, cell.variant), []).append(cell)
-    ordered = [sorted(own, key=rank) for own in groups.values()]
-    firsts = [own[0] for own in ordered]
-    others = [[cell for cell in own if cell.algorithm != own[0].algorithm] for own in ordered]
-    seconds = [own[0] for own in others if own]
+    ordered = [sorted(group, key=rank) for group in groups.values()]
+    firsts = [group[0] for group in ordered]
+    others = [[cell for cell in group if cell.algorithm != group[0].algorithm] for group in ordered]
+    seconds = [group[0] for group in others if group]
     shown: list[RunKey] = []
     for cell in [*firsts, *seconds]:
-        size = sum(episodes[own].bytes for own in [*shown, cell])
+        size = sum(episodes[member].bytes for member in [*shown, cell])
         if len(shown) < MOST and size <= MOST_BYTES:
             shown.append(cell)
-    return sorted(shown, key=lambda own: (own.task not in COMPARED_TASKS, own.order()))
+    return sorted(shown, key=lambda place: (place.task not in COMPARED_TASKS, place.order()))
 
 
 def _picture(cell: RunKey, episode: Episode) -> Picture:

@@ -129,9 +129,9 @@ def _over_tasks(analysis: Analysis) -> Topic | None:
         f"gap closed is {listed(texts)}{star}."
     )
     lines = [
-        f"IP does better than {algorithm_label(name)}{marks[name]} with probability {number(own.value, 2)} "
-        f"(95 % {number(own.low, 2)} to {number(own.high, 2)})."
-        for name, own in analysis.improvements.items()
+        f"IP does better than {algorithm_label(name)}{marks[name]} with probability {number(chance.value, 2)} "
+        f"(95 % {number(chance.low, 2)} to {number(chance.high, 2)})."
+        for name, chance in analysis.improvements.items()
     ]
     return Topic("All tasks together", short, lines)
 
@@ -162,28 +162,28 @@ def _propagation(analysis: Analysis) -> Topic | None:
     if not found:
         return None
     parts = []
-    for other in dict.fromkeys(own.other for own in found):
-        here = [own for own in found if own.other == other]
-        sure = [own for own in here if own.adjusted_p < LEVEL and not own.below_random]
-        better = sum(own.difference > 0 for own in sure)
+    for other in dict.fromkeys(arm.other for arm in found):
+        here = [arm for arm in found if arm.other == other]
+        sure = [arm for arm in here if arm.adjusted_p < LEVEL and not arm.below_random]
+        better = sum(arm.difference > 0 for arm in sure)
         parts.append(f"{_arm(other)} in {better} of {len(here)} settings (worse in {len(sure) - better})")
     short = (
         f"Two rounds of messages do surely better than {listed(parts)}, p corrected for all comparisons, and nothing "
         "below random play called better."
     )
-    return Topic("Does propagation help in navigation", short, [_arm_words(own) for own in found])
+    return Topic("Does propagation help in navigation", short, [_arm_words(arm) for arm in found])
 
 
 def _arm(name: str) -> str:
     return {"deaf": "a deaf policy of the same size", "M0": "no rounds at all"}.get(name, name)
 
 
-def _arm_words(own: ArmDifference) -> str:
-    title = task_title(own.task, own.base)
-    span = interval(own.difference, own.half_width, 1)
-    words = f"{number(own.difference, 1)} points of the gap (95 % {span})"
-    useless = "; both no better than random play" if own.below_random else ""
-    return f"{title}: two rounds against {_arm(own.other)}: {words}, p = {own.adjusted_p:.2g}{useless}."
+def _arm_words(arm: ArmDifference) -> str:
+    title = task_title(arm.task, arm.base)
+    span = interval(arm.difference, arm.half_width, 1)
+    words = f"{number(arm.difference, 1)} points of the gap (95 % {span})"
+    useless = "; both no better than random play" if arm.below_random else ""
+    return f"{title}: two rounds against {_arm(arm.other)}: {words}, p = {arm.adjusted_p:.2g}{useless}."
 
 
 def _ablations(analysis: Analysis) -> Topic | None:
@@ -297,8 +297,10 @@ def _speed(analysis: Analysis) -> Topic | None:
             lines.append(f"{task_title(row.task)}, {copies_text(row.copies)}: {rate}, {words}.")
     if not ratios:
         return None
-    spans = [f"{_times(min(own))} to {_times(max(own))} times {name}" for name, own in ratios.items()]
-    hardware: Sequence[str] = list(dict.fromkeys(f"{own.hardware}, {own.date}" for own in analysis.speed))
+    spans = [f"{_times(min(values))} to {_times(max(values))} times {name}" for name, values in ratios.items()]
+    hardware: Sequence[str] = list(
+        dict.fromkeys(f"{measurement.hardware}, {measurement.date}" for measurement in analysis.speed)
+    )
     short = f"On {listed(list(hardware))}, environments step {listed(spans)} as fast."
     return Topic("Speed", short, lines)
 

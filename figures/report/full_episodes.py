@@ -22,11 +22,15 @@ CAPTION = (
 def full_episode_table(analysis: Analysis) -> Table | None:
     """Tasks down, algorithms and reference policies across; None where no run has such an evaluation."""
     references = analysis.results.references
-    groups = {key: own for key, own in analysis.groups.items() if any(_evaluated(runs) for runs in own.values())}
+    groups = {
+        key: algorithms
+        for key, algorithms in analysis.groups.items()
+        if any(_evaluated(runs) for runs in algorithms.values())
+    }
     if not groups:
         return None
-    styles = algorithm_styles(name for own in groups.values() for name in own)
-    policies = list(dict.fromkeys(name for own in references.values() for name in own.full_returns))
+    styles = algorithm_styles(name for algorithms in groups.values() for name in algorithms)
+    policies = list(dict.fromkeys(name for record in references.values() for name in record.full_returns))
     rows: list[list[Cell]] = []
     for (task, variant), algorithms in groups.items():
         title = task_title(task, variant)
@@ -45,7 +49,12 @@ def _evaluated(runs: list[Run]) -> list[Run]:
 
 
 def _summary(runs: list[Run], policy: str) -> Summary | None:
-    means = [float(np.mean(own.returns)) for run in runs for own in run.full_evaluations if own.policy == policy]
+    means = [
+        float(np.mean(evaluation.returns))
+        for run in runs
+        for evaluation in run.full_evaluations
+        if evaluation.policy == policy
+    ]
     return summarise(means) if means else None
 
 

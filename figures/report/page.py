@@ -113,8 +113,8 @@ OPTIONAL = {"figures", "paper", "comparison", "proof", "episodes"}
 def _facts(analysis: Analysis, shown: Sequence[Shown], absent: Sequence[str]) -> dict[str, Any]:
     """Everything that the templates name."""
     by_chapter: dict[str, list[Shown]] = {chapter.anchor: [] for chapter in CHAPTERS}
-    for own in shown:
-        by_chapter[own.chapter].append(own)
+    for exhibit in shown:
+        by_chapter[exhibit.chapter].append(exhibit)
     missing = [heading for heading in absent if heading.startswith("Figure")]
     names = algorithm_styles(set(COMPARED_ALGORITHMS) | analysis.algorithms)
     return {

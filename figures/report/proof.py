@@ -95,11 +95,11 @@ def table(analysis: Analysis) -> Table:
 
 def markdown(analysis: Analysis) -> str:
     """The table with its explanation as Markdown; empty where the results hold no games."""
-    own = table(analysis)
-    if not own.rows:
+    shown = table(analysis)
+    if not shown.rows:
         return ""
     lessons = [f"- {name}: {lesson}." for name, lesson in lessons_of(analysis)]
-    return "\n".join([own.markdown(), settings_text(analysis), "", *lessons, ""])
+    return "\n".join([shown.markdown(), settings_text(analysis), "", *lessons, ""])
 
 
 OTHER = "\u21b3 other policy"

@@ -59,10 +59,10 @@ def machines_table(analysis: Analysis) -> Table:
     """Code and hardware, with the runs and the time of each."""
     rows: list[list[Cell]] = []
     for facts, number in numbered_machines(analysis.results).items():
-        own = [run for run in analysis.results.runs if machine_facts(run) == facts]
-        seconds = sum(run.status.wall_seconds for run in own)
+        runs = [run for run in analysis.results.runs if machine_facts(run) == facts]
+        seconds = sum(run.status.wall_seconds for run in runs)
         words: list[Cell] = [(text, text) for text in facts]
-        rows.append([(str(number), number), *words, (str(len(own)), len(own)), (duration(seconds), seconds)])
+        rows.append([(str(number), number), *words, (str(len(runs)), len(runs)), (duration(seconds), seconds)])
     header = ("Machine", "Commit", "Python", "PyTorch", "CPU", "Cores", "GPU", "Runs", "Time")
     return Table(header, rows, DIRTY_NOTE, words=7)
 
@@ -82,10 +82,10 @@ def settings_of(algorithms: Mapping[str, Sequence[Run]]) -> Settings:
     with its seeds; a dash where an algorithm has no such setting."""
     columns = {name: _settings(runs) for name, runs in algorithms.items()}
     rows = []
-    for name in dict.fromkeys(name for own in columns.values() for name in own):
-        values = [own.get(name) for own in columns.values()]
+    for name in dict.fromkeys(name for column in columns.values() for name in column):
+        values = [column.get(name) for column in columns.values()]
         shared = len(set(values)) == 1
-        texts = [DASH if own is None else own for own in values]
+        texts = [DASH if value is None else value for value in values]
         rows.append((name, texts[:1] if shared else texts))
     return Settings([algorithm_label(name) for name in columns], rows)
 
@@ -93,8 +93,8 @@ def settings_of(algorithms: Mapping[str, Sequence[Run]]) -> Settings:
 def _settings(runs: Sequence[Run]) -> dict[str, str]:
     """Dotted name of every setting, and its value as JSON."""
     flat = [flatten(run.config) for run in runs]
-    names = dict.fromkeys(name for own in flat for name in own if name not in CELL_KEYS)
-    return {name: _by_seed(runs, [own.get(name, ABSENT) for own in flat]) for name in names}
+    names = dict.fromkeys(name for config in flat for name in config if name not in CELL_KEYS)
+    return {name: _by_seed(runs, [config.get(name, ABSENT) for config in flat]) for name in names}
 
 
 def _by_seed(runs: Sequence[Run], values: Sequence[Any]) -> str:
@@ -105,12 +105,14 @@ def _by_seed(runs: Sequence[Run], values: Sequence[Any]) -> str:
         seeds.setdefault(text, []).append(run.key.seed)
     if len(seeds) == 1:
         return next(iter(seeds))
-    return ", ".join(f"{text} (seed{'s' * (len(own) > 1)} {', '.join(map(str, own))})" for text, own in seeds.items())
+    return ", ".join(
+        f"{text} (seed{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))})" for text, numbers in seeds.items()
+    )
 
 
 def _fact(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{name} {_fact(own)}" for name, own in value.items())
+        return ", ".join(f"{name} {_fact(part)}" for name, part in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(map(_fact, value))
     return "" if value is None else str(value)

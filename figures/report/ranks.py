@@ -205,9 +205,9 @@ def _lead_cells(row: RankRow) -> list[Cell]:
 def _mean_cell(group: MeanRanks, name: str) -> Cell:
     if name not in group.ranks:
         return ABSENT
-    own = group.ranks[name]
-    spread = f" ({own.low:.1f}{DASH}{own.high:.1f})" if group.seeds > 1 else ""
-    return f"{own.value:.1f}{spread}", own.value
+    rank = group.ranks[name]
+    spread = f" ({rank.low:.1f}{DASH}{rank.high:.1f})" if group.seeds > 1 else ""
+    return f"{rank.value:.1f}{spread}", rank.value
 
 
 def _test_cells(group: MeanRanks) -> list[Cell]:

@@ -44,7 +44,7 @@ def draw(analysis: Analysis) -> Figure | None:
 def caption(analysis: Analysis) -> str:
     """What the reader must know, in whole sentences."""
     steps = sorted({point.steps for panel in analysis.scaling for curve in panel.curves for point in curve.points})
-    span = " to ".join(f"{own:,}" for own in dict.fromkeys((steps[0], steps[-1]))) if steps else "no"
+    span = " to ".join(f"{step:,}" for step in dict.fromkeys((steps[0], steps[-1]))) if steps else "no"
     return (
         f"Normalised score, the gap closed in %, against the number of agents on a logarithmic axis. {POLICY_WORDS} "
         "Points: mean over seeds, with Student's 95 % interval (none for a single seed); hollow: collapsed. Of every "

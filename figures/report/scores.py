@@ -28,20 +28,20 @@ def policy_table(analysis: Analysis, other: bool, alone: bool | None = None) -> 
         other: show the other policy of each algorithm than its headline policy.
         alone: only the tasks and variants of a single algorithm, or only those of several.
     """
-    cells = [cell for cell, own in analysis.scores_of.items() if alone is None or (len(own) == 1) == alone]
+    cells = [cell for cell, scores in analysis.scores_of.items() if alone is None or (len(scores) == 1) == alone]
     styles = algorithm_styles(score.algorithm for cell in cells for score in analysis.scores_of[cell])
     rows: list[list[Cell]] = []
     bold = set()
     for task, variant in cells:
-        own = {score.algorithm: score for score in analysis.scores_of[task, variant]}
-        best = set() if other else leaders(list(own.values()))
-        mixed = len({score.learned_from for score in own.values()}) > 1
+        present = {score.algorithm: score for score in analysis.scores_of[task, variant]}
+        best = set() if other else leaders(list(present.values()))
+        mixed = len({score.learned_from for score in present.values()}) > 1
         title = task_title(task, variant)
         row: list[Cell] = [(title, title)]
         for name in styles:
             if name in best:
                 bold.add((len(rows), len(row)))
-            row.append(_score_cell(own[name], other, mixed) if name in own else ABSENT)
+            row.append(_score_cell(present[name], other, mixed) if name in present else ABSENT)
         rows.append([*row, *_bounds(analysis.reference_means(task))])
     header = ("Task", *(style.label for style in styles.values()), "random", "100 %")
     words = (

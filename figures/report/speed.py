@@ -29,9 +29,9 @@ def draw(analysis: Analysis) -> Figure | None:
 def caption(analysis: Analysis) -> str:
     """Where the numbers come from, in whole sentences."""
     parts = [
-        f"{own.what[:1].upper()}{own.what[1:]} a second of all copies together, {own.setup}; {own.hardware}, "
-        f"{own.date} ({own.command})."
-        for own in analysis.speed
+        f"{measurement.what[:1].upper()}{measurement.what[1:]} a second of all copies together, {measurement.setup}; "
+        f"{measurement.hardware}, {measurement.date} ({measurement.command})."
+        for measurement in analysis.speed
     ]
     return " ".join([*parts, "These are speeds on one CPU core; on a GPU the order may be another."])
 
@@ -41,13 +41,13 @@ def table(analysis: Analysis) -> Table:
     suites = suites_of(analysis.speed)
     rows: list[list[Cell]] = []
     for measurement in analysis.speed:
-        for own in measurement.rows:
-            title = task_title(own.task)
-            cells = [(number(own.rates[name], 0), own.rates[name]) if name in own.rates else ABSENT for name in suites]
-            ratios = [own.rates[HERE] / rate for name, rate in own.rates.items() if name != HERE]
+        for row in measurement.rows:
+            title = task_title(row.task)
+            cells = [(number(row.rates[name], 0), row.rates[name]) if name in row.rates else ABSENT for name in suites]
+            ratios = [row.rates[HERE] / rate for name, rate in row.rates.items() if name != HERE]
             text = listed([f"{number(ratio, 1 if ratio < 10 else 0)}" for ratio in ratios]) or ABSENT[0]
             rows.append(
-                [(title, title), (measurement.what, measurement.what), (str(own.copies), own.copies), *cells,
+                [(title, title), (measurement.what, measurement.what), (str(row.copies), row.copies), *cells,
                  (text, max(ratios, default=ABSENT[1]))]
             )  # fmt: skip
     header = ("Task", "What", "Copies", *("this project" if name == HERE else name for name in suites), "Times as fast")
@@ -63,7 +63,7 @@ def copies_text(count: int) -> str:
 
 def suites_of(measurements: list[Measurement]) -> list[str]:
     """Every suite that was measured, this project first."""
-    names = (name for own in measurements for row in own.rows for name in row.rates)
+    names = (name for measurement in measurements for row in measurement.rows for name in row.rates)
     return list(dict.fromkeys((HERE, *names)))
 
 
@@ -74,13 +74,16 @@ def _draw_panel(axes: Axes, measurement: Measurement) -> None:
     suites = suites_of([measurement])
     for place, name in enumerate(suites):
         colour, marker = (INK, "o") if name == HERE else (EXTRA_COLOURS[place - 1], EXTRA_MARKERS[place - 1])
-        points = [(own.rates[name], row) for row, own in enumerate(measurement.rows) if name in own.rates]
+        points = [
+            (measured.rates[name], row) for row, measured in enumerate(measurement.rows) if name in measured.rates
+        ]
         label = "this project" if name == HERE else name
         axes.plot(*zip(*points, strict=True), marker, color=colour, markersize=8, linestyle="", label=label)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_number(value)))
     axes.set_yticks(
-        range(len(measurement.rows)), [f"{task_title(own.task)}, {copies_text(own.copies)}" for own in measurement.rows]
+        range(len(measurement.rows)),
+        [f"{task_title(measured.task)}, {copies_text(measured.copies)}" for measured in measurement.rows],
     )
     axes.set_ylim(len(measurement.rows) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)

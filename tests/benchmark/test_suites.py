@@ -87,3 +87,15 @@ def test_lockstep_differs_in_the_copies_alone() -> None:
             training.advance()
         counts.append(training.updates)
     assert counts == [48, 48]
+
+
+def test_goals_are_by_the_rules_of_published_tables() -> None:
+    requests = SUITES["goals-cpu"]()
+    assert {(request.key.task, request.key.algorithm) for request in requests} == {
+        (f"cityflow/{city}", algorithm) for city in ("hangzhou_16", "manhattan_48") for algorithm in ("ip", "iql")
+    }
+    for request in requests:
+        key = request.key
+        run = resolve(key.task, key.algorithm, key.seed, request.total_steps, request.overrides, key.variant)
+        assert (run.environment.protocol, run.environment.episode_seconds) == ("libsignal", 3600)
+        assert run.algorithm_settings.learning_rate_end == 0

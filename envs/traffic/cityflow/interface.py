@@ -30,6 +30,7 @@ from envs.traffic.cityflow.archive import Archive
 from envs.traffic.cityflow.replay import ReplayWriter, write_roadnet_log
 from envs.traffic.cityflow.roster import Roster
 from envs.traffic.engine import checkpoint, inspection
+from envs.traffic.engine.batch import cores
 from envs.traffic.engine.inspection import VehicleTable
 from envs.traffic.engine.simulation import Simulation
 from envs.traffic.engine.state import PUSHED, State, copied, drivers
@@ -42,7 +43,8 @@ SHORTEST_CYCLE = 1e-3
 
 
 class Engine:
-    """CityFlow's engine. `thread_num` is accepted for its sake and changes no result: one thread does the work.
+    """CityFlow's engine. `thread_num` changes no result. In large cities so many threads do the work, but no more than
+    there are cores (`Simulation.use_threads`); in others one does.
 
     Raises `TrafficFileError` for a file that is missing or wrong.
     """
@@ -64,6 +66,7 @@ class Engine:
             self.config.lane_change,
             lights=not self.config.rl_traffic_light,
         )
+        self.simulation.use_threads(min(operator.index(thread_num), cores()))
         self.simulation.seed(self.config.seed)
         self._pushed = 0
         names = [name.encode("utf-8", "surrogatepass") for name in self.network.lane_ids]

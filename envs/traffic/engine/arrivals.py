@@ -15,6 +15,7 @@ from envs.traffic.engine.basics import (
     leads_to,
     next_member,
     set_leader,
+    settle,
     take_slot,
 )
 from envs.traffic.engine.handles import pool_at, traffic_at
@@ -59,10 +60,10 @@ def wake_flows(f: FlowArrays, t: Traffic, p: Pool, w: Sources, dt: float, lane_c
 
 
 @kernel
-def make_vehicle(t: Traffic, p: Pool, kind: int, route: int, enter_time: float) -> int:
-    """A new vehicle that waits for its lane to be drawn. Draws its priority, and the number of a thread, which does
-    nothing here but keeps the stream of random numbers that of CityFlow."""
-    v = take_slot(t.vehicles, p.members, p.free, p.random, t.counts)
+def make_vehicle(t: Traffic, p: Pool, kind: int, route: int, enter_time: float, settled: int) -> int:
+    """A new vehicle that waits for its lane to be drawn; see `take_slot` for `settled`. Draws its priority, and the
+    number of a thread, which does nothing here but keeps the stream of random numbers that of CityFlow."""
+    v = take_slot(t.vehicles, p.members, p.free, p.random, t.counts, settled)
     draw(p.random, t.counts)
     reset_vehicle(t.vehicles, v)
     vehicle = t.vehicles[v]
@@ -93,7 +94,7 @@ def reset_vehicle(vehicles, v: int) -> None:  # type: ignore[no-untyped-def]
 @kernel
 def run_flows(f: FlowArrays, t: Traffic, p: Pool, w: Sources, dt: float) -> None:
     """Make the vehicles of this step."""
-    clock, now = p.times[FLOW_CLOCK], t.counts[STEP] * dt
+    clock, now, settled = p.times[FLOW_CLOCK], t.counts[STEP] * dt, t.counts[POOL]
     flow = next_member(w.active, 0, w.flows)
     while flow >= 0:
         if f.end[flow] != -1 and clock > f.end[flow]:
@@ -101,13 +102,14 @@ def run_flows(f: FlowArrays, t: Traffic, p: Pool, w: Sources, dt: float) -> None
             w.stopped[flow] = clock
         else:
             while w.now[flow] >= f.interval[flow]:
-                v = make_vehicle(t, p, f.kind[flow], f.route[flow], now)
+                v = make_vehicle(t, p, f.kind[flow], f.route[flow], now, settled)
                 t.vehicles[v].flow = flow
                 t.vehicles[v].number = w.made[flow]
                 w.made[flow] += 1
                 w.now[flow] -= f.interval[flow]
             w.now[flow] += dt
         flow = next_member(w.active, flow + 1, w.flows)
+    settle(t.vehicles, p.members, p.moved, t.counts, settled)
     p.times[FLOW_CLOCK] = clock + dt
 
 
@@ -124,13 +126,7 @@ def choose_lanes(m: Map, t: Traffic, p: Pool, w: Sources, k: Lanes) -> None:
                 w.stopped[vehicle.flow] = p.times[FLOW_CLOCK]
                 exclude(w.active, vehicle.flow)
                 t.counts[STATUS], t.counts[CULPRIT] = INVALID_ROUTE, vehicle.flow
-    for i in range(1, count):  # stable insertion sort by first road
-        v = new[i]
-        road, j = _first_road(t, v), i
-        while j > 0 and _first_road(t, new[j - 1]) > road:
-            new[j] = new[j - 1]
-            j -= 1
-        new[j] = v
+    _sort_by_first_road(t, new, p.moved, count)
     for i in range(count):
         v = new[i]
         vehicle = t.vehicles[v]
@@ -150,6 +146,27 @@ def choose_lanes(m: Map, t: Traffic, p: Pool, w: Sources, k: Lanes) -> None:
                     break
                 chosen -= 1
     t.counts[NEW] = 0
+
+
+@kernel
+def _sort_by_first_road(t: Traffic, new: np.ndarray, scratch: np.ndarray, count: int) -> None:
+    """Merge sort, which keeps the order of those who begin on the same road."""
+    width = 1
+    while width < count:
+        for start in range(0, count, 2 * width):
+            middle, end = min(start + width, count), min(start + 2 * width, count)
+            left, right = start, middle
+            for i in range(start, end):
+                takes_left = right == end or (left < middle and _first_road(t, new[left]) <= _first_road(t, new[right]))
+                if takes_left:
+                    scratch[i] = new[left]
+                    left += 1
+                else:
+                    scratch[i] = new[right]
+                    right += 1
+        for i in range(count):
+            new[i] = scratch[i]
+        width *= 2
 
 
 @inlined
@@ -199,4 +216,5 @@ def enter(m: Map, t: Traffic, k: Lanes) -> None:
 @kernel
 def push(state: np.ndarray, kind: int, route: int, enter_time: float) -> int:
     """A new vehicle that was not made by a flow; its slot."""
-    return make_vehicle(traffic_at(state), pool_at(state), kind, route, enter_time)
+    t = traffic_at(state)
+    return make_vehicle(t, pool_at(state), kind, route, enter_time, 0)

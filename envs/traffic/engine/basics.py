@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from envs.traffic.engine.pointer import prefetch
 from envs.traffic.engine.state import FREE, PLAN, POOL, RANDOM, TWISTER, Traffic
 from envs.traffic.network.layout import NEVER, NONE
 from envs.traffic.network.map import Map
@@ -46,6 +47,33 @@ def next_member(words: np.ndarray, start: int, end: int) -> int:
     return (word << 6) + _POSITIONS[(lowest * _DE_BRUIJN) >> _SHIFT]
 
 
+@inlined
+def fetch_drivable(m: Map, t: Traffic, drivable: int) -> None:
+    """Have a drivable ready that is visited soon."""
+    prefetch(t.queues, drivable, 0)
+    prefetch(m.places, drivable, 0)
+    prefetch(m.places, drivable, 64)
+
+
+@inlined
+def fetch_first(t: Traffic, drivable: int) -> None:
+    """Have the first vehicle of a drivable ready that is visited soon."""
+    v = t.queues[drivable].first
+    prefetch(t.vehicles, v, 0)
+    prefetch(t.vehicles, v, 64)
+    prefetch(t.plans, v * PLAN, 0)
+
+
+@inlined
+def fetch_ends(m: Map, t: Traffic, drivable: int) -> None:
+    """Have the last vehicle of a drivable ready, and what the first is to enter next; `fetch_first` comes earlier."""
+    prefetch(t.vehicles, t.queues[drivable].last, 64)
+    link = t.plans[t.queues[drivable].first * PLAN]
+    prefetch(t.queues, link, 0)
+    prefetch(m.places, link, 0)
+    prefetch(m.places, link, 64)
+
+
 @kernel
 def include(words: np.ndarray, member: int) -> None:
     """Put a number into a set of bits."""
@@ -79,9 +107,10 @@ def draw(random: np.ndarray, counts: np.ndarray) -> int:
 
 
 @kernel
-def place_in_pool(vehicles: np.ndarray, pool: np.ndarray, members: int, priority: int) -> int:
-    """Where in the pool a vehicle of this priority stands or would stand."""
-    low, high = 0, members
+def place_in_pool(vehicles: np.ndarray, pool: np.ndarray, start: int, end: int, priority: int) -> int:
+    """Where a vehicle of this priority stands, or would stand, among the members of the pool from `start` to before
+    `end`, which are in order."""
+    low, high = start, end
     while low < high:
         middle = (low + high) >> 1
         if vehicles[pool[middle]].priority < priority:
@@ -92,16 +121,23 @@ def place_in_pool(vehicles: np.ndarray, pool: np.ndarray, members: int, priority
 
 
 @kernel
-def take_slot(vehicles: np.ndarray, pool: np.ndarray, free: np.ndarray, random: np.ndarray, counts: np.ndarray) -> int:
-    """A slot for a new vehicle, which gets a priority that no other has, and its place in the pool.
+def take_slot(
+    vehicles: np.ndarray, pool: np.ndarray, free: np.ndarray, random: np.ndarray, counts: np.ndarray, settled: int
+) -> int:
+    """A slot for a new vehicle, which gets a priority that no other has.
 
-    The priority is 32 random bits, read as a signed number, drawn again while somebody has it.
+    The priority is 32 random bits, read as a signed number, drawn again while somebody has it. The first `settled`
+    members of the pool are in order, and so are those behind them; `settle` puts them together. A vehicle that comes
+    alone is in its place at once where nobody is behind.
     """
     while True:
         priority = draw(random, counts)
         if priority >= 0x80000000:
             priority -= 0x100000000
-        place = place_in_pool(vehicles, pool, counts[POOL], priority)
+        place = place_in_pool(vehicles, pool, 0, settled, priority)
+        if place < settled and vehicles[pool[place]].priority == priority:
+            continue
+        place = place_in_pool(vehicles, pool, settled, counts[POOL], priority)
         if place == counts[POOL] or vehicles[pool[place]].priority != priority:
             break
     counts[FREE] -= 1
@@ -115,9 +151,23 @@ def take_slot(vehicles: np.ndarray, pool: np.ndarray, free: np.ndarray, random: 
 
 
 @kernel
+def settle(vehicles: np.ndarray, pool: np.ndarray, scratch: np.ndarray, counts: np.ndarray, settled: int) -> None:
+    """Put the members of the pool behind the first `settled`, both in order, in their places among these."""
+    added, end = counts[POOL] - settled, settled
+    for i in range(added):
+        scratch[i] = pool[settled + i]
+    for i in range(added - 1, -1, -1):
+        place = place_in_pool(vehicles, pool, 0, end, vehicles[scratch[i]].priority)
+        for j in range(end - 1, place - 1, -1):
+            pool[j + i + 1] = pool[j]
+        pool[place + i] = scratch[i]
+        end = place
+
+
+@kernel
 def drop_slot(vehicles: np.ndarray, pool: np.ndarray, free: np.ndarray, counts: np.ndarray, slot: int) -> None:
     """Take one vehicle out of the pool and give its slot back."""
-    place = place_in_pool(vehicles, pool, counts[POOL], vehicles[slot].priority)
+    place = place_in_pool(vehicles, pool, 0, counts[POOL], vehicles[slot].priority)
     counts[POOL] -= 1
     for i in range(place, counts[POOL]):
         pool[i] = pool[i + 1]
@@ -126,18 +176,36 @@ def drop_slot(vehicles: np.ndarray, pool: np.ndarray, free: np.ndarray, counts: 
 
 
 @kernel
-def drop_ended(vehicles: np.ndarray, pool: np.ndarray, free: np.ndarray, counts: np.ndarray) -> None:
-    """Take all vehicles that have ended out of the pool and give their slots back."""
-    kept = 0
-    for i in range(counts[POOL]):
-        slot = pool[i]
-        if vehicles[slot].ended:
-            free[counts[FREE]] = slot
-            counts[FREE] += 1
-        else:
-            pool[kept] = slot
-            kept += 1
-    counts[POOL] = kept
+def drop_slots(
+    vehicles: np.ndarray, pool: np.ndarray, free: np.ndarray, counts: np.ndarray, dropped: np.ndarray, count: int
+) -> None:
+    """Take `count` vehicles out of the pool and give their slots back. dropped: who, scratch afterwards."""
+    for i in range(count):
+        dropped[i] = place_in_pool(vehicles, pool, 0, counts[POOL], vehicles[dropped[i]].priority)
+    sort_whole_numbers(dropped, count)
+    for i in range(count):
+        place, following = dropped[i], dropped[i + 1] if i + 1 < count else counts[POOL]
+        free[counts[FREE]] = pool[place]
+        counts[FREE] += 1
+        for j in range(place + 1, following):
+            pool[j - i - 1] = pool[j]
+    counts[POOL] -= count
+
+
+@kernel
+def sort_whole_numbers(numbers: np.ndarray, count: int) -> None:
+    """Sort the first `count` numbers in place (Shell's method)."""
+    gap = 1
+    while gap < count // 3:
+        gap = 3 * gap + 1
+    while gap > 0:
+        for i in range(gap, count):
+            number, j = numbers[i], i
+            while j >= gap and numbers[j - gap] > number:
+                numbers[j] = numbers[j - gap]
+                j -= gap
+            numbers[j] = number
+        gap //= 3
 
 
 @inlined
@@ -153,6 +221,34 @@ def append(m: Map, t: Traffic, drivable: int, v: int) -> None:
     else:
         t.vehicles[tail].behind = v
     t.queues[drivable].last = v
+    t.queues[drivable].size += 1
+    if drivable >= m.lanes:
+        t.queues[m.places[drivable].start].departing += 1
+
+
+@inlined
+def arrive(m: Map, t: Traffic, drivable: int, v: int) -> None:
+    """Put a vehicle on a drivable that it reaches in this step: behind everybody else, but before those who have just
+    reached it, too, and have not come as far, or as far with a larger priority."""
+    vehicle = t.vehicles[v]
+    ahead, behind = t.queues[drivable].last, NONE
+    while ahead != NONE and t.vehicles[ahead].moves:
+        other = t.vehicles[ahead]
+        if other.next_distance > vehicle.next_distance or (
+            other.next_distance == vehicle.next_distance and other.priority < vehicle.priority
+        ):
+            break
+        ahead, behind = other.ahead, ahead
+    vehicle.ahead, vehicle.behind = ahead, behind
+    if ahead == NONE:
+        t.queues[drivable].first = v
+        include(t.occupied, drivable)
+    else:
+        t.vehicles[ahead].behind = v
+    if behind == NONE:
+        t.queues[drivable].last = v
+    else:
+        t.vehicles[behind].ahead = v
     t.queues[drivable].size += 1
     if drivable >= m.lanes:
         t.queues[m.places[drivable].start].departing += 1
@@ -261,6 +357,8 @@ def look_for_leader(m: Map, t: Traffic, v: int) -> None:
     vehicle.leader = NONE
     far = m.places[vehicle.drivable].length - vehicle.distance
     horizon = t.kinds[vehicle.kind].look_ahead
+    if far > horizon and vehicle.drivable < m.lanes and t.queues[vehicle.drivable].departing == 0:
+        return
     i = 0
     while True:
         drivable = planned(m, t, v, i)
@@ -291,11 +389,17 @@ def look_for_leader(m: Map, t: Traffic, v: int) -> None:
 
 
 @inlined
+def follow(t: Traffic, v: int, ahead: int) -> None:
+    """Leader and gap of a vehicle behind `ahead` on its drivable."""
+    vehicle, leader = t.vehicles[v], t.vehicles[ahead]
+    vehicle.leader = ahead
+    vehicle.gap = leader.distance - t.kinds[leader.kind].length - vehicle.distance
+
+
+@inlined
 def set_leader(m: Map, t: Traffic, v: int, ahead: int) -> None:
     """Leader and gap of a vehicle behind `ahead` on its drivable, or at the front of it (NONE)."""
     if ahead == NONE:
         look_for_leader(m, t, v)
     else:
-        vehicle, leader = t.vehicles[v], t.vehicles[ahead]
-        vehicle.leader = ahead
-        vehicle.gap = leader.distance - t.kinds[leader.kind].length - vehicle.distance
+        follow(t, v, ahead)

@@ -16,7 +16,8 @@ from envs.traffic.network.routes import Flows, build_flows
 
 
 class BatchEngine:
-    """Independent copies of a simulation, stepped together, each by one thread at a time.
+    """Independent copies of a simulation, stepped together, each by one thread at a time, or by several where there are
+    more threads than copies and the city is large (`Simulation.use_threads`).
 
     Results do not depend on the number of threads.
     """
@@ -53,14 +54,16 @@ class BatchEngine:
         return batch
 
     def use_threads(self, count: int | None) -> None:
-        """Step at most `count` copies at once from now on; None: one for every core. Raises ValueError below 1."""
-        wanted = _cores() if count is None else count
+        """Use at most `count` threads from now on; None: one for every core. Raises ValueError below 1."""
+        wanted = cores() if count is None else count
         if wanted < 1:
             raise ValueError(f"threads = {wanted}: expected a positive whole number")
         if self._workers is not None:
             self._workers.shutdown()
         self.threads = min(wanted, self.num_envs)
         self._workers = ThreadPoolExecutor(self.threads) if self.threads > 1 else None
+        for simulation in self.simulations:
+            simulation.use_threads(wanted // self.threads)
 
     def run(self, steps: int) -> None:
         """Take `steps` steps in every copy. Raises what `Simulation.run` raises."""
@@ -114,5 +117,6 @@ def _run_all(simulations: list[Simulation], steps: int) -> None:
         simulation.run(steps)
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

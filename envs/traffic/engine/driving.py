@@ -22,6 +22,10 @@ TURN_SPEED = 8.3333
 SLOW = 2.0
 """The end of a lane counts as free if its last vehicle is at least this fast, m/s."""
 RANK_OF_RIGHT, RANK_OF_LEFT = 1, 2
+FAR = 1.0
+"""Metres farther from the end of a lane than a vehicle needs to stop there: more than any rounding."""
+LEAST_A = 1e-9
+"""s^2/m: half the inverse of a deceleration beyond which braking distances are lost in rounding."""
 NOT_YIELDING = 100.0
 """m/s: the speed that neighbours who change lanes leave to a vehicle which need not yield, and to all where nobody
 changes lanes."""
@@ -234,10 +238,17 @@ def crossing_speed(m: Map, t: Traffic, v: int, link: int, travelled: float, limi
         other_link = m.crosses[cross].foe
         if t.queues[other_link].stamp != stamp:
             continue
-        twin = m.crosses[cross].twin
-        if twin < t.queues[other_link].announced:
-            continue
-        foe = t.announcements[twin].vehicle
+        twin, announced = m.crosses[cross].twin, t.queues[other_link].announced
+        if announced >= 0:
+            if twin < announced:
+                continue
+            foe, foe_distance = t.announcements[twin].vehicle, t.announcements[twin].distance
+        elif twin < m.places[other_link].crosses - announced - 1:
+            lane = m.places[other_link].start
+            foe = t.queues[lane].first
+            foe_distance = (m.places[lane].length - t.vehicles[foe].distance) + m.crosses[twin].distance
+        else:
+            foe, foe_distance = t.announcements[twin].vehicle, t.announcements[twin].distance
         passes = may_pass(
             t.vehicles,
             t.kinds,
@@ -246,7 +257,7 @@ def crossing_speed(m: Map, t: Traffic, v: int, link: int, travelled: float, limi
             m.places[link].rank,
             m.places[other_link].rank,
             distance - travelled,
-            t.announcements[twin].distance,
+            foe_distance,
             dt,
         )
         if not passes:
@@ -309,11 +320,16 @@ def wanted_speed(m: Map, t: Traffic, v: int, dt: float) -> float:
 
 @inlined
 def speed_to_lane_end(m: Map, t: Traffic, v: int, speed: float, dt: float) -> float:
-    """`speed`, or less where the lane does not lead on along the route: the vehicle stops its gap before the end."""
+    """`speed`, or less where the lane does not lead on along the route: the vehicle stops its gap before the end. Where
+    it could do so from its largest speed, it need not look."""
     result = speed
     vehicle = t.vehicles[v]
-    if planned(m, t, v, 0) == NONE and not ends_on(t, v, m.places[vehicle.drivable].road):
-        kind = t.kinds[vehicle.kind]
+    kind = t.kinds[vehicle.kind]
+    rest = m.places[vehicle.drivable].length - vehicle.distance
+    stops = kind.max_speed * kind.max_speed * kind.brake_a + (kind.max_speed + vehicle.speed) * dt / 2 + kind.min_gap
+    far = rest > stops + FAR and 2 * (rest - kind.min_gap) / dt - dt > kind.max_speed
+    far = far and speed <= kind.max_speed and kind.brake_a > LEAST_A  # not where anything is absurd
+    if not far and planned(m, t, v, 0) == NONE and not ends_on(t, v, m.places[vehicle.drivable].road):
         end = safe_speed(
             kind.brake_a,
             kind.brake_4a,
@@ -321,7 +337,7 @@ def speed_to_lane_end(m: Map, t: Traffic, v: int, speed: float, dt: float) -> fl
             0.0,
             1.0,
             vehicle.speed,
-            m.places[vehicle.drivable].length - vehicle.distance,
+            rest,
             kind.min_gap,
             dt,
         )

@@ -120,6 +120,25 @@ def _count_standing(vehicles: np.ndarray, slots: np.ndarray, counts: np.ndarray)
             counts[vehicle.drivable] += 1
 
 
+def lane_near(m: Map, state: State, seconds: float) -> np.ndarray:
+    """Running vehicles on every lane that could reach its end within `seconds` at the speed limit, (lane,) int32."""
+    counts = np.zeros(m.lanes, dtype=np.int32)
+    _count_near(m.places, state.traffic.vehicles, pool(state), seconds, counts)
+    return counts
+
+
+@kernel
+def _count_near(
+    places: np.ndarray, vehicles: np.ndarray, slots: np.ndarray, seconds: float, counts: np.ndarray
+) -> None:
+    for slot in slots:
+        vehicle = vehicles[slot]
+        if vehicle.running and vehicle.drivable < counts.size:
+            lane = places[vehicle.drivable]
+            if lane.length - vehicle.distance <= lane.max_speed * seconds:
+                counts[vehicle.drivable] += 1
+
+
 def vehicle_table(state: State) -> VehicleTable:
     """All vehicles by priority."""
     slots = pool(state)

@@ -244,7 +244,7 @@ def may_change(m: Map, t: Traffic, v: int) -> bool:
 @kernel
 def insert_shadow(m: Map, t: Traffic, p: Pool, k: Lanes, v: int) -> None:
     """Begin a change: a second vehicle with the same motion takes its place on the wanted lane."""
-    w = take_slot(t.vehicles, p.members, p.free, p.random, t.counts)
+    w = take_slot(t.vehicles, p.members, p.free, p.random, t.counts, 0)
     priority = t.vehicles[w].priority
     t.vehicles[w] = t.vehicles[v]
     vehicle, shadow = t.vehicles[v], t.vehicles[w]

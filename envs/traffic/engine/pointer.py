@@ -106,3 +106,25 @@ def _lower_setitem(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     else:
         context.pack_value(builder, pointer_type.dtype, value, place)
     return context.get_dummy_value()
+
+
+@intrinsic
+def _prefetch(typing_context: Any, pointer: Any, index: Any, offset: Any) -> Any:
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        place = builder.bitcast(_element(context, builder, sig.args[0], args[0], args[1]), ir.IntType(8).as_pointer())
+        place = builder.gep(place, [args[2]])
+        word = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [place.type, word, word, word])
+        fetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        builder.call(fetch, [place, word(0), word(3), word(1)])  # for reading, to be kept, data
+        return context.get_dummy_value()
+
+    if not isinstance(pointer, _PointerType):
+        return None
+    return types.none(pointer, types.intp, types.intp), generate
+
+
+prefetch: Any = _prefetch
+"""`prefetch(pointer, index, offset)` has a processor fetch what is `offset` bytes behind the start of an element, and
+does not wait for it. Nothing is read: the index may be any number."""

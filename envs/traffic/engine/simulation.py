@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 
-from envs.traffic.engine import inspection
+from envs.traffic.engine import inspection, locality
 from envs.traffic.engine.arrivals import push
 from envs.traffic.engine.movements import count_present
 from envs.traffic.engine.pointer import addresses
@@ -17,6 +17,7 @@ from envs.traffic.engine.state import (
     FULL,
     INVALID_ROUTE,
     NEW,
+    POOL,
     RUNNING,
     SHARED,
     SLOTS,
@@ -30,6 +31,7 @@ from envs.traffic.engine.state import (
     seed,
 )
 from envs.traffic.engine.step import advance, leads_on
+from envs.traffic.engine.team import LEAST_DRIVABLES, Team
 from envs.traffic.files import MOST_WARNINGS
 from envs.traffic.network import Network
 from envs.traffic.network.routes import Flows
@@ -50,6 +52,8 @@ class Simulation:
         self._network_at = addresses(self.map)
         self.changes = 0
         """Counts what may have changed the vehicles."""
+        self._team: Team | None = None
+        self._sorted_at = 0
         self.take(flows)
 
     def take(self, flows: Flows) -> None:
@@ -84,20 +88,25 @@ class Simulation:
             raise ValueError("there are lane changes under way in the state, which this engine does not have")
         self.state = state
 
+    def use_threads(self, count: int) -> None:
+        """Take steps with `count` threads from now on, where that pays: in cities of `team.LEAST_DRIVABLES` lanes and
+        lane links, without lane changes. No result depends on it. Raises ValueError below 1."""
+        if count < 1:
+            raise ValueError(f"threads = {count}: expected a positive whole number")
+        several = count > 1 and self.map.drivables >= LEAST_DRIVABLES and not self.lane_change
+        self._team = Team(count) if several else None
+
+    @property
+    def threads(self) -> int:
+        """Threads that take a step together."""
+        return 1 if self._team is None else self._team.threads
+
     def run(self, steps: int) -> None:
         """Take `steps` steps. Raises RuntimeError where a vehicle gets off its route, as one does that cannot stop at
         the end of a lane that does not lead on."""
         self.changes += 1
         while steps > 0:
-            steps -= advance(
-                self._network_at,
-                self._flows_at,
-                self._state_at,
-                steps,
-                self.interval,
-                self.lane_change,
-                self.built_in_lights,
-            )
+            steps -= self._advance(self._until_sorting(steps))
             status = self.state.traffic.counts[STATUS]
             if status == FULL:
                 self.state = grown(self.state, 2 * len(self.state.pool.free))
@@ -112,6 +121,24 @@ class Simulation:
                     "it comes too fast to stop or has gone round in a circle, where CityFlow ends the program; reset "
                     "the engine, and add a lane link or change the route"
                 )
+
+    def _until_sorting(self, steps: int) -> int:
+        """How many of some steps to take before slots are sorted; sorts them where they are due (see `locality`)."""
+        counts = self.state.traffic.counts
+        if self.lane_change or counts[POOL] < locality.LEAST_VEHICLES:
+            return steps
+        now = int(counts[STEP])
+        if not 0 <= now - self._sorted_at < locality.INTERVAL:
+            locality.sort_slots(self.state)
+            self._sorted_at = now
+        return min(steps, self._sorted_at + locality.INTERVAL - now)
+
+    def _advance(self, steps: int) -> int:
+        """See `step.advance`."""
+        where = (self._network_at, self._flows_at, self._state_at)
+        if self._team is not None:
+            return self._team.advance(*where, self.state, steps, self.interval, self.built_in_lights)
+        return int(advance(*where, steps, self.interval, self.lane_change, self.built_in_lights))
 
     def _report_switched_off(self) -> None:
         """Warn of flows that have been switched off, of each once; after the first ones only that there are more."""
@@ -171,6 +198,10 @@ class Simulation:
     def lane_waiting(self) -> np.ndarray:
         """Standing vehicles on every lane, (lane,) int32."""
         return inspection.lane_waiting(self.state, self.map.lanes)
+
+    def lane_near(self, seconds: float) -> np.ndarray:
+        """Vehicles on every lane that could reach its end within `seconds` at the speed limit, (lane,) int32."""
+        return inspection.lane_near(self.map, self.state, seconds)
 
     def count_present(self, link_movement: np.ndarray, present: np.ndarray) -> None:
         """Add the vehicles on incoming lanes to `present` by their movement; see `movements.count_present`."""

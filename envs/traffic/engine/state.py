@@ -105,7 +105,8 @@ QUEUE = np.dtype(
 )
 """Who is on a drivable, front and rear, and how many. Lanes: vehicles on the lane links that leave it, and who waits to
 enter. Lane links: step + 1 at which vehicles were last announced at its crosses, and the first cross that has one;
-those behind it on the link have one too."""
+those behind it on the link have one too. Where the vehicle that comes next onto the link is announced at all before it,
+`announced` is -1 minus how many these are."""
 
 ANNOUNCEMENT = np.dtype([("distance", np.float64), ("vehicle", np.int32)], align=True)
 """The vehicle that a cross has to expect, and its distance: still to go where positive, past where negative."""

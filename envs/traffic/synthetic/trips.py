@@ -106,7 +106,7 @@ def grid_trips(rows: int, columns: int, flow: GridFlow) -> Trips:
         entries = np.concatenate([entries, inside])
     roads = _routes(rows, columns, flow, entries[entry], generator)
     driven = roads >= 0
-    return Trips(time, np.concatenate([[0], driven.sum(1).cumsum()]), roads[driven])
+    return Trips(time, np.concatenate([[0], driven.sum(1).cumsum()]), roads[driven].astype(np.int64))
 
 
 def _arrivals(flow: GridFlow, heading: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -161,14 +161,17 @@ def _poisson(mean: np.ndarray, heading: np.ndarray, generator: np.random.Generat
 
 
 def _routes(rows: int, columns: int, flow: GridFlow, entries: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """(V, rows + columns) roads of vehicles that begin on these roads (V, 3: x, y, heading); -1 behind the end."""
+    """(V, R) int32, roads of vehicles that begin on these roads (V, 3: x, y, heading), -1 behind the end; R roads are
+    the longest trip, at most rows + columns."""
     x, y, heading = entries.T
     steps = np.array(HEADINGS)
-    roads = np.full((len(entries), rows + columns), -1, dtype=np.int64)
+    roads: list[np.ndarray] = []
     side = np.zeros(len(entries), dtype=np.int64)  # of the last turn: 1 left, -1 right, 0 none yet
     inside = np.ones(len(entries), dtype=bool)
     for number in range(rows + columns):
-        roads[inside, number] = ((x * (rows + 2) + y) * 4 + heading)[inside]
+        if number > 0 and not inside.any():  # nothing else is drawn after the last trip has ended
+            break
+        roads.append(np.where(inside, (x * (rows + 2) + y) * 4 + heading, -1).astype(np.int32))
         if flow.crossings is not None and number > 0:
             inside &= generator.random(len(entries)) >= 1 / flow.crossings
         x, y = x + steps[heading, 0], y + steps[heading, 1]
@@ -178,7 +181,7 @@ def _routes(rows: int, columns: int, flow: GridFlow, entries: np.ndarray, genera
         turning = uniform < flow.left + flow.right
         side = np.where(turning, np.where(side == 0, first, -side), side)
         heading = (heading + np.where(turning, side, 0)) % 4
-    return roads
+    return np.stack(roads, axis=1)
 
 
 def require_size(rows: int, columns: int) -> None:

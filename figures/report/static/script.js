@@ -52,9 +52,9 @@ const watch = new IntersectionObserver(entries => {
 }, { rootMargin: "-20% 0px -75% 0px" });
 for (const section of document.querySelectorAll("main > section")) watch.observe(section);
 const line = (colour, width) => ({ stroke: colour, width, points: { show: false } });
-const chart = (data, own, place) => {
+const chart = (data, metric, place) => {
   const columns = [data.steps], series = [{}], bands = [];
-  for (const [index, mean, std, complete] of own.curves) {
+  for (const [index, mean, std, complete] of metric.curves) {
     const colour = data.algorithms[index][1], first = columns.length;
     // undefined: nothing was logged in this bin, the line goes on; null: not all seeds have come this far, it ends
     const each = pick => mean.map((value, bin) => value === null ? undefined : pick(value, bin));
@@ -87,16 +87,16 @@ const charts = block => {
     entry.append(mark, label);
     block.querySelector(".legend").append(entry);
   }
-  for (const own of data.charts) {
+  for (const metric of data.charts) {
     const figure = document.createElement("figure"), name = document.createElement("figcaption");
     const place = document.createElement("div");
-    name.textContent = own.name;
+    name.textContent = metric.name;
     place.className = "chart";
     place.setAttribute("role", "img");
-    place.setAttribute("aria-label", own.name);
+    place.setAttribute("aria-label", metric.name);
     figure.append(name, place);
     block.querySelector(".multiples").append(figure);
-    const plot = chart(data, own, place);
+    const plot = chart(data, metric, place);
     new ResizeObserver(() => plot.setSize({ width: place.clientWidth, height: 112 })).observe(place);
   }
 };

@@ -290,7 +290,7 @@ def test_spec_of_a_grid_is_that_of_its_city(size: int) -> None:
 def test_tasks() -> None:
     assert set(TASKS) < set(envs.tasks())
     assert envs.spec("cityflow/synthetic_16").num_agents == 16, "another square"
-    for name in ("synthetic_5", "synthetic_1", "synthetic_04", "synthetic_2601", "jinan_13"):
+    for name in ("synthetic_5", "synthetic_1", "synthetic_04", "synthetic_10201", "jinan_13"):
         with pytest.raises(UnknownTaskError, match="there is no task"):
             envs.make(f"cityflow/{name}", 1)
 

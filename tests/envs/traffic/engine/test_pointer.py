@@ -9,7 +9,7 @@ import pytest
 from numba import njit
 from numba.core.errors import TypingError
 
-from envs.traffic.engine.pointer import addresses, pointer_to
+from envs.traffic.engine.pointer import addresses, pointer_to, prefetch
 
 RECORD = np.dtype(
     [("flag", np.bool_), ("number", np.int32), ("value", np.float64), ("small", np.int8), ("big", np.int64)], align=True
@@ -40,6 +40,25 @@ def test_numbers_are_read_and_written(dtype: Any) -> None:
     expected[[1, 3]] = expected[[3, 1]]
     swap(addresses([array]), 1, 3)
     assert np.array_equal(array, expected)
+
+
+def test_fetching_ahead_reads_nothing() -> None:
+    """Not even where there is nothing to read."""
+    at = pointer_to(np.int64)
+
+    @njit
+    def total(a: np.ndarray, count: int, far: int) -> int:
+        numbers, result = at(a[0]), 0
+        for i in range(count):
+            prefetch(numbers, i + far, 64)
+            result += numbers[i]
+        return result
+
+    array = np.arange(10)
+    for far in (3, -(10**15), 10**15):
+        assert total(addresses([array]), 10, far) == 45
+    with pytest.raises(TypingError):
+        njit(lambda numbers: prefetch(numbers, 0, 0))(array)
 
 
 def test_every_kind_of_index() -> None:
