@@ -1,4 +1,4 @@
-"""One published set: a folder with the runs of a suite as three Parquet files, and a manifest with their checksums.
+"""One published set: a folder with the runs of a suite as Parquet files, and a manifest with their checksums.
 
     python -m results.publish --results DIR --output results/published/SUITE [--suite SUITE] [--compact]
     python -m results.publish --packs DIR ... --output results/published/paper --suite all --compact
@@ -49,7 +49,6 @@ from results.runs import (
     full_evaluations_from_json,
     load_runs,
     references_from_json,
-    trials_from_json,
 )
 
 GPU_TIMINGS = Path("results/gpu_timings.json")
@@ -73,6 +72,29 @@ EVALUATION_SCHEMA = pa.schema(
 )
 METRIC_SCHEMA = pa.schema([*KEY_FIELDS, ("step", pa.int64()), ("name", NAME), ("value", pa.float64())])
 """Of metrics and timings, and of what agents did and were up against."""
+
+TRIALS = "transfer.parquet"
+"""In a set, where there are trials: what its runs did elsewhere."""
+_RETURNS = pa.list_(pa.float64())
+TRIAL_SCHEMA = pa.schema(
+    [
+        *KEY_FIELDS,
+        ("task_played", NAME),
+        ("agents", pa.int64()),
+        ("policy", NAME),
+        ("episode_seed", pa.int64()),
+        ("steps", pa.int64()),
+        ("returns", _RETURNS),
+        ("scores", pa.map_(pa.string(), pa.float64())),
+        ("drop", pa.float64()),
+        ("drop_agents", pa.float64()),
+        ("delay", pa.int64()),
+        ("references", pa.map_(pa.string(), _RETURNS)),
+        ("commit", NAME),
+    ]
+)
+"""Of trials: the key of the run, then the fields of `Trial`, of which task and seed have names of their own."""
+TRIAL_COLUMNS = {"task_played": "task", "episode_seed": "seed"}
 
 WHOLE_EVALUATIONS = SCORED_EVALUATIONS
 """The last evaluations of each policy, of which a compact set keeps every episode: those that final scores are made
@@ -143,6 +165,8 @@ def publish(results: Results, output: Path, suite: str = "") -> tuple[Path, ...]
         "interpretation.parquet": _parquet(_metric_columns(results.runs, interpretation=True), METRIC_SCHEMA),
         "metrics.parquet": _parquet(_metric_columns(results.runs, interpretation=False), METRIC_SCHEMA),
     }
+    if any(run.trials for run in results.runs):
+        contents[TRIALS] = _parquet(_trial_columns(results.runs), TRIAL_SCHEMA)
     episodes = episodes_of_runs(results)
     if reason := too_large(episodes.values()):
         raise ResultsError(f"not published: {reason}; or leave them out: --without-episodes")
@@ -162,6 +186,8 @@ def publish(results: Results, output: Path, suite: str = "") -> tuple[Path, ...]
     before = gifs_named_in(output / MANIFEST)
     write_together(output, {**contents, **gifs, MANIFEST: text.encode("utf-8")})
     remove_gifs(output, before - gifs.keys())
+    if TRIALS not in contents:
+        (output / TRIALS).unlink(missing_ok=True)
     return (*(output / name for name in (*contents, *gifs)), output / MANIFEST)
 
 
@@ -217,7 +243,8 @@ def read_published(directory: Path) -> Results:
         metrics = _read_metrics(files["metrics.parquet"])
         for key, rows in _read_metrics(files["interpretation.parquet"], INTERPRETATION).items():
             metrics[key] += rows
-        runs = tuple(_run_from_json(value, evaluations, metrics) for value in manifest["runs"])
+        trials = _read_trials(files[TRIALS]) if TRIALS in files else {}
+        runs = tuple(_run_from_json(value, evaluations, metrics, trials) for value in manifest["runs"])
         references = {
             task: references_from_json(task, value, f"{path} ({task})")
             for task, value in manifest["references"].items()
@@ -337,6 +364,22 @@ def _read_evaluations(data: bytes) -> dict[RunKey, list[Evaluation]]:
     return found
 
 
+def _trial_columns(runs: Sequence[Run]) -> dict[str, list[Any]]:
+    columns = _key_columns([(run, len(run.trials)) for run in runs])
+    rows = [trial for run in runs for trial in run.trials]
+    for column in TRIAL_SCHEMA.names[len(KEY_FIELDS) :]:
+        values = [getattr(trial, TRIAL_COLUMNS.get(column, column)) for trial in rows]
+        columns[column] = [list(own.items()) if isinstance(own, dict) else own for own in values]
+    return columns
+
+
+def _read_trials(data: bytes) -> dict[RunKey, list[Trial]]:
+    found: dict[RunKey, list[Trial]] = defaultdict(list)
+    for key, columns in _by_key(data):
+        found[key] += map(Trial, *columns)  # the columns are in the order of the fields
+    return found
+
+
 def _read_metrics(data: bytes, prefix: str = "") -> dict[RunKey, list[MetricRow]]:
     """Rows of metrics of each run, under names that start with ``prefix``. Metrics and timings of one step are rows of
     their own, as they were logged."""
@@ -367,12 +410,14 @@ def _run_to_json(run: Run) -> dict[str, Any]:
         "config": run.config,
         "notes": list(run.notes),
         **({"full_evaluation": [asdict(own) for own in run.full_evaluations]} if run.full_evaluations else {}),
-        **({"transfer": [asdict(own) for own in run.trials]} if run.trials else {}),
     }
 
 
 def _run_from_json(
-    value: dict[str, Any], evaluations: dict[RunKey, list[Evaluation]], metrics: dict[RunKey, list[MetricRow]]
+    value: dict[str, Any],
+    evaluations: dict[RunKey, list[Evaluation]],
+    metrics: dict[RunKey, list[MetricRow]],
+    trials: dict[RunKey, list[Trial]],
 ) -> Run:
     key = RunKey.of(value)
     return Run(
@@ -384,7 +429,7 @@ def _run_from_json(
         metrics=tuple(metrics.get(key, [])),
         notes=tuple(value["notes"]),
         full_evaluations=full_evaluations_from_json(value.get("full_evaluation", []), str(key)),
-        trials=trials_from_json(value.get("transfer", []), str(key)),
+        trials=tuple(trials.get(key, [])),
     )
 
 
