@@ -88,7 +88,9 @@ def export(run_folder: Path, output: Path | None = None, take: Take | None = Non
 
 def last_evaluations(run: Run) -> dict[str, Evaluation]:
     """The evaluation at the end of a run by policy. Raises UserError where there is none."""
-    last = {own.policy: own for own in run.evaluations if own.step == run.last_evaluation_step()}
+    last = {
+        evaluation.policy: evaluation for evaluation in run.evaluations if evaluation.step == run.last_evaluation_step()
+    }
     if set(last) != set(POLICIES):
         raise UserError(f"{run.key.label} has no evaluation of both policies at its end: make the run again")
     return last
@@ -125,8 +127,8 @@ def scores_of(policy: Policy, run: Run, last: Mapping[str, Evaluation], facts: M
             "seed": seed,
             "episodes": episodes,
             "policies": {
-                name: {"mean": round(mean(own.returns), 4), "returns": list(own.returns), "scores": own.scores}
-                for name, own in last.items()
+                name: {"mean": round(mean(end.returns), 4), "returns": list(end.returns), "scores": end.scores}
+                for name, end in last.items()
             },
             "references": {
                 name: round(mean(play(run.key.task, name, episodes, seed, **settings)), 4) for name in names
@@ -147,8 +149,8 @@ def learning_curve(run: Run) -> bytes:
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     for name, style in zip(POLICIES, ("-", "--"), strict=True):
-        rows = [own for own in run.evaluations if own.policy == name]
-        axes.plot([own.step for own in rows], [mean(own.returns) for own in rows], style, label=name)
+        rows = [evaluation for evaluation in run.evaluations if evaluation.policy == name]
+        axes.plot([row.step for row in rows], [mean(row.returns) for row in rows], style, label=name)
     axes.set(xlabel="environment steps", ylabel="return")
     axes.legend(frameon=False)
     stream = io.BytesIO()
@@ -162,7 +164,7 @@ def card(scores: Mapping[str, Any], name: str) -> str:
     evaluation, episode, made = scores["evaluation"], scores["episode"], scores["made_by"]
     changed = " with changes that were not committed" if made["dirty"] else ""
     hardware = made["gpu"] or made["cpu"]
-    rows = [(f"trained, {policy}", own["mean"]) for policy, own in evaluation["policies"].items()]
+    rows = [(f"trained, {policy}", scored["mean"]) for policy, scored in evaluation["policies"].items()]
     rows += [(f"reference: {policy}", value) for policy, value in evaluation["references"].items()]
     return "\n".join(
         [

@@ -232,7 +232,7 @@ def sized(task: str, agents: int | None = None) -> str:
             "cityflow/synthetic": "a square number of signals from 4 on",
             "magent/jungle": "2 to 1000 agents",
         }
-        known = sorted(int(own.rpartition("_")[2]) for own in envs.tasks() if own.rpartition("_")[0] == family)
+        known = sorted(int(other.rpartition("_")[2]) for other in envs.tasks() if other.rpartition("_")[0] == family)
         expected = sizes.get(family) or f"one of {', '.join(map(str, known))}"
         raise UserError(f"--agents {agents}: {family} cannot be made with so many; expected {expected}") from error
     return task
@@ -249,7 +249,7 @@ def check_fit(trained_on: str, trained: EnvironmentSpec, task: str, spec: Enviro
             f"this policy was trained on {trained_on} with observations of {trained.observation_dim} numbers, {task} "
             f"has {spec.observation_dim}: {remedy}"
         )
-    kinds, others = (sorted(set(own.agent_kinds)) for own in (trained, spec))
+    kinds, others = (sorted(set(either.agent_kinds)) for either in (trained, spec))
     if kinds != others:
         raise UserError(
             f"this policy was trained on {trained_on} with {len(kinds)} kinds of agents, {task} has {len(others)}: "

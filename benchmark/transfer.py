@@ -121,7 +121,7 @@ def try_task(
     kinds = (policy.headline,) if options.policy == "headline" else kinds
     for kind, lost in product(kinds, losses):
         trial = planned(policy, task, kind, lost, options)
-        there = {own.place for own in read_trials(folder)}
+        there = {made.place for made in read_trials(folder)}
         if trial.place in there:
             continue
         made = policy.evaluate(task, len(trial.returns), trial.seed, kind, losses=lost, full=options.full)

@@ -126,7 +126,9 @@ def _compact_run(run: Run) -> Run:
 
 def _compact_trial(trial: Trial) -> Trial:
     """The same trial with the mean of each reference policy."""
-    means: dict[str, tuple[float, ...]] = {name: (sum(own) / len(own),) for name, own in trial.references.items()}
+    means: dict[str, tuple[float, ...]] = {
+        name: (sum(returns) / len(returns),) for name, returns in trial.references.items()
+    }
     return replace(trial, references=means)
 
 
@@ -369,7 +371,7 @@ def _trial_columns(runs: Sequence[Run]) -> dict[str, list[Any]]:
     rows = [trial for run in runs for trial in run.trials]
     for column in TRIAL_SCHEMA.names[len(KEY_FIELDS) :]:
         values = [getattr(trial, TRIAL_COLUMNS.get(column, column)) for trial in rows]
-        columns[column] = [list(own.items()) if isinstance(own, dict) else own for own in values]
+        columns[column] = [list(value.items()) if isinstance(value, dict) else value for value in values]
     return columns
 
 

@@ -230,7 +230,9 @@ def trials_from_json(rows: list[dict[str, Any]], where: str) -> tuple[Trial, ...
     found: dict[tuple[Any, ...], Trial] = {}
     for number, row in enumerate(rows, start=1):
         try:
-            references = {str(name): tuple(map(float, own)) for name, own in (row.get("references") or {}).items()}
+            references = {
+                str(name): tuple(map(float, returns)) for name, returns in (row.get("references") or {}).items()
+            }
             trial = Trial(
                 task=str(row["task"]),
                 agents=int(row["agents"]),

@@ -73,20 +73,20 @@ def trial_scores(runs: Iterable[Run]) -> list[TrialScore]:
         for trial in run.trials:
             task, algorithm, variant = run.key.kind
             found.setdefault((task, algorithm, variant, *trial.place), []).append((run, trial))
-    order = algorithm_order({run.key.algorithm for own in found.values() for run, _ in own})
-    scores = [_score(own) for own in found.values()]
+    order = algorithm_order({run.key.algorithm for pairs in found.values() for run, _ in pairs})
+    scores = [_score(pairs) for pairs in found.values()]
     return sorted(
         scores,
-        key=lambda own: (
-            natural_key(own.trained_on),
-            order.index(own.algorithm),
-            own.variant,
-            natural_key(own.trial.task),
-            own.trial.steps,
-            own.trial.policy,
-            own.trial.drop,
-            own.trial.drop_agents,
-            own.trial.delay,
+        key=lambda score: (
+            natural_key(score.trained_on),
+            order.index(score.algorithm),
+            score.variant,
+            natural_key(score.trial.task),
+            score.trial.steps,
+            score.trial.policy,
+            score.trial.drop,
+            score.trial.drop_agents,
+            score.trial.delay,
         ),
     )
 
@@ -100,16 +100,18 @@ def fall(base: TrialScore, other: TrialScore) -> Summary | None:
 
 def size_panels(scores: Sequence[TrialScore]) -> list[TrialPanel]:
     """Gap closed over the number of agents, all messages arriving: a panel for each task of training."""
-    alike = [own for own in scores if own.whole and _series(own.trial.task) == _series(own.trained_on)]
-    return _panels(alike, lambda own: float(own.trial.agents))
+    alike = [score for score in scores if score.whole and _series(score.trial.task) == _series(score.trained_on)]
+    return _panels(alike, lambda score: float(score.trial.agents))
 
 
 def loss_panels(scores: Sequence[TrialScore]) -> list[TrialPanel]:
     """Gap closed over the share of lost messages, where the policy was trained: a panel for each task."""
     there = [
-        own for own in scores if own.trial.task == own.trained_on and not own.trial.drop_agents and not own.trial.delay
+        score
+        for score in scores
+        if score.trial.task == score.trained_on and not score.trial.drop_agents and not score.trial.delay
     ]
-    return _panels(there, lambda own: 100 * own.trial.drop)
+    return _panels(there, lambda score: 100 * score.trial.drop)
 
 
 def _series(task: str) -> str:
@@ -119,13 +121,13 @@ def _series(task: str) -> str:
 def _panels(scores: Sequence[TrialScore], place: Callable[[TrialScore], float]) -> list[TrialPanel]:
     """Panels of curves with two points and more. Of a policy played greedily and sampled, each is a curve."""
     found: dict[tuple[str, int], dict[tuple[str, str, str], dict[float, TrialScore]]] = {}
-    for own in scores:
-        if own.gap is not None:
-            curves = found.setdefault((own.trained_on, own.trial.steps), {})
-            points = curves.setdefault((own.algorithm, own.variant, own.trial.policy), {})
-            kept = points.get(place(own))
-            if kept is None or len(own.trial.returns) > len(kept.trial.returns):
-                points[place(own)] = own
+    for score in scores:
+        if score.gap is not None:
+            curves = found.setdefault((score.trained_on, score.trial.steps), {})
+            points = curves.setdefault((score.algorithm, score.variant, score.trial.policy), {})
+            kept = points.get(place(score))
+            if kept is None or len(score.trial.returns) > len(kept.trial.returns):
+                points[place(score)] = score
     panels = []
     for (trained_on, steps), curves in found.items():
         drawn = tuple(
@@ -141,12 +143,12 @@ def _panels(scores: Sequence[TrialScore], place: Callable[[TrialScore], float]) 
 def _score(trials: Sequence[tuple[Run, Trial]]) -> TrialScore:
     run, first = trials[0]
     means = [float(np.mean(trial.returns)) for _, trial in trials]
-    references = {name: float(np.mean(own)) for name, own in first.references.items()}
+    references = {name: float(np.mean(returns)) for name, returns in first.references.items()}
     top = next((name for name in GAP_TOPS if name in references), None)
     scale = gap_scale(references["random"], references[top]) if top and "random" in references else None
     gap, gaps, seed_gaps = None, {}, {}
     if scale is not None:
-        seed_gaps = {own.key.seed: (mean - scale[0]) * scale[1] for (own, _), mean in zip(trials, means, strict=True)}
+        seed_gaps = {each.key.seed: (mean - scale[0]) * scale[1] for (each, _), mean in zip(trials, means, strict=True)}
         gap = summarise(list(seed_gaps.values()))
         gaps = {name: (mean - scale[0]) * scale[1] for name, mean in references.items()}
     task, algorithm, variant = run.key.kind

@@ -32,7 +32,7 @@ COLUMNS = 2
 LINES = ("-", "--", ":", "-.")
 """Of the variants of one algorithm in a panel, in turn."""
 BOUNDS = ("random", "optimal", "assignment", "max_pressure", "greedy")
-"""Reference policies at 0 and 100 %, which need no line of their own."""
+"""Reference policies at 0 and 100 %, which need no further line."""
 UNSEEN = -30.0
 """Gap closed in % below which no axis goes: what is worse is told by the table."""
 
@@ -85,28 +85,28 @@ def losses_caption(analysis: Analysis) -> str:
 def sizes_table(analysis: Analysis) -> Table:
     """A row for each policy and place, all messages arriving; of trials on several numbers of episodes, the most."""
     most: dict[tuple[object, ...], TrialScore] = {}
-    for own in analysis.trial_scores:
-        trial = own.trial
-        place = (own.trained_on, own.algorithm, own.variant, trial.task, trial.policy, trial.steps)
-        if own.whole and (place not in most or len(trial.returns) > len(most[place].trial.returns)):
-            most[place] = own
-    rows = [_row(own) for own in most.values()]
+    for score in analysis.trial_scores:
+        trial = score.trial
+        place = (score.trained_on, score.algorithm, score.variant, trial.task, trial.policy, trial.steps)
+        if score.whole and (place not in most or len(trial.returns) > len(most[place].trial.returns)):
+            most[place] = score
+    rows = [_row(score) for score in most.values()]
     return Table(HEADER, rows, TABLE_CAPTION, words=4)
 
 
 def losses_table(analysis: Analysis) -> Table:
     """A row for each policy and kind of loss, with what it loses against the same episodes without losses."""
     groups: dict[tuple[object, ...], list[TrialScore]] = {}
-    for own in analysis.trial_scores:
-        trial = own.trial
-        kind = (own.trained_on, own.algorithm, own.variant, trial.task, trial.policy, trial.seed, trial.steps)
-        groups.setdefault((*kind, len(trial.returns)), []).append(own)
+    for score in analysis.trial_scores:
+        trial = score.trial
+        kind = (score.trained_on, score.algorithm, score.variant, trial.task, trial.policy, trial.seed, trial.steps)
+        groups.setdefault((*kind, len(trial.returns)), []).append(score)
     rows: list[list[Cell]] = []
     for scores in groups.values():
-        if all(own.whole for own in scores):
+        if all(score.whole for score in scores):
             continue
-        base = next((own for own in scores if own.whole), None)
-        rows += [[*_row(own)[:4], _loss(own), *_row(own)[4:-1], *_fall(own, base)] for own in scores]
+        base = next((score for score in scores if score.whole), None)
+        rows += [[*_row(score)[:4], _loss(score), *_row(score)[4:-1], *_fall(score, base)] for score in scores]
     header = (*WHAT, "Messages", *HEADER[4:-1], "Gap lost", "95 % interval")
     return Table(header, rows, LOSSES_TABLE_CAPTION, words=5)
 
@@ -125,29 +125,29 @@ LOSSES_TABLE_CAPTION = (
 )
 
 
-def _loss(own: TrialScore) -> Cell:
-    trial = own.trial
+def _loss(score: TrialScore) -> Cell:
+    trial = score.trial
     words = [f"{100 * trial.drop:g} % lost"] if trial.drop else []
     words += [f"{100 * trial.drop_agents:g} % of agents unheard"] if trial.drop_agents else []
     words += [f"{trial.delay} step late"] if trial.delay else []
     return (", ".join(words) or "all in time", ", ".join(words))
 
 
-def _fall(own: TrialScore, base: TrialScore | None) -> list[Cell]:
-    lost = fall(base, own) if base is not None and base is not own else None
+def _fall(score: TrialScore, base: TrialScore | None) -> list[Cell]:
+    lost = fall(base, score) if base is not None and base is not score else None
     if lost is None:
         return [ABSENT, ABSENT]
     half = mean_half_width(lost)
     return [(number(lost.mean, 1), lost.mean), (interval(lost.mean, half, 1), lost.mean - (half or 0.0))]
 
 
-def _row(own: TrialScore) -> list[Cell]:
-    trained = task_title(own.trained_on, own.variant)
-    played = task_title(own.trial.task)
-    label, gap, count = algorithm_label(own.algorithm), own.gap, len(own.trial.returns)
-    row: list[Cell] = [(trained, trained), (label, label), (played, played), (own.trial.policy, own.trial.policy)]
-    row += [(str(own.returns.count), own.returns.count), (f"{count:,}", count)]
-    row.append((plus_minus(own.returns), own.returns.mean))
+def _row(score: TrialScore) -> list[Cell]:
+    trained = task_title(score.trained_on, score.variant)
+    played = task_title(score.trial.task)
+    label, gap, count = algorithm_label(score.algorithm), score.gap, len(score.trial.returns)
+    row: list[Cell] = [(trained, trained), (label, label), (played, played), (score.trial.policy, score.trial.policy)]
+    row += [(str(score.returns.count), score.returns.count), (f"{count:,}", count)]
+    row.append((plus_minus(score.returns), score.returns.mean))
     if gap is None:
         return [*row, ABSENT, ABSENT]
     half = mean_half_width(gap)
@@ -161,10 +161,10 @@ def _draw(panels: Sequence[TrialPanel], dodge: Callable[[float, float], float]) 
     columns_used = min(COLUMNS, len(panels))
     columns, rows = legend_shape(len(styles), columns_used * (SIZE.left + SIZE.width + SIZE.right), entry_width=0.98)
     figure, axes = panel_grid(len(panels), COLUMNS, SIZE, rows * LEGEND_ROW + 0.1)
-    for index, (panel, own_axes) in enumerate(zip(panels, axes, strict=True)):
-        _draw_panel(own_axes, panel, styles, dodge)
+    for index, (panel, panel_axes) in enumerate(zip(panels, axes, strict=True)):
+        _draw_panel(panel_axes, panel, styles, dodge)
         if index % COLUMNS == 0:
-            own_axes.set_ylabel("gap closed (%)")
+            panel_axes.set_ylabel("gap closed (%)")
     handles: list[Line2D] = [curve_handle(style) for style in styles.values()]
     figure.legend(
         handles=row_major(handles, columns), loc="lower center", ncols=columns, frameon=False, handlelength=1.8
@@ -194,7 +194,7 @@ def _draw_panel(
         shift = index - (len(panel.curves) - 1) / 2
         style, nth = styles[curve.algorithm], drawn.get(curve.algorithm, 0)
         drawn[curve.algorithm] = nth + 1
-        gaps = [(place, own.gap) for place, own in curve.points if own.gap is not None]
+        gaps = [(place, score.gap) for place, score in curve.points if score.gap is not None]
         gaps = [(dodge(place, shift), gap) for place, gap in gaps]
         places, means = [place for place, _ in gaps], [gap.mean for _, gap in gaps]
         axes.plot(places, means, f"{LINES[nth % len(LINES)]}", color=style.colour, linewidth=1.2, zorder=3)
