@@ -93,5 +93,5 @@ def test_seed_decides_the_initial_weights(name: str, generator: torch.Generator)
 
 
 def test_unknown_names_are_explained() -> None:
-    with pytest.raises(algorithms.UnknownAlgorithmError, match="did you mean 'iql'"):
+    with pytest.raises(algorithms.UnknownAlgorithmError, match="did you mean iql"):
         algorithms.config_type("iqll")

@@ -54,7 +54,7 @@ def test_size_is_chosen_by_the_kind_of_device() -> None:
     assert size(1024, "cpu") == 32
     assert size(20, "cpu") == 20
     assert size(1024, "cuda") == 1024
-    assert size(1024, "cuda", city) == size(1024, "cuda:1", city) == 256
+    assert size(1024, "cuda", city) == size(1024, "cuda:1", city) == 512
     assert size(1024, "cpu", micro_batch=48) == size(1024, "cuda", micro_batch=48) == 48
 
 
@@ -66,7 +66,7 @@ def test_largest_city_fits_a_gpu(name: str, monkeypatch: pytest.MonkeyPatch) -> 
     needed = memory.require(resolve(task, name, 0, steps, device="cuda"))
     assert needed.total < 40 * memory.GIB
     whole = memory.estimate(resolve(task, name, 0, steps, {"algorithm.micro_batch": 1024}, device="cuda"))
-    assert whole.update > 3 * needed.update
+    assert whole.update > 1.9 * needed.update
 
 
 def test_earlier_records_are_read() -> None:
