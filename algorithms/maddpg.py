@@ -32,8 +32,8 @@ from typing import Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
-from algorithms.common.config import OffPolicyConfig
 from algorithms.common.actions import action_size
+from algorithms.common.config import OffPolicyConfig
 from algorithms.common.exploration import gumbel_noise, normal_noise, sample_actions, straight_through_sample
 from algorithms.common.learner import Loss, OffPolicyLearner, Phase, without_parameter_gradients
 from algorithms.common.networks import AgentMLP, head
