@@ -51,7 +51,7 @@ class Config(OffPolicyConfig):
     own reward)."""
     logit_penalty: Weight = 0.001
     """Weight c of the squared logits, or outputs before the tanh, in the actor's loss."""
-    action_noise: Weight = 0.1
+    action_noise: Weight = 0.3
     """Standard deviation sigma of the noise that explores continuous actions, which are from -1 to 1."""
     relaxed_actions: bool = True
     """Send softmax vectors to tasks that take them, as published; False draws actions everywhere."""

@@ -33,7 +33,7 @@ OF_PACKAGES = ("source", "package")
 ADDED: Mapping[str, Mapping[str, Any]] = {
     "training": {"kernels": "reference", "tf32": False},
     "environment": {**dict.fromkeys(FILES, ""), "observe_agents": True},
-    "algorithm_settings": {"action_noise": 0.1},
+    "algorithm_settings": {"action_noise": 0.3},
 }
 """By group, settings that came later, with what they were before: at that they are left out, so that the folders of
 earlier runs are still theirs."""

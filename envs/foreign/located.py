@@ -253,8 +253,8 @@ def _require_equal_episodes(where: str, first: Any, second: Any, facts: Facts) -
             return
         if odd := set(first.agents) ^ set(facts.agents):
             raise ForeignEnvironmentError(
-                f"{where}: {min(odd, key=str)} came or went at step {step}; expected the same {len(facts.agents)} agents "
-                "all the time"
+                f"{where}: {min(odd, key=str)} came or went at step {step}; expected the same {len(facts.agents)} "
+                "agents all the time"
             )
         actions = _random_actions(facts, generator)
         seen = [environment.step(actions)[0] for environment in (first, second)]

@@ -212,7 +212,7 @@ MISTAKES: list[tuple[str, dict[str, Any], str]] = [
     (LINE, {"fault": "leaves", "episode_length": LIMIT}, "walker_2 ended at step 1 and others go on"),
     (
         LINE,
-        {"fault": "vanishes", "episode_length": LIMIT},
+        {"fault": "vanishes"},
         "walker_2 came or went at step 1; expected the same 3 agents",
     ),
     (LINE, {"fault": "unseeded"}, "gave two episodes that differ after 0 steps"),
