@@ -66,7 +66,10 @@ def check_supported(name: str, spec: EnvironmentSpec) -> None:
     """Raises UnsupportedTaskError where the algorithm cannot play such a task."""
     if spec.action_dim and not learner_type(name).continuous_actions:
         able = ", ".join(other for other in ALGORITHMS if learner_type(other).continuous_actions)
-        raise UnsupportedTaskError(f"{name} needs discrete actions; continuous ones can be learned by: {able}")
+        raise UnsupportedTaskError(
+            f"{name} needs discrete actions; continuous ones can be learned by: {able} (it compares the values of all "
+            "actions, so that there must be finitely many)"
+        )
 
 
 def make(

@@ -10,13 +10,17 @@ a penalty, r the team's reward: the mean of the agents' rewards. The behaviour i
 that take vectors over the actions receive it as it is. Elsewhere an action is drawn, and mu is a straight-through draw,
 so that the critic sees one-hot actions only.
 
+Continuous actions have the deterministic policy of Lowe et al. (eqs. (5) and (6) there): mu(o) = tanh(outputs of the
+actor), c weighs the squared outputs before the tanh, and the behaviour is mu(o) + sigma times a standard normal draw,
+clamped to [-1, 1].
+
 With `value = own` the critic has an output for each agent, fitted to r_i, as the critics of Lowe et al. are; (1) is a
 mean over agents too, and in (2) the shared actor climbs the mean of all outputs.
 
 A time limit is a truncation, so (1) bootstraps through it.
 
 Deviations from the papers (see DEVIATIONS.md): maddpg-one-batch, maddpg-discrete-actions, maddpg-gradient-clip,
-maddpg-team-reward, maddpg-one-critic, maddpg-target-moves, kind-encoders.
+maddpg-team-reward, maddpg-one-critic, maddpg-target-moves, maddpg-continuous-actions, kind-encoders.
 """
 
 from __future__ import annotations
@@ -28,8 +32,9 @@ from typing import Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
+from algorithms.common.actions import action_size
 from algorithms.common.config import OffPolicyConfig
-from algorithms.common.exploration import gumbel_noise, sample_actions, straight_through_sample
+from algorithms.common.exploration import gumbel_noise, normal_noise, sample_actions, straight_through_sample
 from algorithms.common.learner import Loss, OffPolicyLearner, Phase, without_parameter_gradients
 from algorithms.common.networks import AgentMLP, head
 from algorithms.protocols import Batch, EnvironmentSpec, Graph
@@ -45,7 +50,9 @@ class Config(OffPolicyConfig):
     """What the critic is fitted to: team (one value of the mean of the agents' rewards) or own (a value of each agent's
     own reward)."""
     logit_penalty: Weight = 0.001
-    """Weight c of the squared logits in the actor's loss."""
+    """Weight c of the squared logits, or outputs before the tanh, in the actor's loss."""
+    action_noise: Weight = 0.3
+    """Standard deviation sigma of the noise that explores continuous actions, which are from -1 to 1."""
     relaxed_actions: bool = True
     """Send softmax vectors to tasks that take them, as published; False draws actions everywhere."""
     critic_target_updates: Count = 2
@@ -62,7 +69,7 @@ class JointCritic(nn.Module):
     def __init__(self, spec: EnvironmentSpec, config: Config) -> None:
         super().__init__()
         hidden, self.team = config.hidden, config.value == "team"
-        self.first = nn.Linear(spec.num_agents * (spec.observation_dim + spec.num_actions), hidden)
+        self.first = nn.Linear(spec.num_agents * (spec.observation_dim + action_size(spec)), hidden)
         self.second = nn.Linear(hidden, hidden)
         self.head = head(hidden, 1 if self.team else spec.num_agents)
 
@@ -77,9 +84,11 @@ class JointCritic(nn.Module):
 class MADDPG(OffPolicyLearner[ConfigT]):
     """Shared actor, joint critic."""
 
+    continuous_actions = True
+
     def build(self, spec: EnvironmentSpec, config: ConfigT) -> None:
         self.actor = self.action_network(
-            AgentMLP(spec.agent_kinds, spec.observation_dim, config.hidden, spec.num_actions)
+            AgentMLP(spec.agent_kinds, spec.observation_dim, config.hidden, action_size(spec))
         )
         self.critic = self.network(self.build_critic(spec, config))
         self.target_critic = self.target_of(self.critic, moves=config.critic_target_updates)
@@ -91,7 +100,8 @@ class MADDPG(OffPolicyLearner[ConfigT]):
 
     @classmethod
     def action_width_for(cls, spec: EnvironmentSpec, config: Config) -> int:
-        return spec.num_actions if spec.relaxed_actions and config.relaxed_actions else 0
+        relaxed = spec.relaxed_actions and config.relaxed_actions
+        return spec.action_dim or (spec.num_actions if relaxed else 0)
 
     def phases(self, generator: torch.Generator) -> Iterable[Phase]:
         """The critic's step, then the actor's, against the critic that it finds."""
@@ -109,6 +119,10 @@ class MADDPG(OffPolicyLearner[ConfigT]):
         self, observation: Float[Tensor, "env agent feature"], graph: Graph, generator: torch.Generator, greedy: bool
     ) -> Int[Tensor, "env agent"] | Float[Tensor, "env agent action"]:
         logits = self.actor(observation)
+        if self.spec.action_dim:
+            mean = torch.tanh(logits)
+            noise = 0.0 if greedy else self.config.action_noise * normal_noise(mean, generator)
+            return (mean + noise).clamp(-1.0, 1.0)
         if not self.action_width:
             return logits.argmax(-1) if greedy else sample_actions(logits, generator)
         if greedy:
@@ -118,7 +132,9 @@ class MADDPG(OffPolicyLearner[ConfigT]):
     def policy_actions(
         self, logits: Float[Tensor, "batch agent action"], generator: torch.Generator
     ) -> Float[Tensor, "batch agent action"]:
-        """mu: relaxed actions, or a straight-through draw where the task takes no vectors."""
+        """mu: continuous or relaxed actions, or a straight-through draw where the task takes no vectors."""
+        if self.spec.action_dim:
+            return torch.tanh(logits)
         return torch.softmax(logits, dim=-1) if self.action_width else straight_through_sample(logits, generator)
 
     def critic_loss(self, batch: Batch, generator: torch.Generator, order: Int[Tensor, " agent"] | None = None) -> Loss:
@@ -145,6 +161,8 @@ class MADDPG(OffPolicyLearner[ConfigT]):
         value = without_parameter_gradients(self.critic)(arranged(joint, order))
         penalty = self.without_missing(logits, 0.0).square().mean()  # an action that is not there has no logit
         loss = self.config.logit_penalty * penalty - value.mean()  # (2)
+        if self.spec.action_dim:
+            return loss, {"loss/policy": loss}  # a deterministic policy has no entropy
         log_policy = torch.log_softmax(logits.detach(), dim=-1)
         return loss, {"loss/policy": loss, "policy/entropy": -(log_policy.exp() * log_policy).sum(-1).mean()}
 

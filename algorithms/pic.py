@@ -12,7 +12,7 @@ losses and schedule are those of `algorithms.maddpg`.
 first where N is large. `critic = repaired` takes the mean over the N - 1 others and no second division.
 
 Deviations from the papers (see DEVIATIONS.md): maddpg-one-batch, maddpg-discrete-actions, maddpg-gradient-clip,
-maddpg-team-reward, maddpg-target-moves, pic-activations, ip-head-scale, kind-encoders.
+maddpg-team-reward, maddpg-target-moves, maddpg-continuous-actions, pic-activations, ip-head-scale, kind-encoders.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from algorithms import maddpg
+from algorithms.common.actions import action_size
 from algorithms.common.networks import KindLinear, head
 from algorithms.maddpg import MADDPG
 from algorithms.protocols import EnvironmentSpec
@@ -50,7 +51,7 @@ class GraphCritic(nn.Module):
         self.others = agents if config.critic == "published" else max(agents - 1, 1)
         self.shrink = 1.0 / agents if config.critic == "published" else 1.0
         # W and V (and b and c) of a layer side by side: one matrix product for both.
-        self.first = KindLinear(spec.agent_kinds, spec.observation_dim + spec.num_actions, 2 * hidden)
+        self.first = KindLinear(spec.agent_kinds, spec.observation_dim + action_size(spec), 2 * hidden)
         self.second = nn.Linear(hidden, 2 * hidden)
         self.head = head(hidden, 1)
 

@@ -14,7 +14,7 @@ import envs
 from benchmark.errors import MENDABLE, UserError
 from benchmark.tasks import located, training_defaults
 from envs.fields import Count, Natural, Range, Weight, check, closest, kinds
-from results.identity import FILES, WITHOUT_EFFECT, digest_of, identity_of
+from results.identity import FILES, OF_PACKAGES, WITHOUT_EFFECT, digest_of, identity_of
 from results.keys import RunKey
 
 if TYPE_CHECKING:
@@ -230,8 +230,9 @@ def variant_label(overrides: dict[str, Any]) -> str:
     the caller to leave out.
     """
     names = {key: key.split(".", 1)[-1] for key in sorted(overrides)}
-    silent = {name for group in WITHOUT_EFFECT.values() for name in group} | set(FILES)
-    label = ",".join(f"{name}={in_words(overrides[key])}" for key, name in names.items() if name not in silent)
+    silent = {name for group in WITHOUT_EFFECT.values() for name in group} | {*FILES, *OF_PACKAGES}
+    parts = [f"{name}={in_words(overrides[key])}" for key, name in names.items() if name not in silent]
+    label = ",".join(part.removeprefix("arguments=") for part in parts)
     if not label:
         return "default"
     if re.fullmatch(r"[A-Za-z0-9_.,=+-]{1,80}", label):

@@ -15,6 +15,7 @@ from typing import Any
 
 from benchmark.errors import UserError
 from envs.cities import CONFIGURED
+from envs.foreign.names import FOUND
 from results.files import read_json
 
 SNAPSHOT = "snapshot.json"
@@ -25,7 +26,12 @@ COMMIT_VARIABLE = "BENCHMARK_COMMIT"
 
 
 def files_of(task: str) -> dict[str, Any]:
-    """Paths and SHA-256 of the files of a task made of a configuration; nothing for the others."""
+    """Paths and SHA-256 of the files of a task made of a configuration, the package and version of one that comes from
+    elsewhere; nothing for the others."""
+    if task in FOUND:
+        from envs.foreign.located import package_of
+
+        return {"environment": {"source": FOUND[task], "package": package_of(FOUND[task].partition(":")[0])}}
     city = CONFIGURED.get(task)
     return {} if city is None else {"city": city._asdict()}
 

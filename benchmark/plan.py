@@ -82,6 +82,8 @@ def with_maps(requests: Sequence[RunRequest], tasks: Sequence[str]) -> tuple[lis
     for given in tasks:
         name, overrides = (given, {}) if given in present else located(given)
         names.append(name)
+        if name.startswith("pettingzoo/"):
+            raise UserError(f"--tasks {given}: suites have no settings for other packages; use benchmark.train for it")
         if not overrides:
             continue
         signals = {task: int(task.rpartition("_")[2]) for task in sorted(present) if task.startswith("cityflow/")}

@@ -72,6 +72,10 @@ class Replay:
         self._place_cursor()
         self._write_observation(step, 0)
 
+    def abandon_episode(self) -> None:
+        """Forget the running episode, in whose place another is begun."""
+        self.time = 0
+
     def add(self, action: Tensor, step: Step) -> None:
         """Store the action taken and what the environment answered. Raises RuntimeError past the end of an episode."""
         self._require_room()

@@ -65,6 +65,8 @@ class Recorder:
                     f"{self.folder.checkpoint} does not fit this version of the code ({str(error)[:120]}); "
                     f"delete {self.folder.path} to make the run again"
                 ) from error
+            if self.training.began_anew:
+                notes.append("the environment did not come to the same state again, so that a new episode was begun")
             for name, position in state["logs"].items():
                 self.folder.logs[name].rewind(position)
             self.wall_before = state["wall_seconds"]

@@ -67,14 +67,15 @@ def training_defaults(name: str) -> dict[str, Any]:
 
 
 def located(task: str, overrides: Mapping[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
-    """The name of a task given by name or by the path of a CityFlow configuration, and overrides such as
-    `environment.map` with which the name is known to every process. Raises what `envs.locate` raises."""
+    """The name of a task given by name, by the path of a CityFlow configuration or as `pettingzoo:...`, and overrides
+    such as `environment.map` with which the name is known to every process. Raises what `envs.locate` raises."""
     group = "environment."
     given = dict(overrides or {})
     name, settings = envs.locate(
         task, {key[len(group) :]: value for key, value in given.items() if key.startswith(group)}
     )
-    return name, given | {group + key: value for key, value in settings.items()}
+    others = {key: value for key, value in given.items() if not key.startswith(group)}
+    return name, others | {group + key: value for key, value in settings.items()}
 
 
 def default_total_steps(name: str) -> int:

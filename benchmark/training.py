@@ -21,7 +21,7 @@ from benchmark.process import set_process_state
 from benchmark.randomness import stream, stream_seed
 from benchmark.replay import Replay
 from benchmark.rewards import RewardScale
-from envs.protocols import Graph, Recordable, Step
+from envs.protocols import Graph, Recordable, Replayed, Step
 
 _GENERATORS = ("actions", "replay", "update")
 
@@ -64,6 +64,8 @@ class Training:
         self.metrics = MetricSums()
         self.ended_returns: list[torch.Tensor] = []
         """Returns of the episodes that have ended since the last line of the log, on the device."""
+        self.began_anew = False
+        """Whether the environment could not continue its episode when it was last restored, and has begun another."""
         self.seconds = dict.fromkeys(("act", "environment", "update", "evaluation"), 0.0)
         self.current = self.environment.reset(stream_seed(config.seed, "environment"))
         self.replay.begin_episode(self.current)
@@ -235,7 +237,9 @@ class Training:
         self.current = Step(observation, Graph(neighbours, mask), *rest)
         if state["replay"] is not None:
             self.replay.load_state_dict(state["replay"])
-        else:
+        self.began_anew = not self.environment.continued if isinstance(self.environment, Replayed) else False
+        if state["replay"] is None or self.began_anew:
+            self.replay.abandon_episode()
             self.current = self.environment.reset()
             self.replay.begin_episode(self.current)
         self._prepare()

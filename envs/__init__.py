@@ -4,7 +4,8 @@
     environment = envs.make("mpe/cooperative_navigation_30", num_envs=4)
     step = environment.reset(seed=0)
 
-A task is a name or, for a city of your own, the path of a CityFlow configuration or of the folder that holds one.
+A task is a name or, for a city of your own, the path of a CityFlow configuration or of the folder that holds one, or
+`pettingzoo:package.module:function`, a function that makes a PettingZoo parallel environment.
 `envs.tasks()` lists the tasks, `envs.settings(task)` what can be set, `envs.spec(task)` what a learner must know,
 `envs.controllers(task)` the reference policies.
 """
@@ -50,11 +51,18 @@ def locate(task: str, settings: Mapping[str, Any] | None = None) -> tuple[str, d
     `flow_sha256` (and `lane_change`, where the configuration lets vehicles change lanes) are added, those given having
     precedence. With these settings the name alone makes the task in another process. All functions here do this.
 
+    `pettingzoo:package.module:function` becomes `pettingzoo/<package.module>_<function>_<agents>`, with the settings
+    `source`, `arguments` and `package` (`envs.foreign.located`).
+
     A name that there is not is returned as it is. Raises TrafficFileError for a path without one configuration, files
     that are missing, wrong or not those of the settings, and a name that another city has; UnknownTaskError where
     `task` is not the name of the city that the settings tell of.
     """
     given = dict(settings or {})
+    if task.startswith("pettingzoo:") or given.get("source"):
+        from envs.foreign.located import locate as located_elsewhere
+
+        return located_elsewhere(task, given)
     path = given.get("map") if _looks_like_name(task) else task
     if not path:
         return task, given
@@ -134,5 +142,6 @@ def _platform(task: str) -> Platform:
     hint = closest(task, tasks())
     raise UnknownTaskError(
         f"there is no task {task!r}{'; ' + hint if hint else '.'} envs.tasks() lists all of them, and the path of a "
-        "CityFlow configuration, or of the folder that holds one, is a task, too"
+        "CityFlow configuration, or of the folder that holds one, is a task, too; so is "
+        "pettingzoo:package.module:function"
     )

@@ -25,3 +25,7 @@ class TraceError(TaskError, ValueError):
 
 class TrafficFileError(TaskError, ValueError):
     """A configuration, road network, flow or snapshot of the traffic engine is missing, malformed or inconsistent."""
+
+
+class ForeignEnvironmentError(TaskError, ValueError):
+    """An environment of another package cannot be made, does not fit, or does what it must not."""

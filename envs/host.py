@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from envs.protocols import Environment, Graph, Interpretable, Step, Threaded
+from envs.protocols import Environment, Graph, Interpretable, Replayed, Step, Threaded
 from envs.shapes import Float
 
 HOST = torch.device("cpu")
@@ -110,6 +110,11 @@ class HostEnvironment:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue exactly. Raises what the environment on the host raises."""
         self.host.load_state_dict(state)
+
+    @property
+    def continued(self) -> bool:
+        """Whether the environment on the host went on exactly when it was last restored (`envs.protocols.Replayed`)."""
+        return self.host.continued if isinstance(self.host, Replayed) else True
 
     def use_threads(self, count: int | None) -> None:
         """Step copies by `count` threads, where the environment on the host can."""

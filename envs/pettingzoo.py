@@ -4,11 +4,16 @@
     environment = parallel_env("mpe/cooperative_navigation_3", render_mode="rgb_array", reward="local")
     observations, infos = environment.reset(seed=0)
 
+PettingZoo's registry has all tasks once this module is imported:
+
+    pettingzoo.make("parallel", "intention-propagation/mpe.cooperative_navigation_3-v0", reward="local")
+
 It is one copy of what `envs.make` gives, with the same random streams: equal seeds and actions give equal numbers.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import secrets
 from typing import Any
 
@@ -16,13 +21,15 @@ import gymnasium
 import numpy as np
 import torch
 from gymnasium.spaces import Box, Discrete
-from pettingzoo import ParallelEnv
+from pettingzoo import AECEnv, ParallelEnv
 
 import envs
 from envs.games.environment import GameEnvironment
 from envs.protocols import EnvironmentSpec, Graph, Step
 
 Infos = dict[str, dict[str, Any]]
+NAMESPACE = "intention-propagation"
+"""First part of the tasks' names in PettingZoo's registry."""
 
 
 class ParallelEnvironment(ParallelEnv):
@@ -186,3 +193,36 @@ def _is_vector(action: Any, size: int) -> bool:
 
 def _unbounded(size: int) -> Box:
     return Box(-np.inf, np.inf, (size,), np.float32)
+
+
+def aec_env(task: str, render_mode: str | None = None, max_cycles: int | None = None, **settings: Any) -> AECEnv:
+    """The same with agents that take turns, as PettingZoo's converter makes it."""
+    from pettingzoo.utils import parallel_to_aec
+
+    return parallel_to_aec(parallel_env(task, render_mode, max_cycles, **settings))
+
+
+def registered_name(task: str) -> str:
+    """What PettingZoo's registry calls a task: mpe/cooperative_navigation_3 is
+    intention-propagation/mpe.cooperative_navigation_3-v0."""
+    return f"{NAMESPACE}/{task.replace('/', '.')}-v0"
+
+
+def register_tasks() -> None:
+    """Enter every listed task in PettingZoo's registries, parallel and AEC; importing this module does so. Earlier
+    versions of PettingZoo have no registry: then nothing is done."""
+    if importlib.util.find_spec("pettingzoo.env_registry") is None:
+        return
+    from pettingzoo import aec_registry, parallel_registry, register
+
+    makers = {"parallel": (parallel_registry, "parallel_env"), "aec": (aec_registry, "aec_env")}
+    for task in envs.tasks():
+        if task.startswith("pettingzoo/"):  # an environment that comes from there
+            continue
+        for kind, (registry, maker) in makers.items():
+            name = registered_name(task)
+            if name not in registry:
+                register(kind, name, f"{__name__}:{maker}", kwargs={"task": task})
+
+
+register_tasks()

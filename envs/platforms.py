@@ -242,5 +242,50 @@ class Grids:
         return Pictures(drawing.PALETTE, drawing.draw_jungle) if drawing.can_draw(environment) else None
 
 
-PLATFORMS: dict[str, Platform] = {"mpe": Particles(), "cityflow": Cities(), "magent": Grids(), "game": Games()}
+class Foreign:
+    """The `pettingzoo/` tasks: environments of other packages that this process has located."""
+
+    def tasks(self) -> tuple[str, ...]:
+        from envs.foreign.names import FOUND
+
+        return tuple(FOUND)
+
+    def exists(self, task: str) -> bool:
+        return task in self.tasks()
+
+    def settings(self, task: str) -> type:
+        from envs.foreign.settings import Settings
+
+        return Settings
+
+    def spec(self, task: str, settings: Any) -> EnvironmentSpec:
+        from envs.foreign.settings import make_spec
+
+        return make_spec(settings)
+
+    def make(self, task: str, settings: Any, num_envs: int, device: torch.device) -> Environment:
+        from envs.foreign.environment import ForeignEnvironment
+        from envs.host import beside
+
+        return beside(ForeignEnvironment(task, settings, num_envs), device)
+
+    def controllers(self, task: str) -> dict[str, type[Controller]]:
+        from envs.foreign.controllers import CONTROLLERS
+
+        return CONTROLLERS
+
+    def full_evaluation(self, task: str) -> dict[str, Any]:
+        return {}
+
+    def pictures(self, environment: Environment) -> Pictures | None:
+        return None
+
+
+PLATFORMS: dict[str, Platform] = {
+    "mpe": Particles(),
+    "cityflow": Cities(),
+    "magent": Grids(),
+    "game": Games(),
+    "pettingzoo": Foreign(),
+}
 """First part of a task's name to what makes it."""

@@ -153,6 +153,14 @@ class Recordable(Protocol):
         ...
 
 
+@runtime_checkable
+class Replayed(Protocol):
+    """An environment whose state cannot be saved: `load_state_dict` takes the actions of the running episode again."""
+
+    continued: bool
+    """Whether this led to the same observations; if not, nobody can go on, and a new episode has to be begun."""
+
+
 class Controller(Protocol):
     """A scripted policy made for one environment."""
 

@@ -21,16 +21,19 @@ WITHOUT_EFFECT: Mapping[str, tuple[str, ...]] = {
         "environment_threads",
     ),
     "algorithm_settings": ("micro_batch", "piece"),
-    "environment": ("map",),
+    "environment": ("map", "workers"),
 }
 """By group, settings that are left out. `piece` is what `micro_batch` was called while it was part of the identity;
 where the files of a city lie changes no number, what is in them does."""
 FILES: Mapping[str, str] = {"roadnet_sha256": "road network", "flow_sha256": "flow"}
 """Settings of the environment that hold the SHA-256 of a city's files, and what these are. The task's name stands for
 them in names of variants."""
+OF_PACKAGES = ("source", "package")
+"""Settings of an environment of another package that names of variants leave to the task's name and to machine.json."""
 ADDED: Mapping[str, Mapping[str, Any]] = {
     "training": {"kernels": "reference", "tf32": False},
     "environment": {**dict.fromkeys(FILES, ""), "observe_agents": True, "protocol": "paper", "observation": "counts"},
+    "algorithm_settings": {"action_noise": 0.3},
 }
 """By group, settings that came later, with what they were before: at that they are left out, so that the folders of
 earlier runs are still theirs."""

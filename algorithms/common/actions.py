@@ -102,6 +102,11 @@ class ContinuousActions(ActionSpace):
         return values.squeeze(-1)
 
 
+def action_size(spec: EnvironmentSpec) -> int:
+    """Numbers in an agent's action as a vector: its parts, or one for each discrete action."""
+    return spec.action_dim or spec.num_actions
+
+
 def action_space(spec: EnvironmentSpec) -> ActionSpace:
     """The action space of a task."""
     return ContinuousActions(spec.action_dim) if spec.action_dim else DiscreteActions(spec.num_actions)

@@ -52,7 +52,7 @@ def build(kind: type[MADDPG] = MADDPG, problem: EnvironmentSpec = PROBLEM, **set
 
 def batch_for(problem: EnvironmentSpec, size: int, generator: torch.Generator) -> Batch:
     """Transitions whose actions are relaxed where the task takes vectors."""
-    batch = random_batch(size, problem, generator)
+    batch = random_batch(size, replace(problem, num_actions=max(problem.num_actions, 1)), generator)
     if not problem.relaxed_actions:
         return batch
     draw = torch.randn(size, problem.num_agents, problem.num_actions, generator=generator)
@@ -128,6 +128,65 @@ def test_losses_with_own_values_by_hand(generator: torch.Generator) -> None:
     loss, _ = learner.critic_loss(batch, generator, torch.tensor([1, 0]))
     swapped = (2.0 + 2 - (3 + 0.5 * (1 + 1.5)), 2 + 0.75 - 0.75 - (1 + 0.5 * (3 + 1)), -1 - 1 - 0, 0 + 1.5 - 0.5 + 2)
     torch.testing.assert_close(loss, torch.tensor(sum(error**2 for error in swapped) / 4))
+
+
+# Continuous actions
+
+FORCES = replace(TINY, num_actions=0, action_dim=2, relaxed_actions=False)
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_losses_of_continuous_actions_by_hand(own: bool, generator: torch.Generator) -> None:
+    """Outputs (ln 3 / 2, 0) everywhere, so that mu = (1/2, 0). Taken: 0.75 and 7 in the first transition, 0.5 and -3 in
+    the second. At s' Qbar = 3 + 2 (0) and 1 + 4 (1/2); mu(o) is worth 1 + 2 (1/2), 4 + 3 (1/2) and 1, -2 + 3 / 2."""
+    learner = build(problem=FORCES, gamma=0.5, logit_penalty=0.1, value="own" if own else "team")
+    output = float(np.log(3.0)) / 2
+    learner.actor = Given(output, 0.0)
+    critic = OwnLinear if own else Linear
+    learner.critic, learner.target_critic = critic([1.0, 2, -1], [2.0, 3, -1]), critic([1.0, 0, 2], [1.0, 4, 0])
+    batch = tiny_batch(generator)
+    loss, metrics = learner.critic_loss(batch, generator)
+    errors = (0.75 - (1 + 0.5 * 3), 7.0 - (3 + 0.5 * 3), 0.5 + 2, -3.0) if own else (7.75 - (2 + 0.5 * 6), -2.5 + 1)
+    torch.testing.assert_close(loss, torch.tensor(sum(error**2 for error in errors) / len(errors)))
+    loss, metrics = learner.actor_loss(batch, generator)
+    value = (2 + 5.5 + 1 - 0.5) / (4 if own else 2)
+    torch.testing.assert_close(loss, torch.tensor(0.1 * output**2 / 2 - value))
+    assert set(metrics) == {"loss/policy"}, "a deterministic policy has no entropy"
+    loss.backward()
+    share = 0.5 if own else 1.0  # of each agent's value in the mean
+    expected = torch.tensor([0.1 * output - share * 5 * 0.75, share * 2.0])  # 1 - mu^2 is 0.75 and 1; dQ/da is 5 and -2
+    torch.testing.assert_close(learner.actor.logits.grad, expected)
+
+
+@pytest.mark.parametrize("name", ["maddpg", "maddpgs", "pic"])
+def test_continuous_behaviour_is_the_policy_and_noise_within_bounds(name: str, generator: torch.Generator) -> None:
+    learner: Any = make(name, FORCES, config_type(name)(hidden=16, action_noise=0.2))
+    assert learner.action_width == 2
+    learner.actor = Given(0.3, 20.0)
+    observation, graph = torch.zeros(4000, 2, 1), ring(2, 4000)
+    mean = torch.tanh(torch.tensor([0.3, 20.0]))
+    greedy = learner.act(observation, graph, generator, True)
+    torch.testing.assert_close(greedy, mean.expand(4000, 2, 2))
+    drawn = learner.act(observation, graph, generator, False)
+    assert float(drawn.abs().max()) <= 1.0
+    assert abs(float(drawn[..., 0].mean() - mean[0])) < 0.01
+    assert abs(float(drawn[..., 0].std()) - 0.2) < 0.01
+    assert 0.4 < float((drawn[..., 1] == 1.0).float().mean()) < 0.6, "half of the noise goes beyond the bound"
+
+
+@pytest.mark.parametrize("name", ["maddpg", "maddpgs", "pic"])
+def test_continuous_actions_reach_the_optimum(name: str, generator: torch.Generator) -> None:
+    """Everybody is paid for the distance of the own action to half of what it sees."""
+    learner: Any = make(name, FORCES, config_type(name)(hidden=32, learning_rate=0.01))
+    learner.schedule(0, 10_000)
+    for _ in range(300):
+        seen_by = torch.rand(64, 2, 1, generator=generator) * 2 - 1
+        action = torch.rand(64, 2, 2, generator=generator) * 2 - 1
+        reward = -(action - 0.5 * seen_by).square().sum(-1)
+        batch = batch_for(FORCES, 64, generator)._replace(observation=seen_by, action=action, reward=reward)
+        learner.update(batch._replace(terminated=torch.ones(64, dtype=torch.bool)), generator)
+    chosen = learner.act(seen_by, ring(2, 64), generator, True)
+    assert float((chosen - 0.5 * seen_by).square().mean()) < 0.02
 
 
 @pytest.mark.parametrize("name", ["maddpg", "maddpgs", "pic"])

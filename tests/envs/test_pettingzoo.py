@@ -17,13 +17,14 @@ from envs.drawing import draw
 
 pytest.importorskip("pettingzoo", reason="the adapter needs PettingZoo")
 
+import pettingzoo
 from pettingzoo.test import api_test, parallel_api_test
 from pettingzoo.test.max_cycles_test import max_cycles_test
 from pettingzoo.test.seed_test import parallel_seed_test
 from pettingzoo.test.state_test import test_parallel_env as check_state_of
 from pettingzoo.utils import parallel_to_aec
 
-from envs.pettingzoo import ParallelEnvironment, parallel_env
+from envs.pettingzoo import ParallelEnvironment, parallel_env, register_tasks, registered_name
 
 NAVIGATION = "mpe/cooperative_navigation_3"
 FAMILIES = (
@@ -53,6 +54,34 @@ def test_keeps_the_contract_of_pettingzoo(task: str) -> None:
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_keeps_the_contract_when_agents_take_turns() -> None:
     api_test(parallel_to_aec(parallel_env(NAVIGATION)), num_cycles=30)
+
+
+def test_the_registry_has_every_task() -> None:
+    """Both kinds, by a name that is as PettingZoo's are."""
+    registration = pytest.importorskip("pettingzoo.env_registry", reason="this version of PettingZoo has no registry")
+    assert registration is not None
+    for task in envs.tasks():
+        if not task.startswith("pettingzoo/"):
+            assert pettingzoo.spec("parallel", registered_name(task)).kwargs == {"task": task}
+            assert pettingzoo.spec("aec", registered_name(task)).kwargs == {"task": task}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        register_tasks()  # again: nothing is overridden
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("task", [NAVIGATION, "magent/jungle_6", "game/climbing_2"])
+def test_what_the_registry_makes_keeps_the_contract(task: str) -> None:
+    pytest.importorskip("pettingzoo.env_registry", reason="this version of PettingZoo has no registry")
+    name = registered_name(task)
+    parallel_api_test(pettingzoo.make("parallel", name), num_cycles=30)
+    parallel_seed_test(lambda: pettingzoo.make("parallel", name), num_cycles=10)
+    api_test(pettingzoo.make("aec", name), num_cycles=20)
+    short = pettingzoo.make("parallel", name, max_cycles=1, reward="local")
+    assert isinstance(short, ParallelEnvironment)
+    short.reset(seed=0)
+    short.step(sample(short))
+    assert not short.agents
 
 
 @pytest.mark.parametrize("task", FAMILIES)

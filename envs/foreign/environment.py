@@ -1,0 +1,142 @@
+"""A batch of copies of an environment of another package in lockstep."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from envs.checks import require_indices, require_integers, require_seed
+from envs.foreign.copies import Moment, make_copies
+from envs.foreign.settings import Settings, make_spec
+from envs.protocols import Graph, Step
+from envs.shapes import Float
+
+
+class ForeignEnvironment:
+    """`num_envs` copies of a PettingZoo parallel environment on the CPU; implements `envs.protocols.Environment`.
+
+    Every episode begins with `reset(seed=...)`, the seed being drawn from that of the batch and the episode's number.
+    An episode that ends by itself before the time limit is `terminated` from there on: it stays where it is and pays
+    nothing until the others have come to the time limit, too.
+
+    Such environments cannot be asked for their state. A saved one is the seeds of the running episodes and the actions
+    taken in them, which are taken again; `continued` says whether the observations came out as before.
+    """
+
+    def __init__(self, task: str, settings: Settings, num_envs: int) -> None:
+        if num_envs < 1:
+            raise ValueError(f"num_envs must be at least 1, not {num_envs}")
+        self.spec = make_spec(settings)
+        self.task, self.settings, self.num_envs, self.device = task, settings, num_envs, torch.device("cpu")
+        self.continued = True
+        """Whether the last `load_state_dict` found the episodes as they were."""
+        self._copies = make_copies(settings, num_envs)
+        self._graph: Graph | None = None
+        self._seed, self._next_episode = 0, 0
+        self._seeds: list[int] = []
+        self._actions: list[np.ndarray] = []
+        self._observation = torch.zeros(num_envs, self.spec.num_agents, self.spec.observation_dim)
+        self._return = torch.zeros(num_envs, dtype=torch.float64)
+        self._time: int | None = None
+
+    def reset(self, seed: int | None = None) -> Step:
+        """Begin the next episodes, or, with a seed (0 to 2^63 - 1), the first ones of that seed."""
+        if seed is not None:
+            require_seed(seed)
+            self._seed, self._next_episode = seed, 0
+        episodes = range(self._next_episode, self._next_episode + self.num_envs)
+        self._next_episode = episodes.stop
+        return self._begin([episode_seed(self._seed, episode) for episode in episodes])
+
+    def step(self, actions: Tensor) -> Step:
+        """Advance all copies by one step.
+
+        Raises RuntimeError after the end of an episode, ValueError for actions of a wrong shape, type or range, and
+        ForeignEnvironmentError where the environment does what does not fit.
+        """
+        if self._time is None or self._time >= self.spec.episode_length:
+            raise RuntimeError("the episodes have not begun or are over: call reset() first")
+        shape = (self.num_envs, self.spec.num_agents)
+        if self.spec.action_dim:
+            if tuple(actions.shape) != (*shape, self.spec.action_dim) or not bool((actions.abs() <= 1).all()):
+                raise ValueError(f"actions: expected vectors {(*shape, self.spec.action_dim)} from -1 to 1")
+        else:
+            require_integers(actions, shape)
+            require_indices(actions, self.spec.num_actions)
+        return self._advance(actions.detach().cpu().numpy().copy())
+
+    def scores(self) -> dict[str, Float[Tensor, " env"]]:
+        """`return`: the sum over steps and agents of what the environment pays, whatever the reward mode."""
+        return {"return": self._return.clone()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and plain numbers: seeds and actions of the running episodes, and what they have led to."""
+        shape = (self.num_envs, self.spec.num_agents, *[self.spec.action_dim] * bool(self.spec.action_dim))
+        taken = np.stack(self._actions) if self._actions else np.zeros((0, *shape))
+        return {
+            "task": self.task,
+            "seed": self._seed,
+            "next_episode": self._next_episode,
+            "time": self._time,
+            "seeds": list(self._seeds),
+            "actions": torch.from_numpy(taken),
+            "observation": self._observation.clone(),
+            "return": self._return.clone(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Begin the episodes again and take the same actions. Raises ValueError if the state is of another task or
+        number of copies, or partial."""
+        missing = sorted(set(self.state_dict()) - set(state))
+        if missing:
+            raise ValueError(f"this is no state of a PettingZoo environment: {', '.join(missing)} missing")
+        saved, here = (state["task"], len(state["observation"])), (self.task, self.num_envs)
+        if saved != here:
+            raise ValueError(f"the state is of (task, copies) {saved}; this environment is {here}")
+        self._seed, self._next_episode = state["seed"], state["next_episode"]
+        self._time, self.continued = None, True
+        if state["time"] is None:
+            return
+        self._begin(state["seeds"])
+        for actions in state["actions"].cpu().numpy():
+            self._advance(actions)
+        same = torch.equal(self._observation, state["observation"].cpu())
+        self.continued = same and torch.equal(self._return, state["return"].cpu())
+
+    def _begin(self, seeds: list[int]) -> Step:
+        self._seeds, self._actions, self._time = list(seeds), [], 0
+        self._return = torch.zeros(self.num_envs, dtype=torch.float64)
+        return self._step(self._copies.reset(self._seeds))
+
+    def _advance(self, actions: np.ndarray) -> Step:
+        assert self._time is not None
+        self._time += 1
+        self._actions.append(actions)
+        return self._step(self._copies.step(actions, self._time == self.spec.episode_length))
+
+    def _step(self, moment: Moment) -> Step:
+        reward = torch.from_numpy(moment.reward)
+        team = reward.sum(-1)
+        self._return = self._return + team
+        self._observation = torch.from_numpy(moment.observation)
+        paid = team[:, None].expand_as(reward) if self.settings.reward == "shared" else reward
+        terminated = torch.from_numpy(moment.ended)
+        limit = torch.full_like(terminated, self._time == self.spec.episode_length)
+        return Step(self._observation.clone(), self._heard(moment), paid.float(), terminated, limit & ~terminated)
+
+    def _heard(self, moment: Moment) -> Graph:
+        """The graph; one that never changes is made once, and expanded over the copies."""
+        parts = [torch.from_numpy(part) for part in (moment.neighbours, moment.mask)]
+        if not self.spec.static_graph:
+            return Graph(*parts)
+        if self._graph is None:
+            self._graph = Graph(*(part[:1].clone().expand(self.num_envs, -1, -1) for part in parts))
+        return self._graph
+
+
+def episode_seed(seed: int, episode: int) -> int:
+    """The seed of one episode, below 2^31, as some environments take no larger ones."""
+    return int(np.random.SeedSequence([seed, episode]).generate_state(1)[0]) >> 1

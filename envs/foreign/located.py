@@ -1,0 +1,352 @@
+"""From `pettingzoo:package.module:function` to a task: the function is found, called and looked at.
+
+What does not fit is refused here, in one line, before anything is trained. No torch: worker processes use it, too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import importlib
+import importlib.metadata
+import inspect
+import json
+import math
+import re
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from envs.errors import EnvironmentNotAvailableError, ForeignEnvironmentError, UnknownTaskError
+from envs.fields import closest
+from envs.foreign.names import FOUND, PREFIX
+from envs.foreign.settings import Settings
+
+MOST_STEPS = 10_000
+"""Steps after which an environment that does not end is taken to have no time limit."""
+MOST_ACTIONS = 256
+"""Discrete actions: replays hold them in a byte."""
+PROBE_STEPS = 5
+"""Steps in which two copies with the same seed must do the same."""
+OWN = tuple(field.name for field in dataclasses.fields(Settings))
+
+
+class Facts(NamedTuple):
+    """What is the same for all agents of an environment, all the time."""
+
+    agents: tuple[str, ...]
+    observation_dim: int
+    num_actions: int
+    """0 where actions are boxes."""
+    first_action: int
+    low: tuple[float, ...]
+    """Bounds of a continuous action, flattened; empty for discrete ones."""
+    high: tuple[float, ...]
+    action_shape: tuple[int, ...]
+    action_mask: tuple[tuple[bool, ...], ...]
+
+
+def locate(task: str, given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Name and settings of the task that `task`, `pettingzoo:...` or a name, and settings with a `source` mean;
+    settings that are not of `Settings` become `arguments`.
+
+    Raises EnvironmentNotAvailableError where the package is missing, UnknownTaskError where `task` is the name of
+    another environment than the settings tell of, and ForeignEnvironmentError for what does not fit.
+    """
+    source = task.removeprefix(PREFIX) if task.startswith(PREFIX) else str(given["source"])
+    creator = creator_of(source)
+    arguments = parse_arguments(str(given.get("arguments") or ""))
+    for key, value in given.items():
+        if key not in OWN:
+            arguments[key] = _read(value, _parameters(source).get(key)) if isinstance(value, str) else value
+    _require_arguments(source, creator, arguments)
+    text = join_arguments(arguments)
+    module, _, function = source.partition(":")
+    name = f"pettingzoo/{module}_{function}_{len(facts_of(source, text).agents)}"
+    if not task.startswith(PREFIX) and name != task:
+        raise UnknownTaskError(
+            f"{source} is the task {name}, not {task}: leave the setting source out, or name that task"
+        )
+    package, expected = package_of(module), str(given.get("package") or "")
+    if expected and package != expected:
+        raise ForeignEnvironmentError(
+            f"{source} is of {package}, that of the run {expected}: install that version, or begin new runs with "
+            "another --results folder"
+        )
+    FOUND[name] = source
+    kept = {key: value for key, value in given.items() if key in OWN}
+    return name, kept | {"source": source, "package": package} | ({"arguments": text} if text else {})
+
+
+def creator_of(source: str) -> Callable[..., Any]:
+    """The function that makes the environment. Raises EnvironmentNotAvailableError where its package is not here,
+    ForeignEnvironmentError where it cannot be imported or has no such function."""
+    if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", source):
+        raise ForeignEnvironmentError(
+            f"{PREFIX}{source}: expected {PREFIX}package.module:function, such as "
+            f"{PREFIX}mpe2.simple_spread_v3:parallel_env"
+        )
+    module, _, function = source.partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path:  # as for the commands of an installed project
+        sys.path.append(here)
+    try:
+        found = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        lost = error.name or module
+        what = "there is no module" if module == lost or module.startswith(f"{lost}.") else f"{module} needs the module"
+        raise EnvironmentNotAvailableError(
+            f"{PREFIX}{source}: {what} {lost}; install its package, or put it in {here} or on PYTHONPATH"
+        ) from error
+    except Exception as error:
+        raise ForeignEnvironmentError(f"{PREFIX}{source}: importing {module} fails: {_words(error)}") from error
+    creator = getattr(found, function, None)
+    if not callable(creator):
+        names = [name for name in dir(found) if callable(getattr(found, name)) and not name.startswith("_")]
+        hint = closest(function, names) or f"it has {', '.join(names[:8]) or 'none'}"
+        raise ForeignEnvironmentError(f"{PREFIX}{source}: {module} has no function {function}; {hint}")
+    return creator
+
+
+def make_environment(source: str, arguments: str) -> Any:
+    """A new environment. Raises ForeignEnvironmentError where the function fails or makes something else."""
+    creator = creator_of(source)
+    try:
+        environment = creator(**parse_arguments(arguments))
+    except Exception as error:
+        call = f"{source}({arguments.replace(',', ', ')})"
+        raise ForeignEnvironmentError(f"{PREFIX}{source}: {call} fails: {_words(error)}") from error
+    if hasattr(environment, "agent_iter"):
+        raise ForeignEnvironmentError(
+            f"{PREFIX}{source}: in this environment agents take turns; expected a parallel one, such as the module's "
+            "parallel_env, or pettingzoo.utils.aec_to_parallel makes"
+        )
+    parts = ("possible_agents", "observation_space", "action_space", "reset", "step")
+    lacking = [name for name in parts if getattr(environment, name, None) is None]
+    if lacking:
+        raise ForeignEnvironmentError(
+            f"{PREFIX}{source}: made a {type(environment).__name__} without {', '.join(lacking)}; expected a "
+            "PettingZoo ParallelEnv"
+        )
+    return environment
+
+
+@functools.cache
+def facts_of(source: str, arguments: str) -> Facts:
+    """Agents and spaces of an environment, which is made twice and played for a few steps.
+
+    Raises ForeignEnvironmentError for agents that are not fixed, spaces that are not equal or not of the kinds that
+    learners know, and where equal seeds do not give equal episodes.
+    """
+    where = f"{PREFIX}{source}"
+    environment = make_environment(source, arguments)
+    agents = tuple(environment.possible_agents)
+    if not agents:
+        raise ForeignEnvironmentError(f"{where}: there are no possible_agents; expected at least one")
+    observations = {agent: environment.observation_space(agent) for agent in agents}
+    actions = {agent: environment.action_space(agent) for agent in agents}
+    for what, spaces, kinds in (("observations", observations, ("Box",)), ("actions", actions, ("Box", "Discrete"))):
+        for agent, space in spaces.items():
+            if type(space).__name__ not in kinds:
+                raise ForeignEnvironmentError(
+                    f"{where}: {what} of {agent} are {type(space).__name__}; expected {' or '.join(kinds)}: wrap the "
+                    "environment in a function of yours that gives them so"
+                )
+            first = spaces[agents[0]]
+            same = space.shape == first.shape if what == "observations" else space == first
+            if not same:
+                raise ForeignEnvironmentError(
+                    f"{where}: {what} of {agents[0]} and {agent} are unlike, {_shown(first)} and "
+                    f"{_shown(space)}; expected equal spaces of all agents"
+                )
+    _, infos = environment.reset(seed=0)
+    if set(environment.agents) != set(agents):
+        raise ForeignEnvironmentError(
+            f"{where}: {len(environment.agents)} of {len(agents)} agents are there at the start; expected fixed agents"
+        )
+    shape, action = observations[agents[0]].shape, actions[agents[0]]
+    discrete = type(action).__name__ == "Discrete"
+    if discrete and action.n > MOST_ACTIONS:
+        raise ForeignEnvironmentError(f"{where}: {action.n} actions; expected at most {MOST_ACTIONS}")
+    if not discrete and not (np.isfinite(action.low).all() and np.isfinite(action.high).all()):
+        raise ForeignEnvironmentError(f"{where}: actions have no bounds; expected a Box with finite low and high")
+    facts = Facts(
+        agents,
+        max(1, math.prod(shape)),
+        int(action.n) if discrete else 0,
+        int(action.start) if discrete else 0,
+        () if discrete else tuple(action.low.flatten().tolist()),
+        () if discrete else tuple(action.high.flatten().tolist()),
+        () if discrete else tuple(action.shape),
+        mask_of(infos, agents) if discrete else (),
+    )
+    _require_equal_episodes(where, environment, make_environment(source, arguments), facts)
+    return facts
+
+
+def mask_of(infos: Mapping[str, Any], agents: tuple[str, ...]) -> tuple[tuple[bool, ...], ...]:
+    """The actions that agents have, from "action_mask" in their infos; empty where nobody lacks any."""
+    masks = [infos.get(agent, {}).get("action_mask") for agent in agents]
+    if any(mask is None for mask in masks) or all(np.asarray(mask).all() for mask in masks):
+        return ()
+    return tuple(tuple(bool(there) for there in np.asarray(mask)) for mask in masks)
+
+
+@functools.cache
+def time_limit(source: str, arguments: str) -> int:
+    """Steps after which an environment truncates its episodes. Raises ForeignEnvironmentError where it ends them in
+    another way or not at all."""
+    environment, facts, generator = make_environment(source, arguments), facts_of(source, arguments), _generator()
+    environment.reset(seed=0)
+    for step in range(1, MOST_STEPS + 1):
+        _, _, terminated, truncated, _ = environment.step(_random_actions(facts, generator))
+        if all(truncated.values()):
+            return step
+        if any(terminated.values()):
+            raise ForeignEnvironmentError(
+                f"{PREFIX}{source}: a random episode ended by itself after {step} steps, so that its time limit is not "
+                "known: give it by --set environment.episode_length=STEPS"
+            )
+    raise ForeignEnvironmentError(
+        f"{PREFIX}{source}: an episode goes on after {MOST_STEPS} steps: give its length by --set "
+        "environment.episode_length=STEPS"
+    )
+
+
+def to_action(facts: Facts, action: np.ndarray) -> Any:
+    """An agent's action, an index or a vector in [-1, 1], as the environment takes it."""
+    if facts.num_actions:
+        return int(action) + facts.first_action
+    low, high = np.array(facts.low, np.float32), np.array(facts.high, np.float32)
+    scaled = low + (action.astype(np.float32) + 1) * (high - low) / 2
+    return np.clip(scaled, low, high).reshape(facts.action_shape)
+
+
+def _random_actions(facts: Facts, generator: np.random.Generator) -> dict[str, Any]:
+    actions = {}
+    for i, agent in enumerate(facts.agents):
+        there = np.flatnonzero(facts.action_mask[i]) if facts.action_mask else np.arange(facts.num_actions)
+        drawn = generator.choice(there) if facts.num_actions else generator.uniform(-1, 1, len(facts.low))
+        actions[agent] = to_action(facts, np.asarray(drawn))
+    return actions
+
+
+def _generator() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def _require_equal_episodes(where: str, first: Any, second: Any, facts: Facts) -> None:
+    """Raise ForeignEnvironmentError where two copies with one seed and equal actions do not do the same."""
+    generator = _generator()
+    seen = [environment.reset(seed=1)[0] for environment in (first, second)]
+    for step in range(PROBE_STEPS + 1):
+        if any(not np.array_equal(seen[0].get(agent), seen[1].get(agent)) for agent in facts.agents):
+            raise ForeignEnvironmentError(
+                f"{where}: reset(seed=1) gave two episodes that differ after {step} steps; expected all its random "
+                "numbers to come from a generator that reset(seed) seeds"
+            )
+        if not first.agents:
+            return
+        if odd := set(first.agents) ^ set(facts.agents):
+            raise ForeignEnvironmentError(
+                f"{where}: {min(odd, key=str)} came or went at step {step}; expected the same {len(facts.agents)} "
+                "agents all the time"
+            )
+        actions = _random_actions(facts, generator)
+        seen = [environment.step(actions)[0] for environment in (first, second)]
+
+
+def parse_arguments(text: str) -> dict[str, Any]:
+    """`N=3,name="a"` as a dictionary. Raises ForeignEnvironmentError for anything else."""
+    arguments: dict[str, Any] = {}
+    rest = text
+    while rest:
+        key, _, rest = rest.partition("=")
+        try:
+            value, end = json.JSONDecoder().raw_decode(rest)
+        except json.JSONDecodeError:
+            value, end = None, -1
+        if end < 0 or not key.isidentifier() or rest[end : end + 1] not in ("", ","):
+            raise ForeignEnvironmentError(
+                f"arguments={text}: expected name=value pairs with commas between them and values as in JSON, such as "
+                "N=3,continuous_actions=false"
+            )
+        arguments[key], rest = value, rest[end + 1 :]
+    return arguments
+
+
+def join_arguments(arguments: Mapping[str, Any]) -> str:
+    """The text that `parse_arguments` reads, in the order of names. Raises ForeignEnvironmentError for values that JSON
+    does not have."""
+    try:
+        return ",".join(f"{key}={json.dumps(arguments[key], separators=(',', ':'))}" for key in sorted(arguments))
+    except TypeError as error:
+        raise ForeignEnvironmentError(
+            f"{error}: expected arguments that are texts, numbers, true, false, none or lists: write a function of "
+            "yours that makes the others"
+        ) from error
+
+
+def package_of(module: str) -> str:
+    """Distribution and version that a module is of, or the SHA-256 of its file where none has it."""
+    found = importlib.metadata.packages_distributions().get(module.partition(".")[0])
+    if found:
+        return f"{found[0]}=={importlib.metadata.version(found[0])}"
+    file = getattr(sys.modules[module], "__file__", None)
+    return f"sha256:{hashlib.sha256(Path(file).read_bytes()).hexdigest()}" if file else "unknown"
+
+
+@functools.cache
+def _parameters(source: str) -> dict[str, inspect.Parameter]:
+    """Parameters of the function that makes the environment, or of the module's `raw_env`, to which PettingZoo's
+    modules hand them on; empty where any are taken."""
+    creator = creator_of(source)
+    raw = getattr(sys.modules[source.partition(":")[0]], "raw_env", None)
+    for function in (creator, raw):
+        parameters = dict(inspect.signature(function).parameters) if callable(function) else {}
+        if parameters and not any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values()):
+            return parameters
+        if not parameters and function is creator:
+            return {}
+    return {}
+
+
+def _require_arguments(source: str, creator: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
+    """Raise ForeignEnvironmentError for an argument that the function does not have."""
+    names = list(_parameters(source))
+    open_ended = not names and bool(inspect.signature(creator).parameters)
+    for key in arguments:
+        if not open_ended and key not in names:
+            hint = (
+                closest(key, [*names, *OWN]) or f"arguments: {', '.join(names) or 'none'}; settings: {', '.join(OWN)}"
+            )
+            raise ForeignEnvironmentError(f"--set environment.{key}: {source} has no such argument; {hint}")
+
+
+def _read(text: str, parameter: inspect.Parameter | None) -> Any:
+    """What a text of a command line means to a parameter: text where it takes text, else a value as in JSON if it is
+    one; none, true and false in any case."""
+    if parameter is not None and (isinstance(parameter.default, str) or parameter.annotation in (str, "str")):
+        return text
+    words = {"none": None, "true": True, "false": False}
+    if text.lower() in words:
+        return words[text.lower()]
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def _shown(space: Any) -> str:
+    kind = type(space).__name__
+    return f"{kind}({space.n})" if kind == "Discrete" else f"{kind}{tuple(space.shape)}"
+
+
+def _words(error: BaseException) -> str:
+    """Type and first line of an error."""
+    lines = str(error).splitlines()
+    return f"{type(error).__name__}: {lines[0][:160]}" if lines else type(error).__name__
