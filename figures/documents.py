@@ -10,13 +10,13 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from figures.analysis import Analysis
-from figures.paper import ablations
-from figures.report import findings, proof, transfer
 from results.errors import ResultsError
 from results.files import write_output
-from results.load import load_results
+
+if TYPE_CHECKING:
+    from figures.analysis import Analysis
 
 ROOT = Path(__file__).resolve().parents[1]
 PUBLISHED = ROOT / "results" / "published"
@@ -33,20 +33,25 @@ class Part:
     text: Callable[[Analysis], str]
 
 
-PARTS = (
-    Part("algorithms/README.md", "proof table", proof.markdown),
-    Part("algorithms/README.md", "ablations", lambda analysis: ablations.table(analysis).markdown()),
-    Part("algorithms/README.md", "transfer", lambda analysis: transfer.sizes_table(analysis).markdown()),
-    Part("algorithms/README.md", "lost messages", lambda analysis: transfer.losses_table(analysis).markdown()),
-    Part("README.md", "findings", findings.summary),
-    Part("results/FINDINGS.md", "", findings.page),
-)
+def parts() -> tuple[Part, ...]:
+    """Every generated part."""
+    from figures.paper import ablations  # here, so that help is quick
+    from figures.report import findings, proof, transfer
+
+    return (
+        Part("algorithms/README.md", "proof table", proof.markdown),
+        Part("algorithms/README.md", "ablations", lambda analysis: ablations.table(analysis).markdown()),
+        Part("algorithms/README.md", "transfer", lambda analysis: transfer.sizes_table(analysis).markdown()),
+        Part("algorithms/README.md", "lost messages", lambda analysis: transfer.losses_table(analysis).markdown()),
+        Part("README.md", "findings", findings.summary),
+        Part("results/FINDINGS.md", "", findings.page),
+    )
 
 
 def documents(analysis: Analysis, root: Path = ROOT) -> dict[Path, str]:
     """Every document that has a generated part, as it should be. Raises ResultsError where one lacks its marks."""
     found: dict[Path, str] = {}
-    for part in PARTS:
+    for part in parts():
         path = root / part.file
         text = part.text(analysis).strip() + "\n"
         if part.name:
@@ -70,6 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m figures.documents", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--check", action="store_true", help="write nothing, and exit with 1 where something differs")
     options = parser.parse_args(arguments)
+    from figures.analysis import Analysis
+    from results.load import load_results
+
     try:
         made = documents(Analysis(load_results(PUBLISHED)))
         stale = {

@@ -101,7 +101,9 @@ def test_messages_are_switched_one_by_one(
     policy: bool, critic: bool, inference: str, generator: torch.Generator
 ) -> None:
     """The networks keep their parts; what they hear follows the two settings."""
-    ip = learner(policy_messages=policy, critic_messages=critic, hops=2, critic_hops=1, value_hops=1, inference=inference)
+    ip = learner(
+        policy_messages=policy, critic_messages=critic, hops=2, critic_hops=1, value_hops=1, inference=inference
+    )
     x, graph, neighbours = observations(generator), ring(7, 20), neighbourhood(ring(7, 20))
     alone, two_hops = [True] + [False] * 6, [True, True, True, False, False, True, True]
     one_hop = [True, True, False, False, False, False, True]

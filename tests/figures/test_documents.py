@@ -16,7 +16,7 @@ from results.records import Results
 @pytest.fixture
 def parts(monkeypatch: pytest.MonkeyPatch) -> None:
     made = tuple(Part("a.md", name, lambda _, own=name: f"| {own} |\n") for name in ("one", "two"))  # type: ignore[misc]
-    monkeypatch.setattr(module, "PARTS", (*made, Part("b.md", "", lambda _: "whole\n")))
+    monkeypatch.setattr(module, "parts", lambda: (*made, Part("b.md", "", lambda _: "whole\n")))
 
 
 @pytest.mark.usefixtures("parts")

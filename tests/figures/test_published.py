@@ -10,7 +10,7 @@ import pytest
 
 from figures.analysis import Analysis
 from figures.analysis.interpretation import summaries_of
-from figures.documents import PARTS, documents
+from figures.documents import documents, parts
 from figures.tables import plus_minus
 from results.load import load_results
 from results.paper import COMPARED_ALGORITHMS
@@ -86,7 +86,7 @@ def test_generated_parts_of_the_documents_are_those_of_the_published_runs() -> N
     """`python -m figures.documents` makes them anew."""
     made = documents(analysed())
     assert [path.name for path, text in made.items() if path.read_text() != text] == []
-    assert {path.relative_to(ROOT).as_posix() for path in made} == {part.file for part in PARTS}
+    assert {path.relative_to(ROOT).as_posix() for path in made} == {part.file for part in parts()}
 
 
 @pytest.mark.parametrize("agents", [3, 6])

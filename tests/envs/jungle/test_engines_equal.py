@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from envs.jungle import tensors, verify
+from envs.jungle import comparison, tensors
 from envs.jungle.comparison import draw_moods, mixed_actions
 from envs.jungle.environment import JungleEnvironment
 from envs.jungle.rules import NUM_ACTIONS, Jungle, jungle
@@ -25,7 +25,7 @@ CPU = torch.device("cpu")
 def test_engines_equal_the_original(backend: Any) -> None:
     """In mixed play, with crowds; all that can happen in a step does."""
     needs_magent2()
-    result = verify.verify("magent/jungle_20", 40, backend=backend)
+    result = comparison.verify("magent/jungle_20", 40, backend=backend)
     assert not result.failures
     assert (result.episodes, result.steps) == (40, 1000)
     assert result.compared["observations"] == 40 * 26 * 20 * 123
@@ -36,7 +36,7 @@ def test_engines_equal_the_original(backend: Any) -> None:
 def test_numba_and_torch_are_equal(task: str) -> None:
     """Where the original is not installed, too."""
     episodes = 8 if task == "magent/jungle_100" else 24
-    assert not verify.verify(task, episodes, 1, "torch", reference="numba").failures
+    assert not comparison.verify(task, episodes, 1, "torch", reference="numba").failures
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_other_sizes_and_lengths_equal_the_original(task: str, length: int) -> N
     """The last has the largest map, 99 x 99, on which magent2 moves agents in the order of their numbers; on larger
     ones it goes by strips of the map first."""
     needs_magent2()
-    assert not verify.verify(task, 8, 2, episode_length=length).failures
+    assert not comparison.verify(task, 8, 2, episode_length=length).failures
 
 
 @st.composite
@@ -133,7 +133,7 @@ def test_a_comparison_notices_other_rules(
     owner: Any, name: str, change: Any, quantity: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(owner, name, change)
-    result = verify.verify("magent/jungle_20", 40, backend="torch", reference="numba")
+    result = comparison.verify("magent/jungle_20", 40, backend="torch", reference="numba")
     assert result.differing[quantity] > 0
     assert any(f" {quantity} differ, first step " in line for line in result.failures)
 
@@ -151,7 +151,7 @@ def test_a_comparison_notices_other_rules(
 )
 def test_engines_equal_the_original_for_long(backend: Any, task: str, episodes: int, length: int) -> None:
     needs_magent2()
-    assert not verify.verify(task, episodes, 3, backend, length).failures
+    assert not comparison.verify(task, episodes, 3, backend, length).failures
 
 
 @pytest.mark.gpu

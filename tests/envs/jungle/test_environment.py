@@ -10,7 +10,7 @@ import torch
 from jaxtyping import TypeCheckError, jaxtyped
 
 import envs
-from envs.jungle import placement, verify
+from envs.jungle import comparison, placement
 from envs.jungle.environment import JungleEnvironment
 from envs.jungle.kernels import NumbaEngine
 from envs.jungle.original import OriginalEngine
@@ -93,8 +93,8 @@ def test_shape_annotations_hold(backend: str, monkeypatch: pytest.MonkeyPatch, g
 def test_shape_annotations_of_the_comparison_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     checked = jaxtyped(typechecker=check)
     for name in ("crowded_cells", "draw_moods", "mixed_actions", "_approach", "happenings", "_meets"):
-        monkeypatch.setattr(verify, name, checked(getattr(verify, name)))
-    assert not verify.verify("magent/jungle_6", 4, 0, "torch", 2, "numba").failures
+        monkeypatch.setattr(comparison, name, checked(getattr(comparison, name)))
+    assert not comparison.verify("magent/jungle_6", 4, 0, "torch", 2, "numba").failures
 
 
 @every_engine
@@ -276,7 +276,7 @@ def test_shared_rewards_are_the_mean(backend: str, generator: torch.Generator) -
     """Everyone is paid the same, and the scores are those of local rewards."""
     local, shared = (make("magent/jungle_20", 8, backend, reward=reward) for reward in ("local", "shared"))
     for environment in (local, shared):
-        cells = verify.crowded_cells(environment.jungle, 8, torch.Generator().manual_seed(0))
+        cells = comparison.crowded_cells(environment.jungle, 8, torch.Generator().manual_seed(0))
         environment.place(cells[:, :20], cells[:, 20:])
     total = torch.zeros(8, dtype=torch.float64)
     for _ in range(25):
@@ -293,7 +293,7 @@ def test_shared_rewards_are_the_mean(backend: str, generator: torch.Generator) -
 def test_scores_are_made_of_meals_hits_and_misses(backend: str, generator: torch.Generator) -> None:
     """A meal is worth 0.99, a hit 1.99 less 4 for the one who is hit, a miss -0.01; a new episode starts from none."""
     environment = make("magent/jungle_20", 8, backend)
-    cells = verify.crowded_cells(environment.jungle, 8, generator)
+    cells = comparison.crowded_cells(environment.jungle, 8, generator)
     environment.place(cells[:, :20], cells[:, 20:])
     play(environment, 25, generator)
     scores = environment.scores()
@@ -324,7 +324,7 @@ def test_all_can_eat_all_the_time() -> None:
 def test_three_neighbours_are_those_of_dgn(backend: str, generator: torch.Generator) -> None:
     """There, agents hear the four nearest by squared distance, lower numbers first, of which they are the first."""
     environment = make("magent/jungle_20", 8, backend, num_neighbours=3)
-    cells = verify.crowded_cells(environment.jungle, 8, generator)
+    cells = comparison.crowded_cells(environment.jungle, 8, generator)
     for begin in (lambda: environment.reset(0), lambda: environment.place(cells[:, :20], cells[:, 20:])):
         neighbours = begin().graph.neighbours.tolist()
         for copy, cells_of_copy in enumerate(environment.position.tolist()):
