@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from pathlib import Path
 
 from benchmark.config import parse_assignments
 from benchmark.errors import UserError
+
+IMPORT_VARIABLE = "BENCHMARK_IMPORT"
+"""Environment variable that tells processes which a command starts what it was told to import, with commas between."""
 
 
 def choose_device(name: str) -> str:
@@ -46,23 +50,41 @@ def add_settings(parser: argparse.ArgumentParser, words: str) -> None:
 
 def add_import(parser: argparse.ArgumentParser) -> None:
     """Give a command line `--import`, which imports modules while it is parsed."""
+    import_all()
     words = "a module that registers tasks or algorithms of yours, in the working directory or on PYTHONPATH"
     parser.add_argument("--import", action=_Import, metavar="MODULE", dest="imported", help=words)
 
 
 class _Import(argparse.Action):
-    """Imports a module. Raises UserError where there is none of that name."""
+    """Imports a module, in this process and in those that it starts."""
 
     def __call__(self, parser: object, namespace: object, values: object, option_string: str | None = None) -> None:
-        name, here = str(values), str(Path.cwd())
-        if here not in sys.path:  # as for the commands of an installed project
-            sys.path.append(here)
-        try:
-            importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            if error.name not in (name, name.partition(".")[0]):
-                raise
-            raise UserError(f"--import {name}: there is no such module in {here} or on PYTHONPATH") from error
+        name = str(values)
+        import_named(name)
+        os.environ[IMPORT_VARIABLE] = ",".join(dict.fromkeys([*_named(), name]))
+
+
+def import_all() -> None:
+    """Import what the command that started this process was told to. Raises UserError as `import_named`."""
+    for name in _named():
+        import_named(name)
+
+
+def _named() -> list[str]:
+    return [name for name in os.environ.get(IMPORT_VARIABLE, "").split(",") if name]
+
+
+def import_named(name: str) -> None:
+    """Import a module from the working directory or PYTHONPATH. Raises UserError where there is none of that name."""
+    here = str(Path.cwd())
+    if here not in sys.path:  # as for the commands of an installed project
+        sys.path.append(here)
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name not in (name, name.partition(".")[0]):
+            raise
+        raise UserError(f"--import {name}: there is no such module in {here} or on PYTHONPATH") from error
 
 
 def add_keep_checkpoint(parser: argparse.ArgumentParser) -> None:

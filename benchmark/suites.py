@@ -24,9 +24,11 @@ all          the paper: 13 tasks, 7 algorithms, 5 seeds
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from benchmark.choices import goals, hops, lockstep, temperature
+from benchmark.errors import UserError
 from benchmark.evidence import rewards, table_1, why
 from benchmark.requests import (
     CONTROLS,
@@ -36,7 +38,9 @@ from benchmark.requests import (
     RunRequest,
     small_batch_rate,
 )
+from benchmark.suite_file import ENDING, read_suite
 from benchmark.tasks import PROVING_GROUND, default_total_steps
+from envs.fields import closest
 from results.keys import RunKey
 from results.paper import COMPARED_ALGORITHMS, TABLE_1
 
@@ -361,3 +365,14 @@ SUITES = {
     "all": paper,
 }
 """Name -> function that lists the runs."""
+
+
+def requests_of(suite: str) -> list[RunRequest]:
+    """The runs of a suite by its name, or of the TOML file that describes one (`benchmark.suite_file`). Raises
+    UserError for a name that there is not, and for such a file."""
+    if suite.endswith(ENDING):
+        return read_suite(Path(suite))
+    if suite not in SUITES:
+        hint = closest(suite, SUITES) or f"there are {', '.join(SUITES)}"
+        raise UserError(f"--suite {suite}: {hint}; or give the path of a {ENDING} file")
+    return SUITES[suite]()

@@ -27,7 +27,7 @@ from pathlib import Path
 from benchmark.console import first_line, tell
 from benchmark.errors import InUseError, UserError, report_errors
 from benchmark.launchers import HERE, LAUNCHERS, QUEUE, Jobs, LaunchOptions, jobs_of_all, launcher
-from benchmark.options import add_keep_checkpoint, add_settings, settings_of
+from benchmark.options import add_import, add_keep_checkpoint, add_settings, settings_of
 from benchmark.plan import (
     PlannedRun,
     plan_runs,
@@ -40,7 +40,8 @@ from benchmark.plan import (
 from benchmark.references import missing_references
 from benchmark.requests import RunRequest
 from benchmark.status import RunState, report, state_of, watch
-from benchmark.suites import SUITES
+from benchmark.suite_file import ENDING
+from benchmark.suites import SUITES, requests_of
 from benchmark.variants import with_settings
 from results.errors import ResultsError
 from results.files import readable_os_errors
@@ -66,8 +67,9 @@ LONGEST_WAIT_SECONDS = 300.0
 def main() -> int:
     """Entry point of `python -m benchmark.sweep`."""
     options = parse_arguments()
+    requests, options.tasks = with_maps(requests_of(options.suite), options.tasks)
+    options.suite = Path(options.suite).stem if options.suite.endswith(ENDING) else options.suite
     results = options.results or Path("results") / ("raw" if options.suite == "all" else options.suite)
-    requests, options.tasks = with_maps(SUITES[options.suite](), options.tasks)
     suite = select(requests, options.tasks, options.algorithms, options.seeds)
     requests = with_settings(suite, settings_of(options))
     options.changed = any(was.key != now.key for was, now in zip(suite, requests, strict=True))
@@ -262,7 +264,13 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("action", nargs="?", choices=ACTIONS, default="run", metavar="ACTION", help="default: run")
-    parser.add_argument("--suite", required=True, choices=sorted(SUITES))
+    parser.add_argument(
+        "--suite",
+        required=True,
+        metavar="NAME",
+        help=f"{', '.join(SUITES)}; or a {ENDING} file that describes one (benchmark/suite_file.py)",
+    )
+    add_import(parser)
     parser.add_argument(
         "--tasks", nargs="+", default=[], help="only these tasks of the suite, or the paths of configurations"
     )

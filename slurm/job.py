@@ -8,7 +8,7 @@ from pathlib import Path
 from submitit.core.utils import DelayedSubmission
 
 from benchmark.launchers.pool import Pool, references_command
-from benchmark.options import devices_of
+from benchmark.options import devices_of, import_all
 from benchmark.plan import PlannedRun
 from benchmark.references import missing_references
 from benchmark.requests import RunRequest
@@ -35,6 +35,7 @@ class SweepJob:
         Raises RuntimeError, when all have ended, where something failed: the scheduler then shows the job as failed.
         """
         os.chdir(self.snapshot)
+        import_all()
         plans = [_planned(request) for request in requests]
         references = missing_references((item.config for item in plans if item.config is not None), self.results)
         commands = [references_command(configs, self.results) for configs in references]

@@ -17,6 +17,7 @@ from benchmark.config import RunConfig
 from benchmark.console import tell
 from benchmark.errors import UserError
 from benchmark.launchers import Jobs, Launcher, LaunchOptions, Outcome
+from benchmark.options import IMPORT_VARIABLE
 from benchmark.plan import PlannedRun, refuse_what_needs_more
 from benchmark.status import RunState, summary
 from envs.data_folder import EARLIER, VARIABLE, data_folder
@@ -144,7 +145,9 @@ def submit(plans: Sequence[PlannedRun], results: Path, suite: str, profile: Prof
 def surroundings(snapshot: Path) -> list[str]:
     """Shell lines that tell a job where its code is, and the data that the project does not ship where a folder of it
     is named here."""
-    places = {"PYTHONPATH": snapshot}
+    places: dict[str, object] = {"PYTHONPATH": snapshot}
+    if names := os.environ.get(IMPORT_VARIABLE):
+        places = {"PYTHONPATH": f"{snapshot}{os.pathsep}{Path.cwd()}", IMPORT_VARIABLE: names}
     if os.environ.get(VARIABLE) or os.environ.get(EARLIER):
         places[VARIABLE] = data_folder().resolve()
     return [f"export {name}={shlex.quote(str(path))}" for name, path in places.items()]

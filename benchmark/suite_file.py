@@ -1,0 +1,80 @@
+"""A suite of one's own, read from a TOML file: `python -m benchmark.sweep --suite my_suite.toml`.
+
+    tasks = ["mpe/cooperative_navigation_6"]
+    algorithms = ["ip", "iql"]
+    seeds = [0, 1, 2]                      # default: 0
+    total_steps = 20_000                   # default: the task's
+    variant = "mine"                       # default: the name of the file
+
+    [settings]
+    "training.batch_size" = 64
+    "algorithm.learning_rate" = [0.001, 0.003]
+
+A list of values makes a variant of each: `mine-learning_rate=0.001` and so on, and of two lists every pair.
+"""
+
+from __future__ import annotations
+
+import itertools
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmark.errors import UserError
+from benchmark.requests import RunRequest
+from benchmark.tasks import default_total_steps
+from envs.fields import closest
+from results.keys import RunKey
+
+ENDING = ".toml"
+KINDS: dict[str, type] = {
+    "tasks": list,
+    "algorithms": list,
+    "seeds": list,
+    "total_steps": int,
+    "variant": str,
+    "settings": dict,
+}
+"""What a file may hold."""
+
+
+def read_suite(path: Path) -> list[RunRequest]:
+    """The runs that a file asks for, tasks outermost. Raises UserError for a file that is not as above."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UserError(f"--suite {path}: cannot be read: {error}") from error
+    _check(path, table)
+    steps = table.get("total_steps")
+    return [
+        RunRequest(RunKey(task, algorithm, variant, seed), steps or default_total_steps(task), dict(settings))
+        for task in table["tasks"]
+        for algorithm in table["algorithms"]
+        for variant, settings in _variants(table.get("variant", path.stem), table.get("settings", {}))
+        for seed in table.get("seeds", [0])
+    ]
+
+
+def _check(path: Path, table: dict[str, Any]) -> None:
+    for name, value in table.items():
+        if name not in KINDS:
+            hint = closest(name, KINDS) or f"there are {', '.join(KINDS)}"
+            raise UserError(f"--suite {path}: {name}: there is no such entry; {hint}")
+        if not isinstance(value, KINDS[name]) or isinstance(value, bool):
+            raise UserError(f"--suite {path}: {name} = {value!r}: expected a {KINDS[name].__name__}")
+    for name, kind in (("tasks", str), ("algorithms", str), ("seeds", int)):
+        values = table.get(name, [0] if name == "seeds" else [])
+        if not values or not all(isinstance(value, kind) and not isinstance(value, bool) for value in values):
+            raise UserError(f"--suite {path}: {name} = {values!r}: expected a list of at least one {kind.__name__}")
+        if len(set(values)) < len(values):
+            raise UserError(f"--suite {path}: {name} = {values!r}: the same one twice")
+
+
+def _variants(name: str, settings: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Names and settings of the variants."""
+    lists = {key: value for key, value in settings.items() if isinstance(value, list)}
+    for chosen in itertools.product(*lists.values()):
+        varied = dict(zip(lists, chosen, strict=True))
+        words = [f"{key.rpartition('.')[2]}={str(value).lower()}" for key, value in varied.items()]
+        yield "-".join([name, *words]), settings | varied

@@ -1,0 +1,99 @@
+"""Suites of one's own from a TOML file, and tasks of one's own in the runs of a sweep."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmark.errors import UserError
+from benchmark.suite_file import read_suite
+from benchmark.suites import SUITES, requests_of
+from results.folder import status_of
+from results.keys import RunKey
+from tests.patience import PATIENCE
+
+ROOT = Path(__file__).resolve().parents[2]
+SUITE = """
+tasks = ["mpe/cooperative_navigation_3", "game/echo_8"]
+algorithms = ["iql"]
+seeds = [0, 4]
+total_steps = 400
+[settings]
+"training.batch_size" = 32
+"training.learning_starts" = 32
+"algorithm.hidden" = [16, 32]
+"algorithm.gamma" = [0.9]
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "mine.toml"
+    path.write_text(text)
+    return path
+
+
+def test_runs_are_all_combinations(tmp_path: Path) -> None:
+    requests = read_suite(written(tmp_path, SUITE))
+    assert len(requests) == 2 * 2 * 2
+    assert requests[0].key == RunKey("mpe/cooperative_navigation_3", "iql", "mine-hidden=16-gamma=0.9", 0)
+    assert requests[3].key.variant == "mine-hidden=32-gamma=0.9"
+    assert {request.total_steps for request in requests} == {400}
+    config = requests[-1].resolve()
+    assert (config.training.batch_size, config.algorithm_settings.hidden) == (32, 32)
+    assert requests_of(str(tmp_path / "mine.toml")) == requests
+
+
+def test_what_is_left_out_has_defaults(tmp_path: Path) -> None:
+    (request,) = read_suite(written(tmp_path, 'tasks = ["game/echo_8"]\nalgorithms = ["ip"]\nvariant = "v"\n'))
+    assert (request.key, request.total_steps) == (RunKey("game/echo_8", "ip", "v", 0), 20_000)
+    assert request.overrides == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("tasks = [", "cannot be read"),
+        ('algorithms = ["ip"]', r"tasks = \[\]: expected a list of at least one str"),
+        (
+            'tasks = ["game/echo_8"]\nalgorithms = ["ip"]\nsees = [1]',
+            "sees: there is no such entry; did you mean",
+        ),
+        ('tasks = "game/echo_8"\nalgorithms = ["ip"]', "tasks = 'game/echo_8': expected a list"),
+        ('tasks = ["game/echo_8"]\nalgorithms = ["ip"]\nseeds = [1, 1]', "the same one twice"),
+        ('tasks = ["game/echo_8"]\nalgorithms = ["ip"]\nseeds = [true]', "expected a list of at least one int"),
+    ],
+)
+def test_mistakes_in_a_file_are_named(text: str, words: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=words):
+        read_suite(written(tmp_path, text))
+
+
+def test_names_of_suites_are_looked_up() -> None:
+    assert requests_of("quick") == SUITES["quick"]()
+    with pytest.raises(UserError, match="--suite quik: did you mean quick"):
+        requests_of("quik")
+
+
+def test_a_sweep_makes_runs_of_a_task_from_elsewhere(tmp_path: Path) -> None:
+    """The module that registers it is imported in the processes of the runs, too."""
+    recipe = (ROOT / "README.md").read_text().split("<!-- recipe: a particle task -->", 1)[1]
+    (tmp_path / "my_tasks.py").write_text(recipe.split("```python\n", 1)[1].split("```", 1)[0])
+    text = SUITE.replace('"mpe/cooperative_navigation_3", "game/echo_8"', '"mpe/wide_navigation_10"')
+    written(tmp_path, text.replace("[0, 4]", "[0]").replace("[16, 32]", "[16]"))
+    command = [sys.executable, "-m", "benchmark.sweep", "--suite", "mine.toml", "--results", "runs", "--device", "cpu"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, "--import", "my_tasks", "--set", "training.evaluation_episodes=2"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (folder,) = (tmp_path / "runs" / "mpe" / "wide_navigation_10" / "iql").glob("*/seed_0")
+    assert status_of(folder)["state"] == "finished"
