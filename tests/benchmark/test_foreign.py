@@ -54,9 +54,9 @@ def test_page_trains_and_compares(
     assert record["arguments"] == "agents=4"
     assert record["package"].startswith("sha256:")
     assert record["package"] in (folder / "machine.json").read_text()
-    config, learner = load_policy(folder / "policy.pt")
-    step = config.make_environment(1).reset(0)
-    assert learner.act(step.observation, step.graph, torch.Generator(), True).shape == (1, 4)
+    policy = load_policy(folder / "policy.pt")
+    step = policy.config.make_environment(1).reset(0)
+    assert policy.act(step.observation, step.graph).shape == (1, 4)
     (tmp_path / "my_world.py").write_text((tmp_path / "my_world.py").read_text() + "# changed\n")
     with pytest.raises(ValueError, match="that of the run sha256"):
         load_policy(folder / "policy.pt")
