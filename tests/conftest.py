@@ -12,7 +12,9 @@ Where there is no GPU, Triton's interpreter runs kernels for one; it has to be a
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -34,6 +36,21 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 settings.load_profile("unhurried")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _tasks_of_this_module() -> Iterator[None]:
+    """Tasks that the tests of a module register or locate are forgotten at its end."""
+    from envs.cities import CONFIGURED  # here, after the shape checks are set up
+    from envs.foreign.names import FOUND
+    from envs.mpe.scenarios import SCENARIOS
+
+    registries: list[dict[str, Any]] = [SCENARIOS, CONFIGURED, FOUND]
+    before = [dict(registry) for registry in registries]
+    yield
+    for registry, entries in zip(registries, before, strict=True):
+        registry.clear()
+        registry.update(entries)
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
