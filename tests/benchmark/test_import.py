@@ -10,10 +10,18 @@ import pytest
 from algorithms import ALGORITHMS
 from benchmark import play, record, references, train
 from benchmark.errors import UserError
+from benchmark.options import IMPORT_VARIABLE
 from envs.mpe import scenarios
 from results.layout import GIF, POLICY, REFERENCES
 from tests.benchmark.conftest import SMALL
 from tests.test_project import recipe
+
+
+@pytest.fixture(autouse=True)
+def _told_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes of other tests are not to import what these do."""
+    monkeypatch.setenv(IMPORT_VARIABLE, "")
+
 
 TASK = "mpe/wide_navigation_10"
 
