@@ -16,12 +16,12 @@ from torch import Tensor
 from envs.checks import require_integers, require_seed
 from envs.protocols import EnvironmentSpec, Graph, Step
 from envs.shapes import Float, Int
+from envs.traffic.account import Account
 from envs.traffic.engine import checkpoint
 from envs.traffic.engine.batch import BatchEngine
 from envs.traffic.engine.simulation import Simulation
 from envs.traffic.original import OriginalBatch
 from envs.traffic.settings import Settings
-from envs.traffic.signals import MOVEMENTS
 from envs.traffic.tasks import COUNT_UNIT, city_of, drawn_flows, make_spec
 
 NO_PHASE = -1
@@ -67,9 +67,7 @@ class TrafficEnvironment:
         self._no = torch.zeros(num_envs, dtype=torch.bool, device=device)
         self._current = np.full((num_envs, self.spec.num_agents), NO_PHASE, dtype=np.int64)
         self._queues = np.zeros(num_envs)
-        self._present, self._greens = np.zeros(len(MOVEMENTS)), np.zeros(len(MOVEMENTS))
-        self._actions = np.zeros(signals.num_actions)
-        self._decisions = 0
+        self.account = Account(signals, num_envs)
         self._seed, self._next_episode = 0, 0
         self._time: int | None = None
 
@@ -103,6 +101,7 @@ class TrafficEnvironment:
             self._current[:] = self.signals.action_mask.argmax(1)
             self.batch.set_phases(self.signals.agents, self.signals.phases(self._current))
         self._queues[:] = 0.0
+        self.account.begin()
         self._time = 0
         return self._step(np.zeros((self.num_envs, self.spec.num_agents)))
 
@@ -123,7 +122,7 @@ class TrafficEnvironment:
         if self._time is None or self._time >= self.spec.episode_length:
             raise RuntimeError("the episodes have not begun or are over: call reset() first")
         chosen = self._require_actions(actions)
-        self._count(chosen)
+        self.account.count(chosen, self.batch.simulations)
         changes = chosen != self._current
         yellow = self.settings.yellow_seconds
         if yellow and changes.any():
@@ -137,6 +136,8 @@ class TrafficEnvironment:
         self._current = chosen
         self._queues += [self._standing(i) for i in range(self.num_envs)]
         self._time += 1
+        if self._time == self.spec.episode_length:
+            self.account.end()
         seconds = self.batch.lane_seconds()[:, self._seen]
         return self._step(-np.where(self._exists, seconds, 0.0).sum(-1))
 
@@ -159,22 +160,8 @@ class TrafficEnvironment:
         return {name: value.to(self.device) for name, value in scores.items()}
 
     def take_statistics(self) -> dict[str, dict[str, float]]:
-        """What happened since the last call, added up over copies, intersections and decisions (paper, C.3).
-
-        `present`: vehicles on incoming lanes by movement, counted at every decision. `greens`: shares of decisions
-        given to each movement, a decision being shared equally by the movements that it opens, right turns left out.
-        `actions`: decisions by action, and `all` of them. Movements are those of `signals.MOVEMENTS`.
-        """
-        actions = dict(zip(map(str, range(len(self._actions))), self._actions.tolist(), strict=True))
-        taken = {
-            "present": dict(zip(MOVEMENTS, self._present.tolist(), strict=True)),
-            "greens": dict(zip(MOVEMENTS, self._greens.tolist(), strict=True)),
-            "actions": {**actions, "all": float(self._decisions)},
-        }
-        for part in (self._present, self._greens, self._actions):
-            part[:] = 0.0
-        self._decisions = 0
-        return taken
+        """What happened since the last call, added up over copies and decisions; see `Account.take`."""
+        return self.account.take()
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors and plain numbers. Raises RuntimeError with CityFlow's own engine, whose state cannot be saved."""
@@ -186,17 +173,18 @@ class TrafficEnvironment:
             "time": self._time,
             "current": torch.from_numpy(self._current.copy()),
             "queues": torch.from_numpy(self._queues.copy()),
-            "statistics": [torch.from_numpy(part.copy()) for part in (self._present, self._greens, self._actions)],
-            "decisions": self._decisions,
+            "account": self.account.state_dict(),
             "engines": [{name: _to_tensor(part) for name, part in engine.items()} for engine in engines],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue exactly. Raises ValueError if the state is of another task or number of copies, or partial."""
-        expected = ("task", "seed", "next_episode", "time", "current", "queues", "statistics", "decisions", "engines")
+        expected = ("task", "seed", "next_episode", "time", "current", "queues", "account", "engines")
         missing = sorted(set(expected) - set(state))
         if missing:
-            raise ValueError(f"this is no state of a traffic environment: {', '.join(missing)} missing")
+            raise ValueError(
+                f"this is no state of a traffic environment of this version: {', '.join(missing)} missing; begin anew"
+            )
         saved, own = (state["task"], tuple(state["current"].shape)), (self.task, self._current.shape)
         if saved != own:
             raise ValueError(f"the state is of (task, shape) {saved}; this environment is {own}")
@@ -212,8 +200,7 @@ class TrafficEnvironment:
             simulation.load(engine_state)
         self._seed, self._next_episode, self._time = state["seed"], state["next_episode"], state["time"]
         self._current, self._queues = state["current"].cpu().numpy().copy(), state["queues"].cpu().numpy().copy()
-        self._present, self._greens, self._actions = (part.cpu().numpy().copy() for part in state["statistics"])
-        self._decisions = state["decisions"]
+        self.account.load_state_dict(state["account"])
 
     def _simulations(self) -> list[Simulation]:
         """Those of our engine. Raises RuntimeError with CityFlow's own."""
@@ -235,16 +222,6 @@ class TrafficEnvironment:
                 f"the action of agent {agent} ({name}) in copy {env} is {chosen[env, agent]}; it has {there_are}"
             )
         return chosen
-
-    def _count(self, chosen: np.ndarray) -> None:
-        """Add a decision to the statistics."""
-        agents = np.arange(self.spec.num_agents)
-        self._decisions += chosen.size
-        self._actions += np.bincount(chosen.ravel(), minlength=self.signals.num_actions)
-        for own in chosen:
-            self._greens += self.signals.greens[agents, own].sum(0)
-        for simulation in self.batch.simulations:
-            simulation.count_present(self.signals.link_movement, self._present)
 
     def _standing(self, copy: int) -> float:
         """Standing vehicles on incoming lanes."""

@@ -102,6 +102,8 @@ class OriginalSimulation:
         self.waiting, self.running = 0, 0
         """Vehicles that wait to enter, and vehicles on the roads; shadows of lane changes do not count."""
         self._seen: set[str] = set()
+        self._roads_left: dict[str, int] = {}
+        """Of every vehicle that was counted as an arrival, when it last was."""
 
     def run(self, steps: int) -> None:
         """Take `steps` steps."""
@@ -151,14 +153,21 @@ class OriginalSimulation:
             counts[lane] = sum(float(arrays.length[lane]) - distance[vehicle] <= reach for vehicle in vehicles)
         return counts
 
-    def count_present(self, link_movement: np.ndarray, present: np.ndarray) -> None:
-        """Add the vehicles on incoming lanes to `present` by their movement; see `movements.count_present`."""
+    def count_movements(
+        self, link_agent: np.ndarray, link_movement: np.ndarray, present: np.ndarray, arrived: np.ndarray
+    ) -> None:
+        """Add the vehicles on incoming lanes by their movement; see `movements.count_movements`."""
         for lane, names in self.engine.get_lane_vehicles().items():
             for name in names:
-                ahead = self.engine.get_vehicle_info(name)["route"].split()[1:2]
-                link = self._link_of.get((lane, ahead[0]), NONE) if ahead else NONE
-                if link != NONE and link_movement[link] != NONE:
-                    present[link_movement[link]] += 1.0
+                roads = self.engine.get_vehicle_info(name)["route"].split()
+                link = self._link_of.get((lane, roads[1]), NONE) if len(roads) > 1 else NONE
+                if link == NONE or link_movement[link] == NONE:
+                    continue
+                place, vehicle = (link_agent[link], link_movement[link]), name.removesuffix("_shadow")
+                present[place] += 1.0
+                if len(roads) < self._roads_left.get(vehicle, len(roads) + 1):
+                    arrived[place] += 1.0
+                    self._roads_left[vehicle] = len(roads)
 
     def _by_lane(self, values: Mapping[str, int]) -> np.ndarray:
         return np.array([values[name] for name in self.network.lane_ids], dtype=np.int32)

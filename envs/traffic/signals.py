@@ -63,6 +63,8 @@ class Signals:
     """(N, D) bool."""
     action_mask: np.ndarray
     """(N, A) bool: phases that exist and open more than the yellow one."""
+    link_agent: np.ndarray
+    """(K links,) int32: the agent at whose intersection a lane link is; -1 where it is none."""
     link_movement: np.ndarray
     """(K links,) int32 into `MOVEMENTS`; -1 for links of intersections that are no agents, or of unknown turn."""
     greens: np.ndarray
@@ -113,6 +115,7 @@ def signals_of(network: Network) -> Signals:
         neighbours=neighbours,
         mask=mask,
         action_mask=np.array([[bool(links) for links in actions] for actions in opens]),
+        link_agent=_link_agents(network, agents),
         link_movement=link_movement,
         greens=np.array([[_green_shares(link_movement[sorted(links)]) for links in actions] for actions in opens]),
     )
@@ -298,6 +301,12 @@ def _bearing(network: Network, centre: int) -> Any:
         return math.atan2(x, y) % (2 * math.pi), other
 
     return key
+
+
+def _link_agents(network: Network, agents: np.ndarray) -> np.ndarray:
+    agent_of = np.full(len(network.intersection_ids), NONE, dtype=np.int32)
+    agent_of[agents] = np.arange(len(agents))
+    return np.asarray(agent_of[network.arrays.link_intersection])
 
 
 def _link_movements(network: Network, headings: np.ndarray, agents: np.ndarray) -> np.ndarray:

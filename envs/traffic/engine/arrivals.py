@@ -82,6 +82,7 @@ def reset_vehicle(vehicles, v: int) -> None:  # type: ignore[no-untyped-def]
     vehicle.drivable = vehicle.next_drivable = vehicle.previous = vehicle.leader = NONE
     vehicle.ahead = vehicle.behind = vehicle.blocker = vehicle.next_blocker = NONE
     vehicle.plan_length = vehicle.route_position = vehicle.partner_type = vehicle.signal_direction = 0
+    vehicle.tallied = 0
     vehicle.enter_link_time = NEVER
     vehicle.running = vehicle.ended = vehicle.moves = vehicle.has_custom_speed = False
     vehicle.sends = vehicle.changing = vehicle.speed_ready = vehicle.counted = False

@@ -1,6 +1,6 @@
-"""How much traffic wants to go which way, and what the signals give it: the data of the paper's policy interpretation.
+"""How much traffic wants to go which way: the data of the paper's policy interpretation.
 
-A movement is a heading of arrival and a turn (`signals.MOVEMENTS`); all intersections are added up.
+A movement is a heading of arrival and a turn (`signals.MOVEMENTS`).
 """
 
 from __future__ import annotations
@@ -9,14 +9,24 @@ import numpy as np
 
 from envs.traffic.engine.basics import following_drivable, kernel, next_member
 from envs.traffic.engine.handles import map_at, traffic_at
+from envs.traffic.engine.state import NOT_PAIRED
 from envs.traffic.network.layout import NONE
 
 
 @kernel
-def count_present(network: np.ndarray, state: np.ndarray, link_movement: np.ndarray, present: np.ndarray) -> None:
-    """Add the vehicles on incoming lanes to `present`, (movements,) float64, by the lane link that they will take.
+def count_movements(
+    network: np.ndarray,
+    state: np.ndarray,
+    link_agent: np.ndarray,
+    link_movement: np.ndarray,
+    present: np.ndarray,
+    arrived: np.ndarray,
+) -> None:
+    """Add the vehicles on incoming lanes to `present`, (agent, movement) float64, by the lane link that they will take,
+    and to `arrived`, of the same shape, those that were not counted on this road before. A vehicle that changes lanes
+    is present on both, as CityFlow has it, and arrives once.
 
-    network, state: addresses; link_movement: see `Signals`.
+    network, state: addresses; link_agent, link_movement: see `Signals`.
     """
     m, t = map_at(network), traffic_at(state)
     lane = next_member(t.occupied, 0, m.drivables)
@@ -27,6 +37,15 @@ def count_present(network: np.ndarray, state: np.ndarray, link_movement: np.ndar
             place, end = t.route_starts[vehicle.route] + vehicle.route_position, t.route_starts[vehicle.route + 1]
             link = following_drivable(m, t.route_roads, place, end, lane)
             if link != NONE and link_movement[link - m.lanes] != NONE:
-                present[link_movement[link - m.lanes]] += 1.0
+                agent, movement = link_agent[link - m.lanes], link_movement[link - m.lanes]
+                present[agent, movement] += 1.0
+                while t.route_roads[place] != m.places[lane].road:
+                    place += 1
+                tally = place - t.route_starts[vehicle.route] + 1
+                if vehicle.tallied < tally:
+                    arrived[agent, movement] += 1.0
+                    vehicle.tallied = tally
+                    if vehicle.partner_type != NOT_PAIRED:
+                        t.vehicles[vehicle.partner].tallied = max(t.vehicles[vehicle.partner].tallied, tally)
             v = vehicle.behind
         lane = next_member(t.occupied, lane + 1, m.drivables)

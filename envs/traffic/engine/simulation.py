@@ -8,7 +8,7 @@ import numpy as np
 
 from envs.traffic.engine import inspection, locality
 from envs.traffic.engine.arrivals import push
-from envs.traffic.engine.movements import count_present
+from envs.traffic.engine.movements import count_movements
 from envs.traffic.engine.pointer import addresses
 from envs.traffic.engine.state import (
     CULPRIT,
@@ -203,6 +203,8 @@ class Simulation:
         """Vehicles on every lane that could reach its end within `seconds` at the speed limit, (lane,) int32."""
         return inspection.lane_near(self.map, self.state, seconds)
 
-    def count_present(self, link_movement: np.ndarray, present: np.ndarray) -> None:
-        """Add the vehicles on incoming lanes to `present` by their movement; see `movements.count_present`."""
-        count_present(self._network_at, self._state_at, link_movement, present)
+    def count_movements(
+        self, link_agent: np.ndarray, link_movement: np.ndarray, present: np.ndarray, arrived: np.ndarray
+    ) -> None:
+        """Add the vehicles on incoming lanes by their movement; see `movements.count_movements`."""
+        count_movements(self._network_at, self._state_at, link_agent, link_movement, present, arrived)

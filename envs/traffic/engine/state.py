@@ -59,6 +59,7 @@ VEHICLE = np.dtype(
         ("ended", np.bool_),
         ("moves", np.bool_),
         ("has_custom_speed", np.bool_),
+        ("tallied", np.int32),
         ("custom_speed", np.float64),
         ("enter_time", np.float64),
         ("flow", np.int32),
@@ -87,7 +88,8 @@ VEHICLE = np.dtype(
 )
 """One vehicle. `distance` is that of its front along `drivable` (m); `next_...` is what the running step has decided;
 `previous` is the drivable before; `flow` is -1 for a vehicle that was pushed. Partner types: 0 none, 1 real, 2 shadow.
-`counted` tells whether a vehicle that has ended counts as finished."""
+`counted` tells whether a vehicle that has ended counts as finished; `tallied` is 1 + the place in its route of the road
+on which it was last counted as an arrival, 0 before the first."""
 
 QUEUE = np.dtype(
     [

@@ -223,8 +223,9 @@ def test_statistics_by_hand(tmp_path: Path, generator: torch.Generator) -> None:
     environment, hand = city(SMALL, 2), HandDriven(SMALL, tmp_path, 5)
     environment.reset(0)
     environment.batch.seed([5, 5])
-    present = dict.fromkeys(MOVEMENTS, 0.0)
+    present, arrived = dict.fromkeys(MOVEMENTS, 0.0), dict.fromkeys(MOVEMENTS, 0.0)
     greens, actions_taken = dict.fromkeys(MOVEMENTS, 0.0), [0] * 8
+    seen: set[tuple[str, str]] = set()
     turns = {1: "left", 0: "straight", 3: "right"}
     opened = [["east_straight", "west_straight"], ["north_straight", "south_straight"]]
     opened += [["east_left", "west_left"], ["north_left", "south_left"]]
@@ -236,7 +237,10 @@ def test_statistics_by_hand(tmp_path: Path, generator: torch.Generator) -> None:
                 roads = hand.engine.get_vehicle_info(name)["route"].split()
                 if len(roads) > 1:
                     turn = turns[(int(roads[1][-1]) - heading) % 4]
-                    present[f"{('east', 'north', 'west', 'south')[heading]}_{turn}"] += 2
+                    movement = f"{('east', 'north', 'west', 'south')[heading]}_{turn}"
+                    present[movement] += 2
+                    arrived[movement] += 2 * ((name, roads[0]) not in seen)
+                    seen.add((name, roads[0]))
         actions = random_actions(environment, generator)[:1].expand(2, -1)
         environment.step(actions)
         hand.step(actions[0].tolist())
@@ -247,6 +251,9 @@ def test_statistics_by_hand(tmp_path: Path, generator: torch.Generator) -> None:
     taken = environment.take_statistics()
     assert sum(present.values()) > 1000
     assert taken["present"] == present
+    assert 100 < sum(arrived.values()) < sum(present.values()) / 2
+    assert taken["arrived"] == arrived
+    assert not any(taken["at_intersections"].values())  # no episode has ended
     assert taken["greens"] == greens
     assert taken["actions"] == {**{str(a): float(n) for a, n in enumerate(actions_taken)}, "all": 2.0 * 4 * 30}
     assert not any(number for part in environment.take_statistics().values() for number in part.values())
