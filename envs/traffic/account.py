@@ -40,7 +40,7 @@ class Account:
         for name in _OF_EPISODE:
             getattr(self, name)[:] = 0.0
 
-    def count(self, chosen: np.ndarray, simulations: Sequence[Simulation] | Sequence[OriginalSimulation]) -> None:
+    def count(self, chosen: np.ndarray, simulations: Sequence[Simulation | OriginalSimulation]) -> None:
         """Add a decision of every agent, (env, agent) int64, and the vehicles that are there when it is taken."""
         signals, agents = self._signals, np.arange(chosen.shape[1])
         self.decisions += chosen.size

@@ -1,16 +1,19 @@
 """How well signals match traffic (paper, C.3): the share of each movement in the vehicles and in the greens.
 
 A movement is a heading of arrival and a turn, such as ``east_left``. Runs keep account of ``present``, the vehicles
-that want to make it, and of ``greens``, the sampled decisions that let them, in rows that are sums since the row before
-(``envs/traffic/movements.py``; DEVIATIONS.md, traffic-movements). Right turns need no green and no phase is theirs:
-movements that nobody opened in any run of a task are left out, and the shares of the others add up to one.
+that want to make it, of ``arrived``, those that have come since the last decision, and of ``greens``, the sampled
+decisions that let them, in rows that are sums since the row before (``envs/traffic/account.py``; DEVIATIONS.md,
+traffic-movements). Right turns need no green and no phase is theirs: movements that nobody opened in any run of a task
+are left out, and the shares of the others add up to one. Divergences at each intersection, of an episode's counts
+there, are in the rows as they are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from itertools import pairwise
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,7 +23,10 @@ from results.errors import ResultsError
 from results.keys import RunKey
 from results.records import Run
 
-PRESENT, GREENS = "interpretation/present/", "interpretation/greens/"
+PRESENT, ARRIVED, GREENS = "interpretation/present/", "interpretation/arrived/", "interpretation/greens/"
+AT_INTERSECTIONS = "interpretation/at_intersections/"
+Traffic = Literal["present", "arrived"]
+"""Which vehicles are counted."""
 BINS, KEPT_BINS = 80, 69
 """The paper's 69 intervals of about 20,000 steps are the last of the 80 that make up its 1,600,000 steps."""
 LAST_PARTS = 4
@@ -45,6 +51,14 @@ class Interval:
     """Vehicles by movement, one count for each vehicle and decision."""
     greens: dict[str, float]
     """Decisions by movement that they open, in equal shares."""
+    arrivals: dict[str, float] = field(default_factory=dict)
+    """Vehicles by movement, one count for each vehicle and road; empty in runs that did not count them."""
+    at_intersections: dict[str, float] = field(default_factory=dict)
+    """Sums of divergences at each intersection, and of how many ``episodes`` there; empty as above."""
+
+    def traffic(self, kind: Traffic) -> dict[str, float]:
+        """The vehicles of one kind by movement."""
+        return self.volumes if kind == "present" else self.arrivals
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +89,16 @@ class Account:
     """Those with at least one interval."""
     movements: tuple[str, ...]
     intervals: dict[RunKey, list[Interval]]
-    matched: dict[RunKey, list[Match]]
-    """Of each run, interval by interval."""
+    matched: dict[Traffic, dict[RunKey, list[Match]]]
+    """Of each run, interval by interval; empty lists where a run did not count such vehicles."""
 
-    def matches(self, run: Run) -> list[Match]:
+    def matches(self, run: Run, traffic: Traffic = "present") -> list[Match]:
         """The matches of one run, interval by interval."""
-        return self.matched[run.key]
+        return self.matched[traffic][run.key]
+
+    def counts(self, traffic: Traffic) -> bool:
+        """Whether any run counted such vehicles."""
+        return any(self.matched[traffic].values())
 
     def counted(self, algorithm: str) -> tuple[Run, ...]:
         """The finished runs of an algorithm; where it has none, those that are not: early intervals differ from late
@@ -111,13 +129,25 @@ class MatchSummaries:
         return iter(getattr(self, summary.name) for summary in fields(self))
 
 
+@dataclass(frozen=True, slots=True)
+class LocalSummaries:
+    """Divergences at each intersection, of an episode's counts there, nats: means over intersections and episodes, then
+    over the intervals of a run, summarised over seeds."""
+
+    divergence: Summary
+    even_divergence: Summary
+    last_divergence: Summary
+    last_even_divergence: Summary
+
+
 def account_of(task: str, variant: str, shown: Sequence[Run]) -> Account | None:
     """What the runs shown of one task kept account of; None where they have no interval."""
     runs = [run for run in shown if any(_named(row.values, GREENS) for row in run.metrics)]
     intervals = {run.key: joined(intervals_of(run), episode_steps(run)) for run in runs}
     movements = opened_movements(runs)
-    matched = {run.key: matches(intervals[run.key], movements) for run in runs}
-    counted = tuple(run for run in runs if matched[run.key])
+    kinds: tuple[Traffic, ...] = get_args(Traffic)
+    matched = {kind: {run.key: matches(intervals[run.key], movements, kind) for run in runs} for kind in kinds}
+    counted = tuple(run for run in runs if matched["present"][run.key])
     return Account(task, variant, counted, movements, intervals, matched) if counted else None
 
 
@@ -134,19 +164,38 @@ def episode_steps(run: Run) -> int:
         ) from error
 
 
-def summaries_of(account: Account, algorithm: str) -> MatchSummaries:
+def summaries_of(account: Account, algorithm: str, traffic: Traffic = "present") -> MatchSummaries:
     """One algorithm over the seeds that count. Raises ValueError where it has no run in the account."""
     rows = []
     for run in account.counted(algorithm):
         whole = pooled(account.intervals[run.key])
-        together = match(whole, account.movements) if whole else None
+        together = match(whole, account.movements, traffic) if whole else None
         if together is not None:
-            numbers = np.array([_numbers(one, together) for one in account.matches(run)])
-            last = numbers[-max(1, len(numbers) // LAST_PARTS) :].mean(axis=0)
+            numbers = np.array([_numbers(one, together) for one in account.matches(run, traffic)])
+            last = _last_quarter(numbers).mean(axis=0)
             rows.append([*numbers.mean(axis=0), last[0], last[3], last[5]])
     if not rows:
         raise ValueError(f"no run of {algorithm} kept account on {account.task}")
     return MatchSummaries(*map(summarise, np.array(rows).T))
+
+
+def local_summaries_of(account: Account, algorithm: str, traffic: Traffic) -> LocalSummaries | None:
+    """The divergences at each intersection of one algorithm over the seeds that count; None where they were not
+    counted, or no episode ended in the intervals."""
+    rows = []
+    for run in account.counted(algorithm):
+        sums = [one.at_intersections for one in account.intervals[run.key] if one.at_intersections.get("episodes")]
+        if sums:
+            means = np.array(
+                [[one[traffic] / one["episodes"], one[f"{traffic}_even"] / one["episodes"]] for one in sums]
+            )
+            rows.append([*means.mean(axis=0), *_last_quarter(means).mean(axis=0)])
+    return LocalSummaries(*map(summarise, np.array(rows).T)) if rows else None
+
+
+def _last_quarter(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The last of `LAST_PARTS` equal parts, at least one row."""
+    return rows[-max(1, len(rows) // LAST_PARTS) :]
 
 
 def _numbers(one: Match, together: Match) -> tuple[float, ...]:
@@ -172,7 +221,8 @@ def intervals_of(run: Run) -> list[Interval]:
                 f"{sorted(greens)}; expected the same movements: make the run again"
             )
         if in_the_papers_part(start, run.total_steps) and any(volumes.values()) and any(greens.values()):
-            kept.append(Interval(start, row.step, volumes, greens))
+            arrivals, local = _named(row.values, ARRIVED), _named(row.values, AT_INTERSECTIONS)
+            kept.append(Interval(start, row.step, volumes, greens, arrivals, local))
     return kept
 
 
@@ -232,12 +282,12 @@ def distance(p: Shares, q: Shares) -> float:
     return float(np.sqrt(((p - q) ** 2).sum()))
 
 
-def match(interval: Interval, movements: Sequence[str]) -> Match | None:
+def match(interval: Interval, movements: Sequence[str], kind: Traffic = "present") -> Match | None:
     """How the greens of an interval match its traffic over ``movements``; None where they had no vehicle or no green.
 
     A movement that the interval does not name counts as 0.
     """
-    volumes = np.array([interval.volumes.get(name, 0.0) for name in movements])
+    volumes = np.array([interval.traffic(kind).get(name, 0.0) for name in movements])
     greens = np.array([interval.greens.get(name, 0.0) for name in movements])
     if not volumes.any() or not greens.any():
         return None
@@ -254,9 +304,9 @@ def match(interval: Interval, movements: Sequence[str]) -> Match | None:
     )
 
 
-def matches(intervals: Iterable[Interval], movements: Sequence[str]) -> list[Match]:
+def matches(intervals: Iterable[Interval], movements: Sequence[str], kind: Traffic = "present") -> list[Match]:
     """The match of each interval in turn, without those that had no vehicle or no green."""
-    return [matched for interval in intervals if (matched := match(interval, movements)) is not None]
+    return [matched for interval in intervals if (matched := match(interval, movements, kind)) is not None]
 
 
 def widths(intervals: Iterable[Interval]) -> list[int]:
@@ -272,9 +322,10 @@ def _sum(intervals: Sequence[Interval]) -> Interval:
     for one, following in pairwise(intervals):
         if one.end > following.start:
             raise ValueError(f"intervals overlap: one ends at step {one.end}, the next starts at {following.start}")
-    totals: list[dict[str, float]] = [{}, {}]
+    totals: list[dict[str, float]] = [{}, {}, {}, {}]
     for interval in intervals:
-        for total, counts in zip(totals, (interval.volumes, interval.greens), strict=True):
+        parts = interval.volumes, interval.greens, interval.arrivals, interval.at_intersections
+        for total, counts in zip(totals, parts, strict=True):
             for name, value in counts.items():
                 total[name] = total.get(name, 0.0) + value
     return Interval(intervals[0].start, intervals[-1].end, *totals)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,7 +14,16 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from figures.analysis import Analysis
 from figures.analysis.claims import load_paper
 from figures.analysis.curves import Curve
-from figures.analysis.interpretation import HALF_COUNT, LAST_PARTS, PAPER_TASK, Account, summaries_of, widths
+from figures.analysis.interpretation import (
+    HALF_COUNT,
+    LAST_PARTS,
+    PAPER_TASK,
+    Account,
+    Traffic,
+    local_summaries_of,
+    summaries_of,
+    widths,
+)
 from figures.analysis.selection import PAPER_VARIANT
 from figures.analysis.statistics import across_seeds
 from figures.names import algorithm_label, task_title
@@ -31,12 +40,13 @@ from figures.style import (
     panel_grid,
     row_major,
 )
-from figures.tables import Cell, Table, number, plus_minus
+from figures.tables import ABSENT, Cell, Table, number, plus_minus
 from results.checks import algorithm_order
 from results.records import Run
 
 COLUMNS = 2
 SIZE = PanelSize(width=3.7, height=2.5, left=0.72, right=0.28)
+TRAFFIC: dict[Traffic, str] = {"present": "vehicles present", "arrived": "arrivals"}
 LOWEST = 1e-3
 """Nats at which the vertical axis ends at the latest."""
 
@@ -53,13 +63,14 @@ def draw(analysis: Analysis) -> Figure | None:
         handles.append(Patch(color=GRID, label="± 1 std"))
     if any(not run.status.finished for account in shown for run in account.runs):
         handles.append(Line2D([], [], color=INK, linewidth=0.6, label="fewer seeds"))
-    width = min(COLUMNS, len(shown)) * (SIZE.left + SIZE.width + SIZE.right)
+    panels = [(account, kind) for account in shown for kind in TRAFFIC if account.counts(kind)]
+    width = min(COLUMNS, len(panels)) * (SIZE.left + SIZE.width + SIZE.right)
     columns, rows = legend_shape(len(handles), width, entry_width=1.05)
-    figure, axes = panel_grid(len(shown), COLUMNS, SIZE, rows * LEGEND_ROW + 0.1)
-    for index, (account, own_axes) in enumerate(zip(shown, axes, strict=True)):
-        _draw_panel(own_axes, account, styles)
+    figure, axes = panel_grid(len(panels), COLUMNS, SIZE, rows * LEGEND_ROW + 0.1)
+    for index, ((account, kind), panel) in enumerate(zip(panels, axes, strict=True)):
+        _draw_panel(panel, account, kind, styles)
         if index % COLUMNS == 0:
-            own_axes.set_ylabel("KL divergence, nats")
+            panel.set_ylabel("KL divergence, nats")
     figure.legend(
         handles=row_major(handles, columns), loc="lower center", ncols=columns, frameon=False, handlelength=1.8
     )
@@ -70,17 +81,18 @@ def caption(analysis: Analysis) -> str:
     """What the reader must know, in whole sentences."""
     shown = analysis.accounts
     parts = [
-        "Kullback\u2013Leibler divergence KL(v \u2016 g) in nats: v are the shares of the movements in the vehicles on "
-        "incoming roads, g their shares in the greens that the sampled policy gave, during training. The lower, the "
-        "better green follows traffic. A movement is a heading of arrival and a turn, over all intersections; right "
-        "turns, which need no green, are left out. Line: mean over seeds; band: one sample standard deviation to "
-        "either side; hairline: fewer than all seeds have come that far. Broken line: as much green for every "
-        "movement, mean over all runs of the panel. The paper shows the last 69 of 80 parts of a run, 20,000 steps "
-        "each; here the same part of each run, in the intervals that its rows of the log allow, but none shorter than "
-        "an episode of all its copies, because traffic builds up during an episode. Where a deviation is "
-        "larger than its mean, the band goes on below the axis. Vehicles are those present, so a movement that gets no "
-        "green fills up and counts for more; arrivals, and shares at each intersection, are in no log, so that a "
-        "divergence of either cannot be shown.",
+        "Kullback\u2013Leibler divergence KL(v \u2016 g) in nats: v are the shares of the movements in the vehicles "
+        "on incoming roads, or in those that arrive there, g their shares in the greens that the sampled policy "
+        "gave, during training. The lower, the better green follows traffic. A movement is a heading of arrival and "
+        "a turn, over all intersections; right turns, which need no green, are left out. Line: mean over seeds; "
+        "band: one sample standard deviation to either side; hairline: fewer than all seeds have come that far. "
+        "Broken line: as much green for every movement, mean over all runs of the panel. The paper shows the last 69"
+        " of 80 parts of a run, 20,000 steps each; here the same part of each run, in the intervals that its rows of"
+        " the log allow, but none shorter than an episode of all its copies, because traffic builds up during an "
+        "episode. Where a deviation is larger than its mean, the band goes on below the axis. Vehicles that are "
+        "present are counted at every decision, so a movement that gets no green fills up and counts for more; an "
+        "arrival is counted once. Runs whose logs have no arrivals have one panel. The table has the divergences at "
+        "each intersection besides.",
     ]
     other = [
         f"{task_title(account.task)}: variant {account.variant}"
@@ -96,17 +108,20 @@ def caption(analysis: Analysis) -> str:
 
 def table(analysis: Analysis) -> Table:
     """Distances and divergences: mean over intervals, then mean and deviation over seeds."""
-    rows = []
-    for account in analysis.accounts:
-        for algorithm in algorithm_order({run.key.algorithm for run in account.runs}):
-            rows.append(_row(account, algorithm))
-    return Table(HEADER, rows, _table_caption(), words=3)
+    rows = [
+        row
+        for account in analysis.accounts
+        for algorithm in algorithm_order({run.key.algorithm for run in account.runs})
+        for row in (*_rows(account, algorithm), *_local_rows(account, algorithm))
+    ]
+    return Table(HEADER, rows, _table_caption(), words=4)
 
 
 HEADER = (
     "Task",
     "Variant",
     "Algorithm",
+    "Vehicles",
     "Distance",
     "Distance, pooled",
     "Distance, equal green",
@@ -122,19 +137,20 @@ HEADER = (
 )
 
 
-def _draw_panel(axes: Axes, account: Account, styles: dict[str, AlgorithmStyle]) -> None:
+def _draw_panel(axes: Axes, account: Account, kind: Traffic, styles: dict[str, AlgorithmStyle]) -> None:
     axes.set_title(task_title(account.task, account.variant), loc="left", pad=17, fontweight="bold")
-    present = dict.fromkeys(run.key.algorithm for run in account.runs)
-    curves = {name: _curve(account, [run for run in account.runs if run.key.algorithm == name]) for name in present}
-    note = f"{seeds_text(curves, styles)}; {intervals_text(account)}"
+    runs = [run for run in account.runs if account.matches(run, kind)]
+    names = dict.fromkeys(run.key.algorithm for run in runs)
+    curves = {name: _curve(account, kind, [run for run in runs if run.key.algorithm == name]) for name in names}
+    note = f"{TRAFFIC[kind]}; {seeds_text(curves, styles)}; {intervals_text(account)}"
     axes.annotate(note, (0, 1), (0, 5), xycoords="axes fraction", textcoords="offset points", size=9, color=MUTED)
     axes.set_yscale("log")
     for index, (name, style) in reversed(list(enumerate(styles.items()))):
         if name in curves:
             draw_curve(axes, curves[name].means, style, offset=index)
-    even = across_seeds([_series(account, run, "even_divergence") for run in account.runs])
+    even = across_seeds([_series(account, kind, run, "even_divergence") for run in runs])
     axes.plot(even.steps, even.mean, color=MUTED, linewidth=0.9, linestyle="--", zorder=3.5)
-    values = np.concatenate([*(_series(account, run, "divergence")[1] for run in account.runs), even.mean])
+    values = np.concatenate([*(_series(account, kind, run, "divergence")[1] for run in runs), even.mean])
     low = max(float(values[values > 0].min()) / 1.5, LOWEST) if (values > 0).any() else LOWEST
     axes.set_ylim(low, max(float(values.max()) * 1.5, 2 * low))
     format_steps_axis(axes, float(even.steps[-1]))
@@ -143,15 +159,14 @@ def _draw_panel(axes: Axes, account: Account, styles: dict[str, AlgorithmStyle])
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _series(account: Account, run: Run, name: str) -> tuple[list[int], list[float]]:
-    matches = account.matches(run)
+def _series(account: Account, kind: Traffic, run: Run, name: str) -> tuple[list[int], list[float]]:
+    matches = account.matches(run, kind)
     return [one.end for one in matches], [getattr(one, name) for one in matches]
 
 
-def _curve(account: Account, runs: Sequence[Run]) -> Curve:
-    return Curve(
-        across_seeds([_series(account, run, "divergence") for run in runs]), len({run.key.seed for run in runs})
-    )
+def _curve(account: Account, kind: Traffic, runs: Sequence[Run]) -> Curve:
+    series = [_series(account, kind, run, "divergence") for run in runs]
+    return Curve(across_seeds(series), len({run.key.seed for run in runs}))
 
 
 def intervals_text(account: Account) -> str:
@@ -162,17 +177,48 @@ def intervals_text(account: Account) -> str:
     return f"{count} interval{'s' if count != 1 else ''} of {length} steps"
 
 
-def _row(account: Account, algorithm: str) -> list[Cell]:
+def _rows(account: Account, algorithm: str) -> Iterator[list[Cell]]:
+    """Over all intersections together: vehicles that are present, and arrivals where they were counted."""
     runs = account.counted(algorithm)
-    each = [one for run in runs for one in account.matches(run)]
-    row: list[Cell] = [(name, name) for name in (account.task, account.variant, algorithm_label(algorithm))]
-    row += [(plus_minus(summary, 4), summary.mean) for summary in summaries_of(account, algorithm)]
-    infinite = sum(one.infinite for one in each)
-    row.append((f"{infinite} of {len(each)}", infinite / len(each)))
+    for kind, words in TRAFFIC.items():
+        each = [one for run in runs for one in account.matches(run, kind)]
+        if not each:
+            continue
+        row = _first_cells(account, algorithm, words)
+        row += [(plus_minus(summary, 4), summary.mean) for summary in summaries_of(account, algorithm, kind)]
+        infinite = sum(one.infinite for one in each)
+        row.append((f"{infinite} of {len(each)}", infinite / len(each)))
+        yield row + _last_cells(account, algorithm)
+
+
+def _local_rows(account: Account, algorithm: str) -> Iterator[list[Cell]]:
+    """At each intersection by itself, where runs have counted so: divergences alone."""
+    for kind, words in TRAFFIC.items():
+        found = local_summaries_of(account, algorithm, kind)
+        if found is None:
+            continue
+        columns = {
+            "KL(vehicles, green)": found.divergence,
+            "KL, equal green": found.even_divergence,
+            "KL(vehicles, green), last quarter": found.last_divergence,
+            "KL, equal green, last quarter": found.last_even_divergence,
+        }
+        row = _first_cells(account, algorithm, f"{words}, at each intersection")
+        for name in HEADER[len(row) : -2]:
+            summary = columns.get(name)
+            row.append(ABSENT if summary is None else (plus_minus(summary, 4), summary.mean))
+        yield row + _last_cells(account, algorithm)
+
+
+def _first_cells(account: Account, algorithm: str, words: str) -> list[Cell]:
+    return [(name, name) for name in (account.task, account.variant, algorithm_label(algorithm), words)]
+
+
+def _last_cells(account: Account, algorithm: str) -> list[Cell]:
+    runs = account.counted(algorithm)
     counts = sorted({len(account.matches(run)) for run in runs})
-    row.append((" to ".join(map(str, sorted({counts[0], counts[-1]}))), counts[-1]))
-    row.append((_seeds_text(account, algorithm), len(runs)))
-    return row
+    intervals: Cell = (" to ".join(map(str, sorted({counts[0], counts[-1]}))), counts[-1])
+    return [intervals, (_seeds_text(account, algorithm), len(runs))]
 
 
 def _seeds_text(account: Account, algorithm: str) -> str:
@@ -197,5 +243,8 @@ def _table_caption() -> str:
         f"only this addition keeps the divergence finite. Last quarter: mean over the last of {LAST_PARTS} equal "
         "parts of the intervals, what the trained policy does; the mean over all of them includes what it did before. "
         "Equal green: as much green for every movement, with the traffic of the same runs; a policy that looks at "
-        "nothing. Right turns are left out, and the shares of the others add up to one."
+        "nothing. Vehicles are those present at each decision, or arrivals, each counted once on a road; where runs "
+        "have counted so, divergences are also taken at each intersection from the counts of an episode there, with "
+        "the same addition, and are means over intersections and episodes. Right turns are left out, and the shares "
+        "of the others add up to one."
     )

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from figures.analysis import Analysis
 from figures.analysis.arms import ArmDifference, arm_differences
 from figures.analysis.claims import NOT_TESTED, find, load_paper
-from figures.analysis.interpretation import MatchSummaries, summaries_of
+from figures.analysis.interpretation import Account, MatchSummaries, local_summaries_of, summaries_of
 from figures.analysis.policies import COLLAPSED_WORDS, LEARNED_WORDS, POLICY_WORDS
 from figures.analysis.ranks import RankRow
 from figures.analysis.scores import task_scale
 from figures.analysis.speed import HERE
+from figures.analysis.statistics import Summary
 from figures.names import algorithm_label, counted, listed, task_title
 from figures.paper.ablations import trend_words
 from figures.report.coverage import scope_words
@@ -217,10 +218,31 @@ def _interpretation(analysis: Analysis) -> Topic | None:
             f"{title}: KL(vehicles, green) in the last quarter, nats: {', '.join(last)}; equal green "
             f"{number(even, 3)}. Mean over all intervals: {', '.join(mean)}."
         )
+        lines += _arrivals(account, names)
     if not nearest:
         return None
-    short = f"Greens follow the vehicles that are present most closely for {listed(nearest)}; arrivals are in no log."
+    short = f"Greens follow the vehicles that are present most closely for {listed(nearest)}."
     return Topic("Do greens follow traffic", short, lines)
+
+
+def _arrivals(account: Account, names: Sequence[str]) -> Iterator[str]:
+    """The same with arrivals, and at each intersection, where they were counted."""
+    title = task_title(account.task, account.variant)
+    if account.counts("arrived"):
+        found = {name: summaries_of(account, name, "arrived").last_divergence for name in names}
+        words = [f"{algorithm_label(name)} {plus_minus(found[name], 3)}" for name in by_mean(found)]
+        yield f"{title}: KL(arrivals, green) in the last quarter, nats: {', '.join(words)}."
+    local = {name: summary for name in names if (summary := local_summaries_of(account, name, "arrived")) is not None}
+    if local:
+        found = {name: summary.last_divergence for name, summary in local.items()}
+        even = number(next(iter(local.values())).last_even_divergence.mean, 3)
+        words = [f"{algorithm_label(name)} {plus_minus(found[name], 3)}" for name in by_mean(found)]
+        yield f"{title}: at each intersection, of an episode's arrivals there: {', '.join(words)}; equal green {even}."
+
+
+def by_mean(summaries: Mapping[str, Summary]) -> list[str]:
+    """Names, the smallest mean first."""
+    return sorted(summaries, key=lambda name: summaries[name].mean)
 
 
 def _scaling(analysis: Analysis) -> Topic | None:

@@ -10,11 +10,11 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from figures.analysis import Analysis
-from figures.analysis.interpretation import match, pooled, shares
+from figures.analysis.interpretation import ARRIVED, AT_INTERSECTIONS, match, pooled, shares
 from figures.drawing import svg_text
 from figures.paper import interpretation
 from figures.style import KNOWN_STYLES, MUTED, figure_style
-from results.records import Results, Run
+from results.records import MetricRow, Results, Run
 from tests.figures.analysis.test_interpretation import AB, even_rows, made_run
 
 SMALL = "cityflow/synthetic_9"
@@ -55,11 +55,11 @@ def test_curves_are_means_over_seeds_and_the_broken_line_is_even_green() -> None
 
 
 def test_the_panel_says_what_it_holds() -> None:
-    assert notes(drawn(study())) == ["2 seeds; PIC 1; 17 intervals of 1,000 steps"]
+    assert notes(drawn(study())) == ["vehicles present; 2 seeds; PIC 1; 17 intervals of 1,000 steps"]
     uneven = made_run(even_rows(20, 1_000, AB)[::2], 20_000)
-    assert notes(drawn(Results((uneven,)))) == ["1 seed; 8 intervals of 2,000 steps"]
+    assert notes(drawn(Results((uneven,)))) == ["vehicles present; 1 seed; 8 intervals of 2,000 steps"]
     short = made_run(even_rows(80, 200, AB), 16_000, copies=40)
-    assert notes(drawn(Results((short,)))) == ["1 seed; 34 intervals of 400 steps"], "whole episodes"
+    assert notes(drawn(Results((short,)))) == ["vehicles present; 1 seed; 34 intervals of 400 steps"], "whole episodes"
 
 
 def test_one_panel_for_the_papers_task_else_for_each() -> None:
@@ -69,7 +69,7 @@ def test_one_panel_for_the_papers_task_else_for_each() -> None:
     assert titles == ["CityFlow: Hangzhou, N = 16 (signals)", "CityFlow: Synthetic, N = 9 (small)"]
     figure = drawn(Results((*study().runs, other, paper)))
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["CityFlow: Synthetic, N = 49"]
-    assert notes(figure) == ["1 seed; 69 intervals of 20,000 steps"]
+    assert notes(figure) == ["vehicles present; 1 seed; 69 intervals of 20,000 steps"]
     assert "smaller runs" not in interpretation.caption(Analysis(Results((paper,))))
     assert "was not run" not in interpretation.caption(Analysis(Results((paper,))))
     words = interpretation.caption(Analysis(study()))
@@ -86,9 +86,8 @@ def test_unfinished_runs_leave_a_hairline_and_do_not_count_in_the_table() -> Non
     assert [math.isnan(value) for value in full.get_ydata()] == [False] * 7 + [True] * 10
     rows = {row[2][0]: row for row in interpretation.table(Analysis(results)).rows}
     assert rows["IP"][-1][0] == "2 (1 unfinished)"
-    assert (
-        rows["IP"][3:9] == next(row for row in interpretation.table(Analysis(study())).rows if row[2][0] == "IP")[3:9]
-    )
+    finished = next(row for row in interpretation.table(Analysis(study())).rows if row[2][0] == "IP")
+    assert rows["IP"][4:10] == finished[4:10]
     assert interpretation.table(Analysis(Results((half,)))).rows[0][-1][0] == "1 unfinished"
 
 
@@ -106,7 +105,39 @@ def test_table_by_hand() -> None:
     assert ip["KL, equal green, last quarter"].startswith(ip["KL, equal green"].split(" ")[0])
     assert (pic["Without green"], pic["Intervals"], pic["Seeds"]) == ("0 of 17", "17", "1")
     assert "0.0271 for IP, 0.0938 for DGN, 0.0933 for PIC" in table.caption
-    assert table.markdown().startswith("| Task | Variant | Algorithm | Distance |")
+    assert table.markdown().startswith("| Task | Variant | Algorithm | Vehicles | Distance |")
+
+
+def counted_rows(number: int) -> list[MetricRow]:
+    """Vehicles 3 and 1, arrivals 2 and 1, greens 1 and 1; at intersections 4 episodes in 1,000 steps, nats 2 to 0.4."""
+    sums = {"present": 2.0, "arrived": 1.2, "present_even": 0.8, "arrived_even": 0.4, "episodes": 4.0}
+    counted = {f"{ARRIVED}a": 2.0, f"{ARRIVED}b": 1.0} | {
+        AT_INTERSECTIONS + name: value for name, value in sums.items()
+    }
+    return [MetricRow(one.step, one.values | counted) for one in even_rows(number, 1_000, AB)]
+
+
+def test_arrivals_have_a_panel_and_rows_of_their_own() -> None:
+    results = Results((made_run(counted_rows(20), 20_000), made_run(even_rows(20, 1_000, AB), 20_000, algorithm="pic")))
+    figure = drawn(results)
+    assert [note.split(";")[0] for note in notes(figure)] == ["vehicles present", "arrivals"]
+    ip = KNOWN_STYLES["ip"].colour
+    (curve,) = [line for line in figure.axes[1].lines if to_hex(line.get_color()) == ip]
+    p = shares([2, 1], 0.5)
+    off = float((p * np.log(p / 0.5)).sum())
+    assert list(curve.get_ydata()) == pytest.approx([off] * 17)
+    assert KNOWN_STYLES["pic"].colour not in {to_hex(line.get_color()) for line in figure.axes[1].lines}
+    table = interpretation.table(Analysis(results))
+    rows = [dict(zip(table.header, (text for text, _ in row), strict=True)) for row in table.rows]
+    places = ("", ", at each intersection")
+    kinds = [f"{kind}{place}" for place in places for kind in ("vehicles present", "arrivals")]
+    assert [(row["Algorithm"], row["Vehicles"]) for row in rows] == [
+        *(("IP", kind) for kind in kinds),
+        ("PIC", "vehicles present"),
+    ]
+    assert [row["KL(vehicles, green)"] for row in rows] == ["0.0823", f"{off:.4f}", "0.5000", "0.3000", "0.0823"]
+    assert [row["KL, equal green, last quarter"] for row in rows[1:4]] == [f"{off:.4f}", "0.2000", "0.1000"]
+    assert (rows[2]["Distance"], rows[2]["Intervals"]) == ("\u2013", "17")
 
 
 def test_greens_that_are_missing_are_reported() -> None:
@@ -119,7 +150,7 @@ def test_greens_that_are_missing_are_reported() -> None:
     found = match(own, ("a", "b"))
     assert found is not None
     assert found.infinite
-    assert np.isfinite([value for _, value in row[3:9]]).all()
+    assert np.isfinite([value for _, value in row[4:10]]).all()
 
 
 def test_nothing_to_draw_without_accounts() -> None:
