@@ -1,6 +1,6 @@
 """The algorithms, one file each. `make` builds a learner by name.
 
-Adding one: write `algorithms/NAME.py` with a `Config` and a learner class (see `common/learner.py`), and add a line to
+To add one, write `algorithms/NAME.py` with a `Config` and a learner class (see `common/learner.py`) and add a line to
 `ALGORITHMS`.
 """
 
@@ -31,19 +31,19 @@ ALGORITHMS = {
 
 
 class AlgorithmError(ValueError):
-    """The root of what can go wrong when an algorithm is asked for: the message is one line that says what to do."""
+    """Base class of errors about algorithms. The message is one line that says what to do."""
 
 
 class UnknownAlgorithmError(AlgorithmError):
-    """No algorithm of that name."""
+    """Raised where no algorithm has the given name."""
 
 
 class UnsupportedTaskError(AlgorithmError):
-    """The algorithm cannot play the task."""
+    """Raised where an algorithm does not support a task."""
 
 
 def module_of(name: str) -> str:
-    """The module of an algorithm, which has its `Config` and learner. Raises UnknownAlgorithmError."""
+    """The module with an algorithm's `Config` and learner. Raises UnknownAlgorithmError."""
     if name in ALGORITHMS:
         return ALGORITHMS[name][0]
     hint = closest(name, ALGORITHMS, most=1)
@@ -58,28 +58,25 @@ def config_type(name: str) -> type[OffPolicyConfig]:
 
 
 def learner_type(name: str) -> type[OffPolicyLearner]:
-    """The learner's class, which says what it can do. Raises UnknownAlgorithmError."""
+    """The learner's class, with its capability flags. Raises UnknownAlgorithmError."""
     return getattr(import_module(module_of(name)), ALGORITHMS[name][1])
 
 
 def check_supported(name: str, spec: EnvironmentSpec) -> None:
-    """Raises UnsupportedTaskError where the algorithm cannot play such a task."""
+    """Raises UnsupportedTaskError where the algorithm does not support the task."""
     if spec.action_dim and not learner_type(name).continuous_actions:
         able = ", ".join(other for other in ALGORITHMS if learner_type(other).continuous_actions)
-        raise UnsupportedTaskError(
-            f"{name} needs discrete actions; continuous ones can be learned by: {able} (it compares the values of all "
-            "actions, so that there must be finitely many)"
-        )
+        raise UnsupportedTaskError(f"{name} needs discrete actions; continuous ones can be learned by: {able}")
 
 
 def make(
     name: str, spec: EnvironmentSpec, config: Any, device: str = "cpu", seed: int = 0, fused: bool = False
 ) -> Learner:
-    """Build a learner; fused: messages on a GPU go through fused kernels (see `common/graph.py`).
+    """Build a learner. With `fused`, messages on a GPU go through fused kernels (see `common/graph.py`).
 
     Initial weights are drawn on the CPU from `seed`, so they are the same on every device; the global random state is
-    left as it was. Raises UnknownAlgorithmError for a name not in `ALGORITHMS`, UnsupportedTaskError for a task that
-    the algorithm cannot play.
+    restored. Raises UnknownAlgorithmError for a name not in `ALGORITHMS` and UnsupportedTaskError for a task that the
+    algorithm does not support.
     """
     import torch
 
@@ -90,12 +87,12 @@ def make(
 
 
 def action_width(name: str, spec: EnvironmentSpec, config: Any) -> int:
-    """Size of the action vectors that the learner gives and the replay stores; 0 for action indices."""
+    """Size of the action vectors that the learner returns and the replay memory stores; 0 for action indices."""
     return learner_type(name).action_width_for(spec, config)
 
 
 def micro_batch_size(name: str, spec: EnvironmentSpec, config: Any, batch_size: int, device: str) -> int:
-    """How many of `batch_size` transitions a learner computes the gradients of at once."""
+    """Transitions per micro-batch when a learner updates on `batch_size` transitions."""
     import torch
 
     chosen = learner_type(name).micro_batch_size_for(spec, config, batch_size, torch.device(device))
@@ -103,14 +100,14 @@ def micro_batch_size(name: str, spec: EnvironmentSpec, config: Any, batch_size: 
 
 
 def act_bytes(name: str, spec: EnvironmentSpec, config: Any, copies: int) -> int:
-    """The most memory that choosing actions in so many copies of a task takes beside the networks."""
+    """Peak memory in bytes of choosing actions in `copies` copies of a task, without the networks."""
     from algorithms.common.memory import act_memory
 
     return int(copies * act_memory(learner_type(name), spec, config))
 
 
 def update_bytes(name: str, spec: EnvironmentSpec, config: Any, size: int, device: str = "cpu") -> int:
-    """The most memory that an update of `size` transitions at once takes beside its networks and the batch."""
+    """Peak memory in bytes of an update on `size` transitions at once, without the networks and the batch."""
     from algorithms.common.memory import update_memory
 
     return update_memory(learner_type(name), spec, config, device.partition(":")[0]).total(size)

@@ -11,8 +11,8 @@ with q, k, v = relu of a linear map of h^(l-1).
     y_i = r_i + gamma max_a Qbar_i(s', a)                                                                  (6)
 
 The second term of (5) is the temporal relation regularisation: the attention of the upper layer should change slowly.
-It is the mean over its heads; at s' the attention is that of the present network, without gradient. The graph of s
-serves s' too, as published, so that both attentions run over the same agents.
+It is a mean over heads; the attention at s' is that of the online network, without gradient. As published, the graph of
+s is also used at s', so that both attentions run over the same agents.
 
 Deviations from the papers (see DEVIATIONS.md): dgn-neighbours, dgn-encoder, q-learning-rate, exploration,
 kind-encoders.
@@ -36,22 +36,22 @@ from envs.shapes import Float
 
 @dataclass(frozen=True, slots=True)
 class Config(EpsilonGreedyConfig):
-    """Settings of DGN: those of all Q-learners, Table 2, and the published network."""
+    """Settings of DGN: those of all Q-learners and of the published network."""
 
     layers: Count = 2
-    """Relation layers: an agent knows of agents that many edges away."""
+    """Relation layers; an agent receives information from that many edges away."""
     heads: Count = 8
     """Attention heads; must divide `hidden`."""
     relation_weight: Weight = 0.03
-    """lambda of eq. (5); 0 leaves the regularisation out (DGN-R)."""
+    """Weight lambda of the regularisation in eq. (5); 0 disables it (DGN-R)."""
     activated_relations: bool = True
-    """Queries, keys and values go through a ReLU, as in the published program."""
+    """Whether queries, keys and values go through a ReLU, as in the published program."""
     fixed_graph: bool = True
-    """The graph of s serves s' in the targets, as published; False takes that of s'."""
+    """Whether targets use the graph of s at s', as published; False: the graph of s'."""
     graph: Graphs = "task"
-    """task: nearest agents or the road network, as the environment says; full: everybody hears everybody."""
+    """task: the environment's graph (nearest agents or the road network); full: the complete graph."""
     kernel: Kernels = "auto"
-    """Aggregation kernel: slots, dense, gather or auto. The results are equal to rounding; the speed is not."""
+    """Aggregation kernel: slots, dense, gather or auto. Results agree up to rounding; speeds differ."""
 
     def __post_init__(self) -> None:
         EpsilonGreedyConfig.__post_init__(self)
@@ -60,7 +60,7 @@ class Config(EpsilonGreedyConfig):
 
 
 class RelationLayer(nn.Module):
-    """Multi-head attention over neighbours and oneself, eqs. (2) and (3)."""
+    """Multi-head attention over an agent and its neighbours, eqs. (2) and (3)."""
 
     def __init__(self, hidden: int, heads: int, activated: bool) -> None:
         super().__init__()
@@ -78,16 +78,16 @@ class RelationLayer(nn.Module):
     def relation(
         self, h: Float[Tensor, "batch agent hidden"], neighbours: Neighbourhood
     ) -> Float[Tensor, "batch agent head slot"]:
-        """The attention weights alone, without values."""
+        """The attention weights alone."""
         rows = 2 * h.shape[-1]
-        asked = nn.functional.linear(h, self.projection.weight[:rows], self.projection.bias[:rows])
-        asked = torch.relu(asked) if self.activated else asked
-        query, key = (part.unflatten(-1, (self.heads, -1)) for part in asked.chunk(2, dim=-1))
+        projected = nn.functional.linear(h, self.projection.weight[:rows], self.projection.bias[:rows])
+        projected = torch.relu(projected) if self.activated else projected
+        query, key = (part.unflatten(-1, (self.heads, -1)) for part in projected.chunk(2, dim=-1))
         return neighbours.attention(query, key)  # (2)
 
 
 class RelationNetwork(nn.Module):
-    """Encoder, relation layers and the Q head over the features of all of them."""
+    """Encoder, relation layers, and a Q head that reads the features of all layers."""
 
     def __init__(self, spec: EnvironmentSpec, config: Config) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ class RelationNetwork(nn.Module):
     def forward(
         self, x: Float[Tensor, "batch agent feature"], neighbours: Neighbourhood
     ) -> tuple[Float[Tensor, "batch agent action"], Float[Tensor, "batch agent head slot"]]:
-        """Q-values, and the attention of the upper layer."""
+        """Q-values and the attention of the upper layer."""
         features = [self.encode(x)]
         for layer in self.relations:
             h, relation = layer(features[-1], neighbours)
@@ -109,7 +109,7 @@ class RelationNetwork(nn.Module):
         return linear_of_parts(self.head, features), relation  # (4)
 
     def encode(self, x: Float[Tensor, "batch agent feature"]) -> Float[Tensor, "batch agent hidden"]:
-        """Features of each agent alone."""
+        """Features of each agent's observation."""
         return activated(self.second, activated(self.encoder, x))  # (1)
 
     def relation(
@@ -134,7 +134,7 @@ class DGN(EpsilonGreedyLearner[Config]):
         self.target_q = self.target_of(self.q)
 
     def neighbourhood(self, graph: Graph) -> Neighbourhood:
-        """Whom each agent hears; everybody hears themselves."""
+        """Aggregation over neighbours, the agent itself included."""
         config = self.config
         return neighbourhood(graph, config.kernel, config.graph, True, config.heads, self.fused)
 
@@ -144,7 +144,7 @@ class DGN(EpsilonGreedyLearner[Config]):
         return self.q(observation, self.neighbourhood(graph))[0]
 
     def terms(self, batch: Batch) -> tuple[Float[Tensor, ""], Float[Tensor, ""], Float[Tensor, "batch agent"]]:
-        """Both terms of eq. (5) before lambda, and the values of the actions taken."""
+        """Both terms of eq. (5), without lambda, and the values of the actions taken."""
         neighbours = self.neighbourhood(batch.graph)
         values, relation = self.q(batch.observation, neighbours)
         value = gather_actions(values, batch.action)

@@ -1,11 +1,11 @@
 """Independent Q-learning (IQL): Tan 1993; deep form by Tampuu et al. 2017. One network serves all agents.
 
-Each agent i learns Q(o_i, a_i) from its own reward as if it were alone. With double Q-learning
+Each agent i learns Q(o_i, a_i) from reward r_i as if it were alone. With double Q-learning
 
     y_i = r_i + gamma * Qbar(o'_i, argmax_a Q(o'_i, a))                                          (1)
     L   = mean over batch and agents of 1/2 (y_i - Q(o_i, a_i))^2                                (2)
 
-Qbar is a slowly moving copy of Q: Qbar <- tau Q + (1 - tau) Qbar.
+Qbar is the target network: Qbar <- tau Q + (1 - tau) Qbar.
 A time limit is a truncation, so (1) bootstraps through it.
 
 Deviations from the paper's Table 2 (see DEVIATIONS.md): q-learning-rate, iql-double-q, exploration, kind-encoders.
@@ -27,7 +27,7 @@ from envs.shapes import Float
 
 @dataclass(frozen=True, slots=True)
 class Config(EpsilonGreedyConfig):
-    """Settings of IQL: those of all Q-learners, and Table 2."""
+    """Settings of IQL, all shared with the other Q-learners."""
 
 
 class IQL(EpsilonGreedyLearner[Config]):

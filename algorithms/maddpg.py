@@ -4,18 +4,18 @@ one central critic for the whole team.
     L(kappa) = mean over the batch of (Q(o, a) - r - gamma Qbar(o', mu(o')))^2                             (1)
     L(theta) = - mean of Q(o, mu(o)) + c mean of (logits)^2                                                (2)
 
-o and a are the observations and actions of all agents side by side, in a fixed order; mu(o) are the relaxed actions
-softmax(logits) of the shared actor (of the present one in (1), too), Qbar is a slowly moving copy of Q, c the weight of
-a penalty, r the team's reward: the mean of the agents' rewards. The behaviour is softmax(logits + Gumbel noise): tasks
-that take vectors over the actions receive it as it is. Elsewhere an action is drawn, and mu is a straight-through draw,
-so that the critic sees one-hot actions only.
+o and a are the concatenated observations and actions of all agents, in a fixed order; mu(o) are the relaxed actions
+softmax(logits) of the shared actor (the online actor in (1) as well), Qbar is the target network of Q, c the weight of
+a penalty, and r the team's reward: the mean of the agents' rewards. The behaviour policy is softmax(logits + Gumbel
+noise); tasks that accept vectors over the actions receive it unchanged. In other tasks an action is sampled, and mu is
+a straight-through sample, so that the critic only ever sees one-hot actions.
 
-Continuous actions have the deterministic policy of Lowe et al. (eqs. (5) and (6) there): mu(o) = tanh(outputs of the
-actor), c weighs the squared outputs before the tanh, and the behaviour is mu(o) + sigma times a standard normal draw,
-clamped to [-1, 1].
+With continuous actions the policy is the deterministic one of Lowe et al. (eqs. (5) and (6) there): mu(o) =
+tanh(outputs of the actor), c weighs the squared outputs before the tanh, and the behaviour policy is mu(o) plus sigma
+times a standard normal sample, clamped to [-1, 1].
 
-With `value = own` the critic has an output for each agent, fitted to r_i, as the critics of Lowe et al. are; (1) is a
-mean over agents too, and in (2) the shared actor climbs the mean of all outputs.
+With `value = own` the critic has one output per agent, fitted to r_i, like the critics of Lowe et al.; (1) is then also
+a mean over agents, and in (2) the shared actor maximises the mean of all outputs.
 
 A time limit is a truncation, so (1) bootstraps through it.
 
@@ -47,24 +47,24 @@ class Config(OffPolicyConfig):
     """Settings of MADDPG; the common ones are those of the published program (paper, Table 2)."""
 
     value: Literal["team", "own"] = "team"
-    """What the critic is fitted to: team (one value of the mean of the agents' rewards) or own (a value of each agent's
-    own reward)."""
+    """Target of the critic: team (one value, of the mean of the agents' rewards) or own (one value per agent, of that
+    agent's reward)."""
     logit_penalty: Weight = 0.001
-    """Weight c of the squared logits, or outputs before the tanh, in the actor's loss."""
+    """Weight c of the squared logits (or outputs before the tanh) in the actor's loss."""
     action_noise: Weight = 0.3
-    """Standard deviation sigma of the noise that explores continuous actions, which are from -1 to 1."""
+    """Standard deviation sigma of the exploration noise on continuous actions, which lie in [-1, 1]."""
     relaxed_actions: bool = True
-    """Send softmax vectors to tasks that take them, as published; False draws actions everywhere."""
+    """Whether tasks that accept softmax vectors receive them, as published; False: actions are sampled everywhere."""
     critic_target_updates: Count = 2
-    """Moves of the critic's slow copy in an update: the published program makes one after the critic's and one after
-    the actor's step."""
+    """Updates of the critic's target network per update: the published program makes one after the critic's step and
+    one after the actor's."""
 
 
 ConfigT = TypeVar("ConfigT", bound=Config)
 
 
 class JointCritic(nn.Module):
-    """Q of all observations and actions side by side: two hidden layers, and a value for the team or for each agent."""
+    """Q of all concatenated observations and actions: two hidden layers, and one value for the team or per agent."""
 
     def __init__(self, spec: EnvironmentSpec, config: Config) -> None:
         super().__init__()
@@ -76,13 +76,14 @@ class JointCritic(nn.Module):
     def forward(
         self, joint: Float[Tensor, "batch agent feature"]
     ) -> Float[Tensor, " batch"] | Float[Tensor, "batch agent"]:
-        """joint: the observation and action of every agent. Values of agents are in the order of the agents in it."""
+        """The team's or the agents' values. `joint` holds the observation and action of every agent; agents' values are
+        in its order."""
         values = self.head(torch.relu(self.second(torch.relu(self.first(joint.flatten(1))))))
         return values.squeeze(-1) if self.team else values
 
 
 class MADDPG(OffPolicyLearner[ConfigT]):
-    """Shared actor, joint critic."""
+    """Shared actor and joint critic."""
 
     continuous_actions = True
 
@@ -104,14 +105,14 @@ class MADDPG(OffPolicyLearner[ConfigT]):
         return spec.action_dim or (spec.num_actions if relaxed else 0)
 
     def phases(self, generator: torch.Generator) -> Iterable[Phase]:
-        """The critic's step, then the actor's, against the critic that it finds."""
+        """The critic's step, then the actor's step against the updated critic."""
         order = self.order(self.spec.num_agents, generator)
         yield Phase(self.critic_optimiser, lambda batch: [self.critic_loss(batch, generator, order)])  # (1)
         order = self.order(self.spec.num_agents, generator)
         yield Phase(self.actor_optimiser, lambda batch: [self.actor_loss(batch, generator, order)])  # (2)
 
     def order(self, num_agents: int, generator: torch.Generator) -> Int[Tensor, " agent"] | None:
-        """The agents in the order in which the critic reads them in a phase; None leaves them where they are."""
+        """The order in which the critic reads the agents in a phase; None for the task's order."""
         return None
 
     @torch.no_grad()
@@ -132,13 +133,13 @@ class MADDPG(OffPolicyLearner[ConfigT]):
     def policy_actions(
         self, logits: Float[Tensor, "batch agent action"], generator: torch.Generator
     ) -> Float[Tensor, "batch agent action"]:
-        """mu: continuous or relaxed actions, or a straight-through draw where the task takes no vectors."""
+        """mu: continuous or relaxed actions, or a straight-through sample where the task accepts no vectors."""
         if self.spec.action_dim:
             return torch.tanh(logits)
         return torch.softmax(logits, dim=-1) if self.action_width else straight_through_sample(logits, generator)
 
     def critic_loss(self, batch: Batch, generator: torch.Generator, order: Int[Tensor, " agent"] | None = None) -> Loss:
-        """Loss (1); the agents of s and s' alike in the given order."""
+        """Loss (1), with the agents of both s and s' in the given order."""
         action = batch.action
         if not self.action_width:
             action = nn.functional.one_hot(action.long(), self.spec.num_actions).to(batch.observation.dtype)
@@ -155,11 +156,11 @@ class MADDPG(OffPolicyLearner[ConfigT]):
         return loss, {"loss/q": loss, "value/q": value.mean()}
 
     def actor_loss(self, batch: Batch, generator: torch.Generator, order: Int[Tensor, " agent"] | None = None) -> Loss:
-        """Loss (2). No gradient reaches the critic."""
+        """Loss (2). No gradient reaches the parameters of the critic."""
         logits = self.actor(batch.observation)
         joint = torch.cat([batch.observation, self.policy_actions(logits, generator)], dim=-1)
         value = without_parameter_gradients(self.critic)(arranged(joint, order))
-        penalty = self.without_missing(logits, 0.0).square().mean()  # an action that is not there has no logit
+        penalty = self.without_missing(logits, 0.0).square().mean()  # missing actions have no logit
         loss = self.config.logit_penalty * penalty - value.mean()  # (2)
         if self.spec.action_dim:
             return loss, {"loss/policy": loss}  # a deterministic policy has no entropy
@@ -170,5 +171,5 @@ class MADDPG(OffPolicyLearner[ConfigT]):
 def arranged(
     joint: Float[Tensor, "batch agent feature"], order: Int[Tensor, " agent"] | None
 ) -> Float[Tensor, "batch agent feature"]:
-    """What the critic reads, with the agents in the given order."""
+    """The critic's input with the agents in the given order."""
     return joint if order is None else joint.index_select(-2, order)

@@ -1,7 +1,7 @@
 """MADDPGS: MADDPG with shuffled agents, a baseline of Liu et al. 2019.
 
-The joint critic reads the agents in a new random order in every update, the same for the whole minibatch, for s and s'
-alike, and in another one in the actor's step: it cannot rely on who stands where. Everything else is MADDPG.
+In every update the joint critic reads the agents in a new random order, the same for the whole batch and for both s and
+s', and in another one in the actor's step, so that it cannot rely on positions. Everything else is MADDPG.
 """
 
 from __future__ import annotations

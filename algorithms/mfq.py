@@ -5,9 +5,9 @@
     L   = mean over batch and agents of 1/2 (y_i - Q(o_i, a_i, abar_i))^2                          (3)
     pi(a | o_i, abar_i) = softmax over a of Q(o_i, a, abar_i) / T                                  (4)
 
-In (3) the neighbours' actions are those that were stored. Where they are not known yet - when agents act, and at s' in
-(2) - their policies (4) stand for them, given the mean action of uniform policies: one pass of the fixed-point
-iteration between (1) and (4). An agent without neighbours has the mean action zero. Qbar is a slowly moving copy of Q.
+In (3) the neighbours' actions are the stored ones. Where they are not known yet (when agents act, and at s' in (2)),
+they are replaced by the neighbours' policies (4) given the mean action of uniform policies: one pass of the fixed-point
+iteration between (1) and (4). An agent without neighbours has the mean action zero. Qbar is the target network of Q.
 
 Deviations from the paper (see DEVIATIONS.md): mfq-mean-action, q-learning-rate, exploration, target-smoothing,
 kind-encoders.
@@ -32,10 +32,10 @@ from envs.shapes import Float
 
 @dataclass(frozen=True, slots=True)
 class Config(EpsilonGreedyConfig):
-    """Settings of MF-Q: those of all Q-learners, Table 2, and the temperature."""
+    """Settings of MF-Q: those of all Q-learners and the temperature."""
 
     temperature: Annotated[float, Range(above=0)] = 0.1
-    """T of (4), for rewards in the scale the learner sees."""
+    """Temperature T of (4), for rewards on the scale the learner sees."""
 
 
 class MFQ(EpsilonGreedyLearner[Config]):
@@ -61,7 +61,8 @@ class MFQ(EpsilonGreedyLearner[Config]):
         neighbours: Neighbourhood,
         actions: Float[Tensor, "batch agent action"] | None = None,
     ) -> Float[Tensor, "batch agent input"]:
-        """What Q reads: observations and mean actions of the neighbours; without `actions`, of their policies."""
+        """Input of Q: observations and mean actions of the neighbours; without `actions`, the means of their
+        policies."""
         if actions is None:
             actions = self.policy(self.read(observation, neighbours, self.uniform.expand(len(observation), -1, -1)))
         return torch.cat([observation, neighbours.mean(actions)], dim=-1)  # (1)

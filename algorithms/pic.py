@@ -5,11 +5,11 @@
 
 or, with `value = own`, Q_i(o, a) = w . h_i^2 + b.
 
-Everybody hears everybody, so the sum is that over all agents minus the own term: no matrix of agents by agents. Actor,
-losses and schedule are those of `algorithms.maddpg`.
+The graph is complete, so the sum is that over all agents minus the agent's term, without an agent-by-agent matrix.
+Actor, losses and schedule are those of `algorithms.maddpg`.
 
-(1) divides by N twice in each layer, as published: activations shrink with 1/N^2 and the critic is almost blind at
-first where N is large. `critic = repaired` takes the mean over the N - 1 others and no second division.
+(1) divides by N twice in each layer, as published: activations shrink with 1/N^2, so that with large N the critic is
+initially almost constant. `critic = repaired` takes the mean over the N - 1 others without a second division.
 
 Deviations from the papers (see DEVIATIONS.md): maddpg-one-batch, maddpg-discrete-actions, maddpg-gradient-clip,
 maddpg-team-reward, maddpg-target-moves, maddpg-continuous-actions, pic-activations, ip-head-scale, kind-encoders.
@@ -33,12 +33,12 @@ from envs.shapes import Float
 
 @dataclass(frozen=True, slots=True)
 class Config(maddpg.Config):
-    """Settings of PIC: MADDPG's, and the critic's form."""
+    """Settings of PIC: those of MADDPG and the form of the critic."""
 
     critic: Literal["published", "repaired"] = "published"
     """published: two divisions by N in each layer; repaired: a mean over the others."""
     pooling: Literal["max", "mean"] = "max"
-    """How the team's value reads the agents' features: max or mean."""
+    """Pooling of the agents' features in the team's value: max or mean."""
 
 
 class GraphCritic(nn.Module):
@@ -58,7 +58,7 @@ class GraphCritic(nn.Module):
     def forward(
         self, joint: Float[Tensor, "batch agent feature"]
     ) -> Float[Tensor, " batch"] | Float[Tensor, "batch agent"]:
-        """joint: the observation and action of every agent."""
+        """The team's or the agents' values. `joint` holds the observation and action of every agent."""
         h = self.combine(self.first(joint))
         h = self.combine(self.second(h))
         if self.pooling != "none":
@@ -66,14 +66,14 @@ class GraphCritic(nn.Module):
         return self.head(h).squeeze(-1)  # (2)
 
     def combine(self, mapped: Float[Tensor, "batch agent both"]) -> Float[Tensor, "batch agent hidden"]:
-        """Eq. (1) after the linear maps. Both divisions are positive factors, which relu lets pass."""
-        message, own = mapped.chunk(2, dim=-1)
+        """Eq. (1) after the linear maps. Both divisions are positive factors, with which relu commutes."""
+        message, node = mapped.chunk(2, dim=-1)
         received = (message.sum(1, keepdim=True) - message) * (self.shrink / self.others)
-        return torch.relu(received) + torch.relu(own * self.shrink)  # (1)
+        return torch.relu(received) + torch.relu(node * self.shrink)  # (1)
 
 
 class PIC(MADDPG[Config]):
-    """Shared actor, permutation invariant critic."""
+    """Shared actor and permutation invariant critic."""
 
     def build_critic(self, spec: EnvironmentSpec, config: Config) -> nn.Module:
         return GraphCritic(spec, config)

@@ -2,13 +2,13 @@
 
     Q_tot(s, a) = w2(s)^T elu(W1(s) q + b1(s)) + b2(s),   q_i = Q(o_i, a_i),   W1(s), w2(s) >= 0          (1)
 
-Weights and biases come from hypernetworks of the state s, here the observations of all agents side by side; their
-absolute values make (1) monotonic in every q_i, so that each agent's greedy action is its part of the joint one.
+Weights and biases come from hypernetworks of the state s, the concatenated observations of all agents; the absolute
+values of the weights make (1) monotonic in every q_i, so that the agents' greedy actions form the greedy joint action.
 
     y = r + gamma Qbar_tot(s', a'),   a'_i = argmax_a Q(o'_i, a)                                           (2)
     L = mean over the batch of 1/2 (y - Q_tot(s, a))^2                                                     (3)
 
-r is the team's reward: the mean of the agents' rewards. Qbar is a slowly moving copy of agents and mixer.
+r is the team's reward: the mean of the agents' rewards. Qbar is the target network of agents and mixer.
 
 Deviations from the papers (see DEVIATIONS.md): qmix-inputs, qmix-team-reward, q-learning-rate, iql-double-q,
 exploration, target-smoothing, kind-encoders.
@@ -31,16 +31,16 @@ from envs.shapes import Float
 
 @dataclass(frozen=True, slots=True)
 class Config(EpsilonGreedyConfig):
-    """Settings of QMIX: those of all Q-learners, Table 2, and the published sizes of the mixer."""
+    """Settings of QMIX: those of all Q-learners and the published sizes of the mixer."""
 
     mixing: Count = 32
     """Hidden units of the mixer."""
     hypernetwork: Count = 64
-    """Hidden units of the hypernetworks that make the mixer's weights."""
+    """Hidden units of the hypernetworks that generate the mixer's weights."""
 
 
 def hypernetwork(state_dim: int, hidden: int, outputs: int) -> nn.Sequential:
-    """A network of the state with one hidden layer, whose outputs are weights of another."""
+    """A network with one hidden layer that maps the state to weights of the mixer."""
     return nn.Sequential(nn.Linear(state_dim, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
 
 

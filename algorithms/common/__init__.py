@@ -1,1 +1,1 @@
-"""What several algorithms share: settings of Table 2, networks, graph aggregation, exploration, targets."""
+"""Building blocks shared by the algorithms: settings of Table 2, networks, aggregation, exploration, the learner."""

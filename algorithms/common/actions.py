@@ -1,4 +1,4 @@
-"""How a policy network's outputs become actions, for discrete and for continuous action spaces."""
+"""Mapping from a policy network's outputs to actions, for discrete and continuous action spaces."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ LOG_STD_RANGE = (-5.0, 2.0)
 
 
 class PolicySample(NamedTuple):
-    """One joint draw a ~ prod_i q_i with what the losses need of it; all parts carry gradients to the policy."""
+    """One joint sample a ~ prod_i q_i and its statistics; all fields carry gradients to the policy."""
 
     joint: Float[Tensor, "batch agent action"]
     """The actions as vectors, as Q receives them."""
     entropy: Float[Tensor, "batch agent"]
     """H(q_i), or an unbiased estimate of it."""
     weights: Float[Tensor, "batch agent output"]
-    """Weights of Q's outputs in the mean over the own action."""
+    """Weights of Q's outputs in the mean over a_i."""
 
 
 class ActionSpace(ABC):
-    """What differs between discrete and continuous actions."""
+    """Interface to discrete and continuous action spaces."""
 
     policy_outputs: int
     """Outputs of the policy network for each agent."""
@@ -41,7 +41,7 @@ class ActionSpace(ABC):
 
     @abstractmethod
     def sample(self, outputs: Float[Tensor, "batch agent output"], generator: torch.Generator) -> PolicySample:
-        """A joint draw for the losses."""
+        """A joint sample for the losses."""
 
     @abstractmethod
     def vectors(self, actions: Tensor) -> Float[Tensor, "batch agent action"]:
@@ -49,11 +49,11 @@ class ActionSpace(ABC):
 
     @abstractmethod
     def value_of(self, values: Float[Tensor, "batch agent output"], actions: Tensor) -> Float[Tensor, "batch agent"]:
-        """Q's value of the stored own action."""
+        """Q's value of the stored action a_i."""
 
 
 class DiscreteActions(ActionSpace):
-    """q_i = softmax(outputs). Entropy and mean over the own action are exact, the joint draw is a straight-through
+    """q_i = softmax(outputs). The entropy and the mean over a_i are exact; the joint sample is a straight-through
     Gumbel one-hot."""
 
     def __init__(self, num_actions: int) -> None:
@@ -76,7 +76,7 @@ class DiscreteActions(ActionSpace):
 
 class ContinuousActions(ActionSpace):
     """q_i is a Gaussian with diagonal covariance, squashed by tanh into [-1, 1]; outputs are means and log standard
-    deviations. Draws are reparametrised (paper 4.2); the entropy is the draw's -log q_i."""
+    deviations. Samples are reparametrised (paper 4.2); the entropy is estimated by the sample's -log q_i."""
 
     def __init__(self, action_dim: int) -> None:
         self.policy_outputs = 2 * action_dim
@@ -103,7 +103,7 @@ class ContinuousActions(ActionSpace):
 
 
 def action_size(spec: EnvironmentSpec) -> int:
-    """Numbers in an agent's action as a vector: its parts, or one for each discrete action."""
+    """Length of an agent's action as a vector: its components, or one entry for each discrete action."""
     return spec.action_dim or spec.num_actions
 
 

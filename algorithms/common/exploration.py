@@ -1,4 +1,4 @@
-"""Random choice of actions; all randomness comes from the generator that is passed in."""
+"""Random sampling of actions and exploration schedules; all randomness comes from the generator passed in."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from envs.shapes import Bool, Float, Int
 
 
 def gumbel_noise(like: Tensor, generator: torch.Generator) -> Tensor:
-    """Standard Gumbel draws with the shape, type and device of `like`."""
+    """Standard Gumbel samples with the shape, type and device of `like`."""
     uniform = torch.rand(like.shape, generator=generator, device=like.device, dtype=like.dtype)
     tiny = torch.finfo(like.dtype).tiny
     exponential = (-torch.log(uniform.clamp(min=tiny))).clamp(min=tiny)
@@ -17,19 +17,19 @@ def gumbel_noise(like: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def normal_noise(like: Tensor, generator: torch.Generator) -> Tensor:
-    """Standard normal draws with the shape, type and device of `like`."""
+    """Standard normal samples with the shape, type and device of `like`."""
     return torch.randn(like.shape, generator=generator, device=like.device, dtype=like.dtype)
 
 
 def sample_actions(logits: Float[Tensor, "*batch action"], generator: torch.Generator) -> Int[Tensor, "*batch"]:
-    """Draws from softmax(logits), by the Gumbel-max trick."""
+    """Samples from softmax(logits) by the Gumbel-max trick."""
     return (logits + gumbel_noise(logits, generator)).argmax(-1)
 
 
 def straight_through_sample(
     logits: Float[Tensor, "*batch action"], generator: torch.Generator
 ) -> Float[Tensor, "*batch action"]:
-    """One-hot draws from softmax(logits) whose gradient is that of the relaxed draw (temperature 1)."""
+    """One-hot samples from softmax(logits) with the gradient of the relaxed sample (temperature 1)."""
     relaxed = torch.softmax(logits + gumbel_noise(logits, generator), dim=-1)
     hard = torch.zeros_like(relaxed).scatter_(-1, relaxed.argmax(-1, keepdim=True), 1.0)
     return hard + (relaxed - relaxed.detach())  # in this order the value is one-hot to the last bit
@@ -38,7 +38,7 @@ def straight_through_sample(
 def uniform_actions(
     shape: torch.Size, num_actions: int, missing: Bool[Tensor, "agent action"] | None, generator: torch.Generator
 ) -> Int[Tensor, "*batch agent"]:
-    """Uniformly random actions (batch, agent), of those that are not `missing`, on the generator's device."""
+    """Uniformly random actions (batch, agent) among those that are not `missing`, on the generator's device."""
     if missing is None:
         return torch.randint(num_actions, shape, generator=generator, device=generator.device)
     keys = torch.rand(*shape, num_actions, generator=generator, device=generator.device)
@@ -51,15 +51,15 @@ def epsilon_greedy(
     generator: torch.Generator,
     missing: Bool[Tensor, "agent action"] | None = None,
 ) -> Int[Tensor, "*batch agent"]:
-    """The best action, or with chance `epsilon` a uniformly random one, of those that are not `missing`. In `values`
-    these must be lowest already, see `masks`."""
+    """The best action or, with probability `epsilon`, a uniformly random one that is not `missing`. Missing actions
+    must already have the lowest of the `values`, see `masks`."""
     best = values.argmax(-1)
     explore = torch.rand(best.shape, generator=generator, device=best.device) < epsilon
     return torch.where(explore, uniform_actions(best.shape, values.shape[-1], missing, generator), best)
 
 
 def linear_schedule(start: float, end: float, duration: float, step: float) -> float:
-    """Value at `step` of the line from `start` at 0 to `end` at `duration`, constant afterwards."""
+    """Linear interpolation at `step` between `start` at 0 and `end` at `duration`, constant afterwards."""
     if duration <= 0:
         return end
     return start + (end - start) * min(1.0, step / duration)

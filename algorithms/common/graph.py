@@ -1,23 +1,23 @@
-"""Aggregation over neighbours: one operator, three kernels with results that are equal to rounding.
+"""Aggregation over neighbours: one operator with three kernels, whose results agree up to rounding.
 
-`slots` walks the neighbour lists in compiled loops, at the price of the edges: the fastest on a CPU at every size (see
-`algorithms.common.slots`); on a GPU where a run asks for fused kernels (`training.kernels`). `dense` turns the lists
-into an adjacency matrix and uses batched matrix products: the plain reference, and on a GPU without fused kernels the
-fastest up to a few hundred agents. `gather` collects rows of the neighbours, so that memory grows with N * K, not
-N * N: on such a GPU for more agents, and for numbers that the compiled loops do not take.
-A fully connected graph needs none of them for sums and means: there a message is the sum over everybody minus oneself;
-its attention with several heads is torch's fused one where that is faster. Linear maps are applied to nodes before any
-gather.
+`slots` loops over the neighbour lists in compiled code, with a cost proportional to the number of edges. It is the
+fastest kernel on a CPU at every size (see `algorithms.common.slots`), and available on a GPU where a run requests fused
+kernels (`training.kernels`). `dense` converts the lists to an adjacency matrix and uses batched matrix products. It is
+the reference implementation, and the fastest on a GPU without fused kernels up to a few hundred agents. `gather`
+gathers the neighbours' rows, so that memory grows with N * K instead of N * N. It is used on a GPU without fused
+kernels for more agents, and for data types that the compiled loops do not support. On a complete graph, sums and means
+need none of them: a message is the sum over all agents minus the receiver, and attention with several heads uses
+torch's fused kernel where that is faster. Linear maps are applied to nodes before any gather.
 
-A graph that serves a whole batch and is held once (see `Graph`) is prepared once: lists, matrices and masks have a
-leading axis of 1 then. Results are equal to the last bit.
+A graph shared by a whole batch and held once (see `Graph`) is prepared once; lists, matrices and masks then have a
+leading axis of 1. Results are bitwise equal.
 
 An agent without neighbours receives zeros.
 
-Sums have one order on every device, so that equal inputs give equal bits: what many rows read of one is added up in
-their order (`Rows`), matrix products and softmax have a fixed order in themselves. Two operations of torch that do not
-are exact all the same: the counts of an adjacency matrix are whole numbers, and the gradient by attention weights of
-matrices puts one number in a place (masked slots add zeros).
+Sums have a fixed order on every device, so that equal inputs give equal bits: gradients of a row that is read several
+times are added in the order of the readers (`Rows`), and matrix products and softmax have a fixed order. Two torch
+operations without a fixed order are exact nevertheless: the counts in an adjacency matrix are integers, and the
+gradient with respect to dense attention weights writes one number per entry (masked slots add zeros).
 """
 
 from __future__ import annotations
@@ -36,34 +36,36 @@ from algorithms.protocols import Graph
 from envs.shapes import Bool, Float, Int
 
 LARGEST_DENSE = 256
-"""Number of agents up to which `auto` takes the dense kernel where there are no compiled loops, ..."""
+"""Largest number of agents for which `auto` selects the dense kernel on a device without compiled loops."""
 LARGEST_DENSE_RATIO = 32
-"""... with lists at least a 32nd as wide: on road grids (four neighbours) the other one is faster from 144 agents on,
-with eight neighbours they are alike at 225, ..."""
+"""Largest ratio of agents to neighbour slots for which `auto` selects the dense kernel: on road grids (four neighbours)
+`gather` is faster from 144 agents on; with eight neighbours both are equally fast at 225."""
 LARGEST_DENSE_SCORES = 1024
-"""... where heads times agents are at most this: dense attention has a score for each head and pair of agents."""
+"""Largest product of heads and agents for which `auto` selects the dense kernel, which computes a score for each head
+and pair of agents."""
 COMPILED = ("cpu", "meta")
-"""Devices on which `auto` takes the compiled loops over the lists, whatever the size: on one thread attention with its
-gradients takes 0.5 of the time of dense matrices with 6 agents, 0.4 with 15, 0.2 to 0.1 with 200, 0.1 to 0.04 on a road
-grid of 225 (one head to eight); sums 0.8 to 0.25, but for a few microseconds more on tiny batches. On `meta`, where
-nothing is computed, because what is tried there is to happen on a CPU."""
+"""Devices on which `auto` selects the compiled loops for every size. On one thread, attention with gradients takes 0.5
+of the time of dense matrices with 6 agents, 0.4 with 15, 0.2 to 0.1 with 200, and 0.1 to 0.04 on a road grid of 225
+(one to eight heads); sums take 0.8 to 0.25, with a few microseconds more on tiny batches. `meta`, where nothing is
+computed, follows the CPU."""
 LARGEST_FULL_LISTS = 16
-"""Number of agents up to which `auto` takes the compiled loops where everybody hears everybody: half the time of dense
-matrices with 6 agents, three quarters with 15, more with 30 and one head."""
+"""Largest number of agents for which `auto` selects the compiled loops on a complete graph: they take half the time of
+dense matrices with 6 agents, three quarters with 15, and more time with 30 and one head."""
 SMALLEST_FUSED = 40
-"""Number of agents from which `auto` takes torch's fused attention where everybody hears everybody with more than one
-head: 0.7 of the time of dense matrices with 40 agents and 8 heads, 0.45 with 200; with one head they are alike."""
+"""Smallest number of agents for which `auto` selects torch's fused attention on a complete graph with more than one
+head: it takes 0.7 of the time of dense matrices with 40 agents and 8 heads, 0.45 with 200; with one head they are
+equally fast."""
 UNORDERED = ("cuda",)
-"""Devices on which torch adds up the gradients of rows that are read many times in no fixed order."""
+"""Devices on which torch adds the gradients of rows that are read several times in no fixed order."""
 KERNELS = get_args(Kernels)
-"""Who hears whom. task: what the environment says (nearest agents, a road network); full: everybody hears everybody."""
+"""Names of the aggregation kernels."""
 
 
 class Neighbourhood(ABC):
     """Weighted sums over the neighbours of each agent, for one batch of graphs.
 
-    Attention weights are those of the slots of the neighbour lists, oneself first where agents hear themselves; zero
-    where there is no neighbour.
+    Attention weights follow the slots of the neighbour lists, the agent itself first where the graph has self-loops;
+    they are zero in slots without a neighbour.
     """
 
     @abstractmethod
@@ -78,7 +80,7 @@ class Neighbourhood(ABC):
     def attention(
         self, query: Float[Tensor, "batch agent head feature"], key: Float[Tensor, "batch agent head feature"]
     ) -> Float[Tensor, "batch agent head slot"]:
-        """Softmax of the scaled products of each agent's query with its neighbours' keys."""
+        """Attention weights: softmax of the scaled products of each agent's query with its neighbours' keys."""
 
     @abstractmethod
     def relate(
@@ -87,7 +89,7 @@ class Neighbourhood(ABC):
         key: Float[Tensor, "batch agent head feature"],
         value: Float[Tensor, "batch agent head feature"],
     ) -> tuple[Float[Tensor, "batch agent message"], Float[Tensor, "batch agent head slot"]]:
-        """What `attend` gives, and the weights of `attention`."""
+        """The messages of `attend` and the weights of `attention`."""
 
     def attend(
         self,
@@ -101,7 +103,7 @@ class Neighbourhood(ABC):
     def relate_within(
         self, projected: Float[Tensor, "batch agent projection"], heads: int, activated: bool = False
     ) -> tuple[Float[Tensor, "batch agent message"], Float[Tensor, "batch agent head slot"]]:
-        """`relate` of queries, keys and values that lie side by side in the last axis; `activated`: through a ReLU."""
+        """`relate` for queries, keys and values concatenated in the last axis, through a ReLU if `activated`."""
         return self.relate(*slots.parts(torch.relu(projected) if activated else projected, heads))
 
 
@@ -117,7 +119,7 @@ class DenseNeighbourhood(Neighbourhood):
         degree = adjacency.sum(-1, keepdim=True)
         self.share = adjacency / degree.clamp(min=1.0)
         self.connected = (degree > 0).to(adjacency.dtype)
-        # Of senders by receivers, see `_weights`.
+        # Senders by receivers, see `_weights`.
         missing = adjacency.transpose(1, 2) == 0
         self.penalty = torch.zeros_like(adjacency).masked_fill_(missing, torch.finfo(adjacency.dtype).min)
 
@@ -152,8 +154,7 @@ class DenseNeighbourhood(Neighbourhood):
 
 
 class FullNeighbourhood(Neighbourhood):
-    """Everybody hears everybody else, and with `self_loops` themselves: sums and means in O(N), attention by
-    `attending`."""
+    """Complete graph, with or without self-loops: sums and means in O(N), attention by `attending`."""
 
     def __init__(self, agents: int, self_loops: bool, attending: Neighbourhood) -> None:
         self.self_loops = self_loops
@@ -161,8 +162,8 @@ class FullNeighbourhood(Neighbourhood):
         self.degree = agents if self_loops else max(agents - 1, 1)
 
     def total(self, values: Tensor) -> Tensor:
-        everybody = values.sum(1, keepdim=True)
-        return everybody.expand_as(values) if self.self_loops else everybody - values
+        total = values.sum(1, keepdim=True)
+        return total.expand_as(values) if self.self_loops else total - values
 
     def mean(self, values: Tensor) -> Tensor:
         return self.total(values) / self.degree
@@ -178,7 +179,8 @@ class FullNeighbourhood(Neighbourhood):
 
 
 class FusedNeighbourhood(DenseNeighbourhood):
-    """Adjacency matrices as masks of torch's fused attention; weights, which that does not tell, are the dense ones."""
+    """Adjacency matrices as masks of torch's fused attention, which does not return weights: `attention` and `relate`
+    are those of the dense kernel."""
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         query, key, value = (part.transpose(1, 2) for part in (query, key, value))
@@ -188,30 +190,30 @@ class FusedNeighbourhood(DenseNeighbourhood):
 
 
 class Rows:
-    """Rows of a matrix of `height` rows, each of which may be wanted many times.
+    """Selection of rows from a matrix of `height` rows, in which a row may be read several times.
 
-    On a GPU the gradients of those that are read often are added up in the order of the readers: torch's own sum there
-    is made by whichever thread comes first. On a CPU it has that order already.
+    On a GPU the gradients of a row are added in the order of its readers, since torch's `index_select` adds them in no
+    fixed order there. On a CPU torch already uses that order.
     """
 
     def __init__(self, rows: Int[Tensor, " edge"], height: int) -> None:
         self.rows, self.height = rows, height
 
     def of(self, values: Float[Tensor, "row *feature"]) -> Float[Tensor, "edge *feature"]:
-        """The rows wanted."""
+        """The selected rows of `values`."""
         if values.device.type in UNORDERED and torch.is_grad_enabled() and values.requires_grad:
             return _OrderedRows.apply(values, self.rows, *self.readers)
         return values.index_select(0, self.rows)
 
     @functools.cached_property
     def readers(self) -> tuple[Int[Tensor, " edge"], Int[Tensor, " bound"]]:
-        """The edges sorted by the row they read, and where those of each row begin and end."""
+        """The edges sorted by the row they read, and the bounds of each row's edges."""
         read, edges = self.rows.sort(stable=True)
         return edges, torch.searchsorted(read, torch.arange(self.height + 1, device=read.device))
 
 
 class _OrderedRows(torch.autograd.Function):
-    """`Rows.of`, differentiated as it says."""
+    """`Rows.of` with gradients added in the order of the readers."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, rows: Tensor, edges: Tensor, bounds: Tensor) -> Tensor:
@@ -226,7 +228,7 @@ class _OrderedRows(torch.autograd.Function):
 
 
 class GatherNeighbourhood(Neighbourhood):
-    """Rows of the neighbours (batch, agent, neighbour, feature), for a batch of `copies`."""
+    """Gathered rows of the neighbours (batch, agent, neighbour, feature), for a batch of `copies`."""
 
     def __init__(self, graph: Graph, copies: int) -> None:
         _, agents, slots = graph.neighbours.shape
@@ -255,8 +257,8 @@ class GatherNeighbourhood(Neighbourhood):
 
 
 class SlotNeighbourhood(Neighbourhood):
-    """Compiled loops over the lists of neighbours, for a batch of `copies`. Numbers that those do not take, of another
-    precision or, unless `fused`, on a GPU, go the way of `GatherNeighbourhood`."""
+    """Compiled loops over the neighbour lists, for a batch of `copies`. Tensors that these do not support (of another
+    precision or, unless `fused`, on a GPU) are handled by `GatherNeighbourhood`."""
 
     def __init__(self, graph: Graph, copies: int, fused: bool = False) -> None:
         self.graph, self.copies, self.fused = graph, copies, fused
@@ -266,7 +268,7 @@ class SlotNeighbourhood(Neighbourhood):
 
     @functools.cached_property
     def gather(self) -> GatherNeighbourhood:
-        """The same graphs for other numbers."""
+        """The fallback for unsupported tensors."""
         return GatherNeighbourhood(self.graph, self.copies)
 
     def total(self, values: Tensor) -> Tensor:
@@ -297,10 +299,10 @@ class SlotNeighbourhood(Neighbourhood):
 
 
 class DirectedEdges:
-    """The edges of a batch of graphs, for belief propagation: slot [i, s] holds the message into i from neighbour s.
+    """Directed edges of a batch of graphs, for belief propagation: slot [i, s] holds the message to i from neighbour s.
 
-    `exclude[b, i, s]` is the slot of the sender j in which the message from i into j stands: the message that j leaves
-    out when it speaks to i. It is K where i does not speak to j.
+    `exclude[b, i, s]` is the slot of sender j that holds the message from i to j, which j excludes from its message to
+    i; K where there is no edge from i to j.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -310,10 +312,10 @@ class DirectedEdges:
         graphs, agents, slots = neighbours.shape
         self.slots = slots
         rows = flat_rows(neighbours, agents, graphs)
-        heard_by_sender = neighbours.flatten(0, 1).index_select(0, rows).unflatten(0, (graphs, agents, slots))
-        heard = self.mask.flatten(0, 1).index_select(0, rows).unflatten(0, (graphs, agents, slots))
+        of_sender = neighbours.flatten(0, 1).index_select(0, rows).unflatten(0, (graphs, agents, slots))
+        present = self.mask.flatten(0, 1).index_select(0, rows).unflatten(0, (graphs, agents, slots))
         receiver = torch.arange(agents, device=neighbours.device)[:, None, None]
-        back = (heard_by_sender == receiver) & heard
+        back = (of_sender == receiver) & present
         position = torch.arange(slots, device=neighbours.device)
         self.exclude: Int[Tensor, "graphs agent neighbour"] = torch.where(back, position, slots).amin(-1)
         height = agents * (slots + 1)
@@ -322,12 +324,12 @@ class DirectedEdges:
     def incoming_weights(
         self, scores: Float[Tensor, "batch agent neighbour"] | None, mean: bool
     ) -> Float[Tensor, "batch agent exclusion neighbour"]:
-        """Weights of the messages into each agent with one of them left out: K + 1 rows, the last leaves out none.
+        """Weights of the messages to each agent with one of them excluded: K + 1 rows, of which the last excludes none.
 
-        A softmax of `scores` over the messages that stay, or, without scores, their mean or sum.
+        The weights are a softmax of `scores` over the remaining messages or, without scores, give their mean or sum.
         """
-        stays = ~torch.eye(self.slots + 1, self.slots, dtype=torch.bool, device=self.mask.device)
-        present = self.mask[:, :, None] & stays
+        remaining = ~torch.eye(self.slots + 1, self.slots, dtype=torch.bool, device=self.mask.device)
+        present = self.mask[:, :, None] & remaining
         if scores is None:
             weights = present.float()
             return weights / weights.sum(-1, keepdim=True).clamp(min=1.0) if mean else weights
@@ -337,44 +339,44 @@ class DirectedEdges:
     def to_receivers(
         self, told: Float[Tensor, "batch agent exclusion feature"]
     ) -> Float[Tensor, "batch agent neighbour feature"]:
-        """For every edge j -> i what j gathered without the message of i."""
+        """The message of every edge j -> i, which excludes the message from i."""
         batch, agents, exclusions, _ = told.shape
         return self.outgoing.of(told.flatten(0, 2)).unflatten(0, (batch, agents, exclusions - 1))
 
 
 def held_once(graph: Graph) -> Graph:
-    """The one graph, with a leading axis of 1, where it serves the whole batch without copies; else all of them."""
+    """The graph with a leading axis of 1 if the whole batch shares it without copies; otherwise all graphs."""
     once = graph.neighbours.stride(0) == graph.mask.stride(0) == 0
     return Graph(graph.neighbours[:1], graph.mask[:1]) if once else graph
 
 
 def flat_rows(rows: Int[Tensor, "graphs agent neighbour"], height: int, copies: int) -> Int[Tensor, " edge"]:
-    """Rows of single copies, which have `height` of them, as rows of all `copies` one below the other. With one graph
-    all copies have the same rows."""
+    """Row numbers within copies of `height` rows as row numbers in all `copies` stacked. A single graph serves all
+    copies."""
     offset = torch.arange(copies, device=rows.device)[:, None, None] * height
     return (rows.long() + offset).flatten()
 
 
 def full_graph(like: Graph) -> Graph:
-    """Neighbour lists in which everybody hears everybody else, for as many copies as `like` has."""
+    """Neighbour lists of the complete graph, for as many copies as `like` has."""
     batch, agents, _ = like.neighbours.shape
     device = like.neighbours.device
-    own = torch.arange(agents, device=device)
+    agent = torch.arange(agents, device=device)
     slot = torch.arange(agents - 1, device=device)
-    neighbours = slot + (slot >= own[:, None])  # everyone but the own number
+    neighbours = slot + (slot >= agent[:, None])  # all numbers but the agent's
     mask = torch.ones_like(neighbours, dtype=torch.bool)
     return Graph(neighbours.expand(batch, -1, -1), mask.expand(batch, -1, -1))
 
 
 def takes_dense(agents: int, slots: int, kernel: str = "auto", which: str = "task", heads: int = 1) -> bool:
-    """Whether `neighbourhood` works on matrices of agents by agents where there are no compiled loops, given lists of
-    `slots` neighbours. Estimates of memory count so on every device; compiled loops take less."""
+    """Whether `neighbourhood` uses agent-by-agent matrices on devices without compiled loops, for lists of `slots`
+    neighbours. Memory estimates assume this on every device; compiled loops take less."""
     return which == "full" or chosen_kernel(kernel, agents, slots, heads, compiled=False) == "dense"
 
 
 def chosen_kernel(kernel: str, agents: int, slots: int, heads: int = 1, compiled: bool = True) -> str:
-    """What `auto` stands for with lists of `slots` neighbours: `slots` where the device has compiled loops (see
-    `COMPILED`), else `dense` for few agents and `gather` for many. Any other kernel is itself."""
+    """The kernel that `auto` selects for lists of `slots` neighbours: `slots` on devices with compiled loops (see
+    `COMPILED`), otherwise `dense` for few agents and `gather` for many. Other kernels are returned unchanged."""
     if kernel != "auto":
         return kernel
     if compiled:
@@ -384,8 +386,8 @@ def chosen_kernel(kernel: str, agents: int, slots: int, heads: int = 1, compiled
 
 
 def full_kernel(kernel: str, agents: int, heads: int = 1, compiled: bool = True) -> str:
-    """The kernel of attention where everybody hears everybody: `dense`, unless `auto` knows a faster one (`slots`, or
-    `fused`, which is torch's) on a device with compiled loops."""
+    """The kernel of attention on a complete graph: `dense`, unless `auto` selects a faster one (`slots`, or torch's
+    `fused` attention) on a device with compiled loops."""
     if kernel == "auto" and compiled and agents <= LARGEST_FULL_LISTS:
         return "slots"
     return "fused" if kernel == "auto" and compiled and heads > 1 and agents >= SMALLEST_FUSED else "dense"
@@ -399,11 +401,11 @@ def neighbourhood(
     heads: int = 1,
     fused: bool = False,
 ) -> Neighbourhood:
-    """Prepare the aggregation over `graph`, once for all networks that use it.
+    """The aggregation over `graph`, prepared once for all networks that use it.
 
-    kernel: `slots`, `dense`, `gather` or `auto` (the fastest, see `chosen_kernel`). which: `task` or `full`, see
-    `config.Graphs`. self_loops: agents hear themselves too. heads: of the attention to come. fused: a GPU has compiled
-    loops too, those of `slot_triton.py`; a CPU has them anyway. Raises ValueError for another kernel.
+    `kernel` is `slots`, `dense`, `gather` or `auto` (the fastest, see `chosen_kernel`); `which` is `task` or `full`,
+    see `config.Graphs`; `self_loops` adds each agent to its neighbours; `heads` is the number of attention heads;
+    `fused` allows the compiled loops on a GPU (`slot_triton.py`). Raises ValueError for an unknown kernel.
     """
     _, agents, listed = graph.neighbours.shape
     device = graph.mask.device
@@ -429,8 +431,8 @@ def _over_lists(graph: Graph, kernel: str, self_loops: bool, fused: bool) -> Nei
 
 
 def with_self(graph: Graph) -> Graph:
-    """The same lists with every agent's own number in front."""
+    """The neighbour lists with every agent's number prepended to its list."""
     batch, agents, _ = graph.neighbours.shape
-    own = torch.arange(agents, device=graph.neighbours.device)[:, None].expand(batch, -1, -1)
-    neighbours = torch.cat([own.to(graph.neighbours.dtype), graph.neighbours], dim=-1)
-    return Graph(neighbours, torch.cat([torch.ones_like(own, dtype=torch.bool), graph.mask], dim=-1))
+    agent = torch.arange(agents, device=graph.neighbours.device)[:, None].expand(batch, -1, -1)
+    neighbours = torch.cat([agent.to(graph.neighbours.dtype), graph.neighbours], dim=-1)
+    return Graph(neighbours, torch.cat([torch.ones_like(agent, dtype=torch.bool), graph.mask], dim=-1))

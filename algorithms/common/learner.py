@@ -1,7 +1,8 @@
-"""What every learner has in common.
+"""Base classes of the learners.
 
-An algorithm is its networks (`build`), its losses (`loss`, or `phases` where there are several steps) and how it acts.
-The base does the rest: devices, action masks, micro-batches, clipped gradient steps, target networks, schedules, state.
+An algorithm defines its networks (`build`), its losses (`loss`, or `phases` if there are several gradient steps) and
+how it acts. The base class handles devices, action masks, micro-batches, clipped gradient steps, target networks,
+schedules and state.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ EpsilonGreedyT = TypeVar("EpsilonGreedyT", bound=EpsilonGreedyConfig)
 NetworkT = TypeVar("NetworkT", bound=nn.Module)
 
 Loss = tuple[Tensor, Metrics]
-"""A mean over transitions to go down, and what is logged with it."""
+"""A mean over transitions to minimise, and the metrics logged with it."""
 
 
 class Phase(NamedTuple):
@@ -35,12 +36,12 @@ class Phase(NamedTuple):
 
     optimiser: torch.optim.Adam
     losses: Callable[[Batch], Iterable[Loss]]
-    """The losses whose gradients the step follows. Each is differentiated before the next is asked for, so that an
-    iterator has one of them in memory at a time."""
+    """The losses whose gradients are summed. Each is differentiated before the next one is requested, so that an
+    iterator keeps one of them in memory at a time."""
 
 
 class _Target(NamedTuple):
-    """A slowly moving copy of a network."""
+    """A target network: a slowly moving copy of an online network."""
 
     network: nn.Module
     online: nn.Module
@@ -48,29 +49,31 @@ class _Target(NamedTuple):
 
 
 class OffPolicyLearner(ABC, Generic[ConfigT]):
-    """Base of the learners. Networks and optimisers are attributes, and exactly those are saved, under their names."""
+    """Base of the learners. Networks and optimisers are attributes; exactly those are saved, by attribute name."""
 
     continuous_actions: ClassVar[bool] = False
-    """Whether the algorithm can learn continuous actions too."""
+    """Whether the algorithm supports continuous actions."""
     uses_graph: ClassVar[bool] = False
-    """Whether agents or critics hear their neighbours."""
+    """Whether agents or critics receive messages from their neighbours."""
 
     optimiser: torch.optim.Adam
-    """Adam over all networks, unless `build` makes optimisers of its own."""
+    """Adam over all networks, unless `build` creates optimisers."""
 
     def __init__(self, spec: EnvironmentSpec, config: ConfigT, device: torch.device, fused: bool = False) -> None:
-        """fused: messages on a GPU go through fused kernels (see `common/graph.py`). Raises TypeError where `build`
-        registers no network of actions or keeps one that is not registered, and where there is nothing to learn
-        from."""
-        base, own = OffPolicyLearner, type(self)
-        if own.loss is base.loss and own.phases is base.phases:
-            raise TypeError(f"{own.__name__} has no loss: write `loss`, or `phases` where an update has several steps")
+        """Build the networks on `device`. With `fused`, messages on a GPU go through fused kernels (see
+        `common/graph.py`). Raises TypeError where `build` registers no action network or keeps an unregistered network,
+        and where the class defines no loss."""
+        base, algorithm = OffPolicyLearner, type(self)
+        if algorithm.loss is base.loss and algorithm.phases is base.phases:
+            raise TypeError(
+                f"{algorithm.__name__} has no loss: write `loss`, or `phases` where an update has several steps"
+            )
         self.spec, self.config, self.device, self.fused = spec, config, device, fused
         self.action_width = self.action_width_for(spec, config)
         self.missing = missing_actions(spec, device)
-        """Actions that agents lack (agent, action), or None. It follows from the task and is not saved."""
+        """Mask of missing actions (agent, action), or None. It follows from the task and is not saved."""
         self.action_networks: list[nn.Module] = []
-        """Networks whose outputs are actions, that which decides about behaviour first."""
+        """Networks whose outputs are logits or values of actions; the first one determines behaviour."""
         self._online: list[nn.Module] = []
         self._unclipped: list[nn.Module] = []
         self._targets: list[_Target] = []
@@ -88,39 +91,39 @@ class OffPolicyLearner(ABC, Generic[ConfigT]):
                     f"by self.action_network(...) where its outputs are actions, self.network(...) where they are not"
                 )
 
-    # What an algorithm says
+    # Defined by an algorithm
 
     @abstractmethod
     def build(self, spec: EnvironmentSpec, config: ConfigT) -> None:
-        """Make the networks: each is registered by `network`, `action_network` or `target_of` and kept as an
+        """Create the networks. Each is registered by `network`, `action_network` or `target_of` and assigned to an
         attribute."""
 
     @abstractmethod
     def act(
         self, observation: Float[Tensor, "env agent feature"], graph: Graph, generator: torch.Generator, greedy: bool
     ) -> Int[Tensor, "env agent"] | Float[Tensor, "env agent action"]:
-        """Actions of all agents: the behaviour policy, or its most likely action where `greedy`."""
+        """Actions for all agents: a sample of the behaviour policy, or its most likely action if `greedy`."""
 
     def loss(self, batch: Batch) -> Loss:
-        """The loss of all networks and its metrics, for algorithms that have one loss and draw nothing."""
-        raise NotImplementedError("`phases` has other losses")
+        """The loss of all networks and its metrics, for algorithms with a single deterministic loss."""
+        raise NotImplementedError("this algorithm defines its losses in `phases`")
 
     def phases(self, generator: torch.Generator) -> Iterable[Phase]:
-        """The steps of an update in their order: one on `loss`, unless an algorithm says otherwise."""
+        """The steps of an update in order; by default a single step on `loss`."""
         yield Phase(self.optimiser, lambda batch: [self.loss(batch)])
 
     def after_update(self, metrics: Metrics) -> None:
-        """What an algorithm does with the metrics of an update, running averages for one; nothing by default."""
+        """Hook that receives the metrics of an update, for instance for running averages; does nothing by default."""
 
     @classmethod
     def action_width_for(cls, spec: EnvironmentSpec, config: Any) -> int:
-        """Size of the action vectors that `act` gives and the replay stores; 0 for action indices."""
+        """Size of the action vectors that `act` returns and the replay memory stores; 0 for action indices."""
         return spec.action_dim
 
-    # What `build` calls
+    # Called by `build`
 
     def network(self, network: NetworkT, clip: bool = True) -> NetworkT:
-        """Register a network: it is moved to the device, trained, and has its gradient norm clipped and logged, unless
+        """Register a network: it is moved to the device and trained, and its gradient norm is clipped and logged unless
         `clip` is False."""
         self._online.append(network.to(self.device))
         if not clip:
@@ -128,10 +131,10 @@ class OffPolicyLearner(ABC, Generic[ConfigT]):
         return network
 
     def action_network(self, network: NetworkT) -> NetworkT:
-        """Register a network whose outputs, or the first of several, are logits or values of actions.
+        """Register a network whose output, or the first of several, holds logits or values of actions.
 
-        Whoever calls it finds actions that an agent lacks as low as can be, see `masks`: no choice, no maximum and no
-        mean need think of them.
+        Missing actions get the lowest finite number (see `masks`), so that choices, maxima and means need no special
+        case.
         """
         if self.missing is not None:
             network.register_forward_hook(masking_hook(self.missing))
@@ -139,13 +142,15 @@ class OffPolicyLearner(ABC, Generic[ConfigT]):
         return self.network(network)
 
     def target_of(self, network: NetworkT, moves: int = 1) -> NetworkT:
-        """A copy of a registered network that follows it by Polyak averaging, `moves` times in an update."""
+        """A target network: a copy of a registered network that follows it by Polyak averaging, `moves` times per
+        update."""
         target = copy.deepcopy(network).requires_grad_(False)
         self._targets.append(_Target(target, network, moves))
         return target
 
     def adam(self, *networks: nn.Module) -> torch.optim.Adam:
-        """Adam over the networks' parameters, its learning rate following `learning_rate` -> `learning_rate_end`."""
+        """Adam over the networks' parameters; its learning rate goes linearly from `learning_rate` to
+        `learning_rate_end`."""
         on_gpu = self.device.type == "cuda"
         rate = torch.tensor(self.config.learning_rate, device=self.device) if on_gpu else self.config.learning_rate
         parameters = [p for network in networks for p in network.parameters()]
@@ -154,10 +159,10 @@ class OffPolicyLearner(ABC, Generic[ConfigT]):
         self._optimisers.append((optimiser, networks))
         return optimiser
 
-    # What the base does
+    # Provided by the base
 
     def update(self, batch: Batch, generator: torch.Generator) -> Metrics:
-        """The phases one after the other, then one move of every target network; returns metrics. Never synchronises
+        """One update: the phases in order, then the updates of the target networks. Returns metrics. Never synchronises
         with the host."""
         size = self.micro_batch_size(len(batch.reward))
         metrics: Metrics = {}
@@ -170,8 +175,8 @@ class OffPolicyLearner(ABC, Generic[ConfigT]):
         return metrics
 
     def _step(self, phase: Phase, batch: Batch, size: int | None) -> Metrics:
-        """One step down the clipped gradient of a phase's losses; returns their metrics, means over the batch, and the
-        gradient norms before clipping."""
+        """One step along the clipped gradient of a phase's losses. Returns their metrics, averaged over the batch, and
+        the gradient norms before clipping."""
         phase.optimiser.zero_grad()
         metrics: Metrics = {}
         for part, share in micro_batches(batch, size):
@@ -187,14 +192,14 @@ class OffPolicyLearner(ABC, Generic[ConfigT]):
         return metrics
 
     def micro_batch_size(self, batch_size: int) -> int | None:
-        """Transitions of a batch whose gradients are computed at once; None for all."""
+        """Transitions per micro-batch; None for the whole batch."""
         return self.micro_batch_size_for(self.spec, self.config, batch_size, self.device)
 
     @classmethod
     def micro_batch_size_for(
         cls, spec: EnvironmentSpec, config: Any, batch_size: int, device: torch.device
     ) -> int | None:
-        """As set; else as many as `memory_bound` of the device allows, a power of two."""
+        """Transitions per micro-batch: the setting, or the largest power of two within `memory_bound` of the device."""
         if config.micro_batch is not None or batch_size <= SMALLEST:
             return config.micro_batch
         return fitting_size(update_memory(cls, spec, config, device.type).per_transition, memory_bound(device))
@@ -211,8 +216,7 @@ class OffPolicyLearner(ABC, Generic[ConfigT]):
                     group["lr"] = rate
 
     def keep_in_tensors(self) -> None:
-        """Keep what `schedule` sets in tensors, for code that is recorded once and replayed. Restoring a learner undoes
-        it."""
+        """Hold scheduled values in tensors, for use in CUDA graphs. Restoring a learner undoes this."""
         for optimiser, _ in self._optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = torch.as_tensor(group["lr"], device=self.device)
@@ -220,14 +224,15 @@ class OffPolicyLearner(ABC, Generic[ConfigT]):
     def without_missing(
         self, numbers: Float[Tensor, "batch agent action"], fill: float | None = None
     ) -> Float[Tensor, "batch agent action"]:
-        """Numbers for actions that no registered network has given, masked as its outputs are, or with `fill`."""
+        """Numbers per action with missing actions set to `fill` or the lowest finite number; for numbers that are not
+        outputs of a registered network."""
         return without_missing(numbers, self.missing, fill)
 
     def _networks(self) -> dict[str, nn.Module]:
         return {name: value for name, value in vars(self).items() if isinstance(value, nn.Module)}
 
     def _clipped_by(self, optimiser: torch.optim.Adam) -> list[tuple[str, nn.Module]]:
-        """The networks that an optimiser trains and whose gradients are clipped, with their names."""
+        """Names and networks trained by an optimiser whose gradients are clipped."""
         trained = next(networks for known, networks in self._optimisers if known is optimiser)
         clipped = [one for one in trained if not any(one is other for other in self._unclipped)]
         names = {id(network): name for name, network in self._networks().items()}
@@ -247,11 +252,11 @@ class OffPolicyLearner(ABC, Generic[ConfigT]):
         if parts.keys() != state.keys():
             raise KeyError(f"expected the parts {sorted(parts)}, found {sorted(state)}")
         for name, part in parts.items():
-            part.load_state_dict(copy.deepcopy(state[name]))  # optimisers would go on with the given tensors themselves
+            part.load_state_dict(copy.deepcopy(state[name]))  # optimisers would otherwise share the given tensors
 
 
 class EpsilonGreedyLearner(OffPolicyLearner[EpsilonGreedyT]):
-    """Base of the learners that value actions and explore by chance; `epsilon` follows the settings."""
+    """Base of the Q-learners with epsilon-greedy exploration; `epsilon` follows the schedule of the settings."""
 
     def __init__(
         self, spec: EnvironmentSpec, config: EpsilonGreedyT, device: torch.device, fused: bool = False
@@ -277,7 +282,7 @@ class EpsilonGreedyLearner(OffPolicyLearner[EpsilonGreedyT]):
     def action_values(
         self, observation: Float[Tensor, "env agent feature"], graph: Graph
     ) -> Float[Tensor, "env agent action"]:
-        """What each agent's policy is greedy in."""
+        """Action values with respect to which each agent acts greedily."""
 
     @torch.no_grad()
     def act(
@@ -294,7 +299,7 @@ def polyak_update(target: nn.Module, online: nn.Module, tau: float) -> None:
 
 
 def without_parameter_gradients(network: nn.Module) -> Callable[..., Tensor]:
-    """The network as a function through which gradients flow to the inputs but not to its weights."""
+    """The network as a function that passes gradients to its inputs but not to its parameters."""
     weights = {name: parameter.detach() for name, parameter in network.named_parameters()}
     return lambda *inputs, **options: torch.func.functional_call(network, weights, inputs, options)
 
@@ -302,5 +307,5 @@ def without_parameter_gradients(network: nn.Module) -> Callable[..., Tensor]:
 def gather_actions(
     values: Float[Tensor, "batch agent action"], action: Int[Tensor, "batch agent"]
 ) -> Float[Tensor, "batch agent"]:
-    """Value of the action each agent took."""
+    """Value of each agent's given action."""
     return values.gather(-1, action.long()[..., None]).squeeze(-1)

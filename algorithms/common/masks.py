@@ -1,8 +1,7 @@
-"""Actions that single agents lack (`EnvironmentSpec.action_mask`), such as the phases of a junction with three arms.
+"""Masks of actions missing for some agents (`EnvironmentSpec.action_mask`), such as phases of a three-way intersection.
 
 A network whose outputs are logits or values of actions is registered with `OffPolicyLearner.action_network`, which
-masks them where they leave the network, so that all that follows - greedy choice, draws, relaxed actions, entropies,
-means, maxima - needs to know of nothing.
+masks its outputs, so that greedy choice, sampling, relaxed actions, entropies, means and maxima need no special case.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from envs.shapes import Bool, Float
 
 
 def missing_actions(spec: EnvironmentSpec, device: torch.device) -> Bool[Tensor, "agent action"] | None:
-    """True where an agent lacks an action; None where nobody lacks any, which then costs nothing."""
+    """True where an action is missing for an agent; None where no action is, so that masking costs nothing."""
     if all(all(row) for row in spec.action_mask):
         return None
     return ~torch.tensor(spec.action_mask, device=device)
@@ -30,10 +29,10 @@ def without_missing(
     missing: Bool[Tensor, "agent action"] | None,
     fill: float | None = None,
 ) -> Float[Tensor, "*batch agent action"]:
-    """Logits or values of actions, with the lowest number of their type, or `fill`, for the actions that are missing.
+    """Logits or values of actions, with missing actions set to `fill` or the lowest finite number of the type.
 
-    Such an action is never the best, its chance under softmax is exactly zero, and no gradient passes through it. The
-    number is finite because entropies and means multiply it by that zero.
+    Such an action is never the best, its probability under softmax is exactly zero, and no gradient passes through it.
+    The number is finite because entropies and means multiply it by that zero.
     """
     if missing is None:
         return outputs
@@ -41,9 +40,9 @@ def without_missing(
 
 
 def masking_hook(missing: Bool[Tensor, "agent action"]) -> Callable[..., Any]:
-    """A forward hook that masks what a network gives, or the first part of it where it gives several.
+    """A forward hook that masks a network's output, or the first one of several.
 
-    It holds the mask alone, not the learner, so that copies of the network mask as it does.
+    It refers to the mask only, not to the learner, so that copies of the network mask their outputs as well.
     """
 
     def mask(network: Any, inputs: Any, outputs: Any) -> Any:
@@ -55,7 +54,7 @@ def masking_hook(missing: Bool[Tensor, "agent action"]) -> Callable[..., Any]:
 
 
 def largest_entropy(spec: EnvironmentSpec) -> float:
-    """Entropy of uniform policies over the actions that agents have, in nats, mean over agents."""
+    """Entropy in nats of uniform policies over the available actions, averaged over agents."""
     everything = math.log(spec.num_actions)
     lacking = sum(everything - math.log(sum(row)) for row in spec.action_mask)
     return everything - lacking / spec.num_agents

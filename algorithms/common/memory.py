@@ -1,6 +1,6 @@
-"""The memory of a gradient step, found by taking one on torch's `meta` device, where tensors have shapes and no data.
+"""Memory of a gradient step, measured on torch's `meta` device, where tensors have shapes but no data.
 
-It needs neither the machine nor the memory that it speaks of, and no algorithm has to count its activations.
+The measurement needs neither the target device nor its memory, and no algorithm has to count its activations.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from algorithms.common.graph import takes_dense
 from algorithms.protocols import Batch, EnvironmentSpec, Graph
 
 SAMPLE = 256
-"""Transitions of the update from which the memory of others is told: enough for activations to outweigh the rest."""
+"""Transitions in the measured update, enough for activations to outweigh everything else."""
 
 
 class LiveBytes(TorchDispatchMode):
-    """Counts the bytes of all tensors made inside it, for as long as they live: how many `now`, and the `peak`."""
+    """Counts the bytes of all live tensors created inside the context: the current number `now`, and the `peak`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class LiveBytes(TorchDispatchMode):
         result = func(*args, **(kwargs or {}))
         for tensor in _tensors(result):
             storage = tensor.untyped_storage()
-            if storage._cdata not in given:  # views and operations in place are in the memory of what they were given
+            if storage._cdata not in given:  # views and operations in place share the memory of their arguments
                 self._count(storage)
         return result
 
@@ -43,17 +43,17 @@ class LiveBytes(TorchDispatchMode):
         key, size = storage._cdata, storage.nbytes()
         if key not in self._known:
             self._known.add(key)
-            weakref.finalize(storage, self._forget, key, size)
+            weakref.finalize(storage, self._discard, key, size)
             self.now += size
             self.peak = max(self.peak, self.now)
 
-    def _forget(self, key: int, size: int) -> None:
+    def _discard(self, key: int, size: int) -> None:
         self._known.remove(key)
         self.now -= size
 
 
 def _tensors(parts: Any) -> Iterator[Tensor]:
-    """The tensors in arguments or results of an operation."""
+    """The tensors among the arguments or results of an operation."""
     if isinstance(parts, Tensor):
         yield parts
     elif isinstance(parts, list | tuple):
@@ -62,7 +62,7 @@ def _tensors(parts: Any) -> Iterator[Tensor]:
 
 
 def blank_batch(spec: EnvironmentSpec, size: int, action_width: int) -> Batch:
-    """A batch on the `meta` device in the shapes and types that the replay gives; a static graph is held once."""
+    """A batch on the `meta` device with the shapes and types of the replay memory; a static graph is held once."""
     agents, graphs = spec.num_agents, 1 if spec.static_graph else size
 
     def blank(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -85,25 +85,25 @@ def blank_batch(spec: EnvironmentSpec, size: int, action_width: int) -> Batch:
 
 
 class UpdateMemory(NamedTuple):
-    """What an update takes beside the networks and the batch, in bytes."""
+    """Memory of an update in bytes, without the networks and the batch."""
 
     fixed: int
-    """Whatever the batch: gradients, and Adam's two moments."""
+    """Gradients and Adam's two moments, independent of the batch."""
     per_transition: float
-    """Activations, for each transition whose gradients are computed at once."""
+    """Activations per transition of a micro-batch."""
 
     def total(self, size: int) -> int:
-        """For `size` transitions at once."""
+        """Bytes for a micro-batch of `size` transitions."""
         return self.fixed + int(self.per_transition * size)
 
 
 def update_memory(
     learner_type: Callable[..., Any], spec: EnvironmentSpec, config: Any, device_type: str = "cpu"
 ) -> UpdateMemory:
-    """The memory of updates, told from one on `SAMPLE` transitions (about a tenth of a second, once in a process).
+    """Memory of updates, measured on `SAMPLE` transitions (about a tenth of a second, once per process).
 
-    On anything but a CPU, messages are counted without the compiled loops over neighbour lists, which are a CPU's:
-    kernels of a GPU that fuse them take less.
+    For devices other than a CPU, messages are counted without the compiled loops over neighbour lists, which only a CPU
+    has: fused kernels of a GPU take less.
     """
     config = dataclasses.replace(config, micro_batch=SAMPLE)
     if device_type != "cpu" and getattr(config, "kernel", "") == "auto":
@@ -112,14 +112,14 @@ def update_memory(
 
 
 def _kernel_without_loops(spec: EnvironmentSpec, config: Any) -> str:
-    """What the kernel `auto` stands for where there are no compiled loops."""
+    """The kernel that `auto` selects on devices without compiled loops."""
     dense = takes_dense(spec.num_agents, spec.max_neighbours, "auto", config.graph, config.heads)
     return "dense" if dense else "gather"
 
 
 @lru_cache(maxsize=1024)
 def act_memory(learner_type: Callable[..., Any], spec: EnvironmentSpec, config: Any) -> float:
-    """What choosing greedy actions takes at once beside the networks, in bytes for each copy of the task."""
+    """Peak memory of choosing greedy actions without the networks, in bytes per copy of the task."""
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         learner = learner_type(spec, config, torch.device("meta"))
     batch = blank_batch(spec, SAMPLE, learner.action_width)
@@ -134,7 +134,7 @@ def _update_memory(learner_type: Callable[..., Any], spec: EnvironmentSpec, conf
         learner = learner_type(spec, config, torch.device("meta"))
     trained = 0
     for optimiser in (part for part in vars(learner).values() if isinstance(part, torch.optim.Optimizer)):
-        optimiser.step = lambda: None  # type: ignore[method-assign, assignment]  # one fused kernel elsewhere, many here
+        optimiser.step = lambda: None  # type: ignore[method-assign, assignment]  # one fused kernel on real devices
         trained += sum(parameter.nbytes for group in optimiser.param_groups for parameter in group["params"])
     batch = blank_batch(spec, SAMPLE, learner.action_width)
     with LiveBytes() as live:

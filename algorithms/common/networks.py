@@ -1,4 +1,4 @@
-"""Networks that several algorithms are built from. All are shared by all agents."""
+"""Networks from which the algorithms are built. All parameters are shared by the agents."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ first policies near uniform."""
 
 
 class LayerOptions(NamedTuple):
-    """How a propagation layer joins messages."""
+    """Aggregation of messages in a propagation layer."""
 
     aggregation: str
-    """attention, mean, sum, or none: about the same size, but nobody hears anybody."""
+    """attention, mean, sum, or none (about the same size, but no messages)."""
     heads: int
     """Attention heads."""
 
 
 class KindLinear(nn.Module):
-    """A linear layer with weights of its own for each kind of agent (paper B.2); one shared layer for a single kind."""
+    """A linear layer with separate weights for each kind of agent (paper B.2)."""
 
     def __init__(self, agent_kinds: tuple[int, ...], input_dim: int, output_dim: int) -> None:
         super().__init__()
@@ -61,8 +61,8 @@ def head(input_dim: int, output_dim: int) -> nn.Linear:
 def activated(
     layer: nn.Module, x: Float[Tensor, "*batch agent feature"], message: Tensor | None = None
 ) -> Float[Tensor, "*batch agent hidden"]:
-    """relu(layer(x) + message), written over the layer's outputs. These are rows of one matrix on the way, because
-    autograd copies what is changed in place behind a view."""
+    """relu(layer(x) + message), computed in place on the layer's outputs. The inputs are flattened to a matrix first,
+    because autograd copies tensors that are changed in place through a view."""
     if isinstance(layer, KindLinear) and len(layer.layers) == 1:
         layer = layer.layers[0]
     rows = layer(x.flatten(0, -2)) if isinstance(layer, nn.Linear) else layer(x)
@@ -72,7 +72,7 @@ def activated(
 
 
 def linear_of_parts(layer: nn.Linear, parts: list[Tensor]) -> Float[Tensor, "*batch agent output"]:
-    """The layer's outputs for features that come in parts, as if they were concatenated, without doing so."""
+    """The layer's outputs for the concatenation of `parts`, without concatenating them."""
     weights = layer.weight.split([part.shape[-1] for part in parts], dim=-1)
     result = nn.functional.linear(parts[0], weights[0], layer.bias)
     for part, weight in zip(parts[1:], weights[1:], strict=True):
@@ -81,7 +81,7 @@ def linear_of_parts(layer: nn.Linear, parts: list[Tensor]) -> Float[Tensor, "*ba
 
 
 class AgentMLP(nn.Module):
-    """Two hidden layers on each agent's own input; the first has weights per kind of agent."""
+    """Two hidden layers on each agent's input; the first has weights per kind of agent."""
 
     def __init__(self, agent_kinds: tuple[int, ...], input_dim: int, hidden: int, output_dim: int) -> None:
         super().__init__()
@@ -113,8 +113,8 @@ class PropagationLayer(nn.Module):
         sent: Float[Tensor, "batch agent hidden"],
         neighbours: Neighbourhood,
     ) -> Float[Tensor, "batch agent hidden"]:
-        """x: node inputs; asking: embeddings of the receivers, which decide whom to attend to; sent: what each agent
-        tells its neighbours."""
+        """The next embeddings. `x` holds node inputs, `asking` the receivers' embeddings, which give the queries, and
+        `sent` the senders' embeddings, which give keys and values."""
         if self.aggregation == "none":
             message = self.received(asking)
         elif self.aggregation == "attention" and asking is sent:
@@ -131,7 +131,7 @@ class PropagationLayer(nn.Module):
 
 
 Readout = Literal["all", "rounds", "last"]
-"""What the head reads: the embeddings of all rounds with the agent's own plan mu^0, those of the rounds, the last."""
+"""Embeddings read by the head: all (mu^0 to mu^M), those of the rounds (mu^1 to mu^M), or the last one (mu^M)."""
 
 
 class PropagationOptions(NamedTuple):
@@ -139,21 +139,21 @@ class PropagationOptions(NamedTuple):
 
     hidden: int
     hops: int
-    """Rounds M; after them an agent knows of agents M edges away."""
+    """Rounds M, after which an agent has information from up to M edges away."""
     layer: LayerOptions
     tied: bool = False
-    """One set of weights for all rounds, as in a fixed-point iteration, instead of one for each."""
+    """Whether all rounds share one set of weights, as in a fixed-point iteration."""
     readout: Readout = "all"
     """See `Readout`."""
 
     @property
     def features(self) -> int:
-        """Width of what the head reads."""
+        """Input width of the head."""
         rounds = {"all": self.hops + 1, "rounds": max(self.hops, 1), "last": 1}
         return self.hidden * rounds[self.readout]
 
     def read(self, embeddings: list[Tensor]) -> list[Tensor]:
-        """What the head reads of mu^0, ..., mu^M."""
+        """The embeddings among mu^0, ..., mu^M that the head reads."""
         start = {"all": 0, "rounds": min(1, self.hops), "last": self.hops}
         return embeddings[start[self.readout] :]
 
@@ -177,7 +177,7 @@ class RoundsNetwork(nn.Module):
         self.head = head(options.features, output_dim)
 
     def layers(self) -> list[nn.Module]:
-        """The layer of every round; the same one each time where they are tied."""
+        """The layer of every round; the same one where they are tied."""
         return [self.rounds[0 if self.options.tied else hop] for hop in range(self.options.hops)]
 
 
@@ -196,14 +196,14 @@ class PropagationNetwork(RoundsNetwork):
     def forward(
         self, x: Float[Tensor, "batch agent feature"], neighbours: Neighbourhood
     ) -> Float[Tensor, "batch agent output"]:
-        embeddings = [activated(self.encoder, x)]  # mu^0: every agent's plan before it hears anybody
+        embeddings = [activated(self.encoder, x)]  # mu^0: before any message
         for layer in self.layers():
             embeddings.append(layer(embeddings[0], embeddings[-1], embeddings[-1], neighbours))  # eq. (6)
         return linear_of_parts(self.head, self.options.read(embeddings))  # eq. (5)
 
 
 class BeliefLayer(nn.Module):
-    """One round of embedded loopy belief propagation (Dai et al. 2016): messages along edges, and what they add up to.
+    """One round of embedded loopy belief propagation (Dai et al. 2016): messages along edges and the resulting beliefs.
 
     nu_{j->i}' = relu(W1 x_j + W2 sum of nu_{k->j} over k in N_j without i)
     mu_i       = relu(W3 x_i + W4 sum of nu_{k->i}' over k in N_i)
@@ -228,8 +228,8 @@ class BeliefLayer(nn.Module):
         messages: Float[Tensor, "batch agent neighbour hidden"] | None,
         edges: DirectedEdges,
     ) -> tuple[Float[Tensor, "batch agent neighbour hidden"], Float[Tensor, "batch agent hidden"]]:
-        """x: node inputs; messages: those of the round before, in the slots of their receivers, or None at the start,
-        when nothing has been said. Returns the new messages and the beliefs."""
+        """The new messages and beliefs. `x` holds node inputs and `messages` the previous round's messages in the slots
+        of their receivers, None in the first round."""
         told = self.own(x)[:, :, None]
         if messages is None or self.aggregation == "none":
             told = torch.relu(told.expand(-1, -1, edges.slots + 1, -1))
@@ -251,8 +251,8 @@ class BeliefLayer(nn.Module):
 
 
 class BeliefNetwork(RoundsNetwork):
-    """Embedded loopy belief propagation: like `PropagationNetwork`, but what an agent says to a neighbour leaves out
-    what that neighbour told it, so that nothing echoes straight back (paper 4.2, last paragraph)."""
+    """Embedded loopy belief propagation: like `PropagationNetwork`, but an agent's message to a neighbour excludes the
+    message it received from that neighbour (paper 4.2, last paragraph)."""
 
     def __init__(
         self, agent_kinds: tuple[int, ...], input_dim: int, output_dim: int, options: PropagationOptions
@@ -271,54 +271,54 @@ class BeliefNetwork(RoundsNetwork):
 
 
 class JointActionValue(nn.Module):
-    """Q_i(s, a_i, a_Ni): what is seen up to `hops` edges away, and what agent i and its neighbours do.
+    """Q_i(s, a_i, a_Ni): a function of observations up to `hops` edges away and of the actions of i and its neighbours.
 
-    hops - 1 rounds of eq. (6) carry observations. In the last one every neighbour also sends its action, so that
-    actions come from no further than N_i, as the function's arguments say, and none comes back to its agent as an echo.
-    Without rounds it is Q_i(o_i, a_i).
+    hops - 1 rounds of eq. (6) carry observations. In the last round every neighbour also sends its action, so that Q_i
+    depends on actions within N_i only, as its arguments say, and a_i does not return through the neighbours. Without
+    rounds it is Q_i(o_i, a_i).
 
-    Discrete actions: the network has a value for each action of agent i, which enters through the choice of the output
-    only. Continuous actions: one value; the own action is an input.
+    With discrete actions the network has one output for each action of agent i, and a_i only selects the output. With
+    continuous actions there is one output, and a_i is an input.
     """
 
     def __init__(
         self, agent_kinds: tuple[int, ...], spec: EnvironmentSpec, hidden: int, layer: LayerOptions, hops: int = 1
     ) -> None:
         super().__init__()
-        self.own_action = spec.action_dim > 0
+        self.reads_action = spec.action_dim > 0
         self.hops = hops
         action_size = spec.action_dim or spec.num_actions
         joint = spec.observation_dim + action_size
-        self.own = KindLinear(agent_kinds, joint if self.own_action else spec.observation_dim, hidden)
+        self.own = KindLinear(agent_kinds, joint if self.reads_action else spec.observation_dim, hidden)
         if hops:
             self.sent = KindLinear(agent_kinds, joint, hidden)
             self.round = PropagationLayer(hidden, *layer)
         if hops > 1:
-            if self.own_action:
+            if self.reads_action:
                 self.seen = KindLinear(agent_kinds, spec.observation_dim, hidden)
             self.rounds = nn.ModuleList(PropagationLayer(hidden, *layer) for _ in range(hops - 1))
             self.told = nn.Linear(hidden, hidden, bias=False)
-        self.head = head((hops + 1) * hidden, 1 if self.own_action else spec.num_actions)
+        self.head = head((hops + 1) * hidden, 1 if self.reads_action else spec.num_actions)
 
     def forward(
         self,
         observation: Float[Tensor, "batch agent feature"],
         actions: Float[Tensor, "batch agent action"],
         neighbours: Neighbourhood,
-        own_credit: bool = False,
+        detach_neighbours: bool = False,
     ) -> Float[Tensor, "batch agent output"]:
-        """actions: one-hot or continuous. own_credit cuts the gradient to the neighbours' actions."""
+        """Values of one-hot or continuous `actions`. `detach_neighbours` stops gradients to the neighbours' actions."""
         joint = torch.cat([observation, actions], dim=-1)
-        own = activated(self.own, joint if self.own_action else observation)
+        node = activated(self.own, joint if self.reads_action else observation)
         if not self.hops:
-            return self.head(own)
-        embeddings, asking, told = [own], own, None
+            return self.head(node)
+        embeddings, asking, told = [node], node, None
         if self.hops > 1:
-            seen = mu = activated(self.seen, observation) if self.own_action else own
+            seen = mu = activated(self.seen, observation) if self.reads_action else node
             for layer in self.rounds:
                 mu = layer(seen, mu, mu, neighbours)  # eq. (6)
                 embeddings.append(mu)
             asking, told = mu, self.told(mu)
         sent = activated(self.sent, joint, told)
-        embeddings.append(self.round(own, asking, sent.detach() if own_credit else sent, neighbours))
+        embeddings.append(self.round(node, asking, sent.detach() if detach_neighbours else sent, neighbours))
         return linear_of_parts(self.head, embeddings)

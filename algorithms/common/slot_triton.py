@@ -66,26 +66,26 @@ def _attend(
     column = tl.arange(0, SIZE_TILE)
     place = head * SIZE + column
     other, is_slot = _lists_of(lists, row, row < rows, agents, ONE_GRAPH, SLOTS, SLOTS_TILE)
-    heard = other >= 0
-    readable = heard & (other < agents)
+    present = other >= 0
+    readable = present & (other < agents)
     sender = (row - row % agents)[:, None] + other
-    own = (row < rows)[:, None] & (column < SIZE)[None, :]
+    inside = (row < rows)[:, None] & (column < SIZE)[None, :]
     theirs = readable[:, :, None] & (column < SIZE)[None, None, :]
 
-    asked = _read(query, row[:, None] * query_row + place[None, :], own, ACTIVATED)
+    asked = _read(query, row[:, None] * query_row + place[None, :], inside, ACTIVATED)
     told = _read(key, sender[:, :, None] * key_row + place[None, None, :], theirs, ACTIVATED)
     score = tl.sum(asked[:, None, :] * told, axis=2) * scale
-    score = tl.where(heard & ~readable, float("nan"), score)
-    count = tl.sum(heard.to(tl.int32), axis=1)
-    highest = tl.where(count > 0, tl.max(tl.where(heard, score, float("-inf")), axis=1), 0.0)
-    share = tl.where(heard, tl.exp(score - highest[:, None]), 0.0)
+    score = tl.where(present & ~readable, float("nan"), score)
+    count = tl.sum(present.to(tl.int32), axis=1)
+    highest = tl.where(count > 0, tl.max(tl.where(present, score, float("-inf")), axis=1), 0.0)
+    share = tl.where(present, tl.exp(score - highest[:, None]), 0.0)
     share = share / tl.where(count > 0, tl.sum(share, axis=1), 1.0)[:, None]
     edge = (row[:, None] * SLOTS + tl.arange(0, SLOTS_TILE)[None, :]) * heads + head
     tl.store(weights + edge, share, mask=is_slot)
     if VALUES:
         told = _read(value, sender[:, :, None] * value_row + place[None, None, :], theirs, ACTIVATED)
         received = tl.sum(share[:, :, None] * told, axis=1)
-        tl.store(message + row[:, None] * (heads * SIZE) + place[None, :], received, mask=own)
+        tl.store(message + row[:, None] * (heads * SIZE) + place[None, :], received, mask=inside)
 
 
 @triton.jit
@@ -105,14 +105,14 @@ def _attend_backward_receivers(
     other, is_slot = _lists_of(lists, row, row < rows, agents, ONE_GRAPH, SLOTS, SLOTS_TILE)
     readable = (other >= 0) & (other < agents)
     sender = (row - row % agents)[:, None] + other
-    own = (row < rows)[:, None] & (column < SIZE)[None, :]
+    inside = (row < rows)[:, None] & (column < SIZE)[None, :]
     theirs = readable[:, :, None] & (column < SIZE)[None, None, :]
 
     edge = (row[:, None] * SLOTS + tl.arange(0, SLOTS_TILE)[None, :]) * heads + head
     share = tl.load(weights + edge, mask=is_slot, other=0.0)
     slope = tl.zeros([ROWS_TILE, SLOTS_TILE], dtype=tl.float32)
     if MESSAGE:
-        given = tl.load(by_message + row[:, None] * (heads * SIZE) + place[None, :], mask=own, other=0.0)
+        given = tl.load(by_message + row[:, None] * (heads * SIZE) + place[None, :], mask=inside, other=0.0)
         told = _read(value, sender[:, :, None] * value_row + place[None, None, :], theirs, ACTIVATED)
         slope = tl.sum(given[:, None, :] * told, axis=2)
     if WEIGHTS:
@@ -122,9 +122,9 @@ def _attend_backward_receivers(
     told = _read(key, sender[:, :, None] * key_row + place[None, None, :], theirs, ACTIVATED)
     gradient = tl.sum(slope[:, :, None] * told, axis=1)
     if ACTIVATED:
-        asked = tl.load(query + row[:, None] * query_row + place[None, :], mask=own, other=0.0)
+        asked = tl.load(query + row[:, None] * query_row + place[None, :], mask=inside, other=0.0)
         gradient = tl.where(asked > 0, gradient, 0.0)
-    tl.store(by_query + row[:, None] * by_query_row + place[None, :], gradient, mask=own)
+    tl.store(by_query + row[:, None] * by_query_row + place[None, :], gradient, mask=inside)
 
 
 @triton.jit
@@ -182,17 +182,17 @@ def _add(
     row = tl.program_id(0).to(tl.int64) * ROWS_TILE + tl.arange(0, ROWS_TILE)
     place = tl.program_id(1) * COLUMNS_TILE + tl.arange(0, COLUMNS_TILE)
     other, _ = _lists_of(lists, row, row < rows, agents, ONE_GRAPH, SLOTS, SLOTS_TILE)
-    heard = other >= 0
-    readable = heard & (other < agents)
+    present = other >= 0
+    readable = present & (other < agents)
     sender = (row - row % agents)[:, None] + other
     theirs = readable[:, :, None] & (place < width)[None, None, :]
     told = _read(values, sender[:, :, None] * values_row + place[None, None, :], theirs, False)
-    total = tl.sum(tl.where((heard & ~readable)[:, :, None], float("nan"), told), axis=1)
+    total = tl.sum(tl.where((present & ~readable)[:, :, None], float("nan"), told), axis=1)
     if MEAN:
-        count = tl.sum(heard.to(tl.int32), axis=1)
+        count = tl.sum(present.to(tl.int32), axis=1)
         total = total / tl.where(count > 1, count, 1).to(tl.float32)[:, None]
-    here = (row < rows)[:, None] & (place < width)[None, :]
-    tl.store(result + row[:, None] * width + place[None, :], total, mask=here)
+    inside = (row < rows)[:, None] & (place < width)[None, :]
+    tl.store(result + row[:, None] * width + place[None, :], total, mask=inside)
 
 
 @triton.jit

@@ -1,17 +1,17 @@
-"""Attention and sums over neighbour lists as operators of torch, at the price of the edges: compiled loops on a CPU
-(`slot_kernels.py`), Triton on CUDA (`slot_triton.py`).
+"""Attention and sums over neighbour lists as torch operators, with a cost proportional to the number of edges: compiled
+loops on a CPU (`slot_kernels.py`), Triton kernels on CUDA (`slot_triton.py`).
 
-Each operator has its gradients and the shapes of its results, so that it works in `torch.compile`, under
-`torch.func.functional_call` and on the `meta` device, where nothing is computed. Numbers are float32. There are no
-gradients of gradients. Sums have one order: equal inputs give equal bits.
+Each operator registers its gradients and result shapes, so that it works in `torch.compile`, under
+`torch.func.functional_call` and on the `meta` device, where nothing is computed. Tensors are float32; there are no
+second derivatives. Sums have a fixed order: equal inputs give equal bits.
 
-Lists (graphs, agent, slot) are int32: numbers of agents of the same copy, -1 where there is no neighbour; one list for
-all copies of a batch will do. Attention weights are (batch, agent, slot, head), zero where there is no neighbour. An
-agent without neighbours receives zeros. A number that is no agent's raises IndexError on a CPU; on CUDA, where a check
-would make the host wait, the agent whose list it is in receives NaN.
+Lists (graphs, agent, slot) are int32 agent numbers within a copy, -1 in slots without a neighbour; one list may serve
+all copies of a batch. Attention weights are (batch, agent, slot, head), zero in slots without a neighbour. An agent
+without neighbours receives zeros. An invalid agent number raises IndexError on a CPU; on CUDA, where a check would
+synchronise with the host, the agent whose list contains it receives NaN.
 
-Gradients on CUDA are added up along `readers`, the `reverse_lists` of the lists; where none are given they are made at
-every call. A CPU does without.
+Gradients on CUDA are added along `readers`, the `reverse_lists` of the lists, which are computed at every call where
+they are not given. A CPU does not need them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from torch.library import custom_op
 from envs.shapes import Int
 
 FUSED = ("cuda",)
-"""Devices with kernels that a run has to ask for (`training.kernels`)."""
+"""Devices with kernels that a run has to request (`training.kernels`)."""
 
 
 @custom_op(
@@ -71,7 +71,7 @@ def attend_backward(
     by_weights: Tensor | None,
     readers: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients by query, key and value (empty without values), from those by message and weights."""
+    """Gradients with respect to query, key and value (empty without values), given those of message and weights."""
     results = _attend_backward_shapes(query, key, value, lists, weights, by_message, by_weights)
     _differentiate(query, key, value, lists, -math.inf, weights, by_message, by_weights, results)
     return results
@@ -117,8 +117,8 @@ attend.register_autograd(_attend_gradients, setup_context=_keep_parts)
 def attend_within(
     projected: Tensor, lists: Tensor, heads: int, activated: bool, readers: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Like `attend`, with queries, keys and values side by side: (batch, agent, 3 * heads * feature). Their gradients
-    are written side by side too, which saves copies. `activated`: through a ReLU, of which no copy is made either."""
+    """`attend` on concatenated queries, keys and values (batch, agent, 3 * heads * feature), through a ReLU if
+    `activated`. Neither the gradients nor the ReLU need copies."""
     return _compute(*parts(projected, heads), lists, 0.0 if activated else -math.inf)
 
 
@@ -145,7 +145,7 @@ def attend_within_backward(
     by_weights: Tensor | None,
     readers: Tensor | None = None,
 ) -> Tensor:
-    """Gradient of `attend_within` by what was projected."""
+    """Gradient of `attend_within` with respect to `projected`."""
     result = torch.empty(projected.shape, dtype=projected.dtype)
     heads = weights.shape[-1]
     lowest = 0.0 if activated else -math.inf
@@ -188,7 +188,7 @@ attend_within.register_autograd(_attend_within_gradients, setup_context=_keep_pr
     schema="(Tensor values, Tensor lists, bool mean, Tensor? readers=None) -> Tensor",
 )
 def add(values: Tensor, lists: Tensor, mean: bool, readers: Tensor | None = None) -> Tensor:
-    """Sums, or means, of the neighbours' values (batch, agent, feature)."""
+    """Sums or means of the neighbours' values (batch, agent, feature)."""
     from algorithms.common.slot_kernels import kernels
 
     result = _add_shape(values, lists, mean)
@@ -211,7 +211,7 @@ def _add_shape(values: Tensor, lists: Tensor, mean: bool, readers: Tensor | None
     schema="(Tensor by_result, Tensor lists, bool mean, Tensor? readers=None) -> Tensor",
 )
 def add_backward(by_result: Tensor, lists: Tensor, mean: bool, readers: Tensor | None = None) -> Tensor:
-    """Gradient of `add` by the values."""
+    """Gradient of `add` with respect to the values."""
     from algorithms.common.slot_kernels import kernels
 
     given, by_values = by_result.contiguous(), _add_shape(by_result, lists, mean)
@@ -239,7 +239,7 @@ add.register_autograd(_add_gradients, setup_context=_keep_lists)
 
 
 def _on_cuda(name: str) -> Callable[..., Any]:
-    """The function of that name in `slot_triton`, which is imported at the first call."""
+    """The function called `name` in `slot_triton`, which is imported at the first call."""
     return lambda *arguments: getattr(import_module("algorithms.common.slot_triton"), name)(*arguments)
 
 
@@ -257,7 +257,7 @@ for _name, _operator in OPERATORS.items():
 
 
 def _compute(query: Tensor, key: Tensor, value: Tensor | None, lists: Tensor, lowest: float) -> tuple[Tensor, Tensor]:
-    """Message and weights of queries, keys and values that count as `lowest` where they are less."""
+    """Message and weights of queries, keys and values clamped from below at `lowest`."""
     from algorithms.common.slot_kernels import kernels
 
     fitting(lists, query, key, query if value is None else value)
@@ -280,7 +280,7 @@ def _differentiate(
     by_weights: Tensor | None,
     results: tuple[Tensor, ...],
 ) -> None:
-    """Write the gradients of `_compute` by query, key and value into `results`."""
+    """Write the gradients of `_compute` with respect to query, key and value into `results`."""
     from algorithms.common.slot_kernels import kernels
 
     told = [None if part is None else part.contiguous() for part in (by_message, by_weights)]
@@ -291,23 +291,22 @@ def _differentiate(
 
 
 def takes(values: Tensor, fused: bool = False) -> bool:
-    """Whether the operators compute with such numbers, or their shapes; `fused`: on a GPU too."""
-    where = values.device.type
-    return values.dtype == torch.float32 and (where in ("cpu", "meta") or (fused and where in FUSED))
+    """Whether the operators support the type and device of `values`; a GPU only if `fused`."""
+    device = values.device.type
+    return values.dtype == torch.float32 and (device in ("cpu", "meta") or (fused and device in FUSED))
 
 
 def parts(projected: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries, keys and values (batch, agent, head, feature) that lie side by side."""
+    """Views of concatenated queries, keys and values, each (batch, agent, head, feature)."""
     query, key, value = projected.unflatten(-1, (3, heads, -1)).unbind(2)
     return query, key, value
 
 
 def reverse_lists(lists: Int[Tensor, "graphs agent slot"]) -> Int[Tensor, "graphs entry"]:
-    """Who hears each agent, found without waiting for the device, whatever the number of those who do.
+    """The reverse graph, computed without synchronising with the device: for each agent, the edges that read it.
 
-    For each graph first agents + 1 numbers: where the readers of each agent begin, and where those of the last one end.
-    After them the readers themselves, agent by agent, as edges receiver * slots + slot in rising order; places that are
-    left over hold the edges of no agent.
+    Each graph has agents + 1 offsets, followed by the readers agent by agent, as edges receiver * slots + slot in
+    increasing order. Edges of empty slots come last.
     """
     graphs, agents, _ = lists.shape
     senders = torch.where((lists < 0) | (lists >= agents), agents, lists).flatten(1)
@@ -317,14 +316,14 @@ def reverse_lists(lists: Int[Tensor, "graphs agent slot"]) -> Int[Tensor, "graph
 
 
 def even_rows(part: Tensor) -> Tensor:
-    """The tensor itself if the rows of all copies and agents are evenly apart and without gaps, else a copy."""
+    """The tensor itself if the rows of all copies and agents have one stride and are contiguous, otherwise a copy."""
     copies, agents = part.shape[:2]
     even = copies == 1 or agents == 1 or part.stride(0) == agents * part.stride(1)
     return part if even and part[0, 0].is_contiguous() else part.contiguous()
 
 
 def fitting(lists: Tensor, values: Tensor, *others: Tensor) -> None:
-    """Raises TypeError or ValueError for tensors that the kernels cannot read, or that do not fit each other."""
+    """Raises TypeError or ValueError for tensors that the kernels do not support or whose shapes disagree."""
     for other in others:
         if other.shape != values.shape or other.dtype != values.dtype:
             raise ValueError(
@@ -332,13 +331,13 @@ def fitting(lists: Tensor, values: Tensor, *others: Tensor) -> None:
                 f"but keys or values {other.dtype} {tuple(other.shape)}"
             )
     if values.dtype != torch.float32 or lists.dtype != torch.int32 or not lists.is_contiguous():
-        raise TypeError(f"expected float32 and lists of int32 without gaps, found {values.dtype} and {lists.dtype}")
+        raise TypeError(f"expected float32 and contiguous lists of int32, found {values.dtype} and {lists.dtype}")
     if lists.shape[0] not in (1, values.shape[0]) or lists.shape[1] != values.shape[1]:
         raise ValueError(f"lists {tuple(lists.shape)} do not fit values {tuple(values.shape)}: other copies or agents")
 
 
 def _places(parts: list[Tensor | None]) -> list[int]:
-    """Address and distance of the rows, of one tensor after the other; zeros for one that is not there."""
+    """Address and row stride of each tensor; zeros for a missing or empty one."""
     places = []
     for part in parts:
         if part is None or not part.numel():
@@ -349,11 +348,11 @@ def _places(parts: list[Tensor | None]) -> list[int]:
 
 
 def _graphs(lists: Tensor, values: Tensor) -> list[int]:
-    """What the compiled loops ask of the lists: address, graphs, copies, agents, slots. Raises as `fitting` does."""
+    """Arguments of the compiled loops: address of the lists, graphs, copies, agents, slots. Raises like `fitting`."""
     fitting(lists, values)
     return [lists.data_ptr(), lists.shape[0], *values.shape[:2], lists.shape[2]]
 
 
 def _check(fine: bool, lists: Tensor) -> None:
     if not fine:
-        raise IndexError(f"a list of neighbours has a number that is no agent's: expected 0 to {lists.shape[1] - 1}")
+        raise IndexError(f"a neighbour list has an invalid agent number: expected 0 to {lists.shape[1] - 1}")

@@ -36,10 +36,14 @@ class ActionValue(torch.nn.Module):
         self.values = torch.nn.Parameter(torch.tensor(values))
 
     def forward(
-        self, observation: torch.Tensor, actions: torch.Tensor, neighbours: Neighbourhood, own_credit: bool = False
+        self,
+        observation: torch.Tensor,
+        actions: torch.Tensor,
+        neighbours: Neighbourhood,
+        detach_neighbours: bool = False,
     ) -> torch.Tensor:
         sent = (actions @ self.values)[..., None]
-        return self.values + 0.1 * neighbours.total(sent.detach() if own_credit else sent)
+        return self.values + 0.1 * neighbours.total(sent.detach() if detach_neighbours else sent)
 
 
 def learner(**settings: object) -> IP:
@@ -83,15 +87,15 @@ def test_policy_terms_by_hand(generator: torch.Generator) -> None:
     torch.testing.assert_close(entropy, torch.zeros(2, 3), atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize(("climbs", "climbed"), [("minimum", 4.8), ("first", 9.0 + 1.8)])
-def test_what_the_policy_climbs(climbs: str, climbed: float, generator: torch.Generator) -> None:
+@pytest.mark.parametrize(("policy_value", "maximised"), [("minimum", 4.8), ("first", 9.0 + 1.8)])
+def test_q_that_the_policy_maximises(policy_value: str, maximised: float, generator: torch.Generator) -> None:
     """The smaller value or the first Q's; V is fitted to the smaller one either way."""
-    ip = learner(policy_value=climbs)
+    ip = learner(policy_value=policy_value)
     ip.policy = Constant(0.0, 50.0, 0.0)  # type: ignore[assignment]
     ip.q1, ip.q2 = ActionValue(0.0, 9.0, 0.0), ActionValue(9.0, 4.0, 9.0)  # type: ignore[assignment]
     batch = fixed_batch(generator)
     terms = ip.policy_terms(batch, neighbourhood(batch.graph), generator)
-    torch.testing.assert_close(terms.climbed, torch.full((2, 3), climbed))
+    torch.testing.assert_close(terms.maximised, torch.full((2, 3), maximised))
     torch.testing.assert_close(terms.smaller, torch.full((2, 3), 4.8))
 
 

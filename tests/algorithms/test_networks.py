@@ -53,9 +53,9 @@ def test_joint_action_value_hears_the_neighbours_actions_alone(aggregation: str,
     torch.manual_seed(1)
     network = JointActionValue((0,) * 6, spec(6, 4, 3), 8, LayerOptions(aggregation, 2))
     x = torch.randn(1, 6, 4, generator=generator)
-    for own_credit, reached in ((False, [False, True, False, False, False, True]), (True, [False] * 6)):
+    for detached, reached in ((False, [False, True, False, False, False, True]), (True, [False] * 6)):
         actions = torch.eye(3)[torch.randint(3, (1, 6), generator=generator)].requires_grad_()
-        output = network(x, actions, neighbourhood(ring(6, 1)), own_credit=own_credit)
+        output = network(x, actions, neighbourhood(ring(6, 1)), detach_neighbours=detached)
         gradient = torch.autograd.grad(output[0, 0].sum(), actions, allow_unused=True)[0]
         felt = torch.zeros(6) if gradient is None else gradient[0].abs().sum(-1)
         assert (felt > 0).tolist() == reached
