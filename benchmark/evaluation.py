@@ -13,7 +13,7 @@ from torch import Tensor
 
 from algorithms.protocols import Learner
 from benchmark.randomness import stream
-from envs.protocols import Controller, Environment, Step
+from envs.protocols import Environment, ReferencePolicy, Step
 from envs.shapes import Float
 from results.records import POLICIES
 
@@ -46,9 +46,9 @@ def acting(learner: Learner, generator: torch.Generator, greedy: bool) -> Act:
     return lambda step: learner.act(step.observation, step.graph, generator, greedy)
 
 
-def controlling(controller: Controller, generator: torch.Generator) -> Act:
+def reference_acting(policy: ReferencePolicy, generator: torch.Generator) -> Act:
     """A reference policy as who acts; it looks at its environment itself."""
-    return lambda _: controller.act(generator)
+    return lambda _: policy.act(generator)
 
 
 def play_episodes(

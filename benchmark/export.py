@@ -117,7 +117,7 @@ def scores_of(policy: Policy, run: Run, last: Mapping[str, Evaluation], facts: M
     training = policy.config.training
     episodes, seed = training.evaluation_episodes, training.evaluation_seed
     settings = {name: value for name, value in policy.settings_for(run.key.task).items() if name != "dtype"}
-    names = envs.controllers(run.key.task)
+    names = envs.reference_policies(run.key.task)
     return {
         **run.key._asdict(),
         "total_steps": run.total_steps,

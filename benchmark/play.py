@@ -6,7 +6,7 @@
     python -m benchmark.play my_city/config.json --policy max_pressure --gif my_city.gif
 
 A policy is `greedy` (every agent heads for its nearest landmark, prey or food, or for the ball; signals follow the
-greatest pressure), another name from `envs.controllers(task)`, or the path of a trained policy: policy.pt or
+greatest pressure), another name from `envs.reference_policies(task)`, or the path of a trained policy: policy.pt or
 checkpoint.pt of a run. Trained policies take their most likely action, or draw one with --sampled, and play with the
 environment settings they were trained with. Equal seeds give equal episodes. The return of a traffic task is minus the
 average travel time.
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from envs.protocols import Environment
 
 GREEDY = {"mpe": "nearest", "cityflow": "max_pressure", "magent": "greedy"}
-"""The controllers that are called `greedy` here."""
+"""The reference policy that `--policy greedy` stands for, by platform."""
 FOR_TRAFFIC = ("seconds", "replay")
 """Options that are for traffic tasks alone."""
 NO_REPLAY = "--replay records the builtin engine: leave it out, or choose --set environment.engine=builtin"
@@ -100,31 +100,31 @@ def _cast(options: argparse.Namespace) -> tuple[Environment, Act]:
     """The environment and who acts in it."""
     import torch
 
-    from benchmark.evaluation import controlling
+    from benchmark.evaluation import reference_acting
 
     options.task, city = envs.locate(options.task)
-    controllers = {name: name for name in envs.controllers(options.task)}
+    names = {name: name for name in envs.reference_policies(options.task)}
     platform = options.task.partition("/")[0]
     if platform not in WATCHED:
         *most, last = WATCHED.values()
         raise UserError(f"{options.task} has no pictures: only {', '.join(most)} and {last} can be watched")
-    controllers = {"greedy": GREEDY[platform], **controllers}
+    names = {"greedy": GREEDY[platform], **names}
     changes = city | _changes(options, platform)
     generator = torch.Generator().manual_seed(options.seed)
-    if options.policy not in controllers:
+    if options.policy not in names:
         path = Path(options.policy)
         if path.suffix != ".pt" and not path.exists():
-            hint = closest(options.policy, controllers, most=1)
+            hint = closest(options.policy, names, most=1)
             raise UserError(
                 f"there is no policy {options.policy!r}; {hint}{' ' * bool(hint)}expected one of "
-                f"{', '.join(controllers)}, or the path of a policy.pt or checkpoint.pt"
+                f"{', '.join(names)}, or the path of a policy.pt or checkpoint.pt"
             )
         return _cast_learner(options, path, generator, changes)
     if options.sampled:
         raise UserError(f"--sampled is for trained policies; {options.policy} knows only one way to act: leave it out")
     environment = _make(options.task, changes)
-    controller = envs.controllers(options.task)[controllers[options.policy]](environment)
-    return environment, controlling(controller, generator)
+    reference = envs.reference_policies(options.task)[names[options.policy]](environment)
+    return environment, reference_acting(reference, generator)
 
 
 def _changes(options: argparse.Namespace, platform: str) -> dict[str, Any]:

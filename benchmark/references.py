@@ -26,17 +26,17 @@ from results.lock import RunLock
 
 
 def play(task: str, policy: str, episodes: int, seed: int, **settings: Any) -> list[float]:
-    """Returns of one scripted policy, on the CPU, in float64 where the task has a choice. `settings` are those of the
+    """Returns of one reference policy, on the CPU, in float64 where the task has a choice. `settings` are those of the
     task's environment."""
-    from benchmark.evaluation import controlling, play_episode  # here, as they load torch: a status must be quick
+    from benchmark.evaluation import play_episode, reference_acting  # here, as they load torch: a status must be quick
     from benchmark.randomness import stream
 
     if "dtype" in {setting.name for setting in dataclasses.fields(envs.settings(task))}:
         settings = {"dtype": "float64"} | settings
     environment = envs.make(task, episodes, "cpu", **settings)
-    controller = envs.controllers(task)[policy](environment)
+    reference = envs.reference_policies(task)[policy](environment)
     generator = stream(seed, "evaluation", environment.device)
-    scores = play_episode(environment, controlling(controller, generator), seed)
+    scores = play_episode(environment, reference_acting(reference, generator), seed)
     return [round(value, 4) for value in scores["return"].tolist()]
 
 
@@ -64,12 +64,16 @@ def write_references(
     file = results / task / REFERENCES
     if is_written(task, results, episodes, seed, settings):
         return read_json(file)
-    policies = {name: {"returns": play(task, name, episodes, seed, **settings)} for name in envs.controllers(task)}
+    policies = {
+        name: {"returns": play(task, name, episodes, seed, **settings)} for name in envs.reference_policies(task)
+    }
     record: dict[str, Any] = {"task": task, "evaluation_seed": seed, "episodes": episodes, "policies": policies}
     full = envs.full_evaluation(task)
     if full:
         whole = settings | full
-        returns = {name: {"returns": play(task, name, episodes, seed, **whole)} for name in envs.controllers(task)}
+        returns = {
+            name: {"returns": play(task, name, episodes, seed, **whole)} for name in envs.reference_policies(task)
+        }
         record["full_evaluation"] = {"settings": full, "policies": returns}
     if settings:
         record["environment"] = settings

@@ -2,7 +2,7 @@
 
 smoke        minutes: every available scenario and algorithm of the paper once, to see that all of it works
 quick        half an hour on two cores: learns visibly on small numbers of agents
-proof        half an hour on two cores: who finds the known optimum of each game of the proving ground
+proof        half an hour on two cores: who finds the known optimum of each of the matrix and toy games
 propagation  an hour on two cores: IP with and without its rounds, by kind of reward
 signals      an hour on two cores: traffic signals, a synthetic city and a real one
 jungle       two hours on two cores: Jungle, and the dilemma in it
@@ -39,7 +39,7 @@ from benchmark.requests import (
     small_batch_rate,
 )
 from benchmark.suite_file import ENDING, read_suite
-from benchmark.tasks import PROVING_GROUND, default_total_steps
+from benchmark.tasks import GAMES, default_total_steps
 from envs.fields import closest
 from results.keys import RunKey
 from results.paper import COMPARED_ALGORITHMS, TABLE_1
@@ -228,7 +228,7 @@ def pic() -> list[RunRequest]:
 
 
 def proof() -> list[RunRequest]:
-    """The games of the proving ground, with one setting of sizes for every algorithm and otherwise its defaults, but
+    """The matrix and toy games, with one setting of sizes for every algorithm and otherwise its defaults, but
     for the learning rate that goes with small batches."""
     overrides: dict[str, Any] = {
         "training.num_envs": 20,
@@ -244,7 +244,7 @@ def proof() -> list[RunRequest]:
             task.total_steps,
             overrides | small_batch_rate(name) | {"training.evaluation_interval": task.total_steps // 10},
         )
-        for task in PROVING_GROUND
+        for task in GAMES
         for name in COMPARED_ALGORITHMS
         for seed in PAPER_SEEDS
     ]

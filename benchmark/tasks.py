@@ -36,7 +36,7 @@ SIBLINGS = (
 )
 """Other sizes of the same scenarios."""
 
-PROVING_GROUND = (
+GAMES = (
     Task("game/climbing_2", 2, 20_000),
     Task("game/penalty_2", 2, 20_000),
     Task("game/two_step_2", 2, 20_000),
@@ -47,7 +47,7 @@ PROVING_GROUND = (
 )
 """Small games with a known optimum: who finds it, and who cannot."""
 
-TASKS = TABLE_1 + SIBLINGS + PROVING_GROUND
+TASKS = TABLE_1 + SIBLINGS + GAMES
 
 
 LARGE = 200

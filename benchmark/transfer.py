@@ -173,7 +173,7 @@ class Yardsticks:
             settings = {name: value for name, value in policy.settings_for(trial.task).items() if name != "dtype"}
             self._returns[key] = {
                 name: tuple(play(trial.task, name, len(trial.returns), trial.seed, **(settings | longer)))
-                for name in envs.controllers(trial.task)
+                for name in envs.reference_policies(trial.task)
             }
         return self._returns[key]
 

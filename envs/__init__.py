@@ -7,7 +7,7 @@
 A task is a name or, for a city of your own, the path of a CityFlow configuration or of the folder that holds one, or
 `pettingzoo:package.module:function`, a function that makes a PettingZoo parallel environment.
 `envs.tasks()` lists the tasks, `envs.settings(task)` what can be set, `envs.spec(task)` what a learner must know,
-`envs.controllers(task)` the reference policies.
+`envs.reference_policies(task)` the reference policies.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from envs.platforms import PLATFORMS, Platform
 if TYPE_CHECKING:
     import torch
 
-    from envs.protocols import Controller, Environment, EnvironmentSpec
+    from envs.protocols import Environment, EnvironmentSpec, ReferencePolicy
 
 __all__ = [
     "EnvironmentNotAvailableError",
     "UnknownTaskError",
-    "controllers",
     "full_evaluation",
     "locate",
     "make",
+    "reference_policies",
     "settings",
     "spec",
     "tasks",
@@ -111,10 +111,10 @@ def spec(task: str, **settings_given: Any) -> EnvironmentSpec:
     return _platform(task).spec(task, _settings(task, settings_given))
 
 
-def controllers(task: str) -> dict[str, type[Controller]]:
-    """The reference policies of a task by name; each is made as `controller(environment)`."""
+def reference_policies(task: str) -> dict[str, type[ReferencePolicy]]:
+    """The reference policies of a task by name; each is made as `reference(environment)`."""
     task, _ = locate(task)
-    return _platform(task).controllers(task)
+    return _platform(task).reference_policies(task)
 
 
 def full_evaluation(task: str) -> dict[str, Any]:

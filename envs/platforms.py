@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import torch
 
     from envs.canvas import Pictures
-    from envs.protocols import Controller, Environment, EnvironmentSpec
+    from envs.protocols import Environment, EnvironmentSpec, ReferencePolicy
 
 
 class Platform(Protocol):
@@ -39,7 +39,7 @@ class Platform(Protocol):
         """Copies of a task in lockstep."""
         ...
 
-    def controllers(self, task: str) -> dict[str, type[Controller]]:
+    def reference_policies(self, task: str) -> dict[str, type[ReferencePolicy]]:
         """The reference policies by name."""
         ...
 
@@ -83,11 +83,11 @@ class Particles:
             return beside(ParticleEnvironment(scenario(task), settings, num_envs, HOST), device)
         return ParticleEnvironment(scenario(task), settings, num_envs, device)
 
-    def controllers(self, task: str) -> dict[str, type[Controller]]:
-        from envs.mpe.controllers import controllers_for
+    def reference_policies(self, task: str) -> dict[str, type[ReferencePolicy]]:
+        from envs.mpe.reference_policies import reference_policies_for
         from envs.mpe.scenarios import scenario
 
-        return controllers_for(scenario(task))
+        return reference_policies_for(scenario(task))
 
     def full_evaluation(self, task: str) -> dict[str, Any]:
         return {}
@@ -131,11 +131,11 @@ class Games:
 
         return GameEnvironment(task, game(task), settings, num_envs, device)
 
-    def controllers(self, task: str) -> dict[str, type[Controller]]:
-        from envs.games.controllers import controllers_for
+    def reference_policies(self, task: str) -> dict[str, type[ReferencePolicy]]:
         from envs.games.games import game
+        from envs.games.reference_policies import reference_policies_for
 
-        return controllers_for(game(task))
+        return reference_policies_for(game(task))
 
     def full_evaluation(self, task: str) -> dict[str, Any]:
         return {}
@@ -173,10 +173,10 @@ class Cities:
 
         return beside(TrafficEnvironment(task, settings, num_envs, HOST), device)
 
-    def controllers(self, task: str) -> dict[str, type[Controller]]:
-        from envs.traffic.controllers import CONTROLLERS
+    def reference_policies(self, task: str) -> dict[str, type[ReferencePolicy]]:
+        from envs.traffic.reference_policies import REFERENCE_POLICIES
 
-        return CONTROLLERS
+        return REFERENCE_POLICIES
 
     def full_evaluation(self, task: str) -> dict[str, Any]:
         from envs.cities import FULL_SECONDS
@@ -225,10 +225,10 @@ class Grids:
             return beside(JungleEnvironment(jungle(task), settings, num_envs, HOST), device)
         return JungleEnvironment(jungle(task), settings, num_envs, device)
 
-    def controllers(self, task: str) -> dict[str, type[Controller]]:
-        from envs.jungle.controllers import CONTROLLERS
+    def reference_policies(self, task: str) -> dict[str, type[ReferencePolicy]]:
+        from envs.jungle.reference_policies import REFERENCE_POLICIES
 
-        return CONTROLLERS
+        return REFERENCE_POLICIES
 
     def full_evaluation(self, task: str) -> dict[str, Any]:
         return {}
@@ -269,10 +269,10 @@ class Foreign:
 
         return beside(ForeignEnvironment(task, settings, num_envs), device)
 
-    def controllers(self, task: str) -> dict[str, type[Controller]]:
-        from envs.foreign.controllers import CONTROLLERS
+    def reference_policies(self, task: str) -> dict[str, type[ReferencePolicy]]:
+        from envs.foreign.reference_policies import REFERENCE_POLICIES
 
-        return CONTROLLERS
+        return REFERENCE_POLICIES
 
     def full_evaluation(self, task: str) -> dict[str, Any]:
         return {}

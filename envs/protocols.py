@@ -161,8 +161,8 @@ class Replayed(Protocol):
     """Whether this led to the same observations; if not, nobody can go on, and a new episode has to be begun."""
 
 
-class Controller(Protocol):
-    """A scripted policy made for one environment."""
+class ReferencePolicy(Protocol):
+    """A reference policy made for one environment."""
 
     def __init__(self, environment: Environment) -> None: ...
 

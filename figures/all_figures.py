@@ -24,7 +24,7 @@ LISTING = "files.txt"
 
 
 def draw_all(analysis: Analysis, output: Path) -> Iterator[str]:
-    """Write everything under ``output``, and take away what an earlier call drew and this one does not; yields a line
+    """Write everything under `output`, and take away what an earlier call drew and this one does not; yields a line
     for each file as it is written or removed, and for each figure of which nothing was run."""
     written, absent, shown = [], [], []
     for path in _write_data(analysis, output):
@@ -65,7 +65,7 @@ def draw_some(analysis: Analysis, output: Path, names: Sequence[str]) -> Iterato
 
 
 def _show(exhibit: Exhibit, analysis: Analysis, output: Path, report: bool) -> tuple[Shown | None, list[Path]]:
-    """What an exhibit shows, written; None where there is nothing. ``report``: whether the report shows it, too."""
+    """What an exhibit shows, written; None where there is nothing. `report`: whether the report shows it, too."""
     drawing: Drawing | None = None
     paths: list[Path] = []
     if exhibit.draw is not None:
@@ -98,7 +98,7 @@ def _write_data(analysis: Analysis, output: Path) -> Iterator[Path]:
     for policy in (None, *POLICIES):
         rows = analysis.aggregates(policy)
         if rows:
-            tables[f"gap-over-tasks-{policy or 'headline'}.csv"] = _csv(rows)
+            tables[f"normalised-score-over-tasks-{policy or 'headline'}.csv"] = _csv(rows)
     for name, content in tables.items():
         write_output(output / name, content)
         yield output / name

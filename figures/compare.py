@@ -30,7 +30,7 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line: 0 when the comparison was made, 1 with one line on standard error otherwise, 2 with
-    ``--fail-on-regression`` where a score got worse, chance among so many comparisons taken into account."""
+    `--fail-on-regression` where a score got worse, chance among so many comparisons taken into account."""
     options = _parse(arguments)
     from figures.differences import compare, report_frame, report_text  # here, so that help is quick
     from results.files import write_output

@@ -98,7 +98,7 @@ def compare(
     Args:
         policy: `HEADLINE`, the headline policy of each algorithm, or that of all.
         level: of the confidence intervals; between 0 and 1.
-        ignored: dotted settings that may differ, such as ``training.threads``.
+        ignored: dotted settings that may differ, such as `training.threads`.
     """
     runs_a, runs_b = _by_cell(a), _by_cell(b)
     cells = [
@@ -115,7 +115,7 @@ def compare(
 
 
 def difference(a: Sequence[float], b: Sequence[float], paired: bool, level: float = LEVEL) -> Difference:
-    """Mean of ``b`` minus mean of ``a``, of one number for each seed, two or more on either side.
+    """Mean of `b` minus mean of `a`, of one number for each seed, two or more on either side.
 
     Args:
         paired: the numbers of both sides belong to the same seeds in the same order: Student's t of their differences.

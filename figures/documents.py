@@ -1,6 +1,6 @@
-"""Tables and findings of the documents, made from the published results: ``python -m figures.documents [--check]``.
+"""Tables and findings of the documents, made from the published results: `python -m figures.documents [--check]`.
 
-A generated part of a document stands between ``<!-- NAME -->`` and ``<!-- end of NAME -->``.
+A generated part of a document stands between `<!-- NAME -->` and `<!-- end of NAME -->`.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def _replaced(path: Path, document: str, name: str, text: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line: 0 where every document is as it should be or was written, 1 where ``--check`` finds one that is not
+    """Command line: 0 where every document is as it should be or was written, 1 where `--check` finds one that is not
     or something cannot be read."""
     parser = argparse.ArgumentParser(prog="python -m figures.documents", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--check", action="store_true", help="write nothing, and exit with 1 where something differs")

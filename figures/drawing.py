@@ -29,7 +29,7 @@ class Drawing:
 
 
 def write_figure(figure: Figure, path: Path, print_quality: bool = True) -> list[Path]:
-    """Write ``path`` with the ending .png, and in print quality with .pdf, too. Raises ResultsError where it cannot be
+    """Write `path` with the ending .png, and in print quality with .pdf, too. Raises ResultsError where it cannot be
     written."""
     buffers = {".png": io.BytesIO()}
     figure.savefig(

@@ -15,7 +15,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter
 
 from figures.analysis.curves import Curve
-from figures.analysis.scores import GAP_TOPS
+from figures.analysis.scores import SCALE_TOPS
 from figures.analysis.statistics import SeedMeans
 from figures.style import (
     GRID,
@@ -37,10 +37,10 @@ SINGLE_PANEL = PanelSize(width=4.3, height=2.7, right=1.1)
 REFERENCE_DASHES = {
     "random": (0, (1, 2)),
     **dict.fromkeys(("stay", "fixed_time"), (0, (4, 2, 1, 2))),
-    **dict.fromkeys(GAP_TOPS, (0, (5, 2))),
+    **dict.fromkeys(SCALE_TOPS, (0, (5, 2))),
 }
-GAP_ENDS = ("random", *GAP_TOPS)
-"""The reference policies that bound the gap: they are always inside the vertical axis."""
+SCALE_ENDS = ("random", *SCALE_TOPS)
+"""The reference policies at the ends of the normalised score: they are always inside the vertical axis."""
 OTHER_DASHES = (0, (2, 3))
 LABEL_POINTS = 8.5
 LEGEND_ROW = 0.24
@@ -77,11 +77,11 @@ def draw_panels(
     columns: int = COLUMNS,
     size: PanelSize | None = None,
 ) -> Figure:
-    """Panels in rows, with their legends; draw and save the figure inside ``figure_style()``.
+    """Panels in rows, with their legends; draw and save the figure inside `figure_style()`.
 
     Args:
         styles: of every curve, in drawing order. One legend below all panels explains them; where each panel has
-            styles of its own, each has a legend of its own below it, for which ``size`` leaves room.
+            styles of its own, each has a legend of its own below it, for which `size` leaves room.
     """
     size = size or (PanelSize() if len(panels) > 1 else SINGLE_PANEL)
     width = min(columns, len(panels)) * (size.left + size.width + size.right)
@@ -108,7 +108,7 @@ def draw_panels(
 
 
 def draw_panel(axes: Axes, panel: Panel, styles: Mapping[str, AlgorithmStyle], height: float) -> None:
-    """All curves of one panel, ``height`` inches tall, with its reference policies."""
+    """All curves of one panel, `height` inches tall, with its reference policies."""
     axes.set_title(panel.title, loc="left", pad=17, fontweight="bold")
     note = " · ".join(part for part in (panel.note, seeds_text(panel.curves, styles)) if part)
     axes.annotate(note, (0, 1), (0, 5), xycoords="axes fraction", textcoords="offset points", size=9, color=MUTED)
@@ -167,7 +167,7 @@ def draw_curve(axes: Axes, curve: SeedMeans, style: AlgorithmStyle, offset: int 
 
 
 def seeds_text(curves: Mapping[str, Curve], styles: Mapping[str, AlgorithmStyle]) -> str:
-    """How many seeds each curve of a panel averages: ``5 seeds``, or ``5 seeds; IQL 3``; empty without evaluations."""
+    """How many seeds each curve of a panel averages: `5 seeds`, or `5 seeds; IQL 3`; empty without evaluations."""
     counts = {name: curve.seeds for name, curve in curves.items() if not curve.empty}
     if not counts:
         return ""
@@ -178,11 +178,12 @@ def seeds_text(curves: Mapping[str, Curve], styles: Mapping[str, AlgorithmStyle]
 
 
 def value_range(extremes: Iterable[float], references: Mapping[str, float]) -> tuple[float, float]:
-    """Limits of the vertical axis: all curves and both ends of the gap, and other references that lie near them.
+    """Limits of the vertical axis: all curves and both ends of the normalised score, and other references that lie near
+    them.
 
     A reference that would stretch the axis by more than half is left outside; its label then says where it is.
     """
-    inside = [*extremes, *(references[name] for name in GAP_ENDS if name in references)]
+    inside = [*extremes, *(references[name] for name in SCALE_ENDS if name in references)]
     if not inside:
         return 0.0, 1.0
     low, high = min(inside), max(inside)
@@ -194,7 +195,7 @@ def value_range(extremes: Iterable[float], references: Mapping[str, float]) -> t
 
 
 def spread_labels(places: list[float], gap: float, low: float = 0.0, high: float = 1.0) -> list[float]:
-    """Move sorted label places apart until they are ``gap`` from each other, as little as needed, within the ends."""
+    """Move sorted label places apart until they are `gap` from each other, as little as needed, within the ends."""
     moved = list(places)
     for _ in range(200):
         still = True

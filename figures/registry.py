@@ -9,7 +9,7 @@ from functools import partial
 from matplotlib.figure import Figure
 
 from figures.analysis import Analysis
-from figures.names import family_title, task_title
+from figures.names import platform_title, task_title
 from figures.paper import ablations, curves, hyperparameters, interpretation, tasks, values
 from figures.report import comparison, dilemma, learning_curves, proof, ranks, scaling, speed, transfer
 from figures.tables import Table
@@ -36,7 +36,7 @@ class Exhibit:
     chapter: str = OVERVIEW
     """Of the report."""
     draw: Callable[[Analysis], Figure | None] | None = None
-    """None where nothing of it was run; called inside ``figure_style()``."""
+    """None where nothing of it was run; called inside `figure_style()`."""
     caption: str | Callable[[Analysis], str] = ""
     table: Callable[[Analysis], Table] | None = None
 
@@ -88,7 +88,7 @@ EXHIBITS: list[Exhibit] = [
     Exhibit(
         "messages", "Lost messages", OVERVIEW, transfer.draw_losses, transfer.losses_caption, transfer.losses_table
     ),
-    Exhibit("proof", "Proving ground", PROOF, table=proof.table),
+    Exhibit("proof", "Matrix and toy games", PROOF, table=proof.table),
     _budget("transitions", "Tasks with several algorithms, by transitions"),
     _budget("compute", "Tasks with several algorithms, by compute"),
     Exhibit("speed", "Speed against the originals and peers", COST, speed.draw, speed.caption, speed.table),
@@ -97,16 +97,16 @@ EXHIBITS: list[Exhibit] = [
 
 
 def exhibits(analysis: Analysis) -> list[Exhibit]:
-    """`EXHIBITS`, then the learning curves of every family and the dilemma of every Jungle that was run."""
-    families = [
+    """`EXHIBITS`, then the learning curves of every platform and the dilemma of every Jungle that was run."""
+    platforms = [
         Exhibit(
-            f"curves-{family}",
-            family_title(family),
+            f"curves-{platform}",
+            platform_title(platform),
             CURVES,
-            partial(learning_curves.draw_family, family=family),
-            learning_curves.family_caption(family),
+            partial(learning_curves.draw_platform, platform=platform),
+            learning_curves.platform_caption(platform),
         )
-        for family in analysis.families
+        for platform in analysis.platforms
     ]
     jungles = [
         Exhibit(
@@ -117,6 +117,6 @@ def exhibits(analysis: Analysis) -> list[Exhibit]:
             dilemma.dilemma_caption(),
         )
         for task, variant in analysis.groups
-        if task.startswith(f"{dilemma.FAMILY}/") and dilemma.dilemma_curves(analysis, task, variant)
+        if task.startswith(f"{dilemma.PLATFORM}/") and dilemma.dilemma_curves(analysis, task, variant)
     ]
-    return [*EXHIBITS, *families, *jungles]
+    return [*EXHIBITS, *platforms, *jungles]

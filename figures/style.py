@@ -124,7 +124,7 @@ class PanelSize:
 
 
 def panel_grid(count: int, columns: int, size: PanelSize, legend_height: float) -> tuple[Figure, list[Axes]]:
-    """A figure of ``count`` equal panels, ``columns`` in a row, and ``legend_height`` inches free below them.
+    """A figure of `count` equal panels, `columns` in a row, and `legend_height` inches free below them.
 
     Panels have a fixed size, so that text sits where it is put and ink has the same weight in every figure.
     """
@@ -143,7 +143,7 @@ def panel_grid(count: int, columns: int, size: PanelSize, legend_height: float) 
 
 
 def legend_shape(count: int, width: float, entry_width: float) -> tuple[int, int]:
-    """(columns, rows) of a legend of ``count`` entries, each ``entry_width`` inches, in rows of nearly equal length."""
+    """(columns, rows) of a legend of `count` entries, each `entry_width` inches, in rows of nearly equal length."""
     rows = max(1, -(-count // max(1, int(width / entry_width))))
     return max(1, -(-count // rows)), rows
 

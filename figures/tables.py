@@ -65,7 +65,7 @@ def scores_frame(scores: list[Score]) -> pd.DataFrame:
             "steps": score.steps,
         }
         for policy in POLICIES:
-            for name, summaries in (("return", score.summaries), ("gap_closed_percent", score.gaps)):
+            for name, summaries in (("return", score.summaries), ("normalised_score_percent", score.normalised_scores)):
                 summary = summaries.get(policy)
                 row[f"{policy}_{name}_mean"] = summary.mean if summary else None
                 row[f"{policy}_{name}_std"] = summary.std if summary else None
@@ -92,7 +92,7 @@ def number(value: float | None, digits: int | None = None) -> str:
 
 
 def plus_minus(summary: Summary | None, digits: int | None = None) -> str:
-    """``mean ± std``; only the mean for a single seed; a dash when there is no score."""
+    """`mean ± std`; only the mean for a single seed; a dash when there is no score."""
     if summary is None:
         return DASH
     if not math.isfinite(summary.mean):
@@ -103,7 +103,7 @@ def plus_minus(summary: Summary | None, digits: int | None = None) -> str:
 
 
 def interval(centre: float, half_width: float | None, digits: int | None = None) -> str:
-    """``low to high``; a dash where there is no interval."""
+    """`low to high`; a dash where there is no interval."""
     if half_width is None or not math.isfinite(half_width):
         return DASH
     places = decimals(abs(centre) + half_width) if digits is None else digits
@@ -157,7 +157,7 @@ def _score_row(score: Score) -> list[Cell]:
     for half in (mean_half_width(headline), new_seed_half_width(headline)) if headline else (None, None):
         text = interval(headline.mean, half, decimals(headline.mean)) if headline else DASH
         row.append((text, headline.mean - half if headline and half is not None else -math.inf))
-    for summary, digits in ((score.gap, 1), (score.other, None), (score.gaps.get(other), 1)):
+    for summary, digits in ((score.normalised, 1), (score.other, None), (score.normalised_scores.get(other), 1)):
         row.append((plus_minus(summary, digits) + (mark if summary else ""), summary.mean if summary else -math.inf))
     remark = remark_of(score)
     return [*row, (_seeds_text(score), score.seeds), (f"{score.steps:,}", score.steps), (remark, remark)]
@@ -192,7 +192,7 @@ SCORES_CAPTION = (
     f"{POLICY_WORDS} Final score of a seed: its mean over the last 3 evaluations; checkpoints are never chosen by "
     "their score. Shown: mean ± sample standard deviation over finished seeds (no deviation for a single seed); "
     "Student's interval of the mean; the interval that would hold one new seed. Gap: 100 (R \u2212 random) / (top "
-    "\u2212 random), with both scripted policies of the same task; top is the optimal policy where it is known, else "
+    "\u2212 random), with both reference policies of the same task; top is the optimal policy where it is known, else "
     "the assignment (MPE), max pressure (CityFlow) or agents that never hit one another (Jungle). Bold: among "
     "algorithms that learned from the same reward, the best mean, and all that Welch's 95 % interval cannot tell from "
     "it; nothing is bold with fewer than two such algorithms, a single seed, unequal steps, where no two can be told "
@@ -202,14 +202,14 @@ SCORES_CAPTION = (
 
 
 AGGREGATE_CAPTION = (
-    "Gap closed, pooled over seeds and over the tasks of a variant on which every algorithm has a finished run. The "
-    "interval is that of the interquartile mean: 95 % percentile bootstrap, seeds redrawn within each task. Algorithms "
-    "that learned from different rewards are no equals."
+    "Normalised score, pooled over seeds and over the tasks of a variant on which every algorithm has a finished run. "
+    "The interval is that of the interquartile mean: 95 % percentile bootstrap, seeds redrawn within each task. "
+    "Algorithms that learned from different rewards are no equals."
 )
 
 
 def _seeds_text(score: Score) -> str:
-    """``3``, ``3 (1 unfinished)`` when a fourth does not count yet, ``1 unfinished`` when only such runs exist."""
+    """`3`, `3 (1 unfinished)` when a fourth does not count yet, `1 unfinished` when only such runs exist."""
     if score.provisional or not score.seeds:
         return f"{score.unfinished} unfinished"
     return f"{score.seeds} ({score.unfinished} unfinished)" if score.unfinished else str(score.seeds)

@@ -201,7 +201,7 @@ def _reference_issues(results: Results) -> list[Issue]:
     for task in sorted({run.key.task for run in results.runs}):
         references = results.references.get(task)
         if references is None:
-            issues.append(Issue("missing", task, "no references.json: no reference lines, no gap closed"))
+            issues.append(Issue("missing", task, "no references.json: no reference lines, no normalised score"))
             continue
         episodes = {  # of a compact set, earlier evaluations are their mean alone
             max(len(evaluation.returns) for evaluation in run.evaluations)

@@ -29,7 +29,7 @@ def collect(
     compact: bool = False,
     hashes: Mapping[RunKey, str] | None = None,
 ) -> list[str]:
-    """Publish those of the runs below ``directory`` that are wanted, as the set of a suite.
+    """Publish those of the runs below `directory` that are wanted, as the set of a suite.
 
     Args:
         directory: folder of the run folders; what else lies there is not looked at.
@@ -43,8 +43,8 @@ def collect(
 
     Returns: lines that say what was done, and what a reader of the set should know.
 
-    Raises ResultsError, and leaves ``output`` as it was, where a run is missing, stale, failed or unfinished, or the
-    seeds of an algorithm differ in their settings, unless the set may be ``incomplete``; and in any case where a file
+    Raises ResultsError, and leaves `output` as it was, where a run is missing, stale, failed or unfinished, or the
+    seeds of an algorithm differ in their settings, unless the set may be `incomplete`; and in any case where a file
     is corrupt, or no run is there at all.
     """
     found, hashes = load_runs(directory, wanted), hashes or {}

@@ -57,7 +57,7 @@ def load_episodes(folders: Mapping[RunKey, Path]) -> tuple[dict[RunKey, Episode]
 
 
 def episode_from_json(value: Mapping[str, Any], path: Path, where: str) -> Episode:
-    """The episode in ``path``; ``where`` names the file of its facts in errors."""
+    """The episode in `path`; `where` names the file of its facts in errors."""
     try:
         policy = str(value["policy"])
         episode = Episode(
@@ -112,7 +112,7 @@ def _facts(episode: Episode) -> dict[str, Any]:
 
 
 def episodes_from_manifest(value: Mapping[str, Any], directory: Path, where: str) -> dict[RunKey, Episode]:
-    """The episodes of the set in ``directory``. Raises ResultsError, also where a GIF is missing or has another size
+    """The episodes of the set in `directory`. Raises ResultsError, also where a GIF is missing or has another size
     than it should."""
     found = {}
     for name, facts in value.items():
@@ -134,7 +134,7 @@ def gifs_named_in(manifest: Path) -> set[str]:
 
 
 def remove_gifs(directory: Path, names: Iterable[str]) -> None:
-    """Remove GIFs that are no longer of the set in ``directory``, and their folder when nothing is left in it."""
+    """Remove GIFs that are no longer of the set in `directory`, and their folder when nothing is left in it."""
     folder = directory / FOLDER
     for name in names:
         (folder / Path(name).name).unlink(missing_ok=True)

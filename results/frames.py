@@ -24,7 +24,7 @@ def evaluations_frame(results: Results) -> pd.DataFrame:
     Columns: task, algorithm, variant, seed, finished (the run came to its end), step (environment steps), policy
     (greedy or sampled), return_mean and return_std (over the episodes; the deviation is 0 for one episode,
     both are NaN when a return is not finite), episodes,
-    and one ``score/<name>`` column for each other score.
+    and one `score/<name>` column for each other score.
     """
     rows = [evaluation for run in results.runs for evaluation in run.evaluations]
     if not rows:

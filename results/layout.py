@@ -1,6 +1,6 @@
 """Names of the files and folders of runs. Every reader and writer takes them from here.
 
-    DIR/<task>/references.json                    scripted policies on the same evaluation episodes (optional)
+    DIR/<task>/references.json                    reference policies on the same evaluation episodes (optional)
     DIR/<task>/<algorithm>/<variant>/seed_<k>/
         config.json           what was asked: task, algorithm, variant, seed, total_steps, all settings, config_hash
         machine.json          what made it: commit, dirty, python, torch, cpu, gpu, micro_batch; again for every start

@@ -15,7 +15,7 @@ from results.runs import load_runs
 
 
 def load_results(directory: Path) -> Results:
-    """The published set in ``directory`` when it holds a manifest.json; all sets, see `merged`, when every folder
+    """The published set in `directory` when it holds a manifest.json; all sets, see `merged`, when every folder
     directly below it that is not hidden holds one; the run folders below it otherwise.
 
     Raises ResultsError when there is nothing of the kind, or what there is cannot be read or does not go together.

@@ -10,11 +10,11 @@ for cooperative MARL"):
         absolute_metrics: {<metric>: [numbers]}}}}}}                    the last entry of each run
 
 The environment is the first part of a task's name (mpe, cityflow, magent, game); the task is the rest, with the
-variant where that is not the default one. ``return`` has one number for each episode. The other scores of an
+variant where that is not the default one. `return` has one number for each episode. The other scores of an
 evaluation are means over its episodes when they are recorded: each is a list of one number, which the form allows.
 
 Those tools take the absolute metric from the best checkpoint, played again on ten times as many episodes. Nothing is
-played again here: ``absolute_metrics`` repeats the last evaluation.
+played again here: `absolute_metrics` repeats the last evaluation.
 """
 
 from __future__ import annotations

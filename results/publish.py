@@ -153,7 +153,7 @@ def with_trials(results: Results, runs: Results) -> Results:
 
 
 def publish(results: Results, output: Path, suite: str = "") -> tuple[Path, ...]:
-    """Write a set of runs, those of ``suite`` if they are of one; returns the paths of its files: the Parquet files,
+    """Write a set of runs, those of `suite` if they are of one; returns the paths of its files: the Parquet files,
     the GIFs of episodes, the manifest.
 
     The manifest comes last and carries the checksums of the others: where an older set was there before and the
@@ -224,13 +224,13 @@ def _refuse_to_hide(output: Path, name: str) -> None:
 
 
 def subfolders_with_sets(directory: Path) -> list[str]:
-    """Names of the folders directly below ``directory`` that hold a published set; hidden ones do not count."""
+    """Names of the folders directly below `directory` that hold a published set; hidden ones do not count."""
     paths = sorted(directory.glob(f"*/{MANIFEST}"))
     return [path.parent.name for path in paths if not path.parent.name.startswith(".")]
 
 
 def read_published(directory: Path) -> Results:
-    """The published set in ``directory``, equal to the run folders that it was made from, but for machine facts that
+    """The published set in `directory`, equal to the run folders that it was made from, but for machine facts that
     are not published. Raises ResultsError when a file is missing or its checksum is wrong; that of a GIF is checked
     when `results.episodes.read_gif` reads it."""
     path = directory / MANIFEST
@@ -258,7 +258,7 @@ def read_published(directory: Path) -> Results:
 
 
 def verify(directory: Path) -> None:
-    """Read all of the set in ``directory``, its GIFs included. Raises ResultsError as `read_published` does."""
+    """Read all of the set in `directory`, its GIFs included. Raises ResultsError as `read_published` does."""
     for episode in read_published(directory).episodes.values():
         read_gif(episode)
 
@@ -383,7 +383,7 @@ def _read_trials(data: bytes) -> dict[RunKey, list[Trial]]:
 
 
 def _read_metrics(data: bytes, prefix: str = "") -> dict[RunKey, list[MetricRow]]:
-    """Rows of metrics of each run, under names that start with ``prefix``. Metrics and timings of one step are rows of
+    """Rows of metrics of each run, under names that start with `prefix`. Metrics and timings of one step are rows of
     their own, as they were logged."""
     found: dict[RunKey, list[MetricRow]] = defaultdict(list)
     for key, (steps, names, values) in _by_key(data):
@@ -459,7 +459,7 @@ def _packs(folders: Sequence[Path], rehearsed: bool) -> list[Pack]:
 
 
 def _added(output: Path, packs: Sequence[Pack]) -> Results:
-    """The set in ``output``, if there is one, and the runs of packs; what was added is printed."""
+    """The set in `output`, if there is one, and the runs of packs; what was added is printed."""
     base = read_published(output) if (output / MANIFEST).exists() else None
     results, lines = with_packs(base, output, packs)
     print(*lines, sep="\n")

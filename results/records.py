@@ -69,8 +69,8 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class MetricRow:
-    """What was logged at one step: training metrics, timings under names that start with ``timing/``, or what agents
-    did and were up against since the row before, added up, under names that start with ``interpretation/``."""
+    """What was logged at one step: training metrics, timings under names that start with `timing/`, or what agents
+    did and were up against since the row before, added up, under names that start with `interpretation/`."""
 
     step: int
     values: dict[str, float]

@@ -41,7 +41,7 @@ METRIC_POINTS = 200
 
 
 def load_runs(directory: Path, wanted: Collection[RunKey] | None = None) -> Results:
-    """Every run folder below ``directory``, finished or not; of others than those ``wanted`` nothing is read.
+    """Every run folder below `directory`, finished or not; of others than those `wanted` nothing is read.
 
     Raises ResultsError when there is none, when a file is corrupt (naming file and line), when a config disagrees
     with the folder it lies in, or when one run was made twice with different configs.
@@ -109,13 +109,13 @@ def load_run(folder: Path) -> Run:
 
 
 def thin(rows: list[MetricRow], bin_width: float) -> list[MetricRow]:
-    """The last row of every ``bin_width`` steps, so that equal settings keep equal steps, however long each ran."""
+    """The last row of every `bin_width` steps, so that equal settings keep equal steps, however long each ran."""
     last_of_bin = {int((row.step - 1) // bin_width): row for row in rows}
     return list(last_of_bin.values())
 
 
 def added_up(rows: list[MetricRow], bin_width: float) -> list[MetricRow]:
-    """The sum of the rows of every ``bin_width`` steps, at the last of their steps."""
+    """The sum of the rows of every `bin_width` steps, at the last of their steps."""
     bins: dict[int, list[MetricRow]] = {}
     for row in rows:
         bins.setdefault(int((row.step - 1) // bin_width), []).append(row)
@@ -213,7 +213,7 @@ def _load_full_evaluation(path: Path) -> tuple[Evaluation, ...]:
 
 
 def full_evaluations_from_json(rows: list[dict[str, Any]], where: str) -> tuple[Evaluation, ...]:
-    """Evaluations on longer episodes; ``where`` names the file in errors."""
+    """Evaluations on longer episodes; `where` names the file in errors."""
     return tuple(_evaluation(row, where) for row in rows)
 
 
@@ -226,7 +226,7 @@ def _load_trials(path: Path, notes: list[str]) -> tuple[Trial, ...]:
 
 
 def trials_from_json(rows: list[dict[str, Any]], where: str) -> tuple[Trial, ...]:
-    """Trials, of equal ones the last; ``where`` names the file in errors."""
+    """Trials, of equal ones the last; `where` names the file in errors."""
     found: dict[tuple[Any, ...], Trial] = {}
     for number, row in enumerate(rows, start=1):
         try:
@@ -344,7 +344,7 @@ def _load_references(directory: Path, tasks: set[str]) -> tuple[dict[str, Refere
 
 
 def references_from_json(task: str, value: dict[str, Any], where: str) -> References:
-    """The reference policies of one task; ``where`` names the file in errors."""
+    """The reference policies of one task; `where` names the file in errors."""
     try:
         returns = {
             str(name): tuple(np.asarray(policy["returns"], dtype=np.float32).tolist())

@@ -2,5 +2,5 @@
 
 rules.py says what the task is; placement.py draws where units start; kernels.py (numba), tensors.py (torch) and
 original.py (magent2) are three engines of the same rules; environment.py puts one of them behind the common interface;
-controllers.py has the scripted policies, drawing.py the pictures, verify.py the comparison with magent2.
+reference_policies.py has the reference policies, drawing.py the pictures, verify.py the comparison with magent2.
 """

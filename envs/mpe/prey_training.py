@@ -20,11 +20,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from envs.mpe.controllers import drive
 from envs.mpe.initial import starting_positions
 from envs.mpe.observation import observe_torch
 from envs.mpe.physics import Physics, contact_force_torch, limit_speed_torch
 from envs.mpe.prey import LAYERS, PreyPolicy, prey_force, soft_action
+from envs.mpe.reference_policies import drive
 from envs.mpe.scenarios import DAMPING, EPISODE_LENGTH, NUM_ACTIONS, TIME_STEP, Scenario, TagReward
 from envs.shapes import Float
 

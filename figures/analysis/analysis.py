@@ -8,16 +8,16 @@ import numpy as np
 
 from figures.analysis.ablations import AblationResult, ablation_results
 from figures.analysis.comparison import (
-    PROOF_FAMILY,
+    GAME_PLATFORM,
     Comparison,
     Profile,
     comparison,
-    gap_estimates,
     improvement_estimates,
+    normalised_estimates,
     profiles,
 )
 from figures.analysis.curves import Curve, StepCost, learning_curve, run_evaluations, step_cost
-from figures.analysis.interpretation import FAMILY, PAPER_TASK, Account, account_of
+from figures.analysis.interpretation import PAPER_TASK, PLATFORM, Account, account_of
 from figures.analysis.policies import headline_policy
 from figures.analysis.ranks import MeanRanks, RankRow, mean_rank_groups, rank_rows
 from figures.analysis.scaling import ScalingPanel, scaling_panels
@@ -26,7 +26,7 @@ from figures.analysis.selection import shown_variants
 from figures.analysis.speed import Measurement, load_speed
 from figures.analysis.statistics import Estimate, Values
 from figures.analysis.transfer import TrialPanel, TrialScore, loss_panels, size_panels, trial_scores
-from figures.names import family_of
+from figures.names import platform_of
 from results.checks import Issue, find_issues, group_runs
 from results.keys import RunKey, natural_key
 from results.paper import COMPARED_TASKS
@@ -55,9 +55,9 @@ class Analysis:
         return tuple(dict.fromkeys(task for task, _ in self.groups))
 
     @cached_property
-    def families(self) -> tuple[str, ...]:
-        """Families of the tasks that were run, by name."""
-        return tuple(sorted({family_of(task) for task in self.tasks}))
+    def platforms(self) -> tuple[str, ...]:
+        """Platforms of the tasks that were run, by name."""
+        return tuple(sorted({platform_of(task) for task in self.tasks}))
 
     @cached_property
     def algorithms(self) -> frozenset[str]:
@@ -101,16 +101,16 @@ class Analysis:
         return found
 
     def aggregates(self, policy: str | None = None) -> list[Aggregate]:
-        """Gap closed over the tasks of each variant; by the headline policies, unless one is named."""
+        """Normalised score over the tasks of each variant; by the headline policies, unless one is named."""
         return aggregate(self.scores, policy)
 
     @cached_property
     def references(self) -> list[ReferenceScore]:
-        """Every scripted policy on every task."""
+        """Every reference policy on every task."""
         return reference_scores(self.results)
 
     def reference_means(self, task: str) -> dict[str, float]:
-        """Mean return of every scripted policy of a task."""
+        """Mean return of every reference policy of a task."""
         references = self.results.references.get(task)
         return {name: float(np.mean(returns)) for name, returns in references.returns.items()} if references else {}
 
@@ -155,10 +155,10 @@ class Analysis:
 
     @cached_property
     def mean_ranks(self) -> list[MeanRanks]:
-        """Mean ranks over the shown variants of all tasks outside the proving ground."""
+        """Mean ranks over the shown variants of all tasks other than matrix and toy games."""
         tasks = sorted(self.shown, key=natural_key)
         return mean_rank_groups(
-            self._rank_rows([(task, self.shown[task]) for task in tasks if family_of(task) != PROOF_FAMILY])
+            self._rank_rows([(task, self.shown[task]) for task in tasks if platform_of(task) != GAME_PLATFORM])
         )
 
     def _rank_rows(self, cells: list[CellName]) -> list[RankRow]:
@@ -170,9 +170,9 @@ class Analysis:
         return comparison(self.scores, self.shown)
 
     @cached_property
-    def gap_estimates(self) -> dict[str, Estimate]:
-        """Interquartile mean of the gap closed over the compared tasks; empty without a comparison."""
-        return gap_estimates(self.comparison) if self.comparison is not None else {}
+    def normalised_estimates(self) -> dict[str, Estimate]:
+        """Interquartile mean of the normalised score over the compared tasks; empty without a comparison."""
+        return normalised_estimates(self.comparison) if self.comparison is not None else {}
 
     @cached_property
     def improvements(self) -> dict[str, Estimate]:
@@ -199,13 +199,13 @@ class Analysis:
     @cached_property
     def accounts(self) -> list[Account]:
         """The paper's task where it has intervals to show, else every traffic task that has."""
-        tasks = sorted((task for task in self.tasks if family_of(task) == FAMILY), key=natural_key)
+        tasks = sorted((task for task in self.tasks if platform_of(task) == PLATFORM), key=natural_key)
         found = [account for task in tasks if (account := self.account(task)) is not None]
         return [account for account in found if account.task == PAPER_TASK] or found
 
     @cached_property
     def scaling(self) -> list[ScalingPanel]:
-        """Gap closed by number of agents."""
+        """Normalised score by number of agents."""
         return scaling_panels(self.scores, self.groups)
 
     @cached_property
@@ -215,12 +215,12 @@ class Analysis:
 
     @cached_property
     def size_panels(self) -> list[TrialPanel]:
-        """Gap closed by policies with other numbers of agents than they were trained with."""
+        """Normalised score by policies with other numbers of agents than they were trained with."""
         return size_panels(self.trial_scores)
 
     @cached_property
     def loss_panels(self) -> list[TrialPanel]:
-        """Gap closed by policies while messages are lost."""
+        """Normalised score by policies while messages are lost."""
         return loss_panels(self.trial_scores)
 
     @cached_property

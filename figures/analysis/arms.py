@@ -15,7 +15,7 @@ ALGORITHM = "ip"
 
 @dataclass(frozen=True, slots=True)
 class ArmDifference:
-    """Gap closed by IP with two rounds minus that of a control, in percentage points, headline policy."""
+    """Normalised score by IP with two rounds minus that of a control, in percentage points, headline policy."""
 
     task: str
     base: str
@@ -41,8 +41,8 @@ def arm_differences(analysis: Analysis) -> list[ArmDifference]:
             continue
         for control in CONTROLS:
             other = _score(analysis.scores_of.get((task, f"{base}-{control}"), []))
-            if other is not None and other.gap is not None and full.gap is not None:
-                found = mean_difference(full.gap, other.gap)
+            if other is not None and other.normalised is not None and full.normalised is not None:
+                found = mean_difference(full.normalised, other.normalised)
                 if found is not None:
                     useless = full.below_random and other.below_random
                     made.append(ArmDifference(task, base, control, *found, useless))

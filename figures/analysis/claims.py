@@ -2,8 +2,8 @@
 
 Scores are those of each algorithm's headline policy.
 
-Its numbers and claims are in ``paper_values.json``, each with the words it was taken from. Runs test them only with the
-paper's own settings (variant ``default``), finished, and as long as the paper's; others are shown as what they are.
+Its numbers and claims are in `paper_values.json`, each with the words it was taken from. Runs test them only with the
+paper's own settings (variant `default`), finished, and as long as the paper's; others are shown as what they are.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from figures.analysis.interpretation import Account, summaries_of
 from figures.analysis.scores import Score
 from figures.analysis.selection import PAPER_VARIANT
 from figures.analysis.statistics import Summary, welch_half_width
-from figures.names import algorithm_label, family_of, task_title
+from figures.names import algorithm_label, platform_of, task_title
 from figures.tables import plus_minus
 from results.checks import algorithm_order, flatten
 from results.errors import ResultsError
@@ -35,7 +35,7 @@ FILE = Path(__file__).with_name("paper_values.json")
 KINDS = ("task", "setting", "score", "distance", "ranking", "spread", "enough", "well", "badly", "divergence", "closer")
 PAPER_SEEDS = 5
 WELL = 50.0
-"""Per cent of the gap from random play to the scripted policy that count as doing well; the paper gives no number."""
+"""Normalised score in % that counts as doing well; the paper gives no number."""
 LEVEL = 0.95
 CLAIMED, OPPOSITE, UNDECIDED, ABSENT = "as claimed", "the other way", "undecided", "not measured"
 NOT_RUN, NOT_TESTED = "not run", "not tested"
@@ -59,10 +59,10 @@ class Entry:
     text: str
     """What it is about; of a claim, what it says."""
     tasks: tuple[str, ...] = ()
-    families: tuple[str, ...] = ()
+    platforms: tuple[str, ...] = ()
     """Of tasks, for a setting that only these have."""
     better: tuple[str, ...] = ()
-    """Algorithms, or ``algorithm:ablation``, that a number is of, or that are claimed to be better."""
+    """Algorithms, or `algorithm:ablation`, that a number is of, or that are claimed to be better."""
     worse: tuple[str, ...] = ()
     mean: float | None = None
     std: float | None = None
@@ -71,7 +71,7 @@ class Entry:
     value: float | None = None
     """Of a setting."""
     config: str = ""
-    """Dotted name of a setting in a run's config, or two of them as ``one / other``."""
+    """Dotted name of a setting in a run's config, or two of them as `one / other`."""
     here: str = ""
     """What this project has, for a setting that is in no config."""
     deviations: tuple[str, ...] = ()
@@ -174,7 +174,7 @@ def find_setting(analysis: Analysis, entry: Entry) -> Finding:
 
 
 def setting_runs(analysis: Analysis) -> tuple[Run, ...]:
-    """The runs whose settings are shown: those of variant ``default``, else those that are shown of the paper's tasks,
+    """The runs whose settings are shown: those of variant `default`, else those that are shown of the paper's tasks,
     else those that are shown of any."""
     runs = analysis.results.runs
     usual = tuple(run for run in runs if run.key.variant == PAPER_VARIANT)
@@ -184,7 +184,7 @@ def setting_runs(analysis: Analysis) -> tuple[Run, ...]:
 
 def setting_of(run: Run, entry: Entry) -> float | None:
     """A setting of one run; None for one that it does not have, or that is not a number."""
-    if entry.families and family_of(run.key.task) not in entry.families:
+    if entry.platforms and platform_of(run.key.task) not in entry.platforms:
         return None
     flat = flatten(run.config)
     numbers: list[Any] = [flat.get(name) for name in entry.config.split(" / ")]
@@ -197,7 +197,7 @@ def setting_of(run: Run, entry: Entry) -> float | None:
 
 
 def describe(values: Iterable[tuple[float, Run]]) -> str:
-    """``0.95``; ``0.01 (IP, PIC); 0.001 (IQL)``; or by task, or by both, where values depend on these."""
+    """`0.95`; `0.01 (IP, PIC); 0.001 (IQL)`; or by task, or by both, where values depend on these."""
     pairs = list(values)
     keys: tuple[Callable[[Run], str], ...] = (
         lambda run: "",
@@ -239,7 +239,7 @@ def _base_variant(analysis: Analysis, entry: Entry, task: str) -> str | None:
 
 
 def _variant_of(base: str, side: str) -> str:
-    """The variant of an ablation of a base variant: ``graph-full`` of ``default``, ``small-hops-3`` of ``small``."""
+    """The variant of an ablation of a base variant: `graph-full` of `default`, `small-hops-3` of `small`."""
     ablation = side.partition(":")[2]
     return base if not ablation else ablation if base == PAPER_VARIANT else f"{base}-{ablation}"
 
@@ -250,7 +250,7 @@ def _side_label(side: str) -> str:
 
 
 def _value(entry: Entry, score: Score) -> Summary | None:
-    return score.gap if entry.kind in ("well", "badly") else score.summary
+    return score.normalised if entry.kind in ("well", "badly") else score.summary
 
 
 def _tests(entry: Entry, score: Score) -> bool:
@@ -326,7 +326,7 @@ def _number(entry: Entry, task: str, score: Score | None) -> Finding:
     ours = f"{plus_minus(summary)} ({_conditions([score])})"
     if not _tests(entry, score):
         return Finding(f"run with other settings: {ours}", "smaller runs: not comparable")
-    if entry.std is None or entry.mean is None or family_of(task) == "cityflow":
+    if entry.std is None or entry.mean is None or platform_of(task) == "cityflow":
         return Finding(ours, "numbers not comparable")
     outcome = compare_means(summary, Summary(entry.mean, entry.std, PAPER_SEEDS))
     single = summary.std is None

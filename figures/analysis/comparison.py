@@ -1,4 +1,4 @@
-"""All tasks at once: how much of the gap each algorithm closes, how often, and how often IP beats each baseline."""
+"""All tasks at once: normalised scores of the algorithms, their distribution, and how often IP beats each baseline."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from results.checks import algorithm_order
 from results.keys import natural_key
 from results.paper import COMPARED_ALGORITHMS
 
-PROOF_FAMILY = "game"
+GAME_PLATFORM = "game"
 """Games with a known optimum show what a method can express; they are no part of the benchmark."""
 OURS = "ip"
 PROFILE_LIMITS = (-100.0, 200.0)
-"""Gap closed, in %, beyond which profiles are not drawn: single runs that are far worse than random play."""
+"""Normalised score, in %, beyond which profiles are not drawn: single runs that are far worse than random play."""
 PROFILE_POINTS = 301
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The gap closed by every seed of every compared algorithm on the tasks that all of them finished."""
+    """The normalised score by every seed of every compared algorithm on the tasks that all of them finished."""
 
     tasks: tuple[tuple[str, str], ...]
     """Task and variant."""
-    gaps: dict[str, tuple[Values, ...]]
-    """Algorithm to the gap closed by each seed, in %, on each of the tasks, headline policy; algorithms in their
+    normalised_scores: dict[str, tuple[Values, ...]]
+    """Algorithm to the normalised score by each seed, in %, on each of the tasks, headline policy; algorithms in their
     order."""
     unequal: dict[str, int]
     """Algorithm to the tasks on which it learned from the team's reward and others did not."""
@@ -49,16 +49,16 @@ class Comparison:
     @property
     def seed_counts(self) -> set[int]:
         """Every number of seeds that an algorithm has on a task."""
-        return {values.size for strata in self.gaps.values() for values in strata}
+        return {values.size for strata in self.normalised_scores.values() for values in strata}
 
     def runs(self, name: str) -> int:
         """Runs of one algorithm on all tasks."""
-        return sum(values.size for values in self.gaps[name])
+        return sum(values.size for values in self.normalised_scores[name])
 
 
 def comparison(scores: Sequence[Score], shown: Mapping[str, str]) -> Comparison | None:
-    """What is compared: the shown variant of each task outside the proving ground on which every algorithm of the
-    paper that these results hold has finished runs and closes a finite part of the gap.
+    """What is compared: the shown variant of each task other than the matrix and toy games on which every algorithm of
+    the paper that these results hold has finished runs and a finite normalised score.
 
     None where fewer than two algorithms or tasks are left.
 
@@ -72,20 +72,22 @@ def comparison(scores: Sequence[Score], shown: Mapping[str, str]) -> Comparison 
     tasks = tuple(cell for cell in cells if all((*cell, name) in usable for name in everyone))
     if len(tasks) < 2 or len(everyone) < 2:
         return None
-    gaps = {name: tuple(np.array(_gaps(usable[(*cell, name)])) for cell in tasks) for name in everyone}
+    normalised_scores = {
+        name: tuple(np.array(_normalised_scores(usable[(*cell, name)])) for cell in tasks) for name in everyone
+    }
     signals = {cell: {usable[(*cell, name)].learned_from for name in everyone} for cell in tasks}
     unequal = {
         name: sum(len(signals[cell]) > 1 and usable[(*cell, name)].learned_from == TEAM for cell in tasks)
         for name in everyone
     }
     collapses = {name: sum(usable[(*cell, name)].collapsed for cell in tasks) for name in everyone}
-    return Comparison(tasks, gaps, unequal, collapses)
+    return Comparison(tasks, normalised_scores, unequal, collapses)
 
 
-def gap_estimates(compared: Comparison) -> dict[str, Estimate]:
-    """Interquartile mean over all runs of each algorithm of the gap closed, in %, with its bootstrap interval."""
+def normalised_estimates(compared: Comparison) -> dict[str, Estimate]:
+    """Interquartile mean over all runs of each algorithm of the normalised score, in %, with its bootstrap interval."""
     found = {}
-    for name, strata in compared.gaps.items():
+    for name, strata in compared.normalised_scores.items():
         centre = interquartile_mean(np.concatenate(strata))
         interval = stratified_bootstrap_interval(strata, interquartile_mean, np.random.default_rng(BOOTSTRAP_SEED))
         found[name] = Estimate(centre, *interval)
@@ -95,10 +97,10 @@ def gap_estimates(compared: Comparison) -> dict[str, Estimate]:
 def improvement_estimates(compared: Comparison) -> dict[str, Estimate]:
     """Probability that a run of IP beats one of each baseline on the same task; empty without IP."""
     found: dict[str, Estimate] = {}
-    if OURS not in compared.gaps:
+    if OURS not in compared.normalised_scores:
         return found
-    ours = compared.gaps[OURS]
-    for name, theirs in compared.gaps.items():
+    ours = compared.normalised_scores[OURS]
+    for name, theirs in compared.normalised_scores.items():
         if name != OURS:
             interval = improvement_interval(ours, theirs, np.random.default_rng(BOOTSTRAP_SEED))
             found[name] = Estimate(improvement_probability(ours, theirs), *interval)
@@ -107,7 +109,7 @@ def improvement_estimates(compared: Comparison) -> dict[str, Estimate]:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Share of runs of one algorithm that close more than each part of the gap, and its bootstrap band."""
+    """Share of runs of one algorithm above each normalised score, and its bootstrap band."""
 
     share: Values
     low: Values
@@ -115,8 +117,8 @@ class Profile:
 
 
 def profile_thresholds(compared: Comparison) -> Values:
-    """Parts of the gap, in %, from the smallest to the largest that a run closes, within `PROFILE_LIMITS`."""
-    pooled = np.concatenate([values for strata in compared.gaps.values() for values in strata])
+    """Normalised scores in % from the smallest to the largest of a run, within `PROFILE_LIMITS`."""
+    pooled = np.concatenate([values for strata in compared.normalised_scores.values() for values in strata])
     low, high = np.clip([pooled.min() - 2, pooled.max() + 2], *PROFILE_LIMITS)
     return np.linspace(low, high, PROFILE_POINTS)
 
@@ -125,20 +127,25 @@ def profiles(compared: Comparison) -> dict[str, Profile]:
     """Performance profile of each algorithm at `profile_thresholds`."""
     levels = profile_thresholds(compared)
     found = {}
-    for name, strata in compared.gaps.items():
+    for name, strata in compared.normalised_scores.items():
         band = performance_profile_band(strata, levels, np.random.default_rng(BOOTSTRAP_SEED))
         found[name] = Profile(performance_profile(strata, levels), *band)
     return found
 
 
 def _is_compared(score: Score) -> bool:
-    return not score.task.startswith(f"{PROOF_FAMILY}/") and score.algorithm in COMPARED_ALGORITHMS
+    return not score.task.startswith(f"{GAME_PLATFORM}/") and score.algorithm in COMPARED_ALGORITHMS
 
 
-def _gaps(score: Score) -> tuple[float, ...]:
-    return score.seed_gaps.get(score.policy, ())
+def _normalised_scores(score: Score) -> tuple[float, ...]:
+    return score.normalised_seeds.get(score.policy, ())
 
 
 def _usable(score: Score) -> bool:
-    gaps = _gaps(score)
-    return not score.provisional and not score.diverged and bool(gaps) and all(map(math.isfinite, gaps))
+    normalised_scores = _normalised_scores(score)
+    return (
+        not score.provisional
+        and not score.diverged
+        and bool(normalised_scores)
+        and all(map(math.isfinite, normalised_scores))
+    )

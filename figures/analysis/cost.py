@@ -51,13 +51,13 @@ def by_resource(runs: Iterable[Run]) -> dict[str, list[Run]]:
 
 
 def total_text(runs: Iterable[Run]) -> str:
-    """``12.3 core hours``; with both kinds ``3.0 GPU hours and 12.3 core hours``."""
+    """`12.3 core hours`; with both kinds `3.0 GPU hours and 12.3 core hours`."""
     sums = {kind: sum(hours_of(run) for run in group) for kind, group in by_resource(runs).items()}
     return " and ".join(f"{hours_text(value)} {kind} hours" for kind, value in sums.items())
 
 
 def hours_text(value: float) -> str:
-    """Hours for reading: ``< 0.01``, ``0.25``, ``2.0``, ``1,204``."""
+    """Hours for reading: `< 0.01`, `0.25`, `2.0`, `1,204`."""
     if value >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 1 else "< 0.01" if value < 0.005 else f"{value:.2f}"

@@ -35,7 +35,7 @@ class Curve:
         return not self.means.steps.size
 
     def scaled(self, factor: float) -> Curve:
-        """The same over another axis, of which every environment step is ``factor`` units."""
+        """The same over another axis, of which every environment step is `factor` units."""
         means = replace(self.means, steps=self.means.steps * factor)
         return Curve(means, self.seeds, tuple(step * factor for step in self.stopped))
 
@@ -66,7 +66,7 @@ def learning_curve(runs: Sequence[Run], policy: str, evaluations: Evaluations) -
 
 
 def score_curve(runs: Sequence[Run], policy: str, name: str) -> Curve:
-    """The same of another score of the evaluations, such as ``food_per_agent``."""
+    """The same of another score of the evaluations, such as `food_per_agent`."""
     series = []
     for run in runs:
         rows = [

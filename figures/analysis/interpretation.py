@@ -1,8 +1,8 @@
 """How well signals match traffic (paper, C.3): the share of each movement in the vehicles and in the greens.
 
-A movement is a heading of arrival and a turn, such as ``east_left``. Runs keep account of ``present``, the vehicles
-that want to make it, of ``arrived``, those that have come since the last decision, and of ``greens``, the sampled
-decisions that let them, in rows that are sums since the row before (``envs/traffic/account.py``; DEVIATIONS.md,
+A movement is a heading of arrival and a turn, such as `east_left`. Runs keep account of `present`, the vehicles
+that want to make it, of `arrived`, those that have come since the last decision, and of `greens`, the sampled
+decisions that let them, in rows that are sums since the row before (`envs/traffic/account.py`; DEVIATIONS.md,
 traffic-movements). Right turns need no green and no phase is theirs: movements that nobody opened in any run of a task
 are left out, and the shares of the others add up to one. Divergences at each intersection, of an episode's counts
 there, are in the rows as they are.
@@ -36,14 +36,14 @@ HALF_COUNT = 0.5
 and no green in an interval would make the divergence infinite. Distances are taken without it."""
 
 PAPER_TASK = "cityflow/synthetic_49"
-FAMILY = "cityflow"
+PLATFORM = "cityflow"
 
 Shares = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """What was counted in environment steps ``start`` + 1 to ``end``."""
+    """What was counted in environment steps `start` + 1 to `end`."""
 
     start: int
     end: int
@@ -54,7 +54,7 @@ class Interval:
     arrivals: dict[str, float] = field(default_factory=dict)
     """Vehicles by movement, one count for each vehicle and road; empty in runs that did not count them."""
     at_intersections: dict[str, float] = field(default_factory=dict)
-    """Sums of divergences at each intersection, and of how many ``episodes`` there; empty as above."""
+    """Sums of divergences at each intersection, and of how many `episodes` there; empty as above."""
 
     def traffic(self, kind: Traffic) -> dict[str, float]:
         """The vehicles of one kind by movement."""
@@ -227,12 +227,12 @@ def intervals_of(run: Run) -> list[Interval]:
 
 
 def in_the_papers_part(start: int, total_steps: int) -> bool:
-    """Whether an interval from step ``start`` on lies in the last 69 of 80 parts of a run."""
+    """Whether an interval from step `start` on lies in the last 69 of 80 parts of a run."""
     return start * BINS >= (BINS - KEPT_BINS) * total_steps
 
 
 def joined(intervals: Sequence[Interval], steps: int) -> list[Interval]:
-    """Neighbouring intervals added up until each has at least ``steps`` steps; what is left at the end is left out.
+    """Neighbouring intervals added up until each has at least `steps` steps; what is left at the end is left out.
 
     Traffic builds up during an episode, so an interval must hold whole episodes to say something of all of it.
     """
@@ -262,7 +262,7 @@ def opened_movements(runs: Iterable[Run]) -> tuple[str, ...]:
 
 
 def shares(counts: ArrayLike, added: float = 0.0) -> Shares:
-    """Counts as parts of their sum, ``added`` to each first. Raises ValueError where there is nothing to share."""
+    """Counts as parts of their sum, `added` to each first. Raises ValueError where there is nothing to share."""
     values = np.asarray(counts, dtype=float) + added
     if values.ndim != 1 or (values < 0).any() or not values.sum() > 0:
         raise ValueError(f"counts are {values.tolist()}: expected a list of numbers from 0 on, not all 0")
@@ -283,7 +283,7 @@ def distance(p: Shares, q: Shares) -> float:
 
 
 def match(interval: Interval, movements: Sequence[str], kind: Traffic = "present") -> Match | None:
-    """How the greens of an interval match its traffic over ``movements``; None where they had no vehicle or no green.
+    """How the greens of an interval match its traffic over `movements`; None where they had no vehicle or no green.
 
     A movement that the interval does not name counts as 0.
     """

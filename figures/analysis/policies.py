@@ -26,7 +26,7 @@ ENTROPY = "policy/entropy"
 ENTROPY_BOUND = 0.1
 """Nats per agent; the uniform policy has 1.6 (five actions) to 2.2 (nine)."""
 LEARNED = 10.0
-"""Per cent of the gap from random play to the scripted policy from which on a run has learned something."""
+"""Normalised score in % from which on a run has learned something."""
 
 POLICY_WORDS = (
     "Each algorithm by its headline policy: sampled for those that learn a stochastic policy (IP, MADDPG, MADDPGS, "
@@ -38,13 +38,13 @@ LEARNED_WORDS = (
     "agent)."
 )
 COLLAPSED_WORDS = (
-    f"Collapsed: in most seeds the mean entropy of the policy fell below {ENTROPY_BOUND:g} nats while less than "
-    f"{LEARNED:g} % of the gap was closed, and no more was closed in the end."
+    f"Collapsed: in most seeds the mean entropy of the policy fell below {ENTROPY_BOUND:g} nats while the "
+    f"normalised score was below {LEARNED:g} %, and the final one was no higher."
 )
 
 
 def headline_policy(algorithm: str) -> str:
-    """``sampled`` or ``greedy``: the policy by which an algorithm is judged."""
+    """`sampled` or `greedy`: the policy by which an algorithm is judged."""
     return "sampled" if algorithm in STOCHASTIC else "greedy"
 
 
@@ -73,7 +73,8 @@ def collapsed(run: Run, scale: tuple[float, float] | None) -> bool:
     """Whether the policy became almost deterministic before it had learned anything, and stayed useless.
 
     Args:
-        scale: (offset, factor) of the gap closed in %, as `statistics.gap_scale` gives it; without one nothing is said
+        scale: (offset, factor) of the normalised score in %, as `statistics.gap_scale` gives it; without one nothing is
+        said
             to have collapsed.
     """
     low = [step for step, value in entropies(run) if value < ENTROPY_BOUND]

@@ -44,14 +44,14 @@ class Rank:
     """By the mean over seeds alone; equal means share the mean of their places."""
     first: int
     last: int
-    """``first`` to ``last``: the ranks that Welch's intervals leave open."""
+    """`first` to `last`: the ranks that Welch's intervals leave open."""
     seeds: int
     below_random: bool = False
     """No better than random play."""
 
     @property
     def text(self) -> str:
-        """``2``, or ``1-3`` (with an en dash) where the rank is shared."""
+        """`2`, or `1-3` (with an en dash) where the rank is shared."""
         return str(self.first) if self.first == self.last else f"{self.first}{DASH}{self.last}"
 
 

@@ -1,4 +1,4 @@
-"""The scaling law of N: how much of the gap each algorithm closes as the number of agents grows."""
+"""The scaling law of N: the normalised score of each algorithm as the number of agents grows."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class ScalingPoint:
     task: str
     variant: str
     steps: int
-    gap: Summary
-    """Gap closed by the headline policy, in %."""
-    seed_gaps: tuple[float, ...]
+    normalised: Summary
+    """Normalised score by the headline policy, in %."""
+    normalised_seeds: tuple[float, ...]
     collapsed: bool
 
 
@@ -42,7 +42,7 @@ class ScalingCurve:
     algorithm: str
     points: tuple[ScalingPoint, ...]
     trend: Trend | None
-    """Of the gap closed in %, for each doubling of N; None below two numbers of agents or three seeds."""
+    """Of the normalised score in %, for each doubling of N; None below two numbers of agents or three seeds."""
     adjusted_p: float | None = None
     """After Holm's correction for all trends of all panels."""
 
@@ -99,16 +99,23 @@ def _reward(algorithms: Mapping[str, Sequence[Run]]) -> str:
 def _curves(scores: Sequence[Score]) -> tuple[ScalingCurve, ...]:
     points: dict[str, list[ScalingPoint]] = {}
     for score in scores:
-        gaps, agents = score.seed_gaps.get(score.policy, ()), agents_of(score.task)
-        if score.gap is None or agents is None or score.provisional or not all(map(math.isfinite, gaps)):
+        normalised_scores, agents = score.normalised_seeds.get(score.policy, ()), agents_of(score.task)
+        if (
+            score.normalised is None
+            or agents is None
+            or score.provisional
+            or not all(map(math.isfinite, normalised_scores))
+        ):
             continue
-        point = ScalingPoint(agents, score.task, score.variant, score.steps, score.gap, gaps, score.collapsed)
+        point = ScalingPoint(
+            agents, score.task, score.variant, score.steps, score.normalised, normalised_scores, score.collapsed
+        )
         points.setdefault(score.algorithm, []).append(point)
     curves = []
     for name in algorithm_order(set(points)):
         ordered = sorted(points[name], key=lambda point: point.agents)
-        pairs = [(math.log2(point.agents), gap) for point in ordered for gap in point.seed_gaps]
-        found = trend([level for level, _ in pairs], [gap for _, gap in pairs])
+        pairs = [(math.log2(point.agents), normalised) for point in ordered for normalised in point.normalised_seeds]
+        found = trend([level for level, _ in pairs], [normalised for _, normalised in pairs])
         curves.append(ScalingCurve(name, tuple(ordered), found))
     return tuple(curves)
 

@@ -1,4 +1,4 @@
-"""Final scores: what each algorithm reached on each task, how much of the gap it closed, and who leads."""
+"""Final scores: returns and normalised scores of each algorithm on each task, and who leads."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from figures.analysis.statistics import (
     FINAL_EVALUATIONS,
     Summary,
     final_score,
-    gap_scale,
     interquartile_mean,
+    normalisation,
     stratified_bootstrap_interval,
     summarise,
     welch_half_width,
@@ -24,7 +24,7 @@ from results.keys import natural_key
 from results.records import POLICIES, References, Results, Run
 
 BOOTSTRAP_SEED = 0
-GAP_TOPS = ("optimal", "assignment", "max_pressure", "greedy")
+SCALE_TOPS = ("optimal", "assignment", "max_pressure", "greedy")
 """The reference policy that stands for 100 %: the first of these that a task has."""
 
 
@@ -37,10 +37,10 @@ class Score:
     algorithm: str
     summaries: dict[str, Summary]
     """Policy to the summary of its final scores over seeds."""
-    gaps: dict[str, Summary]
-    """Policy to the gap closed, in %; empty where the task has no such references."""
-    seed_gaps: dict[str, tuple[float, ...]]
-    """Policy to the gap closed by each seed, in %."""
+    normalised_scores: dict[str, Summary]
+    """Policy to the normalised score, in %; empty where the task has no such references."""
+    normalised_seeds: dict[str, tuple[float, ...]]
+    """Policy to the normalised score by each seed, in %."""
     seeds: int
     unfinished: int
     """Runs that failed, were not evaluated to their end, or diverged (`results.checks.uncounted`): they do not count,
@@ -70,9 +70,9 @@ class Score:
         return self.summaries.get(self.policy)
 
     @property
-    def gap(self) -> Summary | None:
-        """Gap closed by the headline policy, in %."""
-        return self.gaps.get(self.policy)
+    def normalised(self) -> Summary | None:
+        """Normalised score by the headline policy, in %."""
+        return self.normalised_scores.get(self.policy)
 
     @property
     def other(self) -> Summary | None:
@@ -92,12 +92,12 @@ class Score:
     @property
     def below_random(self) -> bool:
         """Whether the mean of the headline policy is no better than random play, where that is known."""
-        return self.gap is not None and not self.gap.mean > 0
+        return self.normalised is not None and not self.normalised.mean > 0
 
 
 @dataclass(frozen=True, slots=True)
 class Aggregate:
-    """Gap closed by one algorithm over several tasks, in %."""
+    """Normalised score by one algorithm over several tasks, in %."""
 
     variant: str
     algorithm: str
@@ -109,12 +109,12 @@ class Aggregate:
     interquartile_mean: float
     low: float
     high: float
-    """``low`` to ``high``: 95 % interval of the interquartile mean."""
+    """`low` to `high`: 95 % interval of the interquartile mean."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReferenceScore:
-    """One scripted policy on one task."""
+    """One reference policy on one task."""
 
     task: str
     policy: str
@@ -185,7 +185,8 @@ def _leaders(scores: list[Score]) -> set[str]:
 
 
 def aggregate(scores: list[Score], policy: str | None = None) -> list[Aggregate]:
-    """Gap closed over the tasks of a variant that every algorithm finished; the interval is a bootstrap within tasks.
+    """Normalised score over the tasks of a variant that every algorithm finished; the interval is a bootstrap within
+    tasks.
 
     Args:
         policy: of all algorithms; None for the headline policy of each.
@@ -198,10 +199,14 @@ def aggregate(scores: list[Score], policy: str | None = None) -> list[Aggregate]
 
 def _aggregate_variant(scores: list[Score], policy: str | None, variant: str) -> list[Aggregate]:
     present = [score for score in scores if score.variant == variant]
-    gaps = {(score.task, score.algorithm): score.seed_gaps.get(policy or score.policy, ()) for score in present}
-    usable = [score for score in present if gaps[score.task, score.algorithm] and not score.provisional]
+    normalised_scores = {
+        (score.task, score.algorithm): score.normalised_seeds.get(policy or score.policy, ()) for score in present
+    }
+    usable = [score for score in present if normalised_scores[score.task, score.algorithm] and not score.provisional]
     usable = [
-        score for score in usable if not score.diverged and all(map(math.isfinite, gaps[score.task, score.algorithm]))
+        score
+        for score in usable
+        if not score.diverged and all(map(math.isfinite, normalised_scores[score.task, score.algorithm]))
     ]
     everyone = {score.algorithm for score in present}
     tasks = [
@@ -213,7 +218,7 @@ def _aggregate_variant(scores: list[Score], policy: str | None, variant: str) ->
         return []
     rows = []
     for algorithm in algorithm_order(everyone):
-        strata = [np.array(gaps[task, algorithm]) for task in tasks]
+        strata = [np.array(normalised_scores[task, algorithm]) for task in tasks]
         pooled = np.concatenate(strata)
         generator = np.random.default_rng(BOOTSTRAP_SEED)
         low, high = stratified_bootstrap_interval(strata, interquartile_mean, generator)
@@ -247,11 +252,11 @@ def reference_scores(results: Results) -> list[ReferenceScore]:
 
 
 def task_scale(references: References | None) -> tuple[float, float] | None:
-    """(offset, factor) of the gap closed on a task; None where its references do not bound one."""
-    top = next((name for name in GAP_TOPS if references is not None and name in references.returns), None)
+    """(offset, factor) of the normalised score on a task; None where its references do not bound one."""
+    top = next((name for name in SCALE_TOPS if references is not None and name in references.returns), None)
     if references is None or top is None or "random" not in references.returns:
         return None
-    return gap_scale(float(np.mean(references.returns["random"])), float(np.mean(references.returns[top])))
+    return normalisation(float(np.mean(references.returns["random"])), float(np.mean(references.returns[top])))
 
 
 def _score(task: str, variant: str, algorithm: str, runs: list[Run], scale: tuple[float, float] | None) -> Score:
@@ -260,18 +265,20 @@ def _score(task: str, variant: str, algorithm: str, runs: list[Run], scale: tupl
     counted = finished or evaluated
     finals = {policy: [value for run in counted if (value := final_of(run, policy)) is not None] for policy in POLICIES}
     summaries = {policy: summarise(values) for policy, values in finals.items() if values}
-    gaps, seed_gaps = {}, {}
+    normalised_scores, normalised_seeds = {}, {}
     if scale is not None:
         offset, factor = scale
-        gaps = {policy: summary.scaled(offset, factor) for policy, summary in summaries.items()}
-        seed_gaps = {policy: tuple((value - offset) * factor for value in finals[policy]) for policy in summaries}
+        normalised_scores = {policy: summary.scaled(offset, factor) for policy, summary in summaries.items()}
+        normalised_seeds = {
+            policy: tuple((value - offset) * factor for value in finals[policy]) for policy in summaries
+        }
     return Score(
         task=task,
         variant=variant,
         algorithm=algorithm,
         summaries=summaries,
-        gaps=gaps,
-        seed_gaps=seed_gaps,
+        normalised_scores=normalised_scores,
+        normalised_seeds=normalised_seeds,
         seeds=len(counted),
         unfinished=sum(bool(uncounted(run)) for run in runs),
         diverged=sum(ended(run) and bool(uncounted(run)) for run in runs),

@@ -17,7 +17,7 @@ Groups = Mapping[tuple[str, str], Mapping[str, list[Run]]]
 
 
 def shown_variants(groups: Groups) -> dict[str, str]:
-    """Task to the variant to show: ``default`` where it has runs, else the one with most of the paper's algorithms,
+    """Task to the variant to show: `default` where it has runs, else the one with most of the paper's algorithms,
     then most runs, then the first by name."""
     tasks: dict[str, list[str]] = {}
     for task, variant in groups:

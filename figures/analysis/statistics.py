@@ -107,19 +107,19 @@ def across_seeds(seeds: Sequence[tuple[ArrayLike, ArrayLike]]) -> SeedMeans:
 
 
 def final_score(steps: ArrayLike, values: ArrayLike, last: int = FINAL_EVALUATIONS) -> float:
-    """Mean over the ``last`` evaluations of one seed, or over all of them when there are fewer."""
+    """Mean over the `last` evaluations of one seed, or over all of them when there are fewer."""
     order = np.argsort(np.asarray(steps), kind="stable")
     return float(np.asarray(values, dtype=float)[order][-last:].mean())
 
 
-def gap_scale(random: float, top: float) -> tuple[float, float] | None:
-    """(offset, factor) such that gap closed in % = (R - offset) * factor = 100 (R - random) / (top - random).
+def normalisation(random: float, top: float) -> tuple[float, float] | None:
+    """(offset, factor) such that normalised score in % = (R - offset) * factor = 100 (R - random) / (top - random).
 
     0 % is the random policy, 100 % the reference policy at the top. None when the two do not differ, or when the top
-    is the worse one: then there is no gap to close.
+    is the worse one.
     """
-    gap = top - random
-    return (random, 100.0 / gap) if gap > 0 else None
+    difference = top - random
+    return (random, 100.0 / difference) if difference > 0 else None
 
 
 @overload
@@ -285,7 +285,7 @@ def redrawn(values: Values, generator: np.random.Generator, replications: int = 
 
 
 def redrawn_weights(count: int, generator: np.random.Generator, replications: int = REPLICATIONS) -> Values:
-    """The same samples as the share that each of ``count`` seeds has in them; shape (replication, seed)."""
+    """The same samples as the share that each of `count` seeds has in them; shape (replication, seed)."""
     indices = generator.integers(0, count, (replications, count))
     return np.asarray((indices[:, :, None] == np.arange(count)).mean(axis=1))
 
@@ -303,11 +303,11 @@ def stratified_bootstrap_interval(
     replications: int = REPLICATIONS,
     level: float = LEVEL,
 ) -> tuple[float, float]:
-    """Percentile interval of ``statistic`` over the pooled values of all strata.
+    """Percentile interval of `statistic` over the pooled values of all strata.
 
     Args:
         strata: the values of each task, one for each seed.
-        statistic: called as ``statistic(draws, axis=1)`` with shape (replication, value); one number a replication.
+        statistic: called as `statistic(draws, axis=1)` with shape (replication, value); one number a replication.
 
     Raises:
         ValueError: no stratum, an empty one, or a value that is not finite.
@@ -361,7 +361,7 @@ def improvement_interval(
     replications: int = REPLICATIONS,
     level: float = LEVEL,
 ) -> tuple[float, float]:
-    """Interval of ``improvement_probability``: seeds of both algorithms are redrawn, each for itself, in each task."""
+    """Interval of `improvement_probability`: seeds of both algorithms are redrawn, each for itself, in each task."""
     shares = np.zeros(replications)
     for x, y in _paired(first, second):
         rows = redrawn_weights(x.size, generator, replications)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from figures.analysis.scores import GAP_TOPS
-from figures.analysis.statistics import Summary, gap_scale, summarise
+from figures.analysis.scores import SCALE_TOPS
+from figures.analysis.statistics import Summary, normalisation, summarise
 from results.checks import algorithm_order
 from results.keys import natural_key
 from results.records import Run, Trial
@@ -25,12 +25,12 @@ class TrialScore:
     """Of the first seed: what was tried, and the reference policies on its episodes."""
     returns: Summary
     """Mean return over seeds."""
-    gap: Summary | None
-    """Gap closed between the reference policies on the same episodes, in %; None where they do not bound one."""
-    reference_gaps: dict[str, float]
+    normalised: Summary | None
+    """Normalised score between the reference policies on the same episodes, in %; None where they do not bound one."""
+    normalised_references: dict[str, float]
     """The same of every reference policy."""
-    seed_gaps: dict[int, float]
-    """Seed of training to the gap closed, in %."""
+    normalised_seeds: dict[int, float]
+    """Seed of training to the normalised score, in %."""
 
     @property
     def whole(self) -> bool:
@@ -57,12 +57,12 @@ class TrialPanel:
     curves: tuple[TrialCurve, ...]
 
     def reference_curves(self) -> dict[str, list[tuple[float, float]]]:
-        """Reference policies at the places of the points: gap closed in %."""
+        """Reference policies at the places of the points: normalised score in %."""
         found: dict[str, dict[float, float]] = {}
         for curve in self.curves:
             for place, score in curve.points:
-                for name, gap in score.reference_gaps.items():
-                    found.setdefault(name, {}).setdefault(place, gap)
+                for name, normalised in score.normalised_references.items():
+                    found.setdefault(name, {}).setdefault(place, normalised)
         return {name: sorted(points.items()) for name, points in found.items()}
 
 
@@ -92,20 +92,22 @@ def trial_scores(runs: Iterable[Run]) -> list[TrialScore]:
 
 
 def fall(base: TrialScore, other: TrialScore) -> Summary | None:
-    """How much more of the gap is closed by `base`, in percentage points: mean over the seeds that both have, of the
-    difference of each; None where there is none."""
-    shared = [seed for seed in base.seed_gaps if seed in other.seed_gaps]
-    return summarise([base.seed_gaps[seed] - other.seed_gaps[seed] for seed in shared]) if shared else None
+    """Difference of the normalised scores of `base` and `other` in percentage points, paired by seed: mean over the
+    seeds that both have; None where there is none."""
+    shared = [seed for seed in base.normalised_seeds if seed in other.normalised_seeds]
+    return (
+        summarise([base.normalised_seeds[seed] - other.normalised_seeds[seed] for seed in shared]) if shared else None
+    )
 
 
 def size_panels(scores: Sequence[TrialScore]) -> list[TrialPanel]:
-    """Gap closed over the number of agents, all messages arriving: a panel for each task of training."""
+    """Normalised score over the number of agents, all messages arriving: a panel for each task of training."""
     alike = [score for score in scores if score.whole and _series(score.trial.task) == _series(score.trained_on)]
     return _panels(alike, lambda score: float(score.trial.agents))
 
 
 def loss_panels(scores: Sequence[TrialScore]) -> list[TrialPanel]:
-    """Gap closed over the share of lost messages, where the policy was trained: a panel for each task."""
+    """Normalised score over the share of lost messages, where the policy was trained: a panel for each task."""
     there = [
         score
         for score in scores
@@ -122,7 +124,7 @@ def _panels(scores: Sequence[TrialScore], place: Callable[[TrialScore], float]) 
     """Panels of curves with two points and more. Of a policy played greedily and sampled, each is a curve."""
     found: dict[tuple[str, int], dict[tuple[str, str, str], dict[float, TrialScore]]] = {}
     for score in scores:
-        if score.gap is not None:
+        if score.normalised is not None:
             curves = found.setdefault((score.trained_on, score.trial.steps), {})
             points = curves.setdefault((score.algorithm, score.variant, score.trial.policy), {})
             kept = points.get(place(score))
@@ -144,12 +146,16 @@ def _score(trials: Sequence[tuple[Run, Trial]]) -> TrialScore:
     run, first = trials[0]
     means = [float(np.mean(trial.returns)) for _, trial in trials]
     references = {name: float(np.mean(returns)) for name, returns in first.references.items()}
-    top = next((name for name in GAP_TOPS if name in references), None)
-    scale = gap_scale(references["random"], references[top]) if top and "random" in references else None
-    gap, gaps, seed_gaps = None, {}, {}
+    top = next((name for name in SCALE_TOPS if name in references), None)
+    scale = normalisation(references["random"], references[top]) if top and "random" in references else None
+    normalised, normalised_scores, normalised_seeds = None, {}, {}
     if scale is not None:
-        seed_gaps = {each.key.seed: (mean - scale[0]) * scale[1] for (each, _), mean in zip(trials, means, strict=True)}
-        gap = summarise(list(seed_gaps.values()))
-        gaps = {name: (mean - scale[0]) * scale[1] for name, mean in references.items()}
+        normalised_seeds = {
+            each.key.seed: (mean - scale[0]) * scale[1] for (each, _), mean in zip(trials, means, strict=True)
+        }
+        normalised = summarise(list(normalised_seeds.values()))
+        normalised_scores = {name: (mean - scale[0]) * scale[1] for name, mean in references.items()}
     task, algorithm, variant = run.key.kind
-    return TrialScore(algorithm, variant, task, first, summarise(means), gap, gaps, seed_gaps)
+    return TrialScore(
+        algorithm, variant, task, first, summarise(means), normalised, normalised_scores, normalised_seeds
+    )

@@ -14,7 +14,7 @@ from figures.analysis.policies import headline_policy, other_policy
 from figures.analysis.selection import PAPER_VARIANT
 from figures.analysis.statistics import Summary, mean_half_width, welch_half_width
 from figures.names import counted
-from figures.panels import CURVES_EXPLAINED, GAP_ENDS, Panel, draw_panels
+from figures.panels import CURVES_EXPLAINED, SCALE_ENDS, Panel, draw_panels
 from figures.paper.curves import value_label
 from figures.style import AlgorithmStyle, PanelSize
 from figures.tables import DASH, Cell, Table, decimals, number, plus_minus
@@ -28,7 +28,7 @@ BELOW = " \u2193"
 
 def draw(analysis: Analysis) -> Figure | None:
     """The figure, with an empty panel for an ablation that was not run; None where none was. Use inside
-    ``figure_style()``."""
+    `figure_style()`."""
     panels = [_panel(analysis, result) for result in analysis.ablations]
     if not any(panel.curves for panel in panels):
         return None
@@ -130,7 +130,7 @@ def _table_caption(analysis: Analysis) -> str:
 
 
 def trend_words(result: AblationResult) -> str:
-    """``(d) Hops: sampled +85 a step (12 to 158), p = 0.03; greedy ...``, as one sentence."""
+    """`(d) Hops: sampled +85 a step (12 to 158), p = 0.03; greedy ...`, as one sentence."""
     parts = []
     for policy, found in result.trends.items():
         digits = decimals(abs(found.slope) + found.half_width)
@@ -143,7 +143,7 @@ def trend_words(result: AblationResult) -> str:
 def _panel(analysis: Analysis, result: AblationResult) -> Panel:
     task = result.ablation.task
     curves = {setting.label: learning_curve(setting.runs, POLICY, analysis.evaluations) for setting in result.settings}
-    bounds = {name: mean for name, mean in analysis.reference_means(task).items() if name in GAP_ENDS}
+    bounds = {name: mean for name, mean in analysis.reference_means(task).items() if name in SCALE_ENDS}
     note = "" if result.base in ("", PAPER_VARIANT) else f"variants {result.base}"
     return Panel(result.ablation.title, curves, bounds, note, value_label(task))
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from figures.analysis import Analysis
 from figures.analysis.policies import POLICY_WORDS
 from figures.analysis.selection import PAPER_VARIANT
-from figures.names import algorithm_label, family_of
+from figures.names import algorithm_label, platform_of
 from figures.panels import CURVES_EXPLAINED, Panel, draw_panels
 from figures.style import algorithm_styles
 from results.paper import COMPARED_ALGORITHMS
@@ -43,12 +43,12 @@ FIGURE_8 = {
     "mpe/cooperative_push_100": "(f) Cooperative push, N = 100",
 }
 VALUE_LABELS = {"cityflow": "\u2212 average travel time, s"}
-"""What the vertical axis shows, by family; elsewhere the return of an episode."""
+"""What the vertical axis shows, by platform; elsewhere the return of an episode."""
 
 
 def value_label(task: str) -> str:
     """What the vertical axis of a task's learning curves shows."""
-    return VALUE_LABELS.get(family_of(task), "episode return")
+    return VALUE_LABELS.get(platform_of(task), "episode return")
 
 
 def draw_tasks(analysis: Analysis, titles: Titles) -> Figure | None:
@@ -78,7 +78,7 @@ def tasks_caption(analysis: Analysis, titles: Titles) -> str:
 
 
 def learned_words(analysis: Analysis, task: str) -> str:
-    """``team reward (QMIX, PIC), agent rewards (IP)``: what the curves of a task learned from; empty without runs."""
+    """`team reward (QMIX, PIC), agent rewards (IP)`: what the curves of a task learned from; empty without runs."""
     scores = analysis.scores_of.get((task, analysis.shown.get(task, "")), [])
     groups: dict[str, list[str]] = {}
     for score in scores:

@@ -52,7 +52,7 @@ LOWEST = 1e-3
 
 
 def draw(analysis: Analysis) -> Figure | None:
-    """One panel for each task that is shown; None where no run kept account. Use inside ``figure_style()``."""
+    """One panel for each task that is shown; None where no run kept account. Use inside `figure_style()`."""
     shown = analysis.accounts
     if not shown:
         return None
@@ -170,7 +170,7 @@ def _curve(account: Account, kind: Traffic, runs: Sequence[Run]) -> Curve:
 
 
 def intervals_text(account: Account) -> str:
-    """``69 intervals of 20,000 steps``: how many a run has at most, and how long they are."""
+    """`69 intervals of 20,000 steps`: how many a run has at most, and how long they are."""
     count = max(len(account.intervals[run.key]) for run in account.runs)
     lengths = widths(one for run in account.runs for one in account.intervals[run.key])
     length = " to ".join(f"{steps:,}" for steps in sorted({lengths[0], lengths[-1]}))
@@ -222,7 +222,7 @@ def _last_cells(account: Account, algorithm: str) -> list[Cell]:
 
 
 def _seeds_text(account: Account, algorithm: str) -> str:
-    """``3``; ``2 (1 unfinished)`` when a third does not count yet; ``1 unfinished`` when there are only such."""
+    """`3`; `2 (1 unfinished)` when a third does not count yet; `1 unfinished` when there are only such."""
     states = [run.status.finished for run in account.runs if run.key.algorithm == algorithm]
     finished, unfinished = sum(states), len(states) - sum(states)
     if not finished:

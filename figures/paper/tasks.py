@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from figures.analysis import Analysis
 from figures.analysis.claims import Entry, load_paper
 from figures.analysis.selection import PAPER_VARIANT
-from figures.names import algorithm_label, family_of, family_title
+from figures.names import algorithm_label, platform_of, platform_title
 from figures.tables import DASH, Cell, Table
 from results.checks import algorithm_order
 from results.records import Run
@@ -21,7 +21,7 @@ def table(analysis: Analysis) -> Table:
 
 
 def finished_text(runs: Sequence[Run]) -> str:
-    """``7 algorithms x 3 seeds``; where algorithms differ, ``IP 3, IQL 2 of 3``; a dash without runs."""
+    """`7 algorithms x 3 seeds`; where algorithms differ, `IP 3, IQL 2 of 3`; a dash without runs."""
     if not runs:
         return DASH
     counts = {}
@@ -43,7 +43,9 @@ def _row(analysis: Analysis, entry: Entry) -> list[Cell]:
     (task,) = entry.tasks
     runs, variant = analysis.shown_runs(task), analysis.shown.get(task)
     number = int(entry.value or 0)
-    row: list[Cell] = [(text, text) for text in (family_title(family_of(task)), entry.text, task, variant or "not run")]
+    row: list[Cell] = [
+        (text, text) for text in (platform_title(platform_of(task)), entry.text, task, variant or "not run")
+    ]
     row.append((finished_text(runs), finished_text(runs)))
     row.append((f"{number:,}", number))
     for steps in ([run.total_steps for run in runs], [run.status.step for run in runs]):

@@ -41,8 +41,9 @@ CAPTION = (
     "claimed direction for every pair, differs if it does so in the other direction for one, and is not shown "
     f"otherwise. A printed mean and deviation, taken as those of {PAPER_SEEDS} seeds, agree if that interval includes "
     f"a tie. Variances over seeds are compared by a two-sided F test at 5 %. Doing well means more than {WELL:g} % of "
-    "the gap from random play to the scripted policy, our own reading, and is shown by the 95 % interval of the mean. "
-    "That something is enough is not contradicted if nothing else is shown to be better. Smaller runs have other "
-    "settings than the paper's, named by their variant: what they show is no test of the paper, and their numbers are "
-    "not comparable with its numbers. The settings of Tables 1 and 2 have tables of their own."
+    "the normalised score (0 % is random play, 100 % the reference policy), our own reading, and is shown by the 95 % "
+    "interval of the mean. That something is enough is not contradicted if nothing else is shown to be better. "
+    "Smaller runs have other settings than the paper's, named by their variant: what they show is no test of the "
+    "paper, and their numbers are not comparable with its numbers. The settings of Tables 1 and 2 have tables of "
+    "their own."
 )

@@ -49,8 +49,8 @@ class BinnedCurve:
 def chart_data(runs: Sequence[Run], styles: Mapping[str, AlgorithmStyle]) -> str | None:
     """The charts of one task and variant as JSON; None when the runs logged nothing.
 
-    An object: ``steps``, the ends of the bins; ``algorithms``, name and colour of each; ``charts``, a name and for each
-    algorithm that logged it its place in ``algorithms``, means, standard deviations and whether all seeds are in the
+    An object: `steps`, the ends of the bins; `algorithms`, name and colour of each; `charts`, a name and for each
+    algorithm that logged it its place in `algorithms`, means, standard deviations and whether all seeds are in the
     bin, null where a bin has none.
 
     Args:
@@ -74,7 +74,7 @@ def chart_data(runs: Sequence[Run], styles: Mapping[str, AlgorithmStyle]) -> str
 
 def diagnostic_series(runs: Sequence[Run]) -> Series:
     """Everything the runs logged besides counters, seconds of stages and the account of what agents did, and the
-    scores of the greedy evaluation as ``evaluation/<name>``."""
+    scores of the greedy evaluation as `evaluation/<name>`."""
     series: Series = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
     for run in runs:
         rows = [(row.step, row.values) for row in run.metrics]
@@ -108,7 +108,7 @@ def metric_order(names: set[str]) -> list[str]:
 
 
 def binned_curve(seeds: Sequence[Points], bin_width: float) -> BinnedCurve:
-    """Values averaged within each seed and bin of ``bin_width`` steps (the first bin has step 0, too), then over seeds.
+    """Values averaged within each seed and bin of `bin_width` steps (the first bin has step 0, too), then over seeds.
 
     Args:
         seeds: steps and values of each seed, at least one of each.

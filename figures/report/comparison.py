@@ -1,4 +1,5 @@
-"""All tasks at once, drawn: gap closed, performance profiles, and the chance that IP does better than each baseline."""
+"""All tasks at once, drawn: normalised score, performance profiles, and the chance that IP does better than each
+baseline."""
 
 from __future__ import annotations
 
@@ -33,15 +34,15 @@ UNEQUAL = "*"
 def draw(analysis: Analysis) -> Figure | None:
     """Three panels, two where IP was not run; None where fewer than two tasks can be compared.
 
-    Use inside ``figure_style()``.
+    Use inside `figure_style()`.
     """
     compared = analysis.comparison
     if compared is None:
         return None
-    styles = algorithm_styles(compared.gaps)
-    count = 3 if OURS in compared.gaps else 2
+    styles = algorithm_styles(compared.normalised_scores)
+    count = 3 if OURS in compared.normalised_scores else 2
     figure, axes = panel_grid(count, count, PANEL, LEGEND_ROW + 0.16)
-    draw_intervals(axes[0], compared, analysis.gap_estimates, styles)
+    draw_intervals(axes[0], compared, analysis.normalised_estimates, styles)
     draw_profiles(axes[1], compared, analysis.profiles, styles)
     if count == 3:
         draw_improvement(axes[2], compared, analysis.improvements, styles)
@@ -62,19 +63,19 @@ def draw(analysis: Analysis) -> Figure | None:
 def draw_intervals(
     axes: Axes, compared: Comparison, estimates: Mapping[str, Estimate], styles: dict[str, AlgorithmStyle]
 ) -> None:
-    """Interquartile mean of the gap closed, one algorithm a row."""
-    _title(axes, "Gap closed", compared, list(compared.gaps))
+    """Interquartile mean of the normalised score, one algorithm a row."""
+    _title(axes, "Normalised score", compared, list(compared.normalised_scores))
     _dots(axes, compared, estimates, styles)
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}".replace("-", "\u2212"))
-    axes.set_xlabel("interquartile mean of the gap closed (%)")
+    axes.set_xlabel("interquartile mean of the normalised score (%)")
 
 
 def draw_profiles(
     axes: Axes, compared: Comparison, shares: Mapping[str, Profile], styles: dict[str, AlgorithmStyle]
 ) -> None:
-    """Share of runs that close more than a given part of the gap, one curve an algorithm."""
-    _title(axes, "Performance profile", compared, list(compared.gaps))
+    """Share of runs above a given normalised score, one curve an algorithm."""
+    _title(axes, "Performance profile", compared, list(compared.normalised_scores))
     thresholds = profile_thresholds(compared)
     for index, (name, style) in reversed(list(enumerate(styles.items()))):
         profile = shares[name]
@@ -95,7 +96,7 @@ def draw_profiles(
     axes.set(xlim=(thresholds[0], thresholds[-1]), ylim=(-2, 102), yticks=range(0, 101, 25))
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}".replace("-", "\u2212"))
-    axes.set_xlabel("gap closed (%)")
+    axes.set_xlabel("normalised score (%)")
     axes.set_ylabel("runs that close more (%)")
 
 
@@ -103,7 +104,7 @@ def draw_improvement(
     axes: Axes, compared: Comparison, estimates: Mapping[str, Estimate], styles: dict[str, AlgorithmStyle]
 ) -> None:
     """Probability that IP beats each baseline, one baseline a row; a line where neither is favoured."""
-    _title(axes, f"{styles[OURS].label} against each baseline", compared, list(compared.gaps))
+    _title(axes, f"{styles[OURS].label} against each baseline", compared, list(compared.normalised_scores))
     axes.axvline(0.5, color=MUTED, linewidth=0.9, linestyle=(0, (4, 2)), zorder=1)
     _dots(axes, compared, estimates, styles)
     axes.set(xlim=(-0.03, 1.03), xticks=[0, 0.25, 0.5, 0.75, 1])
@@ -116,26 +117,28 @@ def caption(analysis: Analysis) -> str:
     compared = analysis.comparison
     if compared is None:
         return (
-            "Nothing is compared over tasks: there are fewer than two tasks outside the proving ground on which two "
-            "or more algorithms of the paper have runs, all of them have finished ones, and the gap is known."
+            "Nothing is compared over tasks: there are fewer than two tasks other than matrix and toy games on which "
+            "two or more algorithms of the paper have runs, all of them have finished ones, and the reference "
+            "policies are known."
         )
-    styles = algorithm_styles(compared.gaps)
+    styles = algorithm_styles(compared.normalised_scores)
     titles = "; ".join(task_title(*cell) for cell in compared.tasks)
     parts = [
-        f"{POLICY_WORDS} The {len(compared.tasks)} tasks outside the proving ground on which every one of "
+        f"{POLICY_WORDS} The {len(compared.tasks)} tasks other than matrix and toy games on which every one of "
         f"{listed([style.label for style in styles.values()])} has finished runs: {titles}. {BRACKETS}",
         _absent_words(compared),
         _unequal_words(compared),
-        "A run is one seed, its score the mean over its last 3 evaluations. Gap closed: 0 % is the random policy, "
-        "100 % the reference policy of the task, which is a yardstick and differs in strength from task to task.",
+        "A run is one seed, its score the mean over its last 3 evaluations. Normalised score: 0 % is the random "
+        "policy, 100 % the reference policy of the task, which is a yardstick and differs in strength from task to "
+        "task.",
         "Left: mean of the middle half of all runs of an algorithm.",
-        "Middle: share of runs that close more than the part of the gap on the horizontal axis, mean over tasks."
-        if OURS in compared.gaps
-        else "Right: share of runs that close more than the part of the gap on the horizontal axis, mean over tasks.",
+        "Middle: share of runs above the normalised score on the horizontal axis, mean over tasks."
+        if OURS in compared.normalised_scores
+        else "Right: share of runs above the normalised score on the horizontal axis, mean over tasks.",
         _clipped_words(compared),
         "Right: probability that a run of IP does better than one of the baseline on the same task, ties counted half, "
         "mean over tasks; broken line: neither is favoured."
-        if OURS in compared.gaps
+        if OURS in compared.normalised_scores
         else "",
         "Whiskers and bands: 95 % percentile bootstrap (2,000 draws), seeds redrawn within each task; with few seeds "
         "they are too narrow, and they say nothing of other tasks. A whisker shorter than its dot is not seen.",
@@ -176,13 +179,13 @@ def _dots(
 
 
 def _absent_words(compared: Comparison) -> str:
-    absent = [name for name in COMPARED_ALGORITHMS if name not in compared.gaps]
+    absent = [name for name in COMPARED_ALGORITHMS if name not in compared.normalised_scores]
     labels = [style.label for style in algorithm_styles(absent).values()]
     return f"{listed(labels)} {'was' if len(labels) == 1 else 'were'} not run on such tasks." if labels else ""
 
 
 def _clipped_words(compared: Comparison) -> str:
-    pooled = np.concatenate([values for strata in compared.gaps.values() for values in strata])
+    pooled = np.concatenate([values for strata in compared.normalised_scores.values() for values in strata])
     outside = int(((pooled < PROFILE_LIMITS[0]) | (pooled > PROFILE_LIMITS[1])).sum())
     if not outside:
         return ""

@@ -71,7 +71,7 @@ def inline_html(text: str) -> str:
 
 
 def table_cells(line: str) -> list[str]:
-    r"""The cells of a row; ``\|`` is a bar inside a cell."""
+    r"""The cells of a row; `\|` is a bar inside a cell."""
     return [cell.strip().replace("\\|", "|") for cell in CELL_BREAK.split(line.strip().removeprefix("|"))][
         : -1 if line.rstrip().endswith("|") else None
     ]

@@ -19,7 +19,7 @@ from figures.style import (
     row_major,
 )
 
-FAMILY = "magent"
+PLATFORM = "magent"
 PANELS = {
     "return_per_agent": "return of an agent",
     "attacks_per_agent": "blows dealt to other agents",
@@ -45,7 +45,7 @@ def dilemma_curves(analysis: Analysis, task: str, variant: str) -> dict[str, dic
 
 
 def draw_dilemma(analysis: Analysis, task: str, variant: str) -> Figure | None:
-    """One row of panels, all algorithms in each; None without evaluations. Use inside ``figure_style()``."""
+    """One row of panels, all algorithms in each; None without evaluations. Use inside `figure_style()`."""
     curves = dilemma_curves(analysis, task, variant)
     if not curves:
         return None

@@ -1,4 +1,4 @@
-"""What the results show, claim by claim, in words that are made from the numbers: ``results/FINDINGS.md``."""
+"""What the results show, claim by claim, in words that are made from the numbers: `results/FINDINGS.md`."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ def page(analysis: Analysis) -> str:
         "# Findings",
         "Made by `python -m figures.documents` from `results/published`; a test holds it to those results. "
         f"{POLICY_WORDS} {LEARNED_WORDS} Scores are means over the last three evaluations of a seed, then over seeds; "
-        "the gap runs from random play (0 %) to a scripted policy (100 %). Three seeds are few: an interval that "
-        "excludes 0 is a reason to run more, not a proof.",
+        "normalised scores run from random play (0 %) to a reference policy (100 %). Three seeds are few: an interval "
+        "that excludes 0 is a reason to run more, not a proof.",
     ]
     for topic in topics(analysis):
         parts += [f"## {topic.title}", topic.short]
@@ -106,8 +106,8 @@ def _row_words(analysis: Analysis, row: RankRow) -> str:
     best, second = algorithm_label(row.lead.best), algorithm_label(row.lead.second)
     score = analysis.scores_by_cell[row.task, row.variant, row.lead.best]
     scale = task_scale(analysis.results.references.get(row.task))
-    factor, unit = (scale[1], " points of the gap") if scale is not None else (1.0, "")
-    closed = f" with {plus_minus(score.gap, 0)} % of the gap" if score.gap is not None else ""
+    factor, unit = (scale[1], " points") if scale is not None else (1.0, "")
+    closed = f" with a normalised score of {plus_minus(score.normalised, 0)} %" if score.normalised is not None else ""
     half = None if row.lead.half_width is None else row.lead.half_width * factor
     lead = number(row.lead.difference * factor, 1)
     words = (
@@ -120,14 +120,14 @@ def _over_tasks(analysis: Analysis) -> Topic | None:
     compared = analysis.comparison
     if compared is None:
         return None
-    gaps = analysis.gap_estimates
-    ordered = sorted(gaps, key=lambda name: -gaps[name].value)
+    normalised_scores = analysis.normalised_estimates
+    ordered = sorted(normalised_scores, key=lambda name: -normalised_scores[name].value)
     marks = {name: "*" if compared.unequal[name] else "" for name in ordered}
-    texts = [f"{algorithm_label(name)}{marks[name]} {number(gaps[name].value, 0)} %" for name in ordered]
+    texts = [f"{algorithm_label(name)}{marks[name]} {number(normalised_scores[name].value, 0)} %" for name in ordered]
     star = " (* learned from the team's reward where others learned from each agent's)" if any(marks.values()) else ""
     short = (
         f"Over {counted(len(compared.tasks), 'task')} that every algorithm finished, the interquartile mean of the "
-        f"gap closed is {listed(texts)}{star}."
+        f"normalised score is {listed(texts)}{star}."
     )
     lines = [
         f"IP does better than {algorithm_label(name)}{marks[name]} with probability {number(chance.value, 2)} "
@@ -182,7 +182,7 @@ def _arm(name: str) -> str:
 def _arm_words(arm: ArmDifference) -> str:
     title = task_title(arm.task, arm.base)
     span = interval(arm.difference, arm.half_width, 1)
-    words = f"{number(arm.difference, 1)} points of the gap (95 % {span})"
+    words = f"{number(arm.difference, 1)} points (95 % {span})"
     useless = "; both no better than random play" if arm.below_random else ""
     return f"{title}: two rounds against {_arm(arm.other)}: {words}, p = {arm.adjusted_p:.2g}{useless}."
 
@@ -262,8 +262,8 @@ def _scaling(analysis: Analysis) -> Topic | None:
     if not made:
         return None
     short = (
-        f"The gap closed falls with N for {falling} of {made} curves after correction; the runs differ in length and "
-        "yardstick too, so this is no law yet."
+        f"The normalised score falls with N for {falling} of {made} curves after correction; the runs differ in length "
+        "and yardstick too, so this is no law yet."
     )
     return Topic("Scaling with the number of agents", short, lines)
 

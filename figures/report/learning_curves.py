@@ -1,4 +1,4 @@
-"""Learning curves of every task and variant by family, and of tasks with several algorithms over other axes."""
+"""Learning curves of every task and variant by platform, and of tasks with several algorithms over other axes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from figures.analysis import Analysis
 from figures.analysis.curves import StepCost
 from figures.analysis.policies import POLICY_WORDS
-from figures.names import family_of, family_title, task_title
+from figures.names import platform_of, platform_title, task_title
 from figures.panels import CURVES_EXPLAINED, Panel, draw_panels
 from figures.paper.curves import value_label
 from figures.style import algorithm_styles
@@ -23,24 +23,24 @@ LOGARITHMIC = ("compute",)
 """Those of these axes on which algorithms differ by factors."""
 
 
-def panels_of(analysis: Analysis, family: str) -> list[Panel]:
-    """The panels of one family of tasks, tasks in natural order, the default variant of each first."""
+def panels_of(analysis: Analysis, platform: str) -> list[Panel]:
+    """The panels of one platform of tasks, tasks in natural order, the default variant of each first."""
     panels = []
     for (task, variant), algorithms in analysis.groups.items():
-        if family_of(task) == family:
+        if platform_of(task) == platform:
             curves = {name: analysis.curve(task, variant, name) for name in algorithms}
             panels.append(Panel(task_title(task, variant), curves, analysis.reference_means(task)))
     return panels
 
 
-def draw_family(analysis: Analysis, family: str) -> Figure:
-    """One figure of all tasks of ``family``; draw and save it inside ``figure_style()``."""
-    return draw_panels(panels_of(analysis, family), algorithm_styles(analysis.algorithms))
+def draw_platform(analysis: Analysis, platform: str) -> Figure:
+    """One figure of all tasks of `platform`; draw and save it inside `figure_style()`."""
+    return draw_panels(panels_of(analysis, platform), algorithm_styles(analysis.algorithms))
 
 
-def family_caption(family: str) -> str:
+def platform_caption(platform: str) -> str:
     """What the reader of a figure of learning curves must know, in whole sentences."""
-    return f"{family_title(family)} tasks. {POLICY_WORDS} {CURVES_EXPLAINED}"
+    return f"{platform_title(platform)} tasks. {POLICY_WORDS} {CURVES_EXPLAINED}"
 
 
 def draw_budget(analysis: Analysis, axis: str) -> Figure | None:
@@ -58,7 +58,7 @@ def draw_budget(analysis: Analysis, axis: str) -> Figure | None:
             if (cost := analysis.step_costs.get((task, variant, name))) is not None
             and (factor := cost_of(cost)) is not None
         }
-        if len(algorithms) > 1 and factors and family_of(task) != "game":
+        if len(algorithms) > 1 and factors and platform_of(task) != "game":
             curves = {name: analysis.curve(task, variant, name).scaled(factor) for name, factor in factors.items()}
             references = analysis.reference_means(task)
             log = axis in LOGARITHMIC

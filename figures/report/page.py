@@ -1,7 +1,7 @@
 """One self-contained report: what was found, every score, every curve, and what was run to get them.
 
-Texts and layout are in ``templates``, typography and behaviour in ``static``; nothing is loaded when the page is
-opened. Charts of logged metrics are drawn by uPlot, which ships in ``static/uplot``; without a script everything else
+Texts and layout are in `templates`, typography and behaviour in `static`; nothing is loaded when the page is
+opened. Charts of logged metrics are drawn by uPlot, which ships in `static/uplot`; without a script everything else
 can be read.
 """
 
@@ -97,7 +97,7 @@ CHAPTERS = (
     Chapter("paper", "The paper\u2019s tables and claims", "paper.html"),
     Chapter("comparison", "All tasks together", "comparison.html"),
     Chapter("scores", "Final scores", "scores.html"),
-    Chapter("proof", "Proving ground", "proof.html"),
+    Chapter("proof", "Matrix and toy games", "proof.html"),
     Chapter("episodes", "Episodes", "episodes.html"),
     Chapter("curves", "Learning curves", "curves.html"),
     Chapter("runs", "Every run", "runs.html"),
@@ -196,7 +196,7 @@ def _macros(environment: Environment) -> Any:
 
 
 def _static(name: str) -> Markup:
-    """A file of ``static``, as it is."""
+    """A file of `static`, as it is."""
     return Markup((FOLDER / "static" / name).read_text(encoding="utf-8"))
 
 

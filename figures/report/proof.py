@@ -1,4 +1,4 @@
-"""The proving ground: who reaches the known optimum of which small game, as one table."""
+"""Matrix and toy games: who reaches the known optimum of which small game, as one table."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from figures.analysis import Analysis
 from figures.analysis.policies import POLICY_WORDS, headline_policy, other_policy
 from figures.analysis.scores import Score
-from figures.names import family_of, task_title
+from figures.names import platform_of, task_title
 from figures.style import algorithm_styles
 from figures.tables import ABSENT, Cell, Table, number
 from results.checks import flatten
 from results.records import Run
 
-FAMILY = "game"
+PLATFORM = "game"
 REACHED = 95.0
-"""Per cent of the gap between random and optimal play from which on a seed counts as having reached the optimum."""
+"""Normalised score in % from which on a seed counts as having reached the optimum."""
 SETTINGS = (
     "total_steps",
     "environment.reward",
@@ -46,7 +46,7 @@ class Verdict:
     """What one policy of an algorithm reached on one game."""
 
     share: float
-    """Mean over seeds of the gap closed, in %."""
+    """Mean over seeds of the normalised score, in %."""
     reached: int
     """Seeds that closed `REACHED` per cent or more."""
     seeds: int
@@ -54,7 +54,7 @@ class Verdict:
 
     @property
     def text(self) -> str:
-        """``98 % (3/3)``."""
+        """`98 % (3/3)`."""
         share = 0.0 if abs(self.share) < 0.5 else self.share  # no negative zero
         return f"{number(share, 0)} % ({self.reached}/{self.seeds}){chr(0x2020) if self.provisional else ''}"
 
@@ -62,17 +62,17 @@ class Verdict:
 def verdict(score: Score, policy: str | None = None) -> Verdict | None:
     """The verdict of a score, by the headline policy unless one is named; None where there is no evaluation, or no
     reference policy to compare with."""
-    gaps = score.seed_gaps.get(policy or score.policy, ())
-    if not gaps:
+    normalised_scores = score.normalised_seeds.get(policy or score.policy, ())
+    if not normalised_scores:
         return None
-    reached = sum(gap >= REACHED for gap in gaps)
-    return Verdict(sum(gaps) / len(gaps), reached, len(gaps), score.provisional)
+    reached = sum(normalised >= REACHED for normalised in normalised_scores)
+    return Verdict(sum(normalised_scores) / len(normalised_scores), reached, len(normalised_scores), score.provisional)
 
 
 def table(analysis: Analysis) -> Table:
     """A row for each game and variant by the headline policies, one by the other policies below it; bold where every
     seed reached the optimum. Without rows where the results hold no games."""
-    games = [cell for cell in analysis.scores_of if family_of(cell[0]) == FAMILY]
+    games = [cell for cell in analysis.scores_of if platform_of(cell[0]) == PLATFORM]
     styles = algorithm_styles(score.algorithm for cell in games for score in analysis.scores_of[cell])
     header = ("Game", *(style.label for style in styles.values()), "Random", "Optimal")
     rows: list[list[Cell]] = []
@@ -104,11 +104,11 @@ def markdown(analysis: Analysis) -> str:
 
 OTHER = "\u21b3 other policy"
 CAPTION = (
-    "Small games whose optimum is computed exactly. Each cell: how much of the gap between random and optimal play "
-    "the policy closes, mean over finished seeds of their last 3 evaluations, and how many seeds reach the optimum, "
-    f"that is close at least {REACHED:.0f} %; bold where all of them do. {POLICY_WORDS} Below each row, the other "
+    "Small games whose optimum is computed exactly. Each cell: the normalised score in % (0: random play, 100: the "
+    "optimum), mean over finished seeds of their last 3 evaluations, and how many seeds reach the optimum, that is "
+    f"score at least {REACHED:.0f} %; bold where all of them do. {POLICY_WORDS} Below each row, the other "
     "policies: greedy where the headline is sampled, and the noise of exploration for Q-learners. \u2020: no seed has "
-    "finished. The last two columns are mean returns of the scripted policies on the same episodes. What this does "
+    "finished. The last two columns are mean returns of the reference policies on the same episodes. What this does "
     "not show: how algorithms scale, how many samples they need, or what they could reach with settings chosen for "
     "each game; a cell below the optimum says that these settings did not find it, not that the method cannot."
 )
@@ -132,4 +132,4 @@ def settings_text(analysis: Analysis) -> str:
 
 
 def _played(analysis: Analysis) -> list[Run]:
-    return [run for run in analysis.results.runs if family_of(run.key.task) == FAMILY]
+    return [run for run in analysis.results.runs if platform_of(run.key.task) == PLATFORM]

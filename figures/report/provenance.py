@@ -20,7 +20,7 @@ ABSENT = object()
 
 
 def duration(seconds: float) -> str:
-    """A time in words: ``45 s``, ``12 min``, ``3 h 05 min``."""
+    """A time in words: `45 s`, `12 min`, `3 h 05 min`."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
@@ -28,13 +28,13 @@ def duration(seconds: float) -> str:
 
 
 def short_duration(seconds: float) -> str:
-    """A sum of times, rounded: ``12 min``, ``5.1 h``, ``1,204 h``."""
+    """A sum of times, rounded: `12 min`, `5.1 h`, `1,204 h`."""
     hours = seconds / 3600
     return duration(seconds) if hours < 1 else f"{hours:.1f} h" if hours < 100 else f"{hours:,.0f} h"
 
 
 def count_text(count: int) -> str:
-    """A large count, shortened: ``12,345``, ``1.2 M``."""
+    """A large count, shortened: `12,345`, `1.2 M`."""
     return f"{count:,}" if count < 1_000_000 else f"{count / 1e6:,.1f} M"
 
 
@@ -98,7 +98,7 @@ def _settings(runs: Sequence[Run]) -> dict[str, str]:
 
 
 def _by_seed(runs: Sequence[Run], values: Sequence[Any]) -> str:
-    """``0.01``; where seeds differ ``0.01 (seed 0), 0.02 (seeds 1, 2)``."""
+    """`0.01`; where seeds differ `0.01 (seed 0), 0.02 (seeds 1, 2)`."""
     seeds: dict[str, list[int]] = {}
     for run, value in zip(runs, values, strict=True):
         text = "absent" if value is ABSENT else json.dumps(value, ensure_ascii=False)

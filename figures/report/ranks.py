@@ -78,29 +78,29 @@ def verdict_table(analysis: Analysis) -> Table:
         if row.winner is not None:
             bold.add((len(rows), 1))
         words = winner_words(row)
-        rows.append([(f"{title}\n{row.learned_from}", title), (words, words), *_lead_gap_cells(analysis, row)])
-    return Table(("Task, learned from", "Who wins", "Gap %", "Lead (95 %)"), rows, VERDICT_CAPTION, bold, words=2)
+        rows.append([(f"{title}\n{row.learned_from}", title), (words, words), *_normalised_cells(analysis, row)])
+    return Table(("Task, learned from", "Who wins", "Score %", "Lead (95 %)"), rows, VERDICT_CAPTION, bold, words=2)
 
 
 VERDICT_CAPTION = (
-    "The first of those that learned from the same reward, the gap from random play to a scripted policy that it "
-    "closes, and its lead over the next in points of that gap, with Welch's 95 % interval. Bold: surely ahead of "
-    "every other."
+    "The first of those that learned from the same reward, its normalised score (0 %: random play, 100 %: a reference "
+    "policy), and its lead over the next in percentage points, with Welch's 95 % interval. Bold: surely ahead of every "
+    "other."
 )
 
 
-def _lead_gap_cells(analysis: Analysis, row: RankRow) -> list[Cell]:
-    """Gap closed by the best mean, and its lead in percentage points."""
+def _normalised_cells(analysis: Analysis, row: RankRow) -> list[Cell]:
+    """Normalised score of the best mean, and its lead in percentage points."""
     if row.lead is None:
         return [ABSENT] * 2
     score = analysis.scores_by_cell[row.task, row.variant, row.lead.best]
     scale = task_scale(analysis.results.references.get(row.task))
-    if score.gap is None or scale is None:
+    if score.normalised is None or scale is None:
         return [ABSENT] * 2
     lead, half = row.lead.difference * scale[1], row.lead.half_width
     digits = 0 if lead + (half or 0.0) * scale[1] >= 10 else 1
     span = "" if half is None else f"\n({interval(lead, half * scale[1], digits)})"
-    return [(plus_minus(score.gap, 0), score.gap.mean), (f"{number(lead, digits)}{span}", lead)]
+    return [(plus_minus(score.normalised, 0), score.normalised.mean), (f"{number(lead, digits)}{span}", lead)]
 
 
 def pairs_apart(group: MeanRanks) -> list[tuple[str, str]]:
@@ -130,7 +130,7 @@ def missing_words(analysis: Analysis) -> str:
 
 
 def winner_words(row: RankRow) -> str:
-    """Who wins a row, in a few words: ``IP``, ``IP or DGN: not told apart``, ``nobody: ...``."""
+    """Who wins a row, in a few words: `IP`, `IP or DGN: not told apart`, `nobody: ...`."""
     if not row.ranks:
         reasons = listed(sorted(set(row.unranked.values())))
         return f"nobody ranked ({reasons})"
@@ -156,10 +156,10 @@ CAPTION = (
     "\u2021: scores were reached after unequal numbers of steps, nothing is bold."
 )
 MEAN_CAPTION = (
-    "Rank of the mean over seeds, averaged over the tasks outside the proving ground on which every algorithm of the "
-    "row has a rank and all learned from the same reward; in brackets its 95 % interval, a bootstrap that redraws the "
-    "seeds of each algorithm within each task (none where one has a single seed; with few seeds it is too narrow, and "
-    "it says nothing of tasks that are not here). Friedman: the chance of ranks that differ as much where all "
+    "Rank of the mean over seeds, averaged over the tasks other than matrix and toy games on which every algorithm of "
+    "the row has a rank and all learned from the same reward; in brackets its 95 % interval, a bootstrap that redraws "
+    "the seeds of each algorithm within each task (none where one has a single seed; with few seeds it is too narrow, "
+    "and it says nothing of tasks that are not here). Friedman: the chance of ranks that differ as much where all "
     "algorithms are equal, with the correction of Iman and Davenport; tasks are its units. Nemenyi's critical "
     "difference: mean ranks further apart differ at 5 %, all pairs taken into account; with few tasks almost nothing "
     "is."

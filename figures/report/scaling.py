@@ -1,4 +1,4 @@
-"""The scaling law of N: the gap that each algorithm closes against the number of agents."""
+"""The scaling law of N: normalised scores against the number of agents."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def draw(analysis: Analysis) -> Figure | None:
     for index, (panel, own_axes) in enumerate(zip(panels, axes, strict=True)):
         _draw_panel(own_axes, panel, styles)
         if index % COLUMNS == 0:
-            own_axes.set_ylabel("gap closed (%)")
+            own_axes.set_ylabel("normalised score (%)")
     handles = [curve_handle(style) for style in styles.values()]
     figure.legend(
         handles=row_major(handles, columns), loc="lower center", ncols=columns, frameon=False, handlelength=1.8
@@ -46,7 +46,7 @@ def caption(analysis: Analysis) -> str:
     steps = sorted({point.steps for panel in analysis.scaling for curve in panel.curves for point in curve.points})
     span = " to ".join(f"{step:,}" for step in dict.fromkeys((steps[0], steps[-1]))) if steps else "no"
     return (
-        f"Normalised score, the gap closed in %, against the number of agents on a logarithmic axis. {POLICY_WORDS} "
+        f"Normalised score in % against the number of agents on a logarithmic axis. {POLICY_WORDS} "
         "Points: mean over seeds, with Student's 95 % interval (none for a single seed); hollow: collapsed. Of every "
         "task, the runs with most algorithms whose environment pays the reward that the panel names. These runs "
         f"differ in more than N: they are {span} environment steps long, and the yardstick at 100 % is another at "
@@ -62,16 +62,16 @@ def table(analysis: Analysis) -> Table:
     return Table(HEADER, rows, TABLE_CAPTION, words=3)
 
 
-HEADER = ("Series", "Reward", "Algorithm", "Slope", "95 % interval", "p (Holm)", "Gap closed by N, steps")
+HEADER = ("Series", "Reward", "Algorithm", "Slope", "95 % interval", "p (Holm)", "Normalised score by N, steps")
 TABLE_CAPTION = (
-    "Slope: change of the gap closed, in percentage points, for a doubling of N: least squares through all seeds, with "
-    "Student's interval; p corrected by Holm for all slopes of the table. Points: gap closed in %, mean ± standard "
-    "deviation over seeds, and environment steps of a run."
+    "Slope: change of the normalised score, in percentage points, for a doubling of N: least squares through all "
+    "seeds, with Student's interval; p corrected by Holm for all slopes of the table. Points: normalised score in %, "
+    "mean ± standard deviation over seeds, and environment steps of a run."
 )
 
 
 def panel_title(panel: ScalingPanel) -> str:
-    """``Cooperative navigation, team reward``."""
+    """`Cooperative navigation, team reward`."""
     return f"{panel.series[:1].upper()}{panel.series[1:]}, {REWARDS.get(panel.reward, panel.reward)}"
 
 
@@ -89,7 +89,7 @@ def _row(panel: ScalingPanel, curve: ScalingCurve) -> list[Cell]:
             (f"{curve.adjusted_p:.2g}", curve.adjusted_p),
         ]
     points = [
-        f"{point.agents}: {plus_minus(point.gap, 0)}{' (collapsed)' if point.collapsed else ''}, {point.steps:,}"
+        f"{point.agents}: {plus_minus(point.normalised, 0)}{' (collapsed)' if point.collapsed else ''}, {point.steps:,}"
         for point in curve.points
     ]
     return [*row, ("; ".join(points), len(points))]
@@ -103,19 +103,21 @@ def _draw_panel(axes: Axes, panel: ScalingPanel, styles: dict[str, AlgorithmStyl
         style = styles[curve.algorithm]
         shift = 2 ** (0.05 * (index - (len(panel.curves) - 1) / 2))
         places = [point.agents * shift for point in curve.points]
-        means = [point.gap.mean for point in curve.points]
+        means = [point.normalised.mean for point in curve.points]
         axes.plot(places, means, color=style.colour, linewidth=1.2, zorder=3)
         for place, point in zip(places, curve.points, strict=True):
-            half = mean_half_width(point.gap) or 0.0
+            half = mean_half_width(point.normalised) or 0.0
             axes.plot(
                 [place, place],
-                [point.gap.mean - half, point.gap.mean + half],
+                [point.normalised.mean - half, point.normalised.mean + half],
                 color=style.colour,
                 linewidth=0.9,
                 zorder=2,
             )
             fill = "none" if point.collapsed else style.colour
-            axes.plot([place], [point.gap.mean], style.marker, color=style.colour, markerfacecolor=fill, markersize=5)
+            axes.plot(
+                [place], [point.normalised.mean], style.marker, color=style.colour, markerfacecolor=fill, markersize=5
+            )
     agents = sorted({point.agents for curve in panel.curves for point in curve.points})
     axes.xaxis.set_major_locator(FixedLocator(agents))
     axes.xaxis.set_minor_locator(NullLocator())

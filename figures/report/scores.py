@@ -6,7 +6,7 @@ import math
 
 from figures.analysis import Analysis
 from figures.analysis.policies import LEARNED_WORDS, POLICY_WORDS, TEAM
-from figures.analysis.scores import GAP_TOPS, Aggregate, Score, leaders
+from figures.analysis.scores import SCALE_TOPS, Aggregate, Score, leaders
 from figures.names import algorithm_label, task_title
 from figures.style import algorithm_styles
 from figures.tables import ABSENT, AGGREGATE_CAPTION, Cell, Table, number, plus_minus
@@ -22,7 +22,7 @@ MATRIX_CAPTION = (
 
 
 def policy_table(analysis: Analysis, other: bool, alone: bool | None = None) -> Table:
-    """Tasks and variants down, algorithms across, and the reference policies at both ends of the gap.
+    """Tasks and variants down, algorithms across, and the reference policies at both ends of the normalised score.
 
     Args:
         other: show the other policy of each algorithm than its headline policy.
@@ -52,14 +52,14 @@ def policy_table(analysis: Analysis, other: bool, alone: bool | None = None) -> 
 
 
 def aggregate_table(rows: list[Aggregate]) -> Table:
-    """Gap closed over tasks."""
+    """Normalised score over tasks."""
     header = (
         "Variant",
         "Algorithm",
         "Learned from",
         "Tasks",
         "Runs",
-        "Mean gap %",
+        "Mean normalised score %",
         "Interquartile mean %",
         "95 % interval",
     )
@@ -109,7 +109,7 @@ def _score_cell(score: Score, other: bool, mixed: bool) -> Cell:
 
 
 def _bounds(means: dict[str, float]) -> list[Cell]:
-    """Random play, and the reference policy that stands for 100 % of the gap."""
-    top = next((name for name in GAP_TOPS if name in means), None)
+    """Random play (0 %) and the reference policy that stands for 100 %."""
+    top = next((name for name in SCALE_TOPS if name in means), None)
     low: Cell = (number(means["random"]), means["random"]) if "random" in means else ABSENT
     return [low, (f"{number(means[top])}\n{top.replace('_', ' ')}", means[top]) if top else ABSENT]

@@ -57,7 +57,7 @@ def table(analysis: Analysis) -> Table:
 
 
 def copies_text(count: int) -> str:
-    """``1 copy``, ``64 copies``."""
+    """`1 copy`, `64 copies`."""
     return f"{count} {'copy' if count == 1 else 'copies'}"
 
 

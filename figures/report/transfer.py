@@ -34,11 +34,11 @@ LINES = ("-", "--", ":", "-.")
 BOUNDS = ("random", "optimal", "assignment", "max_pressure", "greedy")
 """Reference policies at 0 and 100 %, which need no further line."""
 UNSEEN = -30.0
-"""Gap closed in % below which no axis goes: what is worse is told by the table."""
+"""Normalised score in % below which no axis goes: what is worse is told by the table."""
 
 
 def draw_sizes(analysis: Analysis) -> Figure | None:
-    """Gap closed over the number of agents; None where nothing was tried elsewhere."""
+    """Normalised score over the number of agents; None where nothing was tried elsewhere."""
     figure = _draw(analysis.size_panels, lambda place, shift: place * 2 ** (0.08 * shift))
     for axes, panel in zip(figure.axes if figure else (), analysis.size_panels, strict=bool(figure)):
         agents = sorted({place for curve in panel.curves for place, _ in curve.points})
@@ -54,7 +54,7 @@ def draw_sizes(analysis: Analysis) -> Figure | None:
 
 
 def draw_losses(analysis: Analysis) -> Figure | None:
-    """Gap closed over the share of lost messages; None where none were lost."""
+    """Normalised score over the share of lost messages; None where none were lost."""
     figure = _draw(analysis.loss_panels, lambda place, shift: place + 1.5 * shift)
     for axes in figure.axes if figure else ():
         axes.set_xlabel("messages lost (%)")
@@ -66,7 +66,7 @@ def sizes_caption(analysis: Analysis) -> str:
     """What the reader must know, in whole sentences."""
     return (
         "Policies played with numbers of agents that they were not trained with (the upright line), without any "
-        "training there. Gap closed between random play (0 %) and the reference policy (100 %) at each N. "
+        "training there. Normalised score between random play (0 %) and the reference policy (100 %) at each N. "
         f"{POLICY_WORDS} Points: mean over seeds of training, with Student's 95 % interval (none for a single seed). "
         f"Dotted grey: other reference policies. No axis goes below {number(UNSEEN, 0)} %: the table has what is worse."
     )
@@ -107,21 +107,21 @@ def losses_table(analysis: Analysis) -> Table:
             continue
         base = next((score for score in scores if score.whole), None)
         rows += [[*_row(score)[:4], _loss(score), *_row(score)[4:-1], *_fall(score, base)] for score in scores]
-    header = (*WHAT, "Messages", *HEADER[4:-1], "Gap lost", "95 % interval")
+    header = (*WHAT, "Messages", *HEADER[4:-1], "Points lost", "95 % interval")
     return Table(header, rows, LOSSES_TABLE_CAPTION, words=5)
 
 
 WHAT = ("Trained on", "Algorithm", "Played on", "Policy")
-HEADER = (*WHAT, "Seeds", "Episodes", "Return", "Gap closed", "95 % interval")
+HEADER = (*WHAT, "Seeds", "Episodes", "Return", "Normalised score", "95 % interval")
 TABLE_CAPTION = (
-    "Return and gap closed in %: mean ± standard deviation over seeds of training, each a mean over the same "
+    "Return and normalised score in %: mean ± standard deviation over seeds of training, each a mean over the same "
     "episodes; the interval is Student's."
 )
 
 LOSSES_TABLE_CAPTION = (
-    "Return and gap closed in %: mean ± standard deviation over seeds of training, each a mean over the same episodes. "
-    "Gap lost: percentage points against the same policies with all messages in time, mean over seeds of the "
-    "difference of each, with Student's interval of it."
+    "Return and normalised score in %: mean ± standard deviation over seeds of training, each a mean over the same "
+    "episodes. Points lost: percentage points against the same policies with all messages in time, mean over seeds of "
+    "the difference of each, with Student's interval of it."
 )
 
 
@@ -144,14 +144,18 @@ def _fall(score: TrialScore, base: TrialScore | None) -> list[Cell]:
 def _row(score: TrialScore) -> list[Cell]:
     trained = task_title(score.trained_on, score.variant)
     played = task_title(score.trial.task)
-    label, gap, count = algorithm_label(score.algorithm), score.gap, len(score.trial.returns)
+    label, normalised, count = algorithm_label(score.algorithm), score.normalised, len(score.trial.returns)
     row: list[Cell] = [(trained, trained), (label, label), (played, played), (score.trial.policy, score.trial.policy)]
     row += [(str(score.returns.count), score.returns.count), (f"{count:,}", count)]
     row.append((plus_minus(score.returns), score.returns.mean))
-    if gap is None:
+    if normalised is None:
         return [*row, ABSENT, ABSENT]
-    half = mean_half_width(gap)
-    return [*row, (plus_minus(gap, 0), gap.mean), (interval(gap.mean, half, 0), gap.mean - (half or 0.0))]
+    half = mean_half_width(normalised)
+    return [
+        *row,
+        (plus_minus(normalised, 0), normalised.mean),
+        (interval(normalised.mean, half, 0), normalised.mean - (half or 0.0)),
+    ]
 
 
 def _draw(panels: Sequence[TrialPanel], dodge: Callable[[float, float], float]) -> Figure | None:
@@ -164,7 +168,7 @@ def _draw(panels: Sequence[TrialPanel], dodge: Callable[[float, float], float]) 
     for index, (panel, panel_axes) in enumerate(zip(panels, axes, strict=True)):
         _draw_panel(panel_axes, panel, styles, dodge)
         if index % COLUMNS == 0:
-            panel_axes.set_ylabel("gap closed (%)")
+            panel_axes.set_ylabel("normalised score (%)")
     handles: list[Line2D] = [curve_handle(style) for style in styles.values()]
     figure.legend(
         handles=row_major(handles, columns), loc="lower center", ncols=columns, frameon=False, handlelength=1.8
@@ -181,27 +185,36 @@ def _draw_panel(
     axes.axhline(100, color=MUTED, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
     lowest = 0.0
     for name, points in panel.reference_curves().items():
-        shown = [(place, gap) for place, gap in points if gap >= UNSEEN]
+        shown = [(place, normalised) for place, normalised in points if normalised >= UNSEEN]
         if name in BOUNDS or not shown:
             continue
         axes.plot(*zip(*shown, strict=True), color=MUTED, linewidth=0.9, linestyle=":", zorder=2)
         axes.annotate(
             name.replace("_", " "), shown[-1], (4, 0), textcoords="offset points", color=MUTED, fontsize=8, va="center"
         )
-        lowest = min(lowest, *(gap for _, gap in shown))
+        lowest = min(lowest, *(normalised for _, normalised in shown))
     drawn: dict[str, int] = {}
     for index, curve in enumerate(panel.curves):
         shift = index - (len(panel.curves) - 1) / 2
         style, nth = styles[curve.algorithm], drawn.get(curve.algorithm, 0)
         drawn[curve.algorithm] = nth + 1
-        gaps = [(place, score.gap) for place, score in curve.points if score.gap is not None]
-        gaps = [(dodge(place, shift), gap) for place, gap in gaps]
-        places, means = [place for place, _ in gaps], [gap.mean for _, gap in gaps]
+        normalised_scores = [(place, score.normalised) for place, score in curve.points if score.normalised is not None]
+        normalised_scores = [(dodge(place, shift), normalised) for place, normalised in normalised_scores]
+        places, means = (
+            [place for place, _ in normalised_scores],
+            [normalised.mean for _, normalised in normalised_scores],
+        )
         axes.plot(places, means, f"{LINES[nth % len(LINES)]}", color=style.colour, linewidth=1.2, zorder=3)
         axes.plot(places, means, style.marker, color=style.colour, markersize=5, zorder=4)
-        for place, gap in gaps:
-            half = mean_half_width(gap) or 0.0
-            axes.plot([place] * 2, [gap.mean - half, gap.mean + half], color=style.colour, linewidth=0.9, zorder=3)
-            lowest = min(lowest, gap.mean - half)
+        for place, normalised in normalised_scores:
+            half = mean_half_width(normalised) or 0.0
+            axes.plot(
+                [place] * 2,
+                [normalised.mean - half, normalised.mean + half],
+                color=style.colour,
+                linewidth=0.9,
+                zorder=3,
+            )
+            lowest = min(lowest, normalised.mean - half)
     axes.set_ylim(bottom=max(UNSEEN, lowest) - 6)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short_number(value).replace("-", "\u2212")))

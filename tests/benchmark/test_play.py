@@ -250,7 +250,7 @@ def test_a_city_is_watched_decision_by_decision(tmp_path: Path, capsys: pytest.C
     gif = tmp_path / "city.gif"
     assert play(CITY, "--gif", gif, "--seconds", 120, "--seed", 3, "--size", 200, "--episodes", 2) == 0
     environment = envs.make(CITY, num_envs=1, episode_seconds=120)
-    controller = envs.controllers(CITY)["max_pressure"](environment)
+    reference = envs.reference_policies(CITY)["max_pressure"](environment)
     expected = []
     with Image.open(gif) as image:
         assert image.n_frames == 2 * 13  # type: ignore[attr-defined]
@@ -258,7 +258,7 @@ def test_a_city_is_watched_decision_by_decision(tmp_path: Path, capsys: pytest.C
             environment.reset(3 if episode == 0 else None)
             for decision in range(13):
                 if decision:
-                    environment.step(controller.act(torch.Generator()))
+                    environment.step(reference.act(torch.Generator()))
                 image.seek(13 * episode + decision)
                 seen = np.asarray(image.convert("RGB")).astype(int)
                 assert np.abs(seen - draw(environment, size=200)).mean() < 2
@@ -281,13 +281,13 @@ def test_a_jungle_is_watched_step_by_step(tmp_path: Path, capsys: pytest.Capture
     gif = tmp_path / "jungle.gif"
     assert play(JUNGLE, "--policy", "aggressor", "--gif", gif, "--seed", 3, "--size", 200, "--neighbours") == 0
     environment = envs.make(JUNGLE, num_envs=1)
-    controller = envs.controllers(JUNGLE)["aggressor"](environment)
+    reference = envs.reference_policies(JUNGLE)["aggressor"](environment)
     environment.reset(3)
     with Image.open(gif) as image:
         assert image.n_frames == 26  # type: ignore[attr-defined]
         for time in range(26):
             if time:
-                environment.step(controller.act(torch.Generator()))
+                environment.step(reference.act(torch.Generator()))
             image.seek(time)
             seen = np.asarray(image.convert("RGB")).astype(int)
             assert np.abs(seen - draw(environment, size=200, neighbours=True)).mean() < 2

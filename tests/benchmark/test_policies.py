@@ -308,7 +308,7 @@ def test_transfer_adds_lines_once(
     found = load_run(folder_of(results, "ip")).trials
     assert [own.agents for own in found] == [6, 9, *[6] * (len(transfer.MESSAGES) - 1)]
     assert {own.policy for own in found} == {"sampled"}, "the headline policy"
-    assert set(found[0].references) == set(envs.controllers(NAVIGATION))
+    assert set(found[0].references) == set(envs.reference_policies(NAVIGATION))
     direct = benchmark.load_policy(folder_of(results, "ip")).evaluate(agents=9, episodes=2, policy="sampled")
     assert direct.returns == found[1].returns
     everything = load_runs(results)

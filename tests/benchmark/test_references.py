@@ -16,9 +16,9 @@ def test_particles_are_played_in_float64_unless_told_otherwise() -> None:
     for dtype in ("float64", "float32"):
         environment = envs.make(NAVIGATION, 3, dtype=dtype)
         environment.reset(5)
-        controller = envs.controllers(NAVIGATION)["nearest"](environment)
+        reference = envs.reference_policies(NAVIGATION)["nearest"](environment)
         for _ in range(environment.spec.episode_length):
-            environment.step(controller.act(torch.Generator()))
+            environment.step(reference.act(torch.Generator()))
         expected[dtype] = [round(value, 4) for value in environment.scores()["return"].tolist()]
     assert play(NAVIGATION, "nearest", 3, 5) == expected["float64"]
     assert play(NAVIGATION, "nearest", 3, 5, dtype="float32") == expected["float32"]
@@ -28,5 +28,5 @@ def test_particles_are_played_in_float64_unless_told_otherwise() -> None:
 
 @pytest.mark.parametrize("task", ["game/climbing_2", "game/ring_8"])
 def test_games_are_played_too(task: str) -> None:
-    returns = {name: sum(play(task, name, 200, 0)) for name in envs.controllers(task)}
+    returns = {name: sum(play(task, name, 200, 0)) for name in envs.reference_policies(task)}
     assert returns["optimal"] > returns["random"]

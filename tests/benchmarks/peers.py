@@ -1,9 +1,9 @@
-"""Environment steps a second here and in other suites, on one thread: ``python -m tests.benchmarks.peers [--write]``.
+"""Environment steps a second here and in other suites, on one thread: `python -m tests.benchmarks.peers [--write]`.
 
-The other suites are the optional dependencies ``peers`` of pyproject.toml; one that is not installed is left out, and
+The other suites are the optional dependencies `peers` of pyproject.toml; one that is not installed is left out, and
 said so. Every suite plays the same task, cooperative navigation, with random actions and starts of episodes, in copies
-of its own kind: compiled here, tensors in VMAS, a compiled scan over vectorised copies in JaxMARL. ``--write`` puts the
-rates into results/speed.json, in the place of an older measurement of the same hardware. With ``--original`` it is
+of its own kind: compiled here, tensors in VMAS, a compiled scan over vectorised copies in JaxMARL. `--write` puts the
+rates into results/speed.json, in the place of an older measurement of the same hardware. With `--original` it is
 Jungle instead, beside magent2 driven bare, and traffic beside the rates of CityFlow that were recorded on a quiet
 machine.
 """

@@ -150,8 +150,8 @@ def test_start(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.bench
-def test_environment_and_controllers(capsys: pytest.CaptureFixture[str]) -> None:
-    """Print what a decision costs in the environment and in each controller, with 4 copies."""
+def test_environment_and_reference_policies(capsys: pytest.CaptureFixture[str]) -> None:
+    """Print what a decision costs in the environment and in each policy, with 4 copies."""
     torch.set_num_threads(1)
     names = ("random", "fixed_time", "sotl", "max_pressure")
     rows = []
@@ -159,11 +159,11 @@ def test_environment_and_controllers(capsys: pytest.CaptureFixture[str]) -> None
         environment = envs.make(f"cityflow/synthetic_{size}", 4)
         environment.reset(0)
         generator = torch.Generator().manual_seed(0)
-        controllers = {name: envs.controllers(f"cityflow/synthetic_{size}")[name](environment) for name in names}
+        policies = {name: envs.reference_policies(f"cityflow/synthetic_{size}")[name](environment) for name in names}
         for _ in range(20):
-            environment.step(controllers["random"].act(generator))
-        cells = [milliseconds(partial(controller.act, generator)) for controller in controllers.values()]
-        step = milliseconds(partial(environment.step, controllers["random"].act(generator)))
+            environment.step(policies["random"].act(generator))
+        cells = [milliseconds(partial(policy.act, generator)) for policy in policies.values()]
+        step = milliseconds(partial(environment.step, policies["random"].act(generator)))
         rows.append(f"{size:>8}{step:>10.1f}" + "".join(f"{cell:>14.2f}" for cell in cells))
     with capsys.disabled():
         print("\nmilliseconds of a decision with 4 copies, one thread")

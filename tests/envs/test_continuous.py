@@ -136,7 +136,7 @@ def test_bad_forces_are_refused(backend: str) -> None:
 @pytest.mark.parametrize("task", [TASK, "mpe/cooperative_push_3", "mpe/prey_and_predator_3"])
 def test_reference_policies_play_both_kinds(task: str) -> None:
     """All but the random one push the same way, so their returns are those of the discrete task."""
-    for name in envs.controllers(task):
+    for name in envs.reference_policies(task):
         discrete = reference_returns(task, name, 4, 7)
         continuous = reference_returns(task, name, 4, 7, actions="continuous")
         assert (continuous == discrete) == (name != "random")
@@ -144,13 +144,13 @@ def test_reference_policies_play_both_kinds(task: str) -> None:
 
 def test_the_random_policy_is_uniform_in_the_square() -> None:
     environment = particles("mpe/cooperative_navigation_200", 50, actions="continuous")
-    controller = envs.controllers("mpe/cooperative_navigation_200")["random"](environment)
-    drawn = controller.act(torch.Generator().manual_seed(0))
+    reference = envs.reference_policies("mpe/cooperative_navigation_200")["random"](environment)
+    drawn = reference.act(torch.Generator().manual_seed(0))
     assert drawn.shape == (50, 200, 2)
     assert drawn.abs().max() <= 1
     torch.testing.assert_close(drawn.mean((0, 1)), torch.zeros(2), atol=0.02, rtol=0)
     torch.testing.assert_close(drawn.var((0, 1)), torch.full((2,), 1 / 3), atol=0.01, rtol=0)
-    assert torch.equal(drawn, controller.act(torch.Generator().manual_seed(0)))
+    assert torch.equal(drawn, reference.act(torch.Generator().manual_seed(0)))
 
 
 def test_the_adapter_keeps_the_contract_of_pettingzoo(generator: torch.Generator) -> None:

@@ -1,4 +1,4 @@
-"""The games of the proving ground: payoffs by hand, optima by brute force, and the promises of `envs.protocols`."""
+"""The matrix and toy games: payoffs by hand, optima by brute force, and the promises of `envs.protocols`."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ import torch
 from jaxtyping import jaxtyped
 
 import envs
-from benchmark.tasks import PROVING_GROUND
+from benchmark.tasks import GAMES
 from envs import draws
 from envs.errors import UnknownTaskError
 from envs.games import environment, games, optimum
-from envs.games.controllers import Selfish, played
 from envs.games.environment import GameEnvironment
 from envs.games.games import CELL_PAY, WALK_STEPS, Walk, game
 from envs.games.names import TASKS
+from envs.games.reference_policies import Selfish, played
 from envs.protocols import Step
 from tests import check, needs_shape_checks
 from tests.patience import PATIENCE
@@ -55,9 +55,9 @@ def equal(one: list[Step], two: list[Step]) -> bool:
 def mean_return(task: str, policy: str, episodes: int = 2000) -> float:
     own = make(task, episodes, dtype="float64")
     own.reset(20_200)
-    controller, generator = envs.controllers(task)[policy](own), torch.Generator().manual_seed(0)
+    reference, generator = envs.reference_policies(task)[policy](own), torch.Generator().manual_seed(0)
     for _ in range(own.spec.episode_length):
-        own.step(controller.act(generator))
+        own.step(reference.act(generator))
     return own.scores()["return"].mean().item()
 
 
@@ -184,7 +184,7 @@ def test_reference_policies(task: str) -> None:
     random |= {"echo": 8 / 3, "ring": 16 / 3, "chain": 14 / 3}
     best = {"climbing": 11, "penalty": 10, "two_step": 8, "echo": 8, "walk": 5.975}
     family = task.removeprefix("game/").rpartition("_")[0]
-    found = {name: mean_return(task, name) for name in envs.controllers(task)}
+    found = {name: mean_return(task, name) for name in envs.reference_policies(task)}
     if family in random:
         spread = {"penalty": 45.0, "climbing": 15.0}.get(family, 3.5)
         assert abs(found["random"] - random[family]) < 4 * spread / 2000**0.5
@@ -342,8 +342,8 @@ def test_bad_actions_and_settings_are_refused() -> None:
 
 
 def test_names() -> None:
-    assert set(TASKS) == {task.name for task in PROVING_GROUND} <= set(envs.tasks())
-    assert all(task.num_agents == game(task.name).num_agents for task in PROVING_GROUND)
+    assert set(TASKS) == {task.name for task in GAMES} <= set(envs.tasks())
+    assert all(task.num_agents == game(task.name).num_agents for task in GAMES)
     assert envs.spec("game/ring_30").num_agents == 30
     for wrong in ("game/ring_2", "game/ring_08", "game/climbing_3", "game/walk_2", "game/rings_8", "game/ring"):
         with pytest.raises(UnknownTaskError, match="there is no task"):
@@ -389,7 +389,7 @@ def test_shape_annotations_hold(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_games_need_no_compiler() -> None:
     code = (
         "import sys, envs; environment = envs.make('game/ring_8', 2); environment.reset(0); "
-        "envs.controllers('game/ring_8')['optimal'](environment).act(None); assert 'numba' not in sys.modules"
+        "envs.reference_policies('game/ring_8')['optimal'](environment).act(None); assert 'numba' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2], timeout=PATIENCE)
 

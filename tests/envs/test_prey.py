@@ -27,11 +27,11 @@ def captures(task: str, policy: PreyPolicy, chaser: str) -> float:
     """Captures in an episode, mean over 200 episodes."""
     environment = particles(task, 200)
     environment.prey = policy
-    controller = envs.controllers(task)[chaser](environment)
+    reference = envs.reference_policies(task)[chaser](environment)
     generator = torch.Generator().manual_seed(0)
     environment.reset(7)
     for _ in range(25):
-        environment.step(controller.act(generator))
+        environment.step(reference.act(generator))
     return 25 * environment.scores()["captures"].mean().item()
 
 

@@ -313,7 +313,7 @@ def test_neighbour_lists_have_the_promised_width() -> None:
 
 def test_unknown_tasks() -> None:
     assert envs.tasks() == tuple(sorted([*SCENARIOS, *GAMES, *CITIES, *JUNGLES]))
-    for ask in (envs.make, envs.spec, envs.settings, envs.controllers):
+    for ask in (envs.make, envs.spec, envs.settings, envs.reference_policies):
         arguments = (1,) if ask is envs.make else ()
         with pytest.raises(UnknownTaskError, match=r"mpe/cooperative_navigation_30.*envs\.tasks\(\) lists all"):
             ask("mpe/coperative_navigation_30", *arguments)

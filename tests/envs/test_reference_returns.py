@@ -80,11 +80,11 @@ EPISODES, PUBLISHED_EPISODES = 200, 20
 def returns(task: str, policy: str, seed: int = 17) -> torch.Tensor:
     """Printed returns (episode,) of a policy."""
     environment = particles(task, EPISODES, prey_weights="original")
-    controller = envs.controllers(task)[policy](environment)
+    reference = envs.reference_policies(task)[policy](environment)
     generator = torch.Generator().manual_seed(seed)
     environment.reset(seed)
     for _ in range(environment.spec.episode_length):
-        environment.step(controller.act(generator))
+        environment.step(reference.act(generator))
     return environment.scores()["return"]
 
 
@@ -97,24 +97,24 @@ def test_policies_score_as_published(task: str, policy: str) -> None:
     assert abs(ours.mean().item() - mean) < 4 * error
 
 
-def test_every_task_has_its_controllers() -> None:
+def test_every_task_has_its_reference_policies() -> None:
     for task in SCENARIOS:
         navigation = "navigation" in task
-        assert list(envs.controllers(task)) == ["random", "stay", "nearest"] + ["assignment"] * navigation
-    assignment = envs.controllers("mpe/cooperative_navigation_3")["assignment"]
+        assert list(envs.reference_policies(task)) == ["random", "stay", "nearest"] + ["assignment"] * navigation
+    assignment = envs.reference_policies("mpe/cooperative_navigation_3")["assignment"]
     with pytest.raises(ValueError, match="no landmarks to assign"):
         assignment(envs.make("mpe/cooperative_push_3", 1))
 
 
 def test_assignment_is_chosen_anew_in_every_episode() -> None:
     environment = particles("mpe/cooperative_navigation_6", 3, dtype="float64")
-    controller = envs.controllers("mpe/cooperative_navigation_6")["assignment"](environment)
+    reference = envs.reference_policies("mpe/cooperative_navigation_6")["assignment"](environment)
     generator = torch.Generator()
     distances = []
     for seed in (1, None):
         environment.reset(seed)
         for _ in range(25):
-            environment.step(controller.act(generator))
+            environment.step(reference.act(generator))
         position = environment.position
         distances.append((position[:, :6, None] - position[:, None, 6:]).norm(dim=-1).amin(1).mean())
     assert max(distances) < 0.15

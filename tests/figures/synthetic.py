@@ -60,7 +60,7 @@ def write_run(
     metrics: Sequence[Mapping[str, Any]] = (),
     **settings: Any,
 ) -> Path:
-    """Write one run folder; ``curves`` maps a policy to its evaluations (step, return of each episode)."""
+    """Write one run folder; `curves` maps a policy to its evaluations (step, return of each episode)."""
     folder = root / task / algorithm / variant / f"seed_{seed}"
     folder.mkdir(parents=True)
     config = config_for(task, algorithm, variant, seed, total_steps, **settings)
@@ -114,7 +114,7 @@ def write_lines(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 def rising(
     start: float, end: float, last_step: int, interval: int, shift: float = 0.0
 ) -> list[tuple[int, list[float]]]:
-    """Evaluations of two episodes that approach ``end``, every ``interval`` steps from 0 on."""
+    """Evaluations of two episodes that approach `end`, every `interval` steps from 0 on."""
     steps = range(0, last_step + 1, interval)
     means = [end + (start - end) * math.exp(-3 * step / max(last_step, 1)) + shift for step in steps]
     return [(step, [mean - 5, mean + 5]) for step, mean in zip(steps, means, strict=True)]
@@ -162,7 +162,7 @@ class StudySize:
 
 
 def write_equal_runs(root: Path, size: StudySize, interval: int = 5000, seed: int = 0) -> None:
-    """Run folders of ``size``, by default as many and as large as those of the paper's comparison: about 100 MB.
+    """Run folders of `size`, by default as many and as large as those of the paper's comparison: about 100 MB.
 
     Returns rise from -500 towards a level that each algorithm has for itself, with noise of 20 over episodes.
     """

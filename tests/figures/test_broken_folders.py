@@ -17,7 +17,7 @@ from matplotlib.colors import to_hex
 
 from figures.__main__ import main
 from figures.analysis import Analysis
-from figures.report.learning_curves import draw_family
+from figures.report.learning_curves import draw_platform
 from figures.style import PAPER, algorithm_styles, figure_style
 from results.publish import main as publish
 from results.runs import load_runs
@@ -129,7 +129,7 @@ def test_report_names_everything_that_is_wrong(drawn: Path, words: str) -> None:
 
 def test_curves_average_every_finite_evaluation_and_no_other(raw: Path) -> None:
     with figure_style():
-        figure = draw_family(Analysis(load_runs(raw)), "mpe")
+        figure = draw_platform(Analysis(load_runs(raw)), "mpe")
     (axes,) = figure.axes
     styles = algorithm_styles(AVERAGED)
     for algorithm, seeds_at in AVERAGED.items():
@@ -147,7 +147,7 @@ def test_curves_average_every_finite_evaluation_and_no_other(raw: Path) -> None:
 def test_panel_counts_the_seeds_it_averages(raw: Path) -> None:
     """dgn: one of its three seeds has no finite evaluation."""
     with figure_style():
-        figure = draw_family(Analysis(load_runs(raw)), "mpe")
+        figure = draw_platform(Analysis(load_runs(raw)), "mpe")
     texts = [text.get_text() for text in figure.axes[0].texts]
     assert texts[0] == "3 seeds; MADDPG 2, DGN 2, IQL 2"
 
@@ -155,7 +155,7 @@ def test_panel_counts_the_seeds_it_averages(raw: Path) -> None:
 def test_every_run_that_no_score_counts_has_a_circle(raw: Path) -> None:
     """Those that failed or were cut off, and the one that says it finished and was last evaluated half way."""
     with figure_style():
-        figure = draw_family(Analysis(load_runs(raw)), "mpe")
+        figure = draw_platform(Analysis(load_runs(raw)), "mpe")
     styles = algorithm_styles(AVERAGED)
     circles = [line for line in figure.axes[0].lines if to_hex(line.get_color()) == PAPER]
     marked = sorted(to_hex(line.get_markeredgecolor()) for line in circles)

@@ -71,8 +71,8 @@ def test_published_set_and_tables_have_the_numbers_of_the_runs(runs: Path, drawn
     scores = pd.read_csv(drawn / "scores.csv").set_index("algorithm").loc[ALGORITHM]
     assert scores[f"{policy}_return_mean"] == pytest.approx(mean, rel=1e-6)
     assert scores[f"{policy}_return_std"] == pytest.approx(spread, rel=1e-6)
-    gap = 100 * (mean + 890.0) / (-382.5 + 890.0)
-    assert scores[f"{policy}_gap_closed_percent_mean"] == pytest.approx(gap, rel=1e-6)
+    normalised = 100 * (mean + 890.0) / (-382.5 + 890.0)
+    assert scores[f"{policy}_normalised_score_percent_mean"] == pytest.approx(normalised, rel=1e-6)
     text = f"{mean:.1f} ± {spread:.1f}".replace("-", "\u2212")
     (row,) = (line for line in (drawn / "scores.md").read_text().splitlines() if "| DGN |" in line)
     assert text in row.replace("**", "")

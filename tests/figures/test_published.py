@@ -50,7 +50,7 @@ PIC_PROGRAM = {
         },
     },
 }
-"""Evaluations of one run of the published program of PIC, mean of 20 episodes each, and its own scripted policies."""
+"""Evaluations of one run of the published program of PIC, mean of 20 episodes each, and its own reference policies."""
 
 
 @cache
@@ -71,8 +71,8 @@ def runs_of(task: str, algorithm: str, variant: str) -> list[Run]:
     ]
 
 
-def gaps(run: Run, policy: str) -> dict[int, float]:
-    """Share of the gap from random play to the assignment that is closed, by step."""
+def normalised_scores(run: Run, policy: str) -> dict[int, float]:
+    """Normalised score between random play (0) and the assignment (1), by step."""
     means = {name: float(np.mean(returns)) for name, returns in published().references[run.key.task].returns.items()}
     scale = means["assignment"] - means["random"]
     return {
@@ -96,7 +96,7 @@ def test_every_algorithm_learns_small_navigation(agents: int, algorithm: str) ->
     runs = runs_of(f"mpe/cooperative_navigation_{agents}", algorithm, "quick")
     assert len(runs) == 3
     for run in runs:
-        final = max(np.mean(list(gaps(run, policy).values())[-3:]) for policy in ("greedy", "sampled"))
+        final = max(np.mean(list(normalised_scores(run, policy).values())[-3:]) for policy in ("greedy", "sampled"))
         assert final > {3: 0.25, 6: 0.05}[agents]
 
 
@@ -106,7 +106,9 @@ def test_pic_learns_as_fast_as_its_own_program(agents: int) -> None:
     the whole and at the end; a single point may be worse by the noise of the program's 20 episodes."""
     program = PIC_PROGRAM[agents]
     scale = program["assignment"] - program["random"]  # type: ignore[operator]
-    own = [gaps(run, "sampled") for run in runs_of(f"mpe/cooperative_navigation_{agents}", "pic", "program")]
+    own = [
+        normalised_scores(run, "sampled") for run in runs_of(f"mpe/cooperative_navigation_{agents}", "pic", "program")
+    ]
     assert len(own) == 3
     lead = [
         np.mean([run[step] for run in own]) - (value - program["random"]) / scale
@@ -132,10 +134,13 @@ def test_table_of_the_critics_rounds_in_the_documents_is_that_of_the_published_r
     lines = list(ROUNDS_TABLE)
     for policy in ("sampled", "greedy"):
         finals = [
-            [100 * np.mean(list(gaps(run, policy).values())[-3:]) for run in runs_of(FIFTEEN, "ip", variant)]
+            [
+                100 * np.mean(list(normalised_scores(run, policy).values())[-3:])
+                for run in runs_of(FIFTEEN, "ip", variant)
+            ]
             for variant in ROUNDS
         ]
-        lines.append(table_row(f"navigation, 15 agents, gap closed in %, {policy}", finals))
+        lines.append(table_row(f"navigation, 15 agents, normalised score in %, {policy}", finals))
     for policy in ("sampled", "greedy"):
         finals = [[final_return(run, policy) for run in runs_of("magent/jungle_20", "ip", name)] for name in ROUNDS]
         lines.append(table_row(f"Jungle, 20 agents, team's sum, {policy}", finals))
@@ -148,7 +153,7 @@ def test_table_of_the_critics_rounds_in_the_documents_is_that_of_the_published_r
 
 
 LOCKSTEP_TASKS = {
-    "mpe/cooperative_navigation_6": "navigation, 6 agents, gap closed in %",
+    "mpe/cooperative_navigation_6": "navigation, 6 agents, normalised score in %",
     "magent/jungle_20": "Jungle, 20 agents, team's sum",
 }
 
@@ -161,7 +166,9 @@ def test_table_of_copies_in_lockstep_is_that_of_the_published_runs() -> None:
             for policy in ("sampled", "greedy"):
                 runs = [runs_of(task, algorithm, kind) for kind in ("copies-4", "copies-100")]
                 if task.startswith("mpe/"):
-                    finals = [[100 * np.mean(list(gaps(r, policy).values())[-3:]) for r in own] for own in runs]
+                    finals = [
+                        [100 * np.mean(list(normalised_scores(r, policy).values())[-3:]) for r in own] for own in runs
+                    ]
                 else:
                     finals = [[final_return(run, policy) for run in own] for own in runs]
                 lines.append(table_row(f"{algorithm.upper()}, {name}, {policy}", finals))
@@ -302,8 +309,8 @@ def blows(run: Run, policy: str) -> list[float]:
 
 
 def jungle_table() -> str:
-    """Rows: algorithms and scripted policies; columns: final return, greedy and sampled, as the figures have it; return
-    of an agent; worst and last blows of the greedy policy."""
+    """Rows: algorithms and reference policies; columns: final return, greedy and sampled, as the figures have it;
+    return of an agent; worst and last blows of the greedy policy."""
     scores = {(own.algorithm, own.variant): own for own in analysed().scores if own.task == JUNGLE}
     lines = []
     for algorithm, variant in JUNGLE_RUNS:

@@ -50,7 +50,7 @@ class Usage:
 
 
 def watched(*command: str) -> Usage:
-    """Run ``python -m`` with these arguments."""
+    """Run `python -m` with these arguments."""
     done = subprocess.run([sys.executable, "-c", WATCHED, *command], capture_output=True, text=True, check=True)
     code, seconds, memory = json.loads(done.stdout)
     assert code == 0, done.stderr
@@ -87,7 +87,7 @@ def test_full_comparison_is_drawn_within_bounds(study: Path) -> None:
     scores = pd.read_csv(study / "drawn" / "scores.csv")
     assert len(scores) == len(SIZE.tasks) * len(SIZE.algorithms)
     assert set(scores["seeds"]) == {SIZE.seeds}
-    assert len(list((study / "drawn").glob("curves-*.png"))) == 3  # families
+    assert len(list((study / "drawn").glob("curves-*.png"))) == 3  # platforms
     report = (study / "drawn" / "report.html").read_text()
     assert len(report.encode()) < MOST_BYTES
     assert all(task in report for task in SIZE.tasks)

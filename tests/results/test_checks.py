@@ -38,7 +38,7 @@ def test_absent_algorithms_seeds_and_references_are_listed(tmp_path: Path) -> No
     found = issues_of(tmp_path)
     assert Issue("missing", f"{TASK} (default)", "no run of qmix, maddpg, maddpgs, pic, dgn") in found
     assert Issue("missing", f"{TASK} (default)", "no run of iql", (2,)) in found
-    assert Issue("missing", TASK, "no references.json: no reference lines, no gap closed") in found
+    assert Issue("missing", TASK, "no references.json: no reference lines, no normalised score") in found
 
 
 def test_failed_and_unfinished_runs_come_first(tmp_path: Path) -> None:

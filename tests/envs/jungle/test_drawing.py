@@ -252,9 +252,9 @@ def test_copies_and_engines_are_drawn_alike() -> None:
 def test_words_above_the_map() -> None:
     environment = make("magent/jungle_20", 2)
     environment.reset(seed=0)
-    controller = envs.controllers("magent/jungle_20")["aggressor"](environment)
+    reference = envs.reference_policies("magent/jungle_20")["aggressor"](environment)
     for _ in range(9):
-        environment.step(controller.act(torch.Generator()))
+        environment.step(reference.act(torch.Generator()))
     scores = {name: value[1].item() for name, value in environment.scores().items()}
     (name, first), (_, second) = caption(environment, 1)
     assert name == "jungle 20"

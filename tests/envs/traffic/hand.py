@@ -24,7 +24,7 @@ def city(task: str, num_envs: int = 1, **settings: Any) -> TrafficEnvironment:
 
 def random_actions(environment: TrafficEnvironment, generator: torch.Generator) -> torch.Tensor:
     """Uniform actions (env, agent) that every agent has."""
-    return envs.controllers(environment.task)["random"](environment).act(generator)
+    return envs.reference_policies(environment.task)["random"](environment).act(generator)
 
 
 class HandDriven:

@@ -60,7 +60,7 @@ def test_every_function_takes_a_path(town: Path) -> None:
     assert environment.spec == envs.spec(path) == envs.spec(TASK)
     assert environment.spec.num_agents == 2
     assert envs.settings(path) is envs.settings("cityflow/synthetic_4")
-    assert "max_pressure" in envs.controllers(path)
+    assert "max_pressure" in envs.reference_policies(path)
     assert envs.full_evaluation(path) == envs.full_evaluation("cityflow/synthetic_4")
 
 

@@ -97,8 +97,8 @@ def test_every_city_is_drawn_in_every_size(task: str) -> None:
         assert np.array_equal(first, again)
         assert tuple(first[0, 0]) == PAGE
     before = draw(environment, size=SIZE)
-    controller = envs.controllers(environment.task)["fixed_time"](environment)
-    environment.step(controller.act(torch.Generator()))
+    reference = envs.reference_policies(environment.task)["fixed_time"](environment)
+    environment.step(reference.act(torch.Generator()))
     assert not np.array_equal(before, draw(environment, size=SIZE))
 
 

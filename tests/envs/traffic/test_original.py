@@ -96,13 +96,13 @@ def test_equals_the_engine_that_is_built_in(task: str, steps: int, settings: Any
 
 
 @pytest.mark.usefixtures("installed")
-def test_controllers_work_with_it() -> None:
+def test_reference_policies_work_with_it() -> None:
     own, theirs = city(SMALL, 2), city(SMALL, 2, engine="cityflow")
-    for name, controller in envs.controllers(SMALL).items():
+    for name, policy in envs.reference_policies(SMALL).items():
         runs = []
         for environment in (own, theirs):
             environment.reset(0)
-            acting, generator = controller(environment), torch.Generator().manual_seed(0)
+            acting, generator = policy(environment), torch.Generator().manual_seed(0)
             runs.append([environment.step(acting.act(generator)).reward for _ in range(15)])
         assert torch.equal(torch.stack(runs[0]), torch.stack(runs[1])), name
 

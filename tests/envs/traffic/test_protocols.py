@@ -74,10 +74,10 @@ def test_the_first_decision(protocol: str, begins: int) -> None:
 def test_max_pressure_by_libsignals_rules() -> None:
     """LibSignal gives 365.06 s for it (Mei et al. 2024, table of CityFlow 4 x 4)."""
     environment = city("cityflow/hangzhou_16", protocol="libsignal")
-    controller = envs.controllers(environment.task)["max_pressure"](environment)
+    reference = envs.reference_policies(environment.task)["max_pressure"](environment)
     environment.reset(0)
     for _ in range(360):
-        environment.step(controller.act(torch.Generator()))
+        environment.step(reference.act(torch.Generator()))
     assert environment.scores()["average_travel_time"].item() == pytest.approx(365.06, abs=0.005)
 
 

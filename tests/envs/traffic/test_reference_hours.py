@@ -1,5 +1,5 @@
 """Whole hours with the numbers that CityFlow gives: average travel time to two decimals and vehicles that have not
-arrived, by the controllers of this project. One more anchor, of synthetic roads, is our own."""
+arrived, by the policies of this project. One more anchor, of synthetic roads, is our own."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 import torch
 
 import envs
-from envs.traffic.controllers import FixedTime
 from envs.traffic.environment import TrafficEnvironment
+from envs.traffic.reference_policies import FixedTime
 from tests.beside import needs_map
 from tests.envs.traffic import crooked
 from tests.envs.traffic.hand import city
@@ -42,16 +42,16 @@ class Quick(FixedTime):
     green_seconds = 15
 
 
-def hour(task: str, controller: Any, seed: int = 0, all_phases: bool = False, **settings: int) -> Hour:
-    """One hour with a seed of the engine. With `all_phases` controllers may show phases that open nothing, too."""
+def hour(task: str, policy: Any, seed: int = 0, all_phases: bool = False, **settings: int) -> Hour:
+    """One hour with a seed of the engine. With `all_phases` policies may show phases that open nothing, too."""
     environment = city(task, episode_seconds=3600, **settings)
     if all_phases:
         signals = environment.signals
         environment.signals = dataclasses.replace(signals, action_mask=np.ones_like(signals.action_mask))
     environment.reset(0)
     environment.batch.seed([seed])
-    controllers = envs.controllers(task)
-    acting = (controllers[controller] if isinstance(controller, str) else controller)(environment)
+    policies = envs.reference_policies(task)
+    acting = (policies[policy] if isinstance(policy, str) else policy)(environment)
     generator = torch.Generator().manual_seed(seed)
     for _ in range(environment.spec.episode_length):
         environment.step(acting.act(generator))
@@ -61,7 +61,7 @@ def hour(task: str, controller: Any, seed: int = 0, all_phases: bool = False, **
 
 @needs_map(HANGZHOU)
 @pytest.mark.parametrize(
-    ("controller", "settings", "seconds", "unfinished"),
+    ("policy", "settings", "seconds", "unfinished"),
     [
         ("max_pressure", {}, 365.06, 276),
         ("max_pressure", {"yellow_seconds": 0}, 347.49, 263),
@@ -72,22 +72,22 @@ def hour(task: str, controller: Any, seed: int = 0, all_phases: bool = False, **
         (Quick, {"decision_seconds": 15}, 614.98, 664),
     ],
 )
-def test_hangzhou(controller: Any, settings: dict[str, int], seconds: float, unfinished: int) -> None:
-    reached = hour(HANGZHOU, controller, **settings)
+def test_hangzhou(policy: Any, settings: dict[str, int], seconds: float, unfinished: int) -> None:
+    reached = hour(HANGZHOU, policy, **settings)
     assert (round(reached.average_travel_time, 2), reached.unfinished) == (seconds, unfinished)
 
 
 @needs_map(NARROW)
-@pytest.mark.parametrize(("controller", "seconds"), [("max_pressure", 203.08), ("fixed_time", 1120.40)])
-def test_manhattan_16_by_3(controller: str, seconds: float) -> None:
-    assert round(hour(NARROW, controller).average_travel_time, 2) == seconds
+@pytest.mark.parametrize(("policy", "seconds"), [("max_pressure", 203.08), ("fixed_time", 1120.40)])
+def test_manhattan_16_by_3(policy: str, seconds: float) -> None:
+    assert round(hour(NARROW, policy).average_travel_time, 2) == seconds
 
 
 @needs_map(IRREGULAR)
-@pytest.mark.parametrize(("controller", "seconds"), [("max_pressure", 228.03), ("fixed_time", 786.70)])
-def test_irregular_manhattan(controller: str, seconds: float) -> None:
-    """The recorded controllers also show phases that open nothing at an intersection; ours are not allowed to."""
-    assert round(hour(IRREGULAR, controller, all_phases=True).average_travel_time, 2) == seconds
+@pytest.mark.parametrize(("policy", "seconds"), [("max_pressure", 228.03), ("fixed_time", 786.70)])
+def test_irregular_manhattan(policy: str, seconds: float) -> None:
+    """The recorded policies also show phases that open nothing at an intersection; ours are not allowed to."""
+    assert round(hour(IRREGULAR, policy, all_phases=True).average_travel_time, 2) == seconds
 
 
 OTHERS = {
@@ -106,7 +106,7 @@ OTHERS = {
 @pytest.mark.parametrize("name", [pytest.param(name, marks=needs_map(f"cityflow/{name}")) for name in OTHERS])
 def test_anchors_on_other_maps(name: str) -> None:
     """Numbers of this project itself."""
-    reached = [hour(f"cityflow/{name}", controller) for controller in ("fixed_time", "max_pressure")]
+    reached = [hour(f"cityflow/{name}", policy) for policy in ("fixed_time", "max_pressure")]
     assert tuple(round(own.average_travel_time, 2) for own in reached) == OTHERS[name]
 
 
@@ -119,7 +119,7 @@ def test_random_control_in_distribution() -> None:
 
 
 @pytest.mark.parametrize(
-    ("task", "controller", "seconds", "unfinished"),
+    ("task", "policy", "seconds", "unfinished"),
     [
         ("cityflow/synthetic_9", "max_pressure", 219.05, 514),
         ("cityflow/synthetic_9", "fixed_time", 451.73, 1332),
@@ -127,7 +127,7 @@ def test_random_control_in_distribution() -> None:
         (crooked.TASK, "fixed_time", 251.97, 76),
     ],
 )
-def test_anchors_of_this_project(task: str, controller: str, seconds: float, unfinished: int) -> None:
+def test_anchors_of_this_project(task: str, policy: str, seconds: float, unfinished: int) -> None:
     """Numbers of this project itself, for those who do not have the maps."""
-    reached = hour(task, controller)
+    reached = hour(task, policy)
     assert (round(reached.average_travel_time, 2), reached.unfinished) == (seconds, unfinished)

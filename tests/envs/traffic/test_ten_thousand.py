@@ -24,7 +24,7 @@ environment.use_threads(2)
 environment.reset(0)
 sums = []
 for name in ("max_pressure", "fixed_time", "sotl", "random"):
-    step = environment.step(envs.controllers("{TASK}")[name](environment).act(torch.Generator().manual_seed(0)))
+    step = environment.step(envs.reference_policies("{TASK}")[name](environment).act(torch.Generator().manual_seed(0)))
     sums.append(float(step.reward.sum()))
 together = environment.batch.simulations[0]
 alone = Simulation(*city_of("{TASK}")[:2])

@@ -14,9 +14,9 @@ from tests.figures.synthetic import both, write_references, write_run
 TASK = "mpe/cooperative_navigation_6"
 
 
-def write_arm(root: Path, variant: str, gaps: list[float]) -> None:
-    for seed, gap in enumerate(gaps):
-        write_run(root, both([(4000, [gap])]), task=TASK, variant=variant, seed=seed)
+def write_arm(root: Path, variant: str, normalised_scores: list[float]) -> None:
+    for seed, normalised in enumerate(normalised_scores):
+        write_run(root, both([(4000, [normalised])]), task=TASK, variant=variant, seed=seed)
 
 
 def test_differences_by_hand(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def run(
     steps: int = 1_500_000,
     state: str = "finished",
 ) -> Run:
-    """A run that scores ``level`` at its end."""
+    """A run that scores `level` at its end."""
     evaluations = tuple(Evaluation(steps, policy, (level,), {}) for policy in POLICIES)
     config = {"total_steps": steps, "config_hash": "0"}
     return Run(
@@ -248,8 +248,8 @@ def test_spread_claims() -> None:
     assert judged("stable-225", swapped, task).verdict == "differs (1 of 1 the other way)"
 
 
-def test_doing_well_is_half_of_the_gap() -> None:
-    """Random play scores -100 and the assignment 0: half of the gap is -50."""
+def test_doing_well_is_a_normalised_score_of_a_half() -> None:
+    """Random play scores -100 and the assignment 0: half of the normalised score is -50."""
     task = "mpe/cooperative_navigation_15"
     references = References(task, 0, 1, {"random": (-100.0,), "assignment": (0.0,)})
     names = ("iql", "maddpg", "maddpgs")

@@ -25,20 +25,20 @@ from tests.figures.synthetic import write_references, write_run
 FIRST, SECOND, THIRD = "mpe/cooperative_navigation_15", "magent/jungle_20", "cityflow/synthetic_9"
 
 
-def write_gaps(
+def write_normalised(
     root: Path,
     task: str,
-    gaps: Mapping[str, Sequence[float]],
+    normalised_scores: Mapping[str, Sequence[float]],
     *,
     variant: str = "default",
     state: str = "finished",
     policies: Sequence[str] = POLICIES,
     **settings: object,
 ) -> None:
-    """Runs that close the given parts of the gap, in %, one a seed: random play earns 0 and the top 100."""
+    """Runs with the given normalised scores in %, one a seed: random play earns 0 and the top 100."""
     if not (root / task / "references.json").exists():
         write_references(root, task, random=[-1.0, 1.0], greedy=[99.0, 101.0])
-    for algorithm, values in gaps.items():
+    for algorithm, values in normalised_scores.items():
         for seed, value in enumerate(values):
             curve = {policy: [(4000, [value - 1, value + 1])] for policy in policies}
             write_run(root, curve, task=task, algorithm=algorithm, variant=variant, seed=seed, state=state, **settings)  # type: ignore[arg-type]
@@ -48,15 +48,17 @@ def write_gaps(
 def study(tmp_path: Path) -> Results:
     """Two tasks that three algorithms finished, in unequal numbers of seeds, and others that must be left out."""
     root = tmp_path / "raw"
-    write_gaps(root, FIRST, {"ip": [80.0, 90.0], "qmix": [50.0, 95.0], "iql": [80.0, 70.0]})
-    write_gaps(root, SECOND, {"ip": [60.0, 40.0, 50.0], "qmix": [-500.0, 10.0], "iql": [0.0, 60.0]}, variant="small")
-    write_gaps(root, SECOND, {"ip": [1.0]}, variant="deaf")  # an ablation, which is not shown
-    write_gaps(root, FIRST, {name: [7.0] for name in ("ip", "qmix", "iql")}, variant="short")  # nor is this
-    write_gaps(root, THIRD, {"ip": [50.0], "qmix": [50.0]})
-    write_gaps(root, THIRD, {"iql": [50.0]}, state="running")
-    write_gaps(root, "mpe/no_gap_3", {name: [1.0, math.nan] for name in ("ip", "qmix", "iql")})
-    write_gaps(root, "game/ring_8", {name: [1.0] for name in ("ip", "qmix", "iql", "pic")})
-    write_gaps(root, FIRST, {"vdn": [99.0]})  # not the paper's
+    write_normalised(root, FIRST, {"ip": [80.0, 90.0], "qmix": [50.0, 95.0], "iql": [80.0, 70.0]})
+    write_normalised(
+        root, SECOND, {"ip": [60.0, 40.0, 50.0], "qmix": [-500.0, 10.0], "iql": [0.0, 60.0]}, variant="small"
+    )
+    write_normalised(root, SECOND, {"ip": [1.0]}, variant="deaf")  # an ablation, which is not shown
+    write_normalised(root, FIRST, {name: [7.0] for name in ("ip", "qmix", "iql")}, variant="short")  # nor is this
+    write_normalised(root, THIRD, {"ip": [50.0], "qmix": [50.0]})
+    write_normalised(root, THIRD, {"iql": [50.0]}, state="running")
+    write_normalised(root, "mpe/no_gap_3", {name: [1.0, math.nan] for name in ("ip", "qmix", "iql")})
+    write_normalised(root, "game/ring_8", {name: [1.0] for name in ("ip", "qmix", "iql", "pic")})
+    write_normalised(root, FIRST, {"vdn": [99.0]})  # not the paper's
     return load_runs(root)
 
 
@@ -76,24 +78,27 @@ def drawn(results: Results) -> Figure:
 def test_only_tasks_that_all_finished_are_compared(study: Results) -> None:
     own = compared(study)
     assert own.tasks == ((SECOND, "small"), (FIRST, "default"))
-    assert {name: [list(values) for values in gaps] for name, gaps in own.gaps.items()} == {
+    assert {
+        name: [list(values) for values in normalised_scores]
+        for name, normalised_scores in own.normalised_scores.items()
+    } == {
         "ip": [[60.0, 40.0, 50.0], [80.0, 90.0]],
         "qmix": [[-500.0, 10.0], [50.0, 95.0]],
         "iql": [[0.0, 60.0], [80.0, 70.0]],
     }
-    assert [own.runs(name) for name in own.gaps] == [5, 4, 4]
+    assert [own.runs(name) for name in own.normalised_scores] == [5, 4, 4]
 
 
 def test_estimates_by_hand(study: Results) -> None:
-    gaps = Analysis(study).gap_estimates
-    assert gaps["ip"].value == pytest.approx((50 + 60 + 80) / 3)
-    assert gaps["qmix"].value == pytest.approx((10 + 50) / 2)
+    normalised_scores = Analysis(study).normalised_estimates
+    assert normalised_scores["ip"].value == pytest.approx((50 + 60 + 80) / 3)
+    assert normalised_scores["qmix"].value == pytest.approx((10 + 50) / 2)
     chances = Analysis(study).improvements
     assert list(chances) == ["qmix", "iql"]
     assert chances["qmix"].value == pytest.approx((1 + 2 / 4) / 2)
     # against 0 and 60: ahead three times, one tie, behind twice; against 80 and 70: a tie, else ahead
     assert chances["iql"].value == pytest.approx((3.5 / 6 + 3.5 / 4) / 2)
-    for estimate in (*gaps.values(), *chances.values()):
+    for estimate in (*normalised_scores.values(), *chances.values()):
         assert estimate.low <= estimate.value <= estimate.high
         assert estimate.low < estimate.high
 
@@ -102,7 +107,7 @@ def test_panels_show_the_estimates(study: Results) -> None:
     figure = drawn(study)
     intervals, profiles, chances = figure.axes
     own = compared(study)
-    for axes, estimates in ((intervals, Analysis(study).gap_estimates), (chances, Analysis(study).improvements)):
+    for axes, estimates in ((intervals, Analysis(study).normalised_estimates), (chances, Analysis(study).improvements)):
         labels = [label.get_text() for label in axes.get_yticklabels()]
         assert axes.yaxis_inverted()  # the first at the top
         assert labels == [KNOWN_STYLES[name].label for name in estimates]
@@ -117,7 +122,9 @@ def test_panels_show_the_estimates(study: Results) -> None:
         heights = np.asarray(line.get_ydata())
         assert (np.diff(heights) <= 1e-9).all()
         assert heights[-1] == pytest.approx(0.0)
-    assert {to_hex(line.get_color()) for line in profiles.lines} == {KNOWN_STYLES[name].colour for name in own.gaps}
+    assert {to_hex(line.get_color()) for line in profiles.lines} == {
+        KNOWN_STYLES[name].colour for name in own.normalised_scores
+    }
     words = [text.get_text() for axes in figure.axes for text in axes.texts]
     assert words == ["2 tasks, 4 to 5 runs of each algorithm"] * 3
 
@@ -143,34 +150,34 @@ def test_caption_names_tasks_settings_and_limits(study: Results) -> None:
 
 def test_nothing_to_compare(tmp_path: Path) -> None:
     assert Analysis(Results(())).comparison is None
-    write_gaps(tmp_path, FIRST, {"ip": [80.0, 90.0], "iql": [80.0, 70.0]})
+    write_normalised(tmp_path, FIRST, {"ip": [80.0, 90.0], "iql": [80.0, 70.0]})
     for name in ("ring_8", "chain_8"):
-        write_gaps(tmp_path, f"game/{name}", {"ip": [80.0, 90.0], "iql": [80.0, 70.0]})
+        write_normalised(tmp_path, f"game/{name}", {"ip": [80.0, 90.0], "iql": [80.0, 70.0]})
     one_task = load_runs(tmp_path)
     assert draw(Analysis(one_task)) is None
     assert caption(Analysis(one_task)).startswith("Nothing is compared")
-    write_gaps(tmp_path, SECOND, {"ip": [80.0, 90.0]})
+    write_normalised(tmp_path, SECOND, {"ip": [80.0, 90.0]})
     assert draw(Analysis(load_runs(tmp_path))) is None  # the second task lacks an algorithm
 
 
 def test_one_algorithm_is_no_comparison(tmp_path: Path) -> None:
     for task in (FIRST, SECOND):
-        write_gaps(tmp_path, task, {"ip": [80.0, 90.0]})
+        write_normalised(tmp_path, task, {"ip": [80.0, 90.0]})
     assert draw(Analysis(load_runs(tmp_path))) is None
 
 
 def test_tasks_without_references_or_greedy_evaluations_are_left_out(tmp_path: Path) -> None:
     for task in (FIRST, SECOND):
-        write_gaps(tmp_path, task, {"ip": [80.0, 90.0], "iql": [80.0, 70.0]})
-    write_gaps(tmp_path, THIRD, {"ip": [80.0, 90.0], "iql": [80.0, 70.0]})
+        write_normalised(tmp_path, task, {"ip": [80.0, 90.0], "iql": [80.0, 70.0]})
+    write_normalised(tmp_path, THIRD, {"ip": [80.0, 90.0], "iql": [80.0, 70.0]})
     (tmp_path / THIRD / "references.json").unlink()
-    write_gaps(tmp_path, "mpe/other_3", {"ip": [80.0, 90.0], "iql": [80.0, 70.0]}, policies=("sampled",))
+    write_normalised(tmp_path, "mpe/other_3", {"ip": [80.0, 90.0], "iql": [80.0, 70.0]}, policies=("sampled",))
     assert [task for task, _ in compared(load_runs(tmp_path)).tasks] == [SECOND, FIRST]
 
 
 def test_without_ip_there_are_two_panels(tmp_path: Path) -> None:
     for task in (FIRST, SECOND):
-        write_gaps(tmp_path, task, {"qmix": [80.0], "iql": [70.0]})
+        write_normalised(tmp_path, task, {"qmix": [80.0], "iql": [70.0]})
     results = load_runs(tmp_path)
     assert len(drawn(results).axes) == 2
     text = caption(Analysis(results))
@@ -200,7 +207,7 @@ def test_those_that_learned_from_less_are_marked(tmp_path: Path) -> None:
     """QMIX learns from the team's mean on two tasks that pay IP and IQL each agent's reward; PIC's policy collapsed on
     one."""
     for task in (FIRST, SECOND):
-        write_gaps(tmp_path, task, {"ip": [80.0, 90.0], "qmix": [50.0, 95.0]})
+        write_normalised(tmp_path, task, {"ip": [80.0, 90.0], "qmix": [50.0, 95.0]})
         for path in (tmp_path / task).rglob("config.json"):
             config = json.loads(path.read_text())
             path.write_text(json.dumps(config | {"environment": {"reward": "local"}}))

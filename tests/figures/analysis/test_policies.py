@@ -29,7 +29,7 @@ from results.keys import RunKey
 from results.records import Evaluation, MetricRow, Run, Status
 
 SCALE = (-100.0, 1.0)
-"""Random play earns -100, the scripted policy 0."""
+"""Random play earns -100, the reference policy 0."""
 
 
 def made_run(
@@ -40,7 +40,7 @@ def made_run(
     reward: str | None = "local",
     **settings: Any,
 ) -> Run:
-    """A run whose sampled policy earned `returns`, and whose greedy one closed all of the gap."""
+    """A run whose sampled policy earned `returns`, and whose greedy one reached 100 %."""
     config: dict[str, Any] = {"total_steps": 4000, "algorithm_settings": settings}
     if reward is not None:
         config["environment"] = {"reward": reward}

@@ -42,7 +42,7 @@ NAVIGATION, JUNGLE, SMALL = "mpe/cooperative_navigation_15", "magent/jungle_20",
 
 
 def score(algorithm: str, finals: list[float], *, steps: int = 100, provisional: bool = False) -> Score:
-    """A score whose policies ended at ``finals``, one for each seed."""
+    """A score whose policies ended at `finals`, one for each seed."""
     summaries = {policy: summarise(finals) for policy in POLICIES if finals}
     own = {policy: tuple(finals) for policy in POLICIES if finals}
     return Score(NAVIGATION, "default", algorithm, summaries, {}, {}, len(finals), 0, provisional, steps, own)
@@ -66,7 +66,7 @@ def write_finals(
     state: str = "finished",
     **settings: object,
 ) -> None:
-    """One run a seed with a single evaluation, at ``finals``."""
+    """One run a seed with a single evaluation, at `finals`."""
     for seed, final in enumerate(finals):
         curve = both([(4000, [final, final])])
         write_run(root, curve, task=task, algorithm=algorithm, variant=variant, seed=seed, state=state, **settings)  # type: ignore[arg-type]
@@ -228,8 +228,10 @@ def test_a_collapsed_policy_has_no_rank() -> None:
 def test_nothing_below_random_play_wins() -> None:
     """IP is surely better than IQL, and both are no better than random play."""
     scores = [
-        replace(score(name, finals), gaps=dict.fromkeys(POLICIES, summarise([gap - 1, gap + 1])))
-        for name, finals, gap in (("ip", [9.0, 9.2], -5.0), ("iql", [1.0, 1.2], -50.0))
+        replace(
+            score(name, finals), normalised_scores=dict.fromkeys(POLICIES, summarise([normalised - 1, normalised + 1]))
+        )
+        for name, finals, normalised in (("ip", [9.0, 9.2], -5.0), ("iql", [1.0, 1.2], -50.0))
     ]
     own = row(*scores)
     assert texts(own) == {"ip": "1", "iql": "2"}
@@ -294,7 +296,7 @@ def test_table_in_words(study: Results) -> None:
 
 
 def test_the_first_table_says_who_by_how_much_and_how_sure(tmp_path: Path) -> None:
-    """Leads are points of the gap: random play earns 0, the scripted policy 200."""
+    """Leads are points of the normalised score: random play earns 0, the reference policy 200."""
     write_references(tmp_path, NAVIGATION, random=[0.0], assignment=[200.0])
     write_finals(tmp_path, NAVIGATION, "ip", [99.0, 101.0])
     write_finals(tmp_path, NAVIGATION, "iql", [59.0, 61.0])

@@ -15,27 +15,34 @@ from results.runs import load_runs
 from tests.figures.synthetic import both, write_references, write_run
 
 
-def write_gaps(
-    root: Path, agents: int, gaps: list[float], algorithm: str = "iql", variant: str = "default", reward: str = "shared"
+def write_normalised(
+    root: Path,
+    agents: int,
+    normalised_scores: list[float],
+    algorithm: str = "iql",
+    variant: str = "default",
+    reward: str = "shared",
 ) -> None:
-    """Runs that close these parts of the gap, in %, one a seed."""
+    """Runs with these normalised scores in %, one a seed."""
     task = f"mpe/cooperative_navigation_{agents}"
     if not (root / task / "references.json").exists():
         write_references(root, task, random=[-1.0, 1.0], assignment=[99.0, 101.0])
-    for seed, gap in enumerate(gaps):
-        folder = write_run(root, both([(4000, [gap])]), task=task, algorithm=algorithm, variant=variant, seed=seed)
+    for seed, normalised in enumerate(normalised_scores):
+        folder = write_run(
+            root, both([(4000, [normalised])]), task=task, algorithm=algorithm, variant=variant, seed=seed
+        )
         config = json.loads((folder / "config.json").read_text())
         (folder / "config.json").write_text(json.dumps(config | {"environment": {"reward": reward}}))
 
 
 def test_slopes_are_for_a_doubling_of_n(tmp_path: Path) -> None:
     """70, 60 and 50 % with 3, 6 and 12 agents, two seeds one point to either side: ten points lost a doubling."""
-    for agents, gap in ((3, 70.0), (6, 60.0), (12, 50.0)):
-        write_gaps(tmp_path, agents, [gap - 1, gap + 1])
+    for agents, normalised in ((3, 70.0), (6, 60.0), (12, 50.0)):
+        write_normalised(tmp_path, agents, [normalised - 1, normalised + 1])
     (panel,) = Analysis(load_runs(tmp_path)).scaling
     assert (panel.series, panel.reward) == ("cooperative navigation", "shared")
     (curve,) = panel.curves
-    assert [(point.agents, point.gap.mean) for point in curve.points] == [(3, 70.0), (6, 60.0), (12, 50.0)]
+    assert [(point.agents, point.normalised.mean) for point in curve.points] == [(3, 70.0), (6, 60.0), (12, 50.0)]
     assert curve.trend is not None
     assert curve.trend.slope == pytest.approx(-10.0)
     # six residuals of size 1, four degrees of freedom; places -1, -1, 0, 0, 1, 1: sum of squares 4
@@ -48,10 +55,10 @@ def test_slopes_are_for_a_doubling_of_n(tmp_path: Path) -> None:
 
 def test_rewards_are_kept_apart_and_the_fullest_variant_is_shown(tmp_path: Path) -> None:
     for agents in (3, 6):
-        write_gaps(tmp_path, agents, [10.0], variant="one")
+        write_normalised(tmp_path, agents, [10.0], variant="one")
         for name in ("ip", "iql"):
-            write_gaps(tmp_path, agents, [20.0], algorithm=name, variant="two")
-        write_gaps(tmp_path, agents, [30.0], variant="difference", reward="difference")
+            write_normalised(tmp_path, agents, [20.0], algorithm=name, variant="two")
+        write_normalised(tmp_path, agents, [30.0], variant="difference", reward="difference")
     panels = Analysis(load_runs(tmp_path)).scaling
     assert [(panel.reward, [curve.algorithm for curve in panel.curves]) for panel in panels] == [
         ("difference", ["iql"]),
@@ -68,7 +75,7 @@ def test_rewards_are_kept_apart_and_the_fullest_variant_is_shown(tmp_path: Path)
 
 
 def test_one_number_of_agents_is_no_law(tmp_path: Path) -> None:
-    write_gaps(tmp_path, 3, [10.0, 20.0])
+    write_normalised(tmp_path, 3, [10.0, 20.0])
     analysis = Analysis(load_runs(tmp_path))
     assert analysis.scaling == []
     assert draw(analysis) is None

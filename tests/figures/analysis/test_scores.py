@@ -1,4 +1,4 @@
-"""Final scores, gaps and leaders, worked out by hand."""
+"""Final scores, normalised scores and leaders, computed by hand."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def test_final_scores_by_hand(tmp_path: Path) -> None:
     (own,) = final_scores(load_runs(tmp_path))
     assert (own.seeds, own.unfinished, own.provisional, own.steps) == (2, 1, False, 4000)
     assert own.summaries["greedy"] == Summary(-330.0, pytest.approx(math.sqrt(200.0)), 2)  # seeds: -320 and -340
-    assert own.gaps["greedy"].mean == pytest.approx(50.0)  # (-330 + 470) / (-190 + 470)
-    assert own.gaps["greedy"].std == pytest.approx(100 * math.sqrt(200.0) / 280)
+    assert own.normalised_scores["greedy"].mean == pytest.approx(50.0)  # (-330 + 470) / (-190 + 470)
+    assert own.normalised_scores["greedy"].std == pytest.approx(100 * math.sqrt(200.0) / 280)
     assert "sampled" not in own.summaries  # only the unfinished run has such evaluations
     row = scores_frame([own]).iloc[0]
-    assert row["greedy_gap_closed_percent_mean"] == pytest.approx(50.0)
+    assert row["greedy_normalised_score_percent_mean"] == pytest.approx(50.0)
     assert row["sampled_return_mean"] is None or math.isnan(row["sampled_return_mean"])
 
 
@@ -65,11 +65,11 @@ def test_run_without_evaluations_has_a_row_without_numbers(tmp_path: Path) -> No
     assert f"| {' | '.join(cells)} |" in score_table([own]).markdown()
 
 
-def test_no_gap_without_both_references(tmp_path: Path) -> None:
+def test_no_normalised_score_without_both_references(tmp_path: Path) -> None:
     write_references(tmp_path, random=[-490.0, -450.0])
     write_run(tmp_path, flat(-300.0))
     (own,) = final_scores(load_runs(tmp_path))
-    assert own.gaps == {}
+    assert own.normalised_scores == {}
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,10 @@ def test_no_gap_without_both_references(tmp_path: Path) -> None:
             [replace(score("ip", 0.0, 1.0), collapsed_seeds=3), score("pic", -9.0, 1.0), score("iql", -20.0, 1.0)],
             {"pic"},
         ),
-        ([replace(score("ip", 0.0, 1.0), gaps=USELESS), score("iql", -10.0, 1.0)], set()),  # no better than random play
+        (
+            [replace(score("ip", 0.0, 1.0), normalised_scores=USELESS), score("iql", -10.0, 1.0)],
+            set(),
+        ),  # no better than random play
     ],
 )
 def test_bold_only_where_the_comparison_means_something(scores: list[Score], bold: set[str]) -> None:
@@ -143,9 +146,9 @@ def test_each_algorithm_is_judged_by_its_headline_policy(tmp_path: Path) -> None
     }
     ip, qmix = scores["ip"], scores["qmix"]
     assert ip.summary is not None
-    assert ip.gap is not None
+    assert ip.normalised is not None
     assert ip.other is not None
-    assert (ip.summary.mean, ip.gap.mean, ip.other.mean) == (-300.0, pytest.approx(50.0), -200.0)
+    assert (ip.summary.mean, ip.normalised.mean, ip.other.mean) == (-300.0, pytest.approx(50.0), -200.0)
     assert qmix.summary is not None
     assert qmix.summary.mean == -200.0
     table = score_table(list(scores.values()))

@@ -19,7 +19,6 @@ from figures.analysis.statistics import (
     across_seeds,
     final_score,
     friedman,
-    gap_scale,
     improvement_interval,
     improvement_probability,
     interquartile_mean,
@@ -27,6 +26,7 @@ from figures.analysis.statistics import (
     mean_half_width,
     mean_ranks,
     new_seed_half_width,
+    normalisation,
     performance_profile,
     performance_profile_band,
     prediction_half_width,
@@ -73,14 +73,14 @@ def test_final_score_takes_the_last_three_in_step_order() -> None:
     assert final_score([10], [5.0]) == 5.0
 
 
-def test_gap_closed_is_zero_for_random_and_hundred_for_the_top() -> None:
-    scale = gap_scale(random=-470.0, top=-190.0)
+def test_normalised_score_is_zero_for_random_and_hundred_for_the_top() -> None:
+    scale = normalisation(random=-470.0, top=-190.0)
     assert scale is not None
     assert Summary(-470.0, None, 1).scaled(*scale).mean == 0.0
     assert Summary(-190.0, None, 1).scaled(*scale).mean == pytest.approx(100.0)
     assert Summary(-330.0, 28.0, 2).scaled(*scale) == Summary(pytest.approx(50.0), pytest.approx(10.0), 2)
-    assert gap_scale(random=-5.0, top=-5.0) is None
-    assert gap_scale(random=-5.0, top=-6.0) is None
+    assert normalisation(random=-5.0, top=-5.0) is None
+    assert normalisation(random=-5.0, top=-6.0) is None
 
 
 def test_interquartile_mean_cuts_a_quarter_at_each_end() -> None:

@@ -48,7 +48,7 @@ def made_run(
     steps: tuple[int, int] = (1_500_000, 1_500_000),
     **changes: Any,
 ) -> Run:
-    """A run of ``steps`` run and planned, with the settings of Table 2 but for ``group__name=value``."""
+    """A run of `steps` run and planned, with the settings of Table 2 but for `group__name=value`."""
     config: dict[str, Any] = {group: dict(own) for group, own in SETTINGS.items()} | {"total_steps": steps[1]}
     if algorithm == "ip":
         config["algorithm_settings"]["alpha"] = 0.2

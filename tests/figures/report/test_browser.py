@@ -121,7 +121,7 @@ def browse(page: Path, *options: str) -> tuple[str, list[str]]:
 
 
 def examine(report: Path, folder: Path, *options: str, width: int | None = None) -> dict[str, Any]:
-    """What a script inside a copy of the report, which may load nothing, finds; ``width``: of a frame around it."""
+    """What a script inside a copy of the report, which may load nothing, finds; `width`: of a frame around it."""
     text = report.read_text(encoding="utf-8").replace("<head>", f"<head>{POLICY}<script>{PROBE}</script>", 1)
     if width is not None:
         frame = f'<iframe style="width: {width}px; height: 844px; border: 0" srcdoc="{html.escape(text)}"></iframe>'

@@ -19,7 +19,7 @@ LOWEST_CONTRAST = 3.0
 
 
 def dark_colour(colour: str, brighter: float) -> str:
-    """What the filter makes of a colour, as the CSS Filter Effects Module defines it, as ``#rrggbb``."""
+    """What the filter makes of a colour, as the CSS Filter Effects Module defines it, as `#rrggbb`."""
     inverted = 1 - np.array(matplotlib.colors.to_rgb(colour))
     return str(matplotlib.colors.to_hex(np.clip(np.clip(_hue_rotation(180) @ inverted, 0, 1) * brighter, 0, 1)))
 

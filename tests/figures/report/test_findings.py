@@ -16,9 +16,11 @@ from tests.figures.synthetic import both, write_references, write_run
 NAVIGATION, JUNGLE = "mpe/cooperative_navigation_15", "magent/jungle_20"
 
 
-def write_gaps(root: Path, task: str, algorithm: str, gaps: list[float], variant: str = "default") -> None:
-    for seed, gap in enumerate(gaps):
-        write_run(root, both([(4000, [gap])]), task=task, algorithm=algorithm, seed=seed, variant=variant)
+def write_normalised(
+    root: Path, task: str, algorithm: str, normalised_scores: list[float], variant: str = "default"
+) -> None:
+    for seed, normalised in enumerate(normalised_scores):
+        write_run(root, both([(4000, [normalised])]), task=task, algorithm=algorithm, seed=seed, variant=variant)
 
 
 @pytest.fixture
@@ -26,12 +28,12 @@ def study(tmp_path: Path) -> Analysis:
     """IP is surely ahead of IQL in Jungle, and cannot be told apart from it in navigation."""
     for task, top in ((NAVIGATION, "assignment"), (JUNGLE, "greedy")):
         write_references(tmp_path, task, random=[0.0], **{top: [100.0]})
-    write_gaps(tmp_path, JUNGLE, "ip", [80.0, 82.0])
-    write_gaps(tmp_path, JUNGLE, "iql", [50.0, 52.0])
-    write_gaps(tmp_path, NAVIGATION, "ip", [30.0, 50.0])
-    write_gaps(tmp_path, NAVIGATION, "iql", [35.0, 51.0])
-    write_gaps(tmp_path, NAVIGATION, "ip", [-20.0, -22.0], "local-M2")
-    write_gaps(tmp_path, NAVIGATION, "ip", [-90.0, -92.0], "local-deaf")
+    write_normalised(tmp_path, JUNGLE, "ip", [80.0, 82.0])
+    write_normalised(tmp_path, JUNGLE, "iql", [50.0, 52.0])
+    write_normalised(tmp_path, NAVIGATION, "ip", [30.0, 50.0])
+    write_normalised(tmp_path, NAVIGATION, "iql", [35.0, 51.0])
+    write_normalised(tmp_path, NAVIGATION, "ip", [-20.0, -22.0], "local-M2")
+    write_normalised(tmp_path, NAVIGATION, "ip", [-90.0, -92.0], "local-deaf")
     return Analysis(load_runs(tmp_path))
 
 
@@ -42,7 +44,7 @@ def by_title(analysis: Analysis) -> dict[str, str]:
 def test_who_wins_in_words(study: Analysis) -> None:
     words = by_title(study)["Who wins"]
     assert "one is surely first in 1 of 2 comparisons: IP on Jungle, N = 20 from team reward." in words
-    assert "Jungle, N = 20, team reward: IP first with 81 ± 1 % of the gap, 30.0 points of the gap before IQL" in words
+    assert "Jungle, N = 20, team reward: IP first with a normalised score of 81 ± 1 %, 30.0 points before IQL" in words
     assert "not told apart: IQL and IP." in words
 
 
@@ -57,14 +59,14 @@ def test_nothing_below_random_play_is_called_better(study: Analysis) -> None:
     """Two rounds are surely above a deaf policy, and both are worse than random play."""
     words = by_title(study)["Does propagation help in navigation"]
     assert "surely better than a deaf policy of the same size in 0 of 1 settings (worse in 0)" in words
-    assert "70.0 points of the gap" in words
+    assert "70.0 points" in words
     assert "both no better than random play" in words
 
 
 def test_claims_between_unequals_say_so(tmp_path: Path) -> None:
     write_references(tmp_path, JUNGLE, random=[0.0], greedy=[100.0])
-    for name, gap in (("ip", 80.0), ("qmix", 20.0)):
-        write_gaps(tmp_path, JUNGLE, name, [gap, gap + 1])
+    for name, normalised in (("ip", 80.0), ("qmix", 20.0)):
+        write_normalised(tmp_path, JUNGLE, name, [normalised, normalised + 1])
     for path in tmp_path.rglob("config.json"):
         path.write_text(json.dumps(json.loads(path.read_text()) | {"environment": {"reward": "local"}}))
     words = by_title(Analysis(load_runs(tmp_path)))["The paper's claims"]

@@ -16,7 +16,7 @@ from figures.analysis.statistics import SeedMeans
 from figures.drawing import svg_text
 from figures.names import task_title
 from figures.panels import draw_curve, seeds_text, spread_labels, value_range
-from figures.report.learning_curves import budget_caption, draw_budget, draw_family, family_caption, panels_of
+from figures.report.learning_curves import budget_caption, draw_budget, draw_platform, panels_of, platform_caption
 from figures.style import (
     KNOWN_STYLES,
     PAPER,
@@ -55,7 +55,7 @@ def test_figure_marks_unfinished_runs_and_names_references(tmp_path: Path) -> No
     write_study(tmp_path)
     results = load_runs(tmp_path)
     with figure_style():
-        figure = draw_family(Analysis(results), "mpe")
+        figure = draw_platform(Analysis(results), "mpe")
     assert [axes.get_title(loc="left") for axes in figure.axes] == [
         "Cooperative navigation, N = 3",
         "Cooperative navigation, N = 3 (difference)",
@@ -75,7 +75,7 @@ def test_policy_without_evaluations_says_so(tmp_path: Path) -> None:
     write_run(tmp_path, {"greedy": rising(-10, 0, 4000, 1000)})
     analysis = Analysis(load_runs(tmp_path))
     with figure_style():
-        figure = draw_family(analysis, "mpe")
+        figure = draw_platform(analysis, "mpe")
     assert "no evaluation yet" in {text.get_text() for text in figure.axes[0].texts}
     with pytest.raises(ValueError, match="expected one of greedy, sampled"):
         analysis.curve(TASK, "default", "ip", "best")
@@ -87,12 +87,12 @@ def test_each_algorithm_is_drawn_by_its_headline_policy(tmp_path: Path) -> None:
             tmp_path, {"greedy": [(0, [1.0]), (4000, [2.0])], "sampled": [(0, [3.0]), (4000, [4.0])]}, algorithm=name
         )
     with figure_style():
-        figure = draw_family(Analysis(load_runs(tmp_path)), "mpe")
+        figure = draw_platform(Analysis(load_runs(tmp_path)), "mpe")
     lines = {
         to_hex(line.get_color()): list(line.get_ydata()) for line in figure.axes[0].lines if len(line.get_xdata()) == 2
     }
     assert lines == {KNOWN_STYLES["ip"].colour: [3.0, 4.0], KNOWN_STYLES["iql"].colour: [1.0, 2.0]}
-    assert "sampled for those that learn a stochastic policy" in family_caption("mpe")
+    assert "sampled for those that learn a stochastic policy" in platform_caption("mpe")
 
 
 def test_other_axes_by_hand(tmp_path: Path) -> None:
@@ -174,6 +174,6 @@ def test_svg_is_the_same_each_time(tmp_path: Path) -> None:
     write_references(tmp_path, random=[-10.0, -10.0])
     analysis = Analysis(load_runs(tmp_path))
     with figure_style():
-        first, second = (svg_text(draw_family(analysis, "mpe")) for _ in range(2))
+        first, second = (svg_text(draw_platform(analysis, "mpe")) for _ in range(2))
     assert first == second
     assert "<dc:date>" not in first

@@ -1,4 +1,4 @@
-"""The table of the proving ground: what counts as reaching an optimum, and what the table says about itself."""
+"""The table of the matrix and toy games: what counts as reaching an optimum, and what the table says about itself."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def write_game(root: Path, task: str, algorithm: str, finals: list[float], state
 
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
-    """Random play earns 2 on the ring, the best 12: 11.5 closes 95 % of the gap, and counts."""
+    """Random play earns 2 on the ring, the best 12: 11.5 is a normalised score of 95 % and counts."""
     root = tmp_path / "raw"
     write_references(root, RING, random=[1.0, 3.0], optimal=[11.0, 13.0], assignment=[90.0, 90.0])
     write_game(root, RING, "ip", [12.0, 11.5, 12.0])
@@ -49,7 +49,9 @@ def test_shares_and_seeds_by_hand(study: Path) -> None:
     assert iql == Verdict(pytest.approx((95 + 94 + 60) / 3), 1, 3, False)
     assert verdict(scores[ECHO, "ip"]) is None
     assert verdict(scores[RING, "ip"], "greedy") == Verdict(pytest.approx(0.0), 0, 3, False)
-    assert scores[RING, "ip"].seed_gaps["sampled"] == pytest.approx((100.0, 95.0, 100.0))  # the optimum, not assignment
+    assert scores[RING, "ip"].normalised_seeds["sampled"] == pytest.approx(
+        (100.0, 95.0, 100.0)
+    )  # the optimum, not assignment
 
 
 def test_rows_are_games_and_columns_algorithms_in_their_order(study: Path) -> None:

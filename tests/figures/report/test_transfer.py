@@ -1,4 +1,4 @@
-"""Policies elsewhere: gap closed by hand, paired falls, and what is drawn."""
+"""Policies elsewhere: normalised score by hand, paired falls, and what is drawn."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def analysis(tmp_path: Path) -> Analysis:
     return Analysis(load_results(tmp_path))
 
 
-def test_gaps_by_hand(analysis: Analysis) -> None:
+def test_normalised_scores_by_hand(analysis: Analysis) -> None:
     scores = {(own.algorithm, own.trial.agents, own.trial.drop, own.trial.delay): own for own in analysis.trial_scores}
     there, elsewhere = scores["ip", 3, 0.0, 0], scores["ip", 9, 0.0, 0]
-    assert there.seed_gaps == {0: pytest.approx(50.0), 1: pytest.approx(60.0)}
-    assert elsewhere.gap is not None
-    assert (elsewhere.gap.mean, elsewhere.gap.count) == (pytest.approx(80.0), 2)
-    assert elsewhere.reference_gaps == {"random": 0.0, "stay": 50.0, "assignment": 100.0}
-    assert scores["iql", 3, 0.0, 0].gap is None
+    assert there.normalised_seeds == {0: pytest.approx(50.0), 1: pytest.approx(60.0)}
+    assert elsewhere.normalised is not None
+    assert (elsewhere.normalised.mean, elsewhere.normalised.count) == (pytest.approx(80.0), 2)
+    assert elsewhere.normalised_references == {"random": 0.0, "stay": 50.0, "assignment": 100.0}
+    assert scores["iql", 3, 0.0, 0].normalised is None
     late = fall(there, scores["ip", 3, 0.0, 1])
     assert late is not None
     assert (late.mean, late.std) == (pytest.approx(12.5), pytest.approx(5 / 2**0.5))

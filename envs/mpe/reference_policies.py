@@ -13,7 +13,7 @@ from torch import Tensor
 
 from envs.mpe.environment import ParticleEnvironment
 from envs.mpe.scenarios import ACTION_DIM, NUM_ACTIONS, NavigationReward, PushReward, Scenario
-from envs.protocols import Controller, Environment
+from envs.protocols import Environment, ReferencePolicy
 from envs.shapes import Float
 
 # These gains reproduce the reference returns of the published environments within their sampling error.
@@ -80,7 +80,7 @@ class Assignment:
         self.environment = particles(environment)
         scenario = self.environment.scenario
         if not isinstance(scenario.reward, NavigationReward):
-            raise ValueError(f"{scenario.task} has no landmarks to assign; use another controller")
+            raise ValueError(f"{scenario.task} has no landmarks to assign; choose another reference policy")
         self.landmarks = scenario.reward.landmarks
         self._plan: tuple[Tensor, Tensor] | None = None
 
@@ -93,18 +93,18 @@ class Assignment:
         return steer(self.environment, self._plan[1])
 
 
-def controllers_for(scenario: Scenario) -> dict[str, type[Controller]]:
+def reference_policies_for(scenario: Scenario) -> dict[str, type[ReferencePolicy]]:
     """The reference policies that make sense for a task, by name."""
-    controllers: dict[str, type[Controller]] = {"random": Random, "stay": Stay, "nearest": Nearest}
+    policies: dict[str, type[ReferencePolicy]] = {"random": Random, "stay": Stay, "nearest": Nearest}
     if isinstance(scenario.reward, NavigationReward):
-        controllers["assignment"] = Assignment
-    return controllers
+        policies["assignment"] = Assignment
+    return policies
 
 
 def particles(environment: Environment) -> ParticleEnvironment:
     """The environment itself, if it is a particle task, whose positions these policies read; else raises TypeError."""
     if not isinstance(environment, ParticleEnvironment):
-        raise TypeError(f"particle controllers need an environment of an mpe/ task, not a {type(environment).__name__}")
+        raise TypeError(f"reference policies need an environment of an mpe/ task, not a {type(environment).__name__}")
     return environment
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from envs.protocols import Controller, Environment
+from envs.protocols import Environment, ReferencePolicy
 from envs.shapes import Int
 from envs.traffic.environment import TrafficEnvironment
 from envs.traffic.files import LINK_RANKS
@@ -16,8 +16,8 @@ from envs.traffic.network.layout import NONE
 from envs.traffic.signals import Signals, links_at
 
 
-class _TrafficController:
-    """What the controllers have in common."""
+class _TrafficPolicy:
+    """Base of the traffic reference policies."""
 
     def __init__(self, environment: Environment) -> None:
         if not isinstance(environment, TrafficEnvironment):
@@ -29,7 +29,7 @@ class _TrafficController:
         return torch.from_numpy(np.ascontiguousarray(actions)).to(self.environment.device)
 
 
-class Random(_TrafficController):
+class Random(_TrafficPolicy):
     """Every intersection shows any of its phases, all equally likely."""
 
     def act(self, generator: torch.Generator) -> Int[Tensor, "env agent"]:
@@ -41,7 +41,7 @@ class Random(_TrafficController):
         return draws.masked_fill(~allowed, -1.0).argmax(-1)
 
 
-class FixedTime(_TrafficController):
+class FixedTime(_TrafficPolicy):
     """The phases of `cycles` in turn, each as long as the file lets it last, yellow included; `green_seconds` where
     that is set or the file says nothing. The phase at the beginning of a decision is shown until the next one."""
 
@@ -87,7 +87,7 @@ def cycles(signals: Signals) -> list[list[int]]:
     return lists
 
 
-class MaxPressure(_TrafficController):
+class MaxPressure(_TrafficPolicy):
     """The phase with the largest pressure (Varaiya 2013): over the lane links that it opens, vehicles on the lane
     before minus vehicles on the lane behind. The first of equal ones."""
 
@@ -132,7 +132,7 @@ def _for_each_agent(counts: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return (counts.transpose(1, 0, 2).astype(np.float64) @ weights).transpose(1, 0, 2)
 
 
-class SOTL(_TrafficController):
+class SOTL(_TrafficPolicy):
     """Self-organising lights (Gershenson 2005; Cools, Gershenson and D'Hooghe 2008) with the phases of `cycles`.
 
     While a phase is not shown, its counter adds up the vehicles on lanes that it would open and that have red now. When
@@ -192,7 +192,7 @@ class SOTL(_TrafficController):
         return self._tensor(self._shown.copy())
 
 
-CONTROLLERS: dict[str, type[Controller]] = {
+REFERENCE_POLICIES: dict[str, type[ReferencePolicy]] = {
     "random": Random,
     "fixed_time": FixedTime,
     "sotl": SOTL,

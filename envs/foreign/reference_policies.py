@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from envs.protocols import Controller, Environment
+from envs.protocols import Environment, ReferencePolicy
 
 
 class Random:
@@ -26,4 +26,4 @@ class Random:
         return draws.argmax(-1).to(self.environment.device)
 
 
-CONTROLLERS: dict[str, type[Controller]] = {"random": Random}
+REFERENCE_POLICIES: dict[str, type[ReferencePolicy]] = {"random": Random}

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from envs.games.environment import GameEnvironment
 from envs.games.games import Coordination, Game
-from envs.protocols import Controller, Environment
+from envs.protocols import Environment, ReferencePolicy
 from envs.shapes import Int
 
 
@@ -43,23 +43,23 @@ class Selfish:
     def __init__(self, environment: Environment) -> None:
         self.environment = played(environment)
         if not isinstance(self.environment.game, Coordination):
-            raise ValueError(f"agents of {self.environment.task} have no preferences; use another controller")
+            raise ValueError(f"agents of {self.environment.task} have no preferences; choose another reference policy")
 
     def act(self, generator: torch.Generator) -> Int[Tensor, "env agent"]:
         """Indices; draws nothing."""
         return self.environment.state.argmax(-1)
 
 
-def controllers_for(game: Game) -> dict[str, type[Controller]]:
+def reference_policies_for(game: Game) -> dict[str, type[ReferencePolicy]]:
     """The reference policies that make sense for a game, by name."""
-    controllers: dict[str, type[Controller]] = {"random": Random, "optimal": Optimal}
+    policies: dict[str, type[ReferencePolicy]] = {"random": Random, "optimal": Optimal}
     if isinstance(game, Coordination):
-        controllers["selfish"] = Selfish
-    return controllers
+        policies["selfish"] = Selfish
+    return policies
 
 
 def played(environment: Environment) -> GameEnvironment:
     """The environment itself, if it is a game, whose state these policies read; else raises TypeError."""
     if not isinstance(environment, GameEnvironment):
-        raise TypeError(f"these controllers need an environment of a game/ task, not a {type(environment).__name__}")
+        raise TypeError(f"reference policies need an environment of a game/ task, not a {type(environment).__name__}")
     return environment

@@ -16,7 +16,7 @@ from torch import Tensor
 from envs.jungle.compiled import kernel
 from envs.jungle.environment import JungleEnvironment
 from envs.jungle.rules import DOWN, LEFT, NUM_MOVES, RIGHT, STAY, UP, VIEW_RADIUS
-from envs.protocols import Controller, Environment
+from envs.protocols import Environment, ReferencePolicy
 from envs.shapes import Int
 
 _FREE, _TAKEN, _FOOD, _AGENT = 0, 1, 2, 3
@@ -103,20 +103,20 @@ class Aggressor(Greedy):
     aggressive = True
 
 
-CONTROLLERS: dict[str, type[Controller]] = {
+REFERENCE_POLICIES: dict[str, type[ReferencePolicy]] = {
     "random": Random,
     "stay": Stay,
     "greedy": Greedy,
     "greedy_in_sight": GreedyInSight,
     "aggressor": Aggressor,
 }
-"""The scripted policies by name."""
+"""The reference policies by name."""
 
 
 def jungle_of(environment: Environment) -> JungleEnvironment:
     """The environment itself, if it is a jungle, whose cells these policies read; else raises TypeError."""
     if not isinstance(environment, JungleEnvironment):
-        raise TypeError(f"these controllers need an environment of a magent/ task, not a {type(environment).__name__}")
+        raise TypeError(f"reference policies need an environment of a magent/ task, not a {type(environment).__name__}")
     return environment
 
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 import envs
-from envs.traffic.controllers import CONTROLLERS, SOTL, FixedTime, MaxPressure, Random, cycles
 from envs.traffic.environment import TrafficEnvironment
+from envs.traffic.reference_policies import REFERENCE_POLICIES, SOTL, FixedTime, MaxPressure, Random, cycles
 from envs.traffic.synthetic.grid import grid_roadnet
 from envs.traffic.tasks import city_of
 from tests.beside import needs_map
@@ -47,7 +47,7 @@ def counts(environment: TrafficEnvironment, copy: int) -> list[int]:
 @pytest.mark.parametrize("task", [SMALL, *IRREGULAR])
 def test_max_pressure_by_loops(task: str, generator: torch.Generator) -> None:
     environment = city(task, 2)
-    controller = MaxPressure(environment)
+    policy = MaxPressure(environment)
     environment.reset(0)
     chosen = set()
     for _ in range(12):
@@ -62,7 +62,7 @@ def test_max_pressure_by_loops(task: str, generator: torch.Generator) -> None:
                     for action in actions_of(environment, agent)
                 }
                 expected.append(max(pressure, key=lambda action: (pressure[action], -action)))
-        assert controller.act(generator).flatten().tolist() == expected
+        assert policy.act(generator).flatten().tolist() == expected
         chosen |= set(expected)
     assert len(chosen) > 4
 
@@ -105,13 +105,13 @@ class LoopedSOTL:
 @pytest.mark.parametrize("task", [SMALL, *IRREGULAR])
 def test_sotl_by_loops(task: str, generator: torch.Generator) -> None:
     environment = city(task, 2)
-    controller = SOTL(environment)
+    policy = SOTL(environment)
     for _ in range(2):
         environment.reset()
         looped = LoopedSOTL(environment)
         shown = set()
         for decision in range(30):
-            actions = controller.act(generator)
+            actions = policy.act(generator)
             assert actions.flatten().tolist() == looped.act(), decision
             shown.add(tuple(actions[0].tolist()))
             # a policy of its own here and there, so that copies differ
@@ -122,9 +122,9 @@ def test_sotl_by_loops(task: str, generator: torch.Generator) -> None:
 def test_fixed_time_shows_each_phase_for_half_a_minute(generator: torch.Generator) -> None:
     environment = city(SMALL, 2)
     environment.reset(0)
-    controller, shown = FixedTime(environment), []
+    policy, shown = FixedTime(environment), []
     for _ in range(26):
-        actions = controller.act(generator)
+        actions = policy.act(generator)
         assert (actions == actions[0, 0]).all()
         shown.append(int(actions[0, 0]))
         environment.step(actions)
@@ -153,9 +153,9 @@ def test_fixed_time_follows_the_file(tmp_path: Path, generator: torch.Generator)
     with registered("two_2", roadnet, [flow(("road_0_1_0", "road_1_1_0"))], tmp_path) as task:
         environment = city(task)
         environment.reset(0)
-        controller, shown = FixedTime(environment), []
+        policy, shown = FixedTime(environment), []
         for _ in range(10):
-            actions = controller.act(generator)
+            actions = policy.act(generator)
             shown.append(actions[0].tolist())
             environment.step(actions)
     assert [own for own, _ in shown] == [0, 0, 1, 1, 1, 1, 2, 0, 0, 1], "cycles of 65 s"
@@ -163,15 +163,15 @@ def test_fixed_time_follows_the_file(tmp_path: Path, generator: torch.Generator)
 
 
 @pytest.mark.parametrize("task", IRREGULAR)
-@pytest.mark.parametrize("name", CONTROLLERS)
+@pytest.mark.parametrize("name", REFERENCE_POLICIES)
 def test_masks_are_kept(name: str, task: str, generator: torch.Generator) -> None:
     environment = city(task, 2)
     environment.reset(0)
-    controller = CONTROLLERS[name](environment)
+    policy = REFERENCE_POLICIES[name](environment)
     mask = torch.tensor(environment.spec.action_mask).expand(2, -1, -1)
     taken = torch.zeros_like(mask)
     for _ in range(40):
-        actions = controller.act(generator)
+        actions = policy.act(generator)
         taken.scatter_(-1, actions[..., None], True)
         environment.step(actions)
     assert not (taken & ~mask).any()
@@ -185,8 +185,8 @@ def test_masks_are_kept(name: str, task: str, generator: torch.Generator) -> Non
 def test_random_shows_all_phases_equally_often() -> None:
     environment = city(SMALL, 50)
     environment.reset(0)
-    controller, generator = Random(environment), torch.Generator().manual_seed(0)
-    draws = torch.stack([controller.act(generator) for _ in range(40)])
+    policy, generator = Random(environment), torch.Generator().manual_seed(0)
+    draws = torch.stack([policy.act(generator) for _ in range(40)])
     shares = torch.bincount(draws.flatten(), minlength=8) / draws.numel()
     assert draws.numel() == 18_000
     assert (shares - 1 / 8).abs().max() < 5 * (1 / 8 * 7 / 8 / 18_000) ** 0.5
@@ -208,13 +208,13 @@ def test_adaptive_control_is_worth_it(task: str, bounds: dict[str, float]) -> No
     for name, bound in bounds.items():
         environment = city(task, episode_seconds=3600)
         environment.reset(0)
-        controller = envs.controllers(task)[name](environment)
+        policy = envs.reference_policies(task)[name](environment)
         for _ in range(environment.spec.episode_length):
-            environment.step(controller.act(generator))
+            environment.step(policy.act(generator))
         assert 0.9 * bound < environment.scores()["average_travel_time"].item() < bound, name
 
 
 def test_another_kind_of_environment_is_refused() -> None:
-    for controller in CONTROLLERS.values():
+    for policy in REFERENCE_POLICIES.values():
         with pytest.raises(TypeError, match="needs a traffic environment, not ParticleEnvironment"):
-            controller(envs.make("mpe/cooperative_navigation_3", 1))
+            policy(envs.make("mpe/cooperative_navigation_3", 1))
