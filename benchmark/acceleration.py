@@ -140,8 +140,8 @@ class CapturedUpdate:
             self._capture(batch, generator)
             assert self.replay is not None
         self._check(batch, generator)
-        for own, given in zip(_tensors(self.batch), _tensors(batch), strict=True):
-            _held_once(own).copy_(_held_once(given))
+        for held, given in zip(_tensors(self.batch), _tensors(batch), strict=True):
+            _held_once(held).copy_(_held_once(given))
         self.replay()
         return {name: value.clone() for name, value in self.metrics.items()}
 
@@ -156,9 +156,9 @@ class CapturedUpdate:
     def _check(self, batch: Batch, generator: torch.Generator) -> None:
         if generator is not self.generator:
             raise ValueError("a captured update draws from the generator it was captured with: pass that one")
-        own, given = ([(tuple(t.shape), t.dtype) for t in _tensors(some)] for some in (self.batch, batch))
-        if own != given:
-            raise ValueError(f"the update was captured for tensors of {own}, but the batch has {given}")
+        captured, given = ([(tuple(t.shape), t.dtype) for t in _tensors(some)] for some in (self.batch, batch))
+        if captured != given:
+            raise ValueError(f"the update was captured for tensors of {captured}, but the batch has {given}")
         if any(optimiser.state is not state for optimiser, state in self.states):
             raise RuntimeError("the learner was restored after its update had been captured: restore it before")
 

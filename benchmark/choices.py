@@ -35,9 +35,9 @@ def hops() -> list[RunRequest]:
         "q-2": {"algorithm.critic_hops": 2},
     }
     return [
-        RunRequest(RunKey(task, "ip", name, seed), steps, common | RATE | own)
+        RunRequest(RunKey(task, "ip", name, seed), steps, common | RATE | settings)
         for task, steps, common in places
-        for name, own in kinds.items()
+        for name, settings in kinds.items()
         for seed in SEEDS
     ]
 
@@ -119,10 +119,10 @@ def goals() -> list[RunRequest]:
     before."""
     return [
         RunRequest(
-            RunKey(task, name, "libsignal", seed), steps, GOALS | own | {"training.evaluation_interval": steps // 12}
+            RunKey(task, name, "libsignal", seed), steps, GOALS | usual | {"training.evaluation_interval": steps // 12}
         )
         for task, lengths in GOAL_STEPS.items()
         for name, steps in lengths.items()
-        for own in [small_batch_rate(name) | (CALM if name == "iql" else {})]
+        for usual in [small_batch_rate(name) | (CALM if name == "iql" else {})]
         for seed in SEEDS
     ]

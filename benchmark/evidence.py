@@ -98,11 +98,11 @@ def rewards() -> list[RunRequest]:
     """The particle tasks of `table_1` with difference rewards, for IP, its controls, DGN and IQL: whether a better
     signal beats the paper's."""
     return [
-        RunRequest(own.key, own.total_steps, own.overrides | DIFFERENCE | (CREDIT if name == "ip" else {}))
+        RunRequest(request.key, request.total_steps, request.overrides | DIFFERENCE | (CREDIT if name == "ip" else {}))
         for task in REWARD_TASKS
         for name in PAID_THEMSELVES
         for seed in range(3)
-        for own in _with_controls(_budgeted(task, name, seed, BUDGETS[task], "difference"))
+        for request in _with_controls(_budgeted(task, name, seed, BUDGETS[task], "difference"))
     ]
 
 

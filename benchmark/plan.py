@@ -228,13 +228,13 @@ def seconds_left(plans: Sequence[PlannedRun], states: Mapping[RunKey, RunState])
     for item in plans:
         if item.config is None or item.state in ("finished", "stale", "damaged", "refused"):
             continue
-        own_rates = rates.get(item.key.kind)
-        if own_rates is None:
+        known_rates = rates.get(item.key.kind)
+        if known_rates is None:
             unknown += 1
             continue
         begun = states.get(item.key)
         steps = item.request.total_steps - (begun.step if begun else 0)
-        seconds, known = seconds + steps / (sum(own_rates) / len(own_rates)), known + 1
+        seconds, known = seconds + steps / (sum(known_rates) / len(known_rates)), known + 1
     return (seconds, known, unknown) if known else None
 
 

@@ -321,9 +321,9 @@ def ablations_cpu() -> list[RunRequest]:
     rate = small_batch_rate("ip")
     settings = dict.fromkeys(GRAPH_TASKS, SMALL_SIGNALS) | {NEIGHBOUR_TASK: difference}
     return [
-        RunRequest(RunKey(task, "ip", f"small-{variant}".rstrip("-"), seed), SMALL_STEPS[task], common | rate | own)
+        RunRequest(RunKey(task, "ip", f"small-{variant}".rstrip("-"), seed), SMALL_STEPS[task], common | rate | changes)
         for task, common in settings.items()
-        for variant, own in _ablated(task).items()
+        for variant, changes in _ablated(task).items()
         for seed in (0, 1, 2)
     ]
 

@@ -91,14 +91,14 @@ def draw_panels(
     legend_columns, rows = legend_shape(len(shown), width, entry_width=0.98) if shown else (1, 0)
     note_columns, note_rows = legend_shape(len(notes), width, entry_width=2.4)
     figure, axes = panel_grid(len(panels), columns, size, (rows + note_rows) * LEGEND_ROW + 0.12)
-    for index, (panel, own_axes) in enumerate(zip(panels, axes, strict=True)):
+    for index, (panel, panel_axes) in enumerate(zip(panels, axes, strict=True)):
         shown_styles = styles if isinstance(styles, Mapping) else styles[index]
-        draw_panel(own_axes, panel, shown_styles, size.height)
+        draw_panel(panel_axes, panel, shown_styles, size.height)
         if not isinstance(styles, Mapping):
-            _panel_legend(own_axes, [curve_handle(style) for style in shown_styles.values()], size)
+            _panel_legend(panel_axes, [curve_handle(style) for style in shown_styles.values()], size)
         first = index % columns == 0 or panel.value_label != panels[index - 1].value_label
         if first and any(not curve.empty for curve in panel.curves.values()):
-            own_axes.set_ylabel(panel.value_label)
+            panel_axes.set_ylabel(panel.value_label)
     height = figure.get_size_inches()[1]
     _legend(
         figure, [curve_handle(shared[name]) for name in shown], legend_columns, (note_rows * LEGEND_ROW + 0.08) / height

@@ -73,7 +73,7 @@ def differing_keys(runs: list[Run]) -> dict[str, list[Any]]:
     flat = [flatten(run.config) for run in runs]
     names = sorted({name for config in flat for name in config} - IDENTITY_KEYS)
     values = {name: [config.get(name) for config in flat] for name in names}
-    return {name: own for name, own in values.items() if any(value != own[0] for value in own)}
+    return {name: found for name, found in values.items() if any(value != found[0] for value in found)}
 
 
 def merge_seeds(issues: Iterable[Issue]) -> list[Issue]:

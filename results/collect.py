@@ -51,21 +51,21 @@ def collect(
     damaged = {key for key in wanted if any(f"/{name}".endswith(f"/{key}") for name in found.lost)}
     missing = set(wanted) - damaged - {run.key for run in found.runs}
     stale = {run.key for run in found.runs if run.config_hash != hashes.get(run.key, run.config_hash)}
-    own = _without(found, stale)
-    wrong = [_text(issue) for issue in merge_seeds([*_absent(missing, stale, damaged), *_unfit(own)])]
+    kept = _without(found, stale)
+    wrong = [_text(issue) for issue in merge_seeds([*_absent(missing, stale, damaged), *_unfit(kept)])]
     if wrong and not incomplete:
         shown = "; ".join(wrong[:SHOWN]) + (f"; and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else "")
         raise ResultsError(f"not collected: {shown}")
-    if not own.runs:
+    if not kept.runs:
         raise ResultsError(f"not collected: nothing would be left: {'; '.join(wrong[:SHOWN])}")
-    notes = [*(f"collected although {text}" for text in wrong), *_code_notes(own.runs)]
-    own = replace(own, notes=(*own.notes, *notes))
-    if large := too_large(episodes_of_runs(own).values()):  # numbers need not wait for pictures
-        own, notes = without_episodes(own), [*notes, f"the set has no episodes: {large}, and collect again"]
-    paths = publish(compacted(own) if compact else own, output, suite)
+    notes = [*(f"collected although {text}" for text in wrong), *_code_notes(kept.runs)]
+    kept = replace(kept, notes=(*kept.notes, *notes))
+    if large := too_large(episodes_of_runs(kept).values()):  # numbers need not wait for pictures
+        kept, notes = without_episodes(kept), [*notes, f"the set has no episodes: {large}, and collect again"]
+    paths = publish(compacted(kept) if compact else kept, output, suite)
     verify(output)
     lines = written(paths)
-    finished = sum(run.status.finished for run in own.runs)
+    finished = sum(run.status.finished for run in kept.runs)
     count = f"collected {len(own.runs)} of {len(set(wanted))} runs, {finished} of them finished; checksums verified"
     return [*lines, *(f"note: {note}" for note in notes), count]
 
@@ -73,7 +73,9 @@ def collect(
 def _without(results: Results, keys: Collection[RunKey]) -> Results:
     runs = tuple(run for run in results.runs if run.key not in keys)
     tasks = {run.key.task for run in runs}
-    return replace(results, runs=runs, references={t: own for t, own in results.references.items() if t in tasks})
+    return replace(
+        results, runs=runs, references={t: reference for t, reference in results.references.items() if t in tasks}
+    )
 
 
 def _absent(missing: Collection[RunKey], stale: Collection[RunKey], damaged: Collection[RunKey]) -> list[Issue]:
@@ -108,7 +110,7 @@ def _code_notes(runs: Sequence[Run]) -> list[str]:
     versions: Counter[tuple[str, bool]] = Counter()
     for run in runs:
         starts = run.machine.get("starts") or [run.machine]
-        versions.update({(str(own.get("commit") or "unknown")[:10], bool(own.get("dirty"))) for own in starts})
+        versions.update({(str(start.get("commit") or "unknown")[:10], bool(start.get("dirty"))) for start in starts})
     if len(versions) == 1 and not any(dirty for _, dirty in versions):
         return []
     listed = ", ".join(

@@ -102,7 +102,7 @@ def too_large(episodes: Iterable[Episode]) -> str:
 
 def episodes_to_json(episodes: Mapping[RunKey, Episode]) -> dict[str, Any]:
     """The part of a manifest: for each GIF the key of its run and its facts."""
-    return {published_name(key): {**key._asdict(), "episode": _facts(own)} for key, own in episodes.items()}
+    return {published_name(key): {**key._asdict(), "episode": _facts(episode)} for key, episode in episodes.items()}
 
 
 def _facts(episode: Episode) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def _key_columns(runs: Sequence[Run], counts: Sequence[int]) -> dict[str, Any]:
     owners = np.repeat(np.arange(len(runs)), counts)
     words = {name: [getattr(run.key, name) for run in runs] for name in KEY_COLUMNS[:-1]}
     return {
-        **{name: pd.Series(own).array.take(owners) for name, own in words.items()},
+        **{name: pd.Series(column).array.take(owners) for name, column in words.items()},
         "seed": np.repeat([run.key.seed for run in runs], counts),
     }
 
@@ -85,11 +85,11 @@ def _moments(rows: Sequence[Evaluation]) -> tuple[NDArray[np.float64], NDArray[n
     means, deviations = np.full((2, len(rows)), np.nan)
     lengths = np.array([len(row.returns) for row in rows])
     for episodes in np.unique(lengths):
-        own = (lengths == episodes).nonzero()[0]
-        returns = np.array([rows[index].returns for index in own], dtype=float)
+        alike = (lengths == episodes).nonzero()[0]
+        returns = np.array([rows[index].returns for index in alike], dtype=float)
         finite = np.isfinite(returns).all(axis=1)
-        means[own[finite]] = returns[finite].mean(axis=1)
-        deviations[own[finite]] = returns[finite].std(axis=1, ddof=1) if episodes > 1 else 0.0
+        means[alike[finite]] = returns[finite].mean(axis=1)
+        deviations[alike[finite]] = returns[finite].std(axis=1, ddof=1) if episodes > 1 else 0.0
     return means, deviations
 
 

@@ -74,13 +74,13 @@ def _merged_episodes(sets: Mapping[Path, Results]) -> tuple[dict[RunKey, Episode
     found: dict[RunKey, tuple[Path, Episode]] = {}
     notes = []
     for folder, results in sets.items():
-        for key, own in results.episodes.items():
-            first, kept = found.setdefault(key, (folder, own))
-            if own != kept:
+        for key, episode in results.episodes.items():
+            first, kept = found.setdefault(key, (folder, episode))
+            if episode != kept:
                 notes.append(
                     f"episodes of {key} are not the same in {first.name} and {folder.name}: the former's is used"
                 )
-    return {key: own for key, (_, own) in sorted(found.items(), key=lambda item: item[0].order())}, notes
+    return {key: episode for key, (_, episode) in sorted(found.items(), key=lambda item: item[0].order())}, notes
 
 
 def _merged_notes(sets: Mapping[Path, Results]) -> list[str]:
@@ -88,7 +88,7 @@ def _merged_notes(sets: Mapping[Path, Results]) -> list[str]:
     for folder, results in sets.items():
         for note in results.notes:
             owners.setdefault(note, []).append(folder.name)
-    return [note if len(own) == len(sets) else f"{', '.join(own)}: {note}" for note, own in owners.items()]
+    return [note if len(folders) == len(sets) else f"{', '.join(folders)}: {note}" for note, folders in owners.items()]
 
 
 def _merged_references(sets: Mapping[Path, Results]) -> tuple[dict[str, References], list[str]]:
@@ -96,13 +96,13 @@ def _merged_references(sets: Mapping[Path, Results]) -> tuple[dict[str, Referenc
     found: dict[str, tuple[Path, References]] = {}
     notes = []
     for folder, results in sets.items():
-        for task, own in results.references.items():
+        for task, references in results.references.items():
             if task not in found:
-                found[task] = folder, own
+                found[task] = folder, references
                 continue
-            found[task], note = _joined(*found[task], folder, own)
+            found[task], note = _joined(*found[task], folder, references)
             notes += [note] if note else []
-    return {task: own for task, (_, own) in found.items()}, notes
+    return {task: references for task, (_, references) in found.items()}, notes
 
 
 def _two_runs(folder: Path, run: Run, other_folder: Path, other: Run) -> str:
@@ -119,25 +119,25 @@ def _two_runs(folder: Path, run: Run, other_folder: Path, other: Run) -> str:
 
 
 def _joined(
-    folder: Path, own: References, other_folder: Path, other: References
+    folder: Path, these: References, other_folder: Path, other: References
 ) -> tuple[tuple[Path, References], str | None]:
     """The reference policies of a task that two sets have, with the folder to name in errors, and a note if something
     had to be left out."""
-    settings, other_settings = (own.evaluation_seed, own.episodes), (other.evaluation_seed, other.episodes)
+    settings, other_settings = (these.evaluation_seed, these.episodes), (other.evaluation_seed, other.episodes)
     if settings != other_settings:
-        kept = (folder, own) if own.episodes >= other.episodes else (other_folder, other)
+        kept = (folder, these) if these.episodes >= other.episodes else (other_folder, other)
         words = " and ".join(
             f"{episodes} episodes of seed {seed} in {where.name}"
             for where, (seed, episodes) in ((folder, settings), (other_folder, other_settings))
         )
-        note = f"reference policies of {own.task} were played on {words}: those in {kept[0].name} are used"
+        note = f"reference policies of {these.task} were played on {words}: those in {kept[0].name} are used"
         return kept, note
-    for one, two in ((own.returns, other.returns), (own.full_returns, other.full_returns)):
+    for one, two in ((these.returns, other.returns), (these.full_returns, other.full_returns)):
         differing = [name for name in one if name in two and one[name] != two[name]]
         if differing:
             raise ResultsError(
-                f"reference policies of {own.task} ({', '.join(differing)}) have other returns in {folder} than in "
+                f"reference policies of {these.task} ({', '.join(differing)}) have other returns in {folder} than in "
                 f"{other_folder}, on the same episodes: remove one of the sets, or name one with --results"
             )
-    joined = replace(own, returns=own.returns | other.returns, full_returns=own.full_returns | other.full_returns)
+    joined = replace(these, returns=these.returns | other.returns, full_returns=these.full_returns | other.full_returns)
     return (folder, joined), None

@@ -80,10 +80,10 @@ def export(results: Results, policy: str = "greedy") -> Export:
     tree: Tree = {}
     notes = [ABSOLUTE_NOTE]
     for environment in dict.fromkeys(environment for environment, _ in kept):
-        own = {task: algorithms for (name, task), algorithms in kept.items() if name == environment}
-        runs = [run for algorithms in own.values() for its in algorithms.values() for run in its]
+        tasks = {task: algorithms for (name, task), algorithms in kept.items() if name == environment}
+        runs = [run for algorithms in tasks.values() for its in algorithms.values() for run in its]
         metrics, without = _shared_metrics(runs, policy)
-        tree[environment] = {task: _task_tree(algorithms, policy, metrics) for task, algorithms in own.items()}
+        tree[environment] = {task: _task_tree(algorithms, policy, metrics) for task, algorithms in tasks.items()}
         if without:
             notes.append(f"{environment}: not every evaluation has {', '.join(without)}, left out of all")
         notes += _uneven(environment, tree[environment])
@@ -95,7 +95,7 @@ def _text(value: dict[str, Any], depth: int = 0) -> str:
     """JSON with a line for each name down to the evaluations, which are the fifth level."""
     if depth == len(LEVELS):
         return json.dumps(value, allow_nan=False)
-    lines = (f"{' ' * (depth + 1)}{json.dumps(name)}: {_text(own, depth + 1)}" for name, own in value.items())
+    lines = (f"{' ' * (depth + 1)}{json.dumps(name)}: {_text(part, depth + 1)}" for name, part in value.items())
     return "{\n" + ",\n".join(lines) + "\n" + " " * depth + "}"
 
 
@@ -112,38 +112,38 @@ def _plain(name: str) -> str:
 
 def _comparable(algorithms: dict[str, list[Run]], policy: str, left_out: list[str]) -> dict[str, list[Run]]:
     """The runs of a task that are exported; says of the others why not."""
-    runs = [run for own in algorithms.values() for run in own]
+    runs = [run for its in algorithms.values() for run in its]
     reasons = {run.key: _unfit(run, policy) for run in runs}
     steps = {run.key: _steps(run, policy) for run in runs if reasons[run.key] is None}
     counted = Counter(steps.values())
-    usual = max(counted, key=lambda own: (counted[own], own[-1], own), default=())
+    usual = max(counted, key=lambda taken: (counted[taken], taken[-1], taken), default=())
     for run in runs:
-        own, reason = steps.get(run.key, ()), reasons[run.key]
-        if reason is None and own != usual:
-            reason = f"evaluated at {_words(own)}, most runs of the task at {_words(usual)}"
+        taken, reason = steps.get(run.key, ()), reasons[run.key]
+        if reason is None and taken != usual:
+            reason = f"evaluated at {_words(taken)}, most runs of the task at {_words(usual)}"
         if reason is not None:
             left_out.append(f"{run.key}: {reason}")
     fitting = {
-        name: [run for run in own if reasons[run.key] is None and steps[run.key] == usual]
-        for name, own in algorithms.items()
+        name: [run for run in its if reasons[run.key] is None and steps[run.key] == usual]
+        for name, its in algorithms.items()
     }
-    return {name: own for name, own in fitting.items() if own}
+    return {name: its for name, its in fitting.items() if its}
 
 
 def _unfit(run: Run, policy: str) -> str | None:
     """Why a run cannot be exported, whatever the others are like."""
     if reason := uncounted(run):
         return reason
-    own = _evaluations(run, policy)
-    if not own:
+    evaluations = _evaluations(run, policy)
+    if not evaluations:
         return f"has no evaluation of the {policy} policy"
-    broken = [evaluation.step for evaluation in own if not all(map(math.isfinite, evaluation.returns))]
+    broken = [evaluation.step for evaluation in evaluations if not all(map(math.isfinite, evaluation.returns))]
     return f"returns are not finite, first at step {broken[0]:,}" if broken else None
 
 
 def _evaluations(run: Run, policy: str) -> list[Evaluation]:
-    own = [evaluation for evaluation in run.evaluations if evaluation.policy == policy]
-    return sorted(own, key=lambda evaluation: evaluation.step)
+    evaluations = [evaluation for evaluation in run.evaluations if evaluation.policy == policy]
+    return sorted(evaluations, key=lambda evaluation: evaluation.step)
 
 
 def _steps(run: Run, policy: str) -> tuple[int, ...]:
@@ -156,12 +156,12 @@ def _words(steps: tuple[int, ...]) -> str:
 
 def _shared_metrics(runs: Sequence[Run], policy: str) -> tuple[list[str], list[str]]:
     """Names of the scores that every evaluation has as a finite number, and of those that only some have."""
-    own = [
+    names = [
         {name for name, value in evaluation.scores.items() if math.isfinite(value)}
         for run in runs
         for evaluation in _evaluations(run, policy)
     ]
-    shared = set.intersection(*own)
+    shared = set.intersection(*names)
     named = {name for run in runs for evaluation in _evaluations(run, policy) for name in evaluation.scores}
     keys = [_plain(name) for name in sorted(shared)]
     if len({*keys, RETURN, STEP_COUNT}) < len(keys) + 2:
@@ -179,12 +179,12 @@ def _task_tree(algorithms: dict[str, list[Run]], policy: str, metrics: list[str]
 
 
 def _run_tree(run: Run, policy: str, metrics: list[str]) -> dict[str, Any]:
-    own = _evaluations(run, policy)
+    evaluations = _evaluations(run, policy)
     steps: dict[str, Any] = {
         f"step_{place}": {STEP_COUNT: evaluation.step, **_values(evaluation, metrics)}
-        for place, evaluation in enumerate(own)
+        for place, evaluation in enumerate(evaluations)
     }
-    return {**steps, ABSOLUTE: _values(own[-1], metrics)}
+    return {**steps, ABSOLUTE: _values(evaluations[-1], metrics)}
 
 
 def _values(evaluation: Evaluation, metrics: list[str]) -> dict[str, list[float]]:
@@ -194,9 +194,9 @@ def _values(evaluation: Evaluation, metrics: list[str]) -> dict[str, list[float]
 def _uneven(environment: str, tasks: dict[str, dict[str, dict[str, Any]]]) -> list[str]:
     """What keeps the tools from aggregating a whole environment: its tasks must have the same algorithms, all of these
     the same runs, and all of those as many steps."""
-    algorithms = {tuple(sorted(own)) for own in tasks.values()}
-    runs = {tuple(sorted(its)) for own in tasks.values() for its in own.values()}
-    steps = {len(run) for own in tasks.values() for its in own.values() for run in its.values()}
+    algorithms = {tuple(sorted(trees)) for trees in tasks.values()}
+    runs = {tuple(sorted(tree)) for trees in tasks.values() for tree in trees.values()}
+    steps = {len(run) for trees in tasks.values() for tree in trees.values() for run in tree.values()}
     parts = (("algorithms", algorithms), ("seeds", runs), ("numbers of evaluations", steps))
     differing = [name for name, found in parts if len(found) > 1]
     if not differing:
@@ -211,8 +211,8 @@ def _compact(kept: dict[tuple[str, str], dict[str, list[Run]]], policy: str) -> 
     shorter = 0
     for algorithms in kept.values():
         for run in (run for runs in algorithms.values() for run in runs):
-            own = _evaluations(run, policy)
-            shorter += any(len(evaluation.returns) < len(own[-1].returns) for evaluation in own)
+            evaluations = _evaluations(run, policy)
+            shorter += any(len(evaluation.returns) < len(evaluations[-1].returns) for evaluation in evaluations)
     if not shorter:
         return []
     return [f"of {shorter} run(s) from compact sets, earlier evaluations hold one number, the mean over their episodes"]

@@ -53,7 +53,7 @@ def read_pack(folder: Path) -> Pack:
         raise ResultsError(f"{folder / MANIFEST}: format is {record.get('format')!r}, this version reads {FORMAT}")
     try:
         contents = {name: _verified(folder / name, facts) for name, facts in record["files"].items()}
-        wanted = {RunKey.of(own) for own in record["runs"]}
+        wanted = {RunKey.of(run) for run in record["runs"]}
         timings = tuple(json.loads(contents[TIMINGS])["timings"])
         rehearsal = bool(record["rehearsal"])
     except (KeyError, TypeError, ValueError) as error:
@@ -129,9 +129,9 @@ def with_packs(base: Results | None, place: Path, packs: Sequence[Pack]) -> tupl
         notes += [note for note in pack.results.notes if note not in notes]
     if not runs:
         raise ResultsError(f"nothing to publish: no finished run in {', '.join(str(pack.folder) for pack in packs)}")
-    kept = tuple(run for _, run in sorted(runs.values(), key=lambda own: own[1].key.order()))
+    kept = tuple(run for _, run in sorted(runs.values(), key=lambda entry: entry[1].key.order()))
     tasks = {run.key.task for run in kept}
-    references = {task: own for task, own in references.items() if task in tasks}
+    references = {task: reference for task, reference in references.items() if task in tasks}
     return replace(base or Results(()), runs=kept, references=references, notes=tuple(notes)), lines
 
 
@@ -147,8 +147,8 @@ def _add_references(references: dict[str, References], pack: Pack) -> list[str]:
     """Reference policies of tasks that have none yet; what is said of others."""
     assert pack.results is not None
     lines = []
-    for task, own in pack.results.references.items():
-        if references.setdefault(task, own) != own:
+    for task, reference in pack.results.references.items():
+        if references.setdefault(task, reference) != reference:
             lines.append(
                 f"{pack.folder}: reference policies of {task} have other returns than those published: left out"
             )

@@ -109,6 +109,11 @@ def compacted(results: Results) -> Results:
     )
 
 
+def _averaged(evaluation: Evaluation) -> Evaluation:
+    """The evaluation with the mean of its returns in their place."""
+    return replace(evaluation, returns=(sum(evaluation.returns) / len(evaluation.returns),))
+
+
 def _compact_run(run: Run) -> Run:
     kept: set[tuple[str, int]] = set()
     for policy in {evaluation.policy for evaluation in run.evaluations}:
@@ -118,8 +123,8 @@ def _compact_run(run: Run) -> Run:
         run,
         trials=tuple(map(_compact_trial, run.trials)),
         evaluations=tuple(
-            own if (own.policy, own.step) in kept else replace(own, returns=(sum(own.returns) / len(own.returns),))
-            for own in run.evaluations
+            evaluation if (evaluation.policy, evaluation.step) in kept else _averaged(evaluation)
+            for evaluation in run.evaluations
         ),
     )
 
@@ -197,7 +202,7 @@ def hardware_of(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """What the runs were begun on, and how many on each."""
     names = ("gpu", "cpu", "cores")
     counts = Counter(tuple(run.machine.get(name) for name in names) for run in runs)
-    return [dict(zip(names, own, strict=True)) | {"runs": count} for own, count in counts.most_common()]
+    return [dict(zip(names, values, strict=True)) | {"runs": count} for values, count in counts.most_common()]
 
 
 def without_episodes(results: Results) -> Results:
@@ -291,19 +296,19 @@ def _parquet(columns: dict[str, list[Any]], schema: pa.Schema) -> bytes:
 
 def _evaluation_columns(runs: Sequence[Run]) -> dict[str, list[Any]]:
     columns = _key_columns([(run, len(run.evaluations)) for run in runs])
-    own = [evaluation for run in runs for evaluation in run.evaluations]
+    evaluations = [evaluation for run in runs for evaluation in run.evaluations]
     return columns | {
-        "step": [evaluation.step for evaluation in own],
-        "policy": [evaluation.policy for evaluation in own],
-        "returns": [evaluation.returns for evaluation in own],
-        "scores": [list(evaluation.scores.items()) for evaluation in own],
+        "step": [evaluation.step for evaluation in evaluations],
+        "policy": [evaluation.policy for evaluation in evaluations],
+        "returns": [evaluation.returns for evaluation in evaluations],
+        "scores": [list(evaluation.scores.items()) for evaluation in evaluations],
     }
 
 
 def _metric_columns(runs: Sequence[Run], interpretation: bool) -> dict[str, list[Any]]:
-    own = [(run, [row for row in run.metrics if _is_interpretation(row) == interpretation]) for run in runs]
-    rows = [row for _, its in own for row in its]
-    return _key_columns([(run, sum(len(row.values) for row in its)) for run, its in own]) | {
+    chosen = [(run, [row for row in run.metrics if _is_interpretation(row) == interpretation]) for run in runs]
+    rows = [row for _, its in chosen for row in its]
+    return _key_columns([(run, sum(len(row.values) for row in its)) for run, its in chosen]) | {
         "step": [row.step for row in rows for _ in row.values],
         "name": [name.removeprefix(INTERPRETATION) for row in rows for name in row.values],
         "value": [value for row in rows for value in row.values.values()],
@@ -331,11 +336,11 @@ def _by_key(data: bytes) -> Iterator[tuple[RunKey, list[list[Any]]]]:
     """
     table = pq.read_table(pa.BufferReader(data), use_threads=False, pre_buffer=False).unify_dictionaries()
     columns = [column.combine_chunks() for column in table.columns]
-    own, rest = columns[: len(KEY_FIELDS)], list(map(_values, columns[len(KEY_FIELDS) :]))
-    changes = np.any([np.diff(_codes(column)) != 0 for column in own], axis=0).nonzero()[0] + 1
+    keys, rest = columns[: len(KEY_FIELDS)], list(map(_values, columns[len(KEY_FIELDS) :]))
+    changes = np.any([np.diff(_codes(column)) != 0 for column in keys], axis=0).nonzero()[0] + 1
     bounds = [0, *changes.tolist(), table.num_rows] if table.num_rows else []
     for first, last in pairwise(bounds):
-        task, algorithm, variant, seed = (column[first].as_py() for column in own)
+        task, algorithm, variant, seed = (column[first].as_py() for column in keys)
         yield RunKey(task, algorithm, variant, seed), [column[first:last] for column in rest]
 
 
@@ -411,7 +416,11 @@ def _run_to_json(run: Run) -> dict[str, Any]:
         "machine": machine,
         "config": run.config,
         "notes": list(run.notes),
-        **({"full_evaluation": [asdict(own) for own in run.full_evaluations]} if run.full_evaluations else {}),
+        **(
+            {"full_evaluation": [asdict(evaluation) for evaluation in run.full_evaluations]}
+            if run.full_evaluations
+            else {}
+        ),
     }
 
 
@@ -446,7 +455,7 @@ def _references_to_json(results: Results, task: str) -> dict[str, Any]:
 
 
 def _returns_to_json(returns: dict[str, tuple[float, ...]]) -> dict[str, Any]:
-    return {name: {"returns": list(own)} for name, own in returns.items()}
+    return {name: {"returns": list(values)} for name, values in returns.items()}
 
 
 def _packs(folders: Sequence[Path], rehearsed: bool) -> list[Pack]:

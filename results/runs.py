@@ -120,9 +120,11 @@ def added_up(rows: list[MetricRow], bin_width: float) -> list[MetricRow]:
     for row in rows:
         bins.setdefault(int((row.step - 1) // bin_width), []).append(row)
     sums = []
-    for own in bins.values():
-        names = dict.fromkeys(name for row in own for name in row.values)
-        sums.append(MetricRow(own[-1].step, {name: sum(row.values.get(name, 0.0) for row in own) for name in names}))
+    for group in bins.values():
+        names = dict.fromkeys(name for row in group for name in row.values)
+        sums.append(
+            MetricRow(group[-1].step, {name: sum(row.values.get(name, 0.0) for row in group) for name in names})
+        )
     return sums
 
 
@@ -130,7 +132,11 @@ def _of_keys(folders: Iterable[Path], keys: Collection[RunKey]) -> list[Path]:
     """Those of the run folders that belong to one of the keys."""
     names = set(map(str, keys))
     parts = [(folder, folder.resolve().parts) for folder in folders]
-    return [folder for folder, own in parts if any("/".join(own[first:]) in names for first in range(len(own)))]
+    return [
+        folder
+        for folder, names_of in parts
+        if any("/".join(names_of[first:]) in names for first in range(len(names_of)))
+    ]
 
 
 def _key_of(folder: Path, config: dict[str, Any]) -> RunKey:
@@ -177,8 +183,8 @@ def _load_evaluations(path: Path, may_end_torn: bool, notes: list[str]) -> tuple
         evaluation = _evaluation(row, f"{path}, line {number}")
         _append_newest(by_policy[evaluation.policy], evaluation, path.name, notes)
     evaluations = [evaluation for policy in POLICIES for evaluation in by_policy[policy]]
-    for policy, own in by_policy.items():
-        broken = [evaluation.step for evaluation in own if not all(map(math.isfinite, evaluation.returns))]
+    for policy, its in by_policy.items():
+        broken = [evaluation.step for evaluation in its if not all(map(math.isfinite, evaluation.returns))]
         if broken:
             notes.append(f"{policy} returns are not finite from step {broken[0]} on ({len(broken)} evaluations)")
     return tuple(sorted(evaluations, key=lambda evaluation: (evaluation.step, evaluation.policy)))
@@ -357,7 +363,7 @@ def references_from_json(task: str, value: dict[str, Any], where: str) -> Refere
         raise ResultsError(
             f"corrupt file {where}: expected evaluation_seed, episodes and policies, each with its returns"
         ) from error
-    wrong = [name for name, own in returns.items() if len(own) != references.episodes]
+    wrong = [name for name, values in returns.items() if len(values) != references.episodes]
     if wrong:
         raise ResultsError(f"corrupt file {where}: {', '.join(wrong)} must have {references.episodes} returns")
     return references

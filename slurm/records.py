@@ -67,15 +67,15 @@ def cancel_jobs(results: Path, keys: Collection[RunKey]) -> list[str]:
 
 def explain_lost(results: Path, states: Sequence[RunState]) -> list[RunState]:
     """The states; those of lost runs say how their jobs have ended, as far as the scheduler's accounting knows."""
-    lost = {own.job for own in states if own.state == "lost"}
+    lost = {state.job for state in states if state.state == "lost"}
     known = endings(lost) if lost else {}
     return [
         dataclasses.replace(
-            own, message=f"its job ended {known.get(own.job, 'without a word')}; see {log_of(results, own.job)}"
+            state, message=f"its job ended {known.get(state.job, 'without a word')}; see {log_of(results, state.job)}"
         )
-        if own.state == "lost"
-        else own
-        for own in states
+        if state.state == "lost"
+        else state
+        for state in states
     ]
 
 

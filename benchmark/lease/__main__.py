@@ -136,7 +136,9 @@ class Lease:
         """The tests that need a GPU, unless they have passed in a lease of the same code."""
         commit = self.site.facts["machine"]["commit"]
         same = [record["tests"] for record in self.earlier if commit and record["machine"]["commit"] == commit]
-        if not self.options.again and any(own["passed"] and not own["failures"] and not own["note"] for own in same):
+        if not self.options.again and any(
+            tests["passed"] and not tests["failures"] and not tests["note"] for tests in same
+        ):
             self.tests.note = gpu_tests.PASSED_BEFORE
             self.site.say(f"tests {self.tests.note}: not repeated (--again does)")
             return

@@ -88,7 +88,7 @@ class Packer:
         for folder in self.finished():
             files = [folder / name for name in layout.RECORDS if (folder / name).exists()]
             size = sum(map(self._size, files))
-            home = next((own for own in archives if own.size + size <= ROOM), None)
+            home = next((archive for archive in archives if archive.size + size <= ROOM), None)
             if home is None and len(archives) < MOST_ARCHIVES and size <= ROOM:
                 home = Archive()
                 archives.append(home)
@@ -101,7 +101,7 @@ class Packer:
             policy = folder / layout.POLICY
             if policy.exists() and home.size + self._size(policy) <= ROOM:
                 self._add(home, [policy])
-        return [own for own in archives if own.files], left_out
+        return [archive for archive in archives if archive.files], left_out
 
     def _add(self, archive: Archive, files: Iterable[Path]) -> None:
         for file in files:

@@ -46,7 +46,7 @@ def grouped(requests: Iterable[RunRequest]) -> list[tuple[RunRequest, ...]]:
     found: dict[tuple[str, str, str], list[RunRequest]] = {}
     for request in requests:
         found.setdefault(request.key.kind, []).append(request)
-    return [tuple(own) for own in found.values()]
+    return [tuple(alike) for alike in found.values()]
 
 
 def choose(groups: Sequence[Group], left: float) -> list[Group]:
@@ -58,9 +58,9 @@ def choose(groups: Sequence[Group], left: float) -> list[Group]:
     """
     chosen = []
     for task in dict.fromkeys(group.task for group in groups):
-        for group in sorted((own for own in groups if own.task == task), key=lambda own: own.seconds(1)):
+        for group in sorted((group for group in groups if group.task == task), key=lambda group: group.seconds(1)):
             part = group.within(left)
             if part is not None:
                 chosen.append(part)
                 left -= part.predicted
-    return sorted(chosen, key=lambda own: own.predicted, reverse=True)
+    return sorted(chosen, key=lambda group: group.predicted, reverse=True)

@@ -101,7 +101,7 @@ class Trainer:
 
     def groups(self, lane: Lane) -> list[Group]:
         """The missing runs of a lane whose length is known."""
-        found = (self._group(own, lane) for own in grouped(filter(lane.has, self.missing())))
+        found = (self._group(requests, lane) for requests in grouped(filter(lane.has, self.missing())))
         return [group for group in found if group is not None]
 
     def _group(self, requests: tuple[RunRequest, ...], lane: Lane) -> Group | None:

@@ -201,7 +201,7 @@ def time_together(item: Mapping[str, Any], device: str) -> dict[str, Any]:
         for outcome in outcomes:
             if isinstance(outcome, Exception):
                 raise outcome
-        found.append(max(_logged_seconds(own) for own in outcomes if isinstance(own, Path)))
+        found.append(max(_logged_seconds(outcome) for outcome in outcomes if isinstance(outcome, Path)))
     return {"times_one": found[1] / found[0]}
 
 

@@ -77,17 +77,17 @@ class Count:
     @property
     def flops(self) -> int:
         """Of all operations."""
-        return sum(own[0] for own in self.operations)
+        return sum(operation[0] for operation in self.operations)
 
     @property
     def bytes(self) -> int:
         """Moved by all operations, each for itself."""
-        return sum(own[1] for own in self.operations)
+        return sum(operation[1] for operation in self.operations)
 
     @property
     def kernels(self) -> int:
         """Launched by all operations."""
-        return sum(own[2] for own in self.operations)
+        return sum(operation[2] for operation in self.operations)
 
 
 class Counter(TorchDispatchMode):
@@ -124,7 +124,7 @@ class Counter(TorchDispatchMode):
         if name in NO_KERNEL or (returns and all(r.alias_info and not r.alias_info.is_write for r in returns)):
             self.count.views += 1
             return
-        moved = sum(map(_bytes, read)) + sum(_bytes(t) for t in written if not any(t is own for own in read))
+        moved = sum(map(_bytes, read)) + sum(_bytes(t) for t in written if not any(t is source for source in read))
         flops, kernels = 0, SEVERAL_KERNELS.get(name, 1)
         if func.namespace == FUSED_NAMESPACE:
             flops, kernels = fused_cost(name, args)
@@ -143,7 +143,7 @@ def fused_cost(name: str, args: tuple[Any, ...]) -> tuple[int, int]:
     Forward, each edge and feature takes a product and a sum for the score and as many for the message; backward twice
     that, and the scores once more, which are not kept. Sums over neighbours take one addition.
     """
-    lists = next(own for own in args if isinstance(own, Tensor) and own.dtype == torch.int32)
+    lists = next(argument for argument in args if isinstance(argument, Tensor) and argument.dtype == torch.int32)
     first = args[0]
     copies, agents = first.shape[:2]
     edges = copies * agents * lists.shape[-1]
@@ -180,7 +180,7 @@ def gradient_step(algorithm: str, spec: EnvironmentSpec, batch_size: int, fused:
     learner = _learner(algorithm, spec, fused)
     count = counted(lambda: learner.update(_sampled(spec, learner.action_width, batch_size), torch.Generator()))
     for optimiser in _optimisers(learner):
-        size = sum(own.nbytes for group in optimiser.param_groups for own in group["params"])
+        size = sum(parameter.nbytes for group in optimiser.param_groups for parameter in group["params"])
         count.operations.append((0, PARAMETER_PASSES * size, 1))
     return count
 

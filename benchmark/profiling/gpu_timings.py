@@ -117,8 +117,8 @@ def together_factor(timings: Sequence[Entry], runs: int) -> float:
     nothing, as long as one after the other."""
     if runs == 1:
         return 1.0
-    measured = [own for own in timings if own.get("what") == "together"]
-    slopes = [(own["times_one"] - 1) / (own["runs"] - 1) for own in measured]
+    measured = [timing for timing in timings if timing.get("what") == "together"]
+    slopes = [(timing["times_one"] - 1) / (timing["runs"] - 1) for timing in measured]
     return 1 + (runs - 1) * max(slopes, default=1.0)
 
 

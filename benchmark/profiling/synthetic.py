@@ -103,8 +103,8 @@ def random_graph(spec: EnvironmentSpec, size: int, generator: torch.Generator) -
         drawn = torch.randint(last + 1, (size, spec.num_agents), generator=generator, device=device)
         repeated = (taken == drawn[..., None]).any(-1)
         taken[..., slot] = torch.where(repeated, last, drawn)
-    own = torch.arange(spec.num_agents, device=device)[:, None]
-    neighbours = taken + (taken >= own)  # from numbers among the others to numbers of agents
+    agent = torch.arange(spec.num_agents, device=device)[:, None]
+    neighbours = taken + (taken >= agent)  # from numbers among the others to numbers of agents
     return Graph(neighbours, torch.ones_like(taken, dtype=torch.bool))
 
 

@@ -151,11 +151,11 @@ class Coordination(Game):
         return (2 * uniform - 1).view(-1, self.num_agents, self.num_actions)
 
     def reward(self, state: Tensor, action: Tensor) -> Tensor:
-        own = state.gather(-1, action[..., None]).squeeze(-1)
+        paid = state.gather(-1, action[..., None]).squeeze(-1)
         edge = _table(COUPLING, state.dtype, state.device)[action, action.roll(-1, 1)]  # between agents i and i + 1
         if not self.closed:
             edge[:, -1] = 0
-        return own + (edge + edge.roll(1, 1)) / 2
+        return paid + (edge + edge.roll(1, 1)) / 2
 
     def optimum(self, state: Tensor) -> Tensor:
         return best_joint_action(state, state.new_tensor(COUPLING), self.closed)

@@ -40,6 +40,6 @@ def joint_value(
     action: Int[Tensor, "env agent"],
 ) -> Float[Tensor, " env"]:
     """The sum that `best_joint_action` maximises, of any joint action."""
-    own = preference.gather(-1, action[..., None]).squeeze(-1).sum(-1)
+    paid = preference.gather(-1, action[..., None]).squeeze(-1).sum(-1)
     edges = coupling[action, action.roll(-1, 1)]
-    return own + (edges if closed else edges[:, :-1]).sum(-1)
+    return paid + (edges if closed else edges[:, :-1]).sum(-1)

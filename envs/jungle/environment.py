@@ -181,9 +181,9 @@ class JungleEnvironment:
         if missing:
             raise ValueError(f"this is no state of Jungle: {', '.join(missing)} missing")
         saved = (state["task"], tuple(state["position"].shape), tuple(state["food"].shape))
-        own = (self.jungle.task, (self.num_envs, self.jungle.num_agents, 2), tuple(self._food.shape))
-        if saved != own:
-            raise ValueError(f"the state is of (task, agents, foods) {saved}; this environment is {own}")
+        expected = (self.jungle.task, (self.num_envs, self.jungle.num_agents, 2), tuple(self._food.shape))
+        if saved != expected:
+            raise ValueError(f"the state is of (task, agents, foods) {saved}; this environment is {expected}")
         self._seed, self._next_episode, self._time = state["seed"], state["next_episode"], state["time"]
         self._food, self._acted = state["food"].cpu().clone(), False
         self._clock.fill_(self.time)

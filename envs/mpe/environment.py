@@ -146,9 +146,9 @@ class ParticleEnvironment:
         if missing:
             raise ValueError(f"this is no state of a particle environment: {', '.join(missing)} missing")
         saved = (state["task"], tuple(state["position"].shape), state["position"].dtype)
-        own = (self.scenario.task, tuple(self._position.shape), self._dtype)
-        if saved != own:
-            raise ValueError(f"the state is of (task, shape, type) {saved}; this environment is {own}")
+        expected = (self.scenario.task, tuple(self._position.shape), self._dtype)
+        if saved != expected:
+            raise ValueError(f"the state is of (task, shape, type) {saved}; this environment is {expected}")
         self._seed, self._time = state["seed"], state["time"]
         self._first_episode, self._next_episode = state["first_episode"], state["next_episode"]
         self._position.copy_(state["position"])

@@ -50,12 +50,12 @@ def observe_torch(
     sections: tuple[Section, ...],
 ) -> Float[Tensor, "env viewer feature"]:
     """What every viewer sees; the same as `observe_numba`."""
-    own = slice(viewers.start, viewers.stop)
-    seen = [velocity[:, own], position[:, own]]
+    viewing = slice(viewers.start, viewers.stop)
+    seen = [velocity[:, viewing], position[:, viewing]]
     for section in sections:
         group = slice(section.entities.start, section.entities.stop)
-        apart = position[:, None, group] - position[:, own, None]
-        chosen = _chosen(apart, position[:, own, None], viewers, section)
+        apart = position[:, None, group] - position[:, viewing, None]
+        chosen = _chosen(apart, position[:, viewing, None], viewers, section)
         index = chosen[..., None].expand(*chosen.shape, 2)
         seen.append(apart.gather(2, index).flatten(2))
         if section.with_velocities:
@@ -65,7 +65,7 @@ def observe_torch(
 
 
 def _chosen(
-    apart: Float[Tensor, "env viewer entity xy"], own: Tensor, viewers: range, section: Section
+    apart: Float[Tensor, "env viewer entity xy"], viewer_position: Tensor, viewers: range, section: Section
 ) -> Int[Tensor, "env viewer count"]:
     """Which entities of the section each viewer sees, as offsets into the section's range."""
     device = apart.device
@@ -78,7 +78,7 @@ def _chosen(
         by_both = apart[..., 0].gather(-1, by_second).argsort(dim=-1, stable=True)
         key = by_second.gather(-1, by_both).argsort(-1).to(apart.dtype)  # rank of each entity
     else:
-        key = (apart - own if section.order == Order.PUBLISHED else apart).square().sum(-1)
+        key = (apart - viewer_position if section.order == Order.PUBLISHED else apart).square().sum(-1)
     return key.masked_fill(itself, torch.inf).argsort(dim=-1, stable=True)[..., : section.count]
 
 

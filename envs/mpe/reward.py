@@ -138,22 +138,22 @@ def navigation_numba(
     """Distances to the nearest agent, over all landmarks (as many as agents), and collisions."""
     coverage_weight, penalty, cross_weight = weights
     num_agents = reward.shape[1]
-    own = np.empty(num_agents)
+    local = np.empty(num_agents)
     columns = np.empty((2, position.shape[1]), position.dtype)
     squared = np.empty(num_agents, position.dtype)
     for env in range(reward.shape[0]):
         split(position[env], columns)
-        own[:] = -penalty
+        local[:] = -penalty
         coverage = 0.0
         for landmark in range(first_landmark, position.shape[1]):
             first, second, owner = _two_nearest(columns, landmark, squared)
             coverage += first
-            own[owner] += coverage_weight * (second - first if mode == DIFFERENCE else -first)
+            local[owner] += coverage_weight * (second - first if mode == DIFFERENCE else -first)
         factor = 2.0 if mode == DIFFERENCE else 1.0
-        collisions, cost = _collide(columns, size, kind, cross_weight, factor, own, squared)
+        collisions, cost = _collide(columns, size, kind, cross_weight, factor, local, squared)
         team = -coverage_weight * coverage - num_agents * penalty - cost
         for agent in range(num_agents):
-            reward[env, agent] = team if mode == SHARED else own[agent]
+            reward[env, agent] = team if mode == SHARED else local[agent]
         totals[env, 0] += team
         totals[env, 1] += collisions
         totals[env, 2] += coverage
@@ -166,22 +166,22 @@ def _collide(
     kind: np.ndarray,
     cross_weight: float,
     factor: float,
-    own: np.ndarray,
+    local: np.ndarray,
     squared: np.ndarray,
 ) -> tuple[int, float]:
     """Charge `factor` times its collisions to every agent in `own`; return ordered collisions and their cost."""
     collisions, cost, largest = 0, 0.0, np.max(size)
-    for a in range(len(own)):
-        squared_distances(columns, columns[0, a], columns[1, a], a + 1, len(own), squared)
+    for a in range(len(local)):
+        squared_distances(columns, columns[0, a], columns[1, a], a + 1, len(local), squared)
         farthest = (size[a] + largest) * (size[a] + largest)
-        for slot in range(len(own) - a - 1):
+        for slot in range(len(local) - a - 1):
             if squared[slot] > farthest:
                 continue
             b = a + 1 + slot
             if squared[slot] < (size[a] + size[b]) * (size[a] + size[b]):
                 weight = 1.0 if kind[a] == kind[b] else cross_weight
-                own[a] -= factor * weight
-                own[b] -= factor * weight
+                local[a] -= factor * weight
+                local[b] -= factor * weight
                 collisions += 2
                 cost += 2 * weight
     return collisions, cost
@@ -222,7 +222,7 @@ def push_numba(
 ) -> None:
     """Distance of the ball to its target, nearness of the agents to the ball."""
     num_agents = reward.shape[1]
-    own = np.empty(num_agents)
+    local = np.empty(num_agents)
     columns = np.empty((2, position.shape[1]), position.dtype)
     squared = np.empty(num_agents, position.dtype)
     for env in range(reward.shape[0]):
@@ -230,17 +230,17 @@ def push_numba(
         dx = position[env, ball, 0] - position[env, target, 0]
         dy = position[env, ball, 1] - position[env, target, 1]
         to_target = math.sqrt(dx * dx + dy * dy)
-        own[:] = 0.0 if mode == DIFFERENCE else -2 * to_target / num_agents
+        local[:] = 0.0 if mode == DIFFERENCE else -2 * to_target / num_agents
         first, second, owner = _two_nearest(columns, ball, squared)
-        own[owner] += 0.1 * (second - first) if mode == DIFFERENCE else -0.1 * first
+        local[owner] += 0.1 * (second - first) if mode == DIFFERENCE else -0.1 * first
         hits = 0
         for agent in range(num_agents):
             if squared[agent] < hit_distance * hit_distance:
-                own[agent] += 0.1
+                local[agent] += 0.1
                 hits += 1
         team = -2 * to_target - 0.1 * first + 0.1 * hits
         for agent in range(num_agents):
-            reward[env, agent] = team if mode == SHARED else own[agent]
+            reward[env, agent] = team if mode == SHARED else local[agent]
         totals[env, 0] += team
         totals[env, 1] += to_target
 
@@ -267,7 +267,7 @@ def tag_numba(
 ) -> None:
     """Nearness to the prey and captures; taking a predator away takes exactly its own share."""
     num_agents = reward.shape[1]
-    own = np.empty(num_agents)
+    local = np.empty(num_agents)
     for env in range(reward.shape[0]):
         team, captures = 0.0, 0
         for agent in range(num_agents):
@@ -279,11 +279,11 @@ def tag_numba(
                 squared = dx * dx + dy * dy
                 nearest = min(nearest, squared)
                 caught += squared < capture_distance * capture_distance
-            own[agent] = -0.1 * math.sqrt(nearest) + 10 * caught
-            team += own[agent]
+            local[agent] = -0.1 * math.sqrt(nearest) + 10 * caught
+            team += local[agent]
             captures += caught
         for agent in range(num_agents):
-            reward[env, agent] = team if mode == SHARED else own[agent]
+            reward[env, agent] = team if mode == SHARED else local[agent]
         totals[env, 0] += team
         totals[env, 1] += captures
 

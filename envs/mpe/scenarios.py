@@ -158,7 +158,7 @@ class Scenario:
 
     def seen(self, agents: bool) -> tuple[Section, ...]:
         """What an agent sees after its own velocity and position, with or without the other agents."""
-        return tuple(own for own in self.sections if agents or own.entities.stop > self.num_agents)
+        return tuple(section for section in self.sections if agents or section.entities.stop > self.num_agents)
 
     def observation_dim(self, agents: bool = True) -> int:
         """Features an agent sees, with or without the other agents."""

@@ -68,7 +68,7 @@ def load_trace(path: Path) -> Trace:
 def constant_errors(trace: Trace) -> list[str]:
     """Which recorded constants differ from the scenario's, in words."""
     task, num_moving = trace.scenario, trace.scenario.num_agents + trace.scenario.num_prey
-    own: dict[str, Sequence[float] | float] = {
+    recorded: dict[str, Sequence[float] | float] = {
         "ent_size": task.size,
         "ent_mass": task.mass,
         "ent_movable": [entity < task.num_movable for entity in range(task.num_entities)],
@@ -85,7 +85,7 @@ def constant_errors(trace: Trace) -> list[str]:
     }
     missing = {"ent_max_speed": np.inf, "ent_accel": DEFAULT_ACCELERATION}
     wrong = []
-    for name, expected in own.items():
+    for name, expected in recorded.items():
         given, wanted = np.atleast_1d(trace.constants[name]).astype(np.float64), np.atleast_1d(expected).astype(float)
         given = np.where(np.isnan(given), missing.get(name, np.nan), given)
         if given.shape != wanted.shape:

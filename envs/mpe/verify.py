@@ -170,14 +170,14 @@ def uncertain_reward(task: Scenario, position: np.ndarray) -> np.ndarray:
 
 def near_ties(task: Scenario, position: np.ndarray) -> np.ndarray:
     """Whether two of the entities an agent lists, or the last and the next, are equally near: (state, agent)."""
-    own = position[:, : task.num_agents, None]
-    tied = np.zeros(own.shape[:2], bool)
+    viewer = position[:, : task.num_agents, None]
+    tied = np.zeros(viewer.shape[:2], bool)
     for section in task.sections:
-        apart = position[:, None, section.entities.start : section.entities.stop] - own
+        apart = position[:, None, section.entities.start : section.entities.stop] - viewer
         if section.order == Order.LEXICOGRAPHIC:
             key = apart[..., 0]
         elif section.order != Order.INDEX:
-            key = np.linalg.norm(apart - own if section.order == Order.PUBLISHED else apart, axis=-1)
+            key = np.linalg.norm(apart - viewer if section.order == Order.PUBLISHED else apart, axis=-1)
         else:
             continue
         itself = np.arange(task.num_agents)[:, None] == np.array(section.entities)

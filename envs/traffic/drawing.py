@@ -238,7 +238,7 @@ def _open_strokes(streets: Streets, signals: Signals, actions: np.ndarray) -> li
 def _draw_neighbours(brush: Brush, signals: Signals, streets: Streets) -> None:
     points = _points(streets.view.image_points(signals.network.points[signals.agents]))
     pixel = min(brush.pixel, streets.lane_width * SUPERSAMPLING)
-    heard = [row[own].tolist() for row, own in zip(signals.neighbours, signals.mask, strict=True)]
+    heard = [row[present].tolist() for row, present in zip(signals.neighbours, signals.mask, strict=True)]
     for i, j in links(heard):
         brush.line([points[i], points[j]], NEIGHBOUR_COLOUR, pixel)
     for point in points:
@@ -325,11 +325,11 @@ def _cuts(network: Network, street: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     where, street = np.concatenate((arrays.road_from, arrays.road_to)), np.tile(street, 2)
     cuts = np.zeros(len(where))
     order = np.argsort(where, kind="stable")
-    for own in np.split(order, np.flatnonzero(np.diff(where[order])) + 1):
-        if network.virtual[where[own[0]]]:
+    for group in np.split(order, np.flatnonzero(np.diff(where[order])) + 1):
+        if network.virtual[where[group[0]]]:
             continue
-        crossing = np.abs(np.outer(x[own], y[own]) - np.outer(y[own], x[own])) > SMALLEST_SINE
-        cuts[own] = np.maximum((crossing * street[own]).max(1), network.widths[where[own]])
+        crossing = np.abs(np.outer(x[group], y[group]) - np.outer(y[group], x[group])) > SMALLEST_SINE
+        cuts[group] = np.maximum((crossing * street[group]).max(1), network.widths[where[group]])
     cuts = np.minimum(cuts, LONGEST_CUT * length)
     return cuts[: len(cuts) // 2], cuts[len(cuts) // 2 :]
 
@@ -349,12 +349,12 @@ def _plazas(network: Network, lanes: list[np.ndarray], lane_width: float) -> lis
             right = np.array((-y, x)) * half  # rows grow downwards
             corners[intersection] += [lanes[first][place] - right, lanes[end - 1][place] + right]
     result = []
-    for own, virtual in zip(corners, network.virtual, strict=True):
-        if virtual or not own:
+    for corner_points, virtual in zip(corners, network.virtual, strict=True):
+        if virtual or not corner_points:
             continue
-        around = np.array(own) - np.mean(own, axis=0)
+        around = np.array(corner_points) - np.mean(corner_points, axis=0)
         order = np.argsort(np.arctan2(around[:, 1], around[:, 0]))
-        result.append(_points(np.array(own)[order]))
+        result.append(_points(np.array(corner_points)[order]))
     return result
 
 

@@ -185,9 +185,9 @@ class TrafficEnvironment:
             raise ValueError(
                 f"this is no state of a traffic environment of this version: {', '.join(missing)} missing; begin anew"
             )
-        saved, own = (state["task"], tuple(state["current"].shape)), (self.task, self._current.shape)
-        if saved != own:
-            raise ValueError(f"the state is of (task, shape) {saved}; this environment is {own}")
+        saved, present = (state["task"], tuple(state["current"].shape)), (self.task, self._current.shape)
+        if saved != present:
+            raise ValueError(f"the state is of (task, shape) {saved}; this environment is {present}")
         if self.settings.vehicles == "drawn" and state["time"] is not None:
             self._seed = state["seed"]
             self._begin(range(state["next_episode"] - self.num_envs, state["next_episode"]))

@@ -68,8 +68,8 @@ class OriginalBatch:
     def set_phases(self, intersections: np.ndarray, phases: np.ndarray) -> None:
         """Set the phases (env, intersection) of some intersections (intersection,) from the next step on."""
         names = [self.network.intersection_ids[i] for i in intersections]
-        for simulation, own in zip(self.simulations, phases.tolist(), strict=True):
-            for name, phase in zip(names, own, strict=True):
+        for simulation, chosen in zip(self.simulations, phases.tolist(), strict=True):
+            for name, phase in zip(names, chosen, strict=True):
                 simulation.engine.set_tl_phase(name, phase)
 
     def lane_vehicles(self, lanes: np.ndarray) -> np.ndarray:

@@ -98,13 +98,13 @@ class MaxPressure(_TrafficPolicy):
         for agent in signals.agents:
             links, opened = opened_links(signals, int(agent))
             ends = np.concatenate([arrays.link_from[links], arrays.link_to[links]])
-            own, place = np.unique(ends, return_inverse=True)
-            weight = np.zeros((len(own), signals.num_actions))
+            lanes_before, place = np.unique(ends, return_inverse=True)
+            weight = np.zeros((len(lanes_before), signals.num_actions))
             np.add.at(weight, place, np.concatenate([opened, -opened]))
-            lanes.append(own)
+            lanes.append(lanes_before)
             weights.append(weight)
         width = max(map(len, lanes))
-        self._lanes = np.stack([np.pad(own, (0, width - len(own))) for own in lanes])
+        self._lanes = np.stack([np.pad(lanes_before, (0, width - len(lanes_before))) for lanes_before in lanes])
         self._weights = np.stack([np.pad(weight, ((0, width - len(weight)), (0, 0))) for weight in weights])
 
     def act(self, generator: torch.Generator) -> Int[Tensor, "env agent"]:
@@ -158,11 +158,11 @@ class SOTL(_TrafficPolicy):
         self._lanes = np.where(signals.lanes == NONE, 0, signals.lanes)
         self._opens = np.zeros((*signals.lanes.shape, signals.num_actions))
         """(agent, lane, action): 1 where the action opens the lane to others than those who turn right."""
-        for own, lanes, agent in zip(self._opens, signals.lanes, signals.agents, strict=True):
+        for lane_opens, lanes, agent in zip(self._opens, signals.lanes, signals.agents, strict=True):
             links, opened = opened_links(signals, int(agent))
             for link, actions in zip(links, opened, strict=True):
                 if arrays.link_rank[link] != LINK_RANKS["turn_right"]:
-                    own[lanes == arrays.link_from[link]] += actions
+                    lane_opens[lanes == arrays.link_from[link]] += actions
         self._opens = np.minimum(self._opens, 1.0)
         self._unused = np.ones(signals.action_mask.shape, dtype=bool)
         for unused, cycle in zip(self._unused, cycles(signals), strict=True):

@@ -240,11 +240,11 @@ def _lanes_by_side(
     def lanes_of(roads: Sequence[int], heading: int) -> list[int]:
         return [i for road in roads if heading_of[road] == heading for i in range(starts[road], starts[road + 1])]
 
-    sides = [[lanes_of(own, heading) for heading in order] for own in roads]
-    widths = [max(len(own[side]) for own in sides) for side in range(len(order))]
+    sides = [[lanes_of(node_roads, heading) for heading in order] for node_roads in roads]
+    widths = [max(len(node_sides[side]) for node_sides in sides) for side in range(len(order))]
     table = np.full((len(sides), sum(widths)), NONE, dtype=np.int32)
-    for row, own in zip(table, sides, strict=True):
-        for side, lanes in enumerate(own):
+    for row, node_sides in zip(table, sides, strict=True):
+        for side, lanes in enumerate(node_sides):
             begin = sum(widths[:side])
             row[begin : begin + len(lanes)] = lanes
     return table
@@ -267,8 +267,10 @@ def _neighbours(network: Network, agents: np.ndarray) -> tuple[np.ndarray, np.nd
                     together[number[end]].add(start)
     lists = [sorted(others, key=_bearing(network, int(agent))) for agent, others in zip(agents, together, strict=True)]
     width = max(1, *map(len, lists))
-    neighbours = np.array([[number[o] for o in own] + [0] * (width - len(own)) for own in lists], dtype=np.int64)
-    mask = np.array([[True] * len(own) + [False] * (width - len(own)) for own in lists])
+    neighbours = np.array(
+        [[number[o] for o in listed] + [0] * (width - len(listed)) for listed in lists], dtype=np.int64
+    )
+    mask = np.array([[True] * len(listed) + [False] * (width - len(listed)) for listed in lists])
     return neighbours, mask
 
 

@@ -55,18 +55,18 @@ def draw_dilemma(analysis: Analysis, task: str, variant: str) -> Figure | None:
     width = len(PANELS) * (SIZE.left + SIZE.width + SIZE.right)
     columns, rows = legend_shape(len(shown), width, entry_width=0.98)
     figure, axes = panel_grid(len(PANELS), len(PANELS), SIZE, rows * LEGEND_ROW + 0.08)
-    for (score, title), own_axes in zip(PANELS.items(), axes, strict=True):
-        own_axes.axhline(0, color=MUTED, linewidth=0.6, zorder=1)
+    for (score, title), panel_axes in zip(PANELS.items(), axes, strict=True):
+        panel_axes.axhline(0, color=MUTED, linewidth=0.6, zorder=1)
         for index, (name, style) in reversed(list(enumerate(styles.items()))):
             if name in curves[score]:
-                draw_curve(own_axes, curves[score][name].means, style, offset=index)
-        own_axes.set_title(title, loc="left", fontweight="bold", pad=15)
-        own_axes.annotate(
+                draw_curve(panel_axes, curves[score][name].means, style, offset=index)
+        panel_axes.set_title(title, loc="left", fontweight="bold", pad=15)
+        panel_axes.annotate(
             "per agent and episode", (0, 1), (0, 4), xycoords="axes fraction", textcoords="offset points", size=9,
             color=MUTED,
         )  # fmt: skip
-        format_steps_axis(own_axes, last_step)
-        format_value_axis(own_axes)
+        format_steps_axis(panel_axes, last_step)
+        format_value_axis(panel_axes)
     handles = [curve_handle(style) for style in shown]
     figure.legend(
         handles=row_major(handles, columns), loc="lower center", ncols=columns, frameon=False, handlelength=1.8

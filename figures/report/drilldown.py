@@ -24,7 +24,7 @@ from figures.tables import ABSENT, Cell, Table, number
 from results.checks import Issue
 from results.records import POLICIES, Run
 
-__all__ = ["CAPTION", "STATES", "Block", "block_anchor", "blocks", "own_issues", "state_counts"]
+__all__ = ["CAPTION", "STATES", "Block", "block_anchor", "blocks", "issues_of", "state_counts"]
 
 STATES = {"finished": "finished", "running": "unfinished", "failed": "failed"}
 """State of a run to the word for readers, which is also its class in the style sheet."""
@@ -71,7 +71,7 @@ def block_anchor(task: str, variant: str) -> str:
     return re.sub(r"[^\w.,=+-]", "-", f"runs-{task}-{variant}")
 
 
-def own_issues(issues: Sequence[Issue], task: str, variant: str, algorithms: Sequence[str]) -> list[Issue]:
+def issues_of(issues: Sequence[Issue], task: str, variant: str, algorithms: Sequence[str]) -> list[Issue]:
     """The issues of one task and variant among all: those of its runs, of itself, and of the task as a whole."""
     subjects = {task, f"{task} ({variant})", *(f"{task}/{name}/{variant}" for name in algorithms)}
     return [issue for issue in issues if issue.subject in subjects]
@@ -95,7 +95,7 @@ def _block(
         states=state_counts(runs),
         total=total_text(runs),
         table=Table(HEADER, [_row(run, machines[machine_facts(run)]) for run in runs]),
-        issues=own_issues(issues, task, variant, list(algorithms)),
+        issues=issues_of(issues, task, variant, list(algorithms)),
         charts=chart_data(runs, styles),
         settings=settings_of(algorithms),
     )

@@ -30,10 +30,10 @@ def draw(analysis: Analysis) -> Figure | None:
     width = min(COLUMNS, len(panels)) * (SIZE.left + SIZE.width + SIZE.right)
     columns, rows = legend_shape(len(styles), width, entry_width=0.98)
     figure, axes = panel_grid(len(panels), COLUMNS, SIZE, rows * LEGEND_ROW + 0.1)
-    for index, (panel, own_axes) in enumerate(zip(panels, axes, strict=True)):
-        _draw_panel(own_axes, panel, styles)
+    for index, (panel, panel_axes) in enumerate(zip(panels, axes, strict=True)):
+        _draw_panel(panel_axes, panel, styles)
         if index % COLUMNS == 0:
-            own_axes.set_ylabel("normalised score (%)")
+            panel_axes.set_ylabel("normalised score (%)")
     handles = [curve_handle(style) for style in styles.values()]
     figure.legend(
         handles=row_major(handles, columns), loc="lower center", ncols=columns, frameon=False, handlelength=1.8

@@ -21,8 +21,8 @@ def draw(analysis: Analysis) -> Figure | None:
     if not found:
         return None
     figure, axes = panel_grid(len(found), 1, SIZE, 0.1)
-    for measurement, own_axes in zip(found, axes, strict=True):
-        _draw_panel(own_axes, measurement)
+    for measurement, panel_axes in zip(found, axes, strict=True):
+        _draw_panel(panel_axes, measurement)
     return figure
 
 

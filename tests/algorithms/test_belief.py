@@ -147,9 +147,9 @@ def test_every_weight_receives_finite_gradient(aggregation: str, generator: torc
     """Agents without neighbours among them."""
     graph = random_graph(4, 7, 3, generator)
     assert (graph.mask.sum(-1) == 0).any()
-    own = network(2, aggregation, (0, 1, 0, 1, 0, 1, 0))
-    own(torch.randn(4, 7, 4, generator=generator), DirectedEdges(graph)).square().sum().backward()
-    for name, parameter in own.named_parameters():
+    policy = network(2, aggregation, (0, 1, 0, 1, 0, 1, 0))
+    policy(torch.randn(4, 7, 4, generator=generator), DirectedEdges(graph)).square().sum().backward()
+    for name, parameter in policy.named_parameters():
         if "rounds.0.received" in name or (aggregation == "attention" and "rounds.0" in name and "belief" in name):
             continue  # nothing has been said before the first round
         assert parameter.grad is not None, name

@@ -188,8 +188,8 @@ def test_isolated_agent_hears_itself(kernel: str, generator: torch.Generator) ->
     layer, h = learner.q.relations[0], torch.randn(3, 4, 16, generator=generator)
     with torch.no_grad():
         features, _ = layer(h, learner.neighbourhood(alone(4, 3)))
-        own = layer.projection(h)[..., 32:].clamp(min=0)
-        torch.testing.assert_close(features, torch.relu(layer.output(own)))
+        values = layer.projection(h)[..., 32:].clamp(min=0)
+        torch.testing.assert_close(features, torch.relu(layer.output(values)))
     x = torch.randn(1, 4, 4, generator=generator).requires_grad_()
     (gradient,) = torch.autograd.grad(learner.action_values(x, alone(4, 1))[0, 0].sum(), x)
     assert (gradient[0].abs().sum(-1) > 0).tolist() == [True, False, False, False]

@@ -135,25 +135,27 @@ def test_losses_with_own_values_by_hand(generator: torch.Generator) -> None:
 FORCES = replace(TINY, num_actions=0, action_dim=2, relaxed_actions=False)
 
 
-@pytest.mark.parametrize("own", [False, True])
-def test_losses_of_continuous_actions_by_hand(own: bool, generator: torch.Generator) -> None:
+@pytest.mark.parametrize("per_agent", [False, True])
+def test_losses_of_continuous_actions_by_hand(per_agent: bool, generator: torch.Generator) -> None:
     """Outputs (ln 3 / 2, 0) everywhere, so that mu = (1/2, 0). Taken: 0.75 and 7 in the first transition, 0.5 and -3 in
     the second. At s' Qbar = 3 + 2 (0) and 1 + 4 (1/2); mu(o) is worth 1 + 2 (1/2), 4 + 3 (1/2) and 1, -2 + 3 / 2."""
-    learner = build(problem=FORCES, gamma=0.5, logit_penalty=0.1, value="own" if own else "team")
+    learner = build(problem=FORCES, gamma=0.5, logit_penalty=0.1, value="own" if per_agent else "team")
     output = float(np.log(3.0)) / 2
     learner.actor = Given(output, 0.0)
-    critic = OwnLinear if own else Linear
+    critic = OwnLinear if per_agent else Linear
     learner.critic, learner.target_critic = critic([1.0, 2, -1], [2.0, 3, -1]), critic([1.0, 0, 2], [1.0, 4, 0])
     batch = tiny_batch(generator)
     loss, metrics = learner.critic_loss(batch, generator)
-    errors = (0.75 - (1 + 0.5 * 3), 7.0 - (3 + 0.5 * 3), 0.5 + 2, -3.0) if own else (7.75 - (2 + 0.5 * 6), -2.5 + 1)
+    errors = (
+        (0.75 - (1 + 0.5 * 3), 7.0 - (3 + 0.5 * 3), 0.5 + 2, -3.0) if per_agent else (7.75 - (2 + 0.5 * 6), -2.5 + 1)
+    )
     torch.testing.assert_close(loss, torch.tensor(sum(error**2 for error in errors) / len(errors)))
     loss, metrics = learner.actor_loss(batch, generator)
-    value = (2 + 5.5 + 1 - 0.5) / (4 if own else 2)
+    value = (2 + 5.5 + 1 - 0.5) / (4 if per_agent else 2)
     torch.testing.assert_close(loss, torch.tensor(0.1 * output**2 / 2 - value))
     assert set(metrics) == {"loss/policy"}, "a deterministic policy has no entropy"
     loss.backward()
-    share = 0.5 if own else 1.0  # of each agent's value in the mean
+    share = 0.5 if per_agent else 1.0  # of each agent's value in the mean
     expected = torch.tensor([0.1 * output - share * 5 * 0.75, share * 2.0])  # 1 - mu^2 is 0.75 and 1; dQ/da is 5 and -2
     torch.testing.assert_close(learner.actor.logits.grad, expected)
 

@@ -53,9 +53,9 @@ def literal(network: GraphCritic, joint: torch.Tensor, kinds: tuple[int, ...], f
     for layers in ([network.first.layers[k] for k in kinds], [network.second] * agents):
         weights = [(*layer.weight.chunk(2), *layer.bias.chunk(2)) for layer in layers]  # type: ignore[operator]
         message = torch.stack([h[:, i] @ w.T + b for i, (w, _, b, _) in enumerate(weights)], 1)
-        own = torch.stack([h[:, i] @ v.T + c for i, (_, v, _, c) in enumerate(weights)], 1)
+        node = torch.stack([h[:, i] @ v.T + c for i, (_, v, _, c) in enumerate(weights)], 1)
         received = torch.einsum("ij,bjh->bih", adjacency, message)
-        h = (received.clamp(min=0) + own.clamp(min=0)) / divisor
+        h = (received.clamp(min=0) + node.clamp(min=0)) / divisor
     pooled = torch.stack([sample.max(0).values if pooling == "max" else sample.mean(0) for sample in h])
     return pooled @ network.head.weight[0] + network.head.bias[0]
 

@@ -78,6 +78,6 @@ def test_reaches_the_soft_optimum(generator: torch.Generator) -> None:
     everywhere = transitions(torch.arange(64), torch.zeros(64, dtype=torch.int64))
     with torch.no_grad():
         policy = torch.softmax(ip.policy_outputs(everywhere.observation, everywhere.graph), -1)[:, 0]
-        own_value = ip.value(everywhere.observation, ip.neighbourhood(everywhere.graph)).flatten()
+        ip_value = ip.value(everywhere.observation, ip.neighbourhood(everywhere.graph)).flatten()
     assert (policy - best).abs().max() < 0.05
-    assert (own_value - value[:-1].float()).abs().max() < 0.1
+    assert (ip_value - value[:-1].float()).abs().max() < 0.1

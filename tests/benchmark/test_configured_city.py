@@ -142,12 +142,12 @@ def test_references_are_played_anew_for_other_files(town: Path, tmp_path: Path) 
 def test_a_map_has_the_runs_of_the_nearest_traffic_task(town: Path) -> None:
     requests, names = with_maps(signals(), ["cityflow/hangzhou_16", str(town)])
     assert names == ["cityflow/hangzhou_16", TASK]
-    own = [request for request in requests if request.key.task == TASK]
+    in_town = [request for request in requests if request.key.task == TASK]
     like = [request for request in signals() if request.key.task == "cityflow/synthetic_9"]
-    assert [(c.key.algorithm, c.key.variant, c.key.seed, c.total_steps) for c in own] == [
+    assert [(c.key.algorithm, c.key.variant, c.key.seed, c.total_steps) for c in in_town] == [
         (c.key.algorithm, c.key.variant, c.key.seed, c.total_steps) for c in like
     ]
-    assert all(request.overrides["environment.map"] == str(town / "config.json") for request in own)
+    assert all(request.overrides["environment.map"] == str(town / "config.json") for request in in_town)
     with pytest.raises(UserError, match="no traffic task whose settings a map could take"):
         with_maps(SUITES["quick"](), [str(town)])
 

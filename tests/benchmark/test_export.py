@@ -53,9 +53,9 @@ def test_what_is_written_plays_as_the_run(
     assert not any("mixer" in name or "optimiser" in name for name in weights)
     scores = read_json(written / "scores.json")
     policy, original = benchmark.load_policy(written), benchmark.load_policy(folder)
-    for name, own in scores["evaluation"]["policies"].items():
+    for name, played in scores["evaluation"]["policies"].items():
         assert policy.evaluate(policy=name).returns == original.evaluate(policy=name).returns
-        assert list(policy.evaluate(policy=name).returns) == pytest.approx(own["returns"], abs=1e-3)
+        assert list(policy.evaluate(policy=name).returns) == pytest.approx(played["returns"], abs=1e-3)
     assert policy.evaluate(agents=9, episodes=2) == original.evaluate(agents=9, episodes=2)
     gif = (written / "episode.gif").read_bytes()
     assert hashlib.sha256(gif).hexdigest() == scores["episode"]["sha256"]
@@ -111,16 +111,16 @@ def test_shipped_policies_play_as_their_cards_say(folder: Path) -> None:
     assert scores["made_by"]["dirty"] is False
     assert sum(file.stat().st_size for file in folder.iterdir()) <= MOST_BYTES
     policy = benchmark.load_policy(folder)
-    own = scores["evaluation"]["policies"]["greedy"]
+    played = scores["evaluation"]["policies"]["greedy"]
     returns = list(policy.evaluate().returns)
     facts = scores["episode"]
     gif, again = film(folder, Take(**facts["take"]))
     if machine_facts("cpu")["cpu"] == scores["made_by"]["cpu"]:
-        assert returns == pytest.approx(own["returns"], abs=1e-3)
+        assert returns == pytest.approx(played["returns"], abs=1e-3)
         assert again == facts
         assert gif == (folder / "episode.gif").read_bytes()
     else:
-        assert returns == pytest.approx(own["returns"], rel=0.05)
+        assert returns == pytest.approx(played["returns"], rel=0.05)
         assert again["frames"] == facts["frames"]
     card = (folder / "card.md").read_text()
     assert f"| trained, greedy | {own['mean']:,.2f} |" in card

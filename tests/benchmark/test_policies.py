@@ -62,7 +62,7 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def folder_of(results: Path, algorithm: str) -> Path:
-    task = next(task for task, own in PAIRS if own == algorithm)
+    task = next(task for task, name in PAIRS if name == algorithm)
     return results / task / algorithm / "test" / "seed_0"
 
 
@@ -71,14 +71,14 @@ def last_returns(folder: Path, policy: str) -> list[float]:
     return list([line for line in lines if line["policy"] == policy][-1]["returns"])
 
 
-@pytest.mark.parametrize("algorithm", [own for _, own in PAIRS])
+@pytest.mark.parametrize("algorithm", [name for _, name in PAIRS])
 @pytest.mark.parametrize("policy", ["greedy", "sampled"])
 def test_it_plays_as_the_run_was_evaluated(trained: Path, algorithm: str, policy: str) -> None:
     loaded = benchmark.load_policy(folder_of(trained, algorithm))
     assert list(loaded.evaluate(policy=policy).returns) == last_returns(folder_of(trained, algorithm), policy)
 
 
-@pytest.mark.parametrize("algorithm", [own for _, own in PAIRS])
+@pytest.mark.parametrize("algorithm", [name for _, name in PAIRS])
 def test_it_plays_with_other_numbers_of_agents(trained: Path, algorithm: str, registered: None) -> None:
     """Also those with a mixer or a joint critic: what acts is the trained network, and equals it agent by agent."""
     policy = benchmark.load_policy(folder_of(trained, algorithm))
@@ -306,26 +306,26 @@ def test_transfer_adds_lines_once(
     assert ": return" not in capsys.readouterr().out, "nothing is played again"
     assert transfer.main([*command[:-3], "6", "--messages"]) == 0
     found = load_run(folder_of(results, "ip")).trials
-    assert [own.agents for own in found] == [6, 9, *[6] * (len(transfer.MESSAGES) - 1)]
-    assert {own.policy for own in found} == {"sampled"}, "the headline policy"
+    assert [trial.agents for trial in found] == [6, 9, *[6] * (len(transfer.MESSAGES) - 1)]
+    assert {trial.policy for trial in found} == {"sampled"}, "the headline policy"
     assert set(found[0].references) == set(envs.reference_policies(NAVIGATION))
     direct = benchmark.load_policy(folder_of(results, "ip")).evaluate(agents=9, episodes=2, policy="sampled")
     assert direct.returns == found[1].returns
     everything = load_runs(results)
     publish(everything, tmp_path / "set")
-    assert [own.trials for own in read_published(tmp_path / "set").runs] == [own.trials for own in everything.runs]
+    assert [run.trials for run in read_published(tmp_path / "set").runs] == [run.trials for run in everything.runs]
     assert found[0].commit == transfer.commit()
     before = load_runs(trained)
     publish(before, tmp_path / "old")
-    assert not any(own.trials for own in read_published(tmp_path / "old").runs), "as sets were before"
+    assert not any(run.trials for run in read_published(tmp_path / "old").runs), "as sets were before"
     assert publish_command(["--trials", str(results), "--output", str(tmp_path / "old")]) == 0
-    added = {own.key: own for own in read_published(tmp_path / "old").runs}
-    kept = {own.key: own for own in everything.runs}
-    for key, own in added.items():
-        assert [trial.returns for trial in own.trials] == [trial.returns for trial in kept[key].trials]
-        assert own.evaluations == kept[key].evaluations
+    added = {run.key: run for run in read_published(tmp_path / "old").runs}
+    kept = {run.key: run for run in everything.runs}
+    for key, added_run in added.items():
+        assert [trial.returns for trial in added_run.trials] == [trial.returns for trial in kept[key].trials]
+        assert added_run.evaluations == kept[key].evaluations
     trial, whole = added[kept_key(kept)].trials[0], kept[kept_key(kept)].trials[0]
-    assert {name: sum(own) / 2 for name, own in whole.references.items()} == {
+    assert {name: sum(returns) / 2 for name, returns in whole.references.items()} == {
         name: mean for name, (mean,) in trial.references.items()
     }
     capsys.readouterr()
@@ -334,7 +334,7 @@ def test_transfer_adds_lines_once(
 
 
 def kept_key(runs: dict[RunKey, Run]) -> RunKey:
-    return next(key for key, own in runs.items() if own.trials)
+    return next(key for key, run in runs.items() if run.trials)
 
 
 def test_transfer_goes_on_where_it_was_killed(trained: Path, tmp_path: Path) -> None:

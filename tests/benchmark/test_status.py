@@ -66,9 +66,9 @@ def test_states(
 ) -> None:
     if status or alive is not None:
         write(tmp_path, alive=alive, **status)
-    own = state_of(tmp_path, REQUEST, jobs, last_job)
-    assert own.state == expected
-    assert own.message == ("bad" if expected == "failed" else "")
+    found = state_of(tmp_path, REQUEST, jobs, last_job)
+    assert found.state == expected
+    assert found.message == ("bad" if expected == "failed" else "")
 
 
 def test_report_says_how_far_and_why(tmp_path: Path) -> None:
@@ -91,9 +91,9 @@ def test_report_says_how_far_and_why(tmp_path: Path) -> None:
 def test_damaged_status_is_said_not_raised(tmp_path: Path) -> None:
     write(tmp_path, state="running")
     (run_folder(tmp_path, REQUEST.key) / "status.json").write_text('{"state": "run')
-    own = state_of(tmp_path, REQUEST)
-    assert own.state == "damaged"
-    assert "corrupt file" in own.message
+    status = state_of(tmp_path, REQUEST)
+    assert status.state == "damaged"
+    assert "corrupt file" in status.message
 
 
 def test_own_machine_is_asked_for_the_process(tmp_path: Path) -> None:
@@ -139,11 +139,11 @@ def test_damaged_settings_are_no_finished_run(damage: str, tmp_path: Path) -> No
         file.unlink()
     else:
         file.write_bytes({"empty": b"", "binary": bytes(range(128, 256)), "not its own": b"{}"}[damage])
-    own = state_of(tmp_path, REQUEST)
-    assert own.state == "damaged"
-    text = report([own], "test")
-    assert f"damaged: mpe/cooperative_navigation_3 iql test seed 0: {own.message}" in text
-    assert "delete" in own.message
+    status = state_of(tmp_path, REQUEST)
+    assert status.state == "damaged"
+    text = report([status], "test")
+    assert f"damaged: mpe/cooperative_navigation_3 iql test seed 0: {status.message}" in text
+    assert "delete" in status.message
     assert "retry" not in text, "it would fail again"
 
 

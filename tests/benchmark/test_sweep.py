@@ -100,9 +100,9 @@ def test_ablations_differ_in_one_setting(suite: Callable[[], list[RunRequest]]) 
     for request in suite():
         settings.setdefault((request.key.task, request.key.seed), []).append(request.overrides)
     assert {task for task, _ in settings} == {*suites.GRAPH_TASKS, suites.NEIGHBOUR_TASK}
-    for (task, _), own in settings.items():
-        base = min(own, key=len)
-        others = [other for other in own if other != base]
+    for (task, _), variants in settings.items():
+        base = min(variants, key=len)
+        others = [other for other in variants if other != base]
         ablated = [{name: value for name, value in other.items() if name not in base} for other in others]
         for only in ablated:
             if "algorithm.hops" in only:

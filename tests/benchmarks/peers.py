@@ -157,12 +157,16 @@ def measure_originals(hardware: str) -> list[dict[str, Any]]:
         found = max(test_bench_traffic.drive(simulation, city.seconds, 10) for _ in range(2))
         task = f"cityflow/synthetic_{city.side**2}" if city.side else "cityflow/hangzhou_16"
         traffic.append({"task": task, "copies": 1, HERE: rounded(found), "CityFlow, recorded": city.original})
-    own = COMMAND.replace("--write", "--original --write")
+    command = COMMAND.replace("--write", "--original --write")
     return [
         facts(
-            hardware, "environment steps", "random actions; magent2 bare, without neighbours and checks", own, jungle
+            hardware,
+            "environment steps",
+            "random actions; magent2 bare, without neighbours and checks",
+            command,
+            jungle,
         ),
-        facts("seconds of traffic", "random phases every 10 s; CityFlow on a quiet machine", own, traffic),
+        facts("seconds of traffic", "random phases every 10 s; CityFlow on a quiet machine", command, traffic),
     ]
 
 
@@ -180,7 +184,7 @@ def facts(hardware: str, what: str, setup: str, command: str, rows: list[dict[st
 def with_measurement(measured: list[dict[str, Any]], new: dict[str, Any]) -> list[dict[str, Any]]:
     """The new measurement in the place of those of the same hardware and kind, at the end."""
     same = ("hardware", "what", "setup")
-    return [*(own for own in measured if any(own[name] != new[name] for name in same)), new]
+    return [*(old for old in measured if any(old[name] != new[name] for name in same)), new]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -189,7 +193,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m tests.benchmarks.peers", description=(__doc__ or "").split("\n")[0]
     )
     parser.add_argument("--seconds", type=float, default=3.0, help="to measure each for; default: %(default)s")
-    parser.add_argument("--agents", type=int, nargs="+", default=[own for own, _ in SIZES], help="default: %(default)s")
+    parser.add_argument(
+        "--agents", type=int, nargs="+", default=[agents for agents, _ in SIZES], help="default: %(default)s"
+    )
     parser.add_argument("--hardware", default=HARDWARE, help="what it is measured on; default: %(default)s")
     parser.add_argument("--original", action="store_true", help="measure the originals of Jungle and traffic instead")
     parser.add_argument("--write", action="store_true", help="put the rates into results/speed.json")
@@ -208,9 +214,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sizes = [size for size in SIZES if size[0] in options.agents]
         new = [measure(sizes, suites, options.seconds, options.hardware)]
     measured = json.loads(FILE.read_text(encoding="utf-8"))
-    for own in new:
-        measured = with_measurement(measured, own)
-        print(json.dumps(own, indent=2))
+    for measurement in new:
+        measured = with_measurement(measured, measurement)
+        print(json.dumps(measurement, indent=2))
     if options.write:
         FILE.write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
     return 0

@@ -114,8 +114,8 @@ def test_a_task_of_this_project_is_the_same_by_this_way() -> None:
 
 
 def test_everybody_can_be_paid_the_sum() -> None:
-    own, shared = (play(envs.make(LINE, 2, reward=reward), 3) for reward in ("local", "shared"))
-    expected = own[-1].reward.sum(-1, keepdim=True).expand(-1, 3)
+    local, shared = (play(envs.make(LINE, 2, reward=reward), 3) for reward in ("local", "shared"))
+    expected = local[-1].reward.sum(-1, keepdim=True).expand(-1, 3)
     torch.testing.assert_close(shared[-1].reward, expected)
 
 

@@ -35,12 +35,17 @@ def make(task: str, num_envs: int, **settings: Any) -> GameEnvironment:
     return played(envs.make(task, num_envs, **settings))
 
 
-def random_actions(own: GameEnvironment, generator: torch.Generator) -> torch.Tensor:
-    return torch.randint(own.spec.num_actions, (own.num_envs, own.spec.num_agents), generator=generator)
+def random_actions(environment: GameEnvironment, generator: torch.Generator) -> torch.Tensor:
+    return torch.randint(
+        environment.spec.num_actions, (environment.num_envs, environment.spec.num_agents), generator=generator
+    )
 
 
-def play(own: GameEnvironment, generator: torch.Generator, steps: int | None = None) -> list[Step]:
-    return [own.step(random_actions(own, generator)) for _ in range(steps or own.spec.episode_length)]
+def play(environment: GameEnvironment, generator: torch.Generator, steps: int | None = None) -> list[Step]:
+    return [
+        environment.step(random_actions(environment, generator))
+        for _ in range(steps or environment.spec.episode_length)
+    ]
 
 
 def tensors(step: Step) -> list[torch.Tensor]:
@@ -53,12 +58,12 @@ def equal(one: list[Step], two: list[Step]) -> bool:
 
 
 def mean_return(task: str, policy: str, episodes: int = 2000) -> float:
-    own = make(task, episodes, dtype="float64")
-    own.reset(20_200)
-    reference, generator = envs.reference_policies(task)[policy](own), torch.Generator().manual_seed(0)
-    for _ in range(own.spec.episode_length):
-        own.step(reference.act(generator))
-    return own.scores()["return"].mean().item()
+    environment = make(task, episodes, dtype="float64")
+    environment.reset(20_200)
+    reference, generator = envs.reference_policies(task)[policy](environment), torch.Generator().manual_seed(0)
+    for _ in range(environment.spec.episode_length):
+        environment.step(reference.act(generator))
+    return environment.scores()["return"].mean().item()
 
 
 @pytest.mark.parametrize("reward", ["local", "shared"])
@@ -67,51 +72,51 @@ def test_matrix_games_pay_everyone_the_entry(reward: str) -> None:
     penalty = {(0, 2): -100, (2, 0): -100, (2, 2): 10, (1, 1): 2, (1, 0): 0}
     for task, payoffs in (("game/climbing_2", climbing), ("game/penalty_2", penalty)):
         for pair, payoff in payoffs.items():
-            own = make(task, 1, reward=reward)
-            assert own.reset(0).observation.tolist() == [[[1, 0], [0, 1]]]  # who an agent is, and nothing else
-            assert own.step(torch.tensor([pair])).reward.tolist() == [[payoff, payoff]]
-            assert own.scores()["return"].tolist() == [payoff]
+            environment = make(task, 1, reward=reward)
+            assert environment.reset(0).observation.tolist() == [[[1, 0], [0, 1]]]  # who an agent is, and nothing else
+            assert environment.step(torch.tensor([pair])).reward.tolist() == [[payoff, payoff]]
+            assert environment.scores()["return"].tolist() == [payoff]
 
 
 def test_two_step_game_pays_by_the_matrix_that_was_chosen() -> None:
     expected = {(0, 0, 0): 7, (0, 0, 1): 7, (0, 1, 1): 7, (1, 0, 0): 0, (1, 0, 1): 1, (1, 1, 0): 1, (1, 1, 1): 8}
     for (branch, first, second), payoff in expected.items():
         for other in (0, 1):  # the second agent's first action changes nothing
-            own = make("game/two_step_2", 1)
-            assert own.reset(0).observation.tolist() == [[[1, 0, 0, 1, 0], [1, 0, 0, 0, 1]]]
-            step = own.step(torch.tensor([[branch, other]]))
+            environment = make("game/two_step_2", 1)
+            assert environment.reset(0).observation.tolist() == [[[1, 0, 0, 1, 0], [1, 0, 0, 0, 1]]]
+            step = environment.step(torch.tensor([[branch, other]]))
             assert step.observation[0, :, :3].argmax(-1).tolist() == [1 + branch] * 2
             assert not step.reward.any()
-            assert own.step(torch.tensor([[first, second]])).reward.tolist() == [[payoff, payoff]]
-            assert own.scores()["return"].item() == payoff
+            assert environment.step(torch.tensor([[first, second]])).reward.tolist() == [[payoff, payoff]]
+            assert environment.scores()["return"].item() == payoff
 
 
 @pytest.mark.parametrize(("task", "edges"), [("game/ring_4", 4), ("game/chain_4", 3)])
 def test_neighbours_share_what_their_edge_pays(task: str, edges: int) -> None:
-    own = make(task, 1, dtype="float64")
-    preference = own.reset(3).observation[0]
+    environment = make(task, 1, dtype="float64")
+    preference = environment.reset(3).observation[0]
     assert ((preference >= -1) & (preference < 1)).all()
-    reward = own.step(torch.tensor([[2, 0, 0, 1]])).reward[0]
-    own_part = preference[torch.arange(4), torch.tensor([2, 0, 0, 1])]
+    reward = environment.step(torch.tensor([[2, 0, 0, 1]])).reward[0]
+    paid = preference[torch.arange(4), torch.tensor([2, 0, 0, 1])]
     coupled = {"game/ring_4": [1.0, 0.5, 0.5, 1.0], "game/chain_4": [0.5, 0.5, 0.5, 0.5]}[task]  # edges 2-0, 0-1, 1-2
-    torch.testing.assert_close(reward - own_part, torch.tensor(coupled, dtype=torch.float64))
+    torch.testing.assert_close(reward - paid, torch.tensor(coupled, dtype=torch.float64))
     different = edges - 1  # the pair of equal actions earns nothing
-    torch.testing.assert_close(own.scores()["return"].item(), own_part.sum().item() + different)
+    torch.testing.assert_close(environment.scores()["return"].item(), paid.sum().item() + different)
 
 
 @pytest.mark.parametrize("task", ["game/ring_8", "game/chain_8", "game/ring_3", "game/chain_2"])
 def test_the_optimum_is_that_of_all_joint_actions(task: str) -> None:
-    own = make(task, 5, dtype="float64")
-    own.reset(1)
-    rules, state = own.game, own.state
+    environment = make(task, 5, dtype="float64")
+    environment.reset(1)
+    rules, state = environment.game, environment.state
     joint = torch.tensor(list(itertools.product(range(3), repeat=rules.num_agents)))
     values = torch.stack([rules.reward(one.expand(len(joint), -1, -1), joint).sum(-1) for one in state])
     found = rules.optimum(state)
     assert torch.equal(found, joint[values.argmax(-1)])
     coupling, closed = torch.tensor(games.COUPLING, dtype=torch.float64), "ring" in task
     torch.testing.assert_close(optimum.joint_value(state, coupling, closed, found), values.amax(-1))
-    own.step(found)
-    torch.testing.assert_close(own.scores()["return"], values.amax(-1))
+    environment.step(found)
+    torch.testing.assert_close(environment.scores()["return"], values.amax(-1))
 
 
 def test_the_optimum_of_any_coupling_is_that_of_all_joint_actions() -> None:
@@ -129,21 +134,21 @@ def test_the_optimum_of_any_coupling_is_that_of_all_joint_actions() -> None:
 
 
 def test_echo_pays_for_the_symbol_of_the_agent_before() -> None:
-    own = make("game/echo_3", 1)
-    first = own.reset(2)
+    environment = make("game/echo_3", 1)
+    first = environment.reset(2)
     symbols = first.observation[0].argmax(-1).tolist()
     assert first.graph.neighbours[0].tolist() == [[2], [0], [1]]
     named = [symbols[2], symbols[0], (symbols[1] + 1) % 3]
-    assert own.step(torch.tensor([named])).reward.tolist() == [[1, 1, 0]]
+    assert environment.step(torch.tensor([named])).reward.tolist() == [[1, 1, 0]]
 
 
 def test_walk_pays_by_the_cell_a_step_ends_in() -> None:
-    own = make("game/walk_1", 8)
-    cells = own.reset(0).observation[:, 0, :8].argmax(-1)
-    assert own.state[0, 0, 8:].tolist() == [1] + [0] * (WALK_STEPS - 1)  # the time
+    environment = make("game/walk_1", 8)
+    cells = environment.reset(0).observation[:, 0, :8].argmax(-1)
+    assert environment.state[0, 0, 8:].tolist() == [1] + [0] * (WALK_STEPS - 1)  # the time
     for time in range(WALK_STEPS):
         action = torch.full((8, 1), [0, 2, 1][time % 3])
-        step = own.step(action)
+        step = environment.step(action)
         cells = (cells + action[:, 0] - 1).clamp(0, 7)
         assert torch.equal(step.observation[:, 0, :8].argmax(-1), cells)
         assert torch.equal(step.reward[:, 0], torch.tensor(CELL_PAY)[cells])
@@ -200,22 +205,22 @@ def test_reward_modes(task: str) -> None:
     local, shared = make(task, 4), make(task, 4, reward="shared")
     actions = torch.randint(3, (4, 8), generator=torch.Generator().manual_seed(0))
     local.reset(5), shared.reset(5)
-    own, everyone = local.step(actions).reward, shared.step(actions).reward
-    torch.testing.assert_close(everyone, own.sum(-1, keepdim=True).expand(-1, 8))
+    rewards, everyone = local.step(actions).reward, shared.step(actions).reward
+    torch.testing.assert_close(everyone, rewards.sum(-1, keepdim=True).expand(-1, 8))
     assert torch.equal(local.scores()["return"], shared.scores()["return"])
-    torch.testing.assert_close(local.scores()["return"].float(), own.sum(-1))
+    torch.testing.assert_close(local.scores()["return"].float(), rewards.sum(-1))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("task", TASKS)
 def test_shapes_types_and_ends(task: str, dtype: str) -> None:
-    own = make(task, 3, dtype=dtype)
-    spec = own.spec
+    environment = make(task, 3, dtype=dtype)
+    spec = environment.spec
     assert spec == envs.spec(task, dtype=dtype)
     assert spec.num_agents == int(task.rpartition("_")[2]) == len(spec.agent_kinds)
     assert spec.static_graph
     assert not spec.relaxed_actions
-    steps = [own.reset(0), *play(own, torch.Generator().manual_seed(0))]
+    steps = [environment.reset(0), *play(environment, torch.Generator().manual_seed(0))]
     for step in steps:
         assert step.observation.shape == (3, spec.num_agents, spec.observation_dim)
         assert step.observation.dtype == step.reward.dtype == getattr(torch, dtype)
@@ -228,9 +233,9 @@ def test_shapes_types_and_ends(task: str, dtype: str) -> None:
     assert not steps[0].reward.any()
     assert [bool(step.terminated.all()) for step in steps] == [False] * spec.episode_length + [True]
     with pytest.raises(RuntimeError, match=r"call reset\(\) first"):
-        own.step(torch.zeros(3, spec.num_agents, dtype=torch.int64))
-    own.reset()
-    play(own, torch.Generator().manual_seed(0))
+        environment.step(torch.zeros(3, spec.num_agents, dtype=torch.int64))
+    environment.reset()
+    play(environment, torch.Generator().manual_seed(0))
 
 
 def test_who_hears_whom() -> None:
@@ -252,14 +257,16 @@ def test_who_hears_whom() -> None:
 def test_equal_seeds_give_equal_episodes(task: str) -> None:
     runs = []
     for _ in range(2):
-        own, generator = make(task, 3), torch.Generator().manual_seed(1)
-        runs.append([own.reset(5), *play(own, generator), own.reset(), *play(own, generator)])
+        environment, generator = make(task, 3), torch.Generator().manual_seed(1)
+        runs.append(
+            [environment.reset(5), *play(environment, generator), environment.reset(), *play(environment, generator)]
+        )
     assert equal(*runs)
-    own = make(task, 3)
+    environment = make(task, 3)
     if task in DRAWN:
-        assert not torch.equal(own.reset(6).observation, own.reset(5).observation)
-        assert not torch.equal(own.reset().observation, own.reset().observation)
-        assert not torch.equal(own.reset(0).observation, own.reset(2**32).observation)
+        assert not torch.equal(environment.reset(6).observation, environment.reset(5).observation)
+        assert not torch.equal(environment.reset().observation, environment.reset().observation)
+        assert not torch.equal(environment.reset(0).observation, environment.reset(2**32).observation)
 
 
 @pytest.mark.parametrize("task", DRAWN)
@@ -284,35 +291,35 @@ def test_a_saved_environment_continues_exactly(task: str) -> None:
     resumed = make(task, 3)
     resumed.load_state_dict(torch.load(file, weights_only=True))
     ends = []
-    for own in (original, resumed):
+    for one in (original, resumed):
         generator.manual_seed(4)
-        rest = play(own, generator, 1) if own.spec.episode_length > 1 else []
-        score = own.scores()["return"]
-        ends.append(([*rest, own.reset(), *play(own, generator)], score))
+        rest = play(one, generator, 1) if one.spec.episode_length > 1 else []
+        score = one.scores()["return"]
+        ends.append(([*rest, one.reset(), *play(one, generator)], score))
     assert equal(ends[0][0], ends[1][0])
     assert torch.equal(ends[0][1], ends[1][1])
 
 
 def test_a_state_is_a_snapshot_and_one_of_something_else_is_refused() -> None:
-    own = make("game/ring_8", 2)
-    own.reset(0)
-    state = own.state_dict()
+    environment = make("game/ring_8", 2)
+    environment.reset(0)
+    state = environment.state_dict()
     before = {name: state[name].clone() for name in ("state", "return")}
-    play(own, torch.Generator())
-    own.reset()
+    play(environment, torch.Generator())
+    environment.reset()
     assert all(torch.equal(state[name], value) for name, value in before.items())
     for other in (make("game/chain_8", 2), make("game/ring_8", 3), make("game/ring_4", 2)):
         with pytest.raises(ValueError, match="the state is of"):
             other.load_state_dict(state)
     with pytest.raises(ValueError, match="no state of a game: time missing"):
-        own.load_state_dict({name: value for name, value in state.items() if name != "time"})
+        environment.load_state_dict({name: value for name, value in state.items() if name != "time"})
 
 
 def test_bad_actions_and_settings_are_refused() -> None:
-    own = make("game/ring_8", 2)
+    environment = make("game/ring_8", 2)
     with pytest.raises(RuntimeError, match=r"call reset\(\) first"):
-        own.step(torch.zeros(2, 8, dtype=torch.int64))
-    own.reset(0)
+        environment.step(torch.zeros(2, 8, dtype=torch.int64))
+    environment.reset(0)
     bad: list[tuple[torch.Tensor, str]] = [
         (torch.zeros(2, 7, dtype=torch.int64), r"shape \(2, 7\).*expected integers \(2, 8\)"),
         (torch.zeros(2, 8), "type torch.float32; expected integers"),
@@ -323,8 +330,8 @@ def test_bad_actions_and_settings_are_refused() -> None:
     ]
     for actions, message in bad:
         with pytest.raises(ValueError, match=message):
-            own.step(actions)
-    own.step(torch.zeros(2, 8, dtype=torch.uint8))
+            environment.step(actions)
+    environment.step(torch.zeros(2, 8, dtype=torch.uint8))
     with pytest.raises(ValueError, match="reward = 'team': expected one of local, shared"):
         envs.make("game/ring_8", 1, reward="team")
     with pytest.raises(ValueError, match="dtype = 'float16': expected one of"):
@@ -334,7 +341,7 @@ def test_bad_actions_and_settings_are_refused() -> None:
     with pytest.raises(ValueError, match="num_envs must be at least 1"):
         envs.make("game/ring_8", 0)
     with pytest.raises(ValueError, match="seed must be between"):
-        own.reset(-1)
+        environment.reset(-1)
     with pytest.raises(ValueError, match="have no preferences"):
         Selfish(make("game/echo_8", 1))
     with pytest.raises(TypeError, match="need an environment of a game/ task, not a ParticleEnvironment"):
@@ -380,10 +387,10 @@ def test_shape_annotations_hold(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(games, name, checked(getattr(games, name)))
     monkeypatch.setattr(games.Game, "team_reward", checked(games.Game.team_reward))
     for task in TASKS:
-        own = make(task, 2)
-        own.reset(0)
-        own.step(own.game.optimum(own.state))
-        own.scores()
+        played_game = make(task, 2)
+        played_game.reset(0)
+        played_game.step(played_game.game.optimum(played_game.state))
+        played_game.scores()
 
 
 def test_games_need_no_compiler() -> None:

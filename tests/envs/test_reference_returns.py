@@ -92,8 +92,8 @@ def returns(task: str, policy: str, seed: int = 17) -> torch.Tensor:
 def test_policies_score_as_published(task: str, policy: str) -> None:
     ours = returns(task, policy)
     mean, deviation = PUBLISHED[task][policy]
-    own = ours.std().item()
-    error = math.sqrt(max(deviation, own) ** 2 / PUBLISHED_EPISODES + own**2 / EPISODES)
+    spread = ours.std().item()
+    error = math.sqrt(max(deviation, spread) ** 2 / PUBLISHED_EPISODES + spread**2 / EPISODES)
     assert abs(ours.mean().item() - mean) < 4 * error
 
 

@@ -173,7 +173,7 @@ def write_equal_runs(root: Path, size: StudySize, interval: int = 5000, seed: in
     for task in size.tasks:
         write_references(root, task, random=[-510.0, -490.0], assignment=[-105.0, -95.0])
         for place, algorithm in enumerate(size.algorithms):
-            for own_seed in range(size.seeds):
+            for seed_number in range(size.seeds):
                 means = -500 + (300 - 30 * place) * progress
                 curves: dict[str, list[tuple[int, list[float]]]] = {}
                 for policy in POLICIES:
@@ -186,7 +186,7 @@ def write_equal_runs(root: Path, size: StudySize, interval: int = 5000, seed: in
                     curves,
                     task=task,
                     algorithm=algorithm,
-                    seed=own_seed,
+                    seed=seed_number,
                     total_steps=steps[-1],
                     scores={"collisions": 1.5, "coverage": 0.25},
                     metrics=[

@@ -44,8 +44,8 @@ def by_hand(algorithm: str, seeds: Iterable[int], step: int) -> float:
     return float(np.mean([np.mean(returns(algorithm, seed, step)) for seed in seeds]))
 
 
-def write_seed(root: Path, algorithm: str, seed: int, own: Curve | None = None, **options: str) -> Path:
-    values = curve(algorithm, seed) if own is None else own
+def write_seed(root: Path, algorithm: str, seed: int, given: Curve | None = None, **options: str) -> Path:
+    values = curve(algorithm, seed) if given is None else given
     return write_run(root, {"greedy": values, "sampled": values}, algorithm=algorithm, seed=seed, **options)
 
 
@@ -66,7 +66,7 @@ def write_broken(root: Path) -> None:
     write_seed(root, "maddpgs", 2, curve("maddpgs", 2, last=2000))  # says it finished at 4000
     whole = curve("dgn", 0)
     write_seed(root, "dgn", 0, whole)
-    write_seed(root, "dgn", 1, [(step, [math.nan, own[1]]) for step, own in whole])
+    write_seed(root, "dgn", 1, [(step, [math.nan, returns[1]]) for step, returns in whole])
     write_seed(root, "dgn", 2, [*curve("dgn", 2)[:-1], (4000, [math.nan, 1.0])])
     copy = root / "copied" / TASK / "ip" / "default" / "seed_0"
     shutil.copytree(root / TASK / "ip" / "default" / "seed_0", copy)

@@ -101,9 +101,9 @@ def test_holm_by_hand() -> None:
 
 
 def test_identical_sets_differ_by_exactly_nothing() -> None:
-    own = PUBLISHED / "quick"
-    assert main([str(own), str(own), "--fail-on-regression"]) == 0
-    report = compare(load_results(own), load_results(own))
+    quick = PUBLISHED / "quick"
+    assert main([str(quick), str(quick), "--fail-on-regression"]) == 0
+    report = compare(load_results(quick), load_results(quick))
     assert report.compared == len(report.cells) > 1
     for cell in report.cells:
         assert cell.difference is not None

@@ -15,7 +15,7 @@ from results.records import Results
 
 @pytest.fixture
 def parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = tuple(Part("a.md", name, lambda _, own=name: f"| {own} |\n") for name in ("one", "two"))  # type: ignore[misc]
+    made = tuple(Part("a.md", name, lambda _, word=name: f"| {word} |\n") for name in ("one", "two"))  # type: ignore[misc]
     monkeypatch.setattr(module, "parts", lambda: (*made, Part("b.md", "", lambda _: "whole\n")))
 
 

@@ -64,9 +64,9 @@ def drawn(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_published_set_and_tables_have_the_numbers_of_the_runs(runs: Path, drawn: Path, policy: str) -> None:
     mean, spread = final_by_hand(runs, policy)
     stored = pq.read_table(drawn / "published" / "evaluations.parquet").to_pandas()
-    own = stored[(stored["algorithm"] == ALGORITHM) & (stored["policy"] == policy)]
+    rows = stored[(stored["algorithm"] == ALGORITHM) & (stored["policy"] == policy)]
     for seed in SEEDS:
-        by_step = own[own["seed"] == seed].set_index("step")["returns"].map(lambda returns: float(returns.mean()))
+        by_step = rows[rows["seed"] == seed].set_index("step")["returns"].map(lambda returns: float(returns.mean()))
         assert by_step.to_dict() == pytest.approx(curve_by_hand(runs, policy, seed), rel=1e-6)
     scores = pd.read_csv(drawn / "scores.csv").set_index("algorithm").loc[ALGORITHM]
     assert scores[f"{policy}_return_mean"] == pytest.approx(mean, rel=1e-6)
@@ -90,9 +90,11 @@ def test_figure_draws_the_numbers_of_the_runs(runs: Path, drawn: Path) -> None:
     curves = [curve_by_hand(runs, "greedy", seed) for seed in SEEDS]
     steps = sorted(curves[0])
     assert list(line.get_xdata()) == steps
-    assert list(line.get_ydata()) == pytest.approx([statistics.fmean(own[step] for own in curves) for step in steps])
-    bands = [own for own in figure.axes[0].collections if to_hex(own.get_facecolor()[0]) == colour]
+    assert list(line.get_ydata()) == pytest.approx(
+        [statistics.fmean(values[step] for values in curves) for step in steps]
+    )
+    bands = [area for area in figure.axes[0].collections if to_hex(area.get_facecolor()[0]) == colour]
     (band,) = bands
     top = max(float(y) for x, y in band.get_paths()[0].vertices if x == steps[-1])
-    last = [own[steps[-1]] for own in curves]
+    last = [values[steps[-1]] for values in curves]
     assert top == pytest.approx(statistics.fmean(last) + statistics.stdev(last), rel=1e-6)

@@ -76,9 +76,9 @@ def normalised_scores(run: Run, policy: str) -> dict[int, float]:
     means = {name: float(np.mean(returns)) for name, returns in published().references[run.key.task].returns.items()}
     scale = means["assignment"] - means["random"]
     return {
-        own.step: (float(np.mean(own.returns)) - means["random"]) / scale
-        for own in run.evaluations
-        if own.policy == policy
+        evaluation.step: (float(np.mean(evaluation.returns)) - means["random"]) / scale
+        for evaluation in run.evaluations
+        if evaluation.policy == policy
     }
 
 
@@ -106,12 +106,12 @@ def test_pic_learns_as_fast_as_its_own_program(agents: int) -> None:
     the whole and at the end; a single point may be worse by the noise of the program's 20 episodes."""
     program = PIC_PROGRAM[agents]
     scale = program["assignment"] - program["random"]  # type: ignore[operator]
-    own = [
+    ours = [
         normalised_scores(run, "sampled") for run in runs_of(f"mpe/cooperative_navigation_{agents}", "pic", "program")
     ]
-    assert len(own) == 3
+    assert len(ours) == 3
     lead = [
-        np.mean([run[step] for run in own]) - (value - program["random"]) / scale
+        np.mean([run[step] for run in ours]) - (value - program["random"]) / scale
         for step, value in program["returns"].items()  # type: ignore[attr-defined]
     ]
     assert np.mean(lead) > -0.02
@@ -167,10 +167,11 @@ def test_table_of_copies_in_lockstep_is_that_of_the_published_runs() -> None:
                 runs = [runs_of(task, algorithm, kind) for kind in ("copies-4", "copies-100")]
                 if task.startswith("mpe/"):
                     finals = [
-                        [100 * np.mean(list(normalised_scores(r, policy).values())[-3:]) for r in own] for own in runs
+                        [100 * np.mean(list(normalised_scores(r, policy).values())[-3:]) for r in seeds]
+                        for seeds in runs
                     ]
                 else:
-                    finals = [[final_return(run, policy) for run in own] for own in runs]
+                    finals = [[final_return(run, policy) for run in seeds] for seeds in runs]
                 lines.append(table_row(f"{algorithm.upper()}, {name}, {policy}", finals))
     assert generated("copies in lockstep") == lines
 
@@ -201,7 +202,9 @@ def table_row(name: str, finals: list[list[float]]) -> str:
 
 
 def final_return(run: Run, policy: str) -> float:
-    return float(np.mean([np.mean(own.returns) for own in run.evaluations if own.policy == policy][-3:]))
+    return float(
+        np.mean([np.mean(evaluation.returns) for evaluation in run.evaluations if evaluation.policy == policy][-3:])
+    )
 
 
 SIGNAL_TASKS = ("cityflow/synthetic_9", "cityflow/hangzhou_16")
@@ -212,8 +215,13 @@ SIGNAL_RUNS += [(name, "signals-penalty") for name in ("maddpg", "maddpgs", "pic
 def travel_times(task: str, algorithm: str, variant: str, policy: str, hour: bool) -> list[float]:
     """Average travel time (s) at the end of training, one for each seed."""
     runs = runs_of(task, algorithm, variant)
-    last = [[own for own in (r.full_evaluations if hour else r.evaluations) if own.policy == policy][-1] for r in runs]
-    return [-float(np.mean(own.returns)) for own in last]
+    last = [
+        [evaluation for evaluation in (r.full_evaluations if hour else r.evaluations) if evaluation.policy == policy][
+            -1
+        ]
+        for r in runs
+    ]
+    return [-float(np.mean(evaluation.returns)) for evaluation in last]
 
 
 def signals_table() -> str:
@@ -223,12 +231,12 @@ def signals_table() -> str:
     for algorithm, variant in SIGNAL_RUNS:
         name = algorithm.upper() + ("" if variant == "signals" else ", larger penalty")
         cells = [travel_times(task, algorithm, variant, policy, hour) for task, hour, policy in columns]
-        lines.append([name, *(f"{np.mean(own):.0f} ± {np.std(own, ddof=1):.0f}" for own in cells)])
+        lines.append([name, *(f"{np.mean(cell):.0f} ± {np.std(cell, ddof=1):.0f}" for cell in cells)])
     for reference in ("random", "fixed_time", "max_pressure", "sotl"):
         cells = []
         for task, hour, policy in columns:
-            own = published().references[task]
-            returns = (own.full_returns if hour else own.returns)[reference]
+            played = published().references[task]
+            returns = (played.full_returns if hour else played.returns)[reference]
             cells.append(f"{-np.mean(returns):.0f}" if policy == "greedy" else "")
         lines.append([f"`{reference}`", *cells])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
@@ -256,13 +264,15 @@ def forty_nine_table() -> str:
     for algorithm, variant in FORTY_NINE_RUNS:
         name = algorithm.upper() + ("" if variant == "small" else ", larger penalty")
         cells = [travel_times(FORTY_NINE, algorithm, variant, policy, hour) for hour, policy in columns]
-        line = [name, *(f"{np.mean(own):.0f} ± {np.std(own, ddof=1):.0f}" for own in cells)]
-        own = summaries_of(account, algorithm) if variant == "small" else None
-        line += [plus_minus(own.distance, 3), plus_minus(own.divergence, 3)] if own else ["", ""]
+        line = [name, *(f"{np.mean(cell):.0f} ± {np.std(cell, ddof=1):.0f}" for cell in cells)]
+        summary = summaries_of(account, algorithm) if variant == "small" else None
+        line += [plus_minus(summary.distance, 3), plus_minus(summary.divergence, 3)] if summary else ["", ""]
         lines.append(line)
     references = published().references[FORTY_NINE]
     for reference in ("random", "fixed_time", "max_pressure", "sotl"):
-        short, long = (f"{-np.mean(own[reference]):.0f}" for own in (references.returns, references.full_returns))
+        short, long = (
+            f"{-np.mean(returns[reference]):.0f}" for returns in (references.returns, references.full_returns)
+        )
         lines.append([f"`{reference}`", short, "", long, "", "", ""])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
@@ -278,7 +288,7 @@ def test_table_of_49_signals_in_the_documents_is_that_of_the_published_runs() ->
 @pytest.mark.parametrize("algorithm", ["ip", "iql", "dgn"])
 def test_signals_are_learned(task: str, algorithm: str) -> None:
     """Every seed ends far above a fixed cycle, and the mean is about as good as max pressure or better."""
-    references = {name: -float(np.mean(own)) for name, own in published().references[task].returns.items()}
+    references = {name: -float(np.mean(returns)) for name, returns in published().references[task].returns.items()}
     for policy in POLICIES:
         times = travel_times(task, algorithm, "signals", policy, hour=False)
         assert len(times) == 3
@@ -305,19 +315,25 @@ JUNGLE_NAMES = {"individual": "", "penalty": ", larger penalty", "team": ", paid
 
 def blows(run: Run, policy: str) -> list[float]:
     """Attacks on agents in an episode, of all agents together, at every evaluation."""
-    return [20 * own.scores["attacks_per_agent"] for own in run.evaluations if own.policy == policy]
+    return [
+        20 * evaluation.scores["attacks_per_agent"] for evaluation in run.evaluations if evaluation.policy == policy
+    ]
 
 
 def jungle_table() -> str:
     """Rows: algorithms and reference policies; columns: final return, greedy and sampled, as the figures have it;
     return of an agent; worst and last blows of the greedy policy."""
-    scores = {(own.algorithm, own.variant): own for own in analysed().scores if own.task == JUNGLE}
+    scores = {(score.algorithm, score.variant): score for score in analysed().scores if score.task == JUNGLE}
     lines = []
     for algorithm, variant in JUNGLE_RUNS:
         summaries = scores[algorithm, variant].summaries
         runs = runs_of(JUNGLE, algorithm, variant)
-        worst, last = (np.mean([pick(blows(run, "greedy")) for run in runs]) for pick in (max, lambda own: own[-1]))
-        returns = [f"{round(own.mean)} ± {own.std:.0f}" for own in (summaries["greedy"], summaries["sampled"])]
+        worst, last = (
+            np.mean([pick(blows(run, "greedy")) for run in runs]) for pick in (max, lambda values: values[-1])
+        )
+        returns = [
+            f"{round(summary.mean)} ± {summary.std:.0f}" for summary in (summaries["greedy"], summaries["sampled"])
+        ]
         per_agent = f"{summaries['greedy'].mean / 20:.1f}"
         lines.append([algorithm.upper() + JUNGLE_NAMES[variant], *returns, per_agent, f"{worst:.0f}", f"{last:.0f}"])
     for reference in ("random", "greedy_in_sight", "greedy", "aggressor"):
@@ -339,7 +355,9 @@ def test_jungle_is_learned(algorithm: str) -> None:
     runs = runs_of(JUNGLE, algorithm, "individual")
     assert len(runs) == 3
     for run in runs:
-        final = [float(np.mean(own.returns)) for own in run.evaluations if own.policy == "greedy"][-3:]
+        final = [float(np.mean(evaluation.returns)) for evaluation in run.evaluations if evaluation.policy == "greedy"][
+            -3:
+        ]
         assert min(final) > 250
         assert max(blows(run, "greedy")[-3:]) < 20
 

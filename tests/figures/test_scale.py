@@ -100,8 +100,8 @@ def test_published_form_holds_the_same(study: Path) -> None:
     publish(runs, study / "set")
     returned = load_results(study / "set")
     assert len(returned.runs) == SIZE.runs
-    for own, other in zip(runs.runs, returned.runs, strict=True):
-        assert (own.key, own.config, own.evaluations, own.metrics) == (
+    for run, other in zip(runs.runs, returned.runs, strict=True):
+        assert (run.key, run.config, run.evaluations, run.metrics) == (
             other.key,
             other.config,
             other.evaluations,
@@ -113,12 +113,12 @@ def test_published_form_holds_the_same(study: Path) -> None:
     lines = (study / "raw" / str(cell) / "evaluation.jsonl").read_text().splitlines()
     rows = [row for row in map(json.loads, lines) if row["policy"] == "sampled"]
     means = [sum(row["returns"]) / SIZE.episodes for row in rows]
-    own = frame[
+    part = frame[
         (frame["task"] == cell.task)
         & (frame["algorithm"] == cell.algorithm)
         & (frame["seed"] == cell.seed)
         & (frame["policy"] == "sampled")
     ]
-    assert own["step"].tolist() == [row["step"] for row in rows]
-    assert own["return_mean"].tolist() == pytest.approx(means)
-    assert final_score(own["step"], own["return_mean"]) == pytest.approx(sum(means[-3:]) / 3)
+    assert part["step"].tolist() == [row["step"] for row in rows]
+    assert part["return_mean"].tolist() == pytest.approx(means)
+    assert final_score(part["step"], part["return_mean"]) == pytest.approx(sum(means[-3:]) / 3)

@@ -97,7 +97,7 @@ def test_compact_set(raw: Path) -> None:
     collect(raw, WANTED, raw / "collected", "small", compact=True)
     found = read_published(raw / "collected")
     assert found.notes == (COMPACT_NOTE,)
-    assert {len(own.returns) for own in found.runs[0].evaluations} == {1, 2}
+    assert {len(evaluation.returns) for evaluation in found.runs[0].evaluations} == {1, 2}
 
 
 def test_missing_runs_are_refused(raw: Path) -> None:

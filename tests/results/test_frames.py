@@ -47,25 +47,25 @@ def made_up() -> Results:
 def test_every_evaluation_has_its_row() -> None:
     results = made_up()
     frame = evaluations_frame(results)
-    pairs = [(run, own) for run in results.runs for own in run.evaluations]
+    pairs = [(run, evaluation) for run in results.runs for evaluation in run.evaluations]
     assert len(frame) == len(pairs) == 8
-    for row, (run, own) in zip(frame.to_dict("records"), pairs, strict=True):
+    for row, (run, evaluation) in zip(frame.to_dict("records"), pairs, strict=True):
         expected = {
             "task": run.key.task,
             "algorithm": run.key.algorithm,
             "variant": run.key.variant,
             "seed": run.key.seed,
             "finished": run.status.finished,
-            "step": own.step,
-            "policy": own.policy,
-            "episodes": len(own.returns),
+            "step": evaluation.step,
+            "policy": evaluation.policy,
+            "episodes": len(evaluation.returns),
         }
         assert {name: row[name] for name in expected} == expected
-        finite = all(map(math.isfinite, own.returns))
-        spread = float(np.std(own.returns, ddof=1)) if len(own.returns) > 1 and finite else 0.0
-        moments = [float(np.mean(own.returns)), spread] if finite else [math.nan, math.nan]
+        finite = all(map(math.isfinite, evaluation.returns))
+        spread = float(np.std(evaluation.returns, ddof=1)) if len(evaluation.returns) > 1 and finite else 0.0
+        moments = [float(np.mean(evaluation.returns)), spread] if finite else [math.nan, math.nan]
         assert [row["return_mean"], row["return_std"]] == pytest.approx(moments, rel=0, abs=0, nan_ok=True)
-        scores = [own.scores.get(name, math.nan) for name in ("coverage", "collisions")]
+        scores = [evaluation.scores.get(name, math.nan) for name in ("coverage", "collisions")]
         assert [row["score/coverage"], row["score/collisions"]] == pytest.approx(scores, nan_ok=True)
     assert list(frame.columns[-2:]) == ["score/coverage", "score/collisions"]
     assert frame.dtypes[["seed", "step", "episodes", "finished", "return_mean"]].tolist() == [

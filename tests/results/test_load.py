@@ -43,9 +43,9 @@ def one_run(root: Path, seed: int = 0, value: float = -1.0, **settings: float) -
 
 
 def with_references(results: Results, *, seed: int = 7, full: float | None = None, **returns: list[float]) -> Results:
-    own = {name: tuple(values) for name, values in returns.items()}
+    by_policy = {name: tuple(values) for name, values in returns.items()}
     longer = {} if full is None else {"random": (full,)}
-    references = References(TASK, seed, len(next(iter(own.values()))), own, longer)
+    references = References(TASK, seed, len(next(iter(by_policy.values()))), by_policy, longer)
     return replace(results, references={TASK: references})
 
 
@@ -56,8 +56,8 @@ def test_each_kind_of_folder_is_read(tmp_path: Path) -> None:
     assert results == load_runs(tmp_path / "raw")
     publish(results, tmp_path / "one")
     half = [replace(results, runs=results.runs[first::2]) for first in (0, 1)]
-    for name, own in zip(("even", "odd"), half, strict=True):
-        publish(own, tmp_path / "sets" / name)
+    for name, part in zip(("even", "odd"), half, strict=True):
+        publish(part, tmp_path / "sets" / name)
     (tmp_path / "sets" / ".hidden").mkdir()
     (tmp_path / "sets" / "README.md").write_text("about the sets")
     assert load_results(tmp_path / "one") == read_published(tmp_path / "one") == load_results(tmp_path / "sets")
@@ -159,18 +159,18 @@ def test_episodes_of_sets_are_put_together(tmp_path: Path) -> None:
     first, second = (one_run(tmp_path, seed) for seed in (0, 1))
     cells = [first.runs[0].key, RunKey(TASK, "ip", "default", 1)]
     one, two = (Episode(tmp_path / name, name, 3, -1.0, 25, 25, "greedy", 7, 26, 240) for name in ("one", "two"))
-    own = replace(second, episodes={cells[1]: two})
-    assert merged({Path("a"): own, Path("b"): replace(first, episodes={cells[0]: one})}).episodes == {
+    changed = replace(second, episodes={cells[1]: two})
+    assert merged({Path("a"): changed, Path("b"): replace(first, episodes={cells[0]: one})}).episodes == {
         cells[0]: one,
         cells[1]: two,
     }
     alike = replace(second, episodes={cells[1]: replace(two, path=tmp_path / "elsewhere")})
     without = replace(second, episodes={})
     for other in (alike, without):
-        result = merged({Path("a"): own, Path("b"): other})
+        result = merged({Path("a"): changed, Path("b"): other})
         assert result.episodes == {cells[1]: two}
         assert result.notes == ()
-    result = merged({Path("a"): own, Path("b"): replace(second, episodes={cells[1]: one})})
+    result = merged({Path("a"): changed, Path("b"): replace(second, episodes={cells[1]: one})})
     assert result.episodes == {cells[1]: two}
     assert result.notes == (f"episodes of {cells[1]} are not the same in a and b: the former's is used",)
 

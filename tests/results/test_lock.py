@@ -79,11 +79,11 @@ def test_silent_holder_on_another_machine_is_taken_for_dead(tmp_path: Path, monk
     monkeypatch.setattr(lock, "SETTLE_SECONDS", 0.01)
     monkeypatch.setattr(lock, "WATCH_SECONDS", 0.1)
     write_holder(tmp_path, "elsewhere", age=2 * STALE_SECONDS)
-    own = RunLock(tmp_path)
+    held = RunLock(tmp_path)
     holder = holder_of(tmp_path)
     assert holder is not None
     assert holder.host == platform.node()
-    own.release()
+    held.release()
 
 
 def test_job_that_was_moved_to_another_machine_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,11 +96,11 @@ def test_job_that_was_moved_to_another_machine_goes_on(tmp_path: Path, monkeypat
     with pytest.raises(UserError, match="job 12_3"):
         RunLock(tmp_path)
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
-    own = RunLock(tmp_path)
+    held = RunLock(tmp_path)
     holder = holder_of(tmp_path)
     assert holder is not None
     assert (holder.host, holder.job) == (platform.node(), "12_3")
-    own.release()
+    held.release()
 
 
 def test_process_number_that_was_given_out_again_is_no_holder(tmp_path: Path) -> None:
@@ -137,18 +137,18 @@ def test_two_that_take_over_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_signs_of_life_and_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock, "HEARTBEAT_SECONDS", 0.02)
-    own = RunLock(tmp_path)
+    held = RunLock(tmp_path)
     os.utime(tmp_path / LOCK, (0, 0))
     deadline = time.monotonic() + PATIENCE
     while (tmp_path / LOCK).stat().st_mtime < 1 and time.monotonic() < deadline:
         time.sleep(0.01)
     assert (tmp_path / LOCK).stat().st_mtime > 1
-    assert not own.lost
+    assert not held.lost
     write_holder(tmp_path, "elsewhere", age=0, token="theirs")
-    while not own.lost and time.monotonic() < deadline:
+    while not held.lost and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert own.lost
-    own.release()
+    assert held.lost
+    held.release()
     left = holder_of(tmp_path)
     assert left is not None
     assert left.host == "elsewhere", "what somebody else wrote is not cleared"
@@ -170,13 +170,13 @@ def test_a_run_that_another_sweep_has_is_no_failure(tmp_path: Path) -> None:
     process = hold_elsewhere(folder)
     try:
         assert item.config is not None
-        own = start(request, item.config, "cpu", tmp_path)
-        assert own.wait() == InUseError.exit_status
+        refused = start(request, item.config, "cpu", tmp_path)
+        assert refused.wait() == InUseError.exit_status
         log = folder / "output.log"
         assert "in use by another process" in log.read_text()
         log.write_text(log.read_text() + "step 0: sampled return 2.7\n")
         pool = Pool(tmp_path, 1, ["cpu"], [])
-        pool.running[own] = (item, "cpu")
+        pool.running[refused] = (item, "cpu")
         pool._collect()
     finally:
         process.kill()

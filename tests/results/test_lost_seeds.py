@@ -54,7 +54,7 @@ def test_a_seed_whose_returns_are_not_finite(policy: str, place: int, raw: Path)
     assert counts(raw) == (2, 2, 2)
     words = f"{policy} returns are not finite at step {step:,}"
     results = load_runs(raw)
-    assert next((own.kind, own.message, own.seeds) for own in find_issues(results)) == (
+    assert next((issue.kind, issue.message, issue.seeds) for issue in find_issues(results)) == (
         *("failed", f"finished, but {words}: no score counts it"),
         (1,),
     )

@@ -53,12 +53,12 @@ def check_form(tree: dict[str, Any]) -> None:
         assert evaluations
         assert evaluations == [f"step_{place}" for place in range(len(evaluations))]
         lengths.setdefault((environment, task), set()).add(len(evaluations))
-        counts = [steps[own]["step_count"] for own in evaluations]
+        counts = [steps[step]["step_count"] for step in evaluations]
         assert all(type(count) is int for count in counts)
         assert counts == sorted(set(counts))
         assert "step_count" not in steps[last]
-        for own in steps.values():
-            values = {key: value for key, value in own.items() if key != "step_count"}
+        for step in steps.values():
+            values = {key: value for key, value in step.items() if key != "step_count"}
             metrics.setdefault(environment, set()).add(frozenset(values))
             assert "return" in values
             for key, value in values.items():
@@ -67,8 +67,8 @@ def check_form(tree: dict[str, Any]) -> None:
                 assert value
                 assert all(type(number) is float and math.isfinite(number) for number in value)
     assert metrics
-    assert all(len(own) == 1 for own in lengths.values())
-    assert all(len(own) == 1 for own in metrics.values())
+    assert all(len(names) == 1 for names in lengths.values())
+    assert all(len(names) == 1 for names in metrics.values())
 
 
 def check_numbers(tree: dict[str, Any], results: Results, policy: str) -> int:
@@ -81,9 +81,11 @@ def check_numbers(tree: dict[str, Any], results: Results, policy: str) -> int:
         names[environment, task + suffix, cell.algorithm, f"seed_{cell.seed}"] = cell
     count = 0
     for place, steps in runs_of(tree):
-        own = [evaluation for evaluation in runs[names[place]].evaluations if evaluation.policy == policy]
-        assert [steps[f"step_{index}"]["step_count"] for index in range(len(own))] == [one.step for one in own]
-        for index, evaluation in enumerate(own):
+        evaluations = [evaluation for evaluation in runs[names[place]].evaluations if evaluation.policy == policy]
+        assert [steps[f"step_{index}"]["step_count"] for index in range(len(evaluations))] == [
+            one.step for one in evaluations
+        ]
+        for index, evaluation in enumerate(evaluations):
             values = steps[f"step_{index}"]
             assert values["return"] == list(evaluation.returns)
             for key in values.keys() - {"return", "step_count"}:
@@ -192,7 +194,7 @@ def test_compact_sets_say_so(tmp_path: Path) -> None:
     results = compacted(load_runs(tmp_path))
     found = export(results)
     steps = found.tree["mpe"]["cooperative_navigation_3"]["ip"]["seed_0"]
-    assert [len(own["return"]) for own in steps.values()] == [1, 1, 2, 2, 2, 2]
+    assert [len(step["return"]) for step in steps.values()] == [1, 1, 2, 2, 2, 2]
     assert found.notes[1].startswith("of 1 run(s) from compact sets, earlier evaluations hold one number")
 
 

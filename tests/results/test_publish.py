@@ -74,8 +74,8 @@ def test_interpretation_has_a_file_of_its_own(study: Path, tmp_path: Path) -> No
     publish(load_runs(study), tmp_path / "published")
     counted, metrics = (pd.read_parquet(tmp_path / "published" / f"{n}.parquet") for n in ("interpretation", "metrics"))
     assert list(counted.columns) == ["task", "algorithm", "variant", "seed", "step", "name", "value"]
-    own = counted[counted["seed"] == 1]
-    assert list(zip(own["step"], own["name"], own["value"], strict=True)) == [
+    rows = counted[counted["seed"] == 1]
+    assert list(zip(rows["step"], rows["name"], rows["value"], strict=True)) == [
         (2000, "actions/all", 20_000.0),
         (2000, "pressure/low", 0.5),
         (4000, "actions/all", 40_000.0),
@@ -234,14 +234,20 @@ def test_episodes_are_read_from_run_folders_without_opening_a_gif(study: Path, m
     assert list(episodes) == [IP_1]
     assert "evaluation.jsonl" in opened
     assert GIF not in opened
-    own = episodes[IP_1]
-    assert (own.path, own.episode_return, own.steps, own.policy, own.seed) == (folder / GIF, -12.5, 25, "greedy", 7)
-    assert own.whole
-    assert not replace(own, steps=7).whole
-    assert read_gif(own) == b"GIF of one"
-    own.path.write_bytes(b"GIF of two")
+    episode = episodes[IP_1]
+    assert (episode.path, episode.episode_return, episode.steps, episode.policy, episode.seed) == (
+        folder / GIF,
+        -12.5,
+        25,
+        "greedy",
+        7,
+    )
+    assert episode.whole
+    assert not replace(episode, steps=7).whole
+    assert read_gif(episode) == b"GIF of one"
+    episode.path.write_bytes(b"GIF of two")
     with pytest.raises(ResultsError, match=r"episode\.gif is not the episode that was recorded: expected sha256"):
-        read_gif(own)
+        read_gif(episode)
 
 
 @pytest.mark.parametrize("name", ["episode.gif", "episode.json"])
@@ -275,9 +281,9 @@ def test_episodes_are_published(study: Path, tmp_path: Path, capsys: pytest.Capt
     manifest = json.loads((output / "manifest.json").read_text())
     assert manifest["format"] == 2
     assert list(manifest["files"]) == FILES[:3]
-    own = manifest["episodes"][GIF_0]
-    assert own["episode"]["sha256"] == hashlib.sha256(contents[IP_0]).hexdigest()
-    assert (own["algorithm"], own["seed"], own["episode"]["return"]) == ("ip", 0, -12.5)
+    entry = manifest["episodes"][GIF_0]
+    assert entry["episode"]["sha256"] == hashlib.sha256(contents[IP_0]).hexdigest()
+    assert (entry["algorithm"], entry["seed"], entry["episode"]["return"]) == ("ip", 0, -12.5)
 
 
 def test_a_set_without_episodes_does_not_speak_of_them(study: Path, tmp_path: Path) -> None:

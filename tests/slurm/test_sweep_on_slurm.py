@@ -66,10 +66,10 @@ def running_jobs(results: Path, at_least: int) -> list[str]:
     """Numbers of the jobs at work, once there are so many."""
     deadline = time.monotonic() + PATIENCE
     while True:
-        own = [job for jobs in jobs_of(results).now.values() for job, state in jobs.items() if state == "running"]
-        if len(own) >= at_least:
-            return sorted(own)
-        assert time.monotonic() < deadline, own
+        running = [job for jobs in jobs_of(results).now.values() for job, state in jobs.items() if state == "running"]
+        if len(running) >= at_least:
+            return sorted(running)
+        assert time.monotonic() < deadline, running
         time.sleep(0.5)
 
 
@@ -98,9 +98,9 @@ def assert_collected_equal(results: Path, local: Path, folder: Path) -> None:
         done = sweep(source, "collect", "--output", folder / str(number))
         assert "collected 4 of 4 runs, 4 of them finished" in done.stdout, done.stdout + done.stderr
         sets.append(read_published(folder / str(number)))
-    for own, other in zip(sets[0].runs, sets[1].runs, strict=True):
-        assert own.key == other.key
-        assert own.evaluations == other.evaluations
+    for run, other in zip(sets[0].runs, sets[1].runs, strict=True):
+        assert run.key == other.key
+        assert run.evaluations == other.evaluations
     assert sets[0].references == sets[1].references
 
 

@@ -199,9 +199,9 @@ class SnapshotReader:
 
     def _route(self, given: Record, flow: int, roads: tuple[int, ...]) -> int:
         """The number of a route, a new one unless it is that of the vehicle's flow or has been met before."""
-        starts, own = self.flows.route_starts, self.flows.route[flow] if flow != PUSHED else NONE
-        if own != NONE and tuple(self.flows.route_roads[starts[own] : starts[own + 1]].tolist()) == roads:
-            return int(own)
+        starts, route = self.flows.route_starts, self.flows.route[flow] if flow != PUSHED else NONE
+        if route != NONE and tuple(self.flows.route_roads[starts[route] : starts[route + 1]].tolist()) == roads:
+            return int(route)
         if roads not in self.routes:
             next_starts, next_roads = self.network.next_road_starts, self.network.next_roads
             if NONE in roads or any(

@@ -319,7 +319,7 @@ def _geometry(file: Path) -> dict[str, dict[str, Any]]:
         links = {
             link: {
                 "length": float(entry["length"]),
-                "crosses": [[str(foe), float(own), float(there)] for foe, own, there in entry["crosses"]],
+                "crosses": [[str(foe), float(here), float(there)] for foe, here, there in entry["crosses"]],
             }
             for link, entry in content["lanelinks"].items()
         }

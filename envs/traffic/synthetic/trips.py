@@ -126,7 +126,7 @@ def _starts_inside(
     """
     assert flow.crossings is not None
     roads = [np.flatnonzero(heading == h) for h in range(4)]
-    amounts = np.array([len(own) for own in roads])
+    amounts = np.array([len(group) for group in roads])
     mean = flow.expected() / flow.crossings * amounts
     parts = max(1, math.ceil(mean.max(initial=0.0) / LARGEST_MEAN))
     count = np.sum([_poisson(mean / parts, np.arange(4), generator) for _ in range(parts)], axis=0)

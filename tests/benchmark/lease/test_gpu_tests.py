@@ -54,7 +54,7 @@ def test_options_of_missing_plugins_are_left_out() -> None:
     """Those of the project's own configuration, too."""
     line, _ = command(PACKAGES, ["file.py"])
     assert "-n" not in line
-    assert not any(own.startswith("--timeout") for own in line)
+    assert not any(argument.startswith("--timeout") for argument in line)
     assert "addopts=" in line
     line, _ = command(PACKAGES | {"xdist": "3", "pytest_timeout": "2"}, ["file.py"])
     assert "-n" in line

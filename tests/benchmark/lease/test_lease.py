@@ -103,10 +103,10 @@ def test_the_paper_comes_in_its_order() -> None:
     assert sorted(map(str, wanted.requests)) == sorted(map(str, SUITES["all"]()))
     assert tuple(dict.fromkeys(request.key.task for request in wanted.requests))[:4] == programme.FIRST_TASKS
     runs = [wanted.request_in_mode(request, "graph").overrides for request in wanted.requests]
-    assert {own["training.acceleration"] for own in runs} == {"cuda_graph"}
+    assert {settings["training.acceleration"] for settings in runs} == {"cuda_graph"}
     assert runs[0]["training.num_envs"] == 100
     plain = [wanted.request_in_mode(request, PLAIN).overrides for request in wanted.requests]
-    assert all(KEYS.isdisjoint(own) for own in plain), "nothing is left of the settings of another mode"
+    assert all(KEYS.isdisjoint(settings) for settings in plain), "nothing is left of the settings of another mode"
 
 
 def test_timings_cover_every_mode_and_begin_with_what_runs_need(tmp_path: Path) -> None:
@@ -139,9 +139,9 @@ def made_up(tmp_path: Path, **arguments: Any) -> lease.Lease:
     line = ["--output", str(tmp_path), "--seconds", "600", "--published", str(tmp_path / "published")]
     line += ["--earlier", str(tmp_path / "earlier"), "--timings", str(tmp_path / "none.json")]
     (tmp_path / "work").mkdir()
-    own = lease.Lease(lease.parse_arguments(line), tmp_path / "work")
-    own.site.facts = {"machine": {"commit": "abc", "gpu": "g", "torch": "2"}, "packages": {}}
-    return own
+    made = lease.Lease(lease.parse_arguments(line), tmp_path / "work")
+    made.site.facts = {"machine": {"commit": "abc", "gpu": "g", "torch": "2"}, "packages": {}}
+    return made
 
 
 def test_leases_add_up(tmp_path: Path) -> None:
@@ -151,12 +151,12 @@ def test_leases_add_up(tmp_path: Path) -> None:
 
 
 def test_tests_that_passed_with_the_same_code_are_not_repeated(tmp_path: Path) -> None:
-    own = made_up(tmp_path)
-    own.test()
-    assert own.tests.note == "passed in an earlier lease of this commit"
-    own.site.facts["machine"]["commit"] = "def"
-    own.test()
-    assert own.tests.note == "pytest, hypothesis, jaxtyping missing here"
+    made = made_up(tmp_path)
+    made.test()
+    assert made.tests.note == "passed in an earlier lease of this commit"
+    made.site.facts["machine"]["commit"] = "def"
+    made.test()
+    assert made.tests.note == "pytest, hypothesis, jaxtyping missing here"
 
 
 @pytest.mark.slow

@@ -51,7 +51,7 @@ def test_a_pack_is_flat_and_has_at_most_eight_files(tmp_path: Path, monkeypatch:
     output.mkdir()
     write_runs(results, 9)
     packer = Packer(results, output)
-    one = sum(packer._size(own) for own in packer.finished()[0].iterdir() if own.name in RECORDS)
+    one = sum(packer._size(file) for file in packer.finished()[0].iterdir() if file.name in RECORDS)
     monkeypatch.setattr(pack, "ROOM", 2 * one + one // 2)
     left_out = packer.pack({"rehearsal": False}, TEXTS)
     assert len(left_out) == 1

@@ -17,7 +17,7 @@ def group(task: str, algorithm: str, seconds: float, seeds: int = 5, factor: flo
 
 
 def names(groups: list[Group]) -> list[tuple[str, str, int]]:
-    return [(own.task, own.requests[0].key.algorithm, len(own.requests)) for own in groups]
+    return [(group.task, group.requests[0].key.algorithm, len(group.requests)) for group in groups]
 
 
 def test_short_groups_are_taken_and_begun_last() -> None:
@@ -48,12 +48,12 @@ def test_what_is_chosen_ends_in_time_the_longest_first(
 ) -> None:
     groups = [group(task, f"k{number}", *rest) for number, (task, *rest) in enumerate(kinds)]  # type: ignore[arg-type]
     chosen = choose(groups, left)
-    assert sum(own.predicted for own in chosen) <= left + 1e-6
-    assert [own.predicted for own in chosen] == sorted((own.predicted for own in chosen), reverse=True)
-    assert all(len(own.requests) <= own.most for own in chosen)
-    unchosen = [own for own in groups if own.most and own.task == groups[0].task]
-    if unchosen and min(own.seconds(1) for own in unchosen) <= left:
-        assert any(own.task == groups[0].task for own in chosen), "time goes to the first task where it can"
+    assert sum(one.predicted for one in chosen) <= left + 1e-6
+    assert [one.predicted for one in chosen] == sorted((one.predicted for one in chosen), reverse=True)
+    assert all(len(one.requests) <= one.most for one in chosen)
+    unchosen = [one for one in groups if one.most and one.task == groups[0].task]
+    if unchosen and min(one.seconds(1) for one in unchosen) <= left:
+        assert any(one.task == groups[0].task for one in chosen), "time goes to the first task where it can"
 
 
 def test_seeds_of_a_cell_are_a_group() -> None:

@@ -89,8 +89,8 @@ def test_all_that_is_missing_is_made(tmp_path: Path) -> None:
     wanted = {(task, name, "default", seed) for task in TASKS for name in ("ip", "iql") for seed in (0, 1)}
     assert made(work) == wanted - published
     groups = [json.loads(text) for text in site.given]
-    assert sorted(len(own) for own in groups) == [1, 2, 2, 2, 2], "seeds of a request go together"
-    assert all(request["overrides"]["training.checkpoint_replay_gib"] == 0 for own in groups for request in own)
+    assert sorted(len(group) for group in groups) == [1, 2, 2, 2, 2], "seeds of a request go together"
+    assert all(request["overrides"]["training.checkpoint_replay_gib"] == 0 for group in groups for request in group)
 
 
 def test_engines_have_a_lane_for_themselves() -> None:

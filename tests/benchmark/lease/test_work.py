@@ -75,7 +75,7 @@ def test_several_runs_are_compared_with_one_by_their_logs(tmp_path: Path, monkey
     """Lines of the log are 2 s apart for one run and 3 s for three: from the second to the last."""
 
     def trained(requests: list[RunRequest], folder: Path, device: str, seconds: float) -> list[Path]:
-        paths = [folder / f"{own.key.variant}-{own.key.seed}" for own in requests]
+        paths = [folder / f"{request.key.variant}-{request.key.seed}" for request in requests]
         for path in paths:
             path.mkdir(parents=True)
             step = {1: 2.0, 3: 3.0}[len(requests)]
@@ -112,7 +112,7 @@ def test_runs_in_one_process_are_asked_for_with_a_deadline(tmp_path: Path, monke
     asked: list[Any] = []
 
     def run_together(configs: list[RunConfig], results: Path, quiet: bool, deadline: float) -> list[Path | Exception]:
-        asked.extend([[(own.algorithm, own.seed, own.device) for own in configs], results, quiet, deadline])
+        asked.extend([[(config.algorithm, config.seed, config.device) for config in configs], results, quiet, deadline])
         return [tmp_path, ValueError("no")]
 
     monkeypatch.setitem(sys.modules, "benchmark.together", types.SimpleNamespace(run_together=run_together))

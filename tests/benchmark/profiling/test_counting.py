@@ -47,7 +47,7 @@ def test_gathered_rows_are_those_that_are_taken() -> None:
 
 def test_norms_of_parameters_are_launched_together() -> None:
     tensors = [empty(4) for _ in range(6)]
-    count = counted(lambda: [torch.linalg.vector_norm(own) for own in tensors])
+    count = counted(lambda: [torch.linalg.vector_norm(tensor) for tensor in tensors])
     assert (count.kernels, count.bytes) == (1, 6 * (16 + 4))
 
 
@@ -96,7 +96,7 @@ def test_fused_attention_is_counted_by_its_edges() -> None:
     gradient = empty(2, 5, 8)
     with Counter() as backward:
         message.backward(gradient)
-    flops, moved, kernels = next(own for own in backward.count.operations if own[0])
+    flops, moved, kernels = next(operation for operation in backward.count.operations if operation[0])
     assert (flops, kernels) == (10 * 30 * 8, 2)
     assert moved == read + told + weights + nodes + 3 * nodes
 
@@ -105,7 +105,7 @@ def test_fused_attention_is_counted_by_its_edges() -> None:
 def test_fused_attention_moves_less(algorithm: str) -> None:
     for task in ("mpe/cooperative_navigation_15", "mpe/cooperative_navigation_200", "cityflow/synthetic_225"):
         spec = envs.spec(task)
-        plain, fused = (gradient_step(algorithm, spec, 64, own) for own in (False, True))
+        plain, fused = (gradient_step(algorithm, spec, 64, fuse) for fuse in (False, True))
         assert fused.bytes < plain.bytes
         assert fused.kernels < plain.kernels
         assert choice_of_actions(algorithm, spec, 4, True).bytes < choice_of_actions(algorithm, spec, 4, False).bytes

@@ -81,7 +81,7 @@ def test_the_plan_shows_hours_by_cell(monkeypatch: pytest.MonkeyPatch, capsys: p
     whole = resolve(TASK, "iql", 0, 1_500_000)
     expected = [5 * run_seconds(whole, H100, setup) / 3600 for setup in (BEFORE, AFTER)]
     assert found[f"{TASK} iql"] == pytest.approx(expected, abs=0.006)
-    total = [sum(own) for own in zip(*found.values(), strict=True)]
+    total = [sum(parts) for parts in zip(*found.values(), strict=True)]
     assert f"total: {total[0]:.1f} GPU-hours before, {total[1]:.1f} after" in text
     assert "measured: 0 of 4 numbers" in text
 

@@ -70,10 +70,10 @@ def test_shapes_and_types(task: str, backend: str, generator: torch.Generator) -
 def test_shape_annotations_hold(backend: str, monkeypatch: pytest.MonkeyPatch, generator: torch.Generator) -> None:
     """Run with every annotation of these functions executed."""
     checked = jaxtyped(typechecker=check)
-    own = ("reset", "place", "step", "scores", "_begin", "_observe")
+    methods = ("reset", "place", "step", "scores", "_begin", "_observe")
     engine = {"numba": NumbaEngine, "torch": TorchEngine, "magent2": OriginalEngine}[backend]
     inner = ("_pay", "_move", "_cell") if backend == "torch" else ()
-    for owner, names in ((JungleEnvironment, own), (engine, ("place", "step", "look", *inner))):
+    for owner, names in ((JungleEnvironment, methods), (engine, ("place", "step", "look", *inner))):
         for name in names:
             monkeypatch.setattr(owner, name, checked(inspect.getattr_static(owner, name)))
     for owner in (JungleEnvironment, engine):

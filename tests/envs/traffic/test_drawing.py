@@ -322,7 +322,7 @@ def test_unusual_maps(tmp_path: Path, size: int) -> None:
     roadnet = deepcopy(grid_roadnet(1, 2))
     roadnet["roads"].append({**roadnet["roads"][0], "id": "bare", "lanes": []})
     roadnet["roads"][2]["lanes"][0]["width"] = 0
-    first = next(own for own in roadnet["intersections"] if not own["virtual"])
+    first = next(node for node in roadnet["intersections"] if not node["virtual"])
     links = first["roadLinks"][0]["laneLinks"]
     links[0]["points"] = [{"x": 0, "y": 0}]
     links.append(deepcopy(links[1]))

@@ -157,16 +157,16 @@ def test_scores_by_hand(tmp_path: Path, generator: torch.Generator) -> None:
 
 
 def test_shared_reward_is_the_mean(generator: torch.Generator) -> None:
-    own, shared = city(SMALL, 2), city(SMALL, 2, reward="shared")
-    own.reset(1)
+    local, shared = city(SMALL, 2), city(SMALL, 2, reward="shared")
+    local.reset(1)
     shared.reset(1)
     for _ in range(20):
-        actions = random_actions(own, generator)
-        one, two = own.step(actions), shared.step(actions)
+        actions = random_actions(local, generator)
+        one, two = local.step(actions), shared.step(actions)
         expected = one.reward.double().mean(-1, keepdim=True).expand(-1, 4).float()
         assert torch.equal(two.reward, expected)
         assert torch.equal(one.observation, two.observation)
-    assert all(torch.equal(value, shared.scores()[name]) for name, value in own.scores().items())
+    assert all(torch.equal(value, shared.scores()[name]) for name, value in local.scores().items())
 
 
 def test_nothing_is_shown_before_the_first_decision() -> None:

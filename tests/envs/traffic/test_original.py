@@ -79,28 +79,28 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_equals_the_engine_that_is_built_in(task: str, steps: int, settings: Any, generator: torch.Generator) -> None:
     """Observations, rewards and movements of two episodes, and all scores."""
-    own, theirs = city(task, 2, **settings), city(task, 2, engine="cityflow", **settings)
-    assert own.spec == theirs.spec
+    ours, theirs = city(task, 2, **settings), city(task, 2, engine="cityflow", **settings)
+    assert ours.spec == theirs.spec
     for seed in (2**40, None):
-        pairs = [(own.reset(seed), theirs.reset(seed))]
+        pairs = [(ours.reset(seed), theirs.reset(seed))]
         for _ in range(steps):
-            actions = random_actions(own, generator)
-            pairs.append((own.step(actions), theirs.step(actions)))
+            actions = random_actions(ours, generator)
+            pairs.append((ours.step(actions), theirs.step(actions)))
         for one, two in pairs:
             assert torch.equal(one.observation, two.observation)
             assert torch.equal(one.reward, two.reward)
         scores = theirs.scores()
-        assert all(torch.equal(value, scores[name]) for name, value in own.scores().items())
-        assert own.take_statistics() == theirs.take_statistics()
+        assert all(torch.equal(value, scores[name]) for name, value in ours.scores().items())
+        assert ours.take_statistics() == theirs.take_statistics()
     assert scores["throughput"].min() > 0
 
 
 @pytest.mark.usefixtures("installed")
 def test_reference_policies_work_with_it() -> None:
-    own, theirs = city(SMALL, 2), city(SMALL, 2, engine="cityflow")
+    ours, theirs = city(SMALL, 2), city(SMALL, 2, engine="cityflow")
     for name, policy in envs.reference_policies(SMALL).items():
         runs = []
-        for environment in (own, theirs):
+        for environment in (ours, theirs):
             environment.reset(0)
             acting, generator = policy(environment), torch.Generator().manual_seed(0)
             runs.append([environment.step(acting.act(generator)).reward for _ in range(15)])
@@ -142,9 +142,9 @@ def test_files_of_a_task(tmp_path: Path) -> None:
     environment = city(SMALL)
     arrays, network = environment.city.flows.arrays, environment.city.network
     assert len(flow) == len(arrays.start) > 100
-    assert [own["startTime"] for own in flow] == arrays.start.tolist()
-    for own, route in zip(flow, arrays.route.tolist(), strict=True):
+    assert [vehicle["startTime"] for vehicle in flow] == arrays.start.tolist()
+    for vehicle, route in zip(flow, arrays.route.tolist(), strict=True):
         roads = arrays.route_roads[arrays.route_starts[route] : arrays.route_starts[route + 1]]
-        assert own["route"] == [network.road_ids[road] for road in roads]
+        assert vehicle["route"] == [network.road_ids[road] for road in roads]
     roadnet = json.loads((tmp_path / "roadnet.json").read_text())
     assert [road["id"] for road in roadnet["roads"]] == list(network.road_ids)

@@ -107,7 +107,7 @@ OTHERS = {
 def test_anchors_on_other_maps(name: str) -> None:
     """Numbers of this project itself."""
     reached = [hour(f"cityflow/{name}", policy) for policy in ("fixed_time", "max_pressure")]
-    assert tuple(round(own.average_travel_time, 2) for own in reached) == OTHERS[name]
+    assert tuple(round(reached_hour.average_travel_time, 2) for reached_hour in reached) == OTHERS[name]
 
 
 @needs_map(HANGZHOU)

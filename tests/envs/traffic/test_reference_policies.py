@@ -145,7 +145,7 @@ def test_cycles_of_agents_that_lack_actions() -> None:
 def test_fixed_time_follows_the_file(tmp_path: Path, generator: torch.Generator) -> None:
     """Each phase is shown as long as the file says, to whole decisions; agents have times of their own."""
     roadnet = deepcopy(grid_roadnet(1, 2))
-    first, second = (own["trafficLight"]["lightphases"] for own in roadnet["intersections"] if not own["virtual"])
+    first, second = (node["trafficLight"]["lightphases"] for node in roadnet["intersections"] if not node["virtual"])
     del first[4:], second[3:]
     for phases, times in ((first, (5, 20, 35, 10)), (second, (5, 0, 0))):
         for phase, time in zip(phases, times, strict=True):
@@ -158,8 +158,10 @@ def test_fixed_time_follows_the_file(tmp_path: Path, generator: torch.Generator)
             actions = policy.act(generator)
             shown.append(actions[0].tolist())
             environment.step(actions)
-    assert [own for own, _ in shown] == [0, 0, 1, 1, 1, 1, 2, 0, 0, 1], "cycles of 65 s"
-    assert [own for _, own in shown] == [0, 0, 0, 1, 1, 1, 0, 0, 0, 1], "half a minute where the file says nothing"
+    assert [action for action, _ in shown] == [0, 0, 1, 1, 1, 1, 2, 0, 0, 1], "cycles of 65 s"
+    assert [action for _, action in shown] == [0, 0, 0, 1, 1, 1, 0, 0, 0, 1], (
+        "half a minute where the file says nothing"
+    )
 
 
 @pytest.mark.parametrize("task", IRREGULAR)

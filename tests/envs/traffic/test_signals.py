@@ -43,9 +43,9 @@ def one_way(phases: list[list[int]]) -> Any:
     """Two signals on an eastbound street of two lanes, three roads long; each lane goes straight on."""
     roads, intersections = [], []
     for i in range(4):
-        own: dict[str, Any] = {"id": f"n{i}", "point": {"x": 200.0 * i, "y": 0.0}, "virtual": i in (0, 3)}
-        own["roads"] = [f"r{k}" for k in (i - 1, i) if 0 <= k < 3]
-        if not own["virtual"]:
+        node: dict[str, Any] = {"id": f"n{i}", "point": {"x": 200.0 * i, "y": 0.0}, "virtual": i in (0, 3)}
+        node["roads"] = [f"r{k}" for k in (i - 1, i) if 0 <= k < 3]
+        if not node["virtual"]:
             links = [
                 {
                     "type": kind,
@@ -56,8 +56,8 @@ def one_way(phases: list[list[int]]) -> Any:
                 for lane, kind in enumerate(("go_straight", "u_turn"))
             ]
             lights = [{"time": 30, "availableRoadLinks": available} for available in phases]
-            own |= {"width": 10.0, "roadLinks": links, "trafficLight": {"lightphases": lights}}
-        intersections.append(own)
+            node |= {"width": 10.0, "roadLinks": links, "trafficLight": {"lightphases": lights}}
+        intersections.append(node)
         if i < 3:
             points = [{"x": 200.0 * k, "y": 0.0} for k in (i, i + 1)]
             lanes = [{"width": 4.0, "maxSpeed": 10.0}] * 2
@@ -129,7 +129,7 @@ def test_what_actions_open() -> None:
 
 def test_phases_that_open_nothing_are_no_actions() -> None:
     roadnet = copy.deepcopy(grid_roadnet(1, 2))
-    first, second = (own for own in roadnet["intersections"] if not own["virtual"])
+    first, second = (node for node in roadnet["intersections"] if not node["virtual"])
     phases = first["trafficLight"]["lightphases"]
     phases[3] = {**phases[3], "availableRoadLinks": phases[0]["availableRoadLinks"]}
     phases[5] = {**phases[5], "availableRoadLinks": []}
@@ -147,7 +147,7 @@ def test_phases_that_open_nothing_are_no_actions() -> None:
 
 def lights(roadnet: Any) -> list[list[Any]]:
     """The phases of every intersection that has some."""
-    return [own["trafficLight"]["lightphases"] for own in roadnet["intersections"] if not own["virtual"]]
+    return [node["trafficLight"]["lightphases"] for node in roadnet["intersections"] if not node["virtual"]]
 
 
 def test_yellow_is_not_always_the_first_phase() -> None:
@@ -214,7 +214,7 @@ def test_yellow_is_made_where_there_is_none(tmp_path: Path) -> None:
 def test_a_right_turn_of_its_own_is_a_green() -> None:
     """Where no other phase opens it, it is no yellow phase; nor is a green that opens less than another."""
     roadnet = copy.deepcopy(grid_roadnet(1, 1))
-    (node,) = (own for own in roadnet["intersections"] if not own["virtual"])
+    (node,) = (node for node in roadnet["intersections"] if not node["virtual"])
     kinds = [link["type"] for link in node["roadLinks"]]
     right, straight = kinds.index("turn_right"), kinds.index("go_straight")
     node["trafficLight"]["lightphases"] = [
@@ -235,7 +235,7 @@ def test_a_right_turn_of_its_own_is_a_green() -> None:
 def test_every_agent_has_an_action() -> None:
     """Where phases open parts of what another right turn phase opens, and where road links have no lanes."""
     roadnet = copy.deepcopy(grid_roadnet(1, 2))
-    first, second = (own for own in roadnet["intersections"] if not own["virtual"])
+    first, second = (node for node in roadnet["intersections"] if not node["virtual"])
     rights = [i for i, link in enumerate(first["roadLinks"]) if link["type"] == "turn_right"]
     first["trafficLight"]["lightphases"] = [
         {"time": 30, "availableRoadLinks": links} for links in (rights[:2], rights[:1], rights[1:2])
@@ -260,20 +260,20 @@ def test_phases_that_are_all_the_same_are_no_signals() -> None:
 @pytest.mark.parametrize("kind", ["one phase", "virtual"])
 def test_neighbours_are_seen_through_nodes_without_lights(kind: str) -> None:
     roadnet = copy.deepcopy(grid_roadnet(1, 4))
-    for own in roadnet["intersections"]:
-        if own["id"] in ("intersection_2_1", "intersection_3_1"):
+    for node in roadnet["intersections"]:
+        if node["id"] in ("intersection_2_1", "intersection_3_1"):
             if kind == "virtual":
-                own["virtual"] = True
+                node["virtual"] = True
             else:
-                links = list(range(len(own["roadLinks"])))
-                own["trafficLight"]["lightphases"] = [{"time": 30, "availableRoadLinks": links}]
+                links = list(range(len(node["roadLinks"])))
+                node["trafficLight"]["lightphases"] = [{"time": 30, "availableRoadLinks": links}]
     signals = signals_of(build_network(roadnet))
     assert [heard(signals, agent) for agent in range(2)] == [[1], [0]]
 
 
 def test_incoming_roads_that_an_intersection_does_not_list() -> None:
     roadnet = copy.deepcopy(grid_roadnet(1, 1))
-    (node,) = (own for own in roadnet["intersections"] if not own["virtual"])
+    (node,) = (node for node in roadnet["intersections"] if not node["virtual"])
     node["roads"].remove("road_0_1_0")
     signals, usual = signals_of(build_network(roadnet)), grid(1, 1)
     assert signals.lanes.tolist() == usual.lanes.tolist()
@@ -296,8 +296,8 @@ def test_irregular_map(task: str, degrees: set[int], actions: set[int]) -> None:
     """Lanes, neighbours and masks worked out from the JSON file once more."""
     signals = city_of(task).signals
     roadnet = json.loads(gzip.decompress(find(task.removeprefix("cityflow/")).roadnet.read_bytes()))
-    agents = [own for own in roadnet["intersections"] if not own["virtual"]]
-    number = {own["id"]: i for i, own in enumerate(agents)}
+    agents = [node for node in roadnet["intersections"] if not node["virtual"]]
+    number = {agent["id"]: i for i, agent in enumerate(agents)}
     roads = {road["id"]: road for road in roadnet["roads"]}
     assert len(agents) == len(signals.agents) == int(task.rpartition("_")[2])
     assert [signals.network.intersection_ids[i] for i in signals.agents] == list(number)
@@ -309,14 +309,14 @@ def test_irregular_map(task: str, degrees: set[int], actions: set[int]) -> None:
             together[ends[1]].add(ends[0])  # type: ignore[index,arg-type]
     assert [set(heard(signals, agent)) for agent in range(len(agents))] == together
     assert {len(others) for others in together} == degrees
-    for agent, (own, lanes) in enumerate(zip(agents, names(signals, signals.lanes), strict=True)):
-        incoming = [roads[name] for name in own["roads"] if roads[name]["endIntersection"] == own["id"]]
+    for agent, (node, lanes) in enumerate(zip(agents, names(signals, signals.lanes), strict=True)):
+        incoming = [roads[name] for name in node["roads"] if roads[name]["endIntersection"] == node["id"]]
         assert set(lanes) == {f"{road['id']}_{i}" for road in incoming for i in range(len(road["lanes"]))}
         assert len(lanes) == len(set(lanes))
-        phases = [set(phase["availableRoadLinks"]) for phase in own["trafficLight"]["lightphases"]]
+        phases = [set(phase["availableRoadLinks"]) for phase in node["trafficLight"]["lightphases"]]
         opens = [bool(phase - phases[0]) for phase in phases[1:]]
         assert signals.action_mask[agent].tolist() == opens + [False] * (8 - len(opens))
-        angles = [math.atan2(*direction(own, agents[other])) % (2 * math.pi) for other in heard(signals, agent)]
+        angles = [math.atan2(*direction(node, agents[other])) % (2 * math.pi) for other in heard(signals, agent)]
         assert angles == sorted(angles)
     assert set(signals.action_mask.sum(1)) == actions
 

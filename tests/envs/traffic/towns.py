@@ -41,17 +41,17 @@ def corridor(lanes: int = 3, lengths: Sequence[float] = (200.0, 200.0), times: S
     ]
     intersections = []
     for i, x in enumerate(ends):
-        own: dict[str, Any] = {"id": f"n{i}", "point": {"x": x, "y": 0.0}, "virtual": i in (0, last)}
-        own["roads"] = [f"r{k}" for k in (i - 1, i) if 0 <= k < last]
-        if not own["virtual"]:
+        node: dict[str, Any] = {"id": f"n{i}", "point": {"x": x, "y": 0.0}, "virtual": i in (0, last)}
+        node["roads"] = [f"r{k}" for k in (i - 1, i) if 0 <= k < last]
+        if not node["virtual"]:
             links = [{"startLaneIndex": a, "endLaneIndex": b} for a in range(lanes) for b in range(lanes)]
-            own["width"] = 10.0
-            own["roadLinks"] = [
+            node["width"] = 10.0
+            node["roadLinks"] = [
                 {"type": "go_straight", "startRoad": f"r{i - 1}", "endRoad": f"r{i}", "laneLinks": links}
             ]
             phases = [{"time": time, "availableRoadLinks": [0] * (k == 0)} for k, time in enumerate(times)]
-            own["trafficLight"] = {"lightphases": phases}
-        intersections.append(own)
+            node["trafficLight"] = {"lightphases": phases}
+        intersections.append(node)
     return {"intersections": intersections, "roads": roads}
 
 
@@ -76,10 +76,10 @@ def streets(points: dict[str, tuple[float, float]], roads: Sequence[tuple[str, s
             for b in outgoing
         ]
         phases = [{"time": 30, "availableRoadLinks": list(range(len(links)))}]
-        own = {"id": name, "point": xy(name), "virtual": not links, "roads": [r[0] for r in (*incoming, *outgoing)]}
+        node = {"id": name, "point": xy(name), "virtual": not links, "roads": [r[0] for r in (*incoming, *outgoing)]}
         if links:
-            own |= {"width": width, "roadLinks": links, "trafficLight": {"lightphases": phases}}
-        intersections.append(own)
+            node |= {"width": width, "roadLinks": links, "trafficLight": {"lightphases": phases}}
+        intersections.append(node)
     lanes = [{"width": 4.0, "maxSpeed": 11.111}]
     return {
         "intersections": intersections,

@@ -27,7 +27,7 @@ def test_differences_by_hand(tmp_path: Path) -> None:
     write_arm(tmp_path, "local-M2", [-5.0, -6.0])
     write_arm(tmp_path, "local-deaf", [-90.0, -91.0])
     write_arm(tmp_path, "alone-M2", [1.0, 2.0])
-    found = {(own.base, own.other): own for own in arm_differences(Analysis(load_runs(tmp_path)))}
+    found = {(arm.base, arm.other): arm for arm in arm_differences(Analysis(load_runs(tmp_path)))}
     assert set(found) == {("shared", "deaf"), ("shared", "M0"), ("local", "deaf")}
     deaf = found["shared", "deaf"]
     assert deaf.difference == pytest.approx(10.0)

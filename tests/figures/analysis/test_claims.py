@@ -157,7 +157,7 @@ def test_what_is_said_of_this_project_is_so() -> None:
     said = {entry.id: entry.here for entry in load_paper() if entry.here and entry.where != "Table 2"}
     assert said == {name: str(value) for name, value in facts.items()}
     verdicts = {name: claims.find_setting(Analysis(Results(())), ENTRIES[name]).verdict for name in facts}
-    assert [name for name, own in verdicts.items() if own != "agrees"] == [
+    assert [name for name, verdict in verdicts.items() if verdict != "agrees"] == [
         "observation-prey", "observation-heterogeneous", "interval-first"
     ]  # fmt: skip
 
@@ -241,9 +241,9 @@ def test_spread_claims() -> None:
     steady = runs({"ip": 0.0}, task=task, steps=1_600_000)
     wild = runs({"dgn": 0.0}, spread=40.0, task=task, steps=1_600_000)
     assert judged("stable-225", steady + wild, task).verdict == "agrees"
-    flipped = [dataclasses.replace(own, key=own.key._replace(algorithm="x")) for own in steady]
+    flipped = [dataclasses.replace(run, key=run.key._replace(algorithm="x")) for run in steady]
     swapped = runs({"ip": 0.0}, spread=40.0, task=task, steps=1_600_000) + [
-        dataclasses.replace(own, key=own.key._replace(algorithm="dgn")) for own in flipped
+        dataclasses.replace(run, key=run.key._replace(algorithm="dgn")) for run in flipped
     ]
     assert judged("stable-225", swapped, task).verdict == "differs (1 of 1 the other way)"
 
@@ -323,8 +323,8 @@ def test_nothing_of_the_published_runs_tests_the_paper() -> None:
     entries = {entry.text: entry for entry in load_paper()}
     measured = [row[verdict][0] for row in table.rows if entries[row[about][0]].kind != "setting"]
     assert measured
-    assert all(own == "not tested" or own.startswith("smaller runs: ") for own in measured)
-    assert any("as claimed" in own for own in measured)
+    assert all(words == "not tested" or words.startswith("smaller runs: ") for words in measured)
+    assert any("as claimed" in words for words in measured)
     assert len(table.markdown().splitlines()) == len(table.rows) + 4, "one line for each row, no bar or break in a cell"
     assert all(
         line.count("|") == len(table.header) + 1 for line in table.markdown().splitlines()[: len(table.rows) + 2]

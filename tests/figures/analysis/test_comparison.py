@@ -63,30 +63,30 @@ def study(tmp_path: Path) -> Results:
 
 
 def compared(results: Results) -> Comparison:
-    own = Analysis(results).comparison
-    assert own is not None
-    return own
+    comparison = Analysis(results).comparison
+    assert comparison is not None
+    return comparison
 
 
 def drawn(results: Results) -> Figure:
     with figure_style():
-        own = draw(Analysis(results))
-    assert own is not None
-    return own
+        figure = draw(Analysis(results))
+    assert figure is not None
+    return figure
 
 
 def test_only_tasks_that_all_finished_are_compared(study: Results) -> None:
-    own = compared(study)
-    assert own.tasks == ((SECOND, "small"), (FIRST, "default"))
+    comparison = compared(study)
+    assert comparison.tasks == ((SECOND, "small"), (FIRST, "default"))
     assert {
         name: [list(values) for values in normalised_scores]
-        for name, normalised_scores in own.normalised_scores.items()
+        for name, normalised_scores in comparison.normalised_scores.items()
     } == {
         "ip": [[60.0, 40.0, 50.0], [80.0, 90.0]],
         "qmix": [[-500.0, 10.0], [50.0, 95.0]],
         "iql": [[0.0, 60.0], [80.0, 70.0]],
     }
-    assert [own.runs(name) for name in own.normalised_scores] == [5, 4, 4]
+    assert [comparison.runs(name) for name in comparison.normalised_scores] == [5, 4, 4]
 
 
 def test_estimates_by_hand(study: Results) -> None:
@@ -106,7 +106,7 @@ def test_estimates_by_hand(study: Results) -> None:
 def test_panels_show_the_estimates(study: Results) -> None:
     figure = drawn(study)
     intervals, profiles, chances = figure.axes
-    own = compared(study)
+    comparison = compared(study)
     for axes, estimates in ((intervals, Analysis(study).normalised_estimates), (chances, Analysis(study).improvements)):
         labels = [label.get_text() for label in axes.get_yticklabels()]
         assert axes.yaxis_inverted()  # the first at the top
@@ -123,7 +123,7 @@ def test_panels_show_the_estimates(study: Results) -> None:
         assert (np.diff(heights) <= 1e-9).all()
         assert heights[-1] == pytest.approx(0.0)
     assert {to_hex(line.get_color()) for line in profiles.lines} == {
-        KNOWN_STYLES[name].colour for name in own.normalised_scores
+        KNOWN_STYLES[name].colour for name in comparison.normalised_scores
     }
     words = [text.get_text() for axes in figure.axes for text in axes.texts]
     assert words == ["2 tasks, 4 to 5 runs of each algorithm"] * 3
@@ -191,10 +191,12 @@ def test_same_results_same_drawing_and_no_text_overlaps(study: Results) -> None:
         assert svg_text(drawn(study)) == svg_text(drawn(study))
         figure = drawn(study)
         FigureCanvasAgg(figure).draw()
-        texts = [own for axes in figure.axes for own in (axes.xaxis.label, axes.yaxis.label, axes.title, *axes.texts)]
-        texts += [own for axes in figure.axes for own in (*axes.get_xticklabels(), *axes.get_yticklabels())]
+        texts = [
+            artist for axes in figure.axes for artist in (axes.xaxis.label, axes.yaxis.label, axes.title, *axes.texts)
+        ]
+        texts += [artist for axes in figure.axes for artist in (*axes.get_xticklabels(), *axes.get_yticklabels())]
         texts += figure.legends[0].get_texts()
-        boxes = [own.get_window_extent() for own in texts if own.get_text()]
+        boxes = [artist.get_window_extent() for artist in texts if artist.get_text()]
     assert len(boxes) > 30
     for index, box in enumerate(boxes):
         assert not any(box.overlaps(other) for other in boxes[index + 1 :])

@@ -80,24 +80,32 @@ AB: Counts = {"a": (3, 1), "b": (1, 1)}
 
 def test_two_movements_by_hand() -> None:
     """Vehicles 3 and 1, greens 1 and 1; with half a count more, 0.7 and 0.3 against 0.5 and 0.5."""
-    own = match(Interval(0, 10, {"a": 3.0, "b": 1.0}, {"a": 1.0, "b": 1.0}), ("a", "b"))
-    assert own is not None
-    assert own.distance == pytest.approx(math.sqrt(0.25**2 + 0.25**2))
-    assert own.divergence == pytest.approx(0.7 * math.log(1.4) + 0.3 * math.log(0.6)) == pytest.approx(0.0822829, 1e-5)
-    assert own.reverse == pytest.approx(0.5 * math.log(5 / 7) + 0.5 * math.log(5 / 3)) == pytest.approx(0.0871767, 1e-5)
-    assert (own.even_distance, own.even_divergence) == pytest.approx((own.distance, own.divergence)), "greens are even"
-    assert not own.infinite
+    matched = match(Interval(0, 10, {"a": 3.0, "b": 1.0}, {"a": 1.0, "b": 1.0}), ("a", "b"))
+    assert matched is not None
+    assert matched.distance == pytest.approx(math.sqrt(0.25**2 + 0.25**2))
+    assert (
+        matched.divergence == pytest.approx(0.7 * math.log(1.4) + 0.3 * math.log(0.6)) == pytest.approx(0.0822829, 1e-5)
+    )
+    assert (
+        matched.reverse
+        == pytest.approx(0.5 * math.log(5 / 7) + 0.5 * math.log(5 / 3))
+        == pytest.approx(0.0871767, 1e-5)
+    )
+    assert (matched.even_distance, matched.even_divergence) == pytest.approx((matched.distance, matched.divergence)), (
+        "greens are even"
+    )
+    assert not matched.infinite
 
 
 def test_a_movement_without_green_counts_as_half_a_green() -> None:
     """Vehicles 2, 1, 1 and greens 4, 0, 4: without the halves the divergence is infinite."""
-    own = match(Interval(0, 10, {"a": 2, "b": 1, "c": 1}, {"a": 4, "b": 0, "c": 4}), ("a", "b", "c"))
-    assert own is not None
-    assert own.infinite
+    matched = match(Interval(0, 10, {"a": 2, "b": 1, "c": 1}, {"a": 4, "b": 0, "c": 4}), ("a", "b", "c"))
+    assert matched is not None
+    assert matched.infinite
     p, q = (2.5 / 5.5, 1.5 / 5.5, 1.5 / 5.5), (4.5 / 9.5, 0.5 / 9.5, 4.5 / 9.5)
-    assert own.divergence == pytest.approx(sum(x * math.log(x / y) for x, y in zip(p, q, strict=True)))
-    assert own.divergence == pytest.approx(0.27935, abs=1e-4)
-    assert own.distance == pytest.approx(math.sqrt(0.0 + 0.25**2 + 0.25**2)), "taken without the halves"
+    assert matched.divergence == pytest.approx(sum(x * math.log(x / y) for x, y in zip(p, q, strict=True)))
+    assert matched.divergence == pytest.approx(0.27935, abs=1e-4)
+    assert matched.distance == pytest.approx(math.sqrt(0.0 + 0.25**2 + 0.25**2)), "taken without the halves"
     assert divergence(shares([2, 1, 1]), shares([4, 0, 4])) == math.inf
 
 
@@ -125,7 +133,7 @@ def test_divergence_is_nought_for_equal_shares_and_positive_otherwise(values: li
 @given(st.lists(st.tuples(st.integers(0, 999), st.integers(0, 999)), min_size=2, max_size=12), st.randoms())
 def test_order_of_movements_does_not_matter(pairs: list[tuple[int, int]], random: object) -> None:
     names = [f"m{place}" for place in range(len(pairs))]
-    volumes, greens = (dict(zip(names, map(float, own), strict=True)) for own in zip(*pairs, strict=True))
+    volumes, greens = (dict(zip(names, map(float, parts), strict=True)) for parts in zip(*pairs, strict=True))
     interval = Interval(0, 1, volumes, greens)
     mixed = list(names)
     random.shuffle(mixed)  # type: ignore[attr-defined]
@@ -172,7 +180,7 @@ def test_intervals_of_runs_of_any_length(rows: int, width: int, total: int, expe
 def test_rows_of_unequal_length_and_empty_ones() -> None:
     rows = [row(15, AB), row(40, AB), row(50, {"a": (0, 0), "b": (0, 0)}), row(100, AB), MetricRow(100, {"loss": 1.0})]
     intervals = intervals_of(made_run(rows, 100))
-    assert [(own.start, own.end) for own in intervals] == [(15, 40), (50, 100)]
+    assert [(one.start, one.end) for one in intervals] == [(15, 40), (50, 100)]
     assert widths(intervals) == [25, 50]
 
 
@@ -197,7 +205,7 @@ def test_what_nobody_opens_is_left_out_and_the_rest_adds_up_to_one() -> None:
     assert opened_movements([stubborn]) == ("a",)
     plain = made_run(even_rows(80, 10, AB), 800)
     assert matches(intervals_of(first), ("a", "b")) == matches(intervals_of(plain), ("a", "b"))
-    assert all(own.infinite for own in matches(intervals_of(stubborn), ("a", "b"))), "b could have had green"
+    assert all(one.infinite for one in matches(intervals_of(stubborn), ("a", "b"))), "b could have had green"
 
 
 def test_movements_of_both_counts_must_be_the_same() -> None:
@@ -209,9 +217,9 @@ def test_movements_of_both_counts_must_be_the_same() -> None:
 def test_an_interval_holds_whole_episodes_of_all_copies() -> None:
     run = made_run(even_rows(80, 10, AB), 800, copies=4)
     assert episode_steps(run) == 40
-    own = Analysis(Results((run,))).account(TASK)
-    assert own is not None
-    assert widths(own.intervals[run.key]) == [40]
+    account = Analysis(Results((run,))).account(TASK)
+    assert account is not None
+    assert widths(account.intervals[run.key]) == [40]
     run.config["training"].clear()
     with pytest.raises(ResultsError, match=r"training\.num_envs"):
         episode_steps(run)
@@ -226,10 +234,10 @@ def test_means_over_intervals_and_seeds_by_hand() -> None:
         made_run(even_rows(80, 10, off), 800, seed=1),
         made_run(even_rows(40, 10, on), 800, seed=2, state="running"),
     )
-    own = Analysis(Results(runs)).account(TASK)
-    assert own is not None
-    assert [run.key.seed for run in own.counted("ip")] == [0, 1]
-    found = summaries_of(own, "ip")
+    account = Analysis(Results(runs)).account(TASK)
+    assert account is not None
+    assert [run.key.seed for run in account.counted("ip")] == [0, 1]
+    found = summaries_of(account, "ip")
     apart = math.sqrt(2) / 4
     assert found.distance.mean == pytest.approx((apart * 34 / 69 + apart) / 2)
     assert found.distance.std == pytest.approx(apart * (35 / 69) / math.sqrt(2))
@@ -243,28 +251,28 @@ def test_means_over_intervals_and_seeds_by_hand() -> None:
     assert found.last_divergence.mean == pytest.approx(found.even_divergence.mean / 2)
     assert found.last_even_divergence.mean == pytest.approx(found.even_divergence.mean)
     with pytest.raises(ValueError, match="no run of pic"):
-        summaries_of(own, "pic")
+        summaries_of(account, "pic")
 
 
 def test_the_papers_task_comes_alone_where_it_has_intervals() -> None:
     other = made_run(even_rows(80, 10, AB), 800)
     paper = made_run(even_rows(80, 10, AB), 800, task="cityflow/synthetic_49")
     early = made_run(even_rows(5, 10, AB), 800, task="cityflow/synthetic_49", state="running")
-    assert [own.task for own in Analysis(Results((other, paper))).accounts] == ["cityflow/synthetic_49"]
-    assert [own.task for own in Analysis(Results((other, early))).accounts] == [TASK]
+    assert [account.task for account in Analysis(Results((other, paper))).accounts] == ["cityflow/synthetic_49"]
+    assert [account.task for account in Analysis(Results((other, early))).accounts] == [TASK]
     assert Analysis(Results((early,))).accounts == [] == Analysis(Results(())).accounts
 
 
 def test_published_runs_computed_another_way() -> None:
     """The distance of one published run, from its rows with plain sums."""
     results = load_results(ROOT / "results" / "published")
-    own = Analysis(results).account(TASK)
-    assert own is not None
-    run = next(run for run in own.runs if run.key.algorithm == "ip")
-    assert own.movements == tuple(
+    account = Analysis(results).account(TASK)
+    assert account is not None
+    run = next(run for run in account.runs if run.key.algorithm == "ip")
+    assert account.movements == tuple(
         f"{heading}_{turn}" for heading in ("east", "north", "west", "south") for turn in ("left", "straight")
     )
-    totals = {name: [0.0, 0.0] for name in own.movements}
+    totals = {name: [0.0, 0.0] for name in account.movements}
     for logged in run.metrics:
         if f"{PRESENT}east_left" in logged.values and logged.step > 3_000:
             for name, total in totals.items():
@@ -272,11 +280,11 @@ def test_published_runs_computed_another_way() -> None:
                 total[1] += logged.values[GREENS + name]
     volumes, greens = (sum(total[place] for total in totals.values()) for place in (0, 1))
     expected = math.sqrt(sum((v / volumes - g / greens) ** 2 for v, g in totals.values()))
-    whole = pooled(own.intervals[run.key])
+    whole = pooled(account.intervals[run.key])
     assert whole is not None
-    together = match(whole, own.movements)
+    together = match(whole, account.movements)
     assert together is not None
     assert together.distance == pytest.approx(expected)
-    assert [(one.start, one.end) for one in own.intervals[run.key]] == [
+    assert [(one.start, one.end) for one in account.intervals[run.key]] == [
         (k, k + 1000) for k in range(3_000, 20_000, 1_000)
     ]

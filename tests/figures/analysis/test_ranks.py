@@ -44,16 +44,16 @@ NAVIGATION, JUNGLE, SMALL = "mpe/cooperative_navigation_15", "magent/jungle_20",
 def score(algorithm: str, finals: list[float], *, steps: int = 100, provisional: bool = False) -> Score:
     """A score whose policies ended at `finals`, one for each seed."""
     summaries = {policy: summarise(finals) for policy in POLICIES if finals}
-    own = {policy: tuple(finals) for policy in POLICIES if finals}
-    return Score(NAVIGATION, "default", algorithm, summaries, {}, {}, len(finals), 0, provisional, steps, own)
+    by_policy = {policy: tuple(finals) for policy in POLICIES if finals}
+    return Score(NAVIGATION, "default", algorithm, summaries, {}, {}, len(finals), 0, provisional, steps, by_policy)
 
 
 def row(*scores: Score) -> RankRow:
     return rank_row(NAVIGATION, "default", list(scores))
 
 
-def texts(own: RankRow) -> dict[str, str]:
-    return {name: rank.text for name, rank in own.ranks.items()}
+def texts(ranked: RankRow) -> dict[str, str]:
+    return {name: rank.text for name, rank in ranked.ranks.items()}
 
 
 def write_finals(
@@ -73,97 +73,97 @@ def write_finals(
 
 
 def test_clear_order_has_clear_ranks() -> None:
-    own = row(score("ip", [9.0, 9.2]), score("qmix", [1.0, 1.2]), score("iql", [5.0, 5.2]))
-    assert texts(own) == {"ip": "1", "qmix": "3", "iql": "2"}
-    assert own.winner == "ip"
-    assert own.lead is not None
-    assert (own.lead.best, own.lead.second) == ("ip", "iql")
-    assert own.lead.difference == pytest.approx(4.0)
+    ranked = row(score("ip", [9.0, 9.2]), score("qmix", [1.0, 1.2]), score("iql", [5.0, 5.2]))
+    assert texts(ranked) == {"ip": "1", "qmix": "3", "iql": "2"}
+    assert ranked.winner == "ip"
+    assert ranked.lead is not None
+    assert (ranked.lead.best, ranked.lead.second) == ("ip", "iql")
+    assert ranked.lead.difference == pytest.approx(4.0)
     # two seeds each, both with variance 0.02: standard error sqrt(0.02), t of 2 degrees of freedom 4.3027
-    assert own.lead.half_width == pytest.approx(4.3027 * math.sqrt(0.02), rel=1e-4)
+    assert ranked.lead.half_width == pytest.approx(4.3027 * math.sqrt(0.02), rel=1e-4)
 
 
 def test_those_who_cannot_be_told_apart_share_their_ranks() -> None:
-    own = row(
+    ranked = row(
         score("ip", [9.0, 10.0, 11.0]),
         score("pic", [8.5, 9.5, 10.5]),
         score("dgn", [9.2, 10.2, 11.2]),
         score("iql", [0.0, 1.0, 2.0]),
     )
-    assert texts(own) == {"ip": "1\u20133", "pic": "1\u20133", "dgn": "1\u20133", "iql": "4"}
-    assert [rank.place for rank in own.ranks.values()] == [2.0, 3.0, 1.0, 4.0]
-    assert own.winner is None
+    assert texts(ranked) == {"ip": "1\u20133", "pic": "1\u20133", "dgn": "1\u20133", "iql": "4"}
+    assert [rank.place for rank in ranked.ranks.values()] == [2.0, 3.0, 1.0, 4.0]
+    assert ranked.winner is None
 
 
 def test_overlap_is_not_transitive() -> None:
     """Differences of 2.5 are open and those of 5 are not: 3 seeds of variance 1 give t 2.776 times 0.816 = 2.27."""
-    own = row(score("ip", [5.1, 6.1, 7.1]), score("pic", [3.0, 4.0, 5.0]), score("iql", [1.0, 2.0, 3.0]))
-    assert texts(own) == {"ip": "1\u20132", "pic": "1\u20133", "iql": "2\u20133"}
+    ranked = row(score("ip", [5.1, 6.1, 7.1]), score("pic", [3.0, 4.0, 5.0]), score("iql", [1.0, 2.0, 3.0]))
+    assert texts(ranked) == {"ip": "1\u20132", "pic": "1\u20133", "iql": "2\u20133"}
 
 
 def test_equal_means_share_the_mean_place() -> None:
-    own = row(score("ip", [4.0, 4.0]), score("qmix", [4.0, 4.0]), score("iql", [1.0, 1.0]))
-    assert texts(own) == {"ip": "1\u20132", "qmix": "1\u20132", "iql": "3"}
-    assert [rank.place for rank in own.ranks.values()] == [1.5, 1.5, 3.0]
-    assert [text for text, _ in rank_table([own]).rows[0][-3:]] == ["0", "0 to 0", "0 to 0"]
+    ranked = row(score("ip", [4.0, 4.0]), score("qmix", [4.0, 4.0]), score("iql", [1.0, 1.0]))
+    assert texts(ranked) == {"ip": "1\u20132", "qmix": "1\u20132", "iql": "3"}
+    assert [rank.place for rank in ranked.ranks.values()] == [1.5, 1.5, 3.0]
+    assert [text for text, _ in rank_table([ranked]).rows[0][-3:]] == ["0", "0 to 0", "0 to 0"]
 
 
 def test_rounding_alone_makes_nobody_better() -> None:
-    own = row(score("ip", [0.3] * 3), score("qmix", [0.3] * 10))  # equal, but their sums round differently
-    assert own.ranks["ip"].place == own.ranks["qmix"].place == 1.5
-    assert texts(own) == {"ip": "1\u20132", "qmix": "1\u20132"}
+    ranked = row(score("ip", [0.3] * 3), score("qmix", [0.3] * 10))  # equal, but their sums round differently
+    assert ranked.ranks["ip"].place == ranked.ranks["qmix"].place == 1.5
+    assert texts(ranked) == {"ip": "1\u20132", "qmix": "1\u20132"}
 
 
 def test_a_single_seed_tells_nothing_apart() -> None:
-    own = row(score("ip", [9.0]), score("qmix", [1.0, 1.1, 1.2]), score("iql", [50.0, 50.1, 50.2]))
-    assert texts(own) == {"ip": "1\u20133", "qmix": "2\u20133", "iql": "1\u20132"}
-    assert own.winner is None
-    assert own.lead is not None
-    assert own.lead.half_width is None
-    assert [text for text, _ in rank_table([own]).rows[0][-4:]] == ["1\u20133", "41.10", "\u2013", "\u2013"]
+    ranked = row(score("ip", [9.0]), score("qmix", [1.0, 1.1, 1.2]), score("iql", [50.0, 50.1, 50.2]))
+    assert texts(ranked) == {"ip": "1\u20133", "qmix": "2\u20133", "iql": "1\u20132"}
+    assert ranked.winner is None
+    assert ranked.lead is not None
+    assert ranked.lead.half_width is None
+    assert [text for text, _ in rank_table([ranked]).rows[0][-4:]] == ["1\u20133", "41.10", "\u2013", "\u2013"]
 
 
 def test_the_order_of_algorithms_and_the_scale_of_returns_change_no_rank() -> None:
     generator = np.random.default_rng(3)
     scores = {name: list(generator.normal(place, 1.5, 4)) for place, name in enumerate(("ip", "qmix", "pic", "iql"))}
-    own = row(*(score(name, finals) for name, finals in scores.items()))
+    ranked = row(*(score(name, finals) for name, finals in scores.items()))
     turned = row(*(score(name, [100 * final - 7 for final in scores[name]]) for name in reversed(scores)))
-    assert {name: (rank.place, rank.text) for name, rank in own.ranks.items()} == {
+    assert {name: (rank.place, rank.text) for name, rank in ranked.ranks.items()} == {
         name: (rank.place, rank.text) for name, rank in turned.ranks.items()
     }
-    for rank in own.ranks.values():
+    for rank in ranked.ranks.values():
         assert rank.first <= rank.place <= rank.last
 
 
 def test_unfinished_and_diverged_runs_get_no_rank_and_are_named() -> None:
-    own = row(
+    ranked = row(
         score("ip", [9.0, 9.2]),
         score("qmix", [99.0, 99.0], provisional=True),
         score("pic", [99.0, math.nan]),
         score("dgn", []),
         score("iql", [5.0, 5.2]),
     )
-    assert texts(own) == {"ip": "1", "iql": "2"}
-    assert own.unranked == {"qmix": UNFINISHED, "pic": NOT_FINITE, "dgn": UNFINISHED}
-    table = rank_table([own])
+    assert texts(ranked) == {"ip": "1", "iql": "2"}
+    assert ranked.unranked == {"qmix": UNFINISHED, "pic": NOT_FINITE, "dgn": UNFINISHED}
+    table = rank_table([ranked])
     assert table.header[:7] == ("Task", "Learned from", "IP", "QMIX", "PIC", "DGN", "IQL")
     assert [text for text, _ in table.rows[0][2:7]] == ["1", UNFINISHED, NOT_FINITE, UNFINISHED, "2"]
     assert table.bold == {(0, 2)}
 
 
 def test_one_score_alone_is_no_first_place() -> None:
-    own = row(score("ip", [9.0, 9.2]), score("qmix", [1.0], provisional=True))
-    assert (own.ranks, own.lead, own.winner) == ({}, None, None)
-    assert own.unranked == {"qmix": UNFINISHED, "ip": ALONE}
-    table = rank_table([own])
+    ranked = row(score("ip", [9.0, 9.2]), score("qmix", [1.0], provisional=True))
+    assert (ranked.ranks, ranked.lead, ranked.winner) == ({}, None, None)
+    assert ranked.unranked == {"qmix": UNFINISHED, "ip": ALONE}
+    table = rank_table([ranked])
     assert [text for text, _ in table.rows[0][2:]] == [ALONE, UNFINISHED, *["\u2013"] * 4]
     assert not table.bold
 
 
 def test_unequal_steps_are_marked_and_nobody_is_bold() -> None:
-    own = row(score("ip", [9.0, 9.2]), score("iql", [5.0, 5.2], steps=50))
-    assert texts(own) == {"ip": "1", "iql": "2"}
-    table = rank_table([own])
+    ranked = row(score("ip", [9.0, 9.2]), score("iql", [5.0, 5.2], steps=50))
+    assert texts(ranked) == {"ip": "1", "iql": "2"}
+    table = rank_table([ranked])
     assert table.rows[0][0][0].endswith(" \u2021")
     assert not table.bold
 
@@ -191,14 +191,17 @@ def test_mean_ranks_are_taken_among_those_that_learned_from_the_same() -> None:
     shared = row(score("ip", [9.0, 9.2]), score("qmix", [5.0, 5.2]), score("pic", [1.0, 1.2]))
     apart = row(score("qmix", [5.0, 5.2]), score("pic", [7.0, 7.2]))
     groups = mean_rank_groups([shared, apart, apart])
-    assert [(list(own.ranks), len(own.tasks)) for own in groups] == [(["qmix", "pic"], 3), (["ip", "qmix", "pic"], 1)]
+    assert [(list(ranked.ranks), len(ranked.tasks)) for ranked in groups] == [
+        (["qmix", "pic"], 3),
+        (["ip", "qmix", "pic"], 1),
+    ]
     assert groups[0].ranks["pic"].value == pytest.approx((2 + 1 + 1) / 3)
     assert groups[1].test is None, "a single task"
 
 
 def test_mean_ranks_of_single_seeds_have_no_interval() -> None:
-    own = row(score("ip", [9.0]), score("iql", [5.0, 5.2]))
-    (means,) = mean_rank_groups([own])
+    ranked = row(score("ip", [9.0]), score("iql", [5.0, 5.2]))
+    (means,) = mean_rank_groups([ranked])
     assert means.seeds == 1
 
 
@@ -209,7 +212,7 @@ def test_ranks_are_among_equals_alone() -> None:
         for name, level, signal in (("ip", 9.0, AGENT), ("qmix", 99.0, TEAM), ("pic", 1.0, TEAM), ("iql", 5.0, AGENT))
     ]
     rows = rank_rows(NAVIGATION, "default", scores)
-    assert [(own.learned_from, texts(own), own.winner) for own in rows] == [
+    assert [(ranked.learned_from, texts(ranked), ranked.winner) for ranked in rows] == [
         (AGENT, {"ip": "1", "iql": "2"}, "ip"),
         (TEAM, {"qmix": "1", "pic": "2"}, "qmix"),
     ]
@@ -218,9 +221,9 @@ def test_ranks_are_among_equals_alone() -> None:
 
 def test_a_collapsed_policy_has_no_rank() -> None:
     fallen = replace(score("maddpg", [0.0, 0.1]), collapsed_seeds=2)
-    own = row(score("qmix", [9.0, 9.2]), score("pic", [5.0, 5.2]), fallen)
-    assert texts(own) == {"qmix": "1", "pic": "2"}
-    assert own.unranked == {"maddpg": COLLAPSED}
+    ranked = row(score("qmix", [9.0, 9.2]), score("pic", [5.0, 5.2]), fallen)
+    assert texts(ranked) == {"qmix": "1", "pic": "2"}
+    assert ranked.unranked == {"maddpg": COLLAPSED}
     half = replace(fallen, collapsed_seeds=1)
     assert "maddpg" in row(score("qmix", [9.0, 9.2]), half).ranks, "one of two seeds is not most of them"
 
@@ -233,13 +236,13 @@ def test_nothing_below_random_play_wins() -> None:
         )
         for name, finals, normalised in (("ip", [9.0, 9.2], -5.0), ("iql", [1.0, 1.2], -50.0))
     ]
-    own = row(*scores)
-    assert texts(own) == {"ip": "1", "iql": "2"}
-    assert own.winner is None
-    table = rank_table([own])
+    ranked = row(*scores)
+    assert texts(ranked) == {"ip": "1", "iql": "2"}
+    assert ranked.winner is None
+    table = rank_table([ranked])
     assert table.rows[0][2][0] == "1 \u2193"
     assert not table.bold
-    assert winner_words(own) == "nobody is better than random play"
+    assert winner_words(ranked) == "nobody is better than random play"
 
 
 def test_words_on_who_wins() -> None:
@@ -250,11 +253,11 @@ def test_words_on_who_wins() -> None:
 
 
 def test_a_new_seed_may_lie_further_off_than_the_mean() -> None:
-    own = row(score("ip", [9.0, 9.2]), score("iql", [5.0, 5.2]))
-    assert own.lead is not None
+    ranked = row(score("ip", [9.0, 9.2]), score("iql", [5.0, 5.2]))
+    assert ranked.lead is not None
     # two seeds each, variance 0.02: sqrt(0.02 (1 + 1/2) 2) and t of 2 degrees of freedom
-    assert own.lead.new_half_width == pytest.approx(4.3027 * math.sqrt(0.06), rel=1e-4)
-    assert own.lead.sure
+    assert ranked.lead.new_half_width == pytest.approx(4.3027 * math.sqrt(0.06), rel=1e-4)
+    assert ranked.lead.sure
 
 
 @pytest.fixture
@@ -276,8 +279,11 @@ def study(tmp_path: Path) -> Results:
 
 def test_rows_of_the_paper_come_first_and_others_apart(study: Results) -> None:
     analysis = Analysis(study)
-    assert [(own.task, own.variant) for own in analysis.headline_rows] == [(NAVIGATION, "default"), (JUNGLE, "small")]
-    assert [(own.task, own.variant) for own in analysis.other_rows] == [(SMALL, "default")]
+    assert [(ranked.task, ranked.variant) for ranked in analysis.headline_rows] == [
+        (NAVIGATION, "default"),
+        (JUNGLE, "small"),
+    ]
+    assert [(ranked.task, ranked.variant) for ranked in analysis.other_rows] == [(SMALL, "default")]
 
 
 def test_table_in_words(study: Results) -> None:
@@ -300,15 +306,15 @@ def test_the_first_table_says_who_by_how_much_and_how_sure(tmp_path: Path) -> No
     write_references(tmp_path, NAVIGATION, random=[0.0], assignment=[200.0])
     write_finals(tmp_path, NAVIGATION, "ip", [99.0, 101.0])
     write_finals(tmp_path, NAVIGATION, "iql", [59.0, 61.0])
-    own = verdict_table(Analysis(load_runs(tmp_path)))
+    verdicts = verdict_table(Analysis(load_runs(tmp_path)))
     # variances 2 and 2 over two seeds each: 4.3027 sqrt(2) in returns, half of that in points
-    assert [text for text, _ in own.rows[0]] == [
+    assert [text for text, _ in verdicts.rows[0]] == [
         "Cooperative navigation, N = 15\nteam reward",
         "IP",
         "50 ± 1",
         "20\n(17 to 23)",
     ]
-    assert own.bold == {(0, 1)}
+    assert verdicts.bold == {(0, 1)}
 
 
 def test_mean_ranks_in_words(tmp_path: Path) -> None:
@@ -324,12 +330,12 @@ def test_mean_ranks_in_words(tmp_path: Path) -> None:
 
 def test_table_without_runs_says_what_is_missing() -> None:
     empty = Analysis(Results(()))
-    own = table(empty)
-    assert own.rows == []
-    assert own.caption.startswith("Missing are 13 of the paper's 13 tasks")
-    assert "CityFlow: Manhattan, N = 96" in own.caption
+    drawn = table(empty)
+    assert drawn.rows == []
+    assert drawn.caption.startswith("Missing are 13 of the paper's 13 tasks")
+    assert "CityFlow: Manhattan, N = 96" in drawn.caption
     assert other_table(empty) is None
-    assert table_html(own)
+    assert table_html(drawn)
 
 
 def test_one_algorithm_makes_no_row(tmp_path: Path) -> None:

@@ -36,40 +36,40 @@ def test_final_scores_by_hand(tmp_path: Path) -> None:
         curve = [(step, [value - 10.0, value + 10.0]) for step, value in zip(steps, values, strict=True)]
         write_run(tmp_path, {"greedy": curve}, seed=seed)
     write_run(tmp_path, flat(-100.0, last=1000), seed=2, state="running")
-    (own,) = final_scores(load_runs(tmp_path))
-    assert (own.seeds, own.unfinished, own.provisional, own.steps) == (2, 1, False, 4000)
-    assert own.summaries["greedy"] == Summary(-330.0, pytest.approx(math.sqrt(200.0)), 2)  # seeds: -320 and -340
-    assert own.normalised_scores["greedy"].mean == pytest.approx(50.0)  # (-330 + 470) / (-190 + 470)
-    assert own.normalised_scores["greedy"].std == pytest.approx(100 * math.sqrt(200.0) / 280)
-    assert "sampled" not in own.summaries  # only the unfinished run has such evaluations
-    row = scores_frame([own]).iloc[0]
+    (score,) = final_scores(load_runs(tmp_path))
+    assert (score.seeds, score.unfinished, score.provisional, score.steps) == (2, 1, False, 4000)
+    assert score.summaries["greedy"] == Summary(-330.0, pytest.approx(math.sqrt(200.0)), 2)  # seeds: -320 and -340
+    assert score.normalised_scores["greedy"].mean == pytest.approx(50.0)  # (-330 + 470) / (-190 + 470)
+    assert score.normalised_scores["greedy"].std == pytest.approx(100 * math.sqrt(200.0) / 280)
+    assert "sampled" not in score.summaries  # only the unfinished run has such evaluations
+    row = scores_frame([score]).iloc[0]
     assert row["greedy_normalised_score_percent_mean"] == pytest.approx(50.0)
     assert row["sampled_return_mean"] is None or math.isnan(row["sampled_return_mean"])
 
 
 def test_unfinished_runs_alone_give_a_provisional_score(tmp_path: Path) -> None:
     write_run(tmp_path, flat(-300.0), state="failed")
-    (own,) = final_scores(load_runs(tmp_path))
-    assert (own.provisional, own.seeds, own.unfinished) == (True, 1, 1)
-    table = score_table([own]).markdown()
+    (score,) = final_scores(load_runs(tmp_path))
+    assert (score.provisional, score.seeds, score.unfinished) == (True, 1, 1)
+    table = score_table([score]).markdown()
     assert "\u2212400.0†" in table  # the mean of -500 and -300, marked
     assert "| 1 unfinished |" in table
 
 
 def test_run_without_evaluations_has_a_row_without_numbers(tmp_path: Path) -> None:
     write_run(tmp_path, {}, state="failed")
-    (own,) = final_scores(load_runs(tmp_path))
-    assert own.summaries == {}
+    (score,) = final_scores(load_runs(tmp_path))
+    assert score.summaries == {}
     names = ["mpe/cooperative_navigation_3", "default", "IP", "team reward", "sampled"]
     cells = [*names, *[DASH] * 6, "1 unfinished", "0", ""]
-    assert f"| {' | '.join(cells)} |" in score_table([own]).markdown()
+    assert f"| {' | '.join(cells)} |" in score_table([score]).markdown()
 
 
 def test_no_normalised_score_without_both_references(tmp_path: Path) -> None:
     write_references(tmp_path, random=[-490.0, -450.0])
     write_run(tmp_path, flat(-300.0))
-    (own,) = final_scores(load_runs(tmp_path))
-    assert own.normalised_scores == {}
+    (score,) = final_scores(load_runs(tmp_path))
+    assert score.normalised_scores == {}
 
 
 @pytest.mark.parametrize(
@@ -137,8 +137,8 @@ def test_each_algorithm_is_judged_by_its_headline_policy(tmp_path: Path) -> None
         for seed, shift in enumerate((-1.0, 1.0)):
             curves = {"greedy": [(4000, [-200.0 + shift])], "sampled": [(4000, [-300.0 + shift])]}
             write_run(tmp_path, curves, algorithm=name, seed=seed)
-    scores = {own.algorithm: own for own in final_scores(load_runs(tmp_path))}
-    assert {name: own.policy for name, own in scores.items()} == {
+    scores = {score.algorithm: score for score in final_scores(load_runs(tmp_path))}
+    assert {name: score.policy for name, score in scores.items()} == {
         "ip": "sampled",
         "qmix": "greedy",
         "pic": "sampled",

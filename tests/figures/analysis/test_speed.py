@@ -26,23 +26,23 @@ MEASURED = Measurement(
 
 @pytest.fixture
 def analysis() -> Analysis:
-    own = Analysis(Results(()))
-    own.speed = [MEASURED]
-    return own
+    made = Analysis(Results(()))
+    made.speed = [MEASURED]
+    return made
 
 
 def test_the_file_of_the_project_says_when_where_and_how() -> None:
     measured = load_speed()
     assert measured
-    for own in measured:
-        assert all((own.date, own.hardware, own.what, own.setup, own.command, own.rows))
-        assert all(HERE in row.rates and len(row.rates) > 1 for row in own.rows)
+    for entry in measured:
+        assert all((entry.date, entry.hardware, entry.what, entry.setup, entry.command, entry.rows))
+        assert all(HERE in row.rates and len(row.rates) > 1 for row in entry.rows)
 
 
 def test_ratios_by_hand(analysis: Analysis) -> None:
-    own = table(analysis)
-    assert own.header == ("Task", "What", "Copies", "this project", "other", "third", "Times as fast")
-    assert [text for text, _ in own.rows[0][2:]] == ["4", "600", "200", "1,200", "3.0 and 0.5"]
+    drawn = table(analysis)
+    assert drawn.header == ("Task", "What", "Copies", "this project", "other", "third", "Times as fast")
+    assert [text for text, _ in drawn.rows[0][2:]] == ["4", "600", "200", "1,200", "3.0 and 0.5"]
     assert "one core, 2026-01 (python -m example)" in caption(analysis)
 
 

@@ -124,7 +124,9 @@ def test_bootstrap_of_all_replications_at_once_is_that_of_one_after_the_other() 
 
 def test_bootstrap_of_one_stratum_agrees_with_scipy() -> None:
     values = np.random.default_rng(4).normal(10.0, 3.0, 12)
-    own = stratified_bootstrap_interval([values], interquartile_mean, np.random.default_rng(5), replications=20_000)
+    interval = stratified_bootstrap_interval(
+        [values], interquartile_mean, np.random.default_rng(5), replications=20_000
+    )
     other = stats.bootstrap(
         (values,),
         lambda draws, axis: stats.trim_mean(draws, 0.25, axis=axis),
@@ -133,7 +135,7 @@ def test_bootstrap_of_one_stratum_agrees_with_scipy() -> None:
         vectorized=True,
         random_state=np.random.default_rng(6),
     ).confidence_interval
-    assert own == pytest.approx((other.low, other.high), abs=0.2)  # of a width of 3.9; draws differ
+    assert interval == pytest.approx((other.low, other.high), abs=0.2)  # of a width of 3.9; draws differ
 
 
 def test_bootstrap_of_a_mean_has_the_width_of_its_standard_error() -> None:
@@ -147,10 +149,10 @@ def test_bootstrap_of_a_mean_has_the_width_of_its_standard_error() -> None:
 @pytest.mark.parametrize(
     "interval",
     [
-        lambda own, generator: stratified_bootstrap_interval(own, interquartile_mean, generator),
-        lambda own, generator: performance_profile_band(own, np.linspace(-1, 3, 9), generator),
-        lambda own, generator: improvement_interval(own, [values + 0.5 for values in own], generator, 100),
-        lambda own, generator: rank_distribution(own, generator).mean(axis=0),
+        lambda sample, generator: stratified_bootstrap_interval(sample, interquartile_mean, generator),
+        lambda sample, generator: performance_profile_band(sample, np.linspace(-1, 3, 9), generator),
+        lambda sample, generator: improvement_interval(sample, [values + 0.5 for values in sample], generator, 100),
+        lambda sample, generator: rank_distribution(sample, generator).mean(axis=0),
     ],
 )
 def test_same_generator_same_interval_and_another_gives_another(
@@ -217,7 +219,7 @@ def test_probability_of_improvement_is_mann_whitneys() -> None:
 def test_improvement_interval_redraws_both_algorithms() -> None:
     """Against every equally likely pair of redrawn samples of two tasks with two seeds each."""
     first, second = [np.array([0.0, 2.0]), np.array([5.0, 9.0])], [np.array([1.0, 2.0]), np.array([7.0, 8.0])]
-    samples = [[np.array(own) for own in itertools.product(values, repeat=2)] for values in (*first, *second)]
+    samples = [[np.array(pair) for pair in itertools.product(values, repeat=2)] for values in (*first, *second)]
     exact = [
         improvement_probability(draw[: len(first)], draw[len(first) :])
         for draw in map(list, itertools.product(*samples))
@@ -259,8 +261,8 @@ def test_mean_ranks_by_hand() -> None:
     found = mean_ranks(tasks, np.random.default_rng(0))
     assert found == {"a": Estimate(1.5, 1.5, 1.5), "b": Estimate(2.5, 2.5, 2.5), "c": Estimate(2.0, 2.0, 2.0)}
     overlapping = {"a": np.array([0.0, 10.0]), "b": np.array([4.0, 5.0])}
-    own = mean_ranks([overlapping], np.random.default_rng(0))["a"]
-    assert own == Estimate(1.0, 1.0, 2.0)  # ahead, but by a seed
+    estimate = mean_ranks([overlapping], np.random.default_rng(0))["a"]
+    assert estimate == Estimate(1.0, 1.0, 2.0)  # ahead, but by a seed
 
 
 def test_what_is_missing_is_never_filled_in() -> None:
@@ -294,11 +296,11 @@ def test_formulas_agree_with_rliable() -> None:
 
 def test_intervals_of_a_mean_and_of_a_new_seed_by_hand() -> None:
     """Seeds 1, 2 and 3: deviation 1, t of two degrees of freedom 4.3027."""
-    own = summarise([1.0, 2.0, 3.0])
-    assert mean_half_width(own) == pytest.approx(4.3027 / math.sqrt(3), rel=1e-4)
-    assert new_seed_half_width(own) == pytest.approx(4.3027 * math.sqrt(4 / 3), rel=1e-4)
+    summary = summarise([1.0, 2.0, 3.0])
+    assert mean_half_width(summary) == pytest.approx(4.3027 / math.sqrt(3), rel=1e-4)
+    assert new_seed_half_width(summary) == pytest.approx(4.3027 * math.sqrt(4 / 3), rel=1e-4)
     assert mean_half_width(summarise([1.0])) is None is new_seed_half_width(summarise([1.0]))
-    assert stats.t.interval(0.95, 2, 2.0, 1 / math.sqrt(3))[1] == pytest.approx(2.0 + (mean_half_width(own) or 0.0))
+    assert stats.t.interval(0.95, 2, 2.0, 1 / math.sqrt(3))[1] == pytest.approx(2.0 + (mean_half_width(summary) or 0.0))
 
 
 def test_an_interval_of_a_new_seed_holds_19_of_20() -> None:

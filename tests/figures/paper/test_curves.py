@@ -78,7 +78,11 @@ def test_curves_are_the_means_of_the_runs_and_dashed_lines_the_references(tmp_pa
     for name in COMPARED_ALGORITHMS:
         runs = [run for run in results.runs if run.key.algorithm == name]
         by_hand = np.mean(
-            [[np.mean(own.returns) for own in run.evaluations if own.policy == "greedy"] for run in runs], axis=0
+            [
+                [np.mean(evaluation.returns) for evaluation in run.evaluations if evaluation.policy == "greedy"]
+                for run in runs
+            ],
+            axis=0,
         )
         np.testing.assert_allclose(lines[KNOWN_STYLES[name].colour].get_ydata(), by_hand)
     broken = [line for line in axes.lines if line.get_linestyle() == "--" and len(set(line.get_ydata())) == 1]
@@ -159,7 +163,9 @@ def test_ablations_compare_runs_that_differ_in_one_setting_only(tmp_path: Path) 
     assert "Not run: (a), (b)." in ablations.caption(Analysis(results))
     table = ablations.table(Analysis(results))
     rows = {row[1][0]: dict(zip(table.header, (text for text, _ in row), strict=True)) for row in table.rows}
-    finals = [np.mean([end for _, own in rising(-900.0, end, 4000, 1000)[-3:] for end in own]) for end in (-300, -350)]
+    finals = [
+        np.mean([end for _, returns in rising(-900.0, end, 4000, 1000)[-3:] for end in returns]) for end in (-300, -350)
+    ]
     mean = f"\u2212{-finals[0]:.1f} ± 0.0"
     assert [rows["k = 8"][name] for name in ("Sampled", "Greedy", "Seeds")] == [mean, mean, "2"]
     assert rows["k = 8"]["Difference from the default"] == DASH == rows["k = 8"]["Random play"]
@@ -174,11 +180,11 @@ def test_ordered_settings_are_tested_by_a_trend(tmp_path: Path) -> None:
             end = -500.0 + 10 * (neighbours or 8) + (1 if seed else -1)
             ablate(tmp_path, f"neighbours-{neighbours}", end, seed, neighbours=neighbours)
     graphs, _, found, hops = Analysis(load_runs(tmp_path)).ablations
-    share = np.mean([(end + 900) / 10 for _, own in rising(-900.0, -890.0, 4000, 1000)[-3:] for end in own])
+    share = np.mean([(end + 900) / 10 for _, returns in rising(-900.0, -890.0, 4000, 1000)[-3:] for end in returns])
     assert set(found.trends) == {"sampled", "greedy"}
     assert found.trends["sampled"].slope == pytest.approx(10 * share)
     assert found.trends["sampled"].p < 1e-4
-    assert found.adjusted == {name: own.p for name, own in found.trends.items()}, "the only trend of its policy"
+    assert found.adjusted == {name: trend.p for name, trend in found.trends.items()}, "the only trend of its policy"
     assert graphs.trends == hops.trends == {}
     caption = ablations.table(Analysis(load_runs(tmp_path))).caption
     assert "corrected by Holm for 1 trend of each policy" in caption

@@ -145,9 +145,9 @@ def test_greens_that_are_missing_are_reported() -> None:
     results = Results((*study().runs[:2], blind))
     row = interpretation.table(Analysis(results)).rows[1]
     assert row[interpretation.HEADER.index("Without green")] == ("17 of 17", 1.0)
-    own = pooled([next(iter(Analysis(results).accounts[0].intervals[blind.key]))])
-    assert own is not None
-    found = match(own, ("a", "b"))
+    interval = pooled([next(iter(Analysis(results).accounts[0].intervals[blind.key]))])
+    assert interval is not None
+    found = match(interval, ("a", "b"))
     assert found is not None
     assert found.infinite
     assert np.isfinite([value for _, value in row[4:10]]).all()

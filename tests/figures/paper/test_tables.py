@@ -49,12 +49,12 @@ def made_run(
     **changes: Any,
 ) -> Run:
     """A run of `steps` run and planned, with the settings of Table 2 but for `group__name=value`."""
-    config: dict[str, Any] = {group: dict(own) for group, own in SETTINGS.items()} | {"total_steps": steps[1]}
+    config: dict[str, Any] = {group: dict(settings) for group, settings in SETTINGS.items()} | {"total_steps": steps[1]}
     if algorithm == "ip":
         config["algorithm_settings"]["alpha"] = 0.2
     for name, value in changes.items():
-        group, _, own = name.partition("__")
-        config[group][own] = value
+        group, _, setting = name.partition("__")
+        config[group][setting] = value
     status = Status("finished" if steps[0] == steps[1] else "running", steps[0], "", "", 1.0)
     return Run(RunKey(task, algorithm, variant, seed), config, {}, status, (), (), ())
 
@@ -90,7 +90,7 @@ def test_table_2_of_runs_with_the_papers_settings() -> None:
     )
     rows = cells(Results(runs))
     same = {name: row["Same"] for name, row in rows.items()}
-    assert [name for name, own in same.items() if own != "yes"] == ["learning rate of all networks"]
+    assert [name for name, verdict in same.items() if verdict != "yes"] == ["learning rate of all networks"]
     rate = rows["learning rate of all networks"]
     assert (rate["Here"], rate["Same"]) == ("0.01 (IP); 0.001 (IQL)", "no")
     assert "q-learning-rate" in rate["Deviation"]
@@ -153,7 +153,7 @@ def test_every_learner_has_adam_and_relu() -> None:
     ]
     assert makers == ["learner.py"], "every optimiser is made there"
     others = ("leaky_relu(", "gelu(", "silu(", "functional.elu(", "nn.ELU(", "nn.Tanh(")
-    assert {path.name for path, text in sources.items() if any(own in text for own in others)} == {"qmix.py"}
+    assert {path.name for path, text in sources.items() if any(word in text for word in others)} == {"qmix.py"}
 
 
 def test_table_1_has_the_papers_tasks() -> None:

@@ -205,4 +205,4 @@ def test_charts_are_drawn_when_a_block_is_unfolded(light: dict[str, Any]) -> Non
     assert names == ["policy/entropy", "environment steps per second", "evaluation/collisions", "loss/q"]
     colours = [KNOWN_STYLES[name].colour.lstrip("#") for name in ("ip", "iql")]
     expected = {",".join(str(int(colour[place : place + 2], 16)) for place in (0, 2, 4)) for colour in colours}
-    assert [bool(expected & set(own)) for own in inked] == [True] * 4
+    assert [bool(expected & set(inks)) for inks in inked] == [True] * 4

@@ -19,7 +19,7 @@ def test_every_metric_but_counters_has_a_chart(tmp_path: Path) -> None:
     write_study(tmp_path)
     runs = [run for run in load_runs(tmp_path).runs if run.key.variant == "default"]
     data = json.loads(chart_data(runs, algorithm_styles(run.key.algorithm for run in runs)) or "")
-    assert [own["name"] for own in data["charts"]] == [
+    assert [chart["name"] for chart in data["charts"]] == [
         "policy/entropy",
         "environment steps per second",
         "evaluation/collisions",
@@ -67,7 +67,7 @@ def test_what_is_not_finite_is_left_out_and_constants_can_be_drawn(tmp_path: Pat
     assert (steps.tolist(), values.tolist()) == ([2000], [2.0])
     text = chart_data([run], algorithm_styles(["ip"])) or ""
     assert "nan" not in text.lower()
-    (loss,) = (own for own in json.loads(text)["charts"] if own["name"] == "loss/q")
+    (loss,) = (chart for chart in json.loads(text)["charts"] if chart["name"] == "loss/q")
     assert loss["curves"] == [[0, [None] * (BINS - 1) + [2], [None] * BINS, [0] * (BINS - 1) + [1]]]
 
 

@@ -57,4 +57,4 @@ def test_speed_is_that_of_the_whole_run(runs: tuple[Run, ...]) -> None:
     assert speed_of(replace(run, metrics=(), status=replace(run.status, step=0))) is None
     assert stage_seconds(run) == {"act": 1.0}
     assert stage_table(Analysis(Results(runs))).rows[0][1] == ("100 %", 100.0)
-    assert stage_table(Analysis(Results(tuple(replace(own, metrics=()) for own in runs)))).rows == []
+    assert stage_table(Analysis(Results(tuple(replace(one, metrics=()) for one in runs)))).rows == []

@@ -58,8 +58,12 @@ def test_colours_stand_out_from_a_dark_page() -> None:
     (brighter,) = re.findall(r"filter: invert\(1\) hue-rotate\(180deg\) brightness\(([\d.]+)\)", style)
     (page,) = re.findall(r"prefers-color-scheme: dark\) \{\s*:root \{ --paper: (#\w+)", style)
     colours = [INK, MUTED, *EXTRA_COLOURS, *(style.colour for style in KNOWN_STYLES.values())]
-    colours += [matplotlib.colors.to_hex(own) for own in matplotlib.colormaps["viridis"](np.linspace(0, 1, 11)[1:-2])]
+    colours += [
+        matplotlib.colors.to_hex(colour) for colour in matplotlib.colormaps["viridis"](np.linspace(0, 1, 11)[1:-2])
+    ]
     low = {
-        own: found for own in colours if (found := contrast(dark_colour(own, float(brighter)), page)) < LOWEST_CONTRAST
+        colour: found
+        for colour in colours
+        if (found := contrast(dark_colour(colour, float(brighter)), page)) < LOWEST_CONTRAST
     }
     assert low == {}

@@ -10,7 +10,7 @@ from figures.report.deviations import FILE, deviations_html, link_deviations, ma
 
 def test_every_deviation_is_a_row_with_its_cells() -> None:
     text = FILE.read_text(encoding="utf-8")
-    ids = [own for own in re.findall(r"^\| ([\w-]+) \|", text, re.MULTILINE) if own != "id"]
+    ids = [identifier for identifier in re.findall(r"^\| ([\w-]+) \|", text, re.MULTILINE) if identifier != "id"]
     html = deviations_html()
     assert re.findall(r'id="deviation-([^"]+)"', html) == ids
     rows = re.findall(r"<tr><th scope=\"row\".*?</tr>", html)

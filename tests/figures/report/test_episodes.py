@@ -25,7 +25,7 @@ JUNGLE, NAVIGATION = "magent/jungle_20", "mpe/cooperative_navigation_3"
 
 def record(path: Path, shade: int = 0) -> Episode:
     """A GIF of two frames, the first of one shade of grey, with its facts."""
-    frames = [Image.new("RGB", (8, 8), (own, own, own)) for own in (shade, 255)]
+    frames = [Image.new("RGB", (8, 8), (level, level, level)) for level in (shade, 255)]
     frames[0].save(path, save_all=True, append_images=frames[1:], duration=100, loop=0)
     data = path.read_bytes()
     return Episode(path, hashlib.sha256(data).hexdigest(), len(data), -12.5, 20, 25, "greedy", 7, 2, 8)
@@ -64,8 +64,8 @@ def test_no_more_than_the_page_should_hold(results: Results) -> None:
 def test_the_page_holds_whole_gifs_a_still_picture_and_the_facts(results: Results) -> None:
     pictures = episode_pictures(Analysis(results))
     expected = [results.episodes[cell].path.read_bytes() for cell in chosen_episodes(Analysis(results))]
-    assert [base64.b64decode(own.gif.removeprefix("data:image/gif;base64,")) for own in pictures] == expected
-    assert all(own.still.startswith("data:image/png;base64,") for own in pictures)
+    assert [base64.b64decode(picture.gif.removeprefix("data:image/gif;base64,")) for picture in pictures] == expected
+    assert all(picture.still.startswith("data:image/png;base64,") for picture in pictures)
     assert pictures[0].title == "Jungle, N = 20, IP"
     assert pictures[0].facts == "the first 20 of 25 steps, greedy policy, seed 0; return \u221212.50"
     assert episode_pictures(Analysis(Results(results.runs))) == []

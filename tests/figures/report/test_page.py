@@ -161,9 +161,9 @@ def test_settings_that_differ_between_seeds_are_listed(tmp_path: Path) -> None:
     for seed, rate in ((0, 0.5), (1, 0.25), (2, 0.25)):
         write_run(tmp_path, {"greedy": rising(-1, 0, 4000, 1000)}, seed=seed, learning_rate=rate)
     write_run(tmp_path, {"greedy": rising(-1, 0, 4000, 1000)}, algorithm="iql", width=3)
-    own = settings_of(group_runs(load_runs(tmp_path))[TASK, "default"])
-    rows = dict(own.rows)
-    assert own.labels == ["IP", "IQL"]
+    settings = settings_of(group_runs(load_runs(tmp_path))[TASK, "default"])
+    rows = dict(settings.rows)
+    assert settings.labels == ["IP", "IQL"]
     assert rows["algorithm_settings.learning_rate"] == ["0.5 (seed 0), 0.25 (seeds 1, 2)", "0.01"]
     assert rows["algorithm_settings.width"] == ["\u2013", "3"]
     assert rows["total_steps"] == ["4000"]

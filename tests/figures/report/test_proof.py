@@ -43,7 +43,7 @@ def study(tmp_path: Path) -> Path:
 
 
 def test_shares_and_seeds_by_hand(study: Path) -> None:
-    scores = {(own.task, own.algorithm): own for own in final_scores(load_runs(study))}
+    scores = {(score.task, score.algorithm): score for score in final_scores(load_runs(study))}
     ip, iql = verdict(scores[RING, "ip"]), verdict(scores[RING, "iql"])
     assert ip == Verdict(pytest.approx((100 + 95 + 100) / 3), 3, 3, False)
     assert iql == Verdict(pytest.approx((95 + 94 + 60) / 3), 1, 3, False)
@@ -56,15 +56,15 @@ def test_shares_and_seeds_by_hand(study: Path) -> None:
 
 def test_rows_are_games_and_columns_algorithms_in_their_order(study: Path) -> None:
     results = load_runs(study)
-    own = table(Analysis(results))
-    assert own.header == ("Game", "IP", "DGN", "IQL", "Random", "Optimal")
-    assert [[text for text, _ in row] for row in own.rows] == [
+    drawn = table(Analysis(results))
+    assert drawn.header == ("Game", "IP", "DGN", "IQL", "Random", "Optimal")
+    assert [[text for text, _ in row] for row in drawn.rows] == [
         ["Echo, N = 8 (proof)", *["\u2013"] * 5],
         [OTHER, *["\u2013"] * 3, "", ""],
         ["Ring, N = 8 (proof)", "98 % (3/3)", "50 % (0/1)\u2020", "83 % (1/3)", "2.00", "12.00"],
         [OTHER, "0 % (0/3)", "0 % (0/1)\u2020", "0 % (0/3)", "", ""],
     ]
-    assert own.bold == {(2, 1)}  # only where every seed reaches it
+    assert drawn.bold == {(2, 1)}  # only where every seed reaches it
 
 
 def test_the_table_says_what_was_run_and_what_it_does_not_show(study: Path) -> None:

@@ -42,7 +42,10 @@ def analysis(tmp_path: Path) -> Analysis:
 
 
 def test_normalised_scores_by_hand(analysis: Analysis) -> None:
-    scores = {(own.algorithm, own.trial.agents, own.trial.drop, own.trial.delay): own for own in analysis.trial_scores}
+    scores = {
+        (score.algorithm, score.trial.agents, score.trial.drop, score.trial.delay): score
+        for score in analysis.trial_scores
+    }
     there, elsewhere = scores["ip", 3, 0.0, 0], scores["ip", 9, 0.0, 0]
     assert there.normalised_seeds == {0: pytest.approx(50.0), 1: pytest.approx(60.0)}
     assert elsewhere.normalised is not None
