@@ -10,7 +10,7 @@
                 those of the plain update
     cuda_blocks whole gradient steps are recorded, with the draw of their batch, the scaling of its rewards and the sums
                 of metrics; and so are choices of actions together with the environment steps that follow, where the
-                environment is `Recordable` (MPE and Jungle on a GPU). Python then does little more than start graphs;
+                environment is `Capturable` (MPE and Jungle on a GPU). Python then does little more than start graphs;
                 see benchmark/blocks.py
     auto        cuda_blocks on a GPU, none on a CPU
 
@@ -57,7 +57,7 @@ def accelerate(learner: Learner, mode: str, device: torch.device) -> Update:
     return learner.update
 
 
-def records_blocks(mode: str, device: torch.device) -> bool:
+def captures_blocks(mode: str, device: torch.device) -> bool:
     """Whether whole blocks are recorded on this device."""
     return mode == "cuda_blocks" or (mode == "auto" and device.type == "cuda")
 
@@ -128,7 +128,7 @@ class CapturedUpdate:
 
     def __init__(self, learner: Learner, device: torch.device) -> None:
         self.learner, self.device = learner, device
-        self.replay: Callable[[], None] | None = None
+        self.run_graph: Callable[[], None] | None = None
 
     def __call__(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """One gradient step; the metrics are the caller's.
@@ -136,22 +136,22 @@ class CapturedUpdate:
         Raises ValueError for a batch of other shapes or types or for another generator than at the first call,
         RuntimeError where the learner has been restored since.
         """
-        if self.replay is None:
+        if self.run_graph is None:
             self._capture(batch, generator)
-            assert self.replay is not None
+            assert self.run_graph is not None
         self._check(batch, generator)
         for held, given in zip(_tensors(self.batch), _tensors(batch), strict=True):
             _held_once(held).copy_(_held_once(given))
-        self.replay()
+        self.run_graph()
         return {name: value.clone() for name, value in self.metrics.items()}
 
     def _capture(self, batch: Batch, generator: torch.Generator) -> None:
-        self.batch = _own_copy(batch)
+        self.batch = _buffers_of(batch)
         self.generator = generator
         with left_unchanged(self.learner, generator):
             warm_up(self.learner.update, self.batch, generator, self.device)
         self.states = [(optimiser, optimiser.state) for optimiser in _parts(self.learner, torch.optim.Optimizer)]
-        self.replay, self.metrics = record(self.learner.update, self.batch, generator, self.device)
+        self.run_graph, self.metrics = capture_update(self.learner.update, self.batch, generator, self.device)
 
     def _check(self, batch: Batch, generator: torch.Generator) -> None:
         if generator is not self.generator:
@@ -174,7 +174,7 @@ def warm_up(update: Update, batch: Batch, generator: torch.Generator, device: to
         torch.cuda.current_stream().wait_stream(stream)
 
 
-def record(
+def capture_update(
     update: Update, batch: Batch, generator: torch.Generator, device: torch.device
 ) -> tuple[Callable[[], None], dict[str, Tensor]]:
     """Capture an update without running it: a function that runs it on what `batch` then holds, and its metrics."""
@@ -251,12 +251,12 @@ def _held_once(part: Tensor) -> Tensor:
     return part[:1] if part.dim() and part.stride(0) == 0 else part
 
 
-def _own_copy(batch: Any) -> Any:
+def _buffers_of(batch: Any) -> Any:
     """The batch, or one of its graphs, in memory of its own; what repeats one row goes on doing so."""
     copies = (
         _held_once(part).clone(memory_format=torch.contiguous_format).expand(part.shape)
         if isinstance(part, Tensor)
-        else _own_copy(part)
+        else _buffers_of(part)
         for part in batch
     )
     return type(batch)(*copies)

@@ -18,7 +18,7 @@ from benchmark import acceleration
 from envs.protocols import Graph, Step
 
 
-class Recorded:
+class CapturedFunction:
     """A function on tensors that stay where they are. The first calls run it as it is written, which warms up what is
     made at first use; then it is captured, and replayed from there on."""
 
@@ -29,18 +29,18 @@ class Recorded:
         self.function, self.generators, self.device = function, generators, device
         self.calls = 0
         """Before the capture."""
-        self.replay: Callable[[], None] | None = None
+        self.run_graph: Callable[[], None] | None = None
 
     def __call__(self) -> None:
         """Do once what the function does."""
-        if self.replay is None and self.calls < acceleration.WARM_UPS:
+        if self.run_graph is None and self.calls < acceleration.WARM_UPS:
             self.calls += 1
             with _off_default_stream(self.device):
                 self.function()
             return
-        if self.replay is None:
-            self.replay, _ = acceleration.capture(self.function, self.generators, self.device)
-        self.replay()
+        if self.run_graph is None:
+            self.run_graph, _ = acceleration.capture(self.function, self.generators, self.device)
+        self.run_graph()
 
 
 @contextmanager
@@ -87,7 +87,7 @@ def read(tensors: Sequence[Tensor]) -> list[float]:
     return torch.stack([tensor.double() for tensor in tensors]).tolist()
 
 
-def in_place_of_its_own(step: Step) -> Step:
+def copied_step(step: Step) -> Step:
     """A copy of a step in memory that nothing else writes to."""
     observation, graph, *rest = step
     return Step(_copy(observation), Graph(*map(_copy, graph)), *map(_copy, rest))

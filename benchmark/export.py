@@ -27,7 +27,7 @@ import envs
 from benchmark.console import first_line, tell
 from benchmark.errors import UserError, report_errors
 from benchmark.options import add_import
-from benchmark.record import Take, film, why_not
+from benchmark.record import Recording, record_episode, why_not
 from results.checkpoints import save_checkpoint
 from results.files import read_json, readable_os_errors, write_atomically, write_json
 from results.keys import RunKey
@@ -47,13 +47,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     import torch
 
     torch.set_num_threads(1)  # sums in one order, so that equal policies give equal episodes
-    folder = export(options.run, options.output, Take("sampled" if options.sampled else "greedy", options.size))
+    folder = export(options.run, options.output, Recording("sampled" if options.sampled else "greedy", options.size))
     size = sum(file.stat().st_size for file in folder.iterdir())
     tell(f"{folder}: {', '.join(sorted(file.name for file in folder.iterdir()))} ({size / 1000:.0f} kB)")
     return 0
 
 
-def export(run_folder: Path, output: Path | None = None, take: Take | None = None) -> Path:
+def export(run_folder: Path, output: Path | None = None, recording: Recording | None = None) -> Path:
     """Write the policy of a finished run to a new folder, by default `ALGORITHM_TASK` in the working directory; returns
     its path. Raises UserError where the run is not finished, a file is in the way, or the policy that was written does
     not play as the run did."""
@@ -70,14 +70,14 @@ def export(run_folder: Path, output: Path | None = None, take: Take | None = Non
     folder = output or Path(f"{run.key.algorithm}_{run.key.task.partition('/')[2]}")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} is there already: remove it, or choose another --output")
-    take = take or Take()
+    recording = recording or Recording()
     with readable_os_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         save_checkpoint(folder / WEIGHTS, {"acting": policy.acting_weights()})
         write_json(folder / CONFIG, read_json(run_folder / CONFIG))
         again = load_policy(folder)
         check_equal(again, last, folder)
-        gif, facts = film(folder, take)
+        gif, facts = record_episode(folder, recording)
         write_atomically(folder / GIF, gif)
         write_atomically(folder / CURVE, learning_curve(run))
         scores = scores_of(again, run, last, facts)

@@ -50,7 +50,7 @@ class Losses:
 NO_LOSSES = Losses()
 
 
-class Heard(NamedTuple):
+class Received(NamedTuple):
     """What a policy is given in the place of a step's observation and graph."""
 
     observation: Tensor
@@ -67,20 +67,20 @@ class Channel:
 
     def __init__(self, losses: Losses, generator: torch.Generator) -> None:
         self.losses, self.generator = losses, generator
-        self.heard: Tensor | None = None
+        self.audible: Tensor | None = None
         """Whom nobody hears is False (env, agent); drawn at the first step."""
-        self.before: tuple[Heard, Graph] | None = None
+        self.before: tuple[Received, Graph] | None = None
         """What the policy was given at the step before, in time, and the graph then, from which nothing was lost."""
 
-    def __call__(self, observation: Tensor, graph: Graph) -> Heard:
+    def __call__(self, observation: Tensor, graph: Graph) -> Received:
         """What the policy is given now."""
-        now = Heard(observation, self._thinned(graph))
+        now = Received(observation, self._thinned(graph))
         if not self.losses.delay:
             return now
         before, self.before = self.before, (now, graph)
         if before is None:  # nobody has said anything yet
             nothing = graph._replace(mask=graph.mask & False)
-            return _late(observation, nothing, Heard(observation, nothing))
+            return _late(observation, nothing, Received(observation, nothing))
         then, sent = before
         return _late(observation, self._thinned(sent), then)
 
@@ -90,27 +90,27 @@ class Channel:
 
         mask, neighbours = graph.mask.clone(), graph.neighbours.contiguous()
         if self.losses.drop_agents:
-            if self.heard is None:
+            if self.audible is None:
                 draws = torch.rand(mask.shape[:2], generator=self.generator, device=mask.device)
-                self.heard = draws >= self.losses.drop_agents
-            mask &= self.heard.gather(1, neighbours.long().flatten(1)).view_as(mask)
+                self.audible = draws >= self.losses.drop_agents
+            mask &= self.audible.gather(1, neighbours.long().flatten(1)).view_as(mask)
         if self.losses.drop:
             draws = torch.rand(mask.shape, generator=self.generator, device=mask.device)
             mask &= draws >= self.losses.drop
         return graph._replace(neighbours=neighbours, mask=mask)
 
 
-def _late(observation: Tensor, told: Graph, then: Heard) -> Heard:
+def _late(observation: Tensor, told: Graph, then: Received) -> Received:
     """The agents of now, who are told what those of the step before say, and these, who heard one another."""
     import torch
 
     agents = observation.shape[1]
     neighbours = torch.cat([told.neighbours + agents, then.graph.neighbours + agents], dim=1)
     mask = torch.cat([told.mask, then.graph.mask], dim=1)
-    return Heard(torch.cat([observation, then.observation], dim=1), told._replace(neighbours=neighbours, mask=mask))
+    return Received(torch.cat([observation, then.observation], dim=1), told._replace(neighbours=neighbours, mask=mask))
 
 
-def spec_heard(spec: EnvironmentSpec, losses: Losses) -> EnvironmentSpec:
+def received_spec(spec: EnvironmentSpec, losses: Losses) -> EnvironmentSpec:
     """What a policy must know to act on what comes through a channel."""
     if not losses.delay:
         return spec
@@ -123,7 +123,7 @@ def spec_heard(spec: EnvironmentSpec, losses: Losses) -> EnvironmentSpec:
     )
 
 
-def hears(algorithm_settings: Any, uses_graph: bool) -> bool:
+def uses_messages(algorithm_settings: Any, uses_graph: bool) -> bool:
     """Whether the actions of a policy depend on messages at all."""
     rounds = getattr(algorithm_settings, "hops", getattr(algorithm_settings, "layers", math.inf))
     return uses_graph and rounds > 0 and getattr(algorithm_settings, "policy_messages", True)

@@ -24,7 +24,7 @@ import envs
 from algorithms.protocols import EnvironmentSpec, Graph, Learner
 from benchmark.config import RunConfig, TrainingConfig
 from benchmark.errors import MENDABLE, UserError
-from benchmark.messages import NO_LOSSES, Channel, Losses, hears, spec_heard, through
+from benchmark.messages import NO_LOSSES, Channel, Losses, received_spec, through, uses_messages
 from benchmark.tasks import training_defaults
 from envs.shapes import Float
 from results.checkpoints import load_checkpoint
@@ -56,9 +56,9 @@ class Policy:
         return "greedy" if hasattr(self.learner, "epsilon") else "sampled"
 
     @property
-    def hears(self) -> bool:
+    def uses_messages(self) -> bool:
         """Whether agents act on what they are told by others."""
-        return hears(self.config.algorithm_settings, self.learner.uses_graph)  # type: ignore[attr-defined]
+        return uses_messages(self.config.algorithm_settings, self.learner.uses_graph)  # type: ignore[attr-defined]
 
     def act(
         self,
@@ -170,7 +170,7 @@ class Policy:
         generator, greedy = stream(seed, "evaluation", environment.device), _is_greedy(policy)
         if not losses.any:
             return acting(self.learner_for(environment.spec), generator, greedy)
-        learner = self.learner_for(spec_heard(environment.spec, losses), listed=True)
+        learner = self.learner_for(received_spec(environment.spec, losses), listed=True)
         channel = Channel(losses, stream(seed, "messages", environment.device))
         everybody = getattr(self.config.algorithm_settings, "graph", "task") == "full"
         return through(

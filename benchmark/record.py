@@ -51,7 +51,7 @@ SIZE, SMALLEST, LARGEST = 240, 64, 640
 
 
 @dataclass(frozen=True, slots=True)
-class Take:
+class Recording:
     """How an episode is recorded."""
 
     policy: str = "greedy"
@@ -74,18 +74,18 @@ def main() -> int:
     torch.set_num_threads(1)  # sums in one order, so that equal runs give equal episodes
     results = options.results or Path("results") / ("raw" if options.suite == "all" else options.suite)
     runs = select(find(results), options, results)
-    take = Take("sampled" if options.sampled else "greedy", options.size, options.steps)
+    recording = Recording("sampled" if options.sampled else "greedy", options.size, options.steps)
     with Progress("record", len(runs), quiet=False) as progress:
         if progress.bar is not None:
             progress.bar.unit = "run"
-        return Recorder(take, options.seeds, options.force, progress).record_all(runs)
+        return EpisodeRecorder(recording, options.seeds, options.force, progress).record_all(runs)
 
 
-class Recorder:
+class EpisodeRecorder:
     """Records runs one after the other, and says what became of each."""
 
-    def __init__(self, take: Take, seeds: str | list[int], force: bool, progress: Progress) -> None:
-        self.take, self.seeds, self.force, self.progress = take, seeds, force, progress
+    def __init__(self, recording: Recording, seeds: str | list[int], force: bool, progress: Progress) -> None:
+        self.recording, self.seeds, self.force, self.progress = recording, seeds, force, progress
         self.recorded: list[int] = []
         """Bytes of the GIFs."""
         self.there, self.skipped, self.failed = 0, 0, 0
@@ -119,11 +119,11 @@ class Recorder:
             self.progress.note(f"skipped {name} seed {seeds}: {reason}")
 
     def _record(self, key: RunKey, folder: Path) -> None:
-        if not self.force and is_recorded(folder, self.take):
+        if not self.force and is_recorded(folder, self.recording):
             self.there += 1
             return
         try:
-            gif, facts = film(folder, self.take)
+            gif, facts = record_episode(folder, self.recording)
         except envs.EnvironmentNotAvailableError as error:
             self.skipped += 1
             self.progress.note(f"skipped {key.label}: {error}")
@@ -132,7 +132,7 @@ class Recorder:
             self.failed += 1
             self.progress.note(f"failed {key.label}: {error}")
             return
-        keep(folder, gif, facts)
+        save_episode(folder, gif, facts)
         self.recorded.append(len(gif))
         self.progress.note(
             f"{folder / GIF}: {facts['frames']} frames, {len(gif) / 1000:.0f} kB, "
@@ -206,7 +206,7 @@ def why_not(key: RunKey, folder: Path) -> str:
     return ""
 
 
-def is_recorded(folder: Path, take: Take) -> bool:
+def is_recorded(folder: Path, recording: Recording) -> bool:
     """Whether the folder has the episode, whole and recorded in this way."""
     gif, file = folder / GIF, folder / FACTS
     if not gif.exists() or not file.exists():
@@ -215,10 +215,12 @@ def is_recorded(folder: Path, take: Take) -> bool:
         facts = read_json(file)
     except UserError:
         return False
-    return facts.get("take") == asdict(take) and facts.get("sha256") == hashlib.sha256(gif.read_bytes()).hexdigest()
+    return (
+        facts.get("take") == asdict(recording) and facts.get("sha256") == hashlib.sha256(gif.read_bytes()).hexdigest()
+    )
 
 
-def film(folder: Path, take: Take) -> tuple[bytes, dict[str, Any]]:
+def record_episode(folder: Path, recording: Recording) -> tuple[bytes, dict[str, Any]]:
     """Play the first evaluation episode of the run in `folder` with its trained policy.
 
     Returns: the GIF, and the facts for episode.json.
@@ -230,26 +232,26 @@ def film(folder: Path, take: Take) -> tuple[bytes, dict[str, Any]]:
 
     policy = load_policy(folder)
     config = policy.config
-    frames, score, steps, whole = _play(config, policy.learner, take)
+    frames, score, steps, whole = _play(config, policy.learner, recording)
     stream = io.BytesIO()
     write_gif(stream, frames, FRAMES_PER_SECOND, len(frames))
     gif = stream.getvalue()
     facts = {
-        "policy": take.policy,
+        "policy": recording.policy,
         "seed": config.training.evaluation_seed,
         "return": round(score, 4),
         "steps": steps,
         "episode_steps": whole,
         "frames": len(frames),
-        "pixels": take.size,
+        "pixels": recording.size,
         "bytes": len(gif),
         "sha256": hashlib.sha256(gif).hexdigest(),
-        "take": asdict(take),
+        "take": asdict(recording),
     }
     return gif, facts
 
 
-def _play(config: RunConfig, learner: Learner, take: Take) -> tuple[list[Image.Image], float, int, int]:
+def _play(config: RunConfig, learner: Learner, recording: Recording) -> tuple[list[Image.Image], float, int, int]:
     """Frames and return of one episode, the steps that were played, and those of the whole episode."""
     from benchmark.evaluation import acting, play_episode
     from benchmark.gif import camera
@@ -257,9 +259,9 @@ def _play(config: RunConfig, learner: Learner, take: Take) -> tuple[list[Image.I
 
     environment = config.make_environment(num_envs=1)
     whole = environment.spec.episode_length
-    steps = whole if take.steps is None else min(take.steps, whole)
+    steps = whole if recording.steps is None else min(recording.steps, whole)
     seen = shown_steps(steps)
-    picture = camera(environment, take.size)
+    picture = camera(environment, recording.size)
     seed = config.training.evaluation_seed
     generator = stream(seed, "evaluation", environment.device)
     frames: list[Image.Image] = []
@@ -271,7 +273,7 @@ def _play(config: RunConfig, learner: Learner, take: Take) -> tuple[list[Image.I
             frames.append(picture())
         now += 1
 
-    act = acting(learner, generator, take.policy == "greedy")
+    act = acting(learner, generator, recording.policy == "greedy")
     scores = play_episode(environment, act, seed, see, steps)
     return frames, scores["return"].item(), steps, whole
 
@@ -283,7 +285,7 @@ def shown_steps(steps: int) -> set[int]:
     return {*range(0, steps, stride), steps}
 
 
-def keep(folder: Path, gif: bytes, facts: dict[str, Any]) -> None:
+def save_episode(folder: Path, gif: bytes, facts: dict[str, Any]) -> None:
     """Write both files of an episode, the facts last: whoever reads meanwhile finds the old, none, or the new one."""
     with readable_os_errors(folder / GIF):
         (folder / FACTS).unlink(missing_ok=True)

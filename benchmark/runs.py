@@ -29,7 +29,7 @@ from results.lock import holder_of
 CHECKPOINT_FORMAT = 1
 
 
-class Recorder:
+class RunWriter:
     """Decides when to log, evaluate and checkpoint, and writes it to the run folder."""
 
     def __init__(self, training: Training, folder: RunFolder, progress: Progress) -> None:
@@ -230,14 +230,14 @@ def blocks_of(
             return
         title = f"{config.task} {config.algorithm} seed {config.seed}"
         progress = Progress(title, config.total_steps, quiet, bar)
-        recorder = Recorder(Training(config), folder, progress)
+        writer = RunWriter(Training(config), folder, progress)
         with progress:
             yield
             try:
-                yield from _train(recorder, stop)
+                yield from _train(writer, stop)
             finally:
-                if recorder.events is not None:
-                    recorder.events.close()
+                if writer.events is not None:
+                    writer.events.close()
     except Exception as error:
         if not folder.lock.lost:
             folder.mark_failed(f"{type(error).__name__}: {error}")
@@ -258,20 +258,20 @@ def require(config: RunConfig) -> None:
         tensorboard.require()
 
 
-def _train(recorder: Recorder, stop: Stop) -> Iterator[None]:
-    training = recorder.training
+def _train(writer: RunWriter, stop: Stop) -> Iterator[None]:
+    training = writer.training
     if stop.requested:
         raise KeyboardInterrupt
-    recorder.resume()
-    while training.environment_step < recorder.config.total_steps:
+    writer.resume()
+    while training.environment_step < writer.config.total_steps:
         before = training.environment_step
         training.advance()
-        recorder.stop_requested = stop.requested
-        recorder.after_block(before)
-        if recorder.stop_requested and training.environment_step < recorder.config.total_steps:
+        writer.stop_requested = stop.requested
+        writer.after_block(before)
+        if writer.stop_requested and training.environment_step < writer.config.total_steps:
             raise KeyboardInterrupt
         yield
-    recorder.finish()
+    writer.finish()
 
 
 @contextmanager

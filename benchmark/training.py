@@ -13,7 +13,7 @@ import torch
 import algorithms
 from algorithms.common.learner import OffPolicyLearner
 from benchmark import acceleration, evaluation
-from benchmark.blocks import MetricSums, Recorded, in_place_of_its_own, overwrite, read
+from benchmark.blocks import CapturedFunction, MetricSums, copied_step, overwrite, read
 from benchmark.budget import replay_capacity, rounds_of
 from benchmark.config import RunConfig
 from benchmark.errors import UserError
@@ -21,7 +21,7 @@ from benchmark.process import set_process_state
 from benchmark.randomness import stream, stream_seed
 from benchmark.replay import Replay
 from benchmark.rewards import RewardScale
-from envs.protocols import Graph, Recordable, Replayed, Step
+from envs.protocols import Capturable, Graph, Replayed, Step
 
 _GENERATORS = ("actions", "replay", "update")
 
@@ -48,7 +48,7 @@ class Training:
         self.generators = {name: stream(config.seed, name, self.device) for name in _GENERATORS}
         capacity = replay_capacity(config)
         observation_dtype = getattr(torch, self.settings.observation_dtype)
-        self.records = acceleration.records_blocks(self.settings.acceleration, self.device)
+        self.records = acceleration.captures_blocks(self.settings.acceleration, self.device)
         """Whether steps are recorded and replayed."""
         counts_on_device = self.records or self.device.type != "cpu"
         width = self.learner.action_width
@@ -81,10 +81,10 @@ class Training:
             raise UserError("training.acceleration=cuda_blocks needs a learner made from OffPolicyLearner: choose none")
         self.learner.keep_in_tensors()
         replay, update = self.generators["replay"], self.generators["update"]
-        self._learn = Recorded(self._learn_from_batch, [replay, update], self.device)
-        if isinstance(self.environment, Recordable) and self.environment.recordable:
-            self.current = in_place_of_its_own(self.current)
-            self._rollout = Recorded(self._roll, [self.generators["actions"]], self.device)
+        self._learn = CapturedFunction(self._learn_from_batch, [replay, update], self.device)
+        if isinstance(self.environment, Capturable) and self.environment.capturable:
+            self.current = copied_step(self.current)
+            self._rollout = CapturedFunction(self._roll, [self.generators["actions"]], self.device)
             self._play = self._play_recorded
 
     def advance(self) -> None:
@@ -128,7 +128,7 @@ class Training:
 
     def _play_recorded(self) -> None:
         """The same where it is recorded: plain numbers are counted here."""
-        assert isinstance(self.environment, Recordable)
+        assert isinstance(self.environment, Capturable)
         with self._timed("environment"):
             self.environment.count_step()
             self._rollout()
@@ -136,7 +136,7 @@ class Training:
 
     def _roll(self) -> None:
         """What is recorded of it: all on tensors, from the present step to the next in its place."""
-        assert isinstance(self.environment, Recordable)
+        assert isinstance(self.environment, Capturable)
         now = self.current
         actions = self.learner.act(now.observation, now.graph, self.generators["actions"], greedy=False)
         step = self.environment.advance(actions)

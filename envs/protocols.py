@@ -133,14 +133,14 @@ class Threaded(Protocol):
 
 
 @runtime_checkable
-class Recordable(Protocol):
+class Capturable(Protocol):
     """An environment whose steps can be recorded once and replayed, as CUDA graphs are.
 
-    Its `step` is `advance`, with checks before it and plain numbers counted after it. Where `recordable`, all that
+    Its `step` is `advance`, with checks before it and plain numbers counted after it. Where `capturable`, all that
     `advance` reads and changes is in tensors that stay where they are, from one episode to the next, too.
     """
 
-    recordable: bool
+    capturable: bool
     """Whether the engine in use works on tensors alone."""
 
     def advance(self, actions: Tensor) -> Step:

@@ -25,8 +25,8 @@ from results.keys import RunKey
 from results.layout import SWEEP
 from slurm.profiles import MAX_ARRAY, Profile, load, override
 from slurm.queue import cancel, require_slurm
-from slurm.records import cancel_jobs, explain_lost, jobs_of, record_jobs
 from slurm.snapshot import take_snapshot
+from slurm.submissions import add_submission, cancel_jobs, explain_lost, jobs_of
 
 POLL_SECONDS = 10.0
 """Between looks at runs that are waited for."""
@@ -134,7 +134,7 @@ def submit(plans: Sequence[PlannedRun], results: Path, suite: str, profile: Prof
             str(job.job_id): [request.key for request in requests] for job, requests in zip(jobs, part, strict=True)
         }
         try:
-            record_jobs(results, suite, name, profile.name, snapshot.name, owned)
+            add_submission(results, suite, name, profile.name, snapshot.name, owned)
         except UserError:
             cancel(list(owned))
             raise

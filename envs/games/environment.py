@@ -107,6 +107,6 @@ class GameEnvironment:
 def static_graph(game: Game, spec: EnvironmentSpec, num_envs: int, device: torch.device) -> Graph:
     """Who hears whom, the same in every copy."""
     slots = range(spec.max_neighbours)
-    neighbours = [[heard[slot] if slot < len(heard) else 0 for slot in slots] for heard in game.hears]
-    mask = [[slot < len(heard) for slot in slots] for heard in game.hears]
+    neighbours = [[heard[slot] if slot < len(heard) else 0 for slot in slots] for heard in game.neighbours]
+    mask = [[slot < len(heard) for slot in slots] for heard in game.neighbours]
     return Graph(*(torch.tensor(part, device=device)[None].expand(num_envs, -1, -1) for part in (neighbours, mask)))

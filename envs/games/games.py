@@ -45,14 +45,14 @@ class Game(ABC):
 
     def __init__(
         self,
-        hears: Neighbours,
+        neighbours: Neighbours,
         num_actions: int,
         num_features: int,
         episode_length: int = 1,
         draws: int = 0,
         sees_index: bool = False,
     ) -> None:
-        self.hears, self.num_agents = hears, len(hears)
+        self.neighbours, self.num_agents = neighbours, len(neighbours)
         """For each agent, whom it hears."""
         self.num_actions, self.episode_length = num_actions, episode_length
         self.num_features = num_features

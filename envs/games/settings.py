@@ -46,7 +46,7 @@ def make_spec(game: Game) -> EnvironmentSpec:
         observation_dim=game.num_features + (game.num_agents if game.sees_index else 0),
         num_actions=game.num_actions,
         episode_length=game.episode_length,
-        max_neighbours=max(1, *map(len, game.hears)),
+        max_neighbours=max(1, *map(len, game.neighbours)),
         agent_kinds=(0,) * game.num_agents,
         static_graph=True,
     )

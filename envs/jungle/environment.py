@@ -57,7 +57,7 @@ class JungleEnvironment:
         self.spec = make_spec(jungle, settings)
         self.jungle, self.settings, self.num_envs, self.device = jungle, settings, num_envs, device
         self._engine = self._make_engine(settings.engine(device))
-        self.recordable = isinstance(self._engine, TorchEngine)
+        self.capturable = isinstance(self._engine, TorchEngine)
         shape = (num_envs, jungle.num_agents)
         self._mask = torch.ones(*shape, self.spec.max_neighbours, dtype=torch.bool, device=device)
         self._yes = torch.ones(num_envs, dtype=torch.bool, device=device)
@@ -138,7 +138,7 @@ class JungleEnvironment:
         return step
 
     def advance(self, actions: Int[Tensor, "env agent"]) -> Step:
-        """The part of `step` on tensors; see `envs.protocols.Recordable`."""
+        """The part of `step` on tensors; see `envs.protocols.Capturable`."""
         self._actions.copy_(actions)
         reward, tally = self._engine.step(self._actions)
         self._totals += tally
@@ -211,7 +211,7 @@ class JungleEnvironment:
 
     def _last_step(self) -> Bool[Tensor, " env"]:
         """Whether the step being made is the last of the episode; moves the clock of recorded steps."""
-        if not self.recordable:
+        if not self.capturable:
             return self._yes if self.time == self.spec.episode_length - 1 else self._no
         self._clock += 1
         return (self._clock == self.spec.episode_length).expand(self.num_envs)

@@ -35,7 +35,7 @@ class ParticleEnvironment:
         movable = range(scenario.num_agents, scenario.num_agents + scenario.num_prey)
         self.spec = make_spec(scenario, settings)
         self.scenario, self.settings, self.num_envs, self.device = scenario, settings, num_envs, device
-        self.recordable = not numba
+        self.capturable = not numba
         self._numba, self._dtype = numba, dtype
         continuous = settings.actions == "continuous"
         self._physics = Physics(scenario, settings.contact == "published", dtype, device, numba, continuous)
@@ -99,7 +99,7 @@ class ParticleEnvironment:
         return step
 
     def advance(self, actions: Tensor, prey_forces: Float[Tensor, "env prey xy"] | None = None) -> Step:
-        """The part of `step` on tensors; see `envs.protocols.Recordable`."""
+        """The part of `step` on tensors; see `envs.protocols.Capturable`."""
         force = self._physics.action_force(actions, self._dtype)
         if self.scenario.num_prey:
             agents = self.scenario.num_agents
@@ -190,7 +190,7 @@ class ParticleEnvironment:
         assert self._noise is not None
         with torch.no_grad():
             logits = self.prey.logits(self.prey_observation())
-            noise = self._noise.index_select(1, self._clock)[:, 0] if self.recordable else self._noise[:, self._time]
+            noise = self._noise.index_select(1, self._clock)[:, 0] if self.capturable else self._noise[:, self._time]
             return prey_force(soft_action(logits, noise))
 
     def _first_step(self) -> Step:
@@ -199,7 +199,7 @@ class ParticleEnvironment:
 
     def _last_step(self) -> Bool[Tensor, " env"]:
         """Whether the step being made is the last of the episode; moves the clock of recorded steps."""
-        if not self.recordable:
+        if not self.capturable:
             return self._yes if self._time == EPISODE_LENGTH - 1 else self._no
         self._clock += 1
         return (self._clock == EPISODE_LENGTH).expand(self.num_envs)

@@ -12,14 +12,14 @@ import torch
 import algorithms
 from algorithms.common.learner import EpsilonGreedyLearner
 from benchmark import acceleration, train
-from benchmark.blocks import MetricSums, Recorded, read
+from benchmark.blocks import CapturedFunction, MetricSums, read
 from benchmark.config import RunConfig, resolve
 from benchmark.replay import Replay
 from benchmark.rewards import RewardScale
 from benchmark.runs import Stop, blocks_of
 from benchmark.together import run_together
 from benchmark.training import Training
-from envs.protocols import Recordable
+from envs.protocols import Capturable
 from tests.benchmark import tape
 from tests.benchmark.conftest import SMALL, small_config
 from tests.benchmark.test_train import assert_same
@@ -87,7 +87,7 @@ def assert_same_training(one: Training, two: Training) -> None:
     states = [training.state_dict() for training in (one, two)]
     for state, training in zip(states, (one, two), strict=True):
         state.pop("replay")
-        if not isinstance(training.environment, Recordable):
+        if not isinstance(training.environment, Capturable):
             state["environment"] = training.environment.scores()
     assert_same(*states)
     assert_same(*(training.replay.sample(64, torch.Generator().manual_seed(0)) for training in (one, two)))
@@ -199,7 +199,7 @@ def test_recorded_functions_are_warmed_up_first(on_tape: list[str]) -> None:
     def count() -> None:
         total.add_(1)
 
-    function = Recorded(count, [], torch.device("cpu"))
+    function = CapturedFunction(count, [], torch.device("cpu"))
     for call in range(1, 7):
         function()
         assert total.item() == call

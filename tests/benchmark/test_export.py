@@ -18,7 +18,7 @@ from benchmark import evaluate, export
 from benchmark.config import resolve
 from benchmark.errors import MENDABLE, report_errors
 from benchmark.machine import machine_facts
-from benchmark.record import Take, film
+from benchmark.record import Recording, record_episode
 from benchmark.runs import run
 from results.files import read_json
 from tests.benchmark.conftest import SMALL
@@ -85,7 +85,7 @@ def test_what_does_not_play_as_the_run_is_refused(trained: Path, tmp_path: Path)
 
 def test_damaged_and_missing_parts_are_one_line(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = trained / "ip" / "test" / "seed_0"
-    written = export.export(folder, tmp_path / "out", Take(size=64))
+    written = export.export(folder, tmp_path / "out", Recording(size=64))
     (written / "weights.pt").write_bytes(b"rubbish")
     with pytest.raises(MENDABLE, match=r"weights.pt is damaged"):
         benchmark.load_policy(written)
@@ -96,7 +96,7 @@ def test_damaged_and_missing_parts_are_one_line(trained: Path, tmp_path: Path, m
         export.export(tmp_path, tmp_path / "other")
     monkeypatch.setitem(sys.modules, "matplotlib.backends.backend_agg", None)
     with pytest.raises(MENDABLE, match="the curve of a card needs"):
-        export.export(folder, tmp_path / "third", Take(size=64))
+        export.export(folder, tmp_path / "third", Recording(size=64))
 
 
 def test_some_policy_ships() -> None:
@@ -114,7 +114,7 @@ def test_shipped_policies_play_as_their_cards_say(folder: Path) -> None:
     played = scores["evaluation"]["policies"]["greedy"]
     returns = list(policy.evaluate().returns)
     facts = scores["episode"]
-    gif, again = film(folder, Take(**facts["take"]))
+    gif, again = record_episode(folder, Recording(**facts["take"]))
     if machine_facts("cpu")["cpu"] == scores["made_by"]["cpu"]:
         assert returns == pytest.approx(played["returns"], abs=1e-3)
         assert again == facts

@@ -19,7 +19,7 @@ from benchmark import acceleration, memory, train
 from benchmark.config import resolve
 from benchmark.profiling.synthetic import random_batch, road_grid_spec
 from benchmark.progress import Progress
-from benchmark.runs import Recorder
+from benchmark.runs import RunWriter
 from benchmark.training import Training
 from envs.host import Staging
 from envs.protocols import Step
@@ -289,12 +289,12 @@ def test_a_resumed_run_makes_the_files_of_an_uninterrupted_one(
     config = gpu_config(algorithm, task, 400, training__acceleration=mode)
     whole = train.run(config, tmp_path / "whole", quiet=True)
     folder = RunFolder(tmp_path / "resumed", config.record())
-    recorder = Recorder(Training(config), folder, Progress("", config.total_steps, quiet=True))
-    recorder.resume()
+    writer = RunWriter(Training(config), folder, Progress("", config.total_steps, quiet=True))
+    writer.resume()
     for _ in range(2):
-        before = recorder.training.environment_step
-        recorder.training.advance()
-        recorder.after_block(before)
+        before = writer.training.environment_step
+        writer.training.advance()
+        writer.after_block(before)
     folder.close()
     assert (folder.path / "checkpoint.pt").exists()
     resumed = train.run(config, tmp_path / "resumed", quiet=True)

@@ -1,4 +1,4 @@
-"""Recorded blocks and several runs in one process on a CUDA device; skipped where there is none."""
+"""CapturedFunction blocks and several runs in one process on a CUDA device; skipped where there is none."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 from algorithms import ALGORITHMS
 from benchmark import acceleration, train
-from benchmark.blocks import Recorded
+from benchmark.blocks import CapturedFunction
 from benchmark.config import RunConfig, resolve
 from benchmark.runs import Stop, blocks_of
 from benchmark.together import run_together
@@ -43,7 +43,7 @@ def config_of(algorithm: str, task: str = NAVIGATION, seed: int = 0, **overrides
 def recorded(training: Training) -> list[bool]:
     """Whether gradient steps and, where they can be, environment steps have been captured by now."""
     steps = [training._learn, getattr(training, "_rollout", None)]
-    return [step.replay is not None for step in steps if isinstance(step, Recorded)]
+    return [step.run_graph is not None for step in steps if isinstance(step, CapturedFunction)]
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -12,7 +12,7 @@ import pytest
 from benchmark.config import RunConfig, resolve
 from benchmark.errors import UserError
 from benchmark.policies import load_policy
-from benchmark.runs import Recorder, run
+from benchmark.runs import RunWriter, run
 from results.folder import is_finished, status_of
 from results.layout import run_folder
 from tests.benchmark.conftest import SMALL
@@ -110,11 +110,11 @@ def test_killed_while_growing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     whole = run(configured(900), tmp_path / "whole", quiet=True)
     run(configured(300), tmp_path / "grown", quiet=True)
 
-    def killed(self: Recorder) -> None:
+    def killed(self: RunWriter) -> None:
         raise KilledError
 
     with monkeypatch.context() as patch:
-        patch.setattr(Recorder, "resume", killed)
+        patch.setattr(RunWriter, "resume", killed)
         with pytest.raises(KilledError):
             run(configured(900), tmp_path / "grown", quiet=True)
     path = run_folder(tmp_path / "grown", configured(900).key)

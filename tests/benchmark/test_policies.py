@@ -19,7 +19,7 @@ from algorithms import ALGORITHMS
 from benchmark import evaluate, transfer
 from benchmark.config import resolve
 from benchmark.errors import MENDABLE, report_errors
-from benchmark.messages import Channel, Losses, spec_heard
+from benchmark.messages import Channel, Losses, received_spec
 from benchmark.policies import Policy, check_fit, sized
 from benchmark.randomness import stream
 from benchmark.runs import run
@@ -161,7 +161,7 @@ def test_late_messages_are_those_of_the_step_before(trained: Path) -> None:
     channel = Channel(losses, stream(0, "messages", torch.device("cpu")))
     channel(before.observation, before.graph)
     heard = channel(now.observation, now.graph)
-    learner: Any = policy.learner_for(spec_heard(environment.spec, losses), listed=True)
+    learner: Any = policy.learner_for(received_spec(environment.spec, losses), listed=True)
     late = learner.policy_outputs(*heard)[:, :6]
     trained_learner: Any = policy.learner
     network = trained_learner.policy
@@ -182,7 +182,7 @@ def test_losses_and_those_who_hear_nobody(trained: Path) -> None:
     """A policy without messages plays as before, to the last bit; one with them does not; all lost is the same however
     late."""
     deaf, hearing = (benchmark.load_policy(folder_of(trained, name)) for name in ("iql", "ip"))
-    assert (deaf.hears, hearing.hears) == (False, True)
+    assert (deaf.uses_messages, hearing.uses_messages) == (False, True)
     for losses in (Losses(drop=0.7), Losses(drop_agents=0.5), Losses(delay=1)):
         assert deaf.evaluate(losses=losses).returns == deaf.evaluate().returns
         assert hearing.evaluate(policy="greedy", losses=losses, episodes=20).returns != (

@@ -19,7 +19,7 @@ from benchmark import record
 from benchmark.errors import UserError
 from benchmark.evaluation import play_episodes
 from benchmark.policies import load_policy
-from benchmark.record import MOST_FRAMES, Take, film, is_recorded, shown_steps
+from benchmark.record import MOST_FRAMES, Recording, is_recorded, record_episode, shown_steps
 from benchmark.runs import run
 from envs.drawing import draw
 from results.episodes import read_gif
@@ -94,7 +94,9 @@ def test_the_episode_is_the_first_of_the_evaluation(
 def test_greedy_and_sampled_episodes_differ(results: Path) -> None:
     """Else the test above could not tell them apart."""
     folder = results / RUN / "seed_0"
-    (greedy, one), (sampled, two) = (film(folder, Take(policy, size=64)) for policy in ("greedy", "sampled"))
+    (greedy, one), (sampled, two) = (
+        record_episode(folder, Recording(policy, size=64)) for policy in ("greedy", "sampled")
+    )
     assert greedy != sampled
     assert one["return"] != two["return"]
 
@@ -118,25 +120,25 @@ def test_equal_runs_give_equal_files(results: Path, monkeypatch: pytest.MonkeyPa
 def test_what_was_recorded_otherwise_or_is_damaged_is_recorded_again(
     results: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, take = results / RUN / "seed_0", Take(size=64)
+    folder, recording = results / RUN / "seed_0", Recording(size=64)
     again = ("--results", results, "--size", 64)
     assert command(*again, monkeypatch=monkeypatch) == 0
     whole = (folder / "episode.gif").read_bytes()
-    assert is_recorded(folder, take)
-    assert not is_recorded(folder, Take(size=80))
-    assert not is_recorded(folder, Take("sampled", size=64))
+    assert is_recorded(folder, recording)
+    assert not is_recorded(folder, Recording(size=80))
+    assert not is_recorded(folder, Recording("sampled", size=64))
     for damage in (lambda: (folder / "episode.gif").write_bytes(whole[:-9]), (folder / "episode.json").unlink):
         damage()
-        assert not is_recorded(folder, take)
+        assert not is_recorded(folder, recording)
         assert command(*again, monkeypatch=monkeypatch) == 0
-        assert is_recorded(folder, take)
+        assert is_recorded(folder, recording)
         assert (folder / "episode.gif").read_bytes() == whole
 
 
 def test_a_part_of_an_episode_says_so(results: Path) -> None:
-    _, facts = film(results / RUN / "seed_0", Take(size=64, steps=7))
+    _, facts = record_episode(results / RUN / "seed_0", Recording(size=64, steps=7))
     assert (facts["steps"], facts["episode_steps"], facts["frames"]) == (7, LENGTH, 8)
-    _, whole = film(results / RUN / "seed_0", Take(size=64, steps=1000))
+    _, whole = record_episode(results / RUN / "seed_0", Recording(size=64, steps=1000))
     assert whole["steps"] == LENGTH
     assert 0 > facts["return"] > whole["return"], "distances to landmarks add up"
 

@@ -65,8 +65,8 @@ def test_the_papers_settings_are_the_same_on_every_device() -> None:
         assert (on["cpu"].training.tf32, request.key.variant) == (True, "default")
     mode = on["cpu"].training.acceleration
     acceleration.require(mode, "cpu")
-    assert not acceleration.records_blocks(mode, torch.device("cpu"))
-    assert acceleration.records_blocks(mode, torch.device("cuda"))
+    assert not acceleration.captures_blocks(mode, torch.device("cpu"))
+    assert acceleration.captures_blocks(mode, torch.device("cuda"))
 
 
 def test_lockstep_differs_in_the_copies_alone() -> None:

@@ -20,7 +20,7 @@ from benchmark.errors import UserError
 from benchmark.policies import load_policy
 from benchmark.progress import Progress
 from benchmark.rewards import RewardScale
-from benchmark.runs import Recorder
+from benchmark.runs import RunWriter
 from benchmark.training import Training
 from results.checkpoints import load_checkpoint, save_checkpoint
 from results.files import AppendLog
@@ -316,12 +316,12 @@ def test_timing_waits_for_the_gpu_where_asked(asked: bool, monkeypatch: pytest.M
 def begin_run(config: RunConfig, results: Path, blocks: int) -> Path:
     """A run that was stopped after some blocks, with its checkpoint."""
     folder = RunFolder(results, config.record())
-    recorder = Recorder(Training(config), folder, Progress("", config.total_steps, quiet=True))
-    recorder.resume()
+    writer = RunWriter(Training(config), folder, Progress("", config.total_steps, quiet=True))
+    writer.resume()
     for _ in range(blocks):
-        before = recorder.training.environment_step
-        recorder.training.advance()
-        recorder.after_block(before)
+        before = writer.training.environment_step
+        writer.training.advance()
+        writer.after_block(before)
     folder.close()
     return folder.path
 

@@ -15,7 +15,7 @@ from benchmark.config import RunConfig, resolve
 from benchmark.errors import UserError
 from benchmark.progress import Progress
 from benchmark.references import write_references
-from benchmark.runs import Recorder
+from benchmark.runs import RunWriter
 from benchmark.tasks import training_defaults
 from benchmark.training import Training
 from results.folder import RunFolder
@@ -79,13 +79,13 @@ def test_published_set_keeps_them(finished: Path, tmp_path: Path) -> None:
 def test_killed_run_ends_like_an_uninterrupted_one(finished: Path, tmp_path: Path) -> None:
     """Stopped after three blocks, in the midst of an episode, and run again: the same files."""
     folder = RunFolder(tmp_path, config().record())
-    recorder = Recorder(Training(config()), folder, Progress("", 600, quiet=True))
-    recorder.resume()
+    writer = RunWriter(Training(config()), folder, Progress("", 600, quiet=True))
+    writer.resume()
     for _ in range(3):
-        before = recorder.training.environment_step
-        recorder.training.advance()
-        recorder.after_block(before)
-    assert recorder.training.replay.time not in (0, 20)
+        before = writer.training.environment_step
+        writer.training.advance()
+        writer.after_block(before)
+    assert writer.training.replay.time not in (0, 20)
     folder.close()
     assert (folder.path / "checkpoint.pt").exists()
     path = train.run(config(), tmp_path, quiet=True)

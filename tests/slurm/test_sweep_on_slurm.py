@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from results.publish import read_published
-from slurm.records import jobs_of
+from slurm.submissions import jobs_of
 from tests.benchmark.test_chaos import SUITE, logs
 from tests.patience import PATIENCE
 from tests.slurm.conftest import ROOT, start_cluster, stop_cluster

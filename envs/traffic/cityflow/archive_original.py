@@ -11,7 +11,7 @@ from typing import Any
 
 from envs.errors import TrafficFileError
 from envs.traffic.engine.state import REAL
-from envs.traffic.files import Record
+from envs.traffic.files import JsonObject
 from envs.traffic.network import Network
 from envs.traffic.network.layout import FlowArrays
 
@@ -23,20 +23,20 @@ def is_original(document: Any) -> bool:
 
 def translated(document: Any, network: Network, flows: FlowArrays, interval: float, source: str) -> dict[str, Any]:
     """The same snapshot with what `archive_reader` asks for. Raises TrafficFileError for one that is malformed."""
-    top = Record(document, source)
-    vehicles = [Record(v, f"{source}: vehicle {i}") for i, v in enumerate(top.items("vehicles", "a list"))]
+    top = JsonObject(document, source)
+    vehicles = [JsonObject(v, f"{source}: vehicle {i}") for i, v in enumerate(top.items("vehicles", "a list"))]
     return {
         **document,
         "interval": interval,
         "vehicles": [_vehicle(vehicle, network) for vehicle in vehicles],
         "toBeRouted": [],
-        "drivables": _drivables(Record(top.values["drivables"], f"{source}: 'drivables'"), network),
-        "flows": _flows(Record(top.values.get("flows"), f"{source}: 'flows'"), flows),
-        "trafficLights": _lights(Record(top.values.get("trafficLights"), f"{source}: 'trafficLights'"), network),
+        "drivables": _drivables(JsonObject(top.values["drivables"], f"{source}: 'drivables'"), network),
+        "flows": _flows(JsonObject(top.values.get("flows"), f"{source}: 'flows'"), flows),
+        "trafficLights": _lights(JsonObject(top.values.get("trafficLights"), f"{source}: 'trafficLights'"), network),
     }
 
 
-def _vehicle(given: Record, network: Network) -> dict[str, Any]:
+def _vehicle(given: JsonObject, network: Network) -> dict[str, Any]:
     values = given.values
     place, route = given.text("drivable"), given.items("route", "a list of roads")
     _require_told_apart(network, place, given)
@@ -63,7 +63,7 @@ def _vehicle(given: Record, network: Network) -> dict[str, Any]:
     return vehicle
 
 
-def _require_told_apart(network: Network, place: str, given: Record) -> None:
+def _require_told_apart(network: Network, place: str, given: JsonObject) -> None:
     """Raise where several lane links have the id of the one that a vehicle is on."""
     if f"{place}#" in network.repeated_keys:
         raise TrafficFileError(
@@ -72,7 +72,7 @@ def _require_told_apart(network: Network, place: str, given: Record) -> None:
         )
 
 
-def _drivables(given: Record, network: Network) -> dict[str, dict[str, Any]]:
+def _drivables(given: JsonObject, network: Network) -> dict[str, dict[str, Any]]:
     result: dict[str, dict[str, Any]] = {}
     for key in network.drivable_keys:
         if key in network.repeated_keys:
@@ -80,15 +80,15 @@ def _drivables(given: Record, network: Network) -> dict[str, dict[str, Any]]:
             continue
         if key not in given.values:
             raise given.complain(key, "an object for every lane and lane link of this engine's files")
-        place = Record(given.values[key], f"{given.where}: {key!r}")
+        place = JsonObject(given.values[key], f"{given.where}: {key!r}")
         result[key] = {"vehicles": place.values.get("vehicles"), "vehicleSeconds": 0.0}
         if "waitingBuffer" in place.values:
             result[key]["waitingBuffer"] = place.values["waitingBuffer"]
     return result
 
 
-def _flows(given: Record, flows: FlowArrays) -> dict[str, dict[str, Any]]:
-    records = {name: Record(values, f"{given.where}: {name!r}") for name, values in given.values.items()}
+def _flows(given: JsonObject, flows: FlowArrays) -> dict[str, dict[str, Any]]:
+    records = {name: JsonObject(values, f"{given.where}: {name!r}") for name, values in given.values.items()}
     times = {name: record.number("currentTime", least=0) for name, record in records.items()}
     clock = max(times.values(), default=0.0)
     ends = {f"flow_{i}": end for i, end in enumerate(flows.end.tolist())}
@@ -98,7 +98,7 @@ def _flows(given: Record, flows: FlowArrays) -> dict[str, dict[str, Any]]:
     }
 
 
-def _lights(given: Record, network: Network) -> dict[str, Any]:
+def _lights(given: JsonObject, network: Network) -> dict[str, Any]:
     """Virtual intersections, which have no phases, are left out."""
     names = network.intersection_ids
     return {name: given.values.get(name) for i, name in enumerate(names) if network.num_phases(i)}

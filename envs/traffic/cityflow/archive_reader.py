@@ -35,7 +35,7 @@ from envs.traffic.engine.state import (
     drivers,
     new_state,
 )
-from envs.traffic.files import Record
+from envs.traffic.files import JsonObject
 from envs.traffic.network import Network
 from envs.traffic.network.layout import NONE, VEHICLE_KIND, FlowArrays
 from envs.traffic.network.routes import make_kind
@@ -91,8 +91,10 @@ class SnapshotReader:
         document = _load(path)
         if is_original(document):
             document = translated(document, network, flows, interval, str(path))
-        self.top = Record(document, str(path))
-        self.vehicles = [Record(v, f"{path}: vehicle {i}") for i, v in enumerate(self.top.items("vehicles", "a list"))]
+        self.top = JsonObject(document, str(path))
+        self.vehicles = [
+            JsonObject(v, f"{path}: vehicle {i}") for i, v in enumerate(self.top.items("vehicles", "a list"))
+        ]
         capacity = max(_FIRST_CAPACITY, 1 << len(self.vehicles).bit_length())
         self.state = new_state(network.map, flows, interval, lane_change, capacity)
         self.places = {name: drivable for drivable, name in enumerate(network.drivable_keys)}
@@ -133,13 +135,13 @@ class SnapshotReader:
             self._read_way(slot, vehicle)
         for slot, vehicle in enumerate(self.vehicles):
             if "laneChange" in vehicle.values:
-                self._read_lane_change(slot, Record(vehicle.values["laneChange"], f"{vehicle.where}: 'laneChange'"))
+                self._read_lane_change(slot, JsonObject(vehicle.values["laneChange"], f"{vehicle.where}: 'laneChange'"))
         for slot, vehicle in enumerate(self.vehicles):
             self._check_pair(slot, vehicle)
         self._add_kinds_and_routes()
         self._fill_pool()
 
-    def _read_vehicle(self, slot: int, given: Record) -> None:
+    def _read_vehicle(self, slot: int, given: JsonObject) -> None:
         """What concerns one vehicle alone, but for its way."""
         vehicle = self.state.traffic.vehicles[slot]
         match = VEHICLE_ID.fullmatch(given.text("id"))
@@ -157,7 +159,7 @@ class SnapshotReader:
         kind = tuple(make_kind(given.values, given.where).tolist())
         vehicle["kind"] = self.kinds.setdefault(kind, len(self.kinds))
 
-    def _read_way(self, slot: int, given: Record) -> None:
+    def _read_way(self, slot: int, given: JsonObject) -> None:
         """Where a vehicle is and where it goes. What it is on, and what it plans, is on the roads of its route."""
         vehicle, arrays = self.state.traffic.vehicles[slot], self.network.arrays
         here = self._place(given, "drivable")
@@ -197,7 +199,7 @@ class SnapshotReader:
         lanes = [drivable] if link < 0 else [arrays.link_from[link], arrays.link_to[link]]
         return {int(arrays.lane_road[lane]) for lane in lanes}
 
-    def _route(self, given: Record, flow: int, roads: tuple[int, ...]) -> int:
+    def _route(self, given: JsonObject, flow: int, roads: tuple[int, ...]) -> int:
         """The number of a route, a new one unless it is that of the vehicle's flow or has been met before."""
         starts, route = self.flows.route_starts, self.flows.route[flow] if flow != PUSHED else NONE
         if route != NONE and tuple(self.flows.route_roads[starts[route] : starts[route + 1]].tolist()) == roads:
@@ -211,7 +213,7 @@ class SnapshotReader:
             self.routes[roads] = len(starts) - 1 + len(self.routes)
         return self.routes[roads]
 
-    def _read_lane_change(self, slot: int, given: Record) -> None:
+    def _read_lane_change(self, slot: int, given: JsonObject) -> None:
         vehicles, lane_road = self.state.traffic.vehicles, self.network.arrays.lane_road
         vehicle = vehicles[slot]
         kind = given.integer("partnerType", NOT_PAIRED, (SHADOW if self.lane_change else NOT_PAIRED) + 1)
@@ -227,7 +229,7 @@ class SnapshotReader:
             vehicle["signal_direction"] = given.integer("direction", -1, 2)
             vehicle["segment"] = given.integer("segment", 0, int(self.network.arrays.lane_segments[target]))
 
-    def _check_pair(self, slot: int, given: Record) -> None:
+    def _check_pair(self, slot: int, given: JsonObject) -> None:
         """Pairs consist of a real vehicle and its shadow, both running; their ids tell."""
         vehicles = self.state.traffic.vehicles
         kind, partner = int(vehicles["partner_type"][slot]), int(vehicles["partner"][slot])
@@ -295,7 +297,7 @@ class SnapshotReader:
             raise self.top.complain("activeVehicleCount", f"the number of running vehicles, {running}")
         traffic.counts[RUNNING], traffic.counts[NEW] = running, len(new)
 
-    def _vehicles(self, given: Record, key: str, placed: set[int], drivable: int, running: bool) -> list[int]:
+    def _vehicles(self, given: JsonObject, key: str, placed: set[int], drivable: int, running: bool) -> list[int]:
         """Slots of a list of vehicles that are all on `drivable`, and in no other list."""
         vehicles, slots = self.state.traffic.vehicles, []
         for name in given.items(key, "a list of vehicles"):
@@ -337,25 +339,25 @@ class SnapshotReader:
             self.state.traffic.phase[i] = light.integer("curPhaseIndex", 0, self.network.num_phases(i))
             self.state.lanes.remaining[i] = light.number("remainDuration", least=0)
 
-    def _objects(self, key: str, names: Sequence[str]) -> list[Record]:
+    def _objects(self, key: str, names: Sequence[str]) -> list[JsonObject]:
         """The objects of one with exactly these names."""
         where = f"{self.path}: {key!r}"
-        given = Record(self.top.values.get(key), where)
+        given = JsonObject(self.top.values.get(key), where)
         for name in names:
             if name not in given.values:
                 raise given.complain(name, "an object for everything in this engine's files")
         if len(given.values) > len(names):
             unknown = min(given.values.keys() - set(names))
             raise TrafficFileError(f"{where}: {unknown!r} is not in this engine's files")
-        return [Record(given.values[name], f"{where}: {name!r}") for name in names]
+        return [JsonObject(given.values[name], f"{where}: {name!r}") for name in names]
 
-    def _place(self, given: Record, key: str) -> int:
+    def _place(self, given: JsonObject, key: str) -> int:
         return self._optional(given, key, self.places, "null or the id of a lane or lane link of the network")
 
-    def _vehicle(self, given: Record, key: str) -> int:
+    def _vehicle(self, given: JsonObject, key: str) -> int:
         return self._optional(given, key, self.slots, "null or the id of a vehicle of this file")
 
-    def _optional(self, given: Record, key: str, index: dict[str, int], expected: str) -> int:
+    def _optional(self, given: JsonObject, key: str, index: dict[str, int], expected: str) -> int:
         name = given.values.get(key)
         number = NONE if key in given.values and name is None else index.get(name) if isinstance(name, str) else None
         if number is None:

@@ -34,7 +34,7 @@ from envs.traffic.engine.batch import cores
 from envs.traffic.engine.inspection import VehicleTable
 from envs.traffic.engine.simulation import Simulation
 from envs.traffic.engine.state import PUSHED, State, copied, drivers
-from envs.traffic.files import EngineConfig, Record, read_config, read_json_file
+from envs.traffic.files import EngineConfig, JsonObject, read_config, read_json_file
 from envs.traffic.network import Network, build_network
 from envs.traffic.network.routes import PUSHED_VEHICLE, build_flows, make_kind
 
@@ -251,7 +251,7 @@ class Engine:
         strange = sorted(set(info) - {"speed", *PUSHED_VEHICLE})
         if strange:
             raise ValueError(f"push_vehicle: unknown key {strange[0]!r}; expected speed, {', '.join(PUSHED_VEHICLE)}")
-        given = Record({"speed": 0.0, **{key: _plain(value) for key, value in info.items()}}, "push_vehicle")
+        given = JsonObject({"speed": 0.0, **{key: _plain(value) for key, value in info.items()}}, "push_vehicle")
         kind, speed = make_kind(given.values, "push_vehicle", PUSHED_VEHICLE), given.number("speed", least=0)
         names = _road_names(route)
         unknown = [road for road in names if road not in self.network.road_index]

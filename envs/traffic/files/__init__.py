@@ -5,8 +5,7 @@ vehicles go; snapshots and replays by `envs.traffic.cityflow`.
 """
 
 from envs.traffic.files.config import LONGEST_STEP, EngineConfig, read_config
-from envs.traffic.files.numbers import parse_json, parse_real
-from envs.traffic.files.records import (
+from envs.traffic.files.json_objects import (
     CONFIG,
     FLOWS,
     LARGEST_COORDINATE,
@@ -15,13 +14,14 @@ from envs.traffic.files.records import (
     SNAPSHOT,
     VIEWER_LOG,
     IgnoredValueWarning,
-    Record,
+    JsonObject,
     decompressed,
     read_json_file,
     require_kind,
     warn_of_ignored,
     write_atomically,
 )
+from envs.traffic.files.numbers import parse_json, parse_real
 from envs.traffic.files.roadnet import LINK_RANKS, Roadnet, parse_roadnet
 
 __all__ = [
@@ -36,7 +36,7 @@ __all__ = [
     "VIEWER_LOG",
     "EngineConfig",
     "IgnoredValueWarning",
-    "Record",
+    "JsonObject",
     "Roadnet",
     "decompressed",
     "parse_json",

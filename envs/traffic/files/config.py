@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from envs.traffic.files.records import CONFIG, Record, read_json_file, require_kind, warn_of_ignored
+from envs.traffic.files.json_objects import CONFIG, JsonObject, read_json_file, require_kind, warn_of_ignored
 
 LONGEST_STEP = 60.0
 """Seconds. Drivers decide once in a step; with far longer ones, flows would make vehicles without end."""
@@ -40,7 +40,7 @@ def read_config(path: str | Path) -> EngineConfig:
     """The configuration in a file. Raises TrafficFileError."""
     document = read_json_file(path)
     require_kind(document, CONFIG, str(path))
-    config = Record(document, str(path))
+    config = JsonObject(document, str(path))
     ignored: list[str] = []
     lane_change = config.optional_flag("laneChange", False, ignored)
     warn_of_ignored(ignored)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from envs.errors import TrafficFileError
-from envs.traffic.files.records import ROADNET, Record, require_kind
+from envs.traffic.files.json_objects import ROADNET, JsonObject, require_kind
 
 LINK_RANKS = {"go_straight": 3, "turn_left": 2, "turn_right": 1}
 """Who has to yield at a cross: the lower rank. Any other type of link has rank 0."""
@@ -56,7 +56,7 @@ class Roadnet:
 def parse_roadnet(document: Any, source: str) -> Roadnet:
     """The columns of a road network given as JSON objects; `source` names it in complaints. Raises TrafficFileError."""
     require_kind(document, ROADNET, source)
-    top = Record(document, source)
+    top = JsonObject(document, source)
     roads = top.items("roads", "a list of roads")
     intersections = top.items("intersections", "a list of intersections")
     roadnet = Roadnet()
@@ -64,17 +64,17 @@ def parse_roadnet(document: Any, source: str) -> Roadnet:
     roadnet.intersection_ids = _ids(intersections, f"{source}: intersection")
     intersection_index = {name: number for number, name in enumerate(roadnet.intersection_ids)}
     for values in roads:
-        _add_road(roadnet, Record(values, f"{source}: road {values['id']!r}"), intersection_index)
+        _add_road(roadnet, JsonObject(values, f"{source}: road {values['id']!r}"), intersection_index)
     road_index = {name: number for number, name in enumerate(roadnet.road_ids)}
     for values in intersections:
-        record = Record(values, f"{source}: intersection {values['id']!r}")
+        record = JsonObject(values, f"{source}: intersection {values['id']!r}")
         _add_intersection(roadnet, record, road_index)
     return roadnet
 
 
 def _ids(objects: list[Any], what: str) -> list[str]:
     """The ids of roads or intersections, none of them twice."""
-    ids = [Record(values, f"{what} {position}").text("id") for position, values in enumerate(objects)]
+    ids = [JsonObject(values, f"{what} {position}").text("id") for position, values in enumerate(objects)]
     if len(set(ids)) < len(ids):
         seen: set[str] = set()
         for position, name in enumerate(ids):
@@ -84,7 +84,7 @@ def _ids(objects: list[Any], what: str) -> list[str]:
     return ids
 
 
-def _add_road(roadnet: Roadnet, road: Record, intersection_index: dict[str, int]) -> None:
+def _add_road(roadnet: Roadnet, road: JsonObject, intersection_index: dict[str, int]) -> None:
     roadnet.road_from.append(road.reference("startIntersection", intersection_index, "an intersection"))
     roadnet.road_to.append(road.reference("endIntersection", intersection_index, "an intersection"))
     points = road.coordinates(road.items("points", "a list of at least two points", least=2), "points")
@@ -93,14 +93,14 @@ def _add_road(roadnet: Roadnet, road: Record, intersection_index: dict[str, int]
     roadnet.road_coordinates += points
     roadnet.road_point_starts.append(len(roadnet.road_coordinates) // 2)
     for position, values in enumerate(road.items("lanes", "a list of lanes")):
-        lane = Record(values, f"{road.where}: lane {position}")
+        lane = JsonObject(values, f"{road.where}: lane {position}")
         roadnet.lane_width.append(lane.number("width", least=0))
         roadnet.lane_speed.append(lane.number("maxSpeed", least=0))
     roadnet.road_lane_starts.append(len(roadnet.lane_width))
 
 
-def _add_intersection(roadnet: Roadnet, intersection: Record, road_index: dict[str, int]) -> None:
-    point = Record(intersection.values.get("point"), f"{intersection.where}: 'point'")
+def _add_intersection(roadnet: Roadnet, intersection: JsonObject, road_index: dict[str, int]) -> None:
+    point = JsonObject(intersection.values.get("point"), f"{intersection.where}: 'point'")
     roadnet.point.append((point.coordinate("x"), point.coordinate("y")))
     for position, name in enumerate(intersection.items("roads", "a list of road ids")):
         number = road_index.get(name) if isinstance(name, str) else None
@@ -117,13 +117,13 @@ def _add_intersection(roadnet: Roadnet, intersection: Record, road_index: dict[s
     if not virtual:
         links = intersection.items("roadLinks", "a list of road links")
         for position, values in enumerate(links):
-            _add_road_link(roadnet, Record(values, f"{intersection.where}: road link {position}"), road_index)
+            _add_road_link(roadnet, JsonObject(values, f"{intersection.where}: road link {position}"), road_index)
         _add_phases(roadnet, intersection, len(links))
     roadnet.road_link_starts.append(len(roadnet.road_link_from))
     roadnet.phase_starts.append(len(roadnet.phase_time))
 
 
-def _add_road_link(roadnet: Roadnet, link: Record, road_index: dict[str, int]) -> None:
+def _add_road_link(roadnet: Roadnet, link: JsonObject, road_index: dict[str, int]) -> None:
     start = link.reference("startRoad", road_index, "a road")
     end = link.reference("endRoad", road_index, "a road")
     here = len(roadnet.virtual) - 1
@@ -137,7 +137,7 @@ def _add_road_link(roadnet: Roadnet, link: Record, road_index: dict[str, int]) -
     first_start, end_of_start = roadnet.road_lane_starts[start : start + 2]
     first_end, end_of_end = roadnet.road_lane_starts[end : end + 2]
     for position, values in enumerate(link.items("laneLinks", "a list of lane links")):
-        lane_link = Record(values, f"{link.where}: lane link {position}")
+        lane_link = JsonObject(values, f"{link.where}: lane link {position}")
         start_lane = lane_link.integer("startLaneIndex", 0, end_of_start - first_start)
         end_lane = lane_link.integer("endLaneIndex", 0, end_of_end - first_end)
         roadnet.lane_link_from.append(first_start + start_lane)
@@ -152,10 +152,10 @@ def _add_road_link(roadnet: Roadnet, link: Record, road_index: dict[str, int]) -
     roadnet.lane_link_starts.append(len(roadnet.lane_link_from))
 
 
-def _add_phases(roadnet: Roadnet, intersection: Record, num_links: int) -> None:
-    light = Record(intersection.values.get("trafficLight"), f"{intersection.where}: 'trafficLight'")
+def _add_phases(roadnet: Roadnet, intersection: JsonObject, num_links: int) -> None:
+    light = JsonObject(intersection.values.get("trafficLight"), f"{intersection.where}: 'trafficLight'")
     for position, values in enumerate(light.items("lightphases", "a list of at least one phase", least=1)):
-        phase = Record(values, f"{intersection.where}: phase {position}")
+        phase = JsonObject(values, f"{intersection.where}: phase {position}")
         roadnet.phase_time.append(phase.number("time", least=0))
         links = phase.items("availableRoadLinks", "a list of indices of road links")
         for place, link in enumerate(links):

@@ -16,7 +16,7 @@ import numpy as np
 from numba import njit
 
 from envs.errors import TrafficFileError
-from envs.traffic.files import FLOWS, Record, require_kind, warn_of_ignored
+from envs.traffic.files import FLOWS, JsonObject, require_kind, warn_of_ignored
 from envs.traffic.network.layout import NONE, VEHICLE_KIND, FlowArrays
 from envs.traffic.network.network import Network
 
@@ -61,13 +61,13 @@ def make_kind(info: Any, source: str = "vehicle", defaults: dict[str, float] | N
     Without `defaults` every key is required. Raises TrafficFileError, naming `source`, for numbers that are not finite,
     negative, or 0 where vehicles divide by them.
     """
-    record = Record(info, source)
+    record = JsonObject(info, source)
     if defaults is not None:
-        record = Record({**defaults, **record.values}, source)
+        record = JsonObject({**defaults, **record.values}, source)
     return np.array([_kind_values(record)], VEHICLE_KIND)[0]
 
 
-def _kind_values(record: Record) -> tuple[float, ...]:
+def _kind_values(record: JsonObject) -> tuple[float, ...]:
     return tuple(
         record.number(key, least=0) if key in _MAY_BE_ZERO else record.number(key, positive=True) for key in KIND_KEYS
     )
@@ -97,7 +97,7 @@ def build_flows(flows: Any, network: Network, source: str = "flow") -> Flows:
         raise TrafficFileError(f"{source}: expected a list of flows, not {type(flows).__name__}")
     columns = _FlowColumns(network.road_index)
     for position, values in enumerate(flows):
-        columns.add(Record(values, f"{source}: flow {position}"))
+        columns.add(JsonObject(values, f"{source}: flow {position}"))
     warn_of_ignored(columns.ignored)
     anchors = np.array([road for route in columns.anchors for road in route], np.int64)
     anchor_starts = np.zeros(len(columns.anchors) + 1, np.int64)
@@ -136,7 +136,7 @@ class _FlowColumns:
         self._known_kinds: dict[tuple[Any, ...], int] = {}
         """Numbers by the values as they stand in the file, which are checked once."""
 
-    def add(self, flow: Record) -> None:
+    def add(self, flow: JsonObject) -> None:
         self.start.append(flow.optional_integer("startTime", 0, self.ignored))
         self.end.append(flow.optional_integer("endTime", -1, self.ignored))
         self.interval.append(flow.number("interval", positive=True))
@@ -146,8 +146,8 @@ class _FlowColumns:
         self.kind.append(self._kind(flow))
         self.route.append(self._route(flow))
 
-    def _kind(self, flow: Record) -> int:
-        vehicle = Record(flow.values.get("vehicle"), f"{flow.where}: 'vehicle'")
+    def _kind(self, flow: JsonObject) -> int:
+        vehicle = JsonObject(flow.values.get("vehicle"), f"{flow.where}: 'vehicle'")
         written = tuple([vehicle.values.get(key) for key in KIND_KEYS])
         key = (*written, *map(type, written))
         try:
@@ -160,7 +160,7 @@ class _FlowColumns:
             self._known_kinds[key] = known
         return known
 
-    def _route(self, flow: Record) -> int:
+    def _route(self, flow: JsonObject) -> int:
         names = flow.items("route", "a list of at least one road id", least=1)
         try:
             key = tuple(names)

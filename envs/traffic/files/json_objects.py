@@ -42,7 +42,7 @@ def warn_of_ignored(messages: Sequence[str]) -> None:
         warnings.warn(message, IgnoredValueWarning, stacklevel=3)
 
 
-class Record:
+class JsonObject:
     """One object of a JSON file, read key by key."""
 
     __slots__ = ("values", "where")
@@ -135,7 +135,7 @@ class Record:
                 return flat
         except (KeyError, TypeError, ValueError):
             pass  # named below
-        records = (Record(point, f"{self.where}: point {i} of {key!r}") for i, point in enumerate(points))
+        records = (JsonObject(point, f"{self.where}: point {i} of {key!r}") for i, point in enumerate(points))
         return [record.coordinate(name) for record in records for name in ("x", "y")]
 
     def coordinate(self, key: str) -> float:

@@ -11,7 +11,7 @@ from benchmark.launchers import Jobs
 from benchmark.requests import RunRequest
 from benchmark.status import state_of
 from results.keys import RunKey
-from slurm.records import cancel_jobs, explain_lost, jobs_of, record_jobs
+from slurm.submissions import add_submission, cancel_jobs, explain_lost, jobs_of
 
 REQUESTS = [RunRequest(RunKey("game/two_step_2", "iql", "test", seed), 100) for seed in range(4)]
 KEYS = [request.key for request in REQUESTS]
@@ -31,7 +31,7 @@ def answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (programs / name).write_text(f"#!/bin/sh\n{text}\n")
         (programs / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
-    record_jobs(tmp_path, "smoke", "sweep-a", "cpu", "0", {f"7_{n}": [key] for n, key in enumerate(KEYS)})
+    add_submission(tmp_path, "smoke", "sweep-a", "cpu", "0", {f"7_{n}": [key] for n, key in enumerate(KEYS)})
     return tmp_path / "answer"
 
 
@@ -69,7 +69,7 @@ def test_cancelled_jobs_are_not_lost_and_those_of_others_live_on(answer: Path, t
 def test_number_that_is_given_out_again(answer: Path, tmp_path: Path) -> None:
     """After the scheduler lost its memory: the newer submission has it."""
     answer.write_text("7_0|RUNNING|sweep-b\n")
-    record_jobs(tmp_path, "smoke", "sweep-b", "cpu", "0", {"7_0": [KEYS[3]]})
+    add_submission(tmp_path, "smoke", "sweep-b", "cpu", "0", {"7_0": [KEYS[3]]})
     assert jobs_of(tmp_path).now == {KEYS[3]: {"7_0": "running"}}
 
 

@@ -26,7 +26,7 @@ def jobs_of(results: Path) -> Jobs:
     keys_of: dict[str, list[RunKey]] = {}
     names: dict[str, str] = {}
     cancelled: set[str] = set()
-    for record in _records(results):
+    for record in _submissions(results):
         cancelled |= set(record.get("cancelled", ()))
         for job, keys in record.get("jobs", {}).items():
             keys_of[job] = [RunKey(*key) for key in keys]
@@ -79,7 +79,7 @@ def explain_lost(results: Path, states: Sequence[RunState]) -> list[RunState]:
     ]
 
 
-def record_jobs(
+def add_submission(
     results: Path, suite: str, name: str, profile: str, snapshot: str, owned: Mapping[str, Sequence[RunKey]]
 ) -> None:
     """Write down the jobs of a submission by number, with their runs; `name` is what the scheduler calls them. Raises
@@ -92,7 +92,7 @@ def log_of(results: Path, job: str) -> Path:
     return results / SWEEP / "logs" / f"{job}_0_log.err"
 
 
-def _records(results: Path) -> Iterator[dict[str, Any]]:
+def _submissions(results: Path) -> Iterator[dict[str, Any]]:
     """What was submitted and cancelled, oldest first."""
     for file in sorted((results / SWEEP / "jobs").glob("*.json")):
         yield read_json(file)
