@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.errors import UserError
-from envs.cities import CONFIGURED
 from envs.foreign.names import FOUND
+from envs.traffic_names import CONFIGURED
 from results.files import read_json
 
 SNAPSHOT = "snapshot.json"

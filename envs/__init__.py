@@ -66,8 +66,8 @@ def locate(task: str, settings: Mapping[str, Any] | None = None) -> tuple[str, d
     path = given.get("map") if _looks_like_name(task) else task
     if not path:
         return task, given
-    from envs.cities import CONFIGURED
     from envs.traffic.configured import configure
+    from envs.traffic_names import CONFIGURED
 
     name = configure(str(path), *(str(given.get(sum_, "")) for sum_ in ("roadnet_sha256", "flow_sha256")))
     if path != task and name != task:

@@ -52,7 +52,7 @@ class Platform(Protocol):
         ...
 
 
-class Particles:
+class ParticlePlatform:
     """The `mpe/` tasks."""
 
     def tasks(self) -> tuple[str, ...]:
@@ -101,7 +101,7 @@ class Particles:
         return Pictures(drawing.PALETTE, drawing.draw_particles) if drawing.can_draw(environment) else None
 
 
-class Games:
+class GamePlatform:
     """The `game/` tasks."""
 
     def tasks(self) -> tuple[str, ...]:
@@ -144,16 +144,16 @@ class Games:
         return None
 
 
-class Cities:
+class TrafficPlatform:
     """The `cityflow/` tasks."""
 
     def tasks(self) -> tuple[str, ...]:
-        from envs.cities import CONFIGURED, TASKS
+        from envs.traffic_names import CONFIGURED, TASKS
 
         return (*TASKS, *CONFIGURED)
 
     def exists(self, task: str) -> bool:
-        from envs.cities import exists
+        from envs.traffic_names import exists
 
         return exists(task)
 
@@ -179,7 +179,7 @@ class Cities:
         return REFERENCE_POLICIES
 
     def full_evaluation(self, task: str) -> dict[str, Any]:
-        from envs.cities import FULL_SECONDS
+        from envs.traffic_names import FULL_SECONDS
 
         return {"episode_seconds": FULL_SECONDS}
 
@@ -192,7 +192,7 @@ class Cities:
         return Pictures(drawing.PALETTE, drawing.draw_traffic) if drawing.can_draw(environment) else None
 
 
-class Grids:
+class JunglePlatform:
     """The `magent/` tasks."""
 
     def tasks(self) -> tuple[str, ...]:
@@ -242,7 +242,7 @@ class Grids:
         return Pictures(drawing.PALETTE, drawing.draw_jungle) if drawing.can_draw(environment) else None
 
 
-class Foreign:
+class ForeignPlatform:
     """The `pettingzoo/` tasks: environments of other packages that this process has located."""
 
     def tasks(self) -> tuple[str, ...]:
@@ -282,10 +282,10 @@ class Foreign:
 
 
 PLATFORMS: dict[str, Platform] = {
-    "mpe": Particles(),
-    "cityflow": Cities(),
-    "magent": Grids(),
-    "game": Games(),
-    "pettingzoo": Foreign(),
+    "mpe": ParticlePlatform(),
+    "cityflow": TrafficPlatform(),
+    "magent": JunglePlatform(),
+    "game": GamePlatform(),
+    "pettingzoo": ForeignPlatform(),
 }
 """First part of a task's name to what makes it."""

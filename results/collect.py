@@ -66,7 +66,7 @@ def collect(
     verify(output)
     lines = written(paths)
     finished = sum(run.status.finished for run in kept.runs)
-    count = f"collected {len(own.runs)} of {len(set(wanted))} runs, {finished} of them finished; checksums verified"
+    count = f"collected {len(kept.runs)} of {len(set(wanted))} runs, {finished} of them finished; checksums verified"
     return [*lines, *(f"note: {note}" for note in notes), count]
 
 

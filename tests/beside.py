@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from envs.cities import REAL
 from envs.data_folder import data_folder
 from envs.errors import EnvironmentNotAvailableError
 from envs.traffic.data import find
+from envs.traffic_names import REAL
 
 FOLDER = Path(__file__).resolve().parents[2] / "shared"
 GOLDEN = FOLDER / "golden"

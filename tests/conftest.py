@@ -41,9 +41,9 @@ settings.load_profile("unhurried")
 @pytest.fixture(scope="module", autouse=True)
 def _tasks_of_this_module() -> Iterator[None]:
     """Tasks that the tests of a module register or locate are forgotten at its end."""
-    from envs.cities import CONFIGURED  # here, after the shape checks are set up
     from envs.foreign.names import FOUND
     from envs.mpe.scenarios import SCENARIOS
+    from envs.traffic_names import CONFIGURED  # here, after the shape checks are set up
 
     registries: list[dict[str, Any]] = [SCENARIOS, CONFIGURED, FOUND]
     before = [dict(registry) for registry in registries]

@@ -1,9 +1,9 @@
 """Any city as a task: a CityFlow configuration becomes `cityflow/<folder>_<signals>` in this process.
 
 `configure` reads the configuration and takes the SHA-256 of its road network and flow. What it finds stands in
-`envs.cities.CONFIGURED`, from where the traffic tasks have it, and goes into the settings of the environment (`map`,
-`roadnet_sha256`, `flow_sha256`), so that another process, or a run that is resumed, builds the same city or says which
-file has changed.
+`envs.traffic_names.CONFIGURED`, from where the traffic tasks have it, and goes into the settings of the environment
+(`map`, `roadnet_sha256`, `flow_sha256`), so that another process, or a run that is resumed, builds the same city or
+says which file has changed.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import hashlib
 import re
 from pathlib import Path
 
-from envs.cities import CONFIGURED, ConfiguredCity, is_listed
 from envs.errors import TrafficFileError
 from envs.traffic.files import EngineConfig, read_config, read_json_file
+from envs.traffic_names import CONFIGURED, ConfiguredCity, is_listed
 
 MOST_BYTES = 1 << 20
 """Of a file that is looked into to see whether it is a configuration: road networks and flows are larger or not one."""

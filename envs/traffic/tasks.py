@@ -1,4 +1,5 @@
-"""The traffic tasks (`envs.cities` has their names): their roads, their vehicles, and what a learner must know of them.
+"""The traffic tasks (`envs.traffic_names` has their names): their roads, their vehicles, and what a learner must know
+of them.
 
 Real maps are read from the files that `python -m envs.traffic.data fetch` brings, cities of users from theirs
 (`envs.traffic.configured`); synthetic grids are made on the spot. Everything that is made is kept, and shared by all
@@ -13,7 +14,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from envs.cities import CONFIGURED, ConfiguredCity, side_of
 from envs.errors import EnvironmentNotAvailableError
 from envs.protocols import EnvironmentSpec
 from envs.traffic.configured import changed, sha256_of
@@ -25,6 +25,7 @@ from envs.traffic.settings import Settings
 from envs.traffic.signals import Signals, made_phases, signals_of
 from envs.traffic.synthetic.grid import grid_flow, grid_flows, grid_roadnet
 from envs.traffic.synthetic.trips import GridFlow
+from envs.traffic_names import CONFIGURED, ConfiguredCity, side_of
 
 FLOW = GridFlow(rate=450.0, crossings=8.0)
 """Vehicles of the synthetic tasks: a load that max pressure carries and a fixed cycle does not."""

@@ -21,7 +21,7 @@ from benchmark.policies import load_policy
 from benchmark.references import missing_references, write_references
 from benchmark.requests import RunRequest
 from benchmark.suites import SUITES, signals
-from envs import cities
+from envs import traffic_names
 from envs.errors import TrafficFileError
 from envs.traffic.synthetic.grid import write_grid
 from envs.traffic.synthetic.trips import GridFlow
@@ -41,11 +41,11 @@ SHORT = SMALL | {
 @pytest.fixture(autouse=True)
 def forget() -> Iterator[None]:
     """Cities of a test are tasks in it alone."""
-    before = dict(cities.CONFIGURED)
-    cities.CONFIGURED.clear()
+    before = dict(traffic_names.CONFIGURED)
+    traffic_names.CONFIGURED.clear()
     yield
-    cities.CONFIGURED.clear()
-    cities.CONFIGURED.update(before)
+    traffic_names.CONFIGURED.clear()
+    traffic_names.CONFIGURED.update(before)
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def alter(file: Path) -> None:
 
 def forget_cities() -> None:
     """As in a process that begins."""
-    cities.CONFIGURED.clear()
+    traffic_names.CONFIGURED.clear()
 
 
 def test_run_records_its_files_and_goes_on_where_they_have_been_moved(town: Path, tmp_path: Path) -> None:

@@ -123,6 +123,6 @@ def test_shipped_policies_play_as_their_cards_say(folder: Path) -> None:
         assert returns == pytest.approx(played["returns"], rel=0.05)
         assert again["frames"] == facts["frames"]
     card = (folder / "card.md").read_text()
-    assert f"| trained, greedy | {own['mean']:,.2f} |" in card
+    assert f"| trained, greedy | {played['mean']:,.2f} |" in card
     assert f"return {facts['return']:,.2f}." in card
     assert os.sep + "tmp" not in card + json.dumps(scores), "no path of a machine"

@@ -20,8 +20,8 @@ from benchmark.plan import plan_runs, select
 from benchmark.requests import RunRequest
 from benchmark.suites import SUITES
 from benchmark.tasks import TASKS
-from envs.cities import REAL
 from envs.traffic.tasks import listed_city
+from envs.traffic_names import REAL
 from results.folder import status_of
 from results.keys import RunKey
 from results.layout import run_folder

@@ -15,7 +15,6 @@ import torch
 from jaxtyping import jaxtyped
 
 import envs
-from envs.cities import TASKS as CITIES
 from envs.errors import PreyWeightsError, UnknownTaskError
 from envs.games.names import TASKS as GAMES
 from envs.jungle.rules import TASKS as JUNGLES
@@ -25,6 +24,7 @@ from envs.mpe.physics import advance_torch, contact_force_torch
 from envs.mpe.scenarios import SCENARIOS
 from envs.mpe.settings import Settings
 from envs.protocols import Step
+from envs.traffic_names import TASKS as CITIES
 from tests import check, needs_shape_checks
 from tests.envs.conftest import FAMILIES, particles, random_actions
 from tests.patience import PATIENCE

@@ -90,7 +90,7 @@ def check_numbers(tree: dict[str, Any], results: Results, policy: str) -> int:
             assert values["return"] == list(evaluation.returns)
             for key in values.keys() - {"return", "step_count"}:
                 assert values[key] == [evaluation.scores[key]]
-        absolute = {key: value for key, value in steps[f"step_{len(own) - 1}"].items() if key != "step_count"}
+        absolute = {key: value for key, value in steps[f"step_{len(evaluations) - 1}"].items() if key != "step_count"}
         assert steps["absolute_metrics"] == absolute
         count += 1
     return count

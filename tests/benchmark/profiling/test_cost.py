@@ -15,7 +15,7 @@ from benchmark.profiling import cost, measure, update_cost
 from benchmark.profiling.cost import Cell, Cost, csv_text, describe, fill, markdown, measure_apart
 from benchmark.profiling.synthetic import ROAD_GRID_AGENTS, problem
 from benchmark.units import GIB
-from envs import cities
+from envs import traffic_names
 from envs.traffic.synthetic.grid import write_grid
 from envs.traffic.synthetic.trips import GridFlow
 from tests.patience import PATIENCE
@@ -183,7 +183,7 @@ def test_cost_of_tasks_by_name_and_by_path(tmp_path: Path, capsys: pytest.Captur
     try:
         assert cost.main(["--algorithms", "iql", *tasks, "--batch", "8", "--csv"]) == 0
     finally:
-        cities.CONFIGURED.pop("cityflow/town_2")
+        traffic_names.CONFIGURED.pop("cityflow/town_2")
     lines = capsys.readouterr().out.splitlines()
     assert lines[2] == "| algorithm | cityflow/town_2 | game/climbing_2 |"
     rows = list(csv.DictReader(lines[-3:]))

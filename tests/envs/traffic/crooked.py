@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from envs import cities
+from envs import traffic_names
 from envs.traffic.data import MAPS, CityMap, DataFile
 from envs.traffic.synthetic import manhattan
 from envs.traffic.synthetic.manhattan import Road, encode, movements_at
@@ -87,5 +87,5 @@ def registered(folder: Path) -> Iterator[None]:
         described.append(DataFile(str(path), hashlib.sha256(content).hexdigest()))
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(MAPS, TASK.removeprefix("cityflow/"), CityMap(*described))
-        patch.setattr(cities, "TASKS", (*cities.TASKS, TASK))
+        patch.setattr(traffic_names, "TASKS", (*traffic_names.TASKS, TASK))
         yield

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import envs
-from envs import cities
+from envs import traffic_names
 from envs.errors import TrafficFileError, UnknownTaskError
 from envs.traffic import Engine
 from envs.traffic.synthetic.grid import write_grid
@@ -26,11 +26,11 @@ TASK = "cityflow/town_2"
 @pytest.fixture(autouse=True)
 def forget() -> Iterator[None]:
     """Cities of a test are tasks in it alone."""
-    before = dict(cities.CONFIGURED)
-    cities.CONFIGURED.clear()
+    before = dict(traffic_names.CONFIGURED)
+    traffic_names.CONFIGURED.clear()
     yield
-    cities.CONFIGURED.clear()
-    cities.CONFIGURED.update(before)
+    traffic_names.CONFIGURED.clear()
+    traffic_names.CONFIGURED.update(before)
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_city_is_that_of_the_files(town: Path) -> None:
 
 def test_settings_make_the_task_where_it_is_unknown(town: Path) -> None:
     name, settings = envs.locate(str(town))
-    cities.CONFIGURED.clear()
+    traffic_names.CONFIGURED.clear()
     with pytest.raises(UnknownTaskError, match="path of a CityFlow configuration"):
         envs.make(name, 1)
     assert envs.make(name, 1, **settings).spec.num_agents == 2

@@ -16,12 +16,12 @@ from typing import Any
 
 import pytest
 
-from envs.cities import REAL
 from envs.data_folder import EARLIER, VARIABLE, data_folder
 from envs.errors import EnvironmentNotAvailableError
 from envs.traffic import data
 from envs.traffic.data import MAPS, CityMap, DataFile, MapFiles, fetch, find, main
 from envs.traffic.synthetic.manhattan import derive, encode, shared_lanes
+from envs.traffic_names import REAL
 from tests.beside import MAPS as REAL_MAPS
 from tests.beside import TOPOLOGY, needs_topology
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 import envs
-from envs.cities import TASKS
 from envs.errors import EnvironmentNotAvailableError, UnknownTaskError
 from envs.protocols import Interpretable, Step
 from envs.traffic.environment import TrafficEnvironment
 from envs.traffic.signals import MOVEMENTS
+from envs.traffic_names import TASKS
 from tests.beside import needs_map
 from tests.envs.traffic import crooked
 from tests.envs.traffic.hand import HandDriven, city, random_actions

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from envs import cities
+from envs import traffic_names
 from envs.traffic import Engine
 from envs.traffic.data import MAPS, CityMap, DataFile
 from envs.traffic.synthetic.grid import VEHICLE, grid_roadnet
@@ -146,5 +146,5 @@ def registered(name: str, roadnet: Any, flows: Any, folder: Path) -> Iterator[st
         described.append(DataFile(str(path), hashlib.sha256(content).hexdigest()))
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(MAPS, name, CityMap(*described))
-        patch.setattr(cities, "TASKS", (*cities.TASKS, f"cityflow/{name}"))
+        patch.setattr(traffic_names, "TASKS", (*traffic_names.TASKS, f"cityflow/{name}"))
         yield f"cityflow/{name}"

@@ -51,7 +51,7 @@ const examine = async () => {
   findings.wide = [...document.querySelectorAll("body *")]
     .filter(own => !own.parentElement.closest(".scroll, svg, nav"))
     .filter(own => own.getBoundingClientRect().right > innerWidth + 0.5)
-    .map(own => `${own.tagName}.${own.className}`);
+    .map(element => `${element.tagName}.${element.className}`);
   findings.background = paper;
   findings.contrasts = {};
   for (const name of ["p", ".caption", "nav a", "td", ".failed", ".unfinished", ".finished", "summary", "code"]) {
