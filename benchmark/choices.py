@@ -3,8 +3,10 @@ that are compared with numbers of others."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import results
 from benchmark.requests import FEW_TRANSITIONS, SMALL_SIGNALS, SMALL_STEPS, RunRequest, small_batch_rate
 from results.keys import RunKey
 
@@ -93,6 +95,34 @@ def lockstep() -> list[RunRequest]:
         for task, steps, common in places
         for algorithm in rounds
         for name, copies in COPIES.items()
+        for seed in SEEDS
+    ]
+
+
+FINE_TUNED = {"cityflow/synthetic_225": (10_000, 32, 1_000), "cityflow/synthetic_1225": (4_000, 16, 500)}
+"""Tasks, with environment steps, transitions of a gradient step and steps between evaluations."""
+BEGUN = {"training.initial_policy": str(Path(results.__file__).parent / "policies" / "iql_synthetic_49")}
+
+
+def fine_tuning() -> list[RunRequest]:
+    """IQL on more signals, anew and from a policy of 49 signals, with the usual exploration and with little."""
+    kinds: dict[str, dict[str, Any]] = {
+        "anew": {},
+        "anew-little": {"algorithm.epsilon_start": 0.05},
+        "transferred": BEGUN,
+        "transferred-little": BEGUN | {"algorithm.epsilon_start": 0.05},
+    }
+    common = {"training.evaluation_episodes": 2, "training.log_interval": 500}
+    return [
+        RunRequest(
+            RunKey(task, "iql", name, seed),
+            steps,
+            common
+            | {"training.batch_size": batch, "training.learning_starts": batch, "training.evaluation_interval": often}
+            | kind,
+        )
+        for task, (steps, batch, often) in FINE_TUNED.items()
+        for name, kind in kinds.items()
         for seed in SEEDS
     ]
 

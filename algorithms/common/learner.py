@@ -249,6 +249,15 @@ class OffPolicyLearner(ABC, Generic[ConfigT]):
         for name, part in parts.items():
             part.load_state_dict(copy.deepcopy(state[name]))  # optimisers would go on with the given tensors themselves
 
+    def begin_with(self, weights: dict[str, Tensor]) -> None:
+        """Start from the weights of a trained network of actions, targets too. Raises RuntimeError where it has other
+        layers."""
+        acting = self.action_networks[0]
+        acting.load_state_dict(weights)
+        for target, online, _ in self._targets:
+            if online is acting:
+                target.load_state_dict(weights)
+
 
 class EpsilonGreedyLearner(OffPolicyLearner[EpsilonGreedyT]):
     """Base of the learners that value actions and explore by chance; `epsilon` follows the settings."""
