@@ -3,8 +3,10 @@ that are compared with numbers of others."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import results
 from benchmark.requests import FEW_TRANSITIONS, SMALL_SIGNALS, SMALL_STEPS, RunRequest, small_batch_rate
 from results.keys import RunKey
 
@@ -59,17 +61,21 @@ WEIGHTS: dict[str, dict[str, Any]] = {
 def temperature() -> list[RunRequest]:
     """IP with the team's reward, by the scale of rewards and the weight of the entropy. 0.5 goes with the advantages'
     scale alone: to fifteen navigating agents it is what 0.2 is in units of standardised rewards. Half as many steps as
-    in `hops`, with as many runs as that allows: arms that learn have done so by then."""
+    in `hops`, with as many runs as that allows: arms that learn have done so by then. The two that were left then are
+    also made on 49 signals, where each agent has its own reward."""
     places = (
         ("mpe/cooperative_navigation_15", 20_000, NAVIGATION | {"training.evaluation_interval": 2_000}),
         ("magent/jungle_20", 15_000, JUNGLE | {"environment.reward": "shared"}),
     )
-    kinds = [(scale, weight) for scale in SCALES for weight in WEIGHTS if weight != "0.5" or scale == "advantage"]
+    every = [(scale, weight) for scale in SCALES for weight in WEIGHTS if weight != "0.5" or scale == "advantage"]
+    signals = ("cityflow/synthetic_49", SMALL_STEPS["cityflow/synthetic_49"], SMALL_SIGNALS)
+    kept = [("standardised", "0.2"), ("standardised", "tuned")]
     return [
         RunRequest(
             RunKey(task, "ip", f"{scale}-{weight}", seed), steps, common | RATE | SCALES[scale] | WEIGHTS[weight]
         )
-        for task, steps, common in places
+        for kinds, chosen in ((every, places), (kept, (signals,)))
+        for task, steps, common in chosen
         for scale, weight in kinds
         for seed in SEEDS
     ]
@@ -93,6 +99,34 @@ def lockstep() -> list[RunRequest]:
         for task, steps, common in places
         for algorithm in rounds
         for name, copies in COPIES.items()
+        for seed in SEEDS
+    ]
+
+
+FINE_TUNED = {"cityflow/synthetic_225": (10_000, 32, 1_000), "cityflow/synthetic_1225": (4_000, 16, 500)}
+"""Tasks, with environment steps, transitions of a gradient step and steps between evaluations."""
+BEGUN = {"training.initial_policy": str(Path(results.__file__).parent / "policies" / "iql_synthetic_49")}
+
+
+def fine_tuning() -> list[RunRequest]:
+    """IQL on more signals, anew and from a policy of 49 signals, with the usual exploration and with little."""
+    kinds: dict[str, dict[str, Any]] = {
+        "anew": {},
+        "anew-little": {"algorithm.epsilon_start": 0.05},
+        "transferred": BEGUN,
+        "transferred-little": BEGUN | {"algorithm.epsilon_start": 0.05},
+    }
+    common = {"training.evaluation_episodes": 2, "training.log_interval": 500}
+    return [
+        RunRequest(
+            RunKey(task, "iql", name, seed),
+            steps,
+            common
+            | {"training.batch_size": batch, "training.learning_starts": batch, "training.evaluation_interval": often}
+            | kind,
+        )
+        for task, (steps, batch, often) in FINE_TUNED.items()
+        for name, kind in kinds.items()
         for seed in SEEDS
     ]
 

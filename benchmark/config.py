@@ -93,6 +93,11 @@ class TrainingConfig:
     """How messages between neighbours are computed on a GPU: reference (operations of torch) or fused (kernels in
     Triton, see algorithms/common/slot_triton.py). A CPU has compiled loops and refuses fused. Part of the settings
     because sums in another order round differently."""
+    initial_policy: str = ""
+    """Folder of a run, or one written by benchmark.export, with whose acting network the run begins, on another task
+    where that fits; other networks begin anew. Empty: none."""
+    initial_digest: str = ""
+    """First digits of the SHA-256 of the initial policy's weights: filled in, or checked where given."""
     tf32: bool = False
     """Whether matrix products on a GPU round their factors to TF32, 10 bits of mantissa for 23; no effect on a CPU."""
 
@@ -134,10 +139,13 @@ class RunConfig:
         return identity_of(record)
 
     def record(self) -> dict[str, Any]:
-        """The identity, and where the task's city is if its files are not of this project: what is written down."""
+        """What is written down: the identity, where the task's city is if its files are not of this project, and where
+        the initial policy is."""
         record = self.identity()
         if city := getattr(self.environment, "map", ""):
             record["environment"]["map"] = city
+        if self.training.initial_policy:
+            record["training"]["initial_policy"] = self.training.initial_policy
         return record
 
     def spec(self) -> EnvironmentSpec:
@@ -202,8 +210,13 @@ def resolve(
         built = {group: types[group](**values[group]) for group in GROUPS}
     except ValueError as error:
         raise UserError(f"bad setting: {error}") from error
+    if built["training"].initial_policy:
+        from benchmark.initial import with_digest
+
+        built["training"] = with_digest(built["training"])
     usual = {group: types[group](**defaults.get(group, {})) for group in GROUPS}
-    changed = {key: value for key in overrides if (value := _read(built, key)) != _read(usual, key)}
+    filled = ["training.initial_digest"] if built["training"].initial_digest else []
+    changed = {key: value for key in [*overrides, *filled] if (value := _read(built, key)) != _read(usual, key)}
     label = variant or variant_label(changed)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.,=+-]*", label) or len(label) > MOST_LABEL:
         raise UserError(f"variant {label!r}: use letters, digits and _ . , = + - only, at most {MOST_LABEL} of them")

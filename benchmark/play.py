@@ -8,8 +8,8 @@
 A policy is `greedy` (every agent heads for its nearest landmark, prey or food, or for the ball; signals follow the
 greatest pressure), another name from `envs.reference_policies(task)`, or the path of a trained policy: policy.pt or
 checkpoint.pt of a run. Trained policies take their most likely action, or draw one with --sampled, and play with the
-environment settings they were trained with. Equal seeds give equal episodes. The return of a traffic task is minus the
-average travel time.
+environment settings they were trained with, on any task that has the observations and actions of theirs. Equal seeds
+give equal episodes. The return of a traffic task is minus the average travel time.
 
 With --replay the first episode of a traffic task is also, or without --gif only, written second by second for
 CityFlow's own viewer: roadnet.json and replay.txt.
@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import dataclasses
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -160,18 +159,8 @@ def _cast_learner(
         raise
     except Exception as error:  # damaged bytes make the readers raise a dozen unrelated types
         raise UserError(f"{path} is not a policy that can be played ({type(error).__name__}: {error})") from error
-    config, learner = policy.config, policy.learner
-    if config.task != options.task:
-        there = getattr(config.environment, "map", "") or config.task
-        raise UserError(
-            f"this policy was trained on {config.task}; play it with: "
-            f"python -m benchmark.play {there} --policy {path} --gif {options.gif}"
-        )
-    settings = {
-        setting.name: getattr(config.environment, setting.name) for setting in dataclasses.fields(config.environment)
-    }
-    environment = _make(config.task, settings | changes)
-    return environment, acting(learner, generator, greedy=not options.sampled)
+    environment = policy.environment(options.task, 1, changes)
+    return environment, acting(policy.learner_for(environment.spec), generator, greedy=not options.sampled)
 
 
 @contextlib.contextmanager

@@ -212,16 +212,14 @@ def with_weights(config: RunConfig, spec: EnvironmentSpec, settings: Any, weight
 
 
 def sized(task: str, agents: int | None = None) -> str:
-    """The name of a task with another number of agents, and with one that was never published for cooperative
-    navigation (`envs.mpe.scenarios.other_navigation`). Raises UserError where it cannot be made."""
-    from envs.mpe.scenarios import FEWEST_NAVIGATING, MOST_NAVIGATING, other_navigation
+    """The name of a task with another number of agents. Raises UserError where it cannot be made."""
+    from envs.mpe.scenarios import FEWEST_NAVIGATING, MOST_NAVIGATING
 
     family, _, size = task.rpartition("_")
     if agents is not None:
         if not size.isdigit():
             raise UserError(f"--agents {agents}: {task} has no number of agents in its name; name the task by --task")
         task = f"{family}_{agents}"
-    other_navigation(task)
     try:
         envs.settings(task)
     except envs.UnknownTaskError as error:
@@ -279,7 +277,6 @@ def load_policy(path: str | Path, device: str = "cpu", city: str = "") -> Policy
             record = read_json(file.parent / CONFIG)
         if city and envs.locate(city)[0] == record["task"]:
             record["environment"]["map"] = city
-        sized(record["task"])
         config = config_from_record(record, device)
         spec = config.spec()
         if "acting" in state:

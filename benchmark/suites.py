@@ -14,6 +14,7 @@ temperature-cpu     an hour and a half on two cores: the scale of rewards and th
 lockstep-cpu        half an hour on two cores: IQL and IP with 4 copies of a task in lockstep, and with 100
 values-cpu          a quarter of an hour on two cores: MADDPG's critic of the team's reward, or of each agent's own
 goals-cpu           an hour and a half on two cores: travel times by the rules of published tables, two real maps
+transfer-cpu        twenty minutes on two cores: IQL on 225 and 1,225 signals, anew and from a policy of 49 signals
 table1-cpu          many hours on two cores: the 13 tasks of the paper, seven algorithms and two controls of IP
 reward-cpu          hours on two cores: the particle tasks of the paper with difference rewards
 why-cpu             hours on two cores: what of IP makes a difference, by what agents see, rounds and inference
@@ -27,7 +28,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from benchmark.choices import goals, hops, lockstep, temperature
+from benchmark.choices import fine_tuning, goals, hops, lockstep, temperature
 from benchmark.errors import UserError
 from benchmark.evidence import rewards, table_1, why
 from benchmark.requests import (
@@ -357,6 +358,7 @@ SUITES = {
     "lockstep-cpu": lockstep,
     "values-cpu": values,
     "goals-cpu": goals,
+    "transfer-cpu": fine_tuning,
     "table1-cpu": table_1,
     "reward-cpu": rewards,
     "why-cpu": why,

@@ -44,6 +44,10 @@ class Training:
             stream_seed(config.seed, "weights"),
             fused=self.settings.fused,
         )
+        if self.settings.initial_policy:
+            from benchmark.initial import begin_with_policy
+
+            begin_with_policy(self.learner, config)
         self.learn = acceleration.accelerate(self.learner, self.settings.acceleration, self.device)
         self.generators = {name: stream(config.seed, name, self.device) for name in _GENERATORS}
         capacity = replay_capacity(config)

@@ -61,7 +61,9 @@ class ParticlePlatform:
         return tuple(SCENARIOS)
 
     def exists(self, task: str) -> bool:
-        return task in self.tasks()
+        from envs.mpe.scenarios import unpublished_size
+
+        return task in self.tasks() or unpublished_size(task) is not None
 
     def settings(self, task: str) -> type:
         from envs.mpe.settings import Settings

@@ -19,19 +19,20 @@ WITHOUT_EFFECT: Mapping[str, tuple[str, ...]] = {
         "tensorboard",
         "synchronise_timing",
         "environment_threads",
+        "initial_policy",
     ),
     "algorithm_settings": ("micro_batch", "piece"),
     "environment": ("map", "workers"),
 }
 """By group, settings that are left out. `piece` is what `micro_batch` was called while it was part of the identity;
-where the files of a city lie changes no number, what is in them does."""
+where the files of a city or an initial policy lie changes no number, what is in them does."""
 FILES: Mapping[str, str] = {"roadnet_sha256": "road network", "flow_sha256": "flow"}
 """Settings of the environment that hold the SHA-256 of a city's files, and what these are. The task's name stands for
 them in names of variants."""
 OF_PACKAGES = ("source", "package")
 """Settings of an environment of another package that names of variants leave to the task's name and to machine.json."""
 ADDED: Mapping[str, Mapping[str, Any]] = {
-    "training": {"kernels": "reference", "tf32": False},
+    "training": {"kernels": "reference", "tf32": False, "initial_digest": ""},
     "environment": {**dict.fromkeys(FILES, ""), "observe_agents": True, "protocol": "paper", "observation": "counts"},
     "algorithm_settings": {"action_noise": 0.3},
 }

@@ -254,6 +254,15 @@ class OffPolicyLearner(ABC, Generic[ConfigT]):
         for name, part in parts.items():
             part.load_state_dict(copy.deepcopy(state[name]))  # optimisers would otherwise share the given tensors
 
+    def begin_with(self, weights: dict[str, Tensor]) -> None:
+        """Start from the weights of a trained network of actions, targets too. Raises RuntimeError where it has other
+        layers."""
+        acting = self.action_networks[0]
+        acting.load_state_dict(weights)
+        for target, online, _ in self._targets:
+            if online is acting:
+                target.load_state_dict(weights)
+
 
 class EpsilonGreedyLearner(OffPolicyLearner[EpsilonGreedyT]):
     """Base of the Q-learners with epsilon-greedy exploration; `epsilon` follows the schedule of the settings."""

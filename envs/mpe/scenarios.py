@@ -31,7 +31,7 @@ DEVIATIONS = {
     "floor, and all of them can stand within the hit distance at once.",
     "navigation-sizes": "Cooperative navigation with numbers of agents that were never published is there to play "
     "policies that were trained at others: a square as crowded as that of 30 agents, the nearest landmarks and agents "
-    "seen by distance. Nothing is trained or ranked there.",
+    "seen by distance. Nothing that is published was trained there, and nothing is ranked.",
     "shipped-prey": "By default the prey run a small network made by envs.mpe.train_prey instead of the published one, "
     "whose weights are not part of this project; prey_weights='original' uses those. With 100 predators both are "
     "caught about equally often; with fewer, the shipped prey are caught about twice as often.",
@@ -176,7 +176,8 @@ class Scenario:
 
 def scenario(task: str) -> Scenario:
     """The task called `task`. Raises KeyError if there is none."""
-    return SCENARIOS[task]()
+    agents = unpublished_size(task)
+    return SCENARIOS[task]() if agents is None else _navigation(agents)
 
 
 def task_of_recording(name: str) -> str:
@@ -191,19 +192,17 @@ FEWEST_NAVIGATING, MOST_NAVIGATING = 6, 1000
 _NAVIGATION = "mpe/cooperative_navigation"
 
 
-def other_navigation(task: str) -> bool:
-    """Make `mpe/cooperative_navigation_N` a task of this process where it is none yet; whether it is one now.
+def unpublished_size(task: str) -> int | None:
+    """Agents of a `mpe/cooperative_navigation_N` that was never published; None where `task` is none.
 
-    Sizes that were never published serve to play policies that were trained at others. Their square is as crowded as
-    that of the paper's 30 agents, 30 / 36 agents for each unit of area: half its side is 3 sqrt(N / 30). Agents see
-    the 6 nearest landmarks and the 5 nearest others by distance, as with 100 and 200 agents.
+    Such sizes serve to play policies that were trained at others. Their square is as crowded as that of the paper's 30
+    agents, 30 / 36 agents for each unit of area: half its side is 3 sqrt(N / 30). Agents see the 6 nearest landmarks
+    and the 5 nearest others by distance, as with 100 and 200 agents.
     """
     family, _, size = task.rpartition("_")
-    if task not in SCENARIOS and family == _NAVIGATION and re.fullmatch(r"[1-9]\d{0,3}", size):
-        agents = int(size)
-        if FEWEST_NAVIGATING <= agents <= MOST_NAVIGATING:
-            SCENARIOS[task] = partial(_navigation, agents)
-    return task in SCENARIOS
+    if task in SCENARIOS or family != _NAVIGATION or not re.fullmatch(r"[1-9]\d{0,3}", size):
+        return None
+    return int(size) if FEWEST_NAVIGATING <= int(size) <= MOST_NAVIGATING else None
 
 
 def _half_width(num_agents: int) -> float:

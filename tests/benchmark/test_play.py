@@ -17,6 +17,7 @@ from PIL import Image
 
 import algorithms
 import envs
+import results
 from benchmark.config import RunConfig, resolve
 from benchmark.errors import report_errors
 from benchmark.gif import LAST_FRAME_MILLISECONDS, gif_palette
@@ -132,9 +133,19 @@ def test_a_trained_policy_plays_as_its_learner_acts(
     assert play(TASK, "--policy", policy, "--gif", gif, "--size", 64, "--seed", 3, "--sampled") == 0
 
 
-def test_a_policy_of_another_task_names_its_own(policy: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert play("mpe/cooperative_navigation_6", "--policy", policy, "--gif", policy.with_name("out.gif")) == 2
-    assert f"python -m benchmark.play {TASK} --policy {policy}" in capsys.readouterr().err
+def test_a_policy_plays_other_tasks_where_it_fits(
+    policy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As `Policy.evaluate` does there; where it does not fit, the message says why."""
+    from benchmark.policies import load_policy
+
+    shipped, gif = Path(results.__file__).parent / "policies" / "iql_synthetic_49", tmp_path / "out.gif"
+    assert play("cityflow/synthetic_4", "--policy", shipped, "--gif", gif, "--size", 64, "--seed", 7) == 0
+    (played,) = returns(capsys.readouterr().out)
+    (expected,) = load_policy(shipped).evaluate("cityflow/synthetic_4", episodes=1, seed=7).returns
+    assert played == pytest.approx(expected, abs=0.006)
+    assert play("mpe/cooperative_navigation_6", "--policy", policy, "--gif", gif) == 2
+    assert f"this policy was trained on {TASK} with observations of 14 numbers" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from benchmark.messages import Channel, Losses, received_spec
 from benchmark.policies import Policy, check_fit, sized
 from benchmark.randomness import stream
 from benchmark.runs import run
-from envs.mpe.scenarios import SCENARIOS, scenario
+from envs.mpe.scenarios import scenario
 from results.files import read_json
 from results.keys import RunKey
 from results.publish import main as publish_command
@@ -55,12 +55,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return results
 
 
-@pytest.fixture
-def registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sizes made in a test are tasks of that test alone."""
-    monkeypatch.setattr("envs.mpe.scenarios.SCENARIOS", dict(SCENARIOS))
-
-
 def folder_of(results: Path, algorithm: str) -> Path:
     task = next(task for task, name in PAIRS if name == algorithm)
     return results / task / algorithm / "test" / "seed_0"
@@ -79,7 +73,7 @@ def test_it_plays_as_the_run_was_evaluated(trained: Path, algorithm: str, policy
 
 
 @pytest.mark.parametrize("algorithm", [name for _, name in PAIRS])
-def test_it_plays_with_other_numbers_of_agents(trained: Path, algorithm: str, registered: None) -> None:
+def test_it_plays_with_other_numbers_of_agents(trained: Path, algorithm: str) -> None:
     """Also those with a mixer or a joint critic: what acts is the trained network, and equals it agent by agent."""
     policy = benchmark.load_policy(folder_of(trained, algorithm))
     trial = policy.evaluate(agents=9, episodes=2)
@@ -121,7 +115,7 @@ def test_heterogeneous_kinds_are_checked(tmp_path: Path) -> None:
         policy.act(step.observation, step.graph)
 
 
-def test_other_navigation_keeps_density(registered: None) -> None:
+def test_other_navigation_keeps_density() -> None:
     for agents in (7, 60, 1000):
         task = sized("mpe/cooperative_navigation_6", agents)
         area = 4 * scenario(task).placements[0].half_width ** 2
@@ -288,9 +282,7 @@ def test_the_package_says_what_it_has() -> None:
 # Suites of evaluations
 
 
-def test_transfer_adds_lines_once(
-    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], registered: None
-) -> None:
+def test_transfer_adds_lines_once(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Each trial once, with the reference policies; readers and published sets have it; runs are as they were."""
     results = Path(shutil.copytree(trained, tmp_path / "results"))
     command = ["--results", str(results), "--tasks", NAVIGATION, "--algorithms", "ip", "iql", "--episodes", "2"]
@@ -353,7 +345,7 @@ def test_transfer_goes_on_where_it_was_killed(trained: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("task", ["mpe/cooperative_navigation_15", "cityflow/synthetic_49", "magent/jungle_20"])
-def test_usual_targets_can_be_made(task: str, registered: None) -> None:
+def test_usual_targets_can_be_made(task: str) -> None:
     """But for sizes that another version has."""
     names = [sized(name) for name in transfer.targets(task) if name != "cityflow/synthetic_10000"]
     assert task in names
