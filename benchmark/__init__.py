@@ -1,12 +1,13 @@
-"""The runner.
+"""Training, evaluation and sweeps.
 
 training    `training` has the loop in memory, of `replay`, `rewards`, `evaluation`, `acceleration` and `blocks`
-runs        `runs` resumes, logs, evaluates and finishes one in its folder; `train` is the command, `config` settings
-suites      `suites` lists `requests` for runs, `plan` resolves them, `status` says how far they are, `sweep` makes them
-launchers   `launchers` makes runs here or on a cluster, `together` several in one process, `lease` in minutes of a GPU
-policies    `policies` loads what was trained, `evaluate` and `transfer` try it elsewhere, `messages` loses what agents
-            say, `export` writes it to share; `play` and `record` show it; `references` plays what it is compared with
-profiling   `profiling` measures, counts and predicts what training costs; `memory` what a run needs
+runs        `runs` resumes, logs, evaluates and finishes one in its folder; `train` is the command, `config` the
+settings suites      `suites` lists `requests` for runs, `plan` resolves them, `status` reports progress, `sweep` runs
+them launchers   `launchers` runs them locally or on a cluster, `together` in one process, `lease` on a GPU for some
+minutes policies    `policies` loads trained policies, `evaluate` and `transfer` test them elsewhere, `messages` drops
+messages,
+            `export` writes them to share; `play` and `record` draw episodes; `references` plays reference policies
+profiling   `profiling` measures, counts and predicts the cost of training; `memory` the memory of a run
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
 def __getattr__(name: str) -> Any:
-    """`Policy` and `load_policy`, which load torch, when they are first asked for."""
+    """`Policy` and `load_policy`, imported at first use because they load torch."""
     if name not in __all__:
         raise AttributeError(f"module 'benchmark' has no attribute {name!r}")
     from benchmark import policies

@@ -1,22 +1,21 @@
 """Faster training: a learner's `update`, or whole steps, compiled or captured as CUDA graphs (`training.acceleration`).
 
-    none        `update` as it is written
-    compile     `torch.compile` of `update`, on any device. Compiled are the losses and their gradients, part by part:
-                tracing breaks off at draws from a generator, at `zero_grad` and at `backward`. Optimisers' steps are
-                left as they are: each is one fused kernel already. Meant for GPUs: on one thread of a CPU it was slower
-                than the plain update for every algorithm tried, by a tenth up to twice.
-    cuda_graph  one whole update, optimisers and all, is recorded at the first call and replayed from then on, without
-                the time that Python and kernel launches take; tests/benchmark/test_gpu.py compares its numbers with
-                those of the plain update
-    cuda_blocks whole gradient steps are recorded, with the draw of their batch, the scaling of its rewards and the sums
-                of metrics; and so are choices of actions together with the environment steps that follow, where the
-                environment is `Capturable` (MPE and Jungle on a GPU). Python then does little more than start graphs;
-                see benchmark/blocks.py
+    none        eager execution of `update`
+    compile     `torch.compile` of `update`, on any device. The losses and their gradients are compiled in parts, since
+                tracing breaks at random sampling, at `zero_grad` and at `backward`. Optimiser steps are not compiled:
+                each is one fused kernel already. Meant for GPUs: on one CPU thread it was 1.1 to 2 times slower than
+                the eager update for every algorithm tried.
+    cuda_graph  one whole update with its optimisers is captured as a CUDA graph at the first call and launched from
+                then on, without the overhead of Python and kernel launches; tests/benchmark/test_gpu.py compares its
+                numbers with those of the eager update
+    cuda_blocks whole gradient steps are captured, with the sampling of the batch, the scaling of its rewards and the
+                sums of metrics; so is acting together with the environment step, where the environment is `Capturable`
+                (MPE and Jungle on a GPU). Python then only launches graphs; see benchmark/blocks.py
     auto        cuda_blocks on a GPU, none on a CPU
 
-An update that is to be captured keeps all it changes in networks and optimisers, draws from the generator it is given
-alone, and takes every step alike: what is a plain number in it stays what it was at the first call. Learning rates on a
-GPU are tensors for this reason.
+An update that is to be captured changes only networks and optimisers, samples only from the generator it is given, and
+performs the same operations every time: Python numbers in it keep their values from the first call. This is why
+learning rates on a GPU are tensors.
 """
 
 from __future__ import annotations
@@ -38,17 +37,17 @@ from benchmark.config import ACCELERATIONS
 from benchmark.errors import UserError
 
 Update = Callable[[Batch, torch.Generator], dict[str, Tensor]]
-"""Takes one gradient step of every network and returns metrics, as `Learner.update` does."""
+"""One gradient step of every network, which returns metrics like `Learner.update`."""
 
 Made = TypeVar("Made")
 
 WARM_UPS = 3
-"""Updates before a capture, so that what is made at first use (optimiser state, workspaces of libraries) is there."""
+"""Updates before a capture, so that everything created at first use (optimiser state, library workspaces) exists."""
 
 
 def accelerate(learner: Learner, mode: str, device: torch.device) -> Update:
-    """The learner's update in the chosen way; as it is written where blocks are recorded, of which it is a part. Raises
-    what `require` raises, and ValueError for an unknown mode."""
+    """The learner's update in the chosen mode; the eager update where whole blocks are captured, of which it is a part.
+    Raises what `require` raises, and ValueError for an unknown mode."""
     require(mode, str(device))
     if mode == "compile":
         return CompiledUpdate(learner)
@@ -58,12 +57,12 @@ def accelerate(learner: Learner, mode: str, device: torch.device) -> Update:
 
 
 def captures_blocks(mode: str, device: torch.device) -> bool:
-    """Whether whole blocks are recorded on this device."""
+    """Whether whole blocks are captured on this device."""
     return mode == "cuda_blocks" or (mode == "auto" and device.type == "cuda")
 
 
 def require(mode: str, device: str) -> None:
-    """Raises UserError where updates cannot be accelerated so on `device`, ValueError for an unknown mode."""
+    """Raises UserError where `device` does not support the mode, ValueError for an unknown mode."""
     if mode not in ACCELERATIONS:
         raise ValueError(f"acceleration = {mode!r}: expected one of {', '.join(ACCELERATIONS)}")
     on_gpu = device.startswith("cuda")
@@ -105,7 +104,7 @@ class CompiledUpdate:
     def __init__(self, learner: Learner, backend: str | Callable[..., Any] = "inductor") -> None:
         for optimiser in _parts(learner, torch.optim.Optimizer):
             optimiser.step = torch.compiler.disable(optimiser.step)
-        if isinstance(learner, OffPolicyLearner):  # found by an update without data, which is not to be traced
+        if isinstance(learner, OffPolicyLearner):  # measured by an update without data, which must not be traced
             learner.micro_batch_size = torch.compiler.disable(learner.micro_batch_size)  # type: ignore[method-assign]
         self.update = torch.compile(learner.update, backend=backend, dynamic=False)
 
@@ -121,9 +120,9 @@ class CompiledUpdate:
 class CapturedUpdate:
     """`learner.update` as a CUDA graph, captured at the first call.
 
-    Batches are copied into buffers of its own, so all must have the shapes and types of the first one, and the graph
-    keeps the memory of one update. It works on the learner as it is: one that is to be restored from a checkpoint must
-    be restored before the first call.
+    Batches are copied into fixed buffers, so all must have the shapes and types of the first one, and the graph keeps
+    the memory of one update. The graph refers to the learner's current tensors: a learner must be restored from a
+    checkpoint before the first call.
     """
 
     def __init__(self, learner: Learner, device: torch.device) -> None:
@@ -131,10 +130,10 @@ class CapturedUpdate:
         self.run_graph: Callable[[], None] | None = None
 
     def __call__(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """One gradient step; the metrics are the caller's.
+        """One gradient step; returns copies of the metrics.
 
-        Raises ValueError for a batch of other shapes or types or for another generator than at the first call,
-        RuntimeError where the learner has been restored since.
+        Raises ValueError for a batch of other shapes or types or for another generator than at the first call, and
+        RuntimeError where the learner has been restored since then.
         """
         if self.run_graph is None:
             self._capture(batch, generator)
@@ -155,7 +154,7 @@ class CapturedUpdate:
 
     def _check(self, batch: Batch, generator: torch.Generator) -> None:
         if generator is not self.generator:
-            raise ValueError("a captured update draws from the generator it was captured with: pass that one")
+            raise ValueError("a captured update samples from the generator it was captured with: pass that one")
         captured, given = ([(tuple(t.shape), t.dtype) for t in _tensors(some)] for some in (self.batch, batch))
         if captured != given:
             raise ValueError(f"the update was captured for tensors of {captured}, but the batch has {given}")
@@ -164,7 +163,7 @@ class CapturedUpdate:
 
 
 def warm_up(update: Update, batch: Batch, generator: torch.Generator, device: torch.device) -> None:
-    """Some updates on a stream of their own, as a capture needs them before it."""
+    """Updates on a side stream, which a capture requires before it."""
     with torch.cuda.device(device):
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
@@ -177,17 +176,19 @@ def warm_up(update: Update, batch: Batch, generator: torch.Generator, device: to
 def capture_update(
     update: Update, batch: Batch, generator: torch.Generator, device: torch.device
 ) -> tuple[Callable[[], None], dict[str, Tensor]]:
-    """Capture an update without running it: a function that runs it on what `batch` then holds, and its metrics."""
+    """Capture an update without running it. Returns a function that runs it on the contents of `batch`, and its
+    metrics."""
     return capture(lambda: update(batch, generator), [generator], device)
 
 
 def capture(
     function: Callable[[], Made], generators: Sequence[torch.Generator], device: torch.device
 ) -> tuple[Callable[[], None], Made]:
-    """Capture what a function does on a device, without doing it: a function that does it, and what the first gave.
+    """Capture the kernels of a function as a CUDA graph without running them. Returns a function that launches the
+    graph, and the result of `function`, whose tensors the graph overwrites.
 
-    No other thread may use the device meanwhile. It is captured on the present stream where that is not the default:
-    libraries keep a workspace for each stream, which graphs that run at the same time must not share.
+    No other thread may use the device during the capture. The current stream is used unless it is the default stream:
+    libraries keep a workspace per stream, which graphs that run concurrently must not share.
     """
     graph = torch.cuda.CUDAGraph()
     for generator in generators:
@@ -202,9 +203,10 @@ def capture(
 
 @contextmanager
 def left_unchanged(learner: Learner, generator: torch.Generator) -> Iterator[None]:
-    """Undo at the end, in place, what updates inside have done to networks, optimisers and generator.
+    """Restore networks, optimisers and generator in place on exit.
 
-    State that optimisers have made inside stays and is set to zero, which is how Adam's moments and step counts begin.
+    Optimiser state created inside the context is kept and set to zero, the initial value of Adam's moments and step
+    counts.
     """
     before = {path: tensor.clone() for path, tensor in state_tensors(learner.state_dict())}
     drawn = generator.get_state()
@@ -226,7 +228,7 @@ def _parts(learner: Learner, kind: type) -> list[Any]:
 
 
 def state_tensors(state: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Tensor]]:
-    """The tensors in a state dictionary, which are those of the learner itself, by their path."""
+    """The tensors in a state dictionary with their paths; they share the learner's memory."""
     if isinstance(state, Tensor):
         yield path, state
     elif isinstance(state, Mapping):
@@ -247,12 +249,12 @@ def _tensors(batch: Any) -> Iterator[Tensor]:
 
 
 def _held_once(part: Tensor) -> Tensor:
-    """The first row of a tensor that repeats it in the same memory (a static graph); else the tensor."""
+    """The first row of a tensor that repeats one row in memory (a static graph); otherwise the tensor."""
     return part[:1] if part.dim() and part.stride(0) == 0 else part
 
 
 def _buffers_of(batch: Any) -> Any:
-    """The batch, or one of its graphs, in memory of its own; what repeats one row goes on doing so."""
+    """A copy of a batch or of one of its graphs; tensors that repeat one row in memory still do."""
     copies = (
         _held_once(part).clone(memory_format=torch.contiguous_format).expand(part.shape)
         if isinstance(part, Tensor)

@@ -1,8 +1,8 @@
-"""What a block of training is made of where it is recorded (`training.acceleration=cuda_blocks`).
+"""Building blocks of captured training (`training.acceleration=cuda_blocks`).
 
-A CUDA graph holds kernels with the addresses and the plain numbers that they had when they were recorded. Whatever
-changes from step to step is therefore kept in tensors that stay where they are: the replay's cursor, learning rates and
-epsilon, moments of the rewards, sums of metrics, state and clock of the environment, and the step that it last gave.
+A CUDA graph holds kernels with the addresses and Python numbers of the time of capture. Everything that changes from
+step to step is therefore kept in tensors at fixed addresses: the cursor of the replay memory, learning rates and
+epsilon, moments of the rewards, sums of metrics, the environment's state and clock, and the latest step.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from envs.protocols import Graph, Step
 
 
 class CapturedFunction:
-    """A function on tensors that stay where they are. The first calls run it as it is written, which warms up what is
-    made at first use; then it is captured, and replayed from there on."""
+    """A function on tensors at fixed addresses. The first calls run it eagerly as a warm-up; then it is captured, and
+    later calls launch the graph."""
 
     def __init__(
         self, function: Callable[[], None], generators: Sequence[torch.Generator], device: torch.device
     ) -> None:
-        """generators: all that the function draws from."""
+        """`generators` are all those that the function samples from."""
         self.function, self.generators, self.device = function, generators, device
         self.calls = 0
-        """Before the capture."""
+        """Calls before the capture."""
         self.run_graph: Callable[[], None] | None = None
 
     def __call__(self) -> None:
-        """Do once what the function does."""
+        """Run the function once."""
         if self.run_graph is None and self.calls < acceleration.WARM_UPS:
             self.calls += 1
             with _off_default_stream(self.device):
@@ -45,7 +45,7 @@ class CapturedFunction:
 
 @contextmanager
 def _off_default_stream(device: torch.device) -> Iterator[None]:
-    """What is to be captured later must not have been on the default stream before."""
+    """A side stream, since a function that is captured later must not run on the default stream before."""
     present = torch.cuda.current_stream(device) if device.type == "cuda" else None
     if present is None or present != torch.cuda.default_stream(device):
         yield
@@ -63,7 +63,7 @@ class MetricSums:
     def __init__(self) -> None:
         self.sums: dict[str, Tensor] = {}
         self.count = 0
-        """Gradient steps summed up. It is the caller's to raise, as what is recorded cannot."""
+        """Number of gradient steps in the sums. The caller increments it, as captured code cannot."""
 
     def add(self, metrics: Metrics) -> None:
         """Add the metrics of one gradient step to the sums, in place."""
@@ -73,7 +73,7 @@ class MetricSums:
         self.sums |= {name: value.detach().clone() for name, value in metrics.items() if name not in self.sums}
 
     def clear(self, in_place: bool) -> None:
-        """Begin anew. in_place: the tensors stay, as what is recorded adds to them."""
+        """Reset the sums; `in_place` keeps their tensors, to which captured code adds."""
         if in_place:
             for total in self.sums.values():
                 total.zero_()
@@ -83,12 +83,12 @@ class MetricSums:
 
 
 def read(tensors: Sequence[Tensor]) -> list[float]:
-    """Numbers on the device, brought here by one copy."""
+    """Scalars on the device, transferred by one copy."""
     return torch.stack([tensor.double() for tensor in tensors]).tolist()
 
 
 def copied_step(step: Step) -> Step:
-    """A copy of a step in memory that nothing else writes to."""
+    """A copy of a step."""
     observation, graph, *rest = step
     return Step(_copy(observation), Graph(*map(_copy, graph)), *map(_copy, rest))
 
@@ -98,7 +98,7 @@ def _copy(tensor: Tensor) -> Tensor:
 
 
 def overwrite(held: Step, step: Step) -> None:
-    """Put a step in the place of another."""
+    """Copy a step into the tensors of another."""
     pairs = zip((*held[:1], *held.graph, *held[2:]), (*step[:1], *step.graph, *step[2:]), strict=True)
     for tensor, value in pairs:
         tensor.copy_(value)

@@ -1,4 +1,4 @@
-"""Blocks of training, and whether a run's budget of environment steps is enough to learn at all."""
+"""Blocks of training, and the check that a run's budget of environment steps allows any learning."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def rounds_of(training: TrainingConfig) -> int:
 
 
 def require_learning(config: RunConfig, spec: EnvironmentSpec) -> None:
-    """Refuse a run that would finish without a gradient step, or whose first block exceeds its budget.
+    """Raises UserError for a run that would finish without a gradient step or whose first block exceeds its budget.
 
-    A run with `training.gradient_steps=0` asks for no learning and gets none. Raises UserError.
+    With `training.gradient_steps=0` no learning is requested.
     """
     training, budget = config.training, config.total_steps
     block = rounds_of(training) * training.num_envs
@@ -44,13 +44,13 @@ def require_learning(config: RunConfig, spec: EnvironmentSpec) -> None:
 
 
 def replay_capacity(config: RunConfig) -> int:
-    """Transitions that the replay of a run is made for: no more than the run makes."""
+    """Capacity of a run's replay memory in transitions: no more than the run collects."""
     return min(config.training.replay_capacity, config.total_steps + config.training.update_interval)
 
 
 def _learns(config: RunConfig, spec: EnvironmentSpec, block: int) -> bool:
-    """Whether a gradient step is made by the end of the run, by the rules of `benchmark.train.Training.advance`."""
-    from benchmark.replay import drawable, episode_slots  # here, as it loads torch
+    """Whether the run makes a gradient step, by the rules of `benchmark.training.Training.advance`."""
+    from benchmark.replay import drawable, episode_slots  # imported late because it loads torch
 
     training, owed = config.training, 0
     slots = episode_slots(spec, training.num_envs, replay_capacity(config))

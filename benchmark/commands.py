@@ -1,7 +1,7 @@
-"""Commands of an installed project: `benchmark-train` is `python -m benchmark.train`, and so on.
+"""Console commands of the installed project: `benchmark-train` is `python -m benchmark.train`, and so on.
 
-Python looks for packages in the working directory first when it is given a module with -m, so that a folder called envs
-or results there would be taken for the project's. These commands look where the project is installed.
+With -m, Python looks for packages in the working directory first, where a folder called envs or results would shadow
+the project's. These commands import the installed packages.
 """
 
 from __future__ import annotations

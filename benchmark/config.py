@@ -1,4 +1,4 @@
-"""Everything that decides a run: task, algorithm, seed and three groups of settings, resolved before the run starts."""
+"""The configuration of a run: task, algorithm, seed and three groups of settings, resolved before the run starts."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ Made = TypeVar("Made")
 
 GROUPS = ("environment", "training", "algorithm")
 RENAMED = {"algorithm.piece": "algorithm.micro_batch"}
-"""Settings by the names that they no longer have."""
+"""Earlier names of settings -> current names."""
 MOST_SEED = 2**31 - 1
 MOST_LABEL = 100
-"""Characters of the name of a variant."""
+"""Most characters in the name of a variant."""
 MessageKernels = Literal["reference", "fused"]
-"""Ways to compute messages between neighbours on a GPU."""
+"""Implementations of messages between neighbours on a GPU."""
 Acceleration = Literal["none", "compile", "cuda_graph", "cuda_blocks", "auto"]
-"""Ways to run blocks of training."""
+"""Execution modes of training."""
 MESSAGE_KERNELS, ACCELERATIONS = get_args(MessageKernels), get_args(Acceleration)
 OF_UPDATES = ("none", "compile", "cuda_graph")
-"""Accelerations that concern updates alone."""
+"""Accelerations of updates only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,64 +42,64 @@ class TrainingConfig:
     """The schedule of training, the same for every algorithm."""
 
     num_envs: Count = 4
-    """Copies of the task stepped in lockstep with one frozen policy."""
+    """Copies of the task stepped in lockstep with one policy."""
     update_interval: Count = 100
-    """Environment steps, counted over all copies, between blocks of gradient steps."""
+    """Environment steps between blocks of gradient steps, summed over all copies."""
     gradient_steps: Natural = 8
-    """Gradient steps for every `update_interval` environment steps (paper, Table 2)."""
+    """Gradient steps per `update_interval` environment steps (paper, Table 2)."""
     batch_size: Count = 1024
-    """Transitions of a gradient step (paper, Table 2)."""
+    """Transitions per gradient step (paper, Table 2)."""
     replay_capacity: Count = 1_000_000
-    """Transitions kept for learning (paper, Table 2); a run shorter than this keeps what it makes."""
+    """Capacity of the replay memory in transitions (paper, Table 2); never more than the run collects."""
     learning_starts: Count = 1024
-    """Transitions in the replay before the first gradient step."""
+    """Transitions in the replay memory before the first gradient step."""
     observation_dtype: Literal["float32", "float16"] = "float32"
-    """How the replay stores observations: float32 or float16 (half the memory)."""
+    """Type of observations in the replay memory: float32 or float16 (half the memory)."""
     reward_scale: Literal["standardise", "per_agent", "raw"] = "standardise"
-    """What learners see of the reward: standardise (subtract the running mean, divide by the running standard
+    """Scaling of the rewards that learners see: standardise (subtract the running mean, divide by the running standard
     deviation), per_agent (divide by the number of agents) or raw. The reported score is never scaled."""
     evaluation_interval: Count = 10_000
     """Environment steps between evaluations."""
     evaluation_episodes: Count = 100
-    """Episodes of an evaluation, the same ones every time and for every algorithm and seed."""
+    """Episodes per evaluation, the same ones every time and for every algorithm and seed."""
     evaluation_seed: Annotated[int, Range(0, 2**63 - 1)] = 20_200
     """Seed of the evaluation episodes."""
     log_interval: Count = 1_000
-    """Environment steps averaged in one line of metrics.jsonl."""
+    """Environment steps averaged in each line of metrics.jsonl."""
     checkpoint_seconds: Weight = 300.0
-    """Least time between checkpoints; 0 writes one after every block of gradient steps. A run resumed from any
-    checkpoint makes the same numbers."""
+    """Minimum time between checkpoints in seconds; 0 writes one after every block of gradient steps. A run resumed from
+    any checkpoint gives the same numbers."""
     checkpoint_replay_gib: Weight = 4.0
-    """Largest replay that checkpoints hold; 0: none. Beyond it a resumed run refills its replay and its record says
-    so. A checkpoint is on the disk twice while it is written, for every run that is under way."""
+    """Largest replay memory in GiB that is saved in checkpoints; 0: never. A run resumed without it refills the memory,
+    and its record says so. While it is written, a checkpoint takes twice its size on the disk, for every active run."""
     keep_checkpoint: bool = False
     """Whether a finished run keeps its last checkpoint, from which a larger --total-steps continues it."""
     tensorboard: bool = False
-    """Whether metrics are written for TensorBoard too, in the folder tensorboard of the run; needs that package."""
+    """Whether metrics are also written for TensorBoard, in the run's folder tensorboard; needs that package."""
     threads: Count = 1
-    """CPU threads. Part of the settings because sums in another order round differently."""
+    """CPU threads; a setting because sums in another order round differently."""
     environment_threads: Count | None = None
-    """Threads that step copies of traffic tasks, which changes no number; none: `threads` of them on a CPU, one for
-    every core beside a GPU."""
+    """Threads that step copies of traffic tasks, without effect on numbers; none: `threads` on a CPU, one per core with
+    a GPU."""
     synchronise_timing: bool = False
-    """Whether phases wait for the GPU before their time is taken. Without it timing.jsonl shows where the host waited,
-    with it what each phase took, and the run is slower. No effect on a CPU, nor on any number but times."""
+    """Whether phases wait for the GPU before they are timed. Without it timing.jsonl shows where the host waited; with
+    it the time of each phase, at the cost of a slower run. No effect on a CPU or on any number but times."""
     acceleration: Acceleration = "none"
-    """How training is run: none (as written), compile (torch.compile of updates), cuda_graph (updates are captured once
-    and replayed), cuda_blocks (so are whole gradient steps and, where the environment works on tensors, environment
-    steps) or auto (cuda_blocks on a GPU, none on a CPU); see benchmark/acceleration.py. Part of the settings because
-    compiled code rounds differently."""
+    """Execution of training: none (eager), compile (torch.compile of updates), cuda_graph (updates captured as CUDA
+    graphs), cuda_blocks (whole gradient steps and, where the environment works on tensors, environment steps captured)
+    or auto (cuda_blocks on a GPU, none on a CPU); see benchmark/acceleration.py. A setting because compiled code rounds
+    differently."""
     kernels: MessageKernels = "reference"
-    """How messages between neighbours are computed on a GPU: reference (operations of torch) or fused (kernels in
-    Triton, see algorithms/common/slot_triton.py). A CPU has compiled loops and refuses fused. Part of the settings
-    because sums in another order round differently."""
+    """Messages between neighbours on a GPU: reference (torch operations) or fused (Triton kernels, see
+    algorithms/common/slot_triton.py). A CPU has compiled loops and refuses fused. A setting because sums in another
+    order round differently."""
     initial_policy: str = ""
-    """Folder of a run, or one written by benchmark.export, with whose acting network the run begins, on another task
-    where that fits; other networks begin anew. Empty: none."""
+    """Folder of a run, or one written by benchmark.export, whose acting network initialises that of this run, also for
+    another task that it fits; other networks are initialised as usual. Empty: none."""
     initial_digest: str = ""
     """First digits of the SHA-256 of the initial policy's weights: filled in, or checked where given."""
     tf32: bool = False
-    """Whether matrix products on a GPU round their factors to TF32, 10 bits of mantissa for 23; no effect on a CPU."""
+    """Whether matrix products on a GPU round their factors to TF32 (10 bits of mantissa); no effect on a CPU."""
 
     def __post_init__(self) -> None:
         check(self)
@@ -124,16 +124,16 @@ class RunConfig:
     algorithm_settings: Any
     """Settings of the algorithm (its `Config`)."""
     variant: str = "default"
-    """Label of the settings: the name of the folder that holds the runs made with them."""
+    """Label of the settings, the name of the folder of all runs with them."""
     device: str = field(default="cpu", compare=False)
 
     @property
     def key(self) -> RunKey:
-        """Which run it is."""
+        """The key of the run."""
         return RunKey(self.task, self.algorithm, self.variant, self.seed)
 
     def identity(self) -> dict[str, Any]:
-        """What makes two runs the same: everything but the device and settings without effect on numbers."""
+        """The identity of the run: everything but the device and settings without effect on numbers."""
         record = dataclasses.asdict(self)
         del record["device"]
         return identity_of(record)
@@ -149,12 +149,12 @@ class RunConfig:
         return record
 
     def spec(self) -> EnvironmentSpec:
-        """What a learner must know of the task. Raises UserError for settings that do not fit the task, and what
-        `envs.spec` raises for a task that cannot be made here."""
+        """The specification of the task. Raises UserError for settings that do not fit the task, and what `envs.spec`
+        raises for a task that is not available."""
         return _explained(lambda: envs.spec(self.task, **dataclasses.asdict(self.environment)))
 
     def make_environment(self, num_envs: int, **changes: Any) -> Environment:
-        """Copies of the task on the run's device, with changes of its settings. Raises as `spec` does."""
+        """Copies of the task on the run's device, with changed settings. Raises like `spec`."""
         from envs.protocols import Threaded
 
         settings = dataclasses.asdict(self.environment) | changes
@@ -170,7 +170,7 @@ class RunConfig:
 
 
 def _explained(make: Callable[[], Made]) -> Made:
-    """What `make` makes; errors that are not for users become UserError."""
+    """The result of `make`; errors that are not meant for users become UserError."""
     try:
         return make()
     except MENDABLE:
@@ -191,7 +191,7 @@ def resolve(
     """Build the settings of a run from defaults and overrides such as `{"algorithm.alpha": 0.1}`.
 
     `task` is a name, or the path of a CityFlow configuration (`envs.locate`). Values may be strings, as typed on a
-    command line. Raises UserError naming the wrong part and the valid ones, and what `envs.locate` raises.
+    command line. Raises UserError naming the invalid part and the valid ones, and what `envs.locate` raises.
     """
     task, overrides = located(task, overrides)
     if total_steps < 1:
@@ -237,10 +237,10 @@ def _read(groups: dict[str, Any], key: str) -> Any:
 
 
 def variant_label(overrides: dict[str, Any]) -> str:
-    """Folder name for runs made with these settings: readable where short, else a hash.
+    """Folder name for runs with these settings: readable if short, otherwise a hash.
 
-    Values are of their fields' types, so that `0.9` and `9e-1` give one name; settings at their defaults are left to
-    the caller to leave out.
+    Values have the types of their fields, so that `0.9` and `9e-1` give one name; the caller leaves out settings at
+    their defaults.
     """
     names = {key: key.split(".", 1)[-1] for key in sorted(overrides)}
     silent = {name for group in WITHOUT_EFFECT.values() for name in group} | {*FILES, *OF_PACKAGES}
@@ -254,12 +254,12 @@ def variant_label(overrides: dict[str, Any]) -> str:
 
 
 def hashed_label(label: str) -> str:
-    """What takes the place of a label that is too long, or has characters that a folder should not have."""
+    """Replacement for a label that is too long or has characters unsuitable for a folder."""
     return "settings-" + hashlib.sha256(label.encode()).hexdigest()[:10]
 
 
 def in_words(value: Any) -> str:
-    """A value as one would type it: numbers without needless digits, true, false and none in lower case."""
+    """A value as typed on a command line: numbers without redundant digits; true, false and none in lower case."""
     if value is None or isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
@@ -268,8 +268,8 @@ def in_words(value: Any) -> str:
 
 
 def environment_settings(task: str, assignments: Mapping[str, str]) -> dict[str, Any]:
-    """Settings of the task's environment, given as `{"environment.reward": "shared"}`, by the names that `envs.make`
-    has for them. Raises UserError as `resolve` does."""
+    """Settings of the task's environment, given as `{"environment.reward": "shared"}`, by their names in `envs.make`.
+    Raises UserError like `resolve`."""
     types = {"environment": envs.settings(task)}
     return {_split_key(key, types)[1]: _converted(key, value, types) for key, value in assignments.items()}
 
@@ -292,7 +292,7 @@ def _split_key(key: str, types: Mapping[str, type]) -> tuple[str, str]:
 
 
 def name_hint(key: str, names: Sequence[str]) -> str:
-    """What somebody who gave a setting a name that it does not have may have meant."""
+    """A hint at the intended setting for a name that does not exist."""
     same_name = [name for name in names if name.split(".", 1)[1] == key]
     renamed = [now for was, now in RENAMED.items() if key in (was, was.split(".", 1)[1]) and now in names]
     if renamed:

@@ -1,6 +1,6 @@
-"""Words that a command says beside its work, which goes on where nobody hears them any more.
+"""Console output that never stops a command.
 
-The reader of a pipe may end (`| head`), a terminal may close, the disk that holds a log may be full.
+The reader of a pipe may end (`| head`), a terminal may close, or the disk of a log may be full.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from typing import TextIO
 
 
 def tell(*lines: str) -> None:
-    """Print lines on stdout, as far as anybody reads it."""
+    """Print lines on stdout; a failing stream is ignored."""
     say("\n".join(lines), sys.stdout)
 
 
 def say(text: str, stream: TextIO) -> None:
-    """Print a line, as far as anybody reads the stream."""
+    """Print a line on a stream; a failing stream is ignored."""
     with unheard(stream):
         print(text, file=stream, flush=True)
 
 
 def first_line(documentation: str | None) -> str:
-    """What a module says of itself in one line, for `--help`; nothing under `python -OO`, which drops it."""
+    """The first line of a module's docstring, for `--help`; empty under `python -OO`, which drops docstrings."""
     return (documentation or "").partition("\n")[0]
 
 
 @contextlib.contextmanager
 def unheard(stream: TextIO) -> Iterator[None]:
-    """Where a write to the stream fails inside, it leads nowhere from then on."""
+    """Redirect the stream to the null device once a write to it has failed inside the context."""
     try:
         yield
     except OSError:

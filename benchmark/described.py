@@ -1,8 +1,8 @@
-"""What `--help` says of the settings of a run: each with its default, what it takes and what it does.
+"""Help texts of the settings of a run: default, accepted values and description of each.
 
-Classes of settings are read from their source: what a field does stands in the string below it, which Python drops, and
-the module of an algorithm imports torch, which takes longer than a help text may. A class that its source does not tell
-enough of is imported.
+Settings dataclasses are parsed from source, because descriptions are the strings below fields, which Python drops, and
+because importing an algorithm loads torch, which is too slow for a help text. A class is imported only where its source
+is not sufficient.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from envs.fields import Kind, kinds
 
 EMPTY = '""'
 WIDTH = 110
-"""The widest that help texts get."""
+"""Largest width of help texts in characters."""
 
 
 class Setting(NamedTuple):
-    """A field of a class of settings."""
+    """A field of a settings dataclass."""
 
     kind: Kind
     default: Any
     text: str
-    """What it does."""
+    """Description of the setting."""
 
 
 def described(module: str, name: str) -> dict[str, Setting]:
-    """The fields of a dataclass by name, in their order; the module is imported only if its source is not enough."""
+    """The fields of a dataclass by name, in order; the module is imported only if its source is not sufficient."""
     try:
         return _fields(module, name)
     except (LookupError, NameError, TypeError, ValueError, AttributeError):
@@ -51,8 +51,8 @@ def described(module: str, name: str) -> dict[str, Setting]:
 
 
 def settings_help(task: str | None, algorithm: str | None) -> str:
-    """The settings of a run on a task with an algorithm, as far as these are named. Raises UnknownTaskError and
-    UnknownAlgorithmError."""
+    """Help text for the settings of training and, where they are given, of a task and an algorithm. Raises
+    UnknownTaskError and UnknownAlgorithmError."""
     parts = []
     if task is not None:
         settings = envs.settings(task)
@@ -88,8 +88,7 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 
 
 def _fields(module: str, name: str) -> dict[str, Setting]:
-    """The fields that the source of a class and of the classes it is made from shows. Raises LookupError where there is
-    no such source."""
+    """The fields of a class and its bases, parsed from source. Raises LookupError where the source is missing."""
     module, node = _class(module, name)
     names = _Names(module)
     found: dict[str, Setting] = {}

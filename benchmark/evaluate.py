@@ -5,9 +5,10 @@
     python -m benchmark.evaluate RUN --task cityflow/hangzhou_16 --full
     python -m benchmark.evaluate RUN --policy sampled --drop 0.2 --json out.json
 
-RUN is the folder of a finished run, one written by `benchmark.export`, a policy.pt or a checkpoint.pt. Without options
-the episodes are those on which the run was evaluated, so that the score is that of its last evaluation. Messages are
-lost by `--drop` (each by itself), `--drop-agents` (nobody hears some agents) and `--delay 1` (all are a step late).
+RUN is the folder of a finished run, a folder written by `benchmark.export`, a policy.pt or a checkpoint.pt. Without
+options the policy plays the run's evaluation episodes, so that the score is that of its last evaluation. Messages are
+dropped by `--drop` (independently), by `--drop-agents` (all messages of some agents) or delayed by `--delay 1` (one
+step).
 
 Exit code: 0 if the episodes were played, 2 for an error, which is one line on stderr.
 """
@@ -64,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def in_words(trial: Trial) -> str:
-    """What was played and what came out, in a line."""
+    """A trial and its result in one line."""
     count = len(trial.returns)
     spread = f" ± {stdev(trial.returns):.2f}" if count > 1 else ""
     words = [f"{trial.task}, {trial.policy}: return {mean(trial.returns):.2f}{spread} over {count} episodes"]
@@ -76,7 +77,7 @@ def in_words(trial: Trial) -> str:
 
 
 def deaf(policy: Policy) -> str:
-    """Why losses change nothing."""
+    """A note that losses have no effect on this policy."""
     return f"{policy.config.algorithm} acts on no messages here: there was nothing to lose"
 
 
@@ -84,12 +85,16 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     """Command line of `python -m benchmark.evaluate`."""
     parser = argparse.ArgumentParser(prog="python -m benchmark.evaluate", description=first_line(__doc__))
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run or of an exported policy, or a file")
-    parser.add_argument("--task", help="another task than that of training, or the path of a CityFlow configuration")
-    parser.add_argument("--agents", type=int, metavar="N", help="the task with another number of agents")
+    parser.add_argument(
+        "--task", help="task to play instead of the training task, or the path of a CityFlow configuration"
+    )
+    parser.add_argument("--agents", type=int, metavar="N", help="play the task with another number of agents")
     parser.add_argument("--episodes", type=int, metavar="E", help="default: those of an evaluation of the task")
-    parser.add_argument("--seed", type=int, help="of the episodes; default: that of the run's evaluations")
+    parser.add_argument("--seed", type=int, help="seed of the episodes; default: that of the run's evaluations")
     parser.add_argument("--policy", choices=POLICIES, default="greedy", help="how actions are chosen; greedy")
-    parser.add_argument("--full", action="store_true", help="longer episodes, where there are: an hour of traffic")
+    parser.add_argument(
+        "--full", action="store_true", help="play longer episodes where the task has them: an hour of traffic"
+    )
     add_losses(parser)
     add_import(parser)
     add_settings(parser, "change a setting of the environment, such as environment.num_neighbours=4")
@@ -98,16 +103,19 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 
 
 def add_losses(parser: argparse.ArgumentParser, several: bool = False) -> None:
-    """Give a command line what becomes of messages; `several` shares, one after the other, or one."""
-    words = {"drop": "chance that a message is lost; 0", "drop-agents": "chance that nobody hears an agent; 0"}
+    """Add the options for lost and late messages; with `several`, each takes several shares to try in turn."""
+    words = {
+        "drop": "probability that a message is lost; default: 0",
+        "drop-agents": "probability that all messages of an agent are lost; default: 0",
+    }
     many: dict[str, Any] = {"nargs": "+", "default": [0.0]} if several else {"default": 0.0}
     for name, text in words.items():
         parser.add_argument(f"--{name}", type=share, metavar="SHARE", help=text, **many)
-    parser.add_argument("--delay", type=int, default=0, metavar="STEPS", help="messages come 0 or 1 steps late; 0")
+    parser.add_argument("--delay", type=int, default=0, metavar="STEPS", help="delay of messages, 0 or 1; default: 0")
 
 
 def share(text: str) -> float:
-    """A number; what it may be is for `Losses` to say. Raises UserError."""
+    """A number, whose range `Losses` checks. Raises UserError."""
     try:
         return float(text)
     except ValueError:

@@ -1,6 +1,6 @@
-"""The one loop that plays episodes: for evaluations, reference policies, recordings and the player.
+"""The loop that plays episodes, shared by evaluations, reference policies, recordings and the player.
 
-Evaluations are on fixed episodes: the same starts for every algorithm, every seed and every point of training.
+Evaluations use fixed episodes: the same initial states for every algorithm, every seed and every stage of training.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ def play_episode(
     see: Callable[[], None] | None = None,
     steps: int | None = None,
 ) -> dict[str, Float[Tensor, " env"]]:
-    """Play one episode in every copy, or its first `steps`; returns the scores. `see` is called at every state, the
-    first one included."""
+    """Play one episode in every copy, or its first `steps`, and return the scores. `see` is called in every state,
+    including the first."""
     step = environment.reset(seed)
     if see is not None:
         see()
@@ -42,24 +42,24 @@ def play_episode(
 
 
 def acting(learner: Learner, generator: torch.Generator, greedy: bool) -> Act:
-    """A learner as who acts."""
+    """The actions of a learner."""
     return lambda step: learner.act(step.observation, step.graph, generator, greedy)
 
 
 def reference_acting(policy: ReferencePolicy, generator: torch.Generator) -> Act:
-    """A reference policy as who acts; it looks at its environment itself."""
+    """The actions of a reference policy, which reads the state of its environment."""
     return lambda _: policy.act(generator)
 
 
 def play_episodes(
     environment: Environment, learner: Learner, seed: int, greedy: bool
 ) -> dict[str, Float[Tensor, " env"]]:
-    """Scores of one episode in every copy, all random streams restarted from `seed`."""
+    """Scores of one episode in every copy, with all random streams restarted from `seed`."""
     return play_episode(environment, acting(learner, stream(seed, "evaluation", environment.device), greedy), seed)
 
 
 def evaluate(environment: Environment, learner: Learner, seed: int, environment_step: int) -> list[dict[str, Any]]:
-    """One record per policy for evaluation.jsonl: per-episode returns and the means of all other scores."""
+    """One record per policy for evaluation.jsonl: returns of all episodes and means of all other scores."""
     records = []
     for policy in POLICIES:
         scores = play_episodes(environment, learner, seed, greedy=policy == "greedy")

@@ -1,15 +1,15 @@
-"""Write the trained policy of a finished run as a folder to share, which `load_policy` reads back.
+"""Export the trained policy of a finished run as a folder to share, which `load_policy` reads.
 
     python -m benchmark.export results/signals/cityflow/synthetic_49/iql/signals/seed_0
     python -m benchmark.export RUN --output my_policy --sampled
 
     weights.pt     the acting network alone, tensors by name: torch.load(..., weights_only=True) reads it
     config.json    all settings of the run
-    scores.json    its last evaluation, the reference policies on the same episodes, the recorded episode, what made it
-    card.md        the same for people, with the learning curve and the episode
+    scores.json    last evaluation, reference policies on the same episodes, recorded episode, machine and code
+    card.md        a readable summary with the learning curve and the episode
     curve.png, episode.gif
 
-The evaluation is played again from what was written, and the folder is refused where it is not that of the run.
+The evaluation is repeated with the exported policy, and the export is refused where it differs from that of the run.
 
 Exit code: 0 if the folder was written, 2 for an error, which is one line on stderr.
 """

@@ -1,4 +1,4 @@
-"""Pictures of episodes as one GIF, in the colours of the drawings that they are made of."""
+"""Episodes as GIFs, in the colours of their drawings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WATCHED = {
     "cityflow": "traffic tasks (cityflow/...)",
     "magent": "jungle tasks (magent/...)",
 }
-"""The platforms with pictures, in words."""
+"""Names of the platforms with pictures."""
 LAST_FRAME_MILLISECONDS = 1500
 """How long the end of an episode stays."""
 LEAST_DIFFERENCE = 10
@@ -28,16 +28,16 @@ LEAST_DIFFERENCE = 10
 
 
 def camera(environment: Environment, size: int, neighbours: bool = False) -> Callable[[], Image.Image]:
-    """What takes a frame of the first copy's present state, in the colours of a GIF, as `envs.drawing.draw` does.
+    """A function that draws the current state of the first copy in the colours of a GIF, like `envs.drawing.draw`.
 
     Raises TypeError for an environment that has no pictures."""
     palette = gif_palette(pictures_of(environment).palette)
 
-    def take() -> Image.Image:
+    def frame() -> Image.Image:
         frame = Image.fromarray(draw(environment, size=size, neighbours=neighbours))
         return frame.quantize(palette=palette, dither=Image.Dither.NONE)
 
-    return take
+    return frame
 
 
 def write_gif(stream: BinaryIO, frames: Sequence[Image.Image], fps: int, episode_frames: int) -> None:

@@ -1,4 +1,4 @@
-"""What `training.kernels` needs of a machine."""
+"""Requirements of `training.kernels`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from benchmark.errors import UserError
 
 
 def require(kernels: str, device: str) -> None:
-    """Raises UserError where messages between neighbours cannot be computed so on `device`, ValueError for kernels that
-    there are not."""
+    """Raises UserError where `device` does not support the kernels, ValueError for unknown kernels."""
     if kernels not in MESSAGE_KERNELS:
         raise ValueError(f"kernels = {kernels!r}: expected one of {', '.join(MESSAGE_KERNELS)}")
     if kernels == "reference":

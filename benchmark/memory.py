@@ -1,4 +1,4 @@
-"""How much memory a run takes, known before it starts."""
+"""Estimates of the memory of a run before it starts."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from benchmark.units import GIB
 from envs.protocols import EnvironmentSpec
 
 ALLOCATOR_OVERHEAD = 1.5
-"""Memory that is set aside for a gradient step, as a multiple of what its tensors take at once. A process on a CPU
-grows by 1 to 2.6 times that, because the C library keeps much of what is freed."""
+"""Memory reserved for a gradient step as a multiple of the peak of its tensors. A process on a CPU grows by 1 to 2.6
+times the peak, because the C library keeps much of the freed memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +31,10 @@ class MemoryEstimate:
 
     replay: int
     update: int
-    """What is set aside for a gradient step: batch, activations, gradients and Adam's moments."""
+    """Memory reserved for a gradient step: batch, activations, gradients and Adam's moments."""
     copies: int = 0
-    """What the copies of the task for training and evaluation show: observations, neighbours, rewards, now and next;
-    and what choosing actions in them takes more than a gradient step. An engine's inner state is not counted."""
+    """Current and next steps of the copies for training and evaluation (observations, neighbours, rewards), and the
+    memory that acting takes beyond a gradient step. The inner state of engines is not counted."""
 
     @property
     def total(self) -> int:
@@ -60,15 +60,15 @@ def estimate(config: RunConfig) -> MemoryEstimate:
 
 
 def copies_bytes(spec: EnvironmentSpec, copies: int) -> int:
-    """Memory of what so many copies of a task show, now and next."""
+    """Memory of the current and next steps of `copies` copies of a task in bytes."""
     graph = 0 if spec.static_graph else spec.max_neighbours * (torch.int64.itemsize + torch.bool.itemsize)
     numbers = spec.observation_dim + 1  # and the reward
     return 2 * copies * spec.num_agents * (numbers * torch.float32.itemsize + graph)
 
 
 def update_bytes(algorithm: str, spec: EnvironmentSpec, settings: Any, batch_size: int, device: str) -> int:
-    """The most that the tensors of one gradient step take at once: the batch, and an update of a micro-batch of it,
-    whose memory is found without the device and without taking it (`algorithms.common.memory`).
+    """Peak memory of the tensors of one gradient step in bytes: the batch and the update of a micro-batch, measured
+    without the device and without allocating it (`algorithms.common.memory`).
 
     `settings` is the algorithm's `Config`.
     """
@@ -78,12 +78,12 @@ def update_bytes(algorithm: str, spec: EnvironmentSpec, settings: Any, batch_siz
 
 
 def reserved_bytes(algorithm: str, spec: EnvironmentSpec, settings: Any, batch_size: int, device: str) -> int:
-    """What has to be free for a gradient step: `update_bytes`, and what the allocator keeps besides."""
+    """Free memory required for a gradient step: `update_bytes` and the overhead of the allocator."""
     return int(ALLOCATOR_OVERHEAD * update_bytes(algorithm, spec, settings, batch_size, device))
 
 
 def batch_bytes(algorithm: str, spec: EnvironmentSpec, settings: Any, batch_size: int) -> int:
-    """Memory of a batch of transitions as the replay gives it."""
+    """Memory of a batch sampled from the replay memory."""
     width = algorithms.action_width(algorithm, spec, settings)
     batch = blank_batch(spec, batch_size, width)
     tensors = [*(part for part in batch if isinstance(part, torch.Tensor)), *batch.graph, *batch.next_graph]
@@ -91,7 +91,7 @@ def batch_bytes(algorithm: str, spec: EnvironmentSpec, settings: Any, batch_size
 
 
 def available_bytes(device: str) -> int:
-    """Memory that can still be taken on `device`; on a CPU, limits of a container are heeded."""
+    """Available memory on `device` in bytes; on a CPU, within the limits of a container."""
     if device.startswith("cuda"):
         return torch.cuda.mem_get_info(device)[0]
     amounts = [_meminfo_available()]
@@ -105,7 +105,7 @@ MEMINFO = Path("/proc/meminfo")
 
 
 def _meminfo_available() -> int:
-    """Linux says what can still be taken. Other systems say what there is, or at least not less than all of it."""
+    """Available memory as reported by Linux; on other systems the total memory, an upper bound."""
     with contextlib.suppress(OSError):
         for line in MEMINFO.read_text().splitlines():
             if line.startswith("MemAvailable:"):

@@ -1,7 +1,7 @@
-"""Messages that are lost or late: what becomes of a policy whose agents hear less than they were trained with.
+"""Evaluation with lost or late messages.
 
-Losses are of an evaluation, never of training. They act on the graph that a policy is given, so that every algorithm
-that hears its neighbours suffers the same ones; one that hears nobody plays as if there were none.
+Losses apply to evaluations, never to training. They change the graph that a policy receives, so that all algorithms
+with messages suffer the same losses; a policy without messages is unaffected.
 """
 
 from __future__ import annotations
@@ -22,15 +22,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """What becomes of messages on their way. Raises UserError for shares outside [0, 1] and other delays than 0, 1."""
+    """Losses and delays of messages. Raises UserError for shares outside [0, 1] and delays other than 0 or 1."""
 
     drop: float = 0.0
-    """Chance that a message is lost: each directed edge at each step by itself."""
+    """Probability that a message is lost, independently for each directed edge and step."""
     drop_agents: float = 0.0
-    """Chance that an agent is silent: for a whole episode nobody hears it, though it hears the others."""
+    """Probability that an agent is silent: for a whole episode all its messages are lost, but it receives those of
+    others."""
     delay: int = 0
-    """Steps by which messages are late, 0 or 1. With 1 an agent acts on its present observation and on what its
-    neighbours of the step before would have told it then; at the first step it hears nobody."""
+    """Delay of messages in steps, 0 or 1. With 1 an agent acts on its current observation and on the messages that its
+    neighbours of the previous step would have sent then; at the first step it receives none."""
 
     def __post_init__(self) -> None:
         for name in ("drop", "drop_agents"):
@@ -43,7 +44,7 @@ class Losses:
 
     @property
     def any(self) -> bool:
-        """Whether anything is lost or late."""
+        """Whether any message is lost or late."""
         return bool(self.drop or self.drop_agents or self.delay)
 
 
@@ -51,41 +52,42 @@ NO_LOSSES = Losses()
 
 
 class Received(NamedTuple):
-    """What a policy is given in the place of a step's observation and graph."""
+    """The observation and graph that a policy receives in place of the environment's."""
 
     observation: Tensor
     graph: Graph
 
 
 class Channel:
-    """Between an environment and a policy, for one episode in every copy.
+    """A lossy channel between an environment and a policy, for one episode in every copy.
 
-    A late message is computed by the agents of the step before, who are listed after those of now: agents N to 2N - 1
-    are the same N one step earlier, and those of now hear them alone. A policy that plays through a late channel is
-    therefore one for `spec` of twice as many agents, of whose actions the first half count.
+    Late messages are computed by the agents of the previous step, which are appended to the current ones: agents N to
+    2N - 1 are the same N agents one step earlier, and the current agents receive messages from these only. A policy
+    that plays through a late channel therefore has a `spec` with twice as many agents, and the first half of its
+    actions counts.
     """
 
     def __init__(self, losses: Losses, generator: torch.Generator) -> None:
         self.losses, self.generator = losses, generator
         self.audible: Tensor | None = None
-        """Whom nobody hears is False (env, agent); drawn at the first step."""
+        """False for silent agents (env, agent); sampled at the first step."""
         self.before: tuple[Received, Graph] | None = None
-        """What the policy was given at the step before, in time, and the graph then, from which nothing was lost."""
+        """What the policy received in time at the previous step, and the complete graph of that step."""
 
     def __call__(self, observation: Tensor, graph: Graph) -> Received:
-        """What the policy is given now."""
+        """The policy's input at the current step."""
         now = Received(observation, self._thinned(graph))
         if not self.losses.delay:
             return now
         before, self.before = self.before, (now, graph)
-        if before is None:  # nobody has said anything yet
+        if before is None:  # no message has been sent yet
             nothing = graph._replace(mask=graph.mask & False)
             return _late(observation, nothing, Received(observation, nothing))
         then, sent = before
         return _late(observation, self._thinned(sent), then)
 
     def _thinned(self, graph: Graph) -> Graph:
-        """The graph without the messages that are lost, each copy with lists of its own."""
+        """The graph without lost messages, with separate neighbour lists for each copy."""
         import torch
 
         mask, neighbours = graph.mask.clone(), graph.neighbours.contiguous()
@@ -101,7 +103,8 @@ class Channel:
 
 
 def _late(observation: Tensor, told: Graph, then: Received) -> Received:
-    """The agents of now, who are told what those of the step before say, and these, who heard one another."""
+    """The current agents, which receive messages from those of the previous step, followed by these with their
+    graph."""
     import torch
 
     agents = observation.shape[1]
@@ -111,7 +114,7 @@ def _late(observation: Tensor, told: Graph, then: Received) -> Received:
 
 
 def received_spec(spec: EnvironmentSpec, losses: Losses) -> EnvironmentSpec:
-    """What a policy must know to act on what comes through a channel."""
+    """The specification of a task as seen through a channel."""
     if not losses.delay:
         return spec
     return replace(
@@ -132,8 +135,8 @@ def uses_messages(algorithm_settings: Any, uses_graph: bool) -> bool:
 def through(
     channel: Channel, act: Callable[[Tensor, Graph], Tensor], lists: Callable[[Graph], Graph]
 ) -> Callable[[Step], Tensor]:
-    """Who acts in an environment through a channel. `lists` gives the graph that the policy listens to, written out
-    as lists."""
+    """Actions of a policy that receives its messages through a channel. `lists` converts the graph of a step to the
+    neighbour lists that the policy uses."""
 
     def play(step: Step) -> Tensor:
         agents = step.observation.shape[1]

@@ -1,4 +1,4 @@
-"""Options that command lines have in common."""
+"""Options shared by the command lines."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmark.config import parse_assignments
 from benchmark.errors import UserError
 
 IMPORT_VARIABLE = "BENCHMARK_IMPORT"
-"""Environment variable that tells processes which a command starts what it was told to import, with commas between."""
+"""Environment variable that passes the modules of `--import` to child processes, separated by commas."""
 
 
 def choose_device(name: str) -> str:
@@ -32,7 +32,7 @@ def choose_device(name: str) -> str:
 
 
 def devices_of(name: str) -> tuple[str, ...]:
-    """The devices on which the workers of a sweep take turns: all GPUs, unless one of them or the CPU is named."""
+    """The devices that the workers of a sweep share: all GPUs, unless one of them or the CPU is named."""
     import torch
 
     chosen = choose_device(name)
@@ -42,16 +42,16 @@ def devices_of(name: str) -> tuple[str, ...]:
 
 
 def add_settings(parser: argparse.ArgumentParser, words: str) -> None:
-    """Give a command line `--set`, and a hint to who knows the options that settings have replaced."""
+    """Add `--set` to a command line, and hints for options that settings have replaced."""
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments", help=words)
     for option in ("engine", "backend"):
         parser.add_argument(f"--{option}", action=_Replaced, help=argparse.SUPPRESS)
 
 
 def add_import(parser: argparse.ArgumentParser) -> None:
-    """Give a command line `--import`, which imports modules while it is parsed."""
+    """Add `--import` to a command line, which imports modules during parsing."""
     import_all()
-    words = "a module that registers tasks or algorithms of yours, in the working directory or on PYTHONPATH"
+    words = "a module that registers additional tasks or algorithms, in the working directory or on PYTHONPATH"
     parser.add_argument("--import", action=_Import, metavar="MODULE", dest="imported", help=words)
 
 
@@ -65,7 +65,7 @@ class _Import(argparse.Action):
 
 
 def import_all() -> None:
-    """Import what the command that started this process was told to. Raises UserError as `import_named`."""
+    """Import the modules passed by the parent process. Raises UserError like `import_named`."""
     for name in _named():
         import_named(name)
 
@@ -88,7 +88,7 @@ def import_named(name: str) -> None:
 
 
 def add_keep_checkpoint(parser: argparse.ArgumentParser) -> None:
-    """Give a command line `--keep-checkpoint`, which `settings_of` reads."""
+    """Add `--keep-checkpoint` to a command line, which `settings_of` reads."""
     words = "finished runs keep their last checkpoint: benchmark.train with more --total-steps continues them"
     parser.add_argument("--keep-checkpoint", action="store_true", help=words)
 
@@ -100,7 +100,7 @@ def settings_of(options: argparse.Namespace) -> dict[str, str]:
 
 
 class _Replaced(argparse.Action):
-    """An option that there is no more. Raises UserError that names the setting."""
+    """A former option; using it raises UserError that names the setting."""
 
     def __call__(self, parser: object, namespace: object, values: object, option_string: str | None = None) -> None:
         setting = f"environment.{self.dest}={values}"

@@ -7,12 +7,12 @@
 
 A policy is `greedy` (every agent heads for its nearest landmark, prey or food, or for the ball; signals follow the
 greatest pressure), another name from `envs.reference_policies(task)`, or the path of a trained policy: policy.pt or
-checkpoint.pt of a run. Trained policies take their most likely action, or draw one with --sampled, and play with the
-environment settings they were trained with, on any task that has the observations and actions of theirs. Equal seeds
-give equal episodes. The return of a traffic task is minus the average travel time.
+checkpoint.pt of a run. Trained policies take their most likely action, or sample one with --sampled, and play with the
+environment settings of training, on any task with the same observations and actions. Equal seeds give equal episodes.
+The return of a traffic task is minus the average travel time.
 
-With --replay the first episode of a traffic task is also, or without --gif only, written second by second for
-CityFlow's own viewer: roadnet.json and replay.txt.
+With --replay the first episode of a traffic task is written second by second for CityFlow's viewer (roadnet.json and
+replay.txt), in addition to the GIF or without one.
 
 Exit code: 0 if all was written, 2 for an error, which is one line on stderr, 130 when interrupted.
 """
@@ -45,11 +45,11 @@ if TYPE_CHECKING:
 GREEDY = {"mpe": "nearest", "cityflow": "max_pressure", "magent": "greedy"}
 """The reference policy that `--policy greedy` stands for, by platform."""
 FOR_TRAFFIC = ("seconds", "replay")
-"""Options that are for traffic tasks alone."""
+"""Options for traffic tasks only."""
 NO_REPLAY = "--replay records the builtin engine: leave it out, or choose --set environment.engine=builtin"
 
 MOST_PIXELS = 300_000_000
-"""Of all frames of a GIF together: they are held in memory, one byte each."""
+"""Most pixels in all frames of a GIF, which are held in memory at one byte each."""
 FASTEST = 50
 """Frames per second; viewers show faster GIFs slowly."""
 
@@ -65,12 +65,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def play(options: argparse.Namespace) -> None:
-    """Play, print, draw and record what the command line asks for. Raises UserError."""
+    """Play, print, draw and record episodes as the command line specifies. Raises UserError."""
     from benchmark.evaluation import play_episode
 
-    environment, act = _cast(options)
+    environment, act = _environment_and_policy(options)
     frames: list[Image.Image] = []
-    see = None if options.gif is None else _filming(environment, options, frames)
+    see = None if options.gif is None else _frame_writer(environment, options, frames)
     with contextlib.nullcontext() if options.gif is None else _replacing(options.gif) as stream:
         for episode in range(options.episodes):
             with contextlib.nullcontext() if episode or options.replay is None else _recording(environment, options):
@@ -84,19 +84,22 @@ def play(options: argparse.Namespace) -> None:
         print(f"{options.gif}: {len(frames)} frames of {options.size} x {options.size} pixels, {size:.0f} kB")
 
 
-def _filming(environment: Environment, options: argparse.Namespace, frames: list[Image.Image]) -> Callable[[], None]:
-    """What adds a frame of the present state to `frames`. Raises UserError where there will be too many for a GIF."""
+def _frame_writer(
+    environment: Environment, options: argparse.Namespace, frames: list[Image.Image]
+) -> Callable[[], None]:
+    """A function that adds a frame of the current state to `frames`. Raises UserError where a GIF would have too many
+    frames."""
     pixels = options.size**2 * (environment.spec.episode_length + 1)
     if options.episodes * pixels > MOST_PIXELS:
         episodes = MOST_PIXELS // pixels
         choice = f"choose at most {episodes}, or a smaller --size" if episodes else "choose a smaller --size"
         raise UserError(f"{options.episodes} episodes are too many for one GIF of --size {options.size}: {choice}")
-    take = camera(environment, options.size, options.neighbours)
-    return lambda: frames.append(take())
+    frame = camera(environment, options.size, options.neighbours)
+    return lambda: frames.append(frame())
 
 
-def _cast(options: argparse.Namespace) -> tuple[Environment, Act]:
-    """The environment and who acts in it."""
+def _environment_and_policy(options: argparse.Namespace) -> tuple[Environment, Act]:
+    """The environment and the policy that acts in it."""
     import torch
 
     from benchmark.evaluation import reference_acting
@@ -118,7 +121,7 @@ def _cast(options: argparse.Namespace) -> tuple[Environment, Act]:
                 f"there is no policy {options.policy!r}; {hint}{' ' * bool(hint)}expected one of "
                 f"{', '.join(names)}, or the path of a policy.pt or checkpoint.pt"
             )
-        return _cast_learner(options, path, generator, changes)
+        return _trained_policy(options, path, generator, changes)
     if options.sampled:
         raise UserError(f"--sampled is for trained policies; {options.policy} knows only one way to act: leave it out")
     environment = _make(options.task, changes)
@@ -127,7 +130,7 @@ def _cast(options: argparse.Namespace) -> tuple[Environment, Act]:
 
 
 def _changes(options: argparse.Namespace, platform: str) -> dict[str, Any]:
-    """Settings of the environment that the command line changes. Raises UserError for options of another platform."""
+    """Environment settings changed by the command line. Raises UserError for options of another platform."""
     for name in FOR_TRAFFIC:
         if getattr(options, name) is not None and platform != "cityflow":
             raise UserError(f"--{name} is for {WATCHED['cityflow']}, not for {options.task}: leave it out")
@@ -147,7 +150,7 @@ def _make(task: str, settings: dict[str, Any]) -> Environment:
         raise UserError(str(error)) from error
 
 
-def _cast_learner(
+def _trained_policy(
     options: argparse.Namespace, path: Path, generator: torch.Generator, changes: dict[str, Any]
 ) -> tuple[Environment, Act]:
     from benchmark.evaluation import acting
@@ -165,7 +168,7 @@ def _cast_learner(
 
 @contextlib.contextmanager
 def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """A new file under a temporary name, which takes its name when complete; UserError if it cannot be written."""
+    """A new file under a temporary name, renamed when complete. Raises UserError if it cannot be written."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         try:
@@ -184,7 +187,8 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def _recording(environment: Environment, options: argparse.Namespace) -> Iterator[None]:
-    """Records the city while it is open; the files take their names at the end. UserError if they cannot be written."""
+    """Record the city inside the context; the files are renamed at the end. Raises UserError if they cannot be
+    written."""
     from envs.traffic.cityflow.replay import ReplayWriter, write_roadnet_log
     from envs.traffic.engine.batch import BatchEngine
     from envs.traffic.environment import TrafficEnvironment
@@ -249,7 +253,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--fps", type=_whole(1, FASTEST), default=10, metavar="N", help="steps shown in a second; 10")
     parser.add_argument("--sampled", action="store_true", help="draw the actions of a trained policy")
-    parser.add_argument("--neighbours", action="store_true", help="show who hears whom")
+    parser.add_argument("--neighbours", action="store_true", help="draw a line from each agent to its neighbours")
     add_import(parser)
     add_settings(
         parser, "change a setting of the environment, such as environment.reward=local; may be given several times"
@@ -258,9 +262,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     traffic.add_argument(
         "--seconds", type=_whole(1, 86_400), metavar="N", help="length of an episode; 3600 is the full hour; 1000"
     )
-    traffic.add_argument(
-        "--replay", type=Path, metavar="FOLDER", help="record the first episode for CityFlow's own viewer"
-    )
+    traffic.add_argument("--replay", type=Path, metavar="FOLDER", help="record the first episode for CityFlow's viewer")
     options = parser.parse_args(arguments)
     if options.gif is None and options.replay is None:
         raise UserError("nothing to write: give --gif OUT.gif, or --replay FOLDER for a traffic task")
@@ -270,7 +272,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _whole(least: int, most: int) -> Callable[[str], int]:
-    """Reads a whole number within limits."""
+    """A parser of whole numbers within limits."""
 
     def read(text: str) -> int:
         try:

@@ -1,4 +1,4 @@
-"""Settings of a run that hold for all of its process: those of one process must have them in common."""
+"""Process-wide settings of a run, which all runs in one process must share."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from benchmark.config import RunConfig
 
 
 def process_state(config: RunConfig) -> dict[str, Any]:
-    """The settings that hold for all of a process, by name."""
+    """The process-wide settings by name."""
     state = {"device": config.device, "training.threads": config.training.threads}
     return state | {"training.tf32": config.training.tf32} if config.device.startswith("cuda") else state
 
 
 def set_process_state(config: RunConfig) -> None:
-    """Put them into effect."""
+    """Apply the process-wide settings."""
     import torch
 
     torch.set_num_threads(config.training.threads)

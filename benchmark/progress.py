@@ -12,10 +12,10 @@ from benchmark.console import say, unheard
 
 
 class Progress:
-    """Context manager around a run, which goes on without it where nobody reads stderr any more."""
+    """Context manager that shows the progress of a run; a failing stderr is ignored."""
 
     def __init__(self, title: str, total_steps: int, quiet: bool, bar: bool = True) -> None:
-        """bar: whether a terminal has room for one; several runs at once write lines."""
+        """`bar`: whether to draw a bar on a terminal; several concurrent runs write lines instead."""
         self.title, self.quiet = title, quiet
         self.scores: dict[str, float] = {}
         on_terminal = bar and sys.stderr.isatty() and not quiet
@@ -31,7 +31,7 @@ class Progress:
             self._show(self.bar.close)
 
     def note(self, text: str) -> None:
-        """Say something once."""
+        """Print a line."""
         if self.bar is not None:
             line, write = f"{self.title}: {text}", self.bar.write
             self._show(lambda: write(line, file=sys.stderr))

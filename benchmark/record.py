@@ -1,16 +1,16 @@
-"""Pictures of what was learned: one episode of every trained policy as a GIF in the folder of its run.
+"""Record one episode of every trained policy as a GIF in the folder of its run.
 
     python -m benchmark.record --suite quick                                      the runs in results/quick
     python -m benchmark.record --results DIR --tasks cityflow/synthetic_49 --algorithms ip --seeds all
 
-An episode is the first of the run's evaluation episodes, played by policy.pt on the CPU. Two files are written:
+The episode is the first of the run's evaluation episodes, played by policy.pt on the CPU. Two files are written:
 
-    episode.gif     at most 60 frames: of a longer episode, such as one of traffic, every second one and so on
-    episode.json    what is shown: policy, seed, steps, return; and the checksum of the GIF
+    episode.gif     at most 60 frames; longer episodes, such as those of traffic, show every second one and so on
+    episode.json    policy, seed, steps and return of the episode, and the checksum of the GIF
 
-Equal runs give equal files. The same command again records what is not there yet, or was recorded in another way.
+Equal runs give equal files. The same command again adds recordings that are missing or were made with other options.
 
-Exit code: 0 if all was recorded that could be, 1 if a policy could not be played, 2 for another error, which is one
+Exit code: 0 if every possible recording was made, 1 if a policy could not be played, 2 for another error, which is one
 line on stderr, 130 when interrupted.
 """
 
@@ -82,7 +82,7 @@ def main() -> int:
 
 
 class EpisodeRecorder:
-    """Records runs one after the other, and says what became of each."""
+    """Records episodes of runs one after the other and reports the outcome of each."""
 
     def __init__(self, recording: Recording, seeds: str | list[int], force: bool, progress: Progress) -> None:
         self.recording, self.seeds, self.force, self.progress = recording, seeds, force, progress

@@ -1,4 +1,4 @@
-"""Scripted reference policies on the evaluation episodes of a task: the lines beside the learning curves.
+"""Reference policies on the evaluation episodes of a task: the horizontal lines in the learning curves.
 
     python -m benchmark.references --tasks mpe/cooperative_navigation_3 --results results/quick
 

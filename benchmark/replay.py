@@ -33,8 +33,8 @@ class Replay:
         action_width: int = 0,
         counts_on_device: bool | None = None,
     ) -> None:
-        """counts_on_device: whether what moves with every step is kept in a tensor too, so that `write` and `sample`
-        can be recorded; None: on any device but a CPU. Samples are then drawn in another way."""
+        """`counts_on_device`: whether counters that change with every step are also kept in a tensor, so that `write`
+        and `sample` can be captured; None: on any device but a CPU. Sampling then uses the generator differently."""
         self.spec, self.num_envs, self.device = spec, num_envs, device
         self.length = spec.episode_length
         self.slots = episode_slots(spec, num_envs, capacity)
@@ -42,11 +42,12 @@ class Replay:
         self.storage = {name: torch.empty(shape, dtype=kind, device=device) for name, (shape, kind) in shapes.items()}
         self.static_graph: Graph | None = None
         self.episode = 0
-        """Episodes begun before the running one."""
+        """Episodes begun before the current one."""
         self.time = 0
-        """Steps stored of the running episode."""
+        """Steps of the current episode stored so far."""
         self.cursor: Tensor | None = None
-        """Transitions that can be drawn, the slot of the oldest, and the row (slot, time) of the last observation."""
+        """Number of transitions that can be sampled, slot of the oldest, and row (slot, time) of the last
+        observation."""
         if device.type != "cpu" if counts_on_device is None else counts_on_device:
             self.cursor = torch.zeros(3, dtype=torch.int64, device=device)
             self._stride = torch.zeros_like(self.cursor)
@@ -54,7 +55,7 @@ class Replay:
             self._stride[2].fill_(1)
 
     def __len__(self) -> int:
-        """Transitions that can be drawn."""
+        """Number of transitions that can be sampled."""
         complete = min(self.episode, self.slots - 1)
         return (complete * self.length + self.time) * self.num_envs
 
@@ -73,17 +74,17 @@ class Replay:
         self._write_observation(step, 0)
 
     def abandon_episode(self) -> None:
-        """Forget the running episode, in whose place another is begun."""
+        """Discard the current episode, so that another can begin in its place."""
         self.time = 0
 
     def add(self, action: Tensor, step: Step) -> None:
-        """Store the action taken and what the environment answered. Raises RuntimeError past the end of an episode."""
+        """Store the action taken and the resulting step. Raises RuntimeError past the end of an episode."""
         self._require_room()
         self.write(action, step)
         self.time += 1
 
     def write(self, action: Tensor, step: Step) -> None:
-        """The part of `add` that is on tensors."""
+        """The part of `add` that operates on tensors."""
         self._put("action", action, 0)
         self._put("reward", step.reward, 0)
         self._put("terminated", step.terminated, 0)
@@ -92,7 +93,7 @@ class Replay:
             self.cursor += self._stride
 
     def count_step(self) -> None:
-        """The part of `add` that is plain numbers, for a step whose `write` is replayed. Raises RuntimeError past the
+        """The part of `add` that counts in Python, for a step whose `write` was captured. Raises RuntimeError past the
         end of an episode."""
         self._require_room()
         self.time += 1
@@ -110,7 +111,7 @@ class Replay:
             store.flatten(0, 1).index_copy_(0, self.cursor[2:] + ahead, value[None].to(store.dtype))
 
     def _place_cursor(self) -> None:
-        """Bring the cursor to where the counters are, without waiting for the device."""
+        """Set the cursor from the counters, without synchronising with the device."""
         if self.cursor is not None:
             row = self.episode % self.slots * (self.length + 1) + self.time
             for place, value in enumerate((len(self), self._oldest(), row)):
@@ -129,7 +130,7 @@ class Replay:
         self._put("mask", step.graph.mask, ahead)
 
     def sample(self, batch_size: int, generator: torch.Generator) -> Batch:
-        """Draw transitions uniformly, with replacement. Raises RuntimeError where there are none."""
+        """Sample transitions uniformly with replacement. Raises RuntimeError where there are none."""
         if not len(self):
             raise RuntimeError("the replay is empty")
         oldest: int | Tensor
@@ -180,8 +181,8 @@ class Replay:
 
 
 def drawable(steps: int, slots: int, length: int) -> int:
-    """Transitions of every copy that can be drawn after so many steps, before an episode that is complete is followed
-    by the next, from a ring of `slots` episodes."""
+    """Transitions per copy that can be sampled after `steps` steps from a ring of `slots` episodes, before a completed
+    episode is followed by the next."""
     episode = max(0, steps - 1) // length
     return min(episode, slots - 1) * length + steps - episode * length
 
@@ -212,6 +213,6 @@ def storage_layout(
 def replay_bytes(
     spec: EnvironmentSpec, num_envs: int, capacity: int, observation_dtype: torch.dtype, action_width: int = 0
 ) -> int:
-    """Bytes that a replay of `capacity` transitions takes."""
+    """Memory of a replay memory of `capacity` transitions in bytes."""
     layout = storage_layout(spec, num_envs, episode_slots(spec, num_envs, capacity), observation_dtype, action_width)
     return sum(math.prod(shape) * kind.itemsize for shape, kind in layout.values())

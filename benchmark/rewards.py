@@ -1,4 +1,4 @@
-"""The scale in which learners see rewards: one rule for all algorithms, never applied to reported scores."""
+"""The scale of the rewards that learners see: one rule for all algorithms, never applied to reported scores."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class RewardScale:
             raise ValueError(f"reward scale {rule!r}: expected standardise, per_agent or raw")
         self.rule, self.num_agents = rule, num_agents
         self.moments = torch.zeros(3, dtype=torch.float64, device=device)
-        """Number of rewards, their sum, the sum of their squares."""
+        """Number of rewards, their sum, and the sum of their squares."""
 
     def observe(self, reward: Float[Tensor, "env agent"]) -> None:
-        """Take the rewards of one step into account."""
+        """Update the moments with the rewards of one step."""
         values = reward.double()
         self.moments += torch.stack(
             [torch.full_like(self.moments[0], values.numel()), values.sum(), values.square().sum()]

@@ -1,4 +1,4 @@
-"""One run with its folder: begun or resumed, logged, evaluated, written to checkpoints, finished."""
+"""A training run with its folder: starting or resuming, logging, evaluation, checkpoints and completion."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ class RunWriter:
         self.last_checkpoint = self.begin
         self.stop_requested = False
         self.events: EventFile | None = None
-        """What TensorBoard reads, where it is wanted."""
+        """The TensorBoard event file if one is written."""
 
     @property
     def wall_seconds(self) -> float:
-        """Wall time of the run, earlier starts counted in up to their last checkpoint."""
+        """Wall time of the run in seconds, including earlier starts up to their last checkpoint."""
         return self.wall_before + time.monotonic() - self.begin
 
     def resume(self) -> None:
@@ -96,7 +96,7 @@ class RunWriter:
             self.after_block(block_began)
 
     def _growth(self) -> list[str]:
-        """What a run that is given more steps should be known for."""
+        """Notes for a run that is extended to more steps."""
         before, now = self.folder.grown_from, self.config.total_steps
         if before is None:
             return []
@@ -123,7 +123,7 @@ class RunWriter:
         self.progress.advance_to(now)
 
     def _check_lock(self) -> None:
-        """Raises UserError where another process has taken the folder, for which this one was silent for too long."""
+        """Raises UserError where another process has taken over the folder after this one was silent for too long."""
         if self.folder.lock.lost:
             holder = holder_of(self.folder.path)
             raise UserError(f"{self.folder.path} was taken over by {holder}: this process gives way")
@@ -168,7 +168,7 @@ class RunWriter:
         self.last_checkpoint = time.monotonic()
 
     def finish(self) -> None:
-        """Keep the trained learner, drop the checkpoint unless it is to be kept, mark the run finished."""
+        """Save the trained learner, remove the checkpoint unless it is kept, and mark the run finished."""
         full = envs.full_evaluation(self.config.task)
         if full:
             with readable_os_errors(self.folder.path):
@@ -204,8 +204,7 @@ def run(config: RunConfig, results: str | Path, quiet: bool = False) -> Path:
 
 
 class Stop:
-    """Asks runs to write a checkpoint and stop, when a signal says so or from `deadline` on, a value of
-    `time.monotonic`."""
+    """A request to write a checkpoint and stop, made by a signal or at `deadline`, a value of `time.monotonic`."""
 
     def __init__(self, deadline: float | None = None) -> None:
         self.deadline = deadline
@@ -219,10 +218,9 @@ class Stop:
 def blocks_of(
     config: RunConfig, results: Path, stop: Stop, quiet: bool = False, bar: bool = True
 ) -> Generator[None, None, None]:
-    """A run as an iterator that goes on by one block at a time: first it gets ready, then trains, then finishes. A run
-    that is finished has no blocks.
+    """A run as an iterator over its blocks, which prepares, trains and finishes it. A finished run has no blocks.
 
-    Raises what `run` raises; KeyboardInterrupt, after writing a checkpoint, where it has been asked to stop.
+    Raises what `run` raises; KeyboardInterrupt, after writing a checkpoint, where a stop was requested.
     """
     folder = RunFolder(results, config.record())
     try:
@@ -247,7 +245,7 @@ def blocks_of(
 
 
 def require(config: RunConfig) -> None:
-    """Refuse a run that cannot work here, before anything is written. Raises UserError or UnsupportedTaskError."""
+    """Raises UserError or UnsupportedTaskError for a run that this machine cannot make, before anything is written."""
     spec = config.spec()
     algorithms.check_supported(config.algorithm, spec)
     require_learning(config, spec)
@@ -276,8 +274,8 @@ def _train(writer: RunWriter, stop: Stop) -> Iterator[None]:
 
 @contextmanager
 def stop_signals(stop: Stop) -> Iterator[None]:
-    """Ask runs to write a checkpoint and stop when a scheduler or a user says so. Handlers of signals are for the main
-    thread alone: a run in another one is stopped by its deadline, or with the process."""
+    """Request a stop when a scheduler or user sends a signal. Python allows signal handlers in the main thread only: a
+    run in another thread stops at its deadline or with the process."""
 
     def request(number: int, frame: object) -> None:
         stop.signalled = True

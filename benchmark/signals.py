@@ -1,4 +1,4 @@
-"""Which signals stop a command after a checkpoint."""
+"""Signals that stop a command after a checkpoint."""
 
 from __future__ import annotations
 

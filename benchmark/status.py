@@ -1,4 +1,4 @@
-"""How far the runs of a suite are, read from their folders: no run is touched, nothing is computed.
+"""Progress of a suite's runs, read from their folders without touching them.
 
 python -m benchmark.sweep status --suite all
 python -m benchmark.sweep status --suite all --watch

@@ -1,4 +1,4 @@
-"""A suite of one's own, read from a TOML file: `python -m benchmark.sweep --suite my_suite.toml`.
+"""Custom suites from TOML files: `python -m benchmark.sweep --suite my_suite.toml`.
 
     tasks = ["mpe/cooperative_navigation_6"]
     algorithms = ["ip", "iql"]
@@ -36,7 +36,7 @@ KINDS: dict[str, type] = {
     "variant": str,
     "settings": dict,
 }
-"""What a file may hold."""
+"""Entries of a file and their types."""
 
 
 def read_suite(path: Path) -> list[RunRequest]:

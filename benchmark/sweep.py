@@ -1,4 +1,4 @@
-"""Many runs: plan them, run them here or on a cluster, see how far they are, collect what they found.
+"""Many runs: plan them, run them locally or on a cluster, report their progress, collect their results.
 
     python -m benchmark.sweep --suite smoke                        run what is not finished, then collect
     python -m benchmark.sweep --suite all --launcher slurm --profile gpu
@@ -8,10 +8,10 @@
     python -m benchmark.sweep status --suite all --watch
     python -m benchmark.sweep retry --suite all --launcher slurm --profile gpu
 
-The same command again goes on where it stopped: a finished run is never made again, a run that somebody is at work on
-or that waits in a queue is left to them. Every run is a process of its own with its output in its folder (output.log),
-so one that fails takes no other with it. Ctrl-C, SIGTERM and a closed terminal (SIGHUP) stop what runs here after a
-checkpoint; jobs of a cluster go on.
+The same command continues where it stopped: finished runs are never repeated, and runs that another process works on or
+that wait in a queue are left alone. Every run has a separate process with its output in its folder (output.log), so
+that a failure affects no other run. Ctrl-C, SIGTERM and a closed terminal (SIGHUP) stop local runs after a checkpoint;
+jobs on a cluster go on.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class Sweep:
         self.launcher = self.launchers[options.launcher]
 
     def plan(self) -> int:
-        """Print what there is to do."""
+        """Print the state of every run."""
         states = self._states()
         plans = plan_runs(self.requests, self.results, self.launcher.prepare(), states)
         print_plan(plans, states)
@@ -112,7 +112,7 @@ class Sweep:
         return 0
 
     def status(self) -> int:
-        """Print how far the runs are, once or until all have ended."""
+        """Print the progress of the runs, once or until all have ended."""
         if self.options.watch:
             watch(self._report, WATCH_SECONDS)
         else:
@@ -120,7 +120,7 @@ class Sweep:
         return 0
 
     def run(self) -> int:
-        """Make what is to make and collect; the exit status is 1 where anything failed."""
+        """Run everything unfinished and collect; the exit status is 1 if anything failed."""
         plans, left_out = self._hand_out()
         outcome = self.launcher.wait(self._report)
         before = sum(item.state == "finished" for item in plans)
@@ -130,7 +130,7 @@ class Sweep:
         return self._collect_if_whole(bool(left_out or outcome.failed or outcome.unplayed))
 
     def submit(self) -> int:
-        """Queue what is to make, and return; the exit status is 1 where anything was left out."""
+        """Queue everything unfinished and return; the exit status is 1 if anything was left out."""
         if not self.launcher.detached:
             others = ", ".join(name for name, one in self.launchers.items() if one.detached)
             raise UserError(f"submit: runs of --launcher {self.options.launcher} end with the command; choose {others}")

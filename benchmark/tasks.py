@@ -1,6 +1,6 @@
-"""The tasks as data: every row of the paper's Table 1, small siblings for smoke runs, games with a known optimum.
+"""The tasks: every row of the paper's Table 1, smaller sizes for smoke runs, and games with a known optimum.
 
-Adding a task: give it an environment in `envs` and a line here.
+To add a task, give it an environment in `envs` and a line here.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ GAMES = (
     Task("game/echo_8", 8, 20_000),
     Task("game/walk_1", 1, 20_000),
 )
-"""Small games with a known optimum: who finds it, and who cannot."""
+"""Matrix and toy games with a known optimum."""
 
 TASKS = TABLE_1 + SIBLINGS + GAMES
 
 
 LARGE = 200
-"""Agents of a traffic task from which on the replay holds observations in half precision."""
+"""Number of agents from which on the replay memory of traffic tasks holds observations in half precision."""
 
 
 def training_defaults(name: str) -> dict[str, Any]:

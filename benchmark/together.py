@@ -1,11 +1,11 @@
-"""Several runs in one process, the blocks of one after those of the other.
+"""Several runs in one process, which take turns block by block.
 
     python -m benchmark.together --suite all --tasks mpe/cooperative_navigation_15 --algorithms iql --device cuda
 
-Each run writes the files that it would write alone. On a GPU each has a stream and graphs of its own, so that their
-kernels run side by side, which those of several processes do not without NVIDIA's MPS. One thread issues them all: with
-`training.acceleration=cuda_blocks` a block is a handful of graphs to start, and nothing that another thread does can
-break a capture. Wall times of a run hold those of the others. Reference policies are left to `benchmark.sweep`.
+Each run writes the same files as alone. On a GPU each run has a separate stream and separate graphs, so that their
+kernels run concurrently, which those of several processes do not without NVIDIA's MPS. One thread issues them all: with
+`training.acceleration=cuda_blocks` a block is a handful of graph launches, and no other thread can break a capture.
+Wall times of a run include those of the others. Reference policies are left to `benchmark.sweep`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One run in memory: rollouts with a frozen policy, gradient steps, evaluations. Knows no files."""
+"""A training run in memory, without files: rollouts, gradient steps and evaluations."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ _GENERATORS = ("actions", "replay", "update")
 
 
 class Training:
-    """A run in memory: environment, learner, replay and counters. `advance` makes it longer, `state_dict` saves it."""
+    """A run in memory: environment, learner, replay memory and counters. `advance` continues it, `state_dict` saves
+    it."""
 
     def __init__(self, config: RunConfig) -> None:
         self.config, self.settings = config, config.training
@@ -53,7 +54,7 @@ class Training:
         capacity = replay_capacity(config)
         observation_dtype = getattr(torch, self.settings.observation_dtype)
         self.records = acceleration.captures_blocks(self.settings.acceleration, self.device)
-        """Whether steps are recorded and replayed."""
+        """Whether steps are captured as CUDA graphs."""
         counts_on_device = self.records or self.device.type != "cpu"
         width = self.learner.action_width
         self.replay = Replay(
@@ -76,7 +77,7 @@ class Training:
         self._prepare()
 
     def _prepare(self) -> None:
-        """Choose how steps are made: as they are written, or recorded at their first calls from here on."""
+        """Choose between eager steps and steps that are captured after their first calls."""
         self._play: Callable[[], None] = self._act_and_step
         self._learn: Callable[[], None] = self._learn_from_batch
         if not self.records:
@@ -92,7 +93,7 @@ class Training:
             self._play = self._play_recorded
 
     def advance(self) -> None:
-        """One block: about `update_interval` environment steps with a frozen policy, then the gradient steps due."""
+        """One block: about `update_interval` environment steps with the current policy, then the gradient steps due."""
         rounds = rounds_of(self.settings)
         self.learner.schedule(self.environment_step, self.config.total_steps)
         for _ in range(rounds):
@@ -131,7 +132,7 @@ class Training:
             self.reward_scale.observe(self.current.reward)
 
     def _play_recorded(self) -> None:
-        """The same where it is recorded: plain numbers are counted here."""
+        """The captured form of `_act_and_step`; counters in Python advance here."""
         assert isinstance(self.environment, Capturable)
         with self._timed("environment"):
             self.environment.count_step()
@@ -139,7 +140,7 @@ class Training:
             self.replay.count_step()
 
     def _roll(self) -> None:
-        """What is recorded of it: all on tensors, from the present step to the next in its place."""
+        """The captured part: operations on tensors that replace the current step by the next."""
         assert isinstance(self.environment, Capturable)
         now = self.current
         actions = self.learner.act(now.observation, now.graph, self.generators["actions"], greedy=False)
@@ -154,7 +155,7 @@ class Training:
         self.updates += 1
 
     def _learn_from_batch(self) -> None:
-        """A gradient step on tensors alone: a batch, its rewards as learners see them, the update, its metrics."""
+        """A gradient step on tensors only: sampling a batch, scaling its rewards, the update and its metrics."""
         batch = self.replay.sample(self.settings.batch_size, self.generators["replay"])
         batch = batch._replace(reward=self.reward_scale.apply(batch.reward))
         self.metrics.add(self.learn(batch, self.generators["update"]))
@@ -184,7 +185,7 @@ class Training:
         return torch.cat(self.ended_returns).tolist() if self.ended_returns else []
 
     def evaluate(self) -> list[dict[str, Any]]:
-        """Greedy and sampled episodes on the fixed evaluation starts; training is not touched."""
+        """Greedy and sampled evaluation on the fixed episodes, without effect on training."""
         with self._timed("evaluation"):
             return evaluation.evaluate(
                 self.evaluation_environment, self.learner, self.settings.evaluation_seed, self.environment_step
@@ -212,7 +213,7 @@ class Training:
         return time.perf_counter()
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that decides the rest of the run."""
+        """Everything that determines the rest of the run."""
         replay_fits = self.replay.nbytes <= self.settings.checkpoint_replay_gib * 2**30
         step = self.current
         return {

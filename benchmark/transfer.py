@@ -1,4 +1,4 @@
-"""Try trained policies elsewhere: with other numbers of agents, on other maps, or while messages get lost.
+"""Zero-shot transfer of trained policies: to other numbers of agents, to other maps, and with lost messages.
 
     python -m benchmark.transfer --results DIR                        the usual sizes and maps of each run's family
     python -m benchmark.transfer --results DIR --agents 4 225 1225 --episodes 2
@@ -6,10 +6,10 @@
     python -m benchmark.transfer --results DIR --messages             where it was trained, with losses
 
 Nothing is trained. Each trial is a line of transfer.jsonl in the run's folder, with the reference policies on the same
-episodes; figures and published sets have it from there. The same command again makes what is not there yet. Where a
-policy does not fit a task - other observations, actions or kinds of agents - the reason is printed.
+episodes; figures and published sets read it there. The same command again adds missing trials. Where a policy does not
+fit a task (other observations, actions or kinds of agents), the reason is printed.
 
-Exit code: 0 if all was tried that could be, 1 if no run could be tried, 2 for an error, which is one line on stderr.
+Exit code: 0 if every possible trial was made, 1 if no run could be tried, 2 for an error, which is one line on stderr.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ SIZES = {
     SIGNALS: (4, 9, 49, 100, 225, 1225, 10_000),
     JUNGLE: (6, 20, 60),
 }
-"""Numbers of agents at which a policy of each family is tried, as far as the family has them."""
+"""Numbers of agents with which a policy of each family is tried, where the family has them."""
 MAPS = tuple(f"cityflow/{name}" for name in ("hangzhou_16", "jinan_12", "manhattan_48", "manhattan_96", "newyork_16"))
-"""Real maps on which a policy for one of them is tried."""
+"""Real maps on which a policy trained on one of them is tried."""
 MESSAGES = (
     NO_LOSSES,
     *(Losses(drop=chance) for chance in (0.2, 0.5, 0.8, 1.0)),
@@ -56,7 +56,7 @@ MESSAGES = (
 
 
 def targets(task: str) -> tuple[str, ...]:
-    """Where a policy that was trained on a task is tried by default: the task itself, and its like in other sizes."""
+    """The tasks on which a policy is tried by default: its training task and the same task in other sizes."""
     family = task.rpartition("_")[0]
     if family in SIZES:
         return tuple(dict.fromkeys((task, *(f"{family}_{size}" for size in SIZES[family]))))

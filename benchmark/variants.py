@@ -1,4 +1,4 @@
-"""Runs of a suite with settings changed: what `--set` of `benchmark.sweep` makes of them."""
+"""Runs of a suite with changed settings, for `--set` of `benchmark.sweep`."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from envs.fields import kinds
 def with_settings(requests: Sequence[RunRequest], assignments: Mapping[str, str]) -> list[RunRequest]:
     """The runs with settings changed, as `{"algorithm.alpha": "0.1"}`.
 
-    Each is a variant of its own, `<variant>+alpha=0.1`, beside the suite's. A setting changes the runs whose task and
-    algorithm have it. Runs that have none of the settings, or have these values already, are the suite's runs as they
-    are, and so are those where only settings without effect on numbers change.
+    Each becomes a separate variant, `<variant>+alpha=0.1`. A setting changes the runs whose task and algorithm have it.
+    Runs that have none of the settings or already have these values stay unchanged, as do runs in which only settings
+    without effect on numbers change.
 
-    Raises UserError for a setting that no run has and for values that a run that has the setting does not take.
+    Raises UserError for a setting that no run has and for values that a run with the setting does not accept.
     """
     if not assignments:  # nothing is loaded to find out which settings there are
         return list(requests)
