@@ -4,10 +4,10 @@
     environment = envs.make("mpe/cooperative_navigation_30", num_envs=4)
     step = environment.reset(seed=0)
 
-A task is a name or, for a city of your own, the path of a CityFlow configuration or of the folder that holds one, or
+A task is given by name, by the path of a CityFlow configuration or its folder for a custom city, or as
 `pettingzoo:package.module:function`, a function that makes a PettingZoo parallel environment.
-`envs.tasks()` lists the tasks, `envs.settings(task)` what can be set, `envs.spec(task)` what a learner must know,
-`envs.reference_policies(task)` the reference policies.
+`envs.tasks()` lists the tasks; `envs.settings(task)` gives the settings of a task, `envs.spec(task)` its specification
+for learners, and `envs.reference_policies(task)` its reference policies.
 """
 
 from __future__ import annotations
@@ -39,24 +39,25 @@ __all__ = [
 
 
 def tasks() -> tuple[str, ...]:
-    """The names `make` accepts, sorted. Some can be made in other sizes, too:
-    game/ring_30, cityflow/synthetic_16, magent/jungle_40. Cities that were made of configurations are among them."""
+    """The sorted names of the tasks, including custom cities that were made from configurations. Some tasks can also be
+    made in other sizes, such as game/ring_30, cityflow/synthetic_16 and magent/jungle_40."""
     return tuple(sorted(task for platform in PLATFORMS.values() for task in platform.tasks()))
 
 
 def locate(task: str, settings: Mapping[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
-    """The name of a task given by name or path, and its settings with what tells where its city is.
+    """The name of a task given by name or path, and its settings with those that locate its city.
 
     A path becomes the task `cityflow/<folder>_<signals>` in this process, and the settings `map`, `roadnet_sha256` and
-    `flow_sha256` (and `lane_change`, where the configuration lets vehicles change lanes) are added, those given having
-    precedence. With these settings the name alone makes the task in another process. All functions here do this.
+    `flow_sha256` (and `lane_change`, where the configuration lets vehicles change lanes) are added unless they are
+    given. With these settings the name alone makes the task in another process. All functions of this module call
+    `locate`.
 
     `pettingzoo:package.module:function` becomes `pettingzoo/<package.module>_<function>_<agents>`, with the settings
     `source`, `arguments` and `package` (`envs.foreign.located`).
 
-    A name that there is not is returned as it is. Raises TrafficFileError for a path without one configuration, files
-    that are missing, wrong or not those of the settings, and a name that another city has; UnknownTaskError where
-    `task` is not the name of the city that the settings tell of.
+    An unknown name is returned unchanged. Raises TrafficFileError for a path without exactly one configuration, for
+    files that are missing, malformed or not those of the settings, and for a name that another city has;
+    UnknownTaskError where `task` is not the name of the city that the settings locate.
     """
     given = dict(settings or {})
     if task.startswith("pettingzoo:") or given.get("source"):
@@ -78,7 +79,7 @@ def locate(task: str, settings: Mapping[str, Any] | None = None) -> tuple[str, d
 
 
 def _looks_like_name(task: str) -> bool:
-    """Whether a text is meant as a name. That of a task is, even where a file or folder is called so."""
+    """Whether a text is meant as a name rather than a path. The name of a task always is."""
     platform = PLATFORMS.get(task.partition("/")[0])
     if platform is not None and platform.exists(task):
         return True
@@ -87,7 +88,7 @@ def _looks_like_name(task: str) -> bool:
 
 
 def settings(task: str) -> type:
-    """The dataclass of a task's settings: its fields are what `make` accepts, with their defaults."""
+    """The dataclass of a task's settings, which are the keyword arguments of `make` with their defaults."""
     task, _ = locate(task)
     return _platform(task).settings(task)
 
@@ -95,8 +96,8 @@ def settings(task: str) -> type:
 def make(task: str, num_envs: int, device: str | torch.device = "cpu", **settings_given: Any) -> Environment:
     """`num_envs` copies of `task` in lockstep on `device`.
 
-    Raises what `locate` raises, EnvironmentNotAvailableError for a task whose data or program
-    is not on this machine, TypeError or ValueError for settings that `settings(task)` does not accept.
+    Raises what `locate` raises, EnvironmentNotAvailableError for a task whose data or program is not on this machine,
+    and TypeError or ValueError for settings that `settings(task)` does not accept.
     """
     task, settings_given = locate(task, settings_given)
     chosen = _settings(task, settings_given)
@@ -106,19 +107,19 @@ def make(task: str, num_envs: int, device: str | torch.device = "cpu", **setting
 
 
 def spec(task: str, **settings_given: Any) -> EnvironmentSpec:
-    """The `EnvironmentSpec` that `make` would give, without building anything."""
+    """The `EnvironmentSpec` of the environment that `make` would return, without building it."""
     task, settings_given = locate(task, settings_given)
     return _platform(task).spec(task, _settings(task, settings_given))
 
 
 def reference_policies(task: str) -> dict[str, type[ReferencePolicy]]:
-    """The reference policies of a task by name; each is made as `reference(environment)`."""
+    """The reference policies of a task by name. Each class is instantiated with an environment."""
     task, _ = locate(task)
     return _platform(task).reference_policies(task)
 
 
 def full_evaluation(task: str) -> dict[str, Any]:
-    """Settings, over those of training, of a longer evaluation at the end of a run: the whole hour of traffic tasks.
+    """Settings that differ from training for a longer evaluation at the end of a run: the whole hour of traffic tasks.
     Empty where there is none."""
     task, _ = locate(task)
     return _platform(task).full_evaluation(task)
@@ -135,7 +136,7 @@ def _settings(task: str, given: dict[str, Any]) -> Any:
 
 
 def _platform(task: str) -> Platform:
-    """What makes the task. Raises UnknownTaskError, saying which there are."""
+    """The platform of a task. Raises UnknownTaskError with a hint at existing tasks."""
     name = task.partition("/")[0]
     if name in PLATFORMS and PLATFORMS[name].exists(task):
         return PLATFORMS[name]

@@ -1,7 +1,7 @@
-"""The canvas of all pictures: the page, its words, and the brush.
+"""The common canvas of all pictures: page, text and brush.
 
-What is on a page stands in the `drawing` modules of the platforms; `envs.drawing` chooses among them. The colours are
-those of Okabe and Ito, which people with any common colour vision tell apart.
+The `drawing` modules of the platforms draw the contents; `envs.drawing` selects one of them. The colours are those of
+Okabe and Ito, which are distinguishable with all common forms of colour vision.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ def draw_progress(frame: Image.Image, done: float) -> None:
 
 
 def links(heard: Iterable[Iterable[int]]) -> list[tuple[int, int]]:
-    """Pairs of agents of which one hears the other, each pair once and sorted. heard: for each agent, whom it hears."""
+    """Edges between agents as sorted pairs without repetition; `heard` holds the neighbours of each agent."""
     return sorted({(min(i, j), max(i, j)) for i, others in enumerate(heard) for j in others})
 
 

@@ -1,8 +1,8 @@
-"""Pictures: what one copy of an environment looks like now.
+"""Pictures of the current state of one copy of an environment.
 
     frame = draw(environment, size=480)
 
-The platform that the environment is of draws it, on the canvas that all share (`envs.canvas`).
+The environment's platform draws it on a common canvas (`envs.canvas`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def draw(environment: Environment, copy: int = 0, size: int = REFERENCE, neighbours: bool = False) -> np.ndarray:
-    """A frame (size, size, 3), uint8, of one copy; `neighbours` adds a line from every agent to those it hears.
+    """A frame (size, size, 3), uint8, of one copy; `neighbours` adds a line from every agent to each neighbour.
 
     Raises TypeError for an environment that is no particle, traffic or jungle task, ValueError for a copy or size out
     of range, RuntimeError before the first `reset` of a particle or jungle task; a city is empty then.

@@ -1,10 +1,10 @@
-"""What can go wrong when an environment is asked for."""
+"""Errors about environments."""
 
 from __future__ import annotations
 
 
 class TaskError(Exception):
-    """The root of them: the message is one line that says what to do."""
+    """Base class of errors about environments. The message is one line that says what to do."""
 
 
 class UnknownTaskError(TaskError, ValueError):
@@ -28,4 +28,4 @@ class TrafficFileError(TaskError, ValueError):
 
 
 class ForeignEnvironmentError(TaskError, ValueError):
-    """An environment of another package cannot be made, does not fit, or does what it must not."""
+    """An environment of another package cannot be made, does not fit, or violates the interface."""

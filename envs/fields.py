@@ -1,21 +1,21 @@
-"""Settings as dataclasses: what a field says of itself is what is checked, read from text and shown by `--help`.
+"""Settings as dataclasses: the annotation of a field determines its checks, its parsing from text and its `--help`.
 
     @dataclass(frozen=True, slots=True)
     class Settings:
         reward: Literal["local", "shared"] = "local"
-        '''Who is paid.'''
+        '''Recipients of the reward.'''
         episode_length: Annotated[int, Range(1)] = 25
-        '''Environment steps of an episode.'''
+        '''Environment steps per episode.'''
 
         def __post_init__(self) -> None:
             check(self)
 
-A field has the type int, float, bool, str, a `Literal` of texts or tuple[str, ...], or one of these or None; `Range`
-and `Form` narrow it down. Settings of training, environments, algorithms and profiles of clusters are made so.
+A field has the type int, float, bool, str, a `Literal` of strings or tuple[str, ...], or one of these or None; `Range`
+and `Form` restrict it. Settings of training, environments, algorithms and cluster profiles are such dataclasses.
 
-No library does this here. tyro and the like make the whole command line from a dataclass, but which dataclasses there
-are is known only when `--task` and `--algorithm` are, a training node has torch, numpy, numba and tqdm alone, and
-`--help` would have to import the algorithms, and torch with them. What is needed besides fits this file.
+Libraries such as tyro build a whole command line from a dataclass. Here the dataclasses are known only after `--task`
+and `--algorithm`, a training node has only torch, numpy, numba and tqdm, and `--help` must not import the algorithms,
+which load torch.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What texts must match, the whole of each, and its name in words."""
+    """A pattern that strings must match completely, and a description of it."""
 
     pattern: str
     words: str
@@ -63,14 +63,14 @@ _SEVERAL = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What values a field takes."""
+    """The values that a field accepts."""
 
     base: Any
-    """int, float, bool, str, tuple for several texts, or object for what only its class can check."""
+    """int, float, bool, str, tuple for several strings, or object for values that only its class can check."""
     optional: bool = False
-    """Whether None is a value too; its text is none."""
+    """Whether None is accepted; its text is none."""
     choices: tuple[str, ...] = ()
-    """The texts it is one of; empty for no such bound."""
+    """The accepted strings; empty if any string is."""
     bounds: Range | None = None
     form: Form | None = None
 
@@ -98,7 +98,7 @@ class Kind:
 
     @property
     def words(self) -> str:
-        """What is expected, as in: a whole number from 1 to 64."""
+        """Description of the accepted values, for example: a whole number from 1 to 64."""
         words = self._words()
         return f"none{',' if words.startswith('zero') else ' or'} {words}" if self.optional else words
 
@@ -112,7 +112,7 @@ class Kind:
         return {bool: "true or false", str: "text", tuple: "texts"}.get(self.base, "a table")
 
     def accepts(self, value: Any) -> bool:
-        """Whether a field may have this value."""
+        """Whether the field accepts a value."""
         if value is None:
             return self.optional
         if self.base is object:
@@ -143,14 +143,14 @@ class Kind:
         )
 
     def parse(self, text: str) -> Any:
-        """The value that a text of a command line or file means. Raises ValueError, saying what is expected."""
+        """The value of a string from a command line or file. Raises ValueError with the accepted values."""
         value = self._read(text)
         if self.base is object or not self.accepts(value):
             raise ValueError(f"expected {self.words}")
         return value
 
     def _read(self, text: str) -> Any:
-        """A value of the field's type where the text is one, else the text itself."""
+        """The string converted to the field's type if possible, otherwise the string itself."""
         if self.optional and text.lower() == "none":
             return None
         if self.base is bool and text.lower() in ("true", "false"):
@@ -166,7 +166,7 @@ class Kind:
         return _lines(text) if self.base is tuple else text
 
     def convert(self, value: Any) -> Any:
-        """The same value in the field's type: a text is read, a whole number becomes a float where one is expected."""
+        """The value converted to the field's type: strings are parsed, whole numbers become floats where expected."""
         if isinstance(value, str):
             return self.parse(value)
         if self.base is float and isinstance(value, int) and not isinstance(value, bool):
@@ -183,7 +183,7 @@ def _number(text: str) -> float | None:
 
 
 def _lines(text: str) -> Any:
-    """Several texts: none, a list as in TOML, or one text alone."""
+    """Several strings: none, a list as in TOML, or a single string."""
     if not text.startswith("["):
         return () if text == "none" else (text,)
     try:
@@ -207,7 +207,7 @@ def _number_words(noun: str, bounds: Range | None) -> str:
 
 
 def _shown(bound: float) -> str:
-    """A bound as one would write it; limits of whole numbers in bits as powers of two."""
+    """A bound as text; limits of integer types as powers of two."""
     if bound != int(bound):
         return f"{bound:g}"
     exponent = int(bound).bit_length()
@@ -216,13 +216,13 @@ def _shown(bound: float) -> str:
 
 @functools.cache
 def kinds(settings: type) -> dict[str, Kind]:
-    """What values the fields of a dataclass take, by name."""
+    """The accepted values of a dataclass's fields by name."""
     hints = get_type_hints(settings, include_extras=True)
     return {field.name: Kind.of(hints[field.name]) for field in dataclasses.fields(settings)}
 
 
 def check(settings: object) -> None:
-    """Raises ValueError for the first field of a dataclass whose value is none that its type allows."""
+    """Raises ValueError for the first field of a dataclass with a value that its type does not allow."""
     made_as: type = type(settings)
     for name, kind in kinds(made_as).items():
         if not kind.accepts(value := getattr(settings, name)):
@@ -230,7 +230,6 @@ def check(settings: object) -> None:
 
 
 def closest(given: str, names: Iterable[str], most: int = 3, cutoff: float = 0.6) -> str:
-    """A question that helps somebody who mistyped one of the names, as in: did you mean hops or heads? Empty where
-    none is like it."""
+    """A hint for a mistyped name, for example: did you mean hops or heads? Empty where no name is similar."""
     close = difflib.get_close_matches(given, list(names), n=most, cutoff=cutoff)
     return f"did you mean {' or '.join(close)}?" if close else ""

@@ -1,8 +1,8 @@
-"""Environments that compute on the host beside a learner on another device: traffic, and compiled engines where asked
-for (`backend=numba`).
+"""Environments that compute on the host for a learner on another device: traffic, and compiled engines on request
+(`backend=numba`).
 
-A step waits for the device once, for the actions. What the environment answers goes back through page-locked buffers
-that are used again, and nobody waits for it; what it answers every time (masks, static graphs, flags) goes once.
+A step synchronises with the device once, for the actions. Its output is transferred asynchronously through reused
+page-locked buffers; constant parts (masks, static graphs, flags) are transferred once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from envs.shapes import Float
 
 HOST = torch.device("cpu")
 _MOST_KEPT = 2
-"""Tensors of one name that are on the device already: a flag is either true or false for all copies."""
+"""Tensors of one name kept on the device: a flag is either true or false for all copies."""
 
 
 class Staging:
@@ -31,7 +31,7 @@ class Staging:
         self._sent: torch.cuda.Event | None = None
 
     def fetch(self, tensor: Tensor) -> Tensor:
-        """The tensor on the host, after waiting for the device; it is overwritten by the next one."""
+        """The tensor on the host, after synchronising with the device; the next call overwrites it."""
         buffer = self._buffer("fetched", tensor)
         buffer.copy_(tensor, non_blocking=True)
         if self._on_gpu:
@@ -39,20 +39,20 @@ class Staging:
         return buffer
 
     def begin(self) -> None:
-        """Wait until the buffers may be overwritten: until what was sent before has arrived, as it has after
+        """Wait until the buffers may be overwritten, that is until earlier transfers have completed, as they have after
         `fetch`."""
         if self._sent is not None:
             self._sent.synchronize()
 
     def send(self, name: str, tensor: Tensor) -> Tensor:
-        """A new tensor on the device with the values of one on the host. The host does not wait."""
+        """A new tensor on the device with the values of one on the host, transferred asynchronously."""
         buffer = self._buffer(name, tensor)
         buffer.copy_(tensor)
         return torch.empty(tensor.shape, dtype=tensor.dtype, device=self.device).copy_(buffer, non_blocking=True)
 
     def send_once(self, name: str, tensor: Tensor) -> Tensor:
-        """As `send`, but a tensor that has been given before, and not been changed in place, is not sent again. What
-        is the same for all copies (stride 0) is sent for one and expanded."""
+        """Like `send`, but a tensor that was sent before and has not been modified since is not sent again. Tensors
+        shared by all copies (stride 0) are sent once and expanded."""
         kept = self._kept.setdefault(name, [])
         for given, version, sent in kept:
             if given is tensor and version == tensor._version:
@@ -63,7 +63,7 @@ class Staging:
         return sent
 
     def end(self) -> None:
-        """Take note of what has been sent, for `begin`."""
+        """Record an event after the transfers, for `begin`."""
         if self._on_gpu:
             self._sent = self._sent or torch.cuda.Event()
             self._sent.record(torch.cuda.current_stream(self.device))
@@ -79,7 +79,7 @@ class HostEnvironment:
     """An environment on the host whose observations and rewards are on `device`; implements
     `envs.protocols.Environment`.
 
-    States stay on the host. Scripted policies, which look into the environment itself, are made for `host`.
+    States stay on the host. Reference policies, which read the state of the environment, are made for `host`.
     """
 
     def __init__(self, host: Environment, device: torch.device) -> None:
@@ -88,7 +88,7 @@ class HostEnvironment:
         self._staging = Staging(device)
 
     def reset(self, seed: int | None = None) -> Step:
-        """Begin the next episodes, or, with a seed, the first ones of that seed."""
+        """Begin the next episodes or, with a seed, the first ones of that seed."""
         return self._sent(self.host.reset(seed))
 
     def step(self, actions: Tensor) -> Step:
@@ -96,7 +96,7 @@ class HostEnvironment:
         return self._sent(self.host.step(self._staging.fetch(actions)))
 
     def scores(self) -> dict[str, Float[Tensor, " env"]]:
-        """Scores of the running episodes by name, on the device."""
+        """Scores of the current episodes by name, on the device."""
         staging = self._staging
         staging.begin()
         scores = {name: staging.send(f"score {name}", value) for name, value in self.host.scores().items()}
@@ -138,16 +138,16 @@ class HostEnvironment:
 
 
 class InterpretableHostEnvironment(HostEnvironment):
-    """The same with an environment that keeps account of what agents do."""
+    """A host environment with statistics (`envs.protocols.Interpretable`)."""
 
     def take_statistics(self) -> dict[str, dict[str, float]]:
-        """Those of the environment on the host."""
+        """Statistics of the environment on the host."""
         assert isinstance(self.host, Interpretable)
         return self.host.take_statistics()
 
 
 def beside(host: Environment, device: torch.device) -> Environment:
-    """An environment on the host as one on `device`; on a CPU, itself."""
+    """Wrap an environment on the host for `device`; on a CPU, returns it unchanged."""
     if device.type == "cpu":
         return host
     kind = InterpretableHostEnvironment if isinstance(host, Interpretable) else HostEnvironment

@@ -8,7 +8,8 @@ PettingZoo's registry has all tasks once this module is imported:
 
     pettingzoo.make("parallel", "intention-propagation/mpe.cooperative_navigation_3-v0", reward="local")
 
-It is one copy of what `envs.make` gives, with the same random streams: equal seeds and actions give equal numbers.
+The environment is one copy of that of `envs.make` with the same random streams: equal seeds and actions give equal
+numbers.
 """
 
 from __future__ import annotations
@@ -37,9 +38,9 @@ class ParallelEnvironment(ParallelEnv):
 
     Actions are indices 0 to num_actions - 1, or, where they are continuous, vectors (action_dim,) from -1 to 1;
     observations are float32 vectors (feature,), rewards plain numbers. The info of an agent lists the numbers of the
-    agents it hears under "neighbours". Where agents lack some of the actions, it also has an "action_mask" (int8, 1 for
-    each action that there is), which the `sample` of the agent's action space takes. All agents are truncated together,
-    after `max_cycles` steps or at the time limit of the task, whichever comes first.
+    agent's neighbours under "neighbours". Where actions are missing for some agents, it also has an "action_mask"
+    (int8, 1 for each available action), which `sample` of the agent's action space accepts. All agents are truncated
+    together, after `max_cycles` steps or at the time limit of the task, whichever comes first.
 
     Raises what `envs.make` raises, and ValueError for an unknown `render_mode`, one for a task without pictures, or a
     `max_cycles` below 1.
@@ -174,7 +175,7 @@ class ParallelEnvironment(ParallelEnv):
 def parallel_env(
     task: str, render_mode: str | None = None, max_cycles: int | None = None, **settings: Any
 ) -> ParallelEnvironment:
-    """The factory that PettingZoo modules have; arguments as of `ParallelEnvironment`."""
+    """The factory function of PettingZoo modules, with the arguments of `ParallelEnvironment`."""
     return ParallelEnvironment(task, render_mode, max_cycles, **settings)
 
 
@@ -196,21 +197,21 @@ def _unbounded(size: int) -> Box:
 
 
 def aec_env(task: str, render_mode: str | None = None, max_cycles: int | None = None, **settings: Any) -> AECEnv:
-    """The same with agents that take turns, as PettingZoo's converter makes it."""
+    """The task as an AEC environment, in which agents take turns, made by PettingZoo's converter."""
     from pettingzoo.utils import parallel_to_aec
 
     return parallel_to_aec(parallel_env(task, render_mode, max_cycles, **settings))
 
 
 def registered_name(task: str) -> str:
-    """What PettingZoo's registry calls a task: mpe/cooperative_navigation_3 is
+    """The name of a task in PettingZoo's registry: mpe/cooperative_navigation_3 is
     intention-propagation/mpe.cooperative_navigation_3-v0."""
     return f"{NAMESPACE}/{task.replace('/', '.')}-v0"
 
 
 def register_tasks() -> None:
-    """Enter every listed task in PettingZoo's registries, parallel and AEC; importing this module does so. Earlier
-    versions of PettingZoo have no registry: then nothing is done."""
+    """Register every listed task in PettingZoo's parallel and AEC registries; importing this module does so. Does
+    nothing for versions of PettingZoo without a registry."""
     if importlib.util.find_spec("pettingzoo.env_registry") is None:
         return
     from pettingzoo import aec_registry, parallel_registry, register

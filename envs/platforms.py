@@ -1,7 +1,7 @@
-"""The platforms by name: each knows its tasks and how to make them, and imports the rest of itself only then.
+"""The platforms by name. Each knows its tasks and how to make them, and imports its modules only when needed.
 
-Adding one: write a class with these functions and give it a line in `PLATFORMS`. An environment can be of a platform
-only if that platform's module of environments has been imported, which `pictures` looks at before it imports more.
+To add one, write a class with the methods of `Platform` and add a line to `PLATFORMS`. An environment can belong to a
+platform only if that platform's environment module has been imported, which `pictures` checks before it imports more.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
 
 class Platform(Protocol):
-    """Environments that are made in one way. Tasks that are given exist; settings are of the type `settings` gives."""
+    """A family of environments with one implementation. Methods assume tasks that exist, and settings of the type that
+    `settings` returns."""
 
     def tasks(self) -> tuple[str, ...]:
-        """Names of the tasks, the platform's own name and a slash in front."""
+        """Names of the tasks, each starting with the platform's name and a slash."""
         ...
 
     def exists(self, task: str) -> bool:
@@ -32,7 +33,7 @@ class Platform(Protocol):
         ...
 
     def spec(self, task: str, settings: Any) -> EnvironmentSpec:
-        """What a learner must know, without building anything."""
+        """The specification of a task, without building it."""
         ...
 
     def make(self, task: str, settings: Any, num_envs: int, device: torch.device) -> Environment:
@@ -48,7 +49,7 @@ class Platform(Protocol):
         ...
 
     def pictures(self, environment: Environment) -> Pictures | None:
-        """How an environment is drawn; None for one of another platform, or without pictures."""
+        """The drawing functions for an environment; None for one of another platform or without pictures."""
         ...
 
 
@@ -245,7 +246,7 @@ class JunglePlatform:
 
 
 class ForeignPlatform:
-    """The `pettingzoo/` tasks: environments of other packages that this process has located."""
+    """The `pettingzoo/` tasks: environments of other packages located by this process."""
 
     def tasks(self) -> tuple[str, ...]:
         from envs.foreign.names import FOUND
@@ -290,4 +291,4 @@ PLATFORMS: dict[str, Platform] = {
     "game": GamePlatform(),
     "pettingzoo": ForeignPlatform(),
 }
-"""First part of a task's name to what makes it."""
+"""First part of a task's name -> platform."""

@@ -1,7 +1,7 @@
-"""The seam between environments and everything else: what a batch of tasks in lockstep looks like.
+"""The interface of environments: batches of tasks in lockstep.
 
 An environment holds `num_envs` independent copies of one task. All copies start and end their episodes together, after
-exactly `spec.episode_length` steps. Tensors go in and out; there are no dictionaries per agent.
+exactly `spec.episode_length` steps. Inputs and outputs are tensors; there are no dictionaries per agent.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from envs.shapes import Bool, Float, Int
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentSpec:
-    """What a learner must know to build its networks."""
+    """The specification of a task, from which a learner builds its networks."""
 
     num_agents: int
     observation_dim: int
@@ -26,18 +26,18 @@ class EnvironmentSpec:
     episode_length: int
     """Environment steps until truncation."""
     max_neighbours: int
-    """Width of the neighbour lists."""
+    """Width of the neighbour lists (slots per agent)."""
     agent_kinds: tuple[int, ...]
-    """Kind of each agent, 0, 1, ...: kinds have their own observation encoder (paper B.2)."""
+    """Kind of each agent, 0, 1, ...; each kind has a separate observation encoder (paper B.2)."""
     static_graph: bool = False
     """True where the neighbour lists never change (a road network)."""
     action_dim: int = 0
     """Size of each agent's continuous action, a vector in [-1, 1]; 0 where actions are discrete."""
     relaxed_actions: bool = False
-    """Whether `step` also takes vectors over the discrete actions (env, agent, action), such as relaxed one-hots."""
+    """Whether `step` also accepts vectors over the discrete actions (env, agent, action), such as relaxed one-hots."""
     action_mask: tuple[tuple[bool, ...], ...] = ()
-    """Which discrete actions each agent has (agent, action), the same all the time; empty: all agents have all. A
-    learner never takes an action that its agent lacks, nor gives it any weight in a vector."""
+    """Mask of the discrete actions that each agent has (agent, action), constant over time; empty if all agents have
+    all actions. A learner never takes a missing action nor gives it any weight in a vector."""
 
     def __post_init__(self) -> None:
         """Raises ValueError where `action_mask` does not fit the agents and their actions."""
@@ -59,31 +59,31 @@ class EnvironmentSpec:
 
 
 class Graph(NamedTuple):
-    """Who hears whom: lists without the agent itself and without repetition. Slots beyond an agent's degree are masked;
+    """Neighbour lists, without the agent itself and without repetitions. Slots beyond an agent's degree are masked;
     their index is 0 and must not be used.
 
-    One graph that serves a whole batch, such as a road network, should be expanded over it (both tensors with stride 0)
-    and not copied: learners then prepare it once."""
+    A graph shared by a whole batch, such as a road network, should be expanded over it (both tensors with stride 0)
+    instead of copied, so that learners prepare it once."""
 
     neighbours: Int[Tensor, "*batch agent neighbour"]
     mask: Bool[Tensor, "*batch agent neighbour"]
 
 
 class Step(NamedTuple):
-    """What an environment returns, at reset and after every action."""
+    """The output of an environment at reset and after every step."""
 
     observation: Float[Tensor, "env agent feature"]
     graph: Graph
     reward: Float[Tensor, "env agent"]
-    """Zero at reset."""
+    """Rewards of the agents; zero at reset."""
     terminated: Bool[Tensor, " env"]
-    """The task ended: no bootstrapping."""
+    """True where the task ended: targets do not bootstrap."""
     truncated: Bool[Tensor, " env"]
-    """The time limit was reached: bootstrapping goes on."""
+    """True where the time limit was reached: targets bootstrap."""
 
 
 class Environment(Protocol):
-    """A batch of equal tasks in lockstep, on one device."""
+    """A batch of copies of one task in lockstep on one device."""
 
     spec: EnvironmentSpec
     num_envs: int
@@ -91,36 +91,36 @@ class Environment(Protocol):
 
     def reset(self, seed: int | None = None) -> Step:
         """Begin new episodes in all copies. A seed restarts every random stream of the environment, so that equal
-        seeds give equal episodes; None draws the next episodes of the running streams."""
+        seeds give equal episodes; None continues the current streams."""
         ...
 
     def step(self, actions: Tensor) -> Step:
-        """Advance all copies. Actions are action indices (env, agent), or, with `spec.relaxed_actions`, vectors over
-        the actions (env, agent, action), or, with `spec.action_dim`, continuous vectors (env, agent, action); none that
-        `spec.action_mask` denies. Raises RuntimeError after the end of an episode until `reset` is called."""
+        """Advance all copies by one step. Actions are indices (env, agent); with `spec.relaxed_actions` also vectors
+        over the actions (env, agent, action); with `spec.action_dim` continuous vectors (env, agent, action). Actions
+        masked by `spec.action_mask` are not allowed. Raises RuntimeError after the end of an episode until `reset` is
+        called."""
         ...
 
     def scores(self) -> dict[str, Float[Tensor, " env"]]:
-        """Scores of the running episodes by name. `return` is always there and is the reported score: higher is
-        better, and it does not depend on the reward mode that is learned from."""
+        """Scores of the current episodes by name. The reported score is `return`, which every environment has: higher
+        is better, and it does not depend on the reward mode used for learning."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything needed to continue exactly, random streams included: tensors and plain numbers only."""
+        """Everything needed to continue exactly, including random streams, as tensors and plain numbers only."""
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from `state`; the next step equals the one the saved environment would have made, bit for bit."""
+        """Continue from `state`; the next step is bitwise equal to that of the saved environment."""
         ...
 
 
 @runtime_checkable
 class Interpretable(Protocol):
-    """An environment that also keeps account of what agents do and what they are up against."""
+    """An environment that also keeps statistics of the agents' actions and of the demand they face."""
 
     def take_statistics(self) -> dict[str, dict[str, float]]:
-        """Sums since the last call, over copies, agents and steps, by kind and name; part of `state_dict` like all
-        else."""
+        """Sums over copies, agents and steps since the last call, by kind and name; part of `state_dict`."""
         ...
 
 
@@ -129,36 +129,36 @@ class Threaded(Protocol):
     """An environment whose copies can be stepped by several threads, with the same results."""
 
     def use_threads(self, count: int | None) -> None:
-        """At most `count` threads from now on; None: one for every core. Raises ValueError below 1."""
+        """Use at most `count` threads from now on; None for one per core. Raises ValueError below 1."""
 
 
 @runtime_checkable
 class Capturable(Protocol):
-    """An environment whose steps can be recorded once and replayed, as CUDA graphs are.
+    """An environment whose steps can be captured as a CUDA graph.
 
-    Its `step` is `advance`, with checks before it and plain numbers counted after it. Where `capturable`, all that
-    `advance` reads and changes is in tensors that stay where they are, from one episode to the next, too.
+    Its `step` is `advance`, with checks before it and Python counters after it. Where `capturable`, everything that
+    `advance` reads and changes is in tensors at fixed addresses, across episodes as well.
     """
 
     capturable: bool
-    """Whether the engine in use works on tensors alone."""
+    """Whether the engine in use works on tensors only."""
 
     def advance(self, actions: Tensor) -> Step:
-        """The part of `step` that is on tensors. Actions are not checked."""
+        """The part of `step` that operates on tensors. Actions are not checked."""
         ...
 
     def count_step(self) -> None:
-        """The part of `step` that is plain numbers, for a step whose `advance` is replayed. Raises RuntimeError after
+        """The part of `step` that counts in Python, for a step whose `advance` was captured. Raises RuntimeError after
         the end of an episode until `reset` is called."""
         ...
 
 
 @runtime_checkable
 class Replayed(Protocol):
-    """An environment whose state cannot be saved: `load_state_dict` takes the actions of the running episode again."""
+    """An environment whose state cannot be saved: `load_state_dict` repeats the actions of the current episode."""
 
     continued: bool
-    """Whether this led to the same observations; if not, nobody can go on, and a new episode has to be begun."""
+    """Whether this led to the same observations; if not, the episode cannot continue and a new one must be begun."""
 
 
 class ReferencePolicy(Protocol):
@@ -167,5 +167,5 @@ class ReferencePolicy(Protocol):
     def __init__(self, environment: Environment) -> None: ...
 
     def act(self, generator: torch.Generator) -> Tensor:
-        """Actions for the environment's present state, in a form that its `step` takes."""
+        """Actions for the environment's current state, in a form that its `step` accepts."""
         ...

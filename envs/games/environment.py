@@ -105,7 +105,7 @@ class GameEnvironment:
 
 
 def static_graph(game: Game, spec: EnvironmentSpec, num_envs: int, device: torch.device) -> Graph:
-    """Who hears whom, the same in every copy."""
+    """The graph, the same in every copy."""
     slots = range(spec.max_neighbours)
     neighbours = [[heard[slot] if slot < len(heard) else 0 for slot in slots] for heard in game.neighbours]
     mask = [[slot < len(heard) for slot in slots] for heard in game.neighbours]

@@ -1,4 +1,4 @@
-"""What each game is: who hears whom, how an episode starts, what is paid, what comes next, what is best.
+"""The games: graph, initial states, payoffs, transitions and optimum of each.
 
 All rules are pure functions of the state, which holds what each agent sees of it: (env, agent, feature), float64.
 Agent i is paid r_i(s, a_i, a_Ni), as in the paper's equation (1); where the agents share one payoff, everyone gets it.
@@ -53,7 +53,7 @@ class Game(ABC):
         sees_index: bool = False,
     ) -> None:
         self.neighbours, self.num_agents = neighbours, len(neighbours)
-        """For each agent, whom it hears."""
+        """Neighbours of each agent."""
         self.num_actions, self.episode_length = num_actions, episode_length
         self.num_features = num_features
         """What each agent sees of the state, its own index apart."""
@@ -162,7 +162,7 @@ class Coordination(Game):
 
 
 class Echo(Game):
-    """Agents on a directed ring: agent i is paid 1 for naming the symbol that agent i - 1 sees, and hears only it."""
+    """Agents on a directed ring: agent i is paid 1 for naming the symbol that agent i - 1, its only neighbour, sees."""
 
     def __init__(self, num_agents: int) -> None:
         before = tuple(((i - 1) % num_agents,) for i in range(num_agents))

@@ -38,7 +38,7 @@ class Settings:
 
 
 def make_spec(game: Game) -> EnvironmentSpec:
-    """What a learner sees of the game. An agent that hears nobody has one masked slot."""
+    """The specification of the game. An agent without neighbours has one masked slot."""
     from envs.protocols import EnvironmentSpec
 
     return EnvironmentSpec(

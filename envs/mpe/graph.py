@@ -1,4 +1,4 @@
-"""Who hears whom: every agent hears its nearest other agents (true distance, lower number first when equal)."""
+"""The graph: neighbours of an agent are its nearest other agents (true distance; ties by lower number)."""
 
 from __future__ import annotations
 
