@@ -1,4 +1,4 @@
-"""What a reader of the results must be told: runs that failed, stopped early, are missing, or do not match."""
+"""Issues in results: runs that failed, stopped early, are missing, or do not match."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def differing_keys(runs: list[Run]) -> dict[str, list[Any]]:
-    """Dotted config entries, other than the seed, in which the runs differ, each with its value for every run."""
+    """Dotted config entries other than the seed in which the runs differ, with the values of all runs."""
     flat = [flatten(run.config) for run in runs]
     names = sorted({name for config in flat for name in config} - IDENTITY_KEYS)
     values = {name: [config.get(name) for config in flat] for name in names}
@@ -77,7 +77,7 @@ def differing_keys(runs: list[Run]) -> dict[str, list[Any]]:
 
 
 def merge_seeds(issues: Iterable[Issue]) -> list[Issue]:
-    """What is said of several seeds in the same words is said once."""
+    """Issues with identical messages for several seeds, merged into one."""
     merged: dict[tuple[str, str, str], tuple[int, ...]] = {}
     for issue in issues:
         key = (issue.kind, issue.subject, issue.message)
@@ -86,7 +86,7 @@ def merge_seeds(issues: Iterable[Issue]) -> list[Issue]:
 
 
 def run_issues(run: Run) -> list[Issue]:
-    """What is to be said of one run by itself: that it failed or stopped early, and what its files and starts noted."""
+    """Issues of a single run: failure or early stop, and notes in its files and starts."""
     status, subject, seeds = run.status, "/".join(run.key.kind), (run.key.seed,)
     progress = f"at step {status.step:,} of {run.total_steps:,}"
     last = run.last_evaluation_step()
@@ -141,7 +141,7 @@ def _any_dirty(run: Run) -> bool:
 
 
 def _start_notes(run: Run) -> list[str]:
-    """What the resumed starts of a run said, and whether they ran other code or hardware than the first."""
+    """Notes of the resumed starts of a run, and differences in code or hardware from its first start."""
     starts = run.machine.get("starts") or []
     notes = [str(start["note"]) for start in starts if start.get("note")]
     changed = [

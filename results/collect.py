@@ -29,23 +29,17 @@ def collect(
     compact: bool = False,
     hashes: Mapping[RunKey, str] | None = None,
 ) -> list[str]:
-    """Publish those of the runs below `directory` that are wanted, as the set of a suite.
+    """Publish the runs of a suite as a set.
 
-    Args:
-        directory: folder of the run folders; what else lies there is not looked at.
-        wanted: the runs of the suite.
-        output: folder of the set; one that is there already is replaced.
-        suite: name of the suite, for the manifest.
-        incomplete: publish what there is, with notes of all that is wrong. Stale runs are left out even so.
-        compact: keep of earlier evaluations only the mean over episodes.
-        hashes: the config_hash that a run must have; one with another is stale. Runs that are not
-            in it may have any.
+    `directory` holds the run folders, of which only those in `wanted` are read; `output` is the folder of the set,
+    which is replaced if it exists; `suite` is the name in the manifest. With `incomplete`, available runs are published
+    with notes on all issues, still without stale runs. With `compact`, earlier evaluations keep only the mean over
+    episodes. `hashes` holds the config_hash that a run must have; a run with another one is stale, and runs without an
+    entry may have any. Returns a summary and notes for readers of the set, in lines.
 
-    Returns: lines that say what was done, and what a reader of the set should know.
-
-    Raises ResultsError, and leaves `output` as it was, where a run is missing, stale, failed or unfinished, or the
-    seeds of an algorithm differ in their settings, unless the set may be `incomplete`; and in any case where a file
-    is corrupt, or no run is there at all.
+    Raises ResultsError, and leaves `output` unchanged, where a run is missing, stale, failed or unfinished or the seeds
+    of an algorithm differ in their settings, unless `incomplete`; and in any case where a file is corrupt or there is
+    no run at all.
     """
     found, hashes = load_runs(directory, wanted), hashes or {}
     damaged = {key for key in wanted if any(f"/{name}".endswith(f"/{key}") for name in found.lost)}
@@ -79,8 +73,7 @@ def _without(results: Results, keys: Collection[RunKey]) -> Results:
 
 
 def _absent(missing: Collection[RunKey], stale: Collection[RunKey], damaged: Collection[RunKey]) -> list[Issue]:
-    """What of a suite is not to be had: runs that were never begun, that were made with other settings, or of which a
-    file is lost."""
+    """Unavailable runs of a suite: never begun, made with other settings, or with a lost file."""
     kinds = (
         ("missing", missing, "never begun"),
         ("stale", stale, "made with other settings than the suite's"),
@@ -94,7 +87,7 @@ def _absent(missing: Collection[RunKey], stale: Collection[RunKey], damaged: Col
 
 
 def _unfit(results: Results) -> list[Issue]:
-    """What keeps runs that are there from being a set: they failed or stopped early, or do not go together."""
+    """Issues that keep available runs from forming a set: runs that failed or stopped early, or that do not match."""
     issues = [issue for run in results.runs for issue in run_issues(run) if issue.kind in ("failed", "unfinished")]
     return sorted(issues, key=lambda issue: issue.kind) + differing_seeds(results)
 

@@ -3,7 +3,7 @@
 seed_<k>/episode.gif, seed_<k>/episode.json      in a run folder
 episodes/<task>-<algorithm>-<variant>-<seed>.gif      in a published set, whose manifest has the facts
 
-Facts are read with the results, GIFs when they are asked for; only then can their checksums be checked.
+Facts are read with the results. GIFs are read on request, which is when their checksums are verified.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 from results.errors import FULL, NoSpaceError, ResultsError, UserError
 
 PARTIAL = ".partial"
-"""How the hidden names of files end that are not yet whole."""
+"""Suffix of the hidden names of incomplete files."""
 REMEDY = "restore it or make it again"
 
 
@@ -86,8 +86,8 @@ def readable_os_errors(path: Path, advice: str = "") -> Iterator[None]:
 
 
 def write_atomically(path: Path, content: str | bytes | Callable[[BinaryIO], object]) -> None:
-    """Write a file under a hidden name beside it, flush it to the disk and rename it: readers see the old or the new
-    whole. `content` may be a function that writes to a stream."""
+    """Write a file atomically: under a hidden name in the same folder, flushed to the disk and renamed. `content` may
+    be a function that writes to a stream."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
     try:
         with temporary.open("wb") as stream:

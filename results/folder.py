@@ -27,7 +27,7 @@ def status_of(folder: Path) -> dict[str, Any]:
 
 
 def is_finished(folder: Path, total_steps: int) -> bool:
-    """Whether a folder has a finished run of at least so many environment steps."""
+    """Whether a folder has a finished run of at least `total_steps` environment steps."""
     status = status_of(folder)
     return status["state"] == "finished" and status.get("total_steps", total_steps) >= total_steps
 
@@ -95,8 +95,7 @@ class RunFolder:
         write_json(self.path / layout.CONFIG, {**self.record, "config_hash": digest_of(self.record)})
 
     def _grow(self, earlier: int) -> None:
-        """Make this the folder of a longer run, which goes on from the last checkpoint. Raises UserError where there is
-        none."""
+        """Extend the run, which continues from its last checkpoint. Raises UserError where there is none."""
         if not (self.path / layout.CHECKPOINT).exists():
             raise UserError(
                 f"{self.path} has a run of {earlier} steps without a checkpoint, from which "
@@ -138,7 +137,7 @@ class RunFolder:
             self.write_status("failed", status["step"], status["wall_seconds"], message, status.get("scores"))
 
     def record_start(self, facts: Mapping[str, Any]) -> None:
-        """Add what this start of the run is made with to machine.json."""
+        """Add the machine and code of this start to machine.json."""
         file = self.path / layout.MACHINE
         record = read_json(file, AGAIN) if file.exists() else {**facts, "starts": []}
         with readable_os_errors(self.path):

@@ -1,7 +1,7 @@
-"""What makes two runs the same run: their settings, without those that change no number.
+"""The identity of a run: its settings without those that have no effect on numbers.
 
-A setting without effect may be added, renamed or dropped, and earlier runs stay what they are: their hash is that of
-the same record.
+Settings without effect may be added, renamed or removed without changing the identity of earlier runs, since their hash
+is that of the same record.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _NEVER = object()
 
 
 def identity_of(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A run's settings, as config.json or a published set has them, without hash and settings without effect."""
+    """A run's settings from config.json or a published set, without the hash and settings without effect."""
     kept = {key: value for key, value in record.items() if key != "config_hash"}
     for group, names in WITHOUT_EFFECT.items():
         if group in kept:
@@ -74,7 +74,7 @@ def digest_of(record: Mapping[str, Any]) -> str:
 
 
 def hash_of(record: Mapping[str, Any]) -> str:
-    """The hash by which a recorded run is compared: the one it was given, unless that told sizes of micro-batches
-    apart. Empty where it has none."""
+    """The hash that identifies a recorded run: its recorded hash, unless that depended on the size of micro-batches.
+    Empty where it has none."""
     told_apart = record.get("algorithm_settings", {}).get("piece") is not None
     return digest_of(record) if told_apart else str(record.get("config_hash", ""))

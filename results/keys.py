@@ -16,7 +16,7 @@ def natural_key(name: str) -> list[tuple[int, int, str]]:
 
 
 class RunKey(NamedTuple):
-    """What tells the runs of a results folder apart, in the order of their folders' names."""
+    """The key of a run within a results folder, in the order of the folder names."""
 
     task: str
     algorithm: str

@@ -1,4 +1,4 @@
-"""Names of the files and folders of runs. Every reader and writer takes them from here.
+"""Names of the files and folders of runs, used by every reader and writer.
 
     DIR/<task>/references.json                    reference policies on the same evaluation episodes (optional)
     DIR/<task>/<algorithm>/<variant>/seed_<k>/
@@ -73,7 +73,7 @@ LOST_CONFIG = (
     "delete the folder to make the run again"
 )
 AGAIN = "delete its folder to make the run again"
-"""What can be done about a run folder of which a file is damaged."""
+"""Advice for a run folder with a damaged file."""
 _SEED_FOLDER = re.compile(r"seed_(\d+)")
 
 

@@ -1,4 +1,4 @@
-"""Results of any form, told apart by what a folder holds: a published set, several of them, or run folders."""
+"""Loading of results in any form, recognised by the contents of a folder: published sets or run folders."""
 
 from __future__ import annotations
 
@@ -38,20 +38,20 @@ def load_results(directory: Path) -> Results:
 
 
 def merged(sets: Mapping[Path, Results]) -> Results:
-    """Published sets, by their folders, as one.
+    """Merge published sets, given by their folders.
 
-    A run that two sets have must be the same in both. Of a task that two sets have, the reference policies become one
-    record, as figures draw one line for each of them beside the runs of both sets:
+    A run in two sets must be the same in both. The reference policies of a task in two sets are merged into one record,
+    since figures draw one line for each of them next to the runs of both sets:
 
-    * Played with the same seed on as many episodes, a policy that both have must have the same returns; policies that
-      only one has are added.
-    * Otherwise both are samples of the same means, and the one with more episodes is kept, as a sweep does where
-      its runs differ in episodes; of as many episodes with another seed, that of the first folder. A note says so.
+    * If they were played with the same seed and number of episodes, policies in both sets must have the same returns,
+      and policies in only one set are added.
+    * Otherwise both are samples of the same means. The record with more episodes is kept, as in a sweep whose runs
+      differ in episodes; with equal numbers of episodes and different seeds, that of the first folder. A note says so.
 
-    Of a run of which two sets have other episodes, that of the first folder is kept, and a note says so.
+    Where two sets have different recorded episodes of a run, that of the first folder is kept, and a note says so.
 
-    A note that not all sets have names the folders of those that do. Raises ResultsError, naming two folders, where a
-    run or the returns of a policy are not the same.
+    Notes that only some sets have name the folders of these sets. Raises ResultsError, naming two folders, where a run
+    or the returns of a policy differ.
     """
     references, left_out = _merged_references(sets)
     episodes, other = _merged_episodes(sets)
@@ -70,7 +70,7 @@ def _merged_runs(sets: Mapping[Path, Results]) -> tuple[Run, ...]:
 
 
 def _merged_episodes(sets: Mapping[Path, Results]) -> tuple[dict[RunKey, Episode], list[str]]:
-    """The episodes of all sets, and notes on those that were left out."""
+    """The recorded episodes of all sets, and notes on omitted ones."""
     found: dict[RunKey, tuple[Path, Episode]] = {}
     notes = []
     for folder, results in sets.items():
@@ -92,7 +92,7 @@ def _merged_notes(sets: Mapping[Path, Results]) -> list[str]:
 
 
 def _merged_references(sets: Mapping[Path, Results]) -> tuple[dict[str, References], list[str]]:
-    """The reference policies of every task, and notes on those that were left out."""
+    """The reference policies of every task, and notes on omitted ones."""
     found: dict[str, tuple[Path, References]] = {}
     notes = []
     for folder, results in sets.items():

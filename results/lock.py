@@ -1,9 +1,9 @@
-"""Who may write to a run folder: one process at a time, on one machine or on many that share a file system.
+"""Exclusive write access to a run folder, for processes on one machine or on several that share a file system.
 
-The file `lock` is locked while its holder lives, and says who that is; its time stamp is renewed every few seconds. On
-one machine the lock is enough. Where a shared file system does not carry locks from one machine to another, the time
-stamp tells whether a holder elsewhere is alive. One that has been silent for long is taken for dead, after it has been
-watched for a while: clocks of machines differ.
+The file `lock` is locked while its holder is alive and names the holder; its time stamp is renewed every few seconds.
+On one machine the lock is sufficient. Where a shared file system does not propagate locks between machines, the time
+stamp shows whether a holder elsewhere is alive. A holder with an old time stamp counts as dead after its file has not
+changed for a while, because the clocks of machines differ.
 """
 
 from __future__ import annotations
@@ -24,36 +24,36 @@ from results.errors import InUseError
 from results.layout import LOCK
 
 HEARTBEAT_SECONDS = 15.0
-"""Between signs of life."""
+"""Seconds between renewals of the time stamp."""
 STALE_SECONDS = 120.0
 """Silence after which a holder is taken for dead: longer than a shared file system hides changes."""
 WATCH_SECONDS = 40.0
-"""How long a holder on another machine that seems dead is watched for signs of life."""
+"""Seconds for which the file of an apparently dead holder on another machine is watched for changes."""
 SETTLE_SECONDS = 2.0
-"""After taking over from a holder on another machine: time for somebody who does the same to show."""
+"""Seconds to wait for a competing process after taking over from a holder on another machine."""
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
-"""What file systems without locks answer."""
+"""Error numbers of file systems without locks."""
 
 
 class Holder(NamedTuple):
-    """Who writes, or wrote, to a folder."""
+    """The current or previous holder of a folder's lock."""
 
     host: str
     pid: int
     job: str
-    """Of a scheduler; empty without."""
+    """Number of the scheduler's job; empty without one."""
     token: str
-    """Of this one taking of the lock."""
+    """Random token of this acquisition of the lock."""
     age: float
     """Seconds since its last sign of life; negative where a clock is ahead of this one."""
 
     @property
     def alive(self) -> bool:
-        """Whether it is still there, as far as can be told from here.
+        """Whether the holder is alive, as far as this machine can tell.
 
-        A time stamp far ahead counts as a silent one: whoever takes over watches it for changes first. After a long
-        silence a process of that number may be another one, as numbers are given out again. A holder on another machine
-        that was this very job is gone: its scheduler has moved the job."""
+        A time stamp far in the future counts as old: a process that takes over watches it for changes first. After a
+        long silence a process with the holder's number may be another one, since numbers are reused. A holder on
+        another machine with the number of this job is gone, since the scheduler has moved the job."""
         if abs(self.age) >= STALE_SECONDS:
             return False
         if self.host == platform.node():
@@ -67,7 +67,7 @@ class Holder(NamedTuple):
 
 
 def holder_of(folder: Path) -> Holder | None:
-    """Who holds the lock of a folder, or held it without giving it back; None where it is free."""
+    """The holder of a folder's lock, including one that ended without releasing it; None where the lock is free."""
     file = folder / LOCK
     try:
         record = json.loads(file.read_bytes())

@@ -46,7 +46,7 @@ Tree = dict[str, dict[str, dict[str, dict[str, Any]]]]
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """What is written, and what a reader must know about it."""
+    """The exported data and notes for its readers."""
 
     tree: Tree
     runs: int
@@ -60,9 +60,8 @@ class Export:
 
 
 def export(results: Results, policy: str = "greedy") -> Export:
-    """The runs of every task that can be compared in that form: finished, with finite returns, and evaluated at the
-    very same steps. Where the runs of a task have different steps, those that most of them have are kept, of as many
-    the longer.
+    """The comparable runs of every task: finished, with finite returns, and evaluated at the same steps. Where the runs
+    of a task have different steps, those with the most frequent steps are kept; in a tie, those with more steps.
 
     Raises ResultsError when no run is left, or two names become one in lower case and without commas.
     """
@@ -155,7 +154,7 @@ def _words(steps: tuple[int, ...]) -> str:
 
 
 def _shared_metrics(runs: Sequence[Run], policy: str) -> tuple[list[str], list[str]]:
-    """Names of the scores that every evaluation has as a finite number, and of those that only some have."""
+    """Names of the scores that are finite in every evaluation, and of those that are in some only."""
     names = [
         {name for name, value in evaluation.scores.items() if math.isfinite(value)}
         for run in runs
@@ -192,8 +191,8 @@ def _values(evaluation: Evaluation, metrics: list[str]) -> dict[str, list[float]
 
 
 def _uneven(environment: str, tasks: dict[str, dict[str, dict[str, Any]]]) -> list[str]:
-    """What keeps the tools from aggregating a whole environment: its tasks must have the same algorithms, all of these
-    the same runs, and all of those as many steps."""
+    """Notes on differences that prevent aggregation over an environment, whose tasks must have the same algorithms,
+    seeds and numbers of evaluations."""
     algorithms = {tuple(sorted(trees)) for trees in tasks.values()}
     runs = {tuple(sorted(tree)) for trees in tasks.values() for tree in trees.values()}
     steps = {len(run) for trees in tasks.values() for tree in trees.values() for run in tree.values()}

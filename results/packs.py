@@ -26,12 +26,12 @@ MANIFEST = "lease.json"
 TIMINGS = "timings.json"
 TIMINGS_FORMAT = 1
 TIMING_KEY = ("gpu", "what", "task", "algorithm", "mode", "runs")
-"""What tells timings apart, besides the copies of an environment."""
+"""Fields that identify a timing, in addition to the copies of an environment."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """What a lease has brought home."""
+    """The contents of a pack: results of a lease of a GPU."""
 
     folder: Path
     results: Results | None
@@ -144,7 +144,7 @@ def _require_same_settings(where: Path, other: Run, folder: Path, run: Run) -> N
 
 
 def _add_references(references: dict[str, References], pack: Pack) -> list[str]:
-    """Reference policies of tasks that have none yet; what is said of others."""
+    """Add the reference policies of tasks without any; returns notes on the others."""
     assert pack.results is not None
     lines = []
     for task, reference in pack.results.references.items():
@@ -156,7 +156,7 @@ def _add_references(references: dict[str, References], pack: Pack) -> list[str]:
 
 
 def read_timings(path: Path) -> list[dict[str, Any]]:
-    """What was measured on GPUs so far; nothing where there is no file. Raises ResultsError for another form."""
+    """Timings measured on GPUs so far; empty without a file. Raises ResultsError for another format."""
     if not path.exists():
         return []
     record = read_json(path)

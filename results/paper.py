@@ -1,4 +1,4 @@
-"""What the paper compares: the tasks of its Table 1, and its algorithms. Suites, tables and figures start here."""
+"""The tasks of the paper's Table 1 and its algorithms, from which suites, tables and figures are made."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ COMPARED_ALGORITHMS = ("ip", "qmix", "maddpg", "maddpgs", "pic", "dgn", "iql")
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One task: a row of the paper's Table 1, or one beside them."""
+    """A task: a row of the paper's Table 1, or an additional one."""
 
     name: str
     """Platform, scenario and number of agents."""

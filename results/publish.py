@@ -71,10 +71,10 @@ EVALUATION_SCHEMA = pa.schema(
     ]
 )
 METRIC_SCHEMA = pa.schema([*KEY_FIELDS, ("step", pa.int64()), ("name", NAME), ("value", pa.float64())])
-"""Of metrics and timings, and of what agents did and were up against."""
+"""Files of metrics and timings, and of the statistics of agents and demand."""
 
 TRIALS = "transfer.parquet"
-"""In a set, where there are trials: what its runs did elsewhere."""
+"""File of a set's transfer trials, if it has any."""
 _RETURNS = pa.list_(pa.float64())
 TRIAL_SCHEMA = pa.schema(
     [
@@ -93,17 +93,16 @@ TRIAL_SCHEMA = pa.schema(
         ("commit", NAME),
     ]
 )
-"""Of trials: the key of the run, then the fields of `Trial`, of which task and seed have names of their own."""
+"""Columns of trials: the key of the run, then the fields of `Trial`, with task and seed renamed."""
 TRIAL_COLUMNS = {"task_played": "task", "episode_seed": "seed"}
 
 WHOLE_EVALUATIONS = SCORED_EVALUATIONS
-"""The last evaluations of each policy, of which a compact set keeps every episode: those that final scores are made
-of."""
+"""Number of last evaluations of each policy of which a compact set keeps every episode, those of the final scores."""
 COMPACT_NOTE = f"of all but the last {WHOLE_EVALUATIONS} evaluations of a run, only the mean over episodes is kept"
 
 
 def compacted(results: Results) -> Results:
-    """The same results with the returns of earlier evaluations replaced by their mean: curves and scores stay."""
+    """The results with the returns of earlier evaluations replaced by their mean, which keeps curves and scores."""
     return replace(
         results, runs=tuple(map(_compact_run, results.runs)), notes=(*dict.fromkeys((*results.notes, COMPACT_NOTE)),)
     )
@@ -130,7 +129,7 @@ def _compact_run(run: Run) -> Run:
 
 
 def _compact_trial(trial: Trial) -> Trial:
-    """The same trial with the mean of each reference policy."""
+    """The trial with the mean return of each reference policy."""
     means: dict[str, tuple[float, ...]] = {
         name: (sum(returns) / len(returns),) for name, returns in trial.references.items()
     }
@@ -138,14 +137,14 @@ def _compact_trial(trial: Trial) -> Trial:
 
 
 def compacted_trials(results: Results) -> Results:
-    """The same results with the mean of each reference policy in the trials."""
+    """The results with the mean return of each reference policy in the trials."""
     runs = (replace(run, trials=tuple(map(_compact_trial, run.trials))) for run in results.runs)
     return replace(results, runs=tuple(runs))
 
 
 def with_trials(results: Results, runs: Results) -> Results:
-    """The same set with what its runs did elsewhere (transfer.jsonl), taken from the folders of the same runs. Raises
-    ResultsError where a run was made with other settings, and where there is nothing to add."""
+    """The set with the transfer trials (transfer.jsonl) from the folders of its runs. Raises ResultsError where a run
+    was made with other settings, and where there is nothing to add."""
     tried = {run.key: run for run in runs.runs if run.trials}
     for run in results.runs:
         other = tried.get(run.key)
@@ -199,19 +198,19 @@ def publish(results: Results, output: Path, suite: str = "") -> tuple[Path, ...]
 
 
 def hardware_of(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """What the runs were begun on, and how many on each."""
+    """The machines on which runs were begun, with the number of runs."""
     names = ("gpu", "cpu", "cores")
     counts = Counter(tuple(run.machine.get(name) for name in names) for run in runs)
     return [dict(zip(names, values, strict=True)) | {"runs": count} for values, count in counts.most_common()]
 
 
 def without_episodes(results: Results) -> Results:
-    """The same results without pictures."""
+    """The results without recorded episodes."""
     return replace(results, episodes={})
 
 
 def written(paths: Sequence[Path]) -> list[str]:
-    """What was written, in words: the files of a set, and its GIFs together."""
+    """Lines that list the files of a set, with its GIFs together."""
     gifs = [path for path in paths if path.suffix == ".gif"]
     lines = [f"wrote {path} ({path.stat().st_size:,} bytes)" for path in paths if path not in gifs]
     if gifs:
@@ -329,10 +328,10 @@ def _key_columns(counts: Sequence[tuple[Run, int]]) -> dict[str, list[Any]]:
 
 
 def _by_key(data: bytes) -> Iterator[tuple[RunKey, list[list[Any]]]]:
-    """For every stretch of rows of one run in a Parquet file: its key, and its part of each column after the key's.
+    """For every run in a Parquet file, its key and its part of each column after the key's.
 
-    By columns, as there may be millions of rows. Without pyarrow's threads, which now and then abort a process that is
-    about to end (Arrow issue 34314).
+    Columns are processed as a whole, since there may be millions of rows, and without pyarrow's threads, which
+    occasionally abort a process at exit (Arrow issue 34314).
     """
     table = pq.read_table(pa.BufferReader(data), use_threads=False, pre_buffer=False).unify_dictionaries()
     columns = [column.combine_chunks() for column in table.columns]

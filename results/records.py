@@ -1,4 +1,4 @@
-"""What a run leaves behind, as small frozen records. Steps are environment steps, times are seconds."""
+"""Immutable records of runs. Steps are environment steps, times are in seconds."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from results.identity import hash_of
 from results.keys import RunKey
 
 POLICIES = ("greedy", "sampled")
-"""How actions are chosen in an evaluation: greedy takes the most likely (or best) one, sampled draws from the behaviour
-policy, which also collects training data."""
+"""Policies of an evaluation: greedy takes the most likely (or best) action, sampled samples from the behaviour policy,
+which also collects training data."""
 
 STATES = ("running", "finished", "failed")
 
@@ -37,7 +37,7 @@ class Trial:
     policy: str
     """greedy or sampled."""
     seed: int
-    """Of the episodes."""
+    """Seed of the episodes."""
     steps: int
     """Environment steps of an episode."""
     returns: tuple[float, ...]
@@ -47,17 +47,17 @@ class Trial:
     drop: float = 0.0
     """Chance that a message is lost."""
     drop_agents: float = 0.0
-    """Chance that nobody hears an agent for a whole episode."""
+    """Probability that all messages of an agent are lost for a whole episode."""
     delay: int = 0
     """Steps by which messages are late."""
     references: dict[str, tuple[float, ...]] = field(default_factory=dict)
     """Reference policies on the same episodes: returns by name."""
     commit: str = ""
-    """Of the code that played it, with `-dirty` behind it where files differed; empty where it is not known."""
+    """Commit of the code that played it, with the suffix `-dirty` where files differed; empty if unknown."""
 
     @property
     def place(self) -> tuple[str, str, int, int, int, float, float, int]:
-        """What was tried: trials with the same one by the same policy are equal."""
+        """The settings of the trial; trials of one policy with equal settings are equal."""
         episodes = len(self.returns)
         return (self.task, self.policy, self.seed, self.steps, episodes, self.drop, self.drop_agents, self.delay)
 
@@ -69,8 +69,8 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class MetricRow:
-    """What was logged at one step: training metrics, timings under names that start with `timing/`, or what agents
-    did and were up against since the row before, added up, under names that start with `interpretation/`."""
+    """Values logged at one step: training metrics, timings (names starting with `timing/`), or sums of the statistics
+    of agents and demand since the previous row (names starting with `interpretation/`)."""
 
     step: int
     values: dict[str, float]
@@ -78,7 +78,7 @@ class MetricRow:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How far a run has come."""
+    """The progress of a run."""
 
     state: str
     step: int
@@ -103,7 +103,7 @@ class Run:
     evaluations: tuple[Evaluation, ...]
     metrics: tuple[MetricRow, ...]
     notes: tuple[str, ...]
-    """What a reader must know about the files: a torn last line, replaced lines, metrics that are not finite."""
+    """Notes on the files: a truncated last line, replaced lines, metrics that are not finite."""
     full_evaluations: tuple[Evaluation, ...] = ()
     """The trained policies on longer episodes, for tasks that have them: the whole hour of traffic."""
     trials: tuple[Trial, ...] = ()
@@ -131,7 +131,7 @@ class References:
     episodes: int
     returns: dict[str, tuple[float, ...]]
     full_returns: dict[str, tuple[float, ...]] = field(default_factory=dict)
-    """The same on longer episodes, for tasks that have them."""
+    """Evaluations on longer episodes, for tasks that have them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +147,11 @@ class Episode:
     steps: int
     """Environment steps that were played."""
     episode_steps: int
-    """Those of a whole episode."""
+    """Environment steps of a whole episode."""
     policy: str
     """greedy or sampled."""
     seed: int
-    """Of the episode: it is the first of the evaluation with this seed."""
+    """Seed of the episode, which is the first of the evaluation with this seed."""
     frames: int
     pixels: int
     """Side of the frames, which are square."""
@@ -168,7 +168,7 @@ class Results:
     runs: tuple[Run, ...]
     references: dict[str, References] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    """What was found but is no run: seed folders without a config, repeated copies of a run."""
+    """Notes on findings that are no runs: seed folders without a config, repeated copies of a run."""
     episodes: dict[RunKey, Episode] = field(default_factory=dict)
     """Recorded episodes, of those runs that have one."""
     lost: dict[str, str] = field(default_factory=dict)

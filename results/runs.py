@@ -32,7 +32,7 @@ __all__ = [
 Row = TypeVar("Row", Evaluation, MetricRow)
 TIMING = "timing/"
 INTERPRETATION = "interpretation/"
-"""What names of numbers start with that come from timing.jsonl and from interpretation.jsonl."""
+"""Prefixes of the names of values from timing.jsonl and interpretation.jsonl."""
 CONFIG_KEYS = ("task", "algorithm", "variant", "seed", "total_steps", "config_hash")
 INTERPRETATION_POINTS = 80
 """Sums kept of what agents did and were up against: the paper draws 69 of them, of 20,000 steps each."""
@@ -41,7 +41,7 @@ METRIC_POINTS = 200
 
 
 def load_runs(directory: Path, wanted: Collection[RunKey] | None = None) -> Results:
-    """Every run folder below `directory`, finished or not; of others than those `wanted` nothing is read.
+    """Every run below `directory`, finished or not; runs that are not `wanted` are not read.
 
     Raises ResultsError when there is none, when a file is corrupt (naming file and line), when a config disagrees
     with the folder it lies in, or when one run was made twice with different configs.
@@ -129,7 +129,7 @@ def added_up(rows: list[MetricRow], bin_width: float) -> list[MetricRow]:
 
 
 def _of_keys(folders: Iterable[Path], keys: Collection[RunKey]) -> list[Path]:
-    """Those of the run folders that belong to one of the keys."""
+    """The run folders that belong to one of the keys."""
     names = set(map(str, keys))
     parts = [(folder, folder.resolve().parts) for folder in folders]
     return [

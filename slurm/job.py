@@ -1,4 +1,4 @@
-"""What a job does: some runs side by side on its share of a node, until they are finished or its time is over."""
+"""A cluster job: several concurrent runs on its share of a node, until they finish or its time limit is reached."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from benchmark.requests import RunRequest
 
 
 class SweepJob:
-    """A small callable for submitit, which pickles it; all that matters is on the disk.
+    """A small callable that submitit pickles; all state is on the disk.
 
-    Its runs are those of a pool, as in a sweep on one machine: one that fails takes no other with it. When a scheduler
-    says that time is nearly over, or that the job must give way, they write checkpoints and the same job is queued
-    again; a job that is killed goes on from the runs' last checkpoints when it is started again.
+    The runs form a pool, as in a local sweep: a failure affects no other run. When the scheduler announces the time
+    limit or preemption, they write checkpoints and the job is queued again; a killed job continues from the runs' last
+    checkpoints when it is restarted.
     """
 
     def __init__(self, results: Path, snapshot: Path, device: str) -> None:
@@ -30,9 +30,9 @@ class SweepJob:
         return {"results": self.results, "snapshot": self.snapshot, "device": self.device, "_pool": None}
 
     def __call__(self, requests: tuple[RunRequest, ...]) -> None:
-        """Make the runs. The first job of a task plays its reference policies, too.
+        """Make the runs. The first job of a task also plays its reference policies.
 
-        Raises RuntimeError, when all have ended, where something failed: the scheduler then shows the job as failed.
+        Raises RuntimeError after all have ended if any failed, so that the scheduler shows the job as failed.
         """
         os.chdir(self.snapshot)
         import_all()

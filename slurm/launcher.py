@@ -29,7 +29,7 @@ from slurm.snapshot import take_snapshot
 from slurm.submissions import add_submission, cancel_jobs, explain_lost, jobs_of
 
 POLL_SECONDS = 10.0
-"""Between looks at runs that are waited for."""
+"""Seconds between checks of the runs that are waited for."""
 
 
 class SlurmLauncher(Launcher):
@@ -42,7 +42,7 @@ class SlurmLauncher(Launcher):
 
     @cached_property
     def profile(self) -> Profile:
-        """What a job asks for. Raises UserError where none is named, or it is not what it should be."""
+        """The profile, which describes a job's resources. Raises UserError where none is named or it is invalid."""
         if not self.options.profile:
             raise UserError("--launcher slurm needs --profile NAME: a file of slurm/profiles, or a path")
         return override(load(self.options.profile), self.options.override)
@@ -68,11 +68,11 @@ class SlurmLauncher(Launcher):
         return submit(runs, options.results, options.suite, self.profile, self.device) if runs else []
 
     def jobs(self) -> Jobs:
-        """By what was written down when they were submitted, and what the scheduler says."""
+        """The jobs recorded at submission, with their states from the scheduler."""
         return jobs_of(self.options.results)
 
     def explain(self, states: Sequence[RunState]) -> list[RunState]:
-        """With how the jobs of lost runs have ended."""
+        """The states, with the reason why the jobs of lost runs ended."""
         return explain_lost(self.options.results, states)
 
     def cancel(self, keys: Collection[RunKey]) -> list[str]:

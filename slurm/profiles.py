@@ -21,11 +21,11 @@ from benchmark.errors import UserError
 from envs.fields import Form, Range, check, closest, kinds
 
 FOLDER = Path(__file__).resolve().parent / "profiles"
-"""Where profiles with a name lie."""
+"""Folder of the named profiles."""
 MAX_ARRAY = 1000
-"""Jobs in one array that every cluster takes, unless it was told otherwise (MaxArraySize counts from 0 to 1000)."""
+"""Largest number of jobs in one array with SLURM's default settings (MaxArraySize counts from 0 to 1000)."""
 SRUN_CPUS = "export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK"
-"""From SLURM 22.05 to 23.02, srun gives a task one CPU unless it is told again what the job has asked for."""
+"""Command line of srun: from SLURM 22.05 to 23.02 it gives a task one CPU unless the job's request is repeated."""
 
 
 Word = Annotated[str, Form(r"\S+", "text without spaces")]
@@ -35,9 +35,9 @@ ShellLines = Annotated[tuple[str, ...], Form(r"(?s).*", 'a list of shell lines, 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """How the jobs of a sweep are sent to one cluster. None leaves the choice to the cluster.
+    """Resources of a sweep's jobs on one cluster. None leaves the choice to the cluster.
 
-    Raises UserError, one line, for a value that cannot be.
+    Raises UserError for an invalid value.
     """
 
     cpus: Annotated[int, Range(1, 4096)]
@@ -45,11 +45,11 @@ class Profile:
     memory_gib: Annotated[float, Range(0.1, 65_536)]  # SLURM takes 0 for all that a node has
     """Memory of every run, in GiB."""
     minutes: Annotated[int, Range(1, 525_600)]
-    """Time limit of a job. A run may need longer: its job is then queued again and goes on from the checkpoint."""
+    """Time limit of a job. If a run needs longer, its job is queued again and continues from the checkpoint."""
     partition: Word | None = None
     """Queue of the cluster."""
     account: Word | None = None
-    """Who pays."""
+    """Account that is charged."""
     qos: Word | None = None
     """Quality of service."""
     constraint: Word | None = None
@@ -59,11 +59,11 @@ class Profile:
     gpus: Annotated[int, Range(0, 64)] = 0
     """GPUs of every job, shared by its runs."""
     runs_per_job: Annotated[int, Range(1, 256)] = 1
-    """Runs side by side in one job, which asks for so many times the CPUs and the memory."""
+    """Concurrent runs in one job, which requests CPUs and memory for all of them."""
     signal_seconds: Annotated[int, Range(1, 65_535)] = 120
-    """How long before the time limit the job is told. SLURM may tell it up to a minute earlier."""
+    """Time before the limit at which the job is signalled. SLURM may signal it up to a minute earlier."""
     max_requeues: Annotated[int, Range(0, 10_000)] = 20
-    """How often a job that reached its time limit is queued again (`slurm_max_num_timeout` of submitit's executor)."""
+    """Number of times a job that reached its time limit is queued again (`slurm_max_num_timeout` of submitit)."""
     array_parallelism: Annotated[int, Range(1, MAX_ARRAY)] = 100
     """Jobs of one array that run at once."""
     setup: ShellLines = ()
@@ -71,7 +71,7 @@ class Profile:
     extra: Mapping[str, str | int | float | bool] = field(default_factory=dict, hash=False)
     """Further options of sbatch without their dashes; true for one without a value, false to leave it out."""
     name: str = ""
-    """As it was asked for, a name or a path. Not a key of the file."""
+    """Name or path of the profile; not a key of the file."""
 
     def __post_init__(self) -> None:
         try:
@@ -91,7 +91,7 @@ class Profile:
             raise UserError("extra asks for GPUs but gpus = 0: set gpus to how many they are")
 
     def submitit_parameters(self) -> dict[str, Any]:
-        """What `update_parameters` of submitit's `AutoExecutor(cluster="slurm")` takes."""
+        """Arguments of `update_parameters` of submitit's `AutoExecutor(cluster="slurm")`."""
         options = self._options()
         parameters = {
             "slurm_partition": self.partition,
@@ -111,7 +111,7 @@ class Profile:
         return {name: value for name, value in parameters.items() if value is not None}
 
     def _options(self) -> dict[str, str | int | float | bool]:
-        """What is left of `extra`, by submitit's spelling."""
+        """The remaining entries of `extra` in submitit's spelling."""
         options = {option.replace("-", "_"): value for option, value in self.extra.items()}
         return {option: value for option, value in options.items() if value is not False}
 
@@ -154,9 +154,9 @@ _OF_THE_SWEEP = (
 
 
 def load(name_or_path: str) -> Profile:
-    """Read a profile: `gpu` is one of those that come with the project, `clusters/mine.toml` any file.
+    """Read a profile: a name such as `gpu` for one of the project's profiles, or a path such as `clusters/mine.toml`.
 
-    Raises UserError for a file that is missing, broken or says what cannot be.
+    Raises UserError for a file that is missing, malformed or has invalid values.
     """
     path = Path(name_or_path).expanduser()
     if path.suffix != ".toml":

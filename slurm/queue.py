@@ -1,6 +1,6 @@
-"""What the scheduler says of jobs.
+"""States of jobs from the scheduler.
 
-Squeue works without accounting, too; sacct is asked only why a job has ended, and may be silent.
+squeue works without accounting; sacct is used only for the reason why a job ended, and may be unavailable.
 """
 
 from __future__ import annotations
@@ -34,10 +34,11 @@ def require_slurm() -> None:
 
 
 def living(jobs: Mapping[str, str]) -> dict[str, str]:
-    """Those of the jobs (12, or 12_3 of an array; with their names) that wait or are at work: `queued` or `running`.
+    """The waiting and running jobs among those given by number (12, or 12_3 of an array) and name: `queued` or
+    `running`.
 
-    A job of another name is none of ours: schedulers that lost their memory give out numbers again.
-    Raises SchedulerSilentError where the scheduler does not answer.
+    A job with another name is not one of ours, since schedulers may reuse numbers after a reset. Raises
+    SchedulerSilentError where the scheduler does not answer.
     """
     found: dict[str, str] = {}
     for part in _parts(sorted({job.partition("_")[0] for job in jobs}, key=int)):
@@ -55,8 +56,8 @@ def living(jobs: Mapping[str, str]) -> dict[str, str]:
 
 
 def endings(jobs: Iterable[str]) -> dict[str, str]:
-    """How jobs have ended, in the scheduler's words (TIMEOUT, OUT_OF_MEMORY, NODE_FAIL, CANCELLED by 0, ...), as far as
-    its accounting tells: nothing where there is none."""
+    """Final states of jobs as reported by the scheduler's accounting (TIMEOUT, OUT_OF_MEMORY, NODE_FAIL, CANCELLED by
+    0, ...); empty without accounting."""
     found: dict[str, str] = {}
     if shutil.which("sacct") is None:
         return found
@@ -71,7 +72,7 @@ def endings(jobs: Iterable[str]) -> dict[str, str]:
 
 
 def cancel(jobs: Sequence[str]) -> None:
-    """End jobs; those that have ended already do not matter. Raises SchedulerSilentError."""
+    """Cancel jobs; jobs that have ended already are ignored. Raises SchedulerSilentError."""
     for part in _parts(jobs):
         _ask(["scancel", *part])
 

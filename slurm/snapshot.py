@@ -13,7 +13,7 @@ from results.files import readable_os_errors, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("algorithms", "benchmark", "envs", "slurm")
-"""What a job imports."""
+"""Packages that a job imports."""
 LEFT_OUT = ("__pycache__", "*.pyc", "*.nbi", "*.nbc", "*.stamp", "*.tmp")
 
 
@@ -50,7 +50,8 @@ def _fingerprint(facts: dict[str, object]) -> str:
 
 
 def _files() -> list[Path]:
-    """What is copied: the packages with their data, and of `results`, where runs and published sets lie, the code."""
+    """The files to copy: the packages with their data, but of `results` only the code, without runs and published
+    sets."""
     files = [file for package in PACKAGES for file in sorted((ROOT / package).rglob("*")) if file.is_file()]
     kept = (file for file in files if "__pycache__" not in file.relative_to(ROOT).parts)
     packages = [file for file in kept if not any(file.match(pattern) for pattern in LEFT_OUT)]

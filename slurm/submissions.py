@@ -1,6 +1,6 @@
-"""What was submitted to a cluster, written down below the results: which job has which runs, of which code.
+"""Records of the jobs submitted to a cluster, in the results folder: the runs and the code of each job.
 
-Whether a run is finished is told by its folder alone; the scheduler is asked only which jobs are still there.
+Whether a run is finished is determined by its folder alone; the scheduler only reports which jobs still exist.
 """
 
 from __future__ import annotations
@@ -88,12 +88,12 @@ def add_submission(
 
 
 def log_of(results: Path, job: str) -> Path:
-    """What a job of one task printed itself; its runs print into their own folders."""
+    """The log of a job with one task; its runs have logs in their folders."""
     return results / SWEEP / "logs" / f"{job}_0_log.err"
 
 
 def _submissions(results: Path) -> Iterator[dict[str, Any]]:
-    """What was submitted and cancelled, oldest first."""
+    """Records of submissions and cancellations, oldest first."""
     for file in sorted((results / SWEEP / "jobs").glob("*.json")):
         yield read_json(file)
 
