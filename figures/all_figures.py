@@ -20,7 +20,7 @@ from results.files import write_output
 from results.records import POLICIES
 
 LISTING = "files.txt"
-"""Names of all files that were drawn into a folder, so that those that are drawn no longer can be taken away."""
+"""File that lists the files drawn into a folder, so that those no longer drawn can be removed."""
 
 
 def draw_all(analysis: Analysis, output: Path) -> Iterator[str]:
@@ -51,8 +51,8 @@ def draw_all(analysis: Analysis, output: Path) -> Iterator[str]:
 
 
 def draw_some(analysis: Analysis, output: Path, names: Sequence[str]) -> Iterator[str]:
-    """Write the named figures and tables alone, without the report; yields lines as `draw_all` does. Raises
-    ResultsError for a name that there is not."""
+    """Write only the named figures and tables, without the report; yields lines like `draw_all`. Raises ResultsError
+    for an unknown name."""
     known = {exhibit.name: exhibit for exhibit in EXHIBITS}
     if absent := [name for name in names if name not in known]:
         raise ResultsError(f"--only {' '.join(absent)}: no such figure or table; there are {', '.join(known)}")

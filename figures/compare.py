@@ -29,8 +29,8 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line: 0 when the comparison was made, 1 with one line on standard error otherwise, 2 with
-    `--fail-on-regression` where a score got worse, chance among so many comparisons taken into account."""
+    """Entry point: returns 0 when the comparison was made, 1 with one line on standard error otherwise, and 2 with
+    `--fail-on-regression` where a score got worse after correction for the number of comparisons."""
     options = _parse(arguments)
     from figures.differences import compare, report_frame, report_text  # here, so that help is quick
     from results.files import write_output

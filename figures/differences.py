@@ -64,7 +64,7 @@ class CellComparison:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What two sets have in common, and what only one of them has."""
+    """Common and separate contents of two sets."""
 
     cells: tuple[CellComparison, ...]
     only_a: tuple[Name, ...]

@@ -27,9 +27,9 @@ class Part:
     """A part of a document."""
 
     file: str
-    """From the root of the project."""
+    """Path relative to the root of the project."""
     name: str
-    """Of its marks; empty for a whole file."""
+    """Name in its marks; empty for a whole file."""
     text: Callable[[Analysis], str]
 
 

@@ -1,4 +1,4 @@
-"""From figures to files and to pictures inside the report; equal figures give equal bytes."""
+"""Conversion of figures to files and to pictures inside the report; equal figures give equal bytes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Drawing:
     """Name of its files, without the ending."""
     heading: str
     svg: str
-    """As matplotlib writes it, without a background."""
+    """SVG as written by matplotlib, without a background."""
     width: float
     """Inches."""
     caption: str

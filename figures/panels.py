@@ -56,11 +56,11 @@ CURVES_EXPLAINED = (
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """What one panel shows: several curves, each the mean over the seeds of one series of runs."""
+    """Contents of one panel: several curves, each the mean over the seeds of one series of runs."""
 
     title: str
     curves: Mapping[str, Curve]
-    """By name: the curves of a panel are algorithms, or settings of one algorithm."""
+    """Curves by name, which is an algorithm or a setting of one algorithm."""
     references: Mapping[str, float]
     """Mean return of each reference policy."""
     note: str = ""

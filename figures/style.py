@@ -1,4 +1,4 @@
-"""How figures look: one colour and one marker for each algorithm everywhere, sizes in inches, fonts in points."""
+"""Style of the figures: one colour and one marker per algorithm, sizes in inches, fonts in points."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ INK, MUTED, GRID, PAPER = "#1f2328", "#66707b", "#e4e7eb", "#ffffff"
 
 @dataclass(frozen=True, slots=True)
 class AlgorithmStyle:
-    """How one algorithm is named and drawn."""
+    """Label, colour and marker of one algorithm."""
 
     label: str
     colour: str

@@ -164,7 +164,7 @@ def _score_row(score: Score) -> list[Cell]:
 
 
 def remark_of(score: Score) -> str:
-    """What keeps a score from being ranked or from meaning much; empty for most."""
+    """Note on a score that is not ranked or means little; empty for most."""
     words = []
     if score.collapsed_seeds:
         words.append("collapsed" if score.collapsed else f"{score.collapsed_seeds} of {score.seeds} seeds collapsed")

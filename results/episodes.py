@@ -21,9 +21,9 @@ from results.layout import FACTS, GIF
 from results.records import POLICIES, Episode, Results
 
 FOLDER = "episodes"
-"""Of the GIFs of a published set."""
+"""Folder of the GIFs in a published set."""
 MOST_BYTES = 3_000_000
-"""Of the GIFs of a published set together."""
+"""Most bytes in the GIFs of a published set."""
 AGAIN = "record it again: python -m benchmark.record"
 
 

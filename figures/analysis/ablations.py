@@ -19,7 +19,7 @@ from results.records import Results, Run
 
 ALGORITHM = "ip"
 DEFAULTS = ("road graph", "k = 8", "2 hops")
-"""What IP has by default, as labels."""
+"""Labels of IP's default settings."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,12 +74,12 @@ class Analysis:
         return self.groups[task, self.shown[task]] if task in self.shown else {}
 
     def shown_runs(self, task: str) -> tuple[Run, ...]:
-        """The same in one row."""
+        """All of them in one row."""
         return tuple(run for runs in self.shown_algorithms(task).values() for run in runs)
 
     @cached_property
     def issues(self) -> tuple[Issue, ...]:
-        """What failed, stopped early, is missing or does not match."""
+        """Issues: runs that failed, stopped early, are missing or do not match."""
         return find_issues(self.results)
 
     @cached_property
@@ -190,7 +190,7 @@ class Analysis:
         return ablation_results(self.results)
 
     def account(self, task: str) -> Account | None:
-        """What the shown runs of a traffic task kept account of; None where they have nothing."""
+        """Traffic statistics of the shown runs of a task; None where they have none."""
         if task not in self._accounts:
             shown = self.shown.get(task)
             self._accounts[task] = account_of(task, shown, self.shown_runs(task)) if shown is not None else None

@@ -19,7 +19,7 @@ class ArmDifference:
 
     task: str
     base: str
-    """What the names of both variants begin with."""
+    """Common prefix of the names of both variants."""
     other: str
     """One of `CONTROLS`."""
     difference: float

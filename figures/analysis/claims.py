@@ -1,4 +1,4 @@
-"""What the paper says, number by number and claim by claim, beside what was measured.
+"""The paper's printed numbers and claims, compared with measurements.
 
 Scores are those of each algorithm's headline policy.
 
@@ -81,7 +81,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was measured, and what follows."""
+    """A measurement and the resulting verdict."""
 
     ours: str
     verdict: str
@@ -114,7 +114,7 @@ def _frozen(value: Any) -> Any:
 
 
 def find(analysis: Analysis, entry: Entry, task: str) -> Finding:
-    """What was measured of one entry on one task."""
+    """The measurement of one entry on one task."""
     if entry.kind in ("task", "setting"):
         return find_setting(analysis, entry)
     if entry.kind in ("distance", "divergence", "closer"):
@@ -299,7 +299,7 @@ def _measured(entry: Entry, sides: dict[str, Score | None], values: dict[str, Su
 
 
 def _unequal(sides: dict[str, Score | None]) -> str:
-    """What keeps a comparison from being one of equals, behind its verdict; empty for most."""
+    """Note on unequal conditions of a comparison, appended to its verdict; empty for most."""
     scores = [score for score in sides.values() if score is not None]
     words = ["unequal rewards"] if len({score.learned_from for score in scores}) > 1 else []
     fallen = [algorithm_label(score.algorithm) for score in scores if score.collapsed]
@@ -319,7 +319,7 @@ def _span(values: list[int]) -> str:
 
 
 def _number(entry: Entry, task: str, score: Score | None) -> Finding:
-    """A printed mean return beside ours."""
+    """Verdict on a printed mean return."""
     summary = score.summary if score is not None else None
     if score is None or summary is None:
         return MISSING
@@ -334,7 +334,8 @@ def _number(entry: Entry, task: str, score: Score | None) -> Finding:
 
 
 def _interpreted(analysis: Analysis, entry: Entry, task: str) -> Finding:
-    """How well greens follow traffic: a distance, or a comparison of distances or divergences, where less is better."""
+    """Verdict on how well greens follow traffic: a distance, or a comparison of distances or divergences; lower is
+    better."""
     account = analysis.account(task)
     present = {run.key.algorithm for run in account.runs} if account else set()
     wanted = [side for side in algorithm_order(set(_sides(entry))) if side in present]

@@ -57,8 +57,8 @@ class Comparison:
 
 
 def comparison(scores: Sequence[Score], shown: Mapping[str, str]) -> Comparison | None:
-    """What is compared: the shown variant of each task other than the matrix and toy games on which every algorithm of
-    the paper that these results hold has finished runs and a finite normalised score.
+    """The compared tasks: the shown variant of each task other than the matrix and toy games on which every algorithm
+    of the paper that these results hold has finished runs and a finite normalised score.
 
     None where fewer than two algorithms or tasks are left.
 

@@ -1,4 +1,4 @@
-"""What the runs cost: hours of the right resource, environment steps a second, seconds of every stage."""
+"""Cost of the runs: hours per resource, environment steps per second, seconds per stage."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class Curve:
         return not self.means.steps.size
 
     def scaled(self, factor: float) -> Curve:
-        """The same over another axis, of which every environment step is `factor` units."""
+        """The curve over another axis, with `factor` units per environment step."""
         means = replace(self.means, steps=self.means.steps * factor)
         return Curve(means, self.seeds, tuple(step * factor for step in self.stopped))
 
@@ -66,7 +66,7 @@ def learning_curve(runs: Sequence[Run], policy: str, evaluations: Evaluations) -
 
 
 def score_curve(runs: Sequence[Run], policy: str, name: str) -> Curve:
-    """The same of another score of the evaluations, such as `food_per_agent`."""
+    """Curves of another score of the evaluations, such as `food_per_agent`."""
     series = []
     for run in runs:
         rows = [
@@ -81,7 +81,7 @@ def score_curve(runs: Sequence[Run], policy: str, name: str) -> Curve:
 
 @dataclass(frozen=True, slots=True)
 class StepCost:
-    """What an environment step of one algorithm on one task and variant costs, median over its runs."""
+    """Cost of an environment step of one algorithm on one task and variant, median over its runs."""
 
     transitions: float
     """Transitions that gradient steps took: gradient steps times batch size."""
@@ -91,7 +91,7 @@ class StepCost:
 
 
 def step_cost(runs: Iterable[Run]) -> StepCost | None:
-    """From what the runs logged; None where none logged its gradient steps."""
+    """The cost according to the logs of the runs; None where none logged its gradient steps."""
     rates, seconds = [], []
     for run in runs:
         updates = _last(run, "update")

@@ -43,7 +43,7 @@ Shares = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """What was counted in environment steps `start` + 1 to `end`."""
+    """Counts of environment steps `start` + 1 to `end`."""
 
     start: int
     end: int
@@ -63,7 +63,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """How far the greens of one interval are from its traffic."""
+    """Distances between the greens of one interval and its traffic."""
 
     end: int
     divergence: float
@@ -73,7 +73,7 @@ class Match:
     distance: float
     """Euclidean distance between the two."""
     even_divergence: float
-    """KL(volumes || as much green for every movement), nats: what a policy that does not look would get."""
+    """KL(volumes || equal green for every movement) in nats, the divergence of a policy that ignores traffic."""
     even_distance: float
     infinite: bool
     """A movement had vehicles and no green: only `HALF_COUNT` keeps the divergence finite."""
@@ -81,7 +81,7 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What the runs of the variant that is shown of one task kept account of."""
+    """Traffic statistics of the shown variant's runs on one task."""
 
     task: str
     variant: str
@@ -141,7 +141,7 @@ class LocalSummaries:
 
 
 def account_of(task: str, variant: str, shown: Sequence[Run]) -> Account | None:
-    """What the runs shown of one task kept account of; None where they have no interval."""
+    """Traffic statistics of the shown runs of one task; None where they have no interval."""
     runs = [run for run in shown if any(_named(row.values, GREENS) for row in run.metrics)]
     intervals = {run.key: joined(intervals_of(run), episode_steps(run)) for run in runs}
     movements = opened_movements(runs)
@@ -283,9 +283,9 @@ def distance(p: Shares, q: Shares) -> float:
 
 
 def match(interval: Interval, movements: Sequence[str], kind: Traffic = "present") -> Match | None:
-    """How the greens of an interval match its traffic over `movements`; None where they had no vehicle or no green.
+    """The match of an interval's greens with its traffic over `movements`; None without vehicles or without greens.
 
-    A movement that the interval does not name counts as 0.
+    A movement missing from the interval counts as 0.
     """
     volumes = np.array([interval.traffic(kind).get(name, 0.0) for name in movements])
     greens = np.array([interval.greens.get(name, 0.0) for name in movements])
@@ -305,7 +305,7 @@ def match(interval: Interval, movements: Sequence[str], kind: Traffic = "present
 
 
 def matches(intervals: Iterable[Interval], movements: Sequence[str], kind: Traffic = "present") -> list[Match]:
-    """The match of each interval in turn, without those that had no vehicle or no green."""
+    """The match of each interval in turn, without intervals that had no vehicle or no green."""
     return [matched for interval in intervals if (matched := match(interval, movements, kind)) is not None]
 
 

@@ -49,7 +49,7 @@ def headline_policy(algorithm: str) -> str:
 
 
 def other_policy(algorithm: str) -> str:
-    """The policy that stands beside the headline one in tables."""
+    """The policy shown next to the headline one in tables."""
     return next(name for name in POLICIES if name != headline_policy(algorithm))
 
 

@@ -1,9 +1,9 @@
-"""Who ranks where on which task, as far as the seeds can tell algorithms apart that learned from the same reward.
+"""Ranks on every task among algorithms that learned from the same reward, as far as the seeds distinguish them.
 
-Two algorithms are told apart where Welch's 95 % interval of the difference of their means over seeds excludes 0, the
-test that sets scores in bold (`scores.leaders`). The rank of an algorithm is then a range: from 1 + the number of
-algorithms that are surely better, to the number of algorithms - those that are surely worse. Nothing is assumed to be
-transitive: three algorithms may overlap in pairs and the outer two still differ.
+Two algorithms differ where Welch's 95 % interval of the difference of their means over seeds excludes 0, the test that
+sets scores in bold (`scores.leaders`). The rank of an algorithm is a range: from 1 + the number of significantly better
+algorithms to the number of algorithms minus that of significantly worse ones. The relation need not be transitive:
+three algorithms may overlap in pairs while the outer two differ.
 """
 
 from __future__ import annotations
@@ -57,15 +57,15 @@ class Rank:
 
 @dataclass(frozen=True, slots=True)
 class Lead:
-    """By how much the best mean exceeds the next, in units of return."""
+    """Difference between the best mean and the next, in units of return."""
 
     best: str
     second: str
     difference: float
     half_width: float | None
-    """Of Welch's 95 % interval; None where either has a single seed."""
+    """Half width of Welch's 95 % interval; None where either has a single seed."""
     new_half_width: float | None
-    """Of the 95 % prediction interval: what the difference of one new seed of either would be."""
+    """Half width of the 95 % prediction interval for the difference of one new seed of each."""
 
     @property
     def sure(self) -> bool:

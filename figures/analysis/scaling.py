@@ -42,7 +42,7 @@ class ScalingCurve:
     algorithm: str
     points: tuple[ScalingPoint, ...]
     trend: Trend | None
-    """Of the normalised score in %, for each doubling of N; None below two numbers of agents or three seeds."""
+    """Trend of the normalised score in % per doubling of N; None below two numbers of agents or three seeds."""
     adjusted_p: float | None = None
     """After Holm's correction for all trends of all panels."""
 
@@ -91,7 +91,7 @@ def _chosen(groups: Groups, prefix: str) -> dict[tuple[str, str], tuple[str, str
 
 
 def _reward(algorithms: Mapping[str, Sequence[Run]]) -> str:
-    """What the environment pays in most runs of a cell."""
+    """Reward mode of most runs of a cell."""
     rewards = [str(run.config.get("environment", {}).get("reward", "")) for runs in algorithms.values() for run in runs]
     return max(dict.fromkeys(rewards), key=rewards.count)
 

@@ -55,9 +55,9 @@ class Score:
     """Finished runs that do not count, as their last returns are not finite: what the others reached is no fair
     comparison, so the algorithm is neither ranked nor in bold here."""
     learned_from: str = TEAM
-    """What the algorithm learned from, see `policies`; joined by " or " where its seeds differ."""
+    """Reward that the algorithm learned from, see `policies`; joined by " or " where its seeds differ."""
     collapsed_seeds: int = 0
-    """Of the seeds that count, those whose policy collapsed."""
+    """Number of counted seeds whose policy collapsed."""
 
     @property
     def policy(self) -> str:
@@ -152,10 +152,10 @@ def final_of(run: Run, policy: str) -> float | None:
 def leaders(scores: list[Score]) -> set[str]:
     """The algorithms to set in bold among the scores of one task and variant, by their headline policies.
 
-    Only those that learned from the same reward are compared. Among these it is the best mean and every one that
-    Welch's 95 % interval cannot tell from it. Nobody is bold where the comparison means little: fewer than two
-    algorithms, a provisional score, a single seed, unequal numbers of steps, or no two algorithms that can be told
-    apart. One that collapsed is not compared, and what is no better than random play is never bold.
+    Only algorithms that learned from the same reward are compared. Bold are the best mean and all that Welch's 95 %
+    interval does not distinguish from it. None is bold where the comparison means little: fewer than two algorithms, a
+    provisional score, a single seed, unequal numbers of steps, or no two algorithms that differ significantly.
+    Collapsed policies are not compared, and scores no better than random play are never bold.
     """
     bold: set[str] = set()
     for signal in {score.learned_from for score in scores}:

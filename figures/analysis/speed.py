@@ -26,7 +26,7 @@ class SpeedRow:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What was measured together."""
+    """Quantity measured, the same for all rows."""
 
     date: str
     """Year and month."""
@@ -35,7 +35,7 @@ class Measurement:
     """environment steps or gradient steps."""
     setup: str
     command: str
-    """That makes the measurement again."""
+    """Command that repeats the measurement."""
     rows: tuple[SpeedRow, ...]
 
 

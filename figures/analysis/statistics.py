@@ -26,7 +26,7 @@ from results.checks import SCORED_EVALUATIONS
 FINAL_EVALUATIONS = SCORED_EVALUATIONS
 """The final score of a seed is its mean over this many last evaluations."""
 REPLICATIONS = 2000
-"""How often a bootstrap redraws the seeds."""
+"""Replications of a bootstrap over seeds."""
 Values = NDArray[np.float64]
 
 
@@ -215,7 +215,7 @@ class Trend:
     slope: float
     """Change of the value for one unit of the factor."""
     half_width: float
-    """Of the 95 % interval of the slope."""
+    """Half width of the 95 % interval of the slope."""
     p: float
     """Two-sided, of no slope."""
     count: int
@@ -246,7 +246,7 @@ class Friedman:
     """Mean rank over tasks, 1 for the best."""
     tasks: int
     p: float
-    """Of equal algorithms: Friedman's chi square with Iman and Davenport's correction."""
+    """p value under equal algorithms: Friedman's chi square with Iman and Davenport's correction."""
     critical_difference: float
     """Nemenyi's: mean ranks further apart differ at 5 %, all pairs taken into account."""
 
@@ -285,13 +285,13 @@ def redrawn(values: Values, generator: np.random.Generator, replications: int = 
 
 
 def redrawn_weights(count: int, generator: np.random.Generator, replications: int = REPLICATIONS) -> Values:
-    """The same samples as the share that each of `count` seeds has in them; shape (replication, seed)."""
+    """Resamples as the share of each of `count` seeds; shape (replication, seed)."""
     indices = generator.integers(0, count, (replications, count))
     return np.asarray((indices[:, :, None] == np.arange(count)).mean(axis=1))
 
 
 def percentile_interval(replicates: ArrayLike, level: float = LEVEL) -> tuple[Values, Values]:
-    """What leaves (1 - level) / 2 of the replicates, which lie along the first axis, below and above it."""
+    """Bounds that leave (1 - level) / 2 of the replicates, along the first axis, below and above."""
     low, high = np.quantile(np.asarray(replicates, dtype=float), [(1 - level) / 2, (1 + level) / 2], axis=0)
     return low, high
 

@@ -22,13 +22,13 @@ class TrialScore:
     variant: str
     trained_on: str
     trial: Trial
-    """Of the first seed: what was tried, and the reference policies on its episodes."""
+    """Trial of the first seed: its settings, and the reference policies on its episodes."""
     returns: Summary
     """Mean return over seeds."""
     normalised: Summary | None
     """Normalised score between the reference policies on the same episodes, in %; None where they do not bound one."""
     normalised_references: dict[str, float]
-    """The same of every reference policy."""
+    """Normalised score of every reference policy."""
     normalised_seeds: dict[int, float]
     """Seed of training to the normalised score, in %."""
 

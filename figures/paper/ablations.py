@@ -36,7 +36,7 @@ def draw(analysis: Analysis) -> Figure | None:
 
 
 def caption(analysis: Analysis) -> str:
-    """What the reader must know, in whole sentences."""
+    """Caption of the figure, in whole sentences."""
     parts = [
         f"Intention Propagation alone, {POLICY} policy, with random play as a broken line. The runs of a panel "
         "differ in the named setting and in nothing else; with 30 agents the paper's default is 8 neighbours, and "

@@ -43,11 +43,11 @@ FIGURE_8 = {
     "mpe/cooperative_push_100": "(f) Cooperative push, N = 100",
 }
 VALUE_LABELS = {"cityflow": "\u2212 average travel time, s"}
-"""What the vertical axis shows, by platform; elsewhere the return of an episode."""
+"""Label of the vertical axis by platform; otherwise the return of an episode."""
 
 
 def value_label(task: str) -> str:
-    """What the vertical axis of a task's learning curves shows."""
+    """Label of the vertical axis of a task's learning curves."""
     return VALUE_LABELS.get(platform_of(task), "episode return")
 
 

@@ -1,4 +1,4 @@
-"""The paper's Table 2, its hyperparameters, beside those of the runs."""
+"""The hyperparameters of the paper's Table 2, compared with those of the runs."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def draw(analysis: Analysis) -> Figure | None:
 
 
 def caption(analysis: Analysis) -> str:
-    """What the reader must know, in whole sentences."""
+    """Caption of the figure, in whole sentences."""
     shown = analysis.accounts
     parts = [
         "Kullback\u2013Leibler divergence KL(v \u2016 g) in nats: v are the shares of the movements in the vehicles "

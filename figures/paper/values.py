@@ -1,4 +1,4 @@
-"""The paper says, we measured: every printed result and claim beside what was measured."""
+"""The paper's printed results and claims, compared with measurements."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happened inside the runs of one task: the data of a small chart for each logged metric.
+"""Data of a small chart for each logged metric of the runs of one task.
 
 A report has hundreds of these charts. The page draws them with uPlot when their block is unfolded; here values are put
 into equal bins of steps and written as JSON.

@@ -1,4 +1,4 @@
-"""What the runs cost: hours by task and algorithm, environment steps a second, and where the time went."""
+"""Cost of the runs: hours by task and algorithm, environment steps per second, and time per stage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was run and what was not."""
+"""Coverage: tasks and algorithms that were run, and those that were not."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def draw_dilemma(analysis: Analysis, task: str, variant: str) -> Figure | None:
 
 
 def dilemma_caption() -> str:
-    """What the reader of the figure must know, in whole sentences."""
+    """Caption of the figure, in whole sentences."""
     return (
         f"{POLICY_WORDS} With each action an agent moves, stays, or strikes a cell beside it. "
         "Striking food pays 0.99, striking an agent pays 1.99 and costs the one who is struck 4, striking nothing "

@@ -1,4 +1,4 @@
-"""What the results show, claim by claim, in words that are made from the numbers: `results/FINDINGS.md`."""
+"""Findings claim by claim, in sentences generated from the numbers: `results/FINDINGS.md`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from results.checks import algorithm_order
 from results.paper import COMPARED_TASKS
 
 LEVEL = 0.05
-"""Of the tests, after their corrections."""
+"""Significance level of the tests after correction."""
 
 
 @dataclass(frozen=True, slots=True)

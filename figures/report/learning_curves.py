@@ -39,7 +39,7 @@ def draw_platform(analysis: Analysis, platform: str) -> Figure:
 
 
 def platform_caption(platform: str) -> str:
-    """What the reader of a figure of learning curves must know, in whole sentences."""
+    """Caption of the figure, in whole sentences."""
     return f"{platform_title(platform)} tasks. {POLICY_WORDS} {CURVES_EXPLAINED}"
 
 

@@ -38,12 +38,12 @@ LESSONS = {
     "echo": "each agent must name what only its predecessor sees: without messages nothing beats guessing, 0 %",
     "walk": "one agent and nobody to hear: plain reinforcement learning, a near lure against a far reward",
 }
-"""What each game asks of a learner."""
+"""Difficulty that each game poses to a learner."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What one policy of an algorithm reached on one game."""
+    """Result of one policy of an algorithm on one game."""
 
     share: float
     """Mean over seeds of the normalised score, in %."""

@@ -1,4 +1,4 @@
-"""Where runs come from: code, hardware, time and settings, as words and tables."""
+"""Provenance of runs: code, hardware, time and settings, as sentences and tables."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def draw(analysis: Analysis) -> Figure | None:
 
 
 def caption(analysis: Analysis) -> str:
-    """What the reader must know, in whole sentences."""
+    """Caption of the figure, in whole sentences."""
     steps = sorted({point.steps for panel in analysis.scaling for curve in panel.curves for point in curve.points})
     span = " to ".join(f"{step:,}" for step in dict.fromkeys((steps[0], steps[-1]))) if steps else "no"
     return (

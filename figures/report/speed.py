@@ -1,4 +1,4 @@
-"""How fast environments and gradient steps are here and elsewhere, as measured."""
+"""Measured speed of environments and gradient steps, in this project and others."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def draw_losses(analysis: Analysis) -> Figure | None:
 
 
 def sizes_caption(analysis: Analysis) -> str:
-    """What the reader must know, in whole sentences."""
+    """Caption of the figure, in whole sentences."""
     return (
         "Policies played with numbers of agents that they were not trained with (the upright line), without any "
         "training there. Normalised score between random play (0 %) and the reference policy (100 %) at each N. "
@@ -73,7 +73,7 @@ def sizes_caption(analysis: Analysis) -> str:
 
 
 def losses_caption(analysis: Analysis) -> str:
-    """What the reader must know, in whole sentences."""
+    """Caption of the figure, in whole sentences."""
     return (
         "Policies where they were trained, while messages between agents are lost: each directed edge at each step by "
         "itself. Nothing was trained with losses. A policy whose agents hear nobody keeps its score exactly; the fall "
