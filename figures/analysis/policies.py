@@ -73,7 +73,7 @@ def collapsed(run: Run, scale: tuple[float, float] | None) -> bool:
     """Whether the policy became almost deterministic before it had learned anything, and stayed useless.
 
     Args:
-        scale: (offset, factor) of the normalised score in %, as `statistics.gap_scale` gives it; without one nothing is
+        scale: (offset, factor) of the normalised score in %, as `statistics.normalisation` gives it; without one nothing is
         said
             to have collapsed.
     """
