@@ -130,7 +130,9 @@ def test_cities_of_the_project_have_the_identity_they_had() -> None:
 def test_references_are_played_anew_for_other_files(town: Path, tmp_path: Path) -> None:
     run = config(town)
     assert missing_references([run], tmp_path) == [[run]]
-    assert references_command([run], tmp_path)[2] == str(town / "config.json")
+    command = references_command([run], tmp_path)
+    assert command[2] == run.task
+    assert f"--set=environment.map={town / 'config.json'}" in command
     before = write_references(str(town), tmp_path, 1, run.training.evaluation_seed)
     assert missing_references([run], tmp_path) == []
     write_grid(town, 1, 2, GridFlow(rate=900.0, horizon=300))

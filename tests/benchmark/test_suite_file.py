@@ -12,6 +12,9 @@ import pytest
 from benchmark.errors import UserError
 from benchmark.suite_file import read_suite
 from benchmark.suites import SUITES, requests_of
+from envs.traffic.synthetic.grid import write_grid
+from envs.traffic.synthetic.trips import GridFlow
+from results.files import read_json
 from results.folder import status_of
 from results.keys import RunKey
 from tests.patience import PATIENCE
@@ -97,3 +100,36 @@ def test_a_sweep_makes_runs_of_a_task_from_elsewhere(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     (folder,) = (tmp_path / "runs" / "mpe" / "wide_navigation_10" / "iql").glob("*/seed_0")
     assert status_of(folder)["state"] == "finished"
+
+
+FOREIGN = """
+tasks = ["pettingzoo:tests.envs.line_world:LineWorld", "cityflow/synthetic_4"]
+algorithms = ["iql"]
+total_steps = 400
+[settings]
+"training.batch_size" = 16
+"training.learning_starts" = 16
+"training.evaluation_interval" = 400
+"training.evaluation_episodes" = 2
+"algorithm.hidden" = 16
+"""
+
+
+def test_tasks_may_be_environments_of_other_packages_and_cities(tmp_path: Path) -> None:
+    """Runs and reference policies, in processes of their own; the same command again has nothing left to do."""
+    town = tmp_path / "town"
+    write_grid(town, 1, 2, GridFlow(rate=600.0, horizon=300))
+    path, results = written(tmp_path, FOREIGN.replace("cityflow/synthetic_4", town.as_posix())), tmp_path / "results"
+    requests = requests_of(str(path))
+    assert [request.key.task for request in requests] == [
+        "pettingzoo/tests.envs.line_world_LineWorld_3",
+        "cityflow/town_2",
+    ]
+    assert requests[1].resolve().environment.map == str(town / "config.json")
+    command = [sys.executable, "-m", "benchmark.sweep", "--suite", str(path), "--results", str(results)]
+    for words in ("2 finished now", "2 had finished before"):
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert words in done.stdout
+    for request in requests:
+        assert read_json(results / request.key.task / "references.json")["policies"]
