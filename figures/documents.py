@@ -1,7 +1,7 @@
-"""Tables, findings and the figure of the documents, from the published results: `python -m figures.documents [--check]`.
+"""Tables, findings and the figure of the documents, from the published results: `python -m figures.documents`.
 
-A generated part of a document stands between `<!-- NAME -->` and `<!-- end of NAME -->`. The figure holds the numbers that it
-shows as text, too, so that it can be told whether it is up to date on machines that draw letters otherwise.
+A generated part of a document stands between `<!-- NAME -->` and `<!-- end of NAME -->`. The PNG of the figure also
+holds its numbers as text, so that machines that draw letters otherwise can tell whether it is up to date.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ NUMBERS = "Description"
 DOTS = 120
 """Of the figure, per inch."""
 MOST_DIFFERENCE = 2.0
-"""Mean difference of two pictures of the same numbers, of 255: letters and lines that another machine draws otherwise."""
+"""Largest mean difference of two pictures of the same numbers, of 255: other machines draw letters otherwise."""
 
 
 @dataclass(frozen=True, slots=True)

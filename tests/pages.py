@@ -113,14 +113,15 @@ def commands(block: Block) -> list[Command]:
 
 def _without_comment(text: str) -> str:
     """A command without the comment at its end; a # inside quotes or a word is none."""
-    lexer = shlex.shlex(text, posix=False, punctuation_chars=False)
-    lexer.whitespace_split, lexer.commenters = True, ""
-    kept: list[str] = []
-    for word in lexer:
-        if word.startswith("#"):
-            break
-        kept.append(word)
-    return " ".join(kept)
+    quote = ""
+    for position, letter in enumerate(text):
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in "\"'":
+            quote = letter
+        elif letter == "#" and (position == 0 or text[position - 1].isspace()):
+            return text[:position].rstrip()
+    return text.rstrip()
 
 
 def all_commands() -> list[Command]:

@@ -1,5 +1,5 @@
-"""What the walk (tests/walk.py) does otherwise than the pages say: commands that it shortens or leaves out, what recipes need
-and how they are used, mistakes that it makes, and what it does with an installed project."""
+"""Tables of the walk (tests/walk.py): commands that it shortens or leaves out, how recipes are used, mistakes that it
+makes, and what it does with an installed project."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ CHANGES = {
     "python -m benchmark.train --task mpe/cooperative_navigation_15 --algorithm ip --seed 0": Change(
         DAYS, until="results/**/cooperative_navigation_15/ip/default/seed_0/metrics.jsonl"
     ),
-    "python -m benchmark.sweep --suite all": Change(DAYS, until="results/all/**/metrics.jsonl"),
+    "python -m benchmark.sweep --suite all": Change(DAYS, until="results/all/**/config.json"),
     "python -m envs.traffic.data fetch": Change("fetches maps from the network"),
     "python -m benchmark.sweep --suite all --tasks cityflow/hangzhou_16 cityflow/manhattan_96 "
     "cityflow/synthetic_{49,100,225,1225}": Change(
         "takes days, and needs maps that have to be fetched",
         instead="python -m benchmark.sweep --suite all --tasks cityflow/synthetic_{49,100} --algorithms iql",
-        until="results/all/cityflow/**/metrics.jsonl",
+        until="results/all/cityflow/**/config.json",
     ),
     "python -m benchmark.train --task mpe/cooperative_navigation_15 --algorithm ip --seed 0 "
     "--set algorithm.alpha=0.1": Change(
@@ -99,8 +99,9 @@ CHANGES = {
     "python -m benchmark.train --task pettingzoo:mpe2.simple_spread_v3:parallel_env --algorithm iql $common "
     "--set environment.N=3 --set environment.graph=nearest --set environment.columns=2:4": Change(
         LONG,
-        instead="python -m benchmark.train --task pettingzoo:mpe2.simple_spread_v3:parallel_env --algorithm iql $common "
-        "--set environment.N=3 --set environment.graph=nearest --set environment.columns=2:4 --total-steps 1200",
+        instead="python -m benchmark.train --task pettingzoo:mpe2.simple_spread_v3:parallel_env --algorithm iql "
+        "$common --set environment.N=3 --set environment.graph=nearest --set environment.columns=2:4 "
+        "--total-steps 1200",
     ),
     "python -m benchmark.train --task pettingzoo:pettingzoo.sisl.pursuit_v5:parallel_env --algorithm iql $common "
     "--set environment.max_cycles=50 --set environment.x_size=8 --set environment.y_size=8 "
@@ -117,7 +118,8 @@ CHANGES = {
     ),
     "python -m benchmark.transfer --results results/smoke --messages": Change(
         LONG,
-        instead="python -m benchmark.transfer --results results/smoke --messages --algorithms ip --seeds 0 --episodes 1",
+        instead="python -m benchmark.transfer --results results/smoke --messages --algorithms ip --seeds 0 "
+        "--episodes 1",
     ),
     "python -m results.publish --packs PACK --output results/published/paper --suite all --compact": Change(LEASE),
     "python -m benchmark.together --suite all --tasks mpe/cooperative_navigation_15 --algorithms iql "
@@ -194,8 +196,8 @@ RECIPES = {
 MISTAKES = {
     "python -m benchmark.train --task mpe/cooperative_navigation_16 --algorithm ip": "did you mean",
     "python -m benchmark.train --task game/echo_8 --algorithm ipp": "did you mean ip?",
-    "python -m benchmark.train --task game/echo_8 --algorithm ip --set algorithm.hiden=3": "did you mean algorithm.hidden",
-    "python -m benchmark.train --task game/echo_8 --algorithm ip --set algorithm.hidden=-1": "expected a positive whole",
+    "python -m benchmark.train --task game/echo_8 --algorithm ip --set algorithm.hiden=3": "did you mean",
+    "python -m benchmark.train --task game/echo_8 --algorithm ip --set algorithm.hidden=-1": "expected a positive",
     "python -m benchmark.train --task nowhere/config.json --algorithm ip": "expected a CityFlow configuration",
     "python -m benchmark.train --task pettingzoo:nothing:make --algorithm ip": "install its package",
     "python -m benchmark.sweep --suite quik": "did you mean quick?",

@@ -14,8 +14,8 @@ from benchmark.suite_file import read_suite
 from benchmark.suites import SUITES, requests_of
 from results.folder import status_of
 from results.keys import RunKey
-from tests.patience import PATIENCE
 from tests.pages import recipe
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 SUITE = """
