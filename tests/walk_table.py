@@ -34,13 +34,13 @@ CHANGES = {
     "python -m benchmark.train --task mpe/cooperative_navigation_15 --algorithm ip --seed 0": Change(
         DAYS, until="results/**/cooperative_navigation_15/ip/default/seed_0/metrics.jsonl"
     ),
-    "python -m benchmark.sweep --suite all": Change(DAYS, until="results/all/**/config.json"),
+    "python -m benchmark.sweep --suite all": Change(DAYS, until="results/raw/**/config.json"),
     "python -m envs.traffic.data fetch": Change("fetches maps from the network"),
     "python -m benchmark.sweep --suite all --tasks cityflow/hangzhou_16 cityflow/manhattan_96 "
     "cityflow/synthetic_{49,100,225,1225}": Change(
         "takes days, and needs maps that have to be fetched",
         instead="python -m benchmark.sweep --suite all --tasks cityflow/synthetic_{49,100} --algorithms iql",
-        until="results/all/cityflow/**/config.json",
+        until="results/raw/cityflow/**/config.json",
     ),
     "python -m benchmark.train --task mpe/cooperative_navigation_15 --algorithm ip --seed 0 "
     "--set algorithm.alpha=0.1": Change(
