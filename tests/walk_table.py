@@ -171,7 +171,7 @@ RECIPES = {
     "my_suite.toml": Recipe("my_suite.toml"),
     "a particle task": Recipe("my_tasks.py"),
     "your city": Recipe("my_table.py", "python my_table.py"),
-    "the engine": Recipe("my_engine.py", "python my_engine.py"),
+    "the engine": Recipe("my_city/my_engine.py", "cd my_city && python my_engine.py"),
     "your environment": Recipe(
         "my_training.py",
         "python my_training.py",
