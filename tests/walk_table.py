@@ -28,6 +28,8 @@ CLUSTER = "needs a SLURM cluster"
 LEASE = "needs what a lease of a GPU has brought home"
 ONE = "--tasks mpe/cooperative_navigation_3 --algorithms iql --seeds 0"
 """One run of the suite `quick`."""
+JUNGLE = "--tasks magent/jungle_6 --algorithms ip --seeds 0 --episodes 2"
+"""One run of the suite `smoke`."""
 
 CHANGES = {
     "make test": Change("the whole suite of tests, of which this walk is one"),
@@ -114,12 +116,11 @@ CHANGES = {
         "--set environment.surround=false --total-steps 1200",
     ),
     "python -m benchmark.transfer --results results/smoke": Change(
-        LONG, instead="python -m benchmark.transfer --results results/smoke --algorithms iql --seeds 0 --episodes 1"
+        LONG, instead=f"python -m benchmark.transfer --results results/smoke {JUNGLE}"
     ),
     "python -m benchmark.transfer --results results/smoke --messages": Change(
         LONG,
-        instead="python -m benchmark.transfer --results results/smoke --messages --algorithms ip --seeds 0 "
-        "--episodes 1",
+        instead=f"python -m benchmark.transfer --results results/smoke --messages {JUNGLE}",
     ),
     "python -m results.publish --packs PACK --output results/published/paper --suite all --compact": Change(LEASE),
     "python -m benchmark.together --suite all --tasks mpe/cooperative_navigation_15 --algorithms iql "
