@@ -17,6 +17,7 @@ from envs.traffic.synthetic.trips import GridFlow
 from results.files import read_json
 from results.folder import status_of
 from results.keys import RunKey
+from tests.pages import recipe
 from tests.patience import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -75,6 +76,15 @@ def test_mistakes_in_a_file_are_named(text: str, words: str, tmp_path: Path) -> 
         read_suite(written(tmp_path, text))
 
 
+def test_recipe_of_a_suite_is_read(tmp_path: Path) -> None:
+    """The page's file: two algorithms, two learning rates, three seeds."""
+    asked = read_suite(written(tmp_path, recipe("benchmark/README.md", "my_suite.toml")))
+    assert len(asked) == 12
+    assert {request.key.algorithm for request in asked} == {"ip", "iql"}
+    assert {request.overrides["algorithm.learning_rate"] for request in asked} == {0.001, 0.003}
+    assert {request.total_steps for request in asked} == {20_000}
+
+
 def test_names_of_suites_are_looked_up() -> None:
     assert requests_of("quick") == SUITES["quick"]()
     with pytest.raises(UserError, match="--suite quik: did you mean quick"):
@@ -83,8 +93,7 @@ def test_names_of_suites_are_looked_up() -> None:
 
 def test_a_sweep_makes_runs_of_a_task_from_elsewhere(tmp_path: Path) -> None:
     """The module that registers it is imported in the processes of the runs, too."""
-    recipe = (ROOT / "README.md").read_text().split("<!-- recipe: a particle task -->", 1)[1]
-    (tmp_path / "my_tasks.py").write_text(recipe.split("```python\n", 1)[1].split("```", 1)[0])
+    (tmp_path / "my_tasks.py").write_text(recipe("envs/README.md", "a particle task"))
     text = SUITE.replace('"mpe/cooperative_navigation_3", "game/echo_8"', '"mpe/wide_navigation_10"')
     written(tmp_path, text.replace("[0, 4]", "[0]").replace("[16, 32]", "[16]"))
     command = [sys.executable, "-m", "benchmark.sweep", "--suite", "mine.toml", "--results", "runs", "--device", "cpu"]
