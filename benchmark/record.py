@@ -296,7 +296,7 @@ def save_episode(folder: Path, gif: bytes, facts: dict[str, Any]) -> None:
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Command line of `python -m benchmark.record`. Raises UserError for values that cannot be."""
     parser = argparse.ArgumentParser(prog="python -m benchmark.record", description=first_line(__doc__))
-    parser.add_argument("--results", type=Path, metavar="DIR", help="folder of the runs; default: results/SUITE")
+    parser.add_argument("--results", type=Path, metavar="DIR", help="default: results/SUITE, of all: results/raw")
     parser.add_argument("--suite", choices=sorted(SUITES), help="only the runs of this suite")
     add_import(parser)
     parser.add_argument("--tasks", nargs="+", default=[], help="only these tasks, or the paths of configurations")

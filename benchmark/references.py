@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import envs
-from benchmark.config import RunConfig, TrainingConfig
+from benchmark.config import RunConfig, TrainingConfig, environment_settings, parse_assignments
 from benchmark.console import first_line
 from benchmark.errors import InUseError, report_errors
-from benchmark.options import add_import
-from benchmark.tasks import training_defaults
+from benchmark.options import add_import, add_settings
+from benchmark.tasks import located, training_defaults
 from results.files import read_json, readable_os_errors, write_json
 from results.identity import FILES
 from results.layout import REFERENCES
@@ -40,10 +40,14 @@ def play(task: str, policy: str, episodes: int, seed: int, **settings: Any) -> l
     return [round(value, 4) for value in scores["return"].tolist()]
 
 
-def city_of(config: RunConfig) -> dict[str, Any]:
-    """Settings that tell where a run's city is (`envs.locate`); nothing for the cities of this project."""
-    names = ("map", *FILES)
-    given = {name: value for name in names if (value := getattr(config.environment, name, ""))}
+def origin_of(config: RunConfig) -> dict[str, Any]:
+    """Settings that tell where the task of a run comes from (`envs.locate`): the files of a city, or the function that
+    makes an environment of another package. Nothing for the tasks of this project."""
+    settings = dataclasses.asdict(config.environment)
+    if not any(settings.get(name) for name in ("map", "source")):
+        return {}
+    names = ("map", *FILES, "source", "arguments", "package", "episode_length")
+    given = {name: value for name in names if (value := settings.get(name))}
     return envs.locate(config.task, given)[1]
 
 
@@ -95,19 +99,22 @@ def missing_references(configs: Iterable[RunConfig], results: Path) -> list[list
     for config in configs:
         by_task.setdefault(config.task, []).append(config)
     return [
-        runs for task, runs in by_task.items() if not is_written(task, results, *evaluation_of(runs), city_of(runs[0]))
+        runs
+        for task, runs in by_task.items()
+        if not is_written(task, results, *evaluation_of(runs), origin_of(runs[0]))
     ]
 
 
 def write_references_for(configs: Sequence[RunConfig], results: Path) -> None:
     """As `write_references_alone`, for runs of one task."""
-    task = getattr(configs[0].environment, "map", "") or configs[0].task
-    write_references_alone(task, results, *evaluation_of(configs))
+    write_references_alone(configs[0].task, results, *evaluation_of(configs), origin_of(configs[0]))
 
 
-def write_references_alone(task: str, results: Path, episodes: int, seed: int) -> dict[str, Any]:
+def write_references_alone(
+    task: str, results: Path, episodes: int, seed: int, city: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """As `write_references`, or nothing where another process is about to write those of this task."""
-    task, city = envs.locate(task)
+    task, city = envs.locate(task, city)
     if is_written(task, results, episodes, seed, city):
         return write_references(task, results, episodes, seed, city)
     folder = results / task
@@ -132,12 +139,15 @@ def main() -> int:
     add_import(parser)
     parser.add_argument("--episodes", type=int, help="default: those of an evaluation of the task")
     parser.add_argument("--seed", type=int, default=defaults.evaluation_seed)
+    add_settings(parser, "a setting that tells where the tasks come from, such as environment.source")
     options = parser.parse_args()
+    assignments = parse_assignments(options.assignments)
     for given in options.tasks:
-        task, _ = envs.locate(given)
+        task, origin = located(given, assignments)
+        origin = environment_settings(task, origin)
         usual = training_defaults(task).get("evaluation_episodes", defaults.evaluation_episodes)
         episodes = options.episodes if options.episodes is not None else usual
-        record = write_references_alone(given, options.results, episodes, options.seed)
+        record = write_references_alone(task, options.results, episodes, options.seed, origin)
         if not record:
             print(f"{task}: another process is about to write them")
             continue

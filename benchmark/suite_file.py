@@ -10,7 +10,8 @@
     "training.batch_size" = 64
     "algorithm.learning_rate" = [0.001, 0.003]
 
-A list of values makes a variant of each: `mine-learning_rate=0.001` and so on, and of two lists every pair.
+A task may also be the path of a CityFlow configuration, or `pettingzoo:package.module:function`. A list of values makes
+a variant of each: `mine-learning_rate=0.001` and so on, and of two lists every pair.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any
 
 from benchmark.errors import UserError
 from benchmark.requests import RunRequest
-from benchmark.tasks import default_total_steps
+from benchmark.tasks import default_total_steps, located
 from envs.fields import closest
 from results.keys import RunKey
 
@@ -40,7 +41,8 @@ KINDS: dict[str, type] = {
 
 
 def read_suite(path: Path) -> list[RunRequest]:
-    """The runs that a file asks for, tasks outermost. Raises UserError for a file that is not as above."""
+    """The runs that a file asks for, tasks outermost; a task may be a path or `pettingzoo:...`, as everywhere. Raises
+    UserError for a file that is not as above, and what `envs.locate` raises."""
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -48,8 +50,8 @@ def read_suite(path: Path) -> list[RunRequest]:
     _check(path, table)
     steps = table.get("total_steps")
     return [
-        RunRequest(RunKey(task, algorithm, variant, seed), steps or default_total_steps(task), dict(settings))
-        for task in table["tasks"]
+        RunRequest(RunKey(task, algorithm, variant, seed), steps or default_total_steps(task), origin | settings)
+        for task, origin in map(located, table["tasks"])
         for algorithm in table["algorithms"]
         for variant, settings in _variants(table.get("variant", path.stem), table.get("settings", {}))
         for seed in table.get("seeds", [0])

@@ -276,7 +276,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     parser.add_argument("--algorithms", nargs="+", default=[], help="only these algorithms of the suite")
     parser.add_argument("--seeds", nargs="+", type=int, default=[], help="these seeds instead of the suite's")
-    parser.add_argument("--results", type=Path, help="folder of the runs; default: results/SUITE")
+    parser.add_argument("--results", type=Path, help="folder of the runs; default: results/SUITE, of all: results/raw")
     parser.add_argument("--launcher", choices=LAUNCHERS, help=f"where runs are made; default: {HERE}, submit: {QUEUE}")
     parser.add_argument("--workers", type=int, default=1, help="local: runs side by side")
     parser.add_argument("--profile", help="slurm: a name in slurm/profiles, or the path of a .toml file")

@@ -1,11 +1,13 @@
-"""Tables and findings of the documents, made from the published results: `python -m figures.documents [--check]`.
+"""Tables, findings and the figure of the documents, from the published results: `python -m figures.documents`.
 
-A generated part of a document stands between `<!-- NAME -->` and `<!-- end of NAME -->`.
+A generated part of a document stands between `<!-- NAME -->` and `<!-- end of NAME -->`. The PNG of the figure also
+holds its numbers as text, so that machines that draw letters otherwise can tell whether it is up to date.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,9 +19,18 @@ from results.files import write_output
 
 if TYPE_CHECKING:
     from figures.analysis import Analysis
+    from figures.report.findings import Topic
 
 ROOT = Path(__file__).resolve().parents[1]
 PUBLISHED = ROOT / "results" / "published"
+PICTURE = Path("docs") / "results.png"
+"""The figure of the README, from the root of the project: the comparison over all tasks."""
+NUMBERS = "Description"
+"""Keyword of the PNG text that holds the numbers of a figure."""
+DOTS = 120
+"""Of the figure, per inch."""
+MOST_DIFFERENCE = 2.0
+"""Largest mean difference of two pictures of the same numbers, of 255: other machines draw letters otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +38,9 @@ class Part:
     """A part of a document."""
 
     file: str
-    """Path relative to the root of the project."""
+    """From the root of the project."""
     name: str
-    """Name in its marks; empty for a whole file."""
+    """Of its marks; empty for a whole file."""
     text: Callable[[Analysis], str]
 
 
@@ -41,9 +52,10 @@ def parts() -> tuple[Part, ...]:
     return (
         Part("algorithms/README.md", "proof table", proof.markdown),
         Part("algorithms/README.md", "ablations", lambda analysis: ablations.table(analysis).markdown()),
-        Part("algorithms/README.md", "transfer", lambda analysis: transfer.sizes_table(analysis).markdown()),
-        Part("algorithms/README.md", "lost messages", lambda analysis: transfer.losses_table(analysis).markdown()),
+        Part("benchmark/POLICIES.md", "transfer", lambda analysis: transfer.sizes_table(analysis).markdown()),
+        Part("benchmark/POLICIES.md", "lost messages", lambda analysis: transfer.losses_table(analysis).markdown()),
         Part("README.md", "findings", findings.summary),
+        Part("README.md", "speed", findings.speed_summary),
         Part("results/FINDINGS.md", "", findings.page),
     )
 
@@ -58,6 +70,40 @@ def documents(analysis: Analysis, root: Path = ROOT) -> dict[Path, str]:
             text = _replaced(path, found.get(path) or path.read_text(encoding="utf-8"), part.name, text)
         found[path] = text
     return found
+
+
+def picture(analysis: Analysis) -> bytes:
+    """The figure as PNG. Raises ResultsError where the results have too few tasks to compare."""
+    from figures.report import comparison, findings
+    from figures.style import figure_style
+
+    topic = findings.over_tasks(analysis)
+    with figure_style():
+        figure = comparison.draw(analysis)
+        if figure is None or topic is None:
+            raise ResultsError(f"{PICTURE}: the results have fewer than two tasks that every algorithm finished")
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=DOTS, metadata={"Software": None, NUMBERS: _numbers(topic)})
+    return buffer.getvalue()
+
+
+def _numbers(topic: Topic) -> str:
+    """The numbers that the figure shows, in words."""
+    return "\n".join([topic.short, *topic.lines])
+
+
+def is_current(path: Path, made: bytes) -> bool:
+    """Whether a picture shows the numbers of one that was made now, and looks like it."""
+    import numpy as np
+    from PIL import Image
+
+    if not path.exists():
+        return False
+    with Image.open(path) as old, Image.open(io.BytesIO(made)) as new:
+        if old.size != new.size or old.info.get(NUMBERS) != new.info.get(NUMBERS):
+            return False
+        difference = np.asarray(old.convert("RGB"), np.float64) - np.asarray(new.convert("RGB"), np.float64)
+    return bool(np.abs(difference).mean() < MOST_DIFFERENCE)
 
 
 def _replaced(path: Path, document: str, name: str, text: str) -> str:
@@ -79,13 +125,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from results.load import load_results
 
     try:
-        made = documents(Analysis(load_results(PUBLISHED)))
-        stale = {
-            path: text for path, text in made.items() if not path.exists() or path.read_text(encoding="utf-8") != text
+        analysis = Analysis(load_results(PUBLISHED))
+        stale: dict[Path, str | bytes] = {
+            path: text
+            for path, text in documents(analysis).items()
+            if not path.exists() or path.read_text(encoding="utf-8") != text
         }
-        for path, text in stale.items():
+        if not is_current(ROOT / PICTURE, drawn := picture(analysis)):
+            stale[ROOT / PICTURE] = drawn
+        for path, content in stale.items():
             if not options.check:
-                write_output(path, text)
+                write_output(path, content)
             print(f"{'differs from the results:' if options.check else 'wrote'} {path.relative_to(ROOT)}")
     except (OSError, ResultsError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""What holds for the project as a whole: directions of imports, lists that must agree, the recipes of the README."""
+"""What holds for the project as a whole: directions of imports, lists that must agree, the recipes of the pages."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from figures import all_figures, registry
 from results import layout
 from results.paper import COMPARED_ALGORITHMS
 from tests.figures.synthetic import write_study
+from tests.pages import recipe
 from tests.patience import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -157,24 +158,18 @@ def test_deviations_named_in_code_are_explained() -> None:
     assert named <= explained, named - explained
 
 
-def recipe(name: str) -> str:
-    """The code block of the README that follows the given marker."""
-    text = (ROOT / "README.md").read_text().split(f"<!-- recipe: {name} -->", 1)[1]
-    return text.split("```python\n", 1)[1].split("```", 1)[0]
-
-
-def test_readme_recipe_for_an_algorithm_is_the_file() -> None:
-    code = recipe("algorithms/vdn.py")
+def test_recipe_for_an_algorithm_is_the_file() -> None:
+    code = recipe("algorithms/README.md", "algorithms/vdn.py")
     assert code == (ROOT / "algorithms" / "vdn.py").read_text()
     assert len(code.splitlines()) <= 60
-    assert f'"vdn": {ALGORITHMS["vdn"]!r}'.replace("'", '"') in (ROOT / "README.md").read_text()
+    assert f'"vdn": {ALGORITHMS["vdn"]!r}'.replace("'", '"') in (ROOT / "algorithms/README.md").read_text()
 
 
-def test_readme_recipe_for_an_algorithm_trains(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The file under another name, and the line that the README asks for, train on a task."""
-    (tmp_path / "sum_from_readme.py").write_text(recipe("algorithms/vdn.py"))
+def test_recipe_for_an_algorithm_trains(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The file under another name, and the line that the page asks for, train on a task."""
+    (tmp_path / "sum_from_the_page.py").write_text(recipe("algorithms/README.md", "algorithms/vdn.py"))
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setitem(ALGORITHMS, "sum", ("sum_from_readme", "VDN"))
+    monkeypatch.setitem(ALGORITHMS, "sum", ("sum_from_the_page", "VDN"))
     settings = {"training.batch_size": 16, "training.learning_starts": 16}
     training = Training(resolve("mpe/cooperative_navigation_3", "sum", 0, 200, settings))
     training.advance()
@@ -183,23 +178,23 @@ def test_readme_recipe_for_an_algorithm_trains(monkeypatch: pytest.MonkeyPatch, 
     assert training.take_metrics()["loss/q"] > 0
 
 
-def test_readme_recipe_from_python_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Any) -> None:
-    code = recipe("from Python")
+def test_recipe_from_python_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Any) -> None:
+    code = recipe("benchmark/README.md", "from Python")
     assert len(code.splitlines()) <= 12
     monkeypatch.chdir(tmp_path)
-    exec(compile(code, "README.md", "exec"), {})
+    exec(compile(code, "recipe", "exec"), {})
     shown = capsys.readouterr().out
     assert "seed_0" in shown
     assert "seed_1" in shown
     assert "torch.Size([4, 30, " in shown
 
 
-def test_readme_recipe_for_a_policy_runs(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+def test_recipe_for_a_policy_runs(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     """Its returns are those of the card."""
-    code = recipe("a policy")
+    code = recipe("benchmark/POLICIES.md", "a policy")
     assert len(code.splitlines()) <= 8
     monkeypatch.chdir(ROOT)
-    exec(compile(code, "README.md", "exec"), {})
+    exec(compile(code, "recipe", "exec"), {})
     first, other, shape = capsys.readouterr().out.splitlines()
     scores = json.loads((ROOT / "results/policies/iql_synthetic_49/scores.json").read_text())
     assert ast.literal_eval(first) == pytest.approx(scores["evaluation"]["policies"]["greedy"]["returns"], rel=0.05)
@@ -213,23 +208,23 @@ def test_packages_are_typed() -> None:
     assert all((ROOT / package / "py.typed").exists() for package in PACKAGES)
 
 
-def test_readme_recipe_for_a_task_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    code = recipe("a particle task")
+def test_recipe_for_a_task_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    code = recipe("envs/README.md", "a particle task")
     assert len(code.splitlines()) < 40
     monkeypatch.setattr(scenarios, "SCENARIOS", dict(scenarios.SCENARIOS))
-    exec(compile(code, "README.md", "exec"), {})
+    exec(compile(code, "recipe", "exec"), {})
     training = Training(resolve("mpe/wide_navigation_10", "ip", 0, 200, {"training.evaluation_episodes": 2}))
     training.advance()
     assert training.spec.observation_dim == 26
 
 
-def test_readme_recipe_for_a_figure_draws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_recipe_for_a_figure_draws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Alone, and in the report, where it has its files, its heading and its caption."""
-    code = recipe("a figure")
+    code = recipe("figures/README.md", "a figure")
     assert len(code.splitlines()) < 40
     monkeypatch.setattr(registry, "EXHIBITS", list(registry.EXHIBITS))
     monkeypatch.setattr(all_figures, "EXHIBITS", registry.EXHIBITS)
-    exec(compile(code, "README.md", "exec"), {})
+    exec(compile(code, "recipe", "exec"), {})
     write_study(tmp_path / "runs")
     arguments = ["--results", str(tmp_path / "runs"), "--output", str(tmp_path / "drawn")]
     assert drawing_command.main([*arguments, "--only", "spread"]) == 0

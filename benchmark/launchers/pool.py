@@ -18,7 +18,7 @@ from benchmark.console import unheard
 from benchmark.errors import InUseError, NoSpaceError, UserError
 from benchmark.launchers.warm import SERVER_DIED, WarmProcess
 from benchmark.plan import PlannedRun
-from benchmark.references import evaluation_of
+from benchmark.references import evaluation_of, origin_of
 from benchmark.requests import RunRequest
 from benchmark.signals import stopping
 from benchmark.status import duration, state_of
@@ -48,10 +48,10 @@ def command_of(request: RunRequest, device: str, results: Path) -> list[str]:
 
 def references_command(configs: Sequence[RunConfig], results: Path) -> list[str]:
     """The module and its arguments that play the reference policies of one task for runs of it."""
-    task = getattr(configs[0].environment, "map", "") or configs[0].task
-    command = ["benchmark.references", "--tasks", task, "--results", str(results)]
+    command = ["benchmark.references", "--tasks", configs[0].task, "--results", str(results)]
     episodes, seed = evaluation_of(configs)
-    return [*command, "--episodes", str(episodes), "--seed", str(seed)]
+    command += ["--episodes", str(episodes), "--seed", str(seed)]
+    return command + [f"--set=environment.{name}={value}" for name, value in origin_of(configs[0]).items() if value]
 
 
 def environment_of(threads: int) -> dict[str, str]:

@@ -73,8 +73,8 @@ def collapsed(run: Run, scale: tuple[float, float] | None) -> bool:
     """Whether the policy became almost deterministic before it had learned anything, and stayed useless.
 
     Args:
-        scale: (offset, factor) of the normalised score in %, as `statistics.normalisation` gives it; without one nothing is
-        said
+        scale: (offset, factor) of the normalised score in %, as `statistics.normalisation` gives it; without one
+        nothing is said
             to have collapsed.
     """
     low = [step for step, value in entropies(run) if value < ENTROPY_BOUND]

@@ -23,6 +23,7 @@ from figures.report.scaling import panel_title
 from figures.report.speed import copies_text
 from figures.tables import interval, number, plus_minus
 from results.checks import algorithm_order
+from results.errors import ResultsError
 from results.paper import COMPARED_TASKS
 
 LEVEL = 0.05
@@ -45,7 +46,7 @@ def topics(analysis: Analysis) -> list[Topic]:
     found = [
         _coverage(analysis),
         _winners(analysis),
-        _over_tasks(analysis),
+        over_tasks(analysis),
         _ranks(analysis),
         _propagation(analysis),
         _ablations(analysis),
@@ -77,6 +78,16 @@ def page(analysis: Analysis) -> str:
 def summary(analysis: Analysis) -> str:
     """One line for each topic, as a Markdown list."""
     return "\n".join(f"- {topic.title}: {topic.short[:1].lower()}{topic.short[1:]}" for topic in topics(analysis)[:10])
+
+
+def speed_summary(analysis: Analysis) -> str:
+    """How fast environments are beside other suites, in a sentence. Raises ResultsError where nothing was measured."""
+    topic = _speed(analysis)
+    if topic is None:
+        raise ResultsError(
+            "results/speed.json holds no measured speed: python -m tests.benchmarks.peers --write makes it"
+        )
+    return topic.short
 
 
 def _coverage(analysis: Analysis) -> Topic:
@@ -116,7 +127,8 @@ def _row_words(analysis: Analysis, row: RankRow) -> str:
     return f"{title}: {words}; {winner_words(row) if row.winner is None else 'surely first'}."
 
 
-def _over_tasks(analysis: Analysis) -> Topic | None:
+def over_tasks(analysis: Analysis) -> Topic | None:
+    """The comparison over all tasks that every algorithm finished; None where there are fewer than two."""
     compared = analysis.comparison
     if compared is None:
         return None

@@ -27,9 +27,10 @@ from envs.traffic.synthetic.grid import write_grid
 from envs.traffic.synthetic.trips import GridFlow
 from results.keys import RunKey
 from tests.benchmark.conftest import SMALL
+from tests.pages import recipe
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "envs" / "traffic" / "YOUR_CITY.md"
+PAGE = "envs/traffic/YOUR_CITY.md"
 TASK = "cityflow/town_2"
 SHORT = SMALL | {
     "environment.episode_seconds": 100,
@@ -130,7 +131,9 @@ def test_cities_of_the_project_have_the_identity_they_had() -> None:
 def test_references_are_played_anew_for_other_files(town: Path, tmp_path: Path) -> None:
     run = config(town)
     assert missing_references([run], tmp_path) == [[run]]
-    assert references_command([run], tmp_path)[2] == str(town / "config.json")
+    command = references_command([run], tmp_path)
+    assert command[2] == run.task
+    assert f"--set=environment.map={town / 'config.json'}" in command
     before = write_references(str(town), tmp_path, 1, run.training.evaluation_seed)
     assert missing_references([run], tmp_path) == []
     write_grid(town, 1, 2, GridFlow(rate=900.0, horizon=300))
@@ -171,12 +174,12 @@ def test_page_trains_and_compares(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The ten lines of the page, as they stand there, on a city of which there are only the two files."""
-    code = PAGE.read_text().split("<!-- recipe: your city -->", 1)[1].split("```python\n", 1)[1].split("```", 1)[0]
+    code = recipe(PAGE, "your city")
     assert len(list(filter(None, code.splitlines()))) == 10
     write_grid(tmp_path / "my_city", 2, 2, GridFlow(rate=400.0, horizon=600))
     (tmp_path / "my_city" / "config.json").unlink()
     monkeypatch.chdir(tmp_path)
-    exec(compile(code, str(PAGE), "exec"), {})
+    exec(compile(code, PAGE, "exec"), {})
     table = {line.rsplit(None, 2)[0]: float(line.split()[-2]) for line in capsys.readouterr().out.splitlines()}
     assert table.keys() == {"random", "fixed_time", "sotl", "max_pressure", "iql"}
     assert 0 < table["max_pressure"] < table["fixed_time"]

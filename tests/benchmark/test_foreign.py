@@ -17,10 +17,11 @@ from benchmark.plan import with_maps
 from benchmark.policies import load_policy
 from benchmark.suites import SUITES
 from benchmark.training import Training
+from tests.pages import recipe
 
 pytest.importorskip("pettingzoo", reason="these environments are PettingZoo's")
 
-PAGE = Path(__file__).resolve().parents[2] / "envs" / "YOUR_ENVIRONMENT.md"
+PAGE = "envs/YOUR_ENVIRONMENT.md"
 LINE = "pettingzoo:tests.envs.line_world:LineWorld"
 SMALL = {
     "training.num_envs": 2,
@@ -36,15 +37,14 @@ def test_page_trains_and_compares(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The ten lines of the page, as they stand there, on an environment in a file that nobody has installed."""
-    code = PAGE.read_text().split("<!-- recipe: your environment -->", 1)[1].split("```python\n", 1)[1]
-    code = code.split("```", 1)[0]
+    code = recipe(PAGE, "your environment")
     assert len(list(filter(None, code.splitlines()))) <= 10
     (tmp_path / "my_world.py").write_text(
         "from tests.envs.line_world import LineWorld\n\n\ndef make(agents=2):\n    return LineWorld(agents)\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    exec(compile(code, str(PAGE), "exec"), {})
+    exec(compile(code, PAGE, "exec"), {})
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     table = {line[0]: float(line[1]) for line in lines if line[:1] in (["random"], ["iql"])}
     assert table["iql"] > table["random"] + 10

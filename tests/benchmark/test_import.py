@@ -14,7 +14,7 @@ from benchmark.options import IMPORT_VARIABLE
 from envs.mpe import scenarios
 from results.layout import GIF, POLICY, REFERENCES
 from tests.benchmark.conftest import SMALL
-from tests.test_project import recipe
+from tests.pages import recipe
 
 
 @pytest.fixture(autouse=True)
@@ -28,8 +28,11 @@ TASK = "mpe/wide_navigation_10"
 
 @pytest.fixture
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The recipes of the README in a file of the working directory, which no other test has imported."""
-    code = recipe("a particle task") + 'import algorithms\nalgorithms.ALGORITHMS["mine"] = ("algorithms.vdn", "VDN")\n'
+    """The recipe of a task in a file of the working directory, which no other test has imported."""
+    code = (
+        recipe("envs/README.md", "a particle task")
+        + 'import algorithms\nalgorithms.ALGORITHMS["mine"] = ("algorithms.vdn", "VDN")\n'
+    )
     (tmp_path / "tasks_of_mine.py").write_text(code)
     monkeypatch.setattr(scenarios, "SCENARIOS", dict(scenarios.SCENARIOS))
     monkeypatch.setitem(ALGORITHMS, "mine", ("", ""))

@@ -12,8 +12,12 @@ import pytest
 from benchmark.errors import UserError
 from benchmark.suite_file import read_suite
 from benchmark.suites import SUITES, requests_of
+from envs.traffic.synthetic.grid import write_grid
+from envs.traffic.synthetic.trips import GridFlow
+from results.files import read_json
 from results.folder import status_of
 from results.keys import RunKey
+from tests.pages import recipe
 from tests.patience import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,6 +76,15 @@ def test_mistakes_in_a_file_are_named(text: str, words: str, tmp_path: Path) -> 
         read_suite(written(tmp_path, text))
 
 
+def test_recipe_of_a_suite_is_read(tmp_path: Path) -> None:
+    """The page's file: two algorithms, two learning rates, three seeds."""
+    asked = read_suite(written(tmp_path, recipe("benchmark/README.md", "my_suite.toml")))
+    assert len(asked) == 12
+    assert {request.key.algorithm for request in asked} == {"ip", "iql"}
+    assert {request.overrides["algorithm.learning_rate"] for request in asked} == {0.001, 0.003}
+    assert {request.total_steps for request in asked} == {20_000}
+
+
 def test_names_of_suites_are_looked_up() -> None:
     assert requests_of("quick") == SUITES["quick"]()
     with pytest.raises(UserError, match="--suite quik: did you mean quick"):
@@ -80,8 +93,7 @@ def test_names_of_suites_are_looked_up() -> None:
 
 def test_a_sweep_makes_runs_of_a_task_from_elsewhere(tmp_path: Path) -> None:
     """The module that registers it is imported in the processes of the runs, too."""
-    recipe = (ROOT / "README.md").read_text().split("<!-- recipe: a particle task -->", 1)[1]
-    (tmp_path / "my_tasks.py").write_text(recipe.split("```python\n", 1)[1].split("```", 1)[0])
+    (tmp_path / "my_tasks.py").write_text(recipe("envs/README.md", "a particle task"))
     text = SUITE.replace('"mpe/cooperative_navigation_3", "game/echo_8"', '"mpe/wide_navigation_10"')
     written(tmp_path, text.replace("[0, 4]", "[0]").replace("[16, 32]", "[16]"))
     command = [sys.executable, "-m", "benchmark.sweep", "--suite", "mine.toml", "--results", "runs", "--device", "cpu"]
@@ -97,3 +109,36 @@ def test_a_sweep_makes_runs_of_a_task_from_elsewhere(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     (folder,) = (tmp_path / "runs" / "mpe" / "wide_navigation_10" / "iql").glob("*/seed_0")
     assert status_of(folder)["state"] == "finished"
+
+
+FOREIGN = """
+tasks = ["pettingzoo:tests.envs.line_world:LineWorld", "cityflow/synthetic_4"]
+algorithms = ["iql"]
+total_steps = 400
+[settings]
+"training.batch_size" = 16
+"training.learning_starts" = 16
+"training.evaluation_interval" = 400
+"training.evaluation_episodes" = 2
+"algorithm.hidden" = 16
+"""
+
+
+def test_tasks_may_be_environments_of_other_packages_and_cities(tmp_path: Path) -> None:
+    """Runs and reference policies, in processes of their own; the same command again has nothing left to do."""
+    town = tmp_path / "town"
+    write_grid(town, 1, 2, GridFlow(rate=600.0, horizon=300))
+    path, results = written(tmp_path, FOREIGN.replace("cityflow/synthetic_4", town.as_posix())), tmp_path / "results"
+    requests = requests_of(str(path))
+    assert [request.key.task for request in requests] == [
+        "pettingzoo/tests.envs.line_world_LineWorld_3",
+        "cityflow/town_2",
+    ]
+    assert requests[1].resolve().environment.map == str(town / "config.json")
+    command = [sys.executable, "-m", "benchmark.sweep", "--suite", str(path), "--results", str(results)]
+    for words in ("2 finished now", "2 had finished before"):
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert words in done.stdout
+    for request in requests:
+        assert read_json(results / request.key.task / "references.json")["policies"]

@@ -10,7 +10,8 @@ import pytest
 
 from figures.analysis import Analysis
 from figures.analysis.interpretation import summaries_of
-from figures.documents import documents, parts
+from figures.analysis.scores import Score
+from figures.documents import PICTURE, documents, is_current, parts, picture
 from figures.tables import plus_minus
 from results.load import load_results
 from results.paper import COMPARED_ALGORITHMS
@@ -89,6 +90,12 @@ def test_generated_parts_of_the_documents_are_those_of_the_published_runs() -> N
     assert {path.relative_to(ROOT).as_posix() for path in made} == {part.file for part in parts()}
 
 
+def test_figure_of_the_readme_is_that_of_the_published_runs() -> None:
+    """Its numbers, which it holds as text, and its looks."""
+    assert is_current(ROOT / PICTURE, picture(analysed()))
+    assert sum(file.stat().st_size for file in (ROOT / PICTURE).parent.iterdir()) < 200_000
+
+
 @pytest.mark.parametrize("agents", [3, 6])
 @pytest.mark.parametrize("algorithm", COMPARED_ALGORITHMS)
 def test_every_algorithm_learns_small_navigation(agents: int, algorithm: str) -> None:
@@ -123,6 +130,62 @@ def generated(name: str) -> list[str]:
     """The lines of a table in algorithms/README.md, between its comments."""
     text = (ROOT / "algorithms" / "README.md").read_text()
     return text.split(f"<!-- {name} -->\n")[1].split(f"<!-- end of {name} -->")[0].strip().splitlines()
+
+
+def score_of(task: str, variant: str, algorithm: str) -> Score | None:
+    return analysed().scores_by_cell.get((task, variant, algorithm))
+
+
+SMALL_TASKS = {
+    ("mpe/cooperative_navigation_3", "quick"): "3 agents, shared reward, 30,000 steps",
+    ("mpe/cooperative_navigation_6", "quick"): "6 agents, shared reward, 30,000 steps",
+    ("mpe/cooperative_navigation_15", "difference"): "15 agents, difference reward, 15,000 steps",
+}
+
+
+def test_table_of_small_navigation_in_the_documents_is_that_of_the_published_runs() -> None:
+    names = [algorithm.upper() for algorithm in COMPARED_ALGORITHMS]
+    lines = [f"| cooperative navigation | | {' | '.join(names)} |", f"|---|---|{'---:|' * len(names)}"]
+    for (task, variant), title in SMALL_TASKS.items():
+        for policy in POLICIES:
+            scores = [score_of(task, variant, algorithm) for algorithm in COMPARED_ALGORITHMS]
+            cells = [plus_minus(score.gaps[policy], 0) if score else "\u2013" for score in scores]
+            first = f"| {title} |" if policy == POLICIES[0] else "| |"
+            lines.append(f"{first} {policy} | {' | '.join(cells)} |")
+    assert generated("small navigation") == lines
+
+
+def test_table_of_pics_program_in_the_documents_is_that_of_the_published_runs() -> None:
+    """The last evaluation; of ours, the least and the largest seed."""
+    lines = ["| agents | steps | PIC here, three seeds | its program, one run |", "|---:|---:|---:|---:|"]
+    for agents, program in PIC_PROGRAM.items():
+        returns: dict[int, float] = program["returns"]  # type: ignore[assignment]
+        scale = program["assignment"] - program["random"]  # type: ignore[operator]
+        last = max(returns)
+        theirs = 100 * (returns[last] - program["random"]) / scale  # type: ignore[operator]
+        ours = [
+            100 * gaps(run, "sampled")[last]
+            for run in runs_of(f"mpe/cooperative_navigation_{agents}", "pic", "program")
+        ]
+        lines.append(f"| {agents} | {last:,} | {min(ours):.0f} to {max(ours):.0f} % | {theirs:.0f} % |")
+    assert generated("pic program") == lines
+
+
+PROPAGATION = ((6, ("shared", "local", "difference")), (15, ("shared", "difference")))
+
+
+def test_table_of_propagation_in_the_documents_is_that_of_the_published_runs() -> None:
+    """Two rounds, a deaf policy of the same size, no rounds."""
+    lines = ["| agents | reward | | M = 2 | deaf | M = 0 |", "|---:|---|---|---:|---:|---:|"]
+    for agents, rewards in PROPAGATION:
+        for reward in rewards:
+            task = f"mpe/cooperative_navigation_{agents}"
+            scores = [score_of(task, f"{reward}-{arm}", "ip") for arm in ("M2", "deaf", "M0")]
+            for policy in ("sampled", "greedy"):
+                cells = [plus_minus(score.gaps[policy], 0) for score in scores if score]
+                first = f"| {agents} | {reward} |" if policy == "sampled" else "| | |"
+                lines.append(f"{first} {policy} | {' | '.join(cells)} |")
+    assert generated("rounds of messages") == lines
 
 
 ROUNDS = ("q-1", "q-2")

@@ -180,8 +180,9 @@ def decompressed(path: str | Path) -> bytes:
 
 def read_json_file(path: str | Path) -> Any:
     """The value of a JSON file, plain or compressed with gzip. Raises TrafficFileError if it cannot be read."""
+    content = decompressed(path)
     try:
-        return parse_json(decompressed(path))
+        return parse_json(content)
     except json.JSONDecodeError as error:
         raise TrafficFileError(f"{path}: not JSON: {error.msg} (line {error.lineno}, column {error.colno})") from error
     except ValueError as error:
