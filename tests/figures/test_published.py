@@ -164,7 +164,7 @@ def test_table_of_pics_program_in_the_documents_is_that_of_the_published_runs() 
         last = max(returns)
         theirs = 100 * (returns[last] - program["random"]) / scale  # type: ignore[operator]
         ours = [
-            100 * gaps(run, "sampled")[last]
+            100 * normalised_scores(run, "sampled")[last]
             for run in runs_of(f"mpe/cooperative_navigation_{agents}", "pic", "program")
         ]
         lines.append(f"| {agents} | {last:,} | {min(ours):.0f} to {max(ours):.0f} % | {theirs:.0f} % |")
