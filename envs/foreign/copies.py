@@ -138,7 +138,7 @@ class Copy:
         for i, others in enumerate(heard):
             if len(others) > self.width:
                 raise ForeignEnvironmentError(
-                    f"{self.where}: {self.agents[i]} hears {len(others)} others; expected at most {self.width}: give "
+                    f"{self.where}: {self.agents[i]} has {len(others)} neighbours; expected at most {self.width}: give "
                     f"--set environment.num_neighbours={len(others)}"
                 )
             neighbours[i, : len(others)], mask[i, : len(others)] = others, True
@@ -154,7 +154,9 @@ class Copy:
         numbers = [self.number.get(other, other) for other in listed]
         mistaken = [one for one in numbers if not isinstance(one, int | np.integer) or not 0 <= one < len(self.agents)]
         if mistaken:
-            raise ForeignEnvironmentError(f"{self.where}: {agent} hears {mistaken[0]!r}, which is no other agent")
+            raise ForeignEnvironmentError(
+                f"{self.where}: {agent} has the neighbour {mistaken[0]!r}, which is no other agent"
+            )
         return list(dict.fromkeys(int(one) for one in numbers if one != self.number[agent]))
 
     def of_state(self) -> list[list[int]]:

@@ -67,7 +67,7 @@ def width(settings: Settings, num_agents: int) -> int:
     if settings.num_neighbours is None and usual is not None:
         return max(1, usual)
     if settings.graph == "full":
-        raise ValueError(f"num_neighbours = {settings.num_neighbours}: graph = 'full' hears everybody; leave it out")
+        raise ValueError(f"num_neighbours = {settings.num_neighbours}: graph = 'full' joins all agents; leave it out")
     return max(1, neighbour_count(settings.num_neighbours, num_agents))
 
 

@@ -77,7 +77,7 @@ def losses_caption(analysis: Analysis) -> str:
     return (
         "Policies where they were trained, while messages between agents are lost: each directed edge at each step by "
         "itself. Nothing was trained with losses. A policy whose agents hear nobody keeps its score exactly; the fall "
-        "of the others says how far their actions depend on messages. At 100 % nobody hears anybody. Points and "
+        "of the others says how far their actions depend on messages. At 100 % no message arrives. Points and "
         "intervals as in the figure of other numbers of agents; silent agents and late messages are in the table."
     )
 
