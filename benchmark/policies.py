@@ -162,7 +162,7 @@ class Policy:
         return {name: value for name, value in settings.items() if name not in city}
 
     def acting(self, environment: Environment, policy: str, seed: int, losses: Losses = NO_LOSSES) -> Act:
-        """Who acts in an environment for one episode. Losses are drawn from a stream of their own."""
+        """The policy as a function of steps, for one episode. Losses are sampled from a separate stream."""
         from algorithms.common.graph import full_graph
         from benchmark.evaluation import acting
         from benchmark.randomness import stream

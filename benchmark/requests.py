@@ -1,4 +1,4 @@
-"""What suites are made of: requests for runs, not yet resolved, and the settings that small runs share."""
+"""Requests for runs, from which suites are made, and settings shared by small runs."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """A run that is asked for, not yet resolved: how long it is, and in which settings it differs from the defaults."""
+    """A requested run, not yet resolved: its length and the settings that differ from the defaults."""
 
     key: RunKey
     total_steps: int
     overrides: dict[str, Any] = field(default_factory=dict)
 
     def resolve(self, device: str = "cpu") -> RunConfig:
-        """Its settings. Raises what `benchmark.config.resolve` raises."""
+        """The resolved configuration. Raises what `benchmark.config.resolve` raises."""
         from benchmark.config import resolve  # here, as a status needs none
 
         task, algorithm, variant, seed = self.key
@@ -58,11 +58,11 @@ CONTROLS: dict[str, dict[str, Any]] = {
     "deaf": {"algorithm.policy_messages": False},
     "isac": {"algorithm.policy_messages": False, "algorithm.critic_messages": False},
 }
-"""What IP is compared with to see what messages do, with networks of the same size. deaf: agents hear nobody when they
-act, V and Q hear their neighbours; isac: nobody ever hears anybody, which is independent discrete soft actor-critic."""
+"""Controls for the effect of IP's messages, with networks of the same size. deaf: the policy receives no messages, V
+and Q do; isac: no network receives messages, which is independent discrete soft actor-critic."""
 
 
 def control(request: RunRequest, name: str) -> RunRequest:
-    """A run of IP as one of the `CONTROLS`, under a variant of its own."""
+    """A run of IP as one of the `CONTROLS`, in a separate variant."""
     variant = name if request.key.variant == "default" else f"{request.key.variant}-{name}"
     return replace(request, key=request.key._replace(variant=variant), overrides=request.overrides | CONTROLS[name])

@@ -73,7 +73,7 @@ def smoke() -> list[RunRequest]:
 
 def quick() -> list[RunRequest]:
     """Small cooperative navigation, three seeds: the paper's shared reward with every algorithm's defaults, and the
-    difference reward at 15 agents for the algorithms that learn from each agent's own reward."""
+    difference reward with 15 agents for the algorithms that learn from the agents' rewards."""
     seeds = (0, 1, 2)
     kinds = [(size, name) for size in SMALL for name in COMPARED_ALGORITHMS]
     shared = [_small_navigation(*size, name, seed) for size, name in kinds for seed in seeds]
@@ -83,7 +83,7 @@ def quick() -> list[RunRequest]:
 SMALL = ((3, 1000), (6, 400))
 """Agents and evaluation episodes of the small tasks: with few agents the starts differ more."""
 INDIVIDUAL = ("ip", "dgn", "iql")
-"""The paper's algorithms that learn from each agent's own reward; the others learn from the team's."""
+"""The paper's algorithms that learn from the agents' rewards; the others learn from the team's."""
 
 
 def _small_navigation(agents: int, episodes: int, algorithm: str, seed: int) -> RunRequest:
@@ -115,7 +115,7 @@ PROPAGATION: dict[str, dict[str, Any]] = {
     "deaf": {"algorithm.hops": 2} | CONTROLS["deaf"],
     "M0": {"algorithm.hops": 0, "algorithm.value_hops": 2},
 }
-"""IP with two rounds; a policy of the same size whose agents hear nobody; a policy without rounds."""
+"""IP with two rounds; a policy of the same size without messages; a policy without rounds."""
 
 
 def propagation() -> list[RunRequest]:

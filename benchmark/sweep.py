@@ -61,7 +61,7 @@ ACTIONS = {
 TO_MAKE = ("absent", "stopped", "lost")
 WATCH_SECONDS = 10.0
 LONGEST_WAIT_SECONDS = 300.0
-"""For another command to have handed out its runs."""
+"""Seconds to wait for another command that is starting its runs."""
 
 
 def main() -> int:
@@ -218,8 +218,8 @@ class Sweep:
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
-        """Two commands must not hand out the same runs at once: the second waits for the first to have done so. Raises
-        UserError where that takes long."""
+        """Exclusive access for starting runs: a second command waits until the first has started its runs. Raises
+        UserError after a timeout."""
         folder = self.results / SWEEP
         with readable_os_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Where the runs of a sweep are made: launchers are siblings behind one protocol, loaded when they are used."""
+"""Launchers, which make the runs of a sweep: implementations of one protocol, imported when used."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ HERE, QUEUE = "local", "slurm"
 
 @dataclass(frozen=True, slots=True)
 class LaunchOptions:
-    """What a command line says of where runs are made; each launcher reads what is for it."""
+    """Options of all launchers from the command line."""
 
     results: Path
     suite: str
     device: str = "auto"
     """auto, cpu, cuda or cuda:K."""
     workers: int = 1
-    """Of this machine: runs side by side."""
+    """Concurrent runs on this machine."""
     profile: str = ""
-    """Of a cluster: what a job asks for."""
+    """Profile of the resources of a cluster's jobs."""
     override: tuple[str, ...] = ()
     """Changes of the profile, as KEY=VALUE."""
 
@@ -54,12 +54,12 @@ class Jobs:
 
 
 class Outcome(NamedTuple):
-    """What became of the runs that a launcher was given."""
+    """The outcome of a launcher's runs."""
 
     made: int
     failed: int
     elsewhere: int = 0
-    """Runs that somebody else has finished or is at work on."""
+    """Runs finished or claimed by other processes."""
     unplayed: int = 0
     """Tasks whose reference policies could not be played."""
 
@@ -73,8 +73,8 @@ class Launcher(Protocol):
     def __init__(self, options: LaunchOptions) -> None: ...
 
     def prepare(self) -> str:
-        """Look at the options before anything is planned; returns the device to resolve settings for. Raises UserError
-        for options that cannot be."""
+        """Check the options before anything is planned. Returns the device for which settings are resolved. Raises
+        UserError for invalid options."""
         ...
 
     def refuse(self, runs: Sequence[PlannedRun]) -> None:
@@ -82,24 +82,24 @@ class Launcher(Protocol):
         ...
 
     def submit(self, runs: Sequence[PlannedRun], references: Sequence[Sequence[RunConfig]]) -> list[str]:
-        """Take on runs, and the reference policies of tasks, for each of which runs are given. Returns the numbers of
-        the jobs. Raises UserError where that is not possible; then none is taken on."""
+        """Submit runs, and the reference policies of tasks, each given by its runs. Returns the numbers of the jobs.
+        Raises UserError where that is not possible; nothing is submitted then."""
         ...
 
     def jobs(self) -> Jobs:
-        """Which runs of the results folder are in the hands of which jobs."""
+        """The jobs of the runs in the results folder."""
         ...
 
     def explain(self, states: Sequence[RunState]) -> list[RunState]:
-        """The states; those of lost runs say how their jobs have ended, as far as that is known."""
+        """The states, in which lost runs have the reason why their jobs ended, as far as it is known."""
         ...
 
     def cancel(self, keys: Collection[RunKey]) -> list[str]:
-        """End the jobs that have one of these runs; their numbers. Raises UserError where nobody can be asked."""
+        """Cancel the jobs of these runs. Returns their numbers. Raises UserError where the scheduler is unavailable."""
         ...
 
     def wait(self, refresh: Callable[[], tuple[str, list[RunState]]]) -> Outcome:
-        """Return when all runs that were taken on have ended. `refresh` gives a report on the suite, and its states."""
+        """Wait until all submitted runs have ended. `refresh` returns a report on the suite and its states."""
         ...
 
 

@@ -14,12 +14,12 @@ class DebugLauncher(WithoutJobs):
     """No process but this one."""
 
     def submit(self, runs: Sequence[PlannedRun], references: Sequence[Sequence[RunConfig]]) -> list[str]:
-        """Take note of them; `wait` makes them."""
+        """Store the runs, which `wait` makes."""
         self._runs, self._references = runs, references
         return []
 
     def wait(self, refresh: Callable[[], tuple[str, list[RunState]]]) -> Outcome:
-        """Make the runs and play the reference policies. Whatever goes wrong is raised as it is."""
+        """Make the runs and play the reference policies. Exceptions propagate unchanged."""
         from benchmark.references import write_references_for  # here, as a status needs none
         from benchmark.runs import run
 

@@ -1,4 +1,4 @@
-"""Runs side by side on this machine, each a process of its own: they end with the command, after a checkpoint."""
+"""Concurrent runs on this machine, each in a separate process; they end with the command, after a checkpoint."""
 
 from __future__ import annotations
 

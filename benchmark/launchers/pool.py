@@ -29,7 +29,7 @@ from results.layout import OUTPUT, SWEEP, run_folder
 POLL_SECONDS = 0.5
 """The longest until processes are looked at again."""
 REFERENCES_LOG = f"{SWEEP}/references.log"
-"""Below the results: what the process that plays the reference policies printed."""
+"""Log of the process that plays the reference policies, in the results folder."""
 MOST_DEATHS = 3
 """How often a run may be killed without having come any further."""
 

@@ -59,7 +59,7 @@ class Settings:
 
 
 def width(settings: Settings, num_agents: int) -> int:
-    """Width of the neighbour lists, at least 1: an agent that hears nobody has one masked slot. Raises ValueError for
+    """Width of the neighbour lists, at least 1: an agent without neighbours has one masked slot. Raises ValueError for
     more neighbours than there are others."""
     from envs.checks import neighbour_count
 

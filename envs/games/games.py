@@ -193,8 +193,8 @@ class Walk(Game):
     """One agent in a corridor for a fixed number of steps: left, stay or right; each step pays by the cell it ends in.
 
     The agent sees its cell and the time, both one-hot, and starts in a uniform cell. From the first three cells it is
-    best to go to the lure, from all others to walk to the far end. It hears nobody: here Intention Propagation is soft
-    actor-critic.
+    best to go to the lure, from all others to walk to the far end. It has no neighbours: here Intention Propagation is
+    soft actor-critic.
     """
 
     def __init__(self) -> None:

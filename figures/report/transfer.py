@@ -76,7 +76,7 @@ def losses_caption(analysis: Analysis) -> str:
     """Caption of the figure, in whole sentences."""
     return (
         "Policies where they were trained, while messages between agents are lost: each directed edge at each step by "
-        "itself. Nothing was trained with losses. A policy whose agents hear nobody keeps its score exactly; the fall "
+        "itself. Nothing was trained with losses. A policy without messages keeps its score exactly; the fall "
         "of the others says how far their actions depend on messages. At 100 % no message arrives. Points and "
         "intervals as in the figure of other numbers of agents; silent agents and late messages are in the table."
     )
