@@ -61,21 +61,17 @@ WEIGHTS: dict[str, dict[str, Any]] = {
 def temperature() -> list[RunRequest]:
     """IP with the team's reward, by the scale of rewards and the weight of the entropy. 0.5 goes with the advantages'
     scale alone: to fifteen navigating agents it is what 0.2 is in units of standardised rewards. Half as many steps as
-    in `hops`, with as many runs as that allows: arms that learn have done so by then. The two that were left then are
-    also made on 49 signals, where each agent has its own reward."""
+    in `hops`, with as many runs as that allows: arms that learn have done so by then."""
     places = (
         ("mpe/cooperative_navigation_15", 20_000, NAVIGATION | {"training.evaluation_interval": 2_000}),
         ("magent/jungle_20", 15_000, JUNGLE | {"environment.reward": "shared"}),
     )
-    every = [(scale, weight) for scale in SCALES for weight in WEIGHTS if weight != "0.5" or scale == "advantage"]
-    signals = ("cityflow/synthetic_49", SMALL_STEPS["cityflow/synthetic_49"], SMALL_SIGNALS)
-    kept = [("standardised", "0.2"), ("standardised", "tuned")]
+    kinds = [(scale, weight) for scale in SCALES for weight in WEIGHTS if weight != "0.5" or scale == "advantage"]
     return [
         RunRequest(
             RunKey(task, "ip", f"{scale}-{weight}", seed), steps, common | RATE | SCALES[scale] | WEIGHTS[weight]
         )
-        for kinds, chosen in ((every, places), (kept, (signals,)))
-        for task, steps, common in chosen
+        for task, steps, common in places
         for scale, weight in kinds
         for seed in SEEDS
     ]
