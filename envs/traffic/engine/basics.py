@@ -1,4 +1,4 @@
-"""Small parts of the kernels: sets of bits, the random generator, lists of vehicles, plans of where to drive next.
+"""Small parts of the kernels: sets of bits, the random generator, the pool, plans of where to drive next.
 
 Names that are the same in all kernels: `m` the `Map`, `t` the `Traffic`, `p` the `Pool`, `w` the `Sources`, `k` the
 `Lanes`, `f` the `FlowArrays`, `v` a vehicle's slot, `dt` seconds of a step. Lane links are numbered as drivables.
@@ -11,8 +11,8 @@ import numpy as np
 from numba import njit
 
 from envs.traffic.engine.pointer import prefetch
-from envs.traffic.engine.state import FREE, PLAN, POOL, RANDOM, TWISTER, Traffic
-from envs.traffic.network.layout import NEVER, NONE
+from envs.traffic.engine.state import FREE, PLAN, POOL, RANDOM, TWISTER, Pool, Traffic
+from envs.traffic.network.layout import LINE, NEVER, NONE
 from envs.traffic.network.map import Map
 
 kernel = njit(cache=True, error_model="numpy", nogil=True)
@@ -48,30 +48,19 @@ def next_member(words: np.ndarray, start: int, end: int) -> int:
 
 
 @inlined
-def fetch_drivable(m: Map, t: Traffic, drivable: int) -> None:
-    """Have a drivable ready that is visited soon."""
-    prefetch(t.queues, drivable, 0)
-    prefetch(m.places, drivable, 0)
-    prefetch(m.places, drivable, 64)
-
-
-@inlined
-def fetch_first(t: Traffic, drivable: int) -> None:
-    """Have the first vehicle of a drivable ready that is visited soon."""
-    v = t.queues[drivable].first
-    prefetch(t.vehicles, v, 0)
-    prefetch(t.vehicles, v, 64)
-    prefetch(t.plans, v * PLAN, 0)
-
-
-@inlined
-def fetch_ends(m: Map, t: Traffic, drivable: int) -> None:
-    """Have the last vehicle of a drivable ready, and what the first is to enter next; `fetch_first` comes earlier."""
-    prefetch(t.vehicles, t.queues[drivable].last, 64)
-    link = t.plans[t.queues[drivable].first * PLAN]
-    prefetch(t.queues, link, 0)
-    prefetch(m.places, link, 0)
-    prefetch(m.places, link, 64)
+def fetch_ahead(m: Map, t: Traffic, drivable: int, end: int) -> int:
+    """The next drivable with vehicles after `drivable`, below `end`; -1 if there is none, or `drivable` is. Both are
+    visited soon: processors fetch the one, and the first vehicle of the other."""
+    following = -1
+    if drivable >= 0:
+        v = t.queues[drivable].first
+        prefetch(t.vehicles, v, 0)
+        prefetch(t.vehicles, v, LINE)
+        following = next_member(t.occupied, drivable + 1, end)
+        if following >= 0:
+            prefetch(t.queues, following, 0)
+            prefetch(m.places, following, 0)
+    return following
 
 
 @kernel
@@ -107,13 +96,13 @@ def draw(random: np.ndarray, counts: np.ndarray) -> int:
 
 
 @kernel
-def place_in_pool(vehicles: np.ndarray, pool: np.ndarray, start: int, end: int, priority: int) -> int:
+def place_in_pool(priorities: np.ndarray, start: int, end: int, priority: int) -> int:
     """Where a vehicle of this priority stands, or would stand, among the members of the pool from `start` to before
     `end`, which are in order."""
     low, high = start, end
     while low < high:
         middle = (low + high) >> 1
-        if vehicles[pool[middle]].priority < priority:
+        if priorities[middle] < priority:
             low = middle + 1
         else:
             high = middle
@@ -121,9 +110,7 @@ def place_in_pool(vehicles: np.ndarray, pool: np.ndarray, start: int, end: int, 
 
 
 @kernel
-def take_slot(
-    vehicles: np.ndarray, pool: np.ndarray, free: np.ndarray, random: np.ndarray, counts: np.ndarray, settled: int
-) -> int:
+def take_slot(vehicles: np.ndarray, p: Pool, counts: np.ndarray, settled: int) -> int:
     """A slot for a new vehicle, which gets a priority that no other has.
 
     The priority is 32 random bits, read as a signed number, drawn again while somebody has it. The first `settled`
@@ -131,64 +118,63 @@ def take_slot(
     alone is in its place at once where nobody is behind.
     """
     while True:
-        priority = draw(random, counts)
+        priority = draw(p.random, counts)
         if priority >= 0x80000000:
             priority -= 0x100000000
-        place = place_in_pool(vehicles, pool, 0, settled, priority)
-        if place < settled and vehicles[pool[place]].priority == priority:
+        place = place_in_pool(p.priorities, 0, settled, priority)
+        if place < settled and p.priorities[place] == priority:
             continue
-        place = place_in_pool(vehicles, pool, settled, counts[POOL], priority)
-        if place == counts[POOL] or vehicles[pool[place]].priority != priority:
+        place = place_in_pool(p.priorities, settled, counts[POOL], priority)
+        if place == counts[POOL] or p.priorities[place] != priority:
             break
     counts[FREE] -= 1
-    slot = free[counts[FREE]]
+    slot = p.free[counts[FREE]]
     for i in range(counts[POOL], place, -1):
-        pool[i] = pool[i - 1]
-    pool[place] = slot
+        p.members[i], p.priorities[i] = p.members[i - 1], p.priorities[i - 1]
+    p.members[place], p.priorities[place] = slot, priority
     counts[POOL] += 1
     vehicles[slot].priority = priority
     return slot
 
 
 @kernel
-def settle(vehicles: np.ndarray, pool: np.ndarray, scratch: np.ndarray, counts: np.ndarray, settled: int) -> None:
+def settle(vehicles: np.ndarray, p: Pool, counts: np.ndarray, settled: int) -> None:
     """Put the members of the pool behind the first `settled`, both in order, in their places among these."""
-    added, end = counts[POOL] - settled, settled
+    added, end, scratch = counts[POOL] - settled, settled, p.moved
     for i in range(added):
-        scratch[i] = pool[settled + i]
+        scratch[i] = p.members[settled + i]
     for i in range(added - 1, -1, -1):
-        place = place_in_pool(vehicles, pool, 0, end, vehicles[scratch[i]].priority)
+        priority = vehicles[scratch[i]].priority
+        place = place_in_pool(p.priorities, 0, end, priority)
         for j in range(end - 1, place - 1, -1):
-            pool[j + i + 1] = pool[j]
-        pool[place + i] = scratch[i]
+            p.members[j + i + 1], p.priorities[j + i + 1] = p.members[j], p.priorities[j]
+        p.members[place + i], p.priorities[place + i] = scratch[i], priority
         end = place
 
 
 @kernel
-def drop_slot(vehicles: np.ndarray, pool: np.ndarray, free: np.ndarray, counts: np.ndarray, slot: int) -> None:
+def drop_slot(vehicles: np.ndarray, p: Pool, counts: np.ndarray, slot: int) -> None:
     """Take one vehicle out of the pool and give its slot back."""
-    place = place_in_pool(vehicles, pool, 0, counts[POOL], vehicles[slot].priority)
+    place = place_in_pool(p.priorities, 0, counts[POOL], vehicles[slot].priority)
     counts[POOL] -= 1
     for i in range(place, counts[POOL]):
-        pool[i] = pool[i + 1]
-    free[counts[FREE]] = slot
+        p.members[i], p.priorities[i] = p.members[i + 1], p.priorities[i + 1]
+    p.free[counts[FREE]] = slot
     counts[FREE] += 1
 
 
 @kernel
-def drop_slots(
-    vehicles: np.ndarray, pool: np.ndarray, free: np.ndarray, counts: np.ndarray, dropped: np.ndarray, count: int
-) -> None:
+def drop_slots(vehicles: np.ndarray, p: Pool, counts: np.ndarray, dropped: np.ndarray, count: int) -> None:
     """Take `count` vehicles out of the pool and give their slots back. dropped: who, scratch afterwards."""
     for i in range(count):
-        dropped[i] = place_in_pool(vehicles, pool, 0, counts[POOL], vehicles[dropped[i]].priority)
+        dropped[i] = place_in_pool(p.priorities, 0, counts[POOL], vehicles[dropped[i]].priority)
     sort_whole_numbers(dropped, count)
     for i in range(count):
         place, following = dropped[i], dropped[i + 1] if i + 1 < count else counts[POOL]
-        free[counts[FREE]] = pool[place]
+        p.free[counts[FREE]] = p.members[place]
         counts[FREE] += 1
         for j in range(place + 1, following):
-            pool[j - i - 1] = pool[j]
+            p.members[j - i - 1], p.priorities[j - i - 1] = p.members[j], p.priorities[j]
     counts[POOL] -= count
 
 
@@ -206,72 +192,6 @@ def sort_whole_numbers(numbers: np.ndarray, count: int) -> None:
                 j -= gap
             numbers[j] = number
         gap //= 3
-
-
-@inlined
-def append(m: Map, t: Traffic, drivable: int, v: int) -> None:
-    """Put a vehicle at the rear of a drivable."""
-    vehicle = t.vehicles[v]
-    tail = t.queues[drivable].last
-    vehicle.ahead = tail
-    vehicle.behind = NONE
-    if tail == NONE:
-        t.queues[drivable].first = v
-        include(t.occupied, drivable)
-    else:
-        t.vehicles[tail].behind = v
-    t.queues[drivable].last = v
-    t.queues[drivable].size += 1
-    if drivable >= m.lanes:
-        t.queues[m.places[drivable].start].departing += 1
-
-
-@inlined
-def arrive(m: Map, t: Traffic, drivable: int, v: int) -> None:
-    """Put a vehicle on a drivable that it reaches in this step: behind everybody else, but before those who have just
-    reached it, too, and have not come as far, or as far with a larger priority."""
-    vehicle = t.vehicles[v]
-    ahead, behind = t.queues[drivable].last, NONE
-    while ahead != NONE and t.vehicles[ahead].moves:
-        other = t.vehicles[ahead]
-        if other.next_distance > vehicle.next_distance or (
-            other.next_distance == vehicle.next_distance and other.priority < vehicle.priority
-        ):
-            break
-        ahead, behind = other.ahead, ahead
-    vehicle.ahead, vehicle.behind = ahead, behind
-    if ahead == NONE:
-        t.queues[drivable].first = v
-        include(t.occupied, drivable)
-    else:
-        t.vehicles[ahead].behind = v
-    if behind == NONE:
-        t.queues[drivable].last = v
-    else:
-        t.vehicles[behind].ahead = v
-    t.queues[drivable].size += 1
-    if drivable >= m.lanes:
-        t.queues[m.places[drivable].start].departing += 1
-
-
-@inlined
-def unlink(m: Map, t: Traffic, drivable: int, v: int) -> None:
-    """Take a vehicle out of the list of a drivable."""
-    vehicle = t.vehicles[v]
-    ahead, behind = vehicle.ahead, vehicle.behind
-    if ahead == NONE:
-        t.queues[drivable].first = behind
-    else:
-        t.vehicles[ahead].behind = behind
-    if behind == NONE:
-        t.queues[drivable].last = ahead
-    else:
-        t.vehicles[behind].ahead = ahead
-    t.queues[drivable].size -= 1
-    if t.queues[drivable].size == 0:
-        exclude(t.occupied, drivable)
-    if drivable >= m.lanes:
-        t.queues[m.places[drivable].start].departing -= 1
 
 
 @kernel
@@ -347,6 +267,16 @@ def ends_on(t: Traffic, v: int, road: int) -> bool:
     return t.route_roads[t.route_starts[t.vehicles[v].route + 1] - 1] == road
 
 
+@inlined
+def sees_nobody(m: Map, t: Traffic, v: int) -> bool:
+    """Whether a vehicle with nobody ahead on its drivable is on a lane whose end is beyond its horizon, and nobody is
+    on the links that leave it."""
+    vehicle = t.vehicles[v]
+    far = m.places[vehicle.drivable].length - vehicle.distance
+    beyond = far > t.kinds[vehicle.kind].look_ahead and vehicle.drivable < m.lanes
+    return beyond and t.queues[vehicle.drivable].departing == 0
+
+
 @kernel
 def look_for_leader(m: Map, t: Traffic, v: int) -> None:
     """Leader and gap of a vehicle with nobody ahead on its drivable: whoever is next on its way within its horizon.
@@ -355,10 +285,10 @@ def look_for_leader(m: Map, t: Traffic, v: int) -> None:
     """
     vehicle = t.vehicles[v]
     vehicle.leader = NONE
+    if sees_nobody(m, t, v):
+        return
     far = m.places[vehicle.drivable].length - vehicle.distance
     horizon = t.kinds[vehicle.kind].look_ahead
-    if far > horizon and vehicle.drivable < m.lanes and t.queues[vehicle.drivable].departing == 0:
-        return
     i = 0
     while True:
         drivable = planned(m, t, v, i)

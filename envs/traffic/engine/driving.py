@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from envs.traffic.engine.basics import ends_on, inlined, kernel, planned
-from envs.traffic.engine.state import STEP, Traffic
+from envs.traffic.engine.state import Traffic
 from envs.traffic.network.layout import NONE
 from envs.traffic.network.map import Map
 
@@ -222,6 +222,31 @@ def is_open(m: Map, t: Traffic, link: int) -> bool:
 
 
 @kernel
+def expected(m: Map, t: Traffic, link: int, distance: float, comes: int) -> tuple[int, float]:
+    """Whom a cross `distance` metres along a lane link has to expect, NONE for nobody, and how far away: still to go
+    where positive, past where negative.
+
+    That is the vehicle nearest behind the cross whose rear has not cleared it: who has just left the link, one of those
+    on it, or `comes`, who comes onto it next (NONE).
+    """
+    v = t.queues[link].waiting_last
+    if v != NONE and t.vehicles[v].previous == link and t.queues[m.places[link].end].last == v:
+        vehicle = t.vehicles[v]
+        rest = m.places[link].length - distance
+        if rest + (vehicle.distance - t.kinds[vehicle.kind].length) < 0:
+            return v, -(vehicle.distance + rest)
+    v = t.queues[link].first
+    while v != NONE:
+        vehicle = t.vehicles[v]
+        if vehicle.distance <= distance or vehicle.distance - distance - t.kinds[vehicle.kind].length <= 0:
+            return v, distance - vehicle.distance
+        v = vehicle.behind
+    if comes != NONE:
+        return comes, (m.places[m.places[link].start].length - t.vehicles[comes].distance) + distance
+    return NONE, 0.0
+
+
+@kernel
 def crossing_speed(m: Map, t: Traffic, v: int, link: int, travelled: float, limit: float, dt: float) -> float:
     """Speed that lets everybody pass who goes first where lane link `link` crosses others; notes who that is.
 
@@ -229,26 +254,22 @@ def crossing_speed(m: Map, t: Traffic, v: int, link: int, travelled: float, limi
     """
     vehicle = t.vehicles[v]
     kind = t.kinds[vehicle.kind]
-    stamp = t.counts[STEP] + 1
+    intersection = m.places[link].intersection
+    row = t.phase[intersection] * m.lights[intersection].stride
     result = limit
     for cross in range(m.places[link].crosses, m.places[link].crosses_end):
         distance = m.crosses[cross].distance
         if distance < travelled:
             continue
         other_link = m.crosses[cross].foe
-        if t.queues[other_link].stamp != stamp:
+        comes = t.queues[other_link].waiting_first
+        if comes != NONE and m.open[m.crosses[cross].foe_light + row] == 0:
+            comes = NONE
+        if comes == NONE and t.queues[other_link].first == NONE and t.queues[other_link].waiting_last == NONE:
             continue
-        twin, announced = m.crosses[cross].twin, t.queues[other_link].announced
-        if announced >= 0:
-            if twin < announced:
-                continue
-            foe, foe_distance = t.announcements[twin].vehicle, t.announcements[twin].distance
-        elif twin < m.places[other_link].crosses - announced - 1:
-            lane = m.places[other_link].start
-            foe = t.queues[lane].first
-            foe_distance = (m.places[lane].length - t.vehicles[foe].distance) + m.crosses[twin].distance
-        else:
-            foe, foe_distance = t.announcements[twin].vehicle, t.announcements[twin].distance
+        foe, foe_distance = expected(m, t, other_link, m.crosses[cross].foe_distance, comes)
+        if foe == NONE:
+            continue
         passes = may_pass(
             t.vehicles,
             t.kinds,
@@ -378,8 +399,9 @@ def decide_movement(m: Map, t: Traffic, v: int, speed: float, dt: float) -> bool
             break
         drivable = following
         i += 1
-    vehicle.next_drivable = drivable
     vehicle.next_distance = distance
-    vehicle.counted = vehicle.ended
     vehicle.moves = vehicle.ended or drivable != vehicle.drivable
+    if vehicle.moves:
+        vehicle.next_drivable = drivable
+        vehicle.counted = vehicle.ended
     return possible

@@ -6,14 +6,14 @@ import numpy as np
 from numba import njit
 
 from envs.traffic.engine.pointer import pointer_to
-from envs.traffic.engine.state import ANNOUNCEMENT, DRIVER, QUEUE, VEHICLE, Lanes, Pool, Sources, Traffic
+from envs.traffic.engine.state import DRIVER, QUEUE, VEHICLE, Lanes, Pool, Sources, Traffic
 from envs.traffic.network.layout import FlowArrays
 from envs.traffic.network.map import CROSS, LIGHT, PLACE, Map
 
 _unpack = njit(inline="always")
 
 _places, _crosses, _lights = pointer_to(PLACE), pointer_to(CROSS), pointer_to(LIGHT)
-_vehicles, _queues, _announcements, _drivers = (pointer_to(t) for t in (VEHICLE, QUEUE, ANNOUNCEMENT, DRIVER))
+_vehicles, _queues, _drivers = (pointer_to(t) for t in (VEHICLE, QUEUE, DRIVER))
 _int32, _int64, _float64 = pointer_to(np.int32), pointer_to(np.int64), pointer_to(np.float64)
 _uint8, _uint32, _uint64, _bool = (pointer_to(t) for t in (np.uint8, np.uint32, np.uint64, np.bool_))
 
@@ -29,9 +29,10 @@ def map_at(a: np.ndarray) -> Map:
         _uint8(a[4]),
         _int32(a[5]),
         _float64(a[6]),
-        a[7],
+        _float64(a[7]),
         a[8],
         a[9],
+        a[10],
     )
 
 
@@ -51,19 +52,20 @@ def traffic_at(a: np.ndarray) -> Traffic:
         _int32(a[1]),
         _queues(a[2]),
         _uint64(a[3]),
-        _announcements(a[4]),
-        _int32(a[5]),
-        _int64(a[6]),
-        _drivers(a[7]),
+        _int32(a[4]),
+        _int64(a[5]),
+        _drivers(a[6]),
+        _int32(a[7]),
         _int32(a[8]),
-        _int32(a[9]),
     )
 
 
 @_unpack
 def pool_at(a: np.ndarray) -> Pool:
     """The `Pool` from the addresses of a `State`."""
-    return Pool(_int32(a[10]), _int32(a[11]), _int32(a[12]), _int32(a[13]), _uint32(a[14]), _float64(a[15]))
+    return Pool(
+        _int32(a[9]), _int32(a[10]), _int32(a[11]), _int32(a[12]), _int32(a[13]), _uint32(a[14]), _float64(a[15])
+    )
 
 
 @_unpack
