@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 
 from envs.traffic.engine.pointer import prefetch
-from envs.traffic.engine.state import FREE, PLAN, POOL, RANDOM, TWISTER, Pool, Traffic
+from envs.traffic.engine.state import FREE, PLAN, POOL, RANDOM, TWISTER, UNKNOWN, Pool, Traffic
 from envs.traffic.network.layout import LINE, NEVER, NONE
 from envs.traffic.network.map import Map
 
@@ -47,20 +47,42 @@ def next_member(words: np.ndarray, start: int, end: int) -> int:
     return (word << 6) + _POSITIONS[(lowest * _DE_BRUIJN) >> _SHIFT]
 
 
+@kernel
+def next_members(words: np.ndarray, start: int, end: int) -> tuple[int, int, int, int]:
+    """The four smallest members not below `start`; -1 for those that there are not."""
+    first = next_member(words, start, end)
+    second = -1 if first < 0 else next_member(words, first + 1, end)
+    third = -1 if second < 0 else next_member(words, second + 1, end)
+    return first, second, third, -1 if third < 0 else next_member(words, third + 1, end)
+
+
 @inlined
 def fetch_ahead(m: Map, t: Traffic, drivable: int, end: int) -> int:
     """The next drivable with vehicles after `drivable`, below `end`; -1 if there is none, or `drivable` is. Both are
     visited soon: processors fetch the one, and the first vehicle of the other."""
     following = -1
     if drivable >= 0:
-        v = t.queues[drivable].first
-        prefetch(t.vehicles, v, 0)
-        prefetch(t.vehicles, v, LINE)
+        prefetch(t.vehicles, t.queues[drivable].first, 0)
         following = next_member(t.occupied, drivable + 1, end)
         if following >= 0:
             prefetch(t.queues, following, 0)
             prefetch(m.places, following, 0)
     return following
+
+
+@inlined
+def fetch_crossing(m: Map, t: Traffic, drivable: int) -> None:
+    """Have ready what the first vehicle of a drivable (or -1) sees at an intersection that it is near."""
+    if drivable >= 0:
+        link, near = drivable, drivable >= m.lanes
+        if not near:
+            link = t.queues[drivable].onward
+            vehicle = t.vehicles[t.queues[drivable].first]
+            near = m.places[drivable].length - vehicle.distance <= t.kinds[vehicle.kind].look_ahead and link >= 0
+        if near:
+            prefetch(t.vehicles, t.queues[drivable].first, LINE)
+            prefetch(m.places, link, 0)
+            prefetch(t.alerts, link, 0)
 
 
 @kernel
@@ -262,6 +284,19 @@ def planned(m: Map, t: Traffic, v: int, i: int) -> int:
 
 
 @inlined
+def next_drivable(m: Map, t: Traffic, v: int) -> int:
+    """`planned(m, t, v, 0)`, without looking at the plan where it is known anyway."""
+    drivable = t.vehicles[v].drivable
+    if drivable >= m.lanes:
+        following = m.places[drivable].end
+    elif t.queues[drivable].first == v and t.queues[drivable].onward != UNKNOWN:
+        following = t.queues[drivable].onward
+    else:
+        following = planned(m, t, v, 0)
+    return following
+
+
+@inlined
 def ends_on(t: Traffic, v: int, road: int) -> bool:
     """Whether a road is the last of a vehicle's route. The road counts, not its place: a route may visit it before."""
     return t.route_roads[t.route_starts[t.vehicles[v].route + 1] - 1] == road
@@ -290,8 +325,14 @@ def look_for_leader(m: Map, t: Traffic, v: int) -> None:
     far = m.places[vehicle.drivable].length - vehicle.distance
     horizon = t.kinds[vehicle.kind].look_ahead
     i = 0
+    drivable = NONE
     while True:
-        drivable = planned(m, t, v, i)
+        if i == 0:
+            drivable = next_drivable(m, t, v)
+        elif i == 1 and drivable >= m.lanes:
+            drivable = m.places[drivable].end
+        else:
+            drivable = planned(m, t, v, i)
         if drivable == NONE:
             break
         found, nearest = NONE, 0.0

@@ -11,7 +11,7 @@ from envs.traffic.network.layout import lined_up
 
 SCRATCH = frozenset({"moved", "segment_first", "segment_last"})
 """Parts that every step makes anew."""
-DERIVED = frozenset({"priorities"})
+DERIVED = frozenset({"alerts", "priorities"})
 """Parts that follow from others; `queues.complete` fills them in."""
 GIVEN = frozenset({"order", "segment_starts"})
 """Parts that follow from the files."""

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from envs.traffic.engine.basics import ends_on, inlined, kernel, planned
+from envs.traffic.engine.basics import ends_on, inlined, kernel, next_drivable, planned
 from envs.traffic.engine.state import Traffic
 from envs.traffic.network.layout import NONE
 from envs.traffic.network.map import Map
@@ -222,12 +222,12 @@ def is_open(m: Map, t: Traffic, link: int) -> bool:
 
 
 @kernel
-def expected(m: Map, t: Traffic, link: int, distance: float, comes: int) -> tuple[int, float]:
+def expected(m: Map, t: Traffic, link: int, distance: float, comes: bool) -> tuple[int, float]:
     """Whom a cross `distance` metres along a lane link has to expect, NONE for nobody, and how far away: still to go
     where positive, past where negative.
 
     That is the vehicle nearest behind the cross whose rear has not cleared it: who has just left the link, one of those
-    on it, or `comes`, who comes onto it next (NONE).
+    on it, or, where anybody `comes`, who comes onto it next.
     """
     v = t.queues[link].waiting_last
     if v != NONE and t.vehicles[v].previous == link and t.queues[m.places[link].end].last == v:
@@ -241,8 +241,9 @@ def expected(m: Map, t: Traffic, link: int, distance: float, comes: int) -> tupl
         if vehicle.distance <= distance or vehicle.distance - distance - t.kinds[vehicle.kind].length <= 0:
             return v, distance - vehicle.distance
         v = vehicle.behind
-    if comes != NONE:
-        return comes, (m.places[m.places[link].start].length - t.vehicles[comes].distance) + distance
+    if comes:
+        v = t.queues[link].waiting_first
+        return v, (m.places[m.places[link].start].length - t.vehicles[v].distance) + distance
     return NONE, 0.0
 
 
@@ -258,14 +259,13 @@ def crossing_speed(m: Map, t: Traffic, v: int, link: int, travelled: float, limi
     row = t.phase[intersection] * m.lights[intersection].stride
     result = limit
     for cross in range(m.places[link].crosses, m.places[link].crosses_end):
+        other_link = m.foes[cross].link
+        alert = t.alerts[other_link]
+        comes = alert.comes and m.open[m.foes[cross].light + row] != 0
+        if not (comes or alert.on or alert.leaves):
+            continue
         distance = m.crosses[cross].distance
         if distance < travelled:
-            continue
-        other_link = m.crosses[cross].foe
-        comes = t.queues[other_link].waiting_first
-        if comes != NONE and m.open[m.crosses[cross].foe_light + row] == 0:
-            comes = NONE
-        if comes == NONE and t.queues[other_link].first == NONE and t.queues[other_link].waiting_last == NONE:
             continue
         foe, foe_distance = expected(m, t, other_link, m.crosses[cross].foe_distance, comes)
         if foe == NONE:
@@ -306,7 +306,7 @@ def intersection_speed(m: Map, t: Traffic, v: int, dt: float) -> float:
         rest = m.places[vehicle.drivable].length - vehicle.distance
         link, travelled = NONE, -rest
         if rest <= kind.look_ahead:
-            link = planned(m, t, v, 0)
+            link = next_drivable(m, t, v)
         if link == NONE:
             goes_on = False
         else:
@@ -350,7 +350,7 @@ def speed_to_lane_end(m: Map, t: Traffic, v: int, speed: float, dt: float) -> fl
     stops = kind.max_speed * kind.max_speed * kind.brake_a + (kind.max_speed + vehicle.speed) * dt / 2 + kind.min_gap
     far = rest > stops + FAR and 2 * (rest - kind.min_gap) / dt - dt > kind.max_speed
     far = far and speed <= kind.max_speed and kind.brake_a > LEAST_A  # not where anything is absurd
-    if not far and planned(m, t, v, 0) == NONE and not ends_on(t, v, m.places[vehicle.drivable].road):
+    if not far and next_drivable(m, t, v) == NONE and not ends_on(t, v, m.places[vehicle.drivable].road):
         end = safe_speed(
             kind.brake_a,
             kind.brake_4a,

@@ -6,14 +6,14 @@ import numpy as np
 from numba import njit
 
 from envs.traffic.engine.pointer import pointer_to
-from envs.traffic.engine.state import DRIVER, QUEUE, VEHICLE, Lanes, Pool, Sources, Traffic
+from envs.traffic.engine.state import ALERT, DRIVER, QUEUE, VEHICLE, Lanes, Pool, Sources, Traffic
 from envs.traffic.network.layout import FlowArrays
-from envs.traffic.network.map import CROSS, LIGHT, PLACE, Map
+from envs.traffic.network.map import CROSS, FOE, LIGHT, PLACE, Map
 
 _unpack = njit(inline="always")
 
-_places, _crosses, _lights = pointer_to(PLACE), pointer_to(CROSS), pointer_to(LIGHT)
-_vehicles, _queues, _drivers = (pointer_to(t) for t in (VEHICLE, QUEUE, DRIVER))
+_places, _crosses, _foes, _lights = (pointer_to(t) for t in (PLACE, CROSS, FOE, LIGHT))
+_vehicles, _queues, _alerts, _drivers = (pointer_to(t) for t in (VEHICLE, QUEUE, ALERT, DRIVER))
 _int32, _int64, _float64 = pointer_to(np.int32), pointer_to(np.int64), pointer_to(np.float64)
 _uint8, _uint32, _uint64, _bool = (pointer_to(t) for t in (np.uint8, np.uint32, np.uint64, np.bool_))
 
@@ -25,14 +25,15 @@ def map_at(a: np.ndarray) -> Map:
         _places(a[0]),
         _int32(a[1]),
         _crosses(a[2]),
-        _lights(a[3]),
-        _uint8(a[4]),
-        _int32(a[5]),
-        _float64(a[6]),
+        _foes(a[3]),
+        _lights(a[4]),
+        _uint8(a[5]),
+        _int32(a[6]),
         _float64(a[7]),
-        a[8],
+        _float64(a[8]),
         a[9],
         a[10],
+        a[11],
     )
 
 
@@ -52,11 +53,12 @@ def traffic_at(a: np.ndarray) -> Traffic:
         _int32(a[1]),
         _queues(a[2]),
         _uint64(a[3]),
-        _int32(a[4]),
-        _int64(a[5]),
-        _drivers(a[6]),
-        _int32(a[7]),
+        _alerts(a[4]),
+        _int32(a[5]),
+        _int64(a[6]),
+        _drivers(a[7]),
         _int32(a[8]),
+        _int32(a[9]),
     )
 
 
@@ -64,17 +66,17 @@ def traffic_at(a: np.ndarray) -> Traffic:
 def pool_at(a: np.ndarray) -> Pool:
     """The `Pool` from the addresses of a `State`."""
     return Pool(
-        _int32(a[9]), _int32(a[10]), _int32(a[11]), _int32(a[12]), _int32(a[13]), _uint32(a[14]), _float64(a[15])
+        _int32(a[10]), _int32(a[11]), _int32(a[12]), _int32(a[13]), _int32(a[14]), _uint32(a[15]), _float64(a[16])
     )
 
 
 @_unpack
 def sources_at(a: np.ndarray) -> Sources:
     """The `Sources` from the addresses of a `State`."""
-    return Sources(_float64(a[16]), _float64(a[17]), _int32(a[18]), _bool(a[19]), _int32(a[20]), _uint64(a[21]), a[22])
+    return Sources(_float64(a[17]), _float64(a[18]), _int32(a[19]), _bool(a[20]), _int32(a[21]), _uint64(a[22]), a[23])
 
 
 @_unpack
 def lanes_at(a: np.ndarray) -> Lanes:
     """The `Lanes` from the addresses of a `State`."""
-    return Lanes(_uint64(a[23]), _float64(a[24]), _float64(a[25]), _int32(a[26]), _int32(a[27]), _int32(a[28]))
+    return Lanes(_uint64(a[24]), _float64(a[25]), _float64(a[26]), _int32(a[27]), _int32(a[28]), _int32(a[29]))

@@ -28,6 +28,7 @@ def append(m: Map, t: Traffic, drivable: int, v: int) -> None:
     if tail == NONE:
         t.queues[drivable].first = v
         include(t.occupied, drivable)
+        t.alerts[drivable].on = True
     else:
         t.vehicles[tail].behind = v
     t.queues[drivable].last = v
@@ -53,6 +54,7 @@ def arrive(m: Map, t: Traffic, drivable: int, v: int) -> None:
     if ahead == NONE:
         t.queues[drivable].first = v
         include(t.occupied, drivable)
+        t.alerts[drivable].on = True
     else:
         t.vehicles[ahead].behind = v
     if behind == NONE:
@@ -82,6 +84,7 @@ def unlink(m: Map, t: Traffic, drivable: int, v: int) -> None:
     t.queues[drivable].size -= 1
     if t.queues[drivable].size == 0:
         exclude(t.occupied, drivable)
+        t.alerts[drivable].on = False
     if drivable >= m.lanes:
         t.queues[m.places[drivable].start].departing -= 1
 
@@ -92,6 +95,7 @@ def forget_onward(t: Traffic, lane: int) -> None:
     link = t.queues[lane].onward
     if link >= 0:
         t.queues[link].waiting_first = NONE
+        t.alerts[link].comes = False
     t.queues[lane].onward = UNKNOWN
 
 
@@ -103,6 +107,7 @@ def note_onward(m: Map, t: Traffic, lane: int) -> None:
     t.queues[lane].onward = link
     if link != NONE:
         t.queues[link].waiting_first = v
+        t.alerts[link].comes = True
 
 
 @kernel
@@ -121,8 +126,10 @@ def note_leaving(m: Map, t: Traffic, v: int) -> None:
     if link >= m.lanes and m.places[link].end == vehicle.drivable:
         if vehicle.distance - t.kinds[vehicle.kind].length < CLEARED:
             t.queues[link].waiting_last = v
+            t.alerts[link].leaves = True
         elif t.queues[link].waiting_last == v:
             t.queues[link].waiting_last = NONE
+            t.alerts[link].leaves = False
 
 
 @kernel
@@ -132,6 +139,8 @@ def find_onward(network: np.ndarray, addresses: np.ndarray) -> None:
     m, t = map_at(network), traffic_at(addresses)
     for link in range(m.lanes, m.drivables):
         t.queues[link].waiting_first = t.queues[link].waiting_last = NONE
+        t.alerts[link].on = t.queues[link].first != NONE
+        t.alerts[link].comes = t.alerts[link].leaves = False
     for lane in range(m.lanes):
         t.queues[lane].onward = UNKNOWN
         v = t.queues[lane].first

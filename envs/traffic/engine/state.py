@@ -116,6 +116,10 @@ changed since. All of this follows from the rest (`queues.find_onward`)."""
 
 UNKNOWN = -2
 
+ALERT = np.dtype([("on", np.bool_), ("comes", np.bool_), ("leaves", np.bool_)])
+"""Whether anybody is on a lane link, comes onto it next, or may stand out onto it still: what is asked of all links that
+cross another one, in few bytes. It follows from the rest, too."""
+
 PUSHED = -1
 """`flow` of a vehicle that was pushed by hand."""
 NOT_PAIRED, REAL, SHADOW = 0, 1, 2
@@ -142,6 +146,8 @@ class Traffic(NamedTuple):
     """(D,) QUEUE."""
     occupied: np.ndarray
     """Bits of the drivables with vehicles."""
+    alerts: np.ndarray
+    """(D,) ALERT."""
     phase: np.ndarray
     """(I,) int32."""
     counts: np.ndarray
@@ -254,6 +260,7 @@ def new_state(m: Map, flows: FlowArrays, interval: float, lane_change: bool, cap
         lined_up((capacity, PLAN), np.int32),
         lined_up(len(m.places), QUEUE),
         words(len(m.places)),
+        np.zeros(len(m.places), dtype=ALERT),
         np.zeros(lights, dtype=np.int32),
         np.zeros(10, dtype=np.int64),
         drivers(flows.kinds, interval),
@@ -287,6 +294,7 @@ def restart(state: State, m: Map, flows: FlowArrays) -> None:
         part[:] = 0
     for part in (lanes.waited, lanes.seconds, lanes.remaining):
         part[:] = 0
+    traffic.alerts[:] = (False, False, False)
     traffic.queues[:] = (NONE, NONE, 0, 0, NONE, NONE, 0, UNKNOWN)
     pool.free[:] = np.arange(capacity - 1, -1, -1)
     traffic.counts[FREE], traffic.counts[RANDOM] = capacity, position

@@ -12,12 +12,14 @@ from envs.traffic.engine.arrivals import choose_lanes, enter, run_flows, wake_fl
 from envs.traffic.engine.basics import (
     drop_slots,
     fetch_ahead,
+    fetch_crossing,
     follow,
     following_drivable,
     inlined,
     kernel,
     look_for_leader,
     next_member,
+    next_members,
     sees_nobody,
     set_leader,
 )
@@ -50,7 +52,7 @@ from envs.traffic.engine.state import (
     Pool,
     Traffic,
 )
-from envs.traffic.network.layout import LINE, NEVER, NONE
+from envs.traffic.network.layout import NEVER, NONE
 from envs.traffic.network.map import Map
 
 FAR_AHEAD = 4
@@ -66,10 +68,10 @@ def decide(m: Map, t: Traffic, moved: np.ndarray, dt: float, start: int, end: in
     of all. Threads that share the drivables out change nothing that others read.
     """
     count, stranded = 0, NONE
-    drivable = next_member(t.occupied, start, end)
-    second = next_member(t.occupied, drivable + 1, end)
+    drivable, second, third, fourth = next_members(t.occupied, start, end)
     while drivable >= 0:
-        third = fetch_ahead(m, t, second, end)
+        fifth = fetch_ahead(m, t, fourth, end)
+        fetch_crossing(m, t, second)
         v = t.queues[drivable].first
         while v != NONE:
             vehicle = t.vehicles[v]
@@ -82,7 +84,7 @@ def decide(m: Map, t: Traffic, moved: np.ndarray, dt: float, start: int, end: in
                 moved[count] = v
                 count += 1
             v = vehicle.behind
-        drivable, second = second, third
+        drivable, second, third, fourth = second, third, fourth, fifth
     return count, stranded
 
 
@@ -120,10 +122,9 @@ def commit(m: Map, t: Traffic, k: Lanes, seeking: np.ndarray, dt: float, start: 
     known by then.
     """
     step, count, stranded = t.counts[STEP], 0, NONE
-    drivable = next_member(t.occupied, start, end)
-    second = next_member(t.occupied, drivable + 1, end)
+    drivable, second, third, fourth = next_members(t.occupied, start, end)
     while drivable >= 0:
-        third = fetch_ahead(m, t, second, end)
+        fifth = fetch_ahead(m, t, fourth, end)
         v, ahead = t.queues[drivable].first, NONE
         while v != NONE:
             vehicle = t.vehicles[v]
@@ -160,7 +161,7 @@ def commit(m: Map, t: Traffic, k: Lanes, seeking: np.ndarray, dt: float, start: 
             k.seconds[drivable] += t.queues[drivable].size * dt
             if t.queues[drivable].onward == UNKNOWN:
                 note_onward(m, t, drivable)
-        drivable, second = second, third
+        drivable, second, third, fourth = second, third, fourth, fifth
     return count, stranded
 
 
@@ -208,8 +209,6 @@ def look_for_leaders(m: Map, t: Traffic, seeking: np.ndarray, count: int) -> Non
     for i in range(count):
         if i + FAR_AHEAD < count:
             prefetch(t.vehicles, seeking[i + FAR_AHEAD], 0)
-            prefetch(t.vehicles, seeking[i + FAR_AHEAD], LINE)
-            prefetch(t.plans, seeking[i + FAR_AHEAD] * PLAN, 0)
         look_for_leader(m, t, seeking[i])
 
 

@@ -35,11 +35,11 @@ PLACE = np.dtype(
 """A drivable. Lanes have a road, an index and lane links that leave them (`leaving` to `leaving_end`); lane links have
 the lanes they connect, a rank, a light and crosses. What does not apply is -1, or an empty range."""
 
-CROSS = np.dtype(
-    [("distance", np.float64), ("foe_distance", np.float64), ("foe", np.int32), ("foe_light", np.int32)], align=True
-)
-"""Where a lane link meets another (the drivable `foe`), along either, and the light of that one. Those of a link are in
-the order of their distances along it."""
+FOE = np.dtype([("link", np.int32), ("light", np.int32)], align=True)
+"""Whom a lane link meets at a cross: the drivable of the other one, and its light."""
+
+CROSS = np.dtype([("distance", np.float64), ("foe_distance", np.float64)], align=True)
+"""Where that is, along either. Crosses of a link are in the order of their distances along it."""
 
 LIGHT = np.dtype([("stride", np.int32), ("first_phase", np.int32), ("phases", np.int32)], align=True)
 """An intersection: length of a row of its table in `open`, and where its phases are in `phase_time`."""
@@ -54,6 +54,8 @@ class Map(NamedTuple):
     """Drivables of the lane links that leave each lane."""
     crosses: np.ndarray
     """(C,) CROSS."""
+    foes: np.ndarray
+    """(C,) FOE."""
     lights: np.ndarray
     """(I,) LIGHT."""
     open: np.ndarray
@@ -89,10 +91,11 @@ def make_map(n: NetworkArrays) -> Map:
     link["crosses"], link["crosses_end"] = n.cross_starts[:-1], n.cross_starts[1:]
     crosses = np.zeros(len(n.cross_foe), dtype=CROSS)
     crosses["distance"], crosses["foe_distance"] = n.cross_distance, n.cross_distance[n.cross_twin]
-    crosses["foe"], crosses["foe_light"] = lanes + n.cross_foe, n.link_light[n.cross_foe]
+    foes = np.zeros(len(n.cross_foe), dtype=FOE)
+    foes["link"], foes["light"] = lanes + n.cross_foe, n.link_light[n.cross_foe]
     lights = np.zeros(len(n.light_stride), dtype=LIGHT)
     lights["stride"] = n.light_stride
     lights["first_phase"], lights["phases"] = n.phase_starts[:-1], np.diff(n.phase_starts)
     leaving = (lanes + n.leaving).astype(np.int32)
-    tables = (places, leaving, crosses, lights, n.open, n.road_lane_starts, n.phase_time, widths)
+    tables = (places, leaving, crosses, foes, lights, n.open, n.road_lane_starts, n.phase_time, widths)
     return Map(*tables, lanes, len(places), len(lights))
