@@ -18,6 +18,7 @@ from envs.traffic.engine.basics import (
     take_slot,
 )
 from envs.traffic.engine.handles import pool_at, traffic_at
+from envs.traffic.engine.pointer import prefetch
 from envs.traffic.engine.queues import append, note_onward
 from envs.traffic.engine.state import (
     CULPRIT,
@@ -53,6 +54,11 @@ def wake_flows(f: FlowArrays, t: Traffic, p: Pool, w: Sources, dt: float, lane_c
     flow = next_member(w.active, 0, w.flows)
     while flow >= 0:
         needed += 2 + int(min(dt / f.interval[flow], dt))  # an interval below 1 s is that of a single vehicle
+        prefetch(f.end, flow, 0)
+        prefetch(w.now, flow, 0)
+        prefetch(f.kind, flow, 0)
+        prefetch(f.route, flow, 0)
+        prefetch(w.made, flow, 0)
         flow = next_member(w.active, flow + 1, w.flows)
     if lane_change:  # every vehicle may get a shadow
         needed = 2 * needed + t.counts[POOL]
@@ -68,6 +74,7 @@ def make_vehicle(t: Traffic, p: Pool, kind: int, route: int, enter_time: float, 
     reset_vehicle(t.vehicles, v)
     vehicle = t.vehicles[v]
     vehicle.kind, vehicle.route, vehicle.enter_time = kind, route, enter_time
+    prefetch(t.route_starts, route, 0)
     p.new[t.counts[NEW]] = v
     t.counts[NEW] += 1
     return v
@@ -119,7 +126,10 @@ def choose_lanes(m: Map, t: Traffic, p: Pool, w: Sources, k: Lanes) -> None:
     without route is taken away and its flow is switched off."""
     new, count = p.new, t.counts[NEW]
     for i in range(count):
-        if t.vehicles[new[i]].route < 0:
+        route = t.vehicles[new[i]].route
+        if route >= 0:
+            prefetch(t.route_roads, t.route_starts[route], 0)
+        else:
             vehicle = t.vehicles[new[i]]
             if vehicle.flow >= 0 and w.valid[vehicle.flow]:
                 w.valid[vehicle.flow] = False

@@ -48,41 +48,65 @@ def next_member(words: np.ndarray, start: int, end: int) -> int:
 
 
 @kernel
-def next_members(words: np.ndarray, start: int, end: int) -> tuple[int, int, int, int]:
-    """The four smallest members not below `start`; -1 for those that there are not."""
+def next_members(words: np.ndarray, start: int, end: int) -> tuple[int, int, int, int, int]:
+    """The five smallest members not below `start`; -1 for those that there are not."""
     first = next_member(words, start, end)
     second = -1 if first < 0 else next_member(words, first + 1, end)
     third = -1 if second < 0 else next_member(words, second + 1, end)
-    return first, second, third, -1 if third < 0 else next_member(words, third + 1, end)
+    fourth = -1 if third < 0 else next_member(words, third + 1, end)
+    return first, second, third, fourth, -1 if fourth < 0 else next_member(words, fourth + 1, end)
 
 
 @inlined
-def fetch_ahead(m: Map, t: Traffic, drivable: int, end: int) -> int:
-    """The next drivable with vehicles after `drivable`, below `end`; -1 if there is none, or `drivable` is. Both are
-    visited soon: processors fetch the one, and the first vehicle of the other."""
+def fetch_ahead(m: Map, t: Traffic, second: int, third: int, fourth: int, fifth: int, end: int) -> int:
+    """Have processors fetch what is needed of drivables that are visited one after the other, each farther on than the
+    next; -1 where there are fewer. Returns who comes after the fifth, below `end`.
+
+    Of the first vehicle on a drivable it is known in time whether it comes near an intersection: if so, the lane link
+    that it takes is fetched, then the lane behind and whom the link crosses.
+    """
     following = -1
-    if drivable >= 0:
-        prefetch(t.vehicles, t.queues[drivable].first, 0)
-        following = next_member(t.occupied, drivable + 1, end)
+    if fifth >= 0:
+        following = next_member(t.occupied, fifth + 1, end)
         if following >= 0:
             prefetch(t.queues, following, 0)
             prefetch(m.places, following, 0)
+    if fourth >= 0:
+        prefetch(t.vehicles, t.queues[fourth].first, 0)
+    if third >= 0:
+        link = link_in_sight(m, t, third)
+        if link >= 0:
+            prefetch(m.places, link, 0)
+            prefetch(t.alerts, link, 0)
+    if second >= 0:
+        prefetch(t.vehicles, t.vehicles[t.queues[second].first].leader, 0)
+        link = link_in_sight(m, t, second)
+        if link >= 0:
+            prefetch(t.queues, m.places[link].end, 0)
+            prefetch(m.foes, m.places[link].crosses, 0)
     return following
 
 
 @inlined
-def fetch_crossing(m: Map, t: Traffic, drivable: int) -> None:
-    """Have ready what the first vehicle of a drivable (or -1) sees at an intersection that it is near."""
-    if drivable >= 0:
-        link, near = drivable, drivable >= m.lanes
-        if not near:
-            link = t.queues[drivable].onward
-            vehicle = t.vehicles[t.queues[drivable].first]
-            near = m.places[drivable].length - vehicle.distance <= t.kinds[vehicle.kind].look_ahead and link >= 0
-        if near:
-            prefetch(t.vehicles, t.queues[drivable].first, LINE)
-            prefetch(m.places, link, 0)
-            prefetch(t.alerts, link, 0)
+def link_in_sight(m: Map, t: Traffic, drivable: int) -> int:
+    """The lane link that the first vehicle of a drivable is on or comes near; negative where there is none."""
+    link = drivable
+    if drivable < m.lanes:
+        vehicle = t.vehicles[t.queues[drivable].first]
+        link = t.queues[drivable].onward
+        if m.places[drivable].length - vehicle.distance > t.kinds[vehicle.kind].look_ahead:
+            link = -1
+    return link
+
+
+@inlined
+def fetch_behind(m: Map, t: Traffic, v: int) -> None:
+    """Have processors fetch the vehicle behind another one, which comes next, with its plan if it may need that."""
+    vehicle = t.vehicles[v]
+    prefetch(t.vehicles, vehicle.behind, 0)
+    if m.places[vehicle.drivable].length - vehicle.distance <= t.kinds[vehicle.kind].look_ahead:
+        prefetch(t.vehicles, vehicle.behind, LINE)
+        prefetch(t.plans, vehicle.behind * PLAN, 0)
 
 
 @kernel
@@ -316,6 +340,7 @@ def sees_nobody(m: Map, t: Traffic, v: int) -> bool:
 def look_for_leader(m: Map, t: Traffic, v: int) -> None:
     """Leader and gap of a vehicle with nobody ahead on its drivable: whoever is next on its way within its horizon.
 
+    Others are where they will be at the end of the step, their `next_distance`; that is `distance` between two steps.
     At a lane link, everybody who left the same lane counts, whichever link they took. Without leader the gap stays.
     """
     vehicle = t.vehicles[v]
@@ -342,13 +367,13 @@ def look_for_leader(m: Map, t: Traffic, v: int) -> None:
                 for j in range(m.places[lane].leaving, m.places[lane].leaving_end):
                     other = t.queues[m.leaving[j]].last
                     if other != NONE:
-                        gap = far + t.vehicles[other].distance - t.kinds[t.vehicles[other].kind].length
+                        gap = far + t.vehicles[other].next_distance - t.kinds[t.vehicles[other].kind].length
                         if found == NONE or gap < nearest:
                             found, nearest = other, gap
         else:
             found = t.queues[drivable].last
             if found != NONE:
-                nearest = far + t.vehicles[found].distance - t.kinds[t.vehicles[found].kind].length
+                nearest = far + t.vehicles[found].next_distance - t.kinds[t.vehicles[found].kind].length
         if found != NONE:
             vehicle.leader = found
             vehicle.gap = nearest

@@ -156,4 +156,5 @@ def complete(state: State, network: np.ndarray, addresses: np.ndarray) -> None:
     vehicles, members = state.traffic.vehicles, state.pool.members
     state.pool.priorities[:] = vehicles["priority"][members]
     vehicles["yields"] = vehicles["blocker"] != NONE
+    vehicles["next_distance"] = vehicles["distance"]
     find_onward(network, addresses)

@@ -12,7 +12,7 @@ from envs.traffic.engine.arrivals import choose_lanes, enter, run_flows, wake_fl
 from envs.traffic.engine.basics import (
     drop_slots,
     fetch_ahead,
-    fetch_crossing,
+    fetch_behind,
     follow,
     following_drivable,
     inlined,
@@ -55,9 +55,6 @@ from envs.traffic.engine.state import (
 from envs.traffic.network.layout import NEVER, NONE
 from envs.traffic.network.map import Map
 
-FAR_AHEAD = 4
-"""Vehicles in a list that are fetched before their turn."""
-
 
 @kernel
 def decide(m: Map, t: Traffic, moved: np.ndarray, dt: float, start: int, end: int) -> tuple[int, int]:
@@ -68,14 +65,13 @@ def decide(m: Map, t: Traffic, moved: np.ndarray, dt: float, start: int, end: in
     of all. Threads that share the drivables out change nothing that others read.
     """
     count, stranded = 0, NONE
-    drivable, second, third, fourth = next_members(t.occupied, start, end)
+    drivable, second, third, fourth, fifth = next_members(t.occupied, start, end)
     while drivable >= 0:
-        fifth = fetch_ahead(m, t, fourth, end)
-        fetch_crossing(m, t, second)
+        sixth = fetch_ahead(m, t, second, third, fourth, fifth, end)
         v = t.queues[drivable].first
         while v != NONE:
             vehicle = t.vehicles[v]
-            prefetch(t.vehicles, vehicle.behind, 0)
+            fetch_behind(m, t, v)
             speed = smaller(wanted_speed(m, t, v, dt), NOT_YIELDING)
             speed = braked_speed(t, v, speed_to_lane_end(m, t, v, speed, dt), dt)
             if not decide_movement(m, t, v, speed, dt):
@@ -84,7 +80,7 @@ def decide(m: Map, t: Traffic, moved: np.ndarray, dt: float, start: int, end: in
                 moved[count] = v
                 count += 1
             v = vehicle.behind
-        drivable, second, third, fourth = second, third, fourth, fifth
+        drivable, second, third, fourth, fifth = second, third, fourth, fifth, sixth
     return count, stranded
 
 
@@ -114,17 +110,13 @@ def move(m: Map, t: Traffic, p: Pool, count: int, dt: float) -> int:
 
 
 @kernel
-def commit(m: Map, t: Traffic, k: Lanes, seeking: np.ndarray, dt: float, start: int, end: int) -> tuple[int, int]:
-    """Make what was decided the present state, and add this step's vehicle-seconds of the lanes.
-
-    Returns how many vehicles have to look for a leader on other drivables, kept in `seeking`, and who has got off its
-    route, the last of several (NONE). All others get leader and gap, too: where everybody on their drivable is, is
-    known by then.
-    """
-    step, count, stranded = t.counts[STEP], 0, NONE
-    drivable, second, third, fourth = next_members(t.occupied, start, end)
+def commit(m: Map, t: Traffic, k: Lanes, dt: float, start: int, end: int) -> int:
+    """Make what was decided the present state, find leaders and gaps, and add this step's vehicle-seconds of the lanes;
+    returns who has got off its route, the last of several (NONE)."""
+    step, stranded = t.counts[STEP], NONE
+    drivable, second, third, fourth, fifth = next_members(t.occupied, start, end)
     while drivable >= 0:
-        fifth = fetch_ahead(m, t, fourth, end)
+        sixth = fetch_ahead(m, t, second, third, fourth, fifth, end)
         v, ahead = t.queues[drivable].first, NONE
         while v != NONE:
             vehicle = t.vehicles[v]
@@ -151,18 +143,18 @@ def commit(m: Map, t: Traffic, k: Lanes, seeking: np.ndarray, dt: float, start: 
                 note_leaving(m, t, v)
             if ahead != NONE:
                 follow(t, v, ahead)
-            elif sees_nobody(m, t, v):
-                vehicle.leader = NONE
-            else:
-                seeking[count] = v
-                count += 1
             v, ahead = vehicle.behind, v
         if drivable < m.lanes:
             k.seconds[drivable] += t.queues[drivable].size * dt
             if t.queues[drivable].onward == UNKNOWN:
                 note_onward(m, t, drivable)
-        drivable, second, third, fourth = second, third, fourth, fifth
-    return count, stranded
+        v = t.queues[drivable].first
+        if sees_nobody(m, t, v):
+            t.vehicles[v].leader = NONE
+        else:
+            look_for_leader(m, t, v)
+        drivable, second, third, fourth, fifth = second, third, fourth, fifth, sixth
+    return stranded
 
 
 @inlined
@@ -201,15 +193,6 @@ def find_leaders(m: Map, t: Traffic, start: int, end: int) -> None:
             ahead = v
             v = t.vehicles[v].behind
         drivable = next_member(t.occupied, drivable + 1, end)
-
-
-@kernel
-def look_for_leaders(m: Map, t: Traffic, seeking: np.ndarray, count: int) -> None:
-    """Leader and gap of the first `count` vehicles in `seeking`, the first ones of their drivables."""
-    for i in range(count):
-        if i + FAR_AHEAD < count:
-            prefetch(t.vehicles, seeking[i + FAR_AHEAD], 0)
-        look_for_leader(m, t, seeking[i])
 
 
 @kernel
@@ -295,13 +278,11 @@ def advance(
             if fails(t, stranded):
                 return taken
         gone = move(m, t, p, moving, dt)
-        seeking, stranded = commit(m, t, k, p.moved, dt, 0, m.drivables)
-        if fails(t, stranded):
+        if fails(t, commit(m, t, k, dt, 0, m.drivables)):
             return taken
         drop_slots(t.vehicles, p, t.counts, p.new, gone)
         if lane_change:
             forget_signals(t, p)
-        look_for_leaders(m, t, p.moved, seeking)
         end_step(m, t, k, dt, built_in_lights)
         if t.counts[STATUS] != FINE:
             return taken + 1
@@ -333,11 +314,9 @@ def move_all(network: np.ndarray, state: np.ndarray, count: int, dt: float) -> i
 
 
 @kernel
-def commit_part(
-    network: np.ndarray, state: np.ndarray, seeking: np.ndarray, dt: float, start: int, end: int
-) -> tuple[int, int]:
+def commit_part(network: np.ndarray, state: np.ndarray, dt: float, start: int, end: int) -> int:
     """See `commit`."""
-    return commit(map_at(network), traffic_at(state), lanes_at(state), seeking, dt, start, end)
+    return commit(map_at(network), traffic_at(state), lanes_at(state), dt, start, end)
 
 
 @kernel
@@ -345,12 +324,6 @@ def drop(state: np.ndarray, count: int) -> None:
     """Give back the slots of the `count` vehicles that `move` has found to have ended."""
     t, p = traffic_at(state), pool_at(state)
     drop_slots(t.vehicles, p, t.counts, p.new, count)
-
-
-@kernel
-def look_for_leaders_part(network: np.ndarray, state: np.ndarray, seeking: np.ndarray, count: int) -> None:
-    """See `look_for_leaders`."""
-    look_for_leaders(map_at(network), traffic_at(state), seeking, count)
 
 
 @kernel

@@ -22,7 +22,6 @@ from envs.traffic.engine.step import (
     decide_part,
     drop,
     finish_step,
-    look_for_leaders_part,
     move_all,
 )
 from envs.traffic.network.layout import NONE
@@ -72,12 +71,9 @@ class Team:
                 moved[total : total + moving] = part[:moving]
                 total += moving
             gone = move_all(network, addresses, total, dt)
-            done = self._each(lambda i, start, end: commit_part(network, addresses, self._moved[i], dt, start, end))
-            if self._fails(counts, [stranded for _, stranded in done]):
+            if self._fails(counts, self._each(lambda i, start, end: commit_part(network, addresses, dt, start, end))):
                 return taken
             drop(addresses, gone)
-            seeking = [count for count, _ in done]
-            self._each(lambda i, *_: look_for_leaders_part(network, addresses, self._moved[i], seeking[i]))
             finish_step(network, addresses, dt, built_in_lights)
             if counts[STATUS] != FINE:
                 return taken + 1
