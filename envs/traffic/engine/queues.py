@@ -152,7 +152,7 @@ def find_onward(network: np.ndarray, addresses: np.ndarray) -> None:
 
 
 def complete(state: State, network: np.ndarray, addresses: np.ndarray) -> None:
-    """Fill in what follows from the rest of a state that has just been read, given the addresses of network and state."""
+    """Fill in what follows from the rest of a state that was read, given the addresses of network and state."""
     vehicles, members = state.traffic.vehicles, state.pool.members
     state.pool.priorities[:] = vehicles["priority"][members]
     vehicles["yields"] = vehicles["blocker"] != NONE

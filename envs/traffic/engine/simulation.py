@@ -75,7 +75,8 @@ class Simulation:
         self.changes += 1
 
     def load(self, state: State) -> None:
-        """Go on from a state, which is completed (see `queues.complete`). Raises ValueError for one of another network, interval, flow or kind of engine."""
+        """Go on from a state, which is completed (see `queues.complete`). Raises ValueError for one of another network,
+        interval, flow or kind of engine."""
         fresh = new_state(self.map, self.flows.arrays, self.interval, self.lane_change, 0)
         given = {name: part for group in state for name, part in group._asdict().items()}
         for name, own in ((name, own) for group in fresh for name, own in group._asdict().items()):

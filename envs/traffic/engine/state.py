@@ -117,8 +117,8 @@ changed since. All of this follows from the rest (`queues.find_onward`)."""
 UNKNOWN = -2
 
 ALERT = np.dtype([("on", np.bool_), ("comes", np.bool_), ("leaves", np.bool_)])
-"""Whether anybody is on a lane link, comes onto it next, or may stand out onto it still: what is asked of all links that
-cross another one, in few bytes. It follows from the rest, too."""
+"""Whether anybody is on a lane link, comes onto it next, or may stand out onto it still: what is asked of all links
+that cross another one, in few bytes. It follows from the rest, too."""
 
 PUSHED = -1
 """`flow` of a vehicle that was pushed by hand."""
