@@ -107,7 +107,8 @@ def test_records_fit_the_lines_of_a_cache() -> None:
 def test_states_are_saved_in_an_order_that_stays() -> None:
     """Checkpoints are read by later versions, whatever order of fields is the fastest then."""
     vehicles, queues = RECORDS["vehicles"][1], RECORDS["queues"][1]
-    assert vehicles.fields is not None and queues.fields is not None
+    assert vehicles.fields is not None
+    assert queues.fields is not None
     assert (vehicles.itemsize, queues.itemsize) == (208, 36)
     assert [vehicles.fields[name][1] for name in ("speed", "kind", "running", "custom_speed", "partner", "offset")] == [
         *(0, 40, 96, 104, 128, 200)
