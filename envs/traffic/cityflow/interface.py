@@ -240,9 +240,11 @@ class Engine:
             start, end = self.state.traffic.route_starts[vehicle["route"] : vehicle["route"] + 2]
             passed = np.flatnonzero(self.state.traffic.route_roads[start:end] == road)
             vehicle["route_position"], vehicle["plan_length"] = passed[0], 0
-            return False
-        vehicle["route"], vehicle["route_position"], vehicle["plan_length"] = self._add_route(roads), 0, 0
-        return True
+        else:
+            vehicle["route"], vehicle["route_position"], vehicle["plan_length"] = self._add_route(roads), 0, 0
+            passed = None
+        self.simulation.take_notice(slot)
+        return passed is None
 
     def push_vehicle(self, info: Mapping[str, SupportsFloat], route: Iterable[str]) -> None:
         """Add a vehicle that drives along `route` (anchor roads) from the next step on. `info` may hold speed, length,

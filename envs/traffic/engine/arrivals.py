@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from envs.traffic.engine.basics import (
-    append,
     draw,
     drop_slot,
     exclude,
@@ -19,6 +18,8 @@ from envs.traffic.engine.basics import (
     take_slot,
 )
 from envs.traffic.engine.handles import pool_at, traffic_at
+from envs.traffic.engine.pointer import prefetch
+from envs.traffic.engine.queues import append, note_onward
 from envs.traffic.engine.state import (
     CULPRIT,
     FLOW_CLOCK,
@@ -53,6 +54,11 @@ def wake_flows(f: FlowArrays, t: Traffic, p: Pool, w: Sources, dt: float, lane_c
     flow = next_member(w.active, 0, w.flows)
     while flow >= 0:
         needed += 2 + int(min(dt / f.interval[flow], dt))  # an interval below 1 s is that of a single vehicle
+        prefetch(f.end, flow, 0)
+        prefetch(w.now, flow, 0)
+        prefetch(f.kind, flow, 0)
+        prefetch(f.route, flow, 0)
+        prefetch(w.made, flow, 0)
         flow = next_member(w.active, flow + 1, w.flows)
     if lane_change:  # every vehicle may get a shadow
         needed = 2 * needed + t.counts[POOL]
@@ -63,11 +69,13 @@ def wake_flows(f: FlowArrays, t: Traffic, p: Pool, w: Sources, dt: float, lane_c
 def make_vehicle(t: Traffic, p: Pool, kind: int, route: int, enter_time: float, settled: int) -> int:
     """A new vehicle that waits for its lane to be drawn; see `take_slot` for `settled`. Draws its priority, and the
     number of a thread, which does nothing here but keeps the stream of random numbers that of CityFlow."""
-    v = take_slot(t.vehicles, p.members, p.free, p.random, t.counts, settled)
+    v = take_slot(t.vehicles, p, t.counts, settled)
     draw(p.random, t.counts)
     reset_vehicle(t.vehicles, v)
     vehicle = t.vehicles[v]
     vehicle.kind, vehicle.route, vehicle.enter_time = kind, route, enter_time
+    p.tallies[v] = 0
+    prefetch(t.route_starts, route, 0)
     p.new[t.counts[NEW]] = v
     t.counts[NEW] += 1
     return v
@@ -82,10 +90,9 @@ def reset_vehicle(vehicles, v: int) -> None:  # type: ignore[no-untyped-def]
     vehicle.drivable = vehicle.next_drivable = vehicle.previous = vehicle.leader = NONE
     vehicle.ahead = vehicle.behind = vehicle.blocker = vehicle.next_blocker = NONE
     vehicle.plan_length = vehicle.route_position = vehicle.partner_type = vehicle.signal_direction = 0
-    vehicle.tallied = 0
     vehicle.enter_link_time = NEVER
     vehicle.running = vehicle.ended = vehicle.moves = vehicle.has_custom_speed = False
-    vehicle.sends = vehicle.changing = vehicle.speed_ready = vehicle.counted = False
+    vehicle.sends = vehicle.changing = vehicle.speed_ready = vehicle.counted = vehicle.yields = False
     vehicle.partner = vehicle.signal_target = vehicle.received = NONE
     vehicle.target_leader = vehicle.target_follower = NONE
     vehicle.segment = vehicle.segment_ahead = vehicle.segment_behind = NONE
@@ -110,7 +117,7 @@ def run_flows(f: FlowArrays, t: Traffic, p: Pool, w: Sources, dt: float) -> None
                 w.now[flow] -= f.interval[flow]
             w.now[flow] += dt
         flow = next_member(w.active, flow + 1, w.flows)
-    settle(t.vehicles, p.members, p.moved, t.counts, settled)
+    settle(t.vehicles, p, t.counts, settled)
     p.times[FLOW_CLOCK] = clock + dt
 
 
@@ -120,7 +127,10 @@ def choose_lanes(m: Map, t: Traffic, p: Pool, w: Sources, k: Lanes) -> None:
     without route is taken away and its flow is switched off."""
     new, count = p.new, t.counts[NEW]
     for i in range(count):
-        if t.vehicles[new[i]].route < 0:
+        route = t.vehicles[new[i]].route
+        if route >= 0:
+            prefetch(t.route_roads, t.route_starts[route], 0)
+        else:
             vehicle = t.vehicles[new[i]]
             if vehicle.flow >= 0 and w.valid[vehicle.flow]:
                 w.valid[vehicle.flow] = False
@@ -132,7 +142,7 @@ def choose_lanes(m: Map, t: Traffic, p: Pool, w: Sources, k: Lanes) -> None:
         v = new[i]
         vehicle = t.vehicles[v]
         if vehicle.route < 0:
-            drop_slot(t.vehicles, p.members, p.free, t.counts, v)
+            drop_slot(t.vehicles, p, t.counts, v)
             continue
         start = t.route_starts[vehicle.route]
         first_lane, end_lane = m.road_lane_starts[t.route_roads[start]], m.road_lane_starts[t.route_roads[start] + 1]
@@ -210,6 +220,8 @@ def enter(m: Map, t: Traffic, k: Lanes) -> None:
             vehicle.running = True
             t.counts[RUNNING] += 1
             append(m, t, lane, v)
+            if tail == NONE:
+                note_onward(m, t, lane)
             set_leader(m, t, v, tail)
         lane = next_member(k.waited, lane + 1, m.lanes)
 

@@ -1,4 +1,4 @@
-"""Small parts of the kernels: sets of bits, the random generator, lists of vehicles, plans of where to drive next.
+"""Small parts of the kernels: sets of bits, the random generator, the pool, plans of where to drive next.
 
 Names that are the same in all kernels: `m` the `Map`, `t` the `Traffic`, `p` the `Pool`, `w` the `Sources`, `k` the
 `Lanes`, `f` the `FlowArrays`, `v` a vehicle's slot, `dt` seconds of a step. Lane links are numbered as drivables.
@@ -11,8 +11,8 @@ import numpy as np
 from numba import njit
 
 from envs.traffic.engine.pointer import prefetch
-from envs.traffic.engine.state import FREE, PLAN, POOL, RANDOM, TWISTER, Traffic
-from envs.traffic.network.layout import NEVER, NONE
+from envs.traffic.engine.state import FREE, PLAN, POOL, RANDOM, TWISTER, UNKNOWN, Pool, Traffic
+from envs.traffic.network.layout import LINE, NEVER, NONE
 from envs.traffic.network.map import Map
 
 kernel = njit(cache=True, error_model="numpy", nogil=True)
@@ -47,31 +47,66 @@ def next_member(words: np.ndarray, start: int, end: int) -> int:
     return (word << 6) + _POSITIONS[(lowest * _DE_BRUIJN) >> _SHIFT]
 
 
-@inlined
-def fetch_drivable(m: Map, t: Traffic, drivable: int) -> None:
-    """Have a drivable ready that is visited soon."""
-    prefetch(t.queues, drivable, 0)
-    prefetch(m.places, drivable, 0)
-    prefetch(m.places, drivable, 64)
+@kernel
+def next_members(words: np.ndarray, start: int, end: int) -> tuple[int, int, int, int, int]:
+    """The five smallest members not below `start`; -1 for those that there are not."""
+    first = next_member(words, start, end)
+    second = -1 if first < 0 else next_member(words, first + 1, end)
+    third = -1 if second < 0 else next_member(words, second + 1, end)
+    fourth = -1 if third < 0 else next_member(words, third + 1, end)
+    return first, second, third, fourth, -1 if fourth < 0 else next_member(words, fourth + 1, end)
 
 
 @inlined
-def fetch_first(t: Traffic, drivable: int) -> None:
-    """Have the first vehicle of a drivable ready that is visited soon."""
-    v = t.queues[drivable].first
-    prefetch(t.vehicles, v, 0)
-    prefetch(t.vehicles, v, 64)
-    prefetch(t.plans, v * PLAN, 0)
+def fetch_ahead(m: Map, t: Traffic, second: int, third: int, fourth: int, fifth: int, end: int) -> int:
+    """Have processors fetch what is needed of drivables that are visited one after the other, each farther on than the
+    next; -1 where there are fewer. Returns who comes after the fifth, below `end`.
+
+    Of the first vehicle on a drivable it is known in time whether it comes near an intersection: if so, the lane link
+    that it takes is fetched, then the lane behind and whom the link crosses.
+    """
+    following = -1
+    if fifth >= 0:
+        following = next_member(t.occupied, fifth + 1, end)
+        if following >= 0:
+            prefetch(t.queues, following, 0)
+            prefetch(m.places, following, 0)
+    if fourth >= 0:
+        prefetch(t.vehicles, t.queues[fourth].first, 0)
+    if third >= 0:
+        link = link_in_sight(m, t, third)
+        if link >= 0:
+            prefetch(m.places, link, 0)
+            prefetch(t.alerts, link, 0)
+    if second >= 0:
+        prefetch(t.vehicles, t.vehicles[t.queues[second].first].leader, 0)
+        link = link_in_sight(m, t, second)
+        if link >= 0:
+            prefetch(t.queues, m.places[link].end, 0)
+            prefetch(m.foes, m.places[link].crosses, 0)
+    return following
 
 
 @inlined
-def fetch_ends(m: Map, t: Traffic, drivable: int) -> None:
-    """Have the last vehicle of a drivable ready, and what the first is to enter next; `fetch_first` comes earlier."""
-    prefetch(t.vehicles, t.queues[drivable].last, 64)
-    link = t.plans[t.queues[drivable].first * PLAN]
-    prefetch(t.queues, link, 0)
-    prefetch(m.places, link, 0)
-    prefetch(m.places, link, 64)
+def link_in_sight(m: Map, t: Traffic, drivable: int) -> int:
+    """The lane link that the first vehicle of a drivable is on or comes near; negative where there is none."""
+    link = drivable
+    if drivable < m.lanes:
+        vehicle = t.vehicles[t.queues[drivable].first]
+        link = t.queues[drivable].onward
+        if m.places[drivable].length - vehicle.distance > t.kinds[vehicle.kind].look_ahead:
+            link = -1
+    return link
+
+
+@inlined
+def fetch_behind(m: Map, t: Traffic, v: int) -> None:
+    """Have processors fetch the vehicle behind another one, which comes next, with its plan if it may need that."""
+    vehicle = t.vehicles[v]
+    prefetch(t.vehicles, vehicle.behind, 0)
+    if m.places[vehicle.drivable].length - vehicle.distance <= t.kinds[vehicle.kind].look_ahead:
+        prefetch(t.vehicles, vehicle.behind, LINE)
+        prefetch(t.plans, vehicle.behind * PLAN, 0)
 
 
 @kernel
@@ -107,13 +142,13 @@ def draw(random: np.ndarray, counts: np.ndarray) -> int:
 
 
 @kernel
-def place_in_pool(vehicles: np.ndarray, pool: np.ndarray, start: int, end: int, priority: int) -> int:
+def place_in_pool(priorities: np.ndarray, start: int, end: int, priority: int) -> int:
     """Where a vehicle of this priority stands, or would stand, among the members of the pool from `start` to before
     `end`, which are in order."""
     low, high = start, end
     while low < high:
         middle = (low + high) >> 1
-        if vehicles[pool[middle]].priority < priority:
+        if priorities[middle] < priority:
             low = middle + 1
         else:
             high = middle
@@ -121,9 +156,7 @@ def place_in_pool(vehicles: np.ndarray, pool: np.ndarray, start: int, end: int, 
 
 
 @kernel
-def take_slot(
-    vehicles: np.ndarray, pool: np.ndarray, free: np.ndarray, random: np.ndarray, counts: np.ndarray, settled: int
-) -> int:
+def take_slot(vehicles: np.ndarray, p: Pool, counts: np.ndarray, settled: int) -> int:
     """A slot for a new vehicle, which gets a priority that no other has.
 
     The priority is 32 random bits, read as a signed number, drawn again while somebody has it. The first `settled`
@@ -131,64 +164,63 @@ def take_slot(
     alone is in its place at once where nobody is behind.
     """
     while True:
-        priority = draw(random, counts)
+        priority = draw(p.random, counts)
         if priority >= 0x80000000:
             priority -= 0x100000000
-        place = place_in_pool(vehicles, pool, 0, settled, priority)
-        if place < settled and vehicles[pool[place]].priority == priority:
+        place = place_in_pool(p.priorities, 0, settled, priority)
+        if place < settled and p.priorities[place] == priority:
             continue
-        place = place_in_pool(vehicles, pool, settled, counts[POOL], priority)
-        if place == counts[POOL] or vehicles[pool[place]].priority != priority:
+        place = place_in_pool(p.priorities, settled, counts[POOL], priority)
+        if place == counts[POOL] or p.priorities[place] != priority:
             break
     counts[FREE] -= 1
-    slot = free[counts[FREE]]
+    slot = p.free[counts[FREE]]
     for i in range(counts[POOL], place, -1):
-        pool[i] = pool[i - 1]
-    pool[place] = slot
+        p.members[i], p.priorities[i] = p.members[i - 1], p.priorities[i - 1]
+    p.members[place], p.priorities[place] = slot, priority
     counts[POOL] += 1
     vehicles[slot].priority = priority
     return slot
 
 
 @kernel
-def settle(vehicles: np.ndarray, pool: np.ndarray, scratch: np.ndarray, counts: np.ndarray, settled: int) -> None:
+def settle(vehicles: np.ndarray, p: Pool, counts: np.ndarray, settled: int) -> None:
     """Put the members of the pool behind the first `settled`, both in order, in their places among these."""
-    added, end = counts[POOL] - settled, settled
+    added, end, scratch = counts[POOL] - settled, settled, p.moved
     for i in range(added):
-        scratch[i] = pool[settled + i]
+        scratch[i] = p.members[settled + i]
     for i in range(added - 1, -1, -1):
-        place = place_in_pool(vehicles, pool, 0, end, vehicles[scratch[i]].priority)
+        priority = vehicles[scratch[i]].priority
+        place = place_in_pool(p.priorities, 0, end, priority)
         for j in range(end - 1, place - 1, -1):
-            pool[j + i + 1] = pool[j]
-        pool[place + i] = scratch[i]
+            p.members[j + i + 1], p.priorities[j + i + 1] = p.members[j], p.priorities[j]
+        p.members[place + i], p.priorities[place + i] = scratch[i], priority
         end = place
 
 
 @kernel
-def drop_slot(vehicles: np.ndarray, pool: np.ndarray, free: np.ndarray, counts: np.ndarray, slot: int) -> None:
+def drop_slot(vehicles: np.ndarray, p: Pool, counts: np.ndarray, slot: int) -> None:
     """Take one vehicle out of the pool and give its slot back."""
-    place = place_in_pool(vehicles, pool, 0, counts[POOL], vehicles[slot].priority)
+    place = place_in_pool(p.priorities, 0, counts[POOL], vehicles[slot].priority)
     counts[POOL] -= 1
     for i in range(place, counts[POOL]):
-        pool[i] = pool[i + 1]
-    free[counts[FREE]] = slot
+        p.members[i], p.priorities[i] = p.members[i + 1], p.priorities[i + 1]
+    p.free[counts[FREE]] = slot
     counts[FREE] += 1
 
 
 @kernel
-def drop_slots(
-    vehicles: np.ndarray, pool: np.ndarray, free: np.ndarray, counts: np.ndarray, dropped: np.ndarray, count: int
-) -> None:
+def drop_slots(vehicles: np.ndarray, p: Pool, counts: np.ndarray, dropped: np.ndarray, count: int) -> None:
     """Take `count` vehicles out of the pool and give their slots back. dropped: who, scratch afterwards."""
     for i in range(count):
-        dropped[i] = place_in_pool(vehicles, pool, 0, counts[POOL], vehicles[dropped[i]].priority)
+        dropped[i] = place_in_pool(p.priorities, 0, counts[POOL], vehicles[dropped[i]].priority)
     sort_whole_numbers(dropped, count)
     for i in range(count):
         place, following = dropped[i], dropped[i + 1] if i + 1 < count else counts[POOL]
-        free[counts[FREE]] = pool[place]
+        p.free[counts[FREE]] = p.members[place]
         counts[FREE] += 1
         for j in range(place + 1, following):
-            pool[j - i - 1] = pool[j]
+            p.members[j - i - 1], p.priorities[j - i - 1] = p.members[j], p.priorities[j]
     counts[POOL] -= count
 
 
@@ -206,72 +238,6 @@ def sort_whole_numbers(numbers: np.ndarray, count: int) -> None:
                 j -= gap
             numbers[j] = number
         gap //= 3
-
-
-@inlined
-def append(m: Map, t: Traffic, drivable: int, v: int) -> None:
-    """Put a vehicle at the rear of a drivable."""
-    vehicle = t.vehicles[v]
-    tail = t.queues[drivable].last
-    vehicle.ahead = tail
-    vehicle.behind = NONE
-    if tail == NONE:
-        t.queues[drivable].first = v
-        include(t.occupied, drivable)
-    else:
-        t.vehicles[tail].behind = v
-    t.queues[drivable].last = v
-    t.queues[drivable].size += 1
-    if drivable >= m.lanes:
-        t.queues[m.places[drivable].start].departing += 1
-
-
-@inlined
-def arrive(m: Map, t: Traffic, drivable: int, v: int) -> None:
-    """Put a vehicle on a drivable that it reaches in this step: behind everybody else, but before those who have just
-    reached it, too, and have not come as far, or as far with a larger priority."""
-    vehicle = t.vehicles[v]
-    ahead, behind = t.queues[drivable].last, NONE
-    while ahead != NONE and t.vehicles[ahead].moves:
-        other = t.vehicles[ahead]
-        if other.next_distance > vehicle.next_distance or (
-            other.next_distance == vehicle.next_distance and other.priority < vehicle.priority
-        ):
-            break
-        ahead, behind = other.ahead, ahead
-    vehicle.ahead, vehicle.behind = ahead, behind
-    if ahead == NONE:
-        t.queues[drivable].first = v
-        include(t.occupied, drivable)
-    else:
-        t.vehicles[ahead].behind = v
-    if behind == NONE:
-        t.queues[drivable].last = v
-    else:
-        t.vehicles[behind].ahead = v
-    t.queues[drivable].size += 1
-    if drivable >= m.lanes:
-        t.queues[m.places[drivable].start].departing += 1
-
-
-@inlined
-def unlink(m: Map, t: Traffic, drivable: int, v: int) -> None:
-    """Take a vehicle out of the list of a drivable."""
-    vehicle = t.vehicles[v]
-    ahead, behind = vehicle.ahead, vehicle.behind
-    if ahead == NONE:
-        t.queues[drivable].first = behind
-    else:
-        t.vehicles[ahead].behind = behind
-    if behind == NONE:
-        t.queues[drivable].last = ahead
-    else:
-        t.vehicles[behind].ahead = ahead
-    t.queues[drivable].size -= 1
-    if t.queues[drivable].size == 0:
-        exclude(t.occupied, drivable)
-    if drivable >= m.lanes:
-        t.queues[m.places[drivable].start].departing -= 1
 
 
 @kernel
@@ -342,26 +308,56 @@ def planned(m: Map, t: Traffic, v: int, i: int) -> int:
 
 
 @inlined
+def next_drivable(m: Map, t: Traffic, v: int) -> int:
+    """`planned(m, t, v, 0)`, without looking at the plan where it is known anyway."""
+    drivable = t.vehicles[v].drivable
+    if drivable >= m.lanes:
+        following = m.places[drivable].end
+    elif t.queues[drivable].first == v and t.queues[drivable].onward != UNKNOWN:
+        following = t.queues[drivable].onward
+    else:
+        following = planned(m, t, v, 0)
+    return following
+
+
+@inlined
 def ends_on(t: Traffic, v: int, road: int) -> bool:
     """Whether a road is the last of a vehicle's route. The road counts, not its place: a route may visit it before."""
     return t.route_roads[t.route_starts[t.vehicles[v].route + 1] - 1] == road
+
+
+@inlined
+def sees_nobody(m: Map, t: Traffic, v: int) -> bool:
+    """Whether a vehicle with nobody ahead on its drivable is on a lane whose end is beyond its horizon, and nobody is
+    on the links that leave it."""
+    vehicle = t.vehicles[v]
+    far = m.places[vehicle.drivable].length - vehicle.distance
+    beyond = far > t.kinds[vehicle.kind].look_ahead and vehicle.drivable < m.lanes
+    return beyond and t.queues[vehicle.drivable].departing == 0
 
 
 @kernel
 def look_for_leader(m: Map, t: Traffic, v: int) -> None:
     """Leader and gap of a vehicle with nobody ahead on its drivable: whoever is next on its way within its horizon.
 
+    Others are where they will be at the end of the step, their `next_distance`; that is `distance` between two steps.
     At a lane link, everybody who left the same lane counts, whichever link they took. Without leader the gap stays.
     """
     vehicle = t.vehicles[v]
     vehicle.leader = NONE
+    if sees_nobody(m, t, v):
+        return
     far = m.places[vehicle.drivable].length - vehicle.distance
     horizon = t.kinds[vehicle.kind].look_ahead
-    if far > horizon and vehicle.drivable < m.lanes and t.queues[vehicle.drivable].departing == 0:
-        return
     i = 0
+    drivable = NONE
     while True:
-        drivable = planned(m, t, v, i)
+        if i == 0:
+            drivable = next_drivable(m, t, v)
+        elif i == 1 and drivable >= m.lanes:
+            drivable = m.places[drivable].end
+        else:
+            drivable = planned(m, t, v, i)
         if drivable == NONE:
             break
         found, nearest = NONE, 0.0
@@ -371,13 +367,13 @@ def look_for_leader(m: Map, t: Traffic, v: int) -> None:
                 for j in range(m.places[lane].leaving, m.places[lane].leaving_end):
                     other = t.queues[m.leaving[j]].last
                     if other != NONE:
-                        gap = far + t.vehicles[other].distance - t.kinds[t.vehicles[other].kind].length
+                        gap = far + t.vehicles[other].next_distance - t.kinds[t.vehicles[other].kind].length
                         if found == NONE or gap < nearest:
                             found, nearest = other, gap
         else:
             found = t.queues[drivable].last
             if found != NONE:
-                nearest = far + t.vehicles[found].distance - t.kinds[t.vehicles[found].kind].length
+                nearest = far + t.vehicles[found].next_distance - t.kinds[t.vehicles[found].kind].length
         if found != NONE:
             vehicle.leader = found
             vehicle.gap = nearest

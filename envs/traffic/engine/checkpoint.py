@@ -6,34 +6,77 @@ from typing import Any
 
 import numpy as np
 
-from envs.traffic.engine.state import SLOTS, State, mapped
+from envs.traffic.engine.state import QUEUE, SLOTS, VEHICLE, State, mapped
+from envs.traffic.network.layout import lined_up
 
-SCRATCH = frozenset({"moved", "announcements", "segment_first", "segment_last"})
+SCRATCH = frozenset({"moved", "segment_first", "segment_last"})
 """Parts that every step makes anew."""
+DERIVED = frozenset({"alerts", "priorities"})
+"""Parts that follow from others; `queues.complete` fills them in."""
 GIVEN = frozenset({"order", "segment_starts"})
 """Parts that follow from the files."""
 FREE_LENGTH = SLOTS | {"kinds", "route_starts", "route_roads"}
+
+_VEHICLE_NAMES = (
+    *("speed", "distance", "gap", "next_speed", "next_distance", "kind", "drivable", "next_drivable", "leader"),
+    *("ahead", "behind", "blocker", "next_blocker", "plan_length", "route", "route_position", "previous"),
+    *("enter_link_time", "priority", "running", "ended", "moves", "has_custom_speed", "custom_speed", "enter_time"),
+    *("flow", "number", "partner", "partner_type", "sends", "changing", "speed_ready", "counted", "signal_target"),
+    *("signal_direction", "received", "target_leader", "target_follower", "segment", "segment_ahead"),
+    *("segment_behind", "leader_gap", "follower_gap", "last_change", "offset"),
+)
+_QUEUE_NAMES = ("first", "last", "size", "departing", "waiting_first", "waiting_last", "waiting_size")
+
+
+def _record(names: tuple[str, ...], like: np.dtype, *more: str) -> np.dtype:
+    """A record of some of the fields of another one, in this order, and of whole numbers that stand for nothing any
+    more."""
+    types = [(name, np.int32 if like[name] == np.int8 else like[name]) for name in names]
+    return np.dtype([*types, *((name, np.int32) for name in more)], align=True)
+
+
+RECORDS = {
+    "vehicles": (VEHICLE, _record(_VEHICLE_NAMES, VEHICLE)),
+    "queues": (QUEUE, _record(_QUEUE_NAMES, QUEUE, "stamp", "announced")),
+}
+"""Records of a step, and how they are saved: the order of the former changes with what is fastest."""
 
 
 def state_dict(state: State) -> dict[str, np.ndarray]:
     """What is needed to go on exactly: copies, without what every step makes anew."""
     parts = {name: part for group in state for name, part in group._asdict().items()}
-    kept = parts.keys() - SCRATCH - GIVEN
-    return {name: parts[name].copy() for name in parts if name in kept and isinstance(parts[name], np.ndarray)}
+    kept = parts.keys() - SCRATCH - DERIVED - GIVEN
+    return {name: _saved(name, parts[name]) for name in parts if name in kept and isinstance(parts[name], np.ndarray)}
+
+
+def _saved(name: str, part: np.ndarray) -> np.ndarray:
+    """A copy, records in the order in which they are saved."""
+    return _reordered(part, RECORDS[name][1]) if name in RECORDS else part.copy()
+
+
+def _reordered(records: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Records of another type with the same names, as far as both have them."""
+    result = lined_up(records.shape, dtype)
+    for name in dtype.names or ():
+        if name in (records.dtype.names or ()):
+            result[name] = records[name]
+    return result
 
 
 def from_state_dict(saved: dict[str, Any], like: State) -> State:
-    """The state to go on from. Raises ValueError if parts are missing or of another network than that of `like`."""
+    """The state to go on from, once it has been completed (`queues.complete`). Raises ValueError if parts are missing
+    or of another network than that of `like`."""
     state = mapped(like, lambda name, own: _part(saved, name, own))
-    capacity = {len(part) for part in (state.traffic.vehicles, state.traffic.plans, *state.pool[:3])}
+    capacity = {len(part) for part in (state.traffic.vehicles, state.traffic.plans, state.pool.members)}
+    capacity |= {len(state.pool.free), len(state.pool.new)}
     if len(capacity) != 1:
         raise ValueError(f"the state of the traffic engine is damaged: its parts have {sorted(capacity)} slots")
-    state.traffic.queues["stamp"] = 0
-    return state._replace(pool=state.pool._replace(moved=np.zeros(capacity.pop(), dtype=np.int32)))
+    moved, priorities = np.zeros((2, capacity.pop()), dtype=np.int32)
+    return state._replace(pool=state.pool._replace(moved=moved, priorities=priorities))
 
 
 def _part(saved: dict[str, Any], name: str, own: Any) -> Any:
-    if name in SCRATCH:
+    if name in SCRATCH | DERIVED:
         return np.zeros_like(own)
     if name in GIVEN or not isinstance(own, np.ndarray):
         return own
@@ -41,6 +84,7 @@ def _part(saved: dict[str, Any], name: str, own: Any) -> Any:
         raise ValueError(f"this is no state of a traffic engine: {name} is missing")
     part = np.array(saved[name])
     fits = len(part) == len(own) or name in FREE_LENGTH
-    if part.dtype != own.dtype or part.shape[1:] != own.shape[1:] or not fits:
+    used, dtype = RECORDS.get(name, (own.dtype, own.dtype))
+    if part.dtype != dtype or part.shape[1:] != own.shape[1:] or not fits:
         raise ValueError(f"the state is of another road network or flow: {name} has shape {part.shape}")
-    return part
+    return part if used == dtype else _reordered(part, used)

@@ -10,8 +10,8 @@ import math
 
 import numpy as np
 
-from envs.traffic.engine.basics import ends_on, inlined, kernel, planned
-from envs.traffic.engine.state import STEP, Traffic
+from envs.traffic.engine.basics import ends_on, inlined, kernel, next_drivable, planned
+from envs.traffic.engine.state import Traffic
 from envs.traffic.network.layout import NONE
 from envs.traffic.network.map import Map
 
@@ -222,6 +222,32 @@ def is_open(m: Map, t: Traffic, link: int) -> bool:
 
 
 @kernel
+def expected(m: Map, t: Traffic, link: int, distance: float, comes: bool) -> tuple[int, float]:
+    """Whom a cross `distance` metres along a lane link has to expect, NONE for nobody, and how far away: still to go
+    where positive, past where negative.
+
+    That is the vehicle nearest behind the cross whose rear has not cleared it: who has just left the link, one of those
+    on it, or, where anybody `comes`, who comes onto it next.
+    """
+    v = t.queues[link].waiting_last
+    if v != NONE and t.vehicles[v].previous == link and t.queues[m.places[link].end].last == v:
+        vehicle = t.vehicles[v]
+        rest = m.places[link].length - distance
+        if rest + (vehicle.distance - t.kinds[vehicle.kind].length) < 0:
+            return v, -(vehicle.distance + rest)
+    v = t.queues[link].first
+    while v != NONE:
+        vehicle = t.vehicles[v]
+        if vehicle.distance <= distance or vehicle.distance - distance - t.kinds[vehicle.kind].length <= 0:
+            return v, distance - vehicle.distance
+        v = vehicle.behind
+    if comes:
+        v = t.queues[link].waiting_first
+        return v, (m.places[m.places[link].start].length - t.vehicles[v].distance) + distance
+    return NONE, 0.0
+
+
+@kernel
 def crossing_speed(m: Map, t: Traffic, v: int, link: int, travelled: float, limit: float, dt: float) -> float:
     """Speed that lets everybody pass who goes first where lane link `link` crosses others; notes who that is.
 
@@ -229,26 +255,21 @@ def crossing_speed(m: Map, t: Traffic, v: int, link: int, travelled: float, limi
     """
     vehicle = t.vehicles[v]
     kind = t.kinds[vehicle.kind]
-    stamp = t.counts[STEP] + 1
+    intersection = m.places[link].intersection
+    row = t.phase[intersection] * m.lights[intersection].stride
     result = limit
     for cross in range(m.places[link].crosses, m.places[link].crosses_end):
+        other_link = m.foes[cross].link
+        alert = t.alerts[other_link]
+        comes = alert.comes and m.open[m.foes[cross].light + row] != 0
+        if not (comes or alert.on or alert.leaves):
+            continue
         distance = m.crosses[cross].distance
         if distance < travelled:
             continue
-        other_link = m.crosses[cross].foe
-        if t.queues[other_link].stamp != stamp:
+        foe, foe_distance = expected(m, t, other_link, m.crosses[cross].foe_distance, comes)
+        if foe == NONE:
             continue
-        twin, announced = m.crosses[cross].twin, t.queues[other_link].announced
-        if announced >= 0:
-            if twin < announced:
-                continue
-            foe, foe_distance = t.announcements[twin].vehicle, t.announcements[twin].distance
-        elif twin < m.places[other_link].crosses - announced - 1:
-            lane = m.places[other_link].start
-            foe = t.queues[lane].first
-            foe_distance = (m.places[lane].length - t.vehicles[foe].distance) + m.crosses[twin].distance
-        else:
-            foe, foe_distance = t.announcements[twin].vehicle, t.announcements[twin].distance
         passes = may_pass(
             t.vehicles,
             t.kinds,
@@ -285,7 +306,7 @@ def intersection_speed(m: Map, t: Traffic, v: int, dt: float) -> float:
         rest = m.places[vehicle.drivable].length - vehicle.distance
         link, travelled = NONE, -rest
         if rest <= kind.look_ahead:
-            link = planned(m, t, v, 0)
+            link = next_drivable(m, t, v)
         if link == NONE:
             goes_on = False
         else:
@@ -329,7 +350,7 @@ def speed_to_lane_end(m: Map, t: Traffic, v: int, speed: float, dt: float) -> fl
     stops = kind.max_speed * kind.max_speed * kind.brake_a + (kind.max_speed + vehicle.speed) * dt / 2 + kind.min_gap
     far = rest > stops + FAR and 2 * (rest - kind.min_gap) / dt - dt > kind.max_speed
     far = far and speed <= kind.max_speed and kind.brake_a > LEAST_A  # not where anything is absurd
-    if not far and planned(m, t, v, 0) == NONE and not ends_on(t, v, m.places[vehicle.drivable].road):
+    if not far and next_drivable(m, t, v) == NONE and not ends_on(t, v, m.places[vehicle.drivable].road):
         end = safe_speed(
             kind.brake_a,
             kind.brake_4a,
@@ -378,8 +399,9 @@ def decide_movement(m: Map, t: Traffic, v: int, speed: float, dt: float) -> bool
             break
         drivable = following
         i += 1
-    vehicle.next_drivable = drivable
     vehicle.next_distance = distance
-    vehicle.counted = vehicle.ended
     vehicle.moves = vehicle.ended or drivable != vehicle.drivable
+    if vehicle.moves:
+        vehicle.next_drivable = drivable
+        vehicle.counted = vehicle.ended
     return possible

@@ -6,14 +6,14 @@ import numpy as np
 from numba import njit
 
 from envs.traffic.engine.pointer import pointer_to
-from envs.traffic.engine.state import ANNOUNCEMENT, DRIVER, QUEUE, VEHICLE, Lanes, Pool, Sources, Traffic
+from envs.traffic.engine.state import ALERT, DRIVER, QUEUE, VEHICLE, Lanes, Pool, Sources, Traffic
 from envs.traffic.network.layout import FlowArrays
-from envs.traffic.network.map import CROSS, LIGHT, PLACE, Map
+from envs.traffic.network.map import CROSS, FOE, LIGHT, PLACE, Map
 
 _unpack = njit(inline="always")
 
-_places, _crosses, _lights = pointer_to(PLACE), pointer_to(CROSS), pointer_to(LIGHT)
-_vehicles, _queues, _announcements, _drivers = (pointer_to(t) for t in (VEHICLE, QUEUE, ANNOUNCEMENT, DRIVER))
+_places, _crosses, _foes, _lights = (pointer_to(t) for t in (PLACE, CROSS, FOE, LIGHT))
+_vehicles, _queues, _alerts, _drivers = (pointer_to(t) for t in (VEHICLE, QUEUE, ALERT, DRIVER))
 _int32, _int64, _float64 = pointer_to(np.int32), pointer_to(np.int64), pointer_to(np.float64)
 _uint8, _uint32, _uint64, _bool = (pointer_to(t) for t in (np.uint8, np.uint32, np.uint64, np.bool_))
 
@@ -25,13 +25,15 @@ def map_at(a: np.ndarray) -> Map:
         _places(a[0]),
         _int32(a[1]),
         _crosses(a[2]),
-        _lights(a[3]),
-        _uint8(a[4]),
-        _int32(a[5]),
-        _float64(a[6]),
-        a[7],
-        a[8],
+        _foes(a[3]),
+        _lights(a[4]),
+        _uint8(a[5]),
+        _int32(a[6]),
+        _float64(a[7]),
+        _float64(a[8]),
         a[9],
+        a[10],
+        a[11],
     )
 
 
@@ -51,7 +53,7 @@ def traffic_at(a: np.ndarray) -> Traffic:
         _int32(a[1]),
         _queues(a[2]),
         _uint64(a[3]),
-        _announcements(a[4]),
+        _alerts(a[4]),
         _int32(a[5]),
         _int64(a[6]),
         _drivers(a[7]),
@@ -63,16 +65,25 @@ def traffic_at(a: np.ndarray) -> Traffic:
 @_unpack
 def pool_at(a: np.ndarray) -> Pool:
     """The `Pool` from the addresses of a `State`."""
-    return Pool(_int32(a[10]), _int32(a[11]), _int32(a[12]), _int32(a[13]), _uint32(a[14]), _float64(a[15]))
+    return Pool(
+        _int32(a[10]),
+        _int32(a[11]),
+        _int32(a[12]),
+        _int32(a[13]),
+        _int32(a[14]),
+        _uint32(a[15]),
+        _float64(a[16]),
+        _int32(a[17]),
+    )
 
 
 @_unpack
 def sources_at(a: np.ndarray) -> Sources:
     """The `Sources` from the addresses of a `State`."""
-    return Sources(_float64(a[16]), _float64(a[17]), _int32(a[18]), _bool(a[19]), _int32(a[20]), _uint64(a[21]), a[22])
+    return Sources(_float64(a[18]), _float64(a[19]), _int32(a[20]), _bool(a[21]), _int32(a[22]), _uint64(a[23]), a[24])
 
 
 @_unpack
 def lanes_at(a: np.ndarray) -> Lanes:
     """The `Lanes` from the addresses of a `State`."""
-    return Lanes(_uint64(a[23]), _float64(a[24]), _float64(a[25]), _int32(a[26]), _int32(a[27]), _int32(a[28]))
+    return Lanes(_uint64(a[25]), _float64(a[26]), _float64(a[27]), _int32(a[28]), _int32(a[29]), _int32(a[30]))

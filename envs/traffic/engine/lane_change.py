@@ -29,6 +29,7 @@ from envs.traffic.engine.driving import (
     speed_to_lane_end,
     wanted_speed,
 )
+from envs.traffic.engine.queues import forget_onward, note_onward
 from envs.traffic.engine.state import (
     CULPRIT,
     NOT_PAIRED,
@@ -244,9 +245,9 @@ def may_change(m: Map, t: Traffic, v: int) -> bool:
 @kernel
 def insert_shadow(m: Map, t: Traffic, p: Pool, k: Lanes, v: int) -> None:
     """Begin a change: a second vehicle with the same motion takes its place on the wanted lane."""
-    w = take_slot(t.vehicles, p.members, p.free, p.random, t.counts, 0)
+    w = take_slot(t.vehicles, p, t.counts, 0)
     priority = t.vehicles[w].priority
-    t.vehicles[w] = t.vehicles[v]
+    t.vehicles[w], p.tallies[w] = t.vehicles[v], p.tallies[v]
     vehicle, shadow = t.vehicles[v], t.vehicles[w]
     lane = vehicle.signal_target
     shadow.priority = priority
@@ -264,7 +265,7 @@ def insert_shadow(m: Map, t: Traffic, p: Pool, k: Lanes, v: int) -> None:
     vehicle.partner, vehicle.partner_type = w, REAL
     shadow.partner, shadow.partner_type = v, SHADOW
     t.counts[RUNNING] += 1
-    _insert_ahead_of(t, lane, vehicle.target_follower, w)
+    _insert_ahead_of(m, t, lane, vehicle.target_follower, w)
     _insert_into_segment(t, k, k.segment_starts[lane] + vehicle.segment, w)
     leader = vehicle.target_leader
     if leader != NONE and t.vehicles[leader].drivable == lane:
@@ -276,12 +277,14 @@ def insert_shadow(m: Map, t: Traffic, p: Pool, k: Lanes, v: int) -> None:
 
 
 @inlined
-def _insert_ahead_of(t: Traffic, lane: int, follower: int, v: int) -> None:
+def _insert_ahead_of(m: Map, t: Traffic, lane: int, follower: int, v: int) -> None:
     """Put a vehicle into the list of a lane just ahead of another, or at the rear (NONE)."""
     ahead = t.queues[lane].last if follower == NONE else t.vehicles[follower].ahead
     t.vehicles[v].ahead, t.vehicles[v].behind = ahead, follower
     if ahead == NONE:
+        forget_onward(t, lane)
         t.queues[lane].first = v
+        note_onward(m, t, lane)
     else:
         t.vehicles[ahead].behind = v
     if follower == NONE:
@@ -362,7 +365,7 @@ def decide_with_lane_changes(m: Map, t: Traffic, p: Pool, dt: float) -> int:
                 partner.speed_ready = True
         if not decide_movement(m, t, v, vehicle.next_speed, dt):
             t.counts[STATUS], t.counts[CULPRIT] = STRANDED, v
-        if vehicle.partner_type == SHADOW and vehicle.next_drivable != vehicle.drivable:
+        if vehicle.partner_type == SHADOW and vehicle.moves and vehicle.next_drivable != vehicle.drivable:
             vehicle.ended = vehicle.counted = vehicle.moves = True
             _part(t, vehicle.partner)
         elif vehicle.partner_type == REAL and vehicle.changing:
@@ -381,7 +384,7 @@ def _part(t: Traffic, v: int) -> None:
 def _drift(m: Map, t: Traffic, v: int, dt: float) -> None:
     """Move a changing vehicle sideways; across, its shadow becomes the vehicle."""
     vehicle = t.vehicles[v]
-    farthest = (m.places[vehicle.drivable].width + m.places[vehicle.signal_target].width) / 2
+    farthest = (m.widths[vehicle.drivable] + m.widths[vehicle.signal_target]) / 2
     direction = vehicle.signal_direction
     across = larger(SIDEWAYS * vehicle.next_speed, LEAST_SIDEWAYS) * dt * direction
     offset = smaller(abs(vehicle.offset + across), farthest)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from envs.traffic.engine.basics import kernel
+from envs.traffic.engine.basics import kernel, next_member
 from envs.traffic.engine.state import FREE, NEW, PLAN, POOL, State
 from envs.traffic.network.layout import NONE
 
@@ -21,58 +21,92 @@ INTERVAL = 20
 
 def sort_slots(state: State) -> None:
     """Give out all slots anew, without lane changes."""
-    t, p = state.traffic, state.pool
+    t, p, lanes = state.traffic, state.pool, len(state.lanes.seconds)
+    members, free = int(t.counts[POOL]), int(t.counts[FREE])
     new = np.full(len(p.free), NONE, dtype=np.int32)
-    _number(t.queues, t.vehicles, p.members, t.counts, new)
-    vehicles, plans = np.empty_like(t.vehicles), np.empty_like(t.plans)
-    _carry(t.vehicles, t.plans, p.members, t.counts, new, vehicles, plans)
-    members = int(t.counts[POOL])
-    t.vehicles[:members], t.plans[:members] = vehicles[:members], plans[:members]
-    for name in ("first", "last", "waiting_first", "waiting_last"):
-        slots = t.queues[name]
-        t.queues[name] = np.where(slots == NONE, NONE, new[slots])
+    vehicles, plans = np.empty(members, dtype=t.vehicles.dtype), np.empty((members, PLAN), dtype=np.int32)
+    running = _carry_running(t.queues, lanes, t.vehicles, t.plans, new, vehicles, plans)
+    _carry_waiting(t.queues, t.vehicles, t.plans, p.members[:members], new, vehicles, plans, running)
+    _translate(vehicles, new)
+    t.vehicles[:members], t.plans[:members] = vehicles, plans
+    _translate_waiting(t.queues, lanes, state.lanes.waited, new)
     for list_, length in ((p.members, members), (p.new, int(t.counts[NEW]))):
         list_[:length] = new[list_[:length]]
-    free = int(t.counts[FREE])
     p.free[:free] = np.arange(len(p.free) - 1, members - 1, -1)
 
 
 @kernel
-def _number(queues: np.ndarray, vehicles: np.ndarray, members: np.ndarray, counts: np.ndarray, new: np.ndarray) -> None:
-    """Number all vehicles from 0: on drivable after drivable from the front on, then all others by priority."""
+def _carry_running(
+    queues: np.ndarray,
+    lanes: int,
+    vehicles: np.ndarray,
+    plans: np.ndarray,
+    new: np.ndarray,
+    new_vehicles: np.ndarray,
+    new_plans: np.ndarray,
+) -> int:
+    """Number the vehicles on drivable after drivable, from the front on, and copy them; returns how many they are."""
     number = 0
     for drivable in range(len(queues)):
-        v = queues[drivable].first
+        queue = queues[drivable]
+        v = queue.first
+        if v == NONE:
+            continue
+        queue.first = number
+        if drivable < lanes and queue.onward >= 0:
+            queues[queue.onward].waiting_first = number
         while v != NONE:
             new[v] = number
+            new_vehicles[number] = vehicles[v]
+            for j in range(PLAN):
+                new_plans[number, j] = plans[v, j]
             number += 1
             v = vehicles[v].behind
-    for i in range(counts[POOL]):
-        if new[members[i]] == NONE:
-            new[members[i]] = number
+        queue.last = number - 1
+    return number
+
+
+@kernel
+def _carry_waiting(
+    queues: np.ndarray,
+    vehicles: np.ndarray,
+    plans: np.ndarray,
+    members: np.ndarray,
+    new: np.ndarray,
+    new_vehicles: np.ndarray,
+    new_plans: np.ndarray,
+    number: int,
+) -> None:
+    """The same for all others, by priority."""
+    for v in members:
+        if new[v] == NONE:
+            new[v] = number
+            new_vehicles[number] = vehicles[v]
+            for j in range(PLAN):
+                new_plans[number, j] = plans[v, j]
             number += 1
 
 
 @kernel
-def _carry(
-    vehicles: np.ndarray,
-    plans: np.ndarray,
-    members: np.ndarray,
-    counts: np.ndarray,
-    new: np.ndarray,
-    new_vehicles: np.ndarray,
-    new_plans: np.ndarray,
-) -> None:
-    """Copy all vehicles to their new slots, with the new slots of those they know."""
-    for i in range(counts[POOL]):
-        old = members[i]
-        slot = new[old]
-        new_vehicles[slot] = vehicles[old]
-        for j in range(PLAN):
-            new_plans[slot, j] = plans[old, j]
-        vehicle = new_vehicles[slot]
+def _translate(vehicles: np.ndarray, new: np.ndarray) -> None:
+    """Put the new slots of those whom vehicles know in place of the old ones."""
+    for slot in range(len(vehicles)):
+        vehicle = vehicles[slot]
         vehicle.ahead = NONE if vehicle.ahead == NONE else new[vehicle.ahead]
         vehicle.behind = NONE if vehicle.behind == NONE else new[vehicle.behind]
         vehicle.leader = NONE if vehicle.leader == NONE else new[vehicle.leader]
         vehicle.blocker = NONE if vehicle.blocker == NONE else new[vehicle.blocker]
         vehicle.next_blocker = NONE
+
+
+@kernel
+def _translate_waiting(queues: np.ndarray, lanes: int, waited: np.ndarray, new: np.ndarray) -> None:
+    """The same for those who wait to enter lanes, and those who have left lane links."""
+    lane = next_member(waited, 0, lanes)
+    while lane >= 0:
+        queue = queues[lane]
+        queue.waiting_first, queue.waiting_last = new[queue.waiting_first], new[queue.waiting_last]
+        lane = next_member(waited, lane + 1, lanes)
+    for link in range(lanes, len(queues)):
+        if queues[link].waiting_last != NONE:
+            queues[link].waiting_last = new[queues[link].waiting_last]

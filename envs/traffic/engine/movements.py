@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from envs.traffic.engine.basics import following_drivable, kernel, next_member
-from envs.traffic.engine.handles import map_at, traffic_at
+from envs.traffic.engine.handles import map_at, pool_at, traffic_at
 from envs.traffic.engine.state import NOT_PAIRED
 from envs.traffic.network.layout import NONE
 
@@ -28,7 +28,7 @@ def count_movements(
 
     network, state: addresses; link_agent, link_movement: see `Signals`.
     """
-    m, t = map_at(network), traffic_at(state)
+    m, t, p = map_at(network), traffic_at(state), pool_at(state)
     lane = next_member(t.occupied, 0, m.drivables)
     while 0 <= lane < m.lanes:
         v = t.queues[lane].first
@@ -42,10 +42,10 @@ def count_movements(
                 while t.route_roads[place] != m.places[lane].road:
                     place += 1
                 tally = place - t.route_starts[vehicle.route] + 1
-                if vehicle.tallied < tally:
+                if p.tallies[v] < tally:
                     arrived[agent, movement] += 1.0
-                    vehicle.tallied = tally
+                    p.tallies[v] = tally
                     if vehicle.partner_type != NOT_PAIRED:
-                        t.vehicles[vehicle.partner].tallied = max(t.vehicles[vehicle.partner].tallied, tally)
+                        p.tallies[vehicle.partner] = max(p.tallies[vehicle.partner], tally)
             v = vehicle.behind
         lane = next_member(t.occupied, lane + 1, m.drivables)

@@ -10,6 +10,7 @@ from envs.traffic.engine import inspection, locality
 from envs.traffic.engine.arrivals import push
 from envs.traffic.engine.movements import count_movements
 from envs.traffic.engine.pointer import addresses
+from envs.traffic.engine.queues import complete, renote_onward
 from envs.traffic.engine.state import (
     CULPRIT,
     FINISHED,
@@ -74,7 +75,8 @@ class Simulation:
         self.changes += 1
 
     def load(self, state: State) -> None:
-        """Go on from a state. Raises ValueError for one of another network, interval, flow or kind of engine."""
+        """Go on from a state, which is completed (see `queues.complete`). Raises ValueError for one of another network,
+        interval, flow or kind of engine."""
         fresh = new_state(self.map, self.flows.arrays, self.interval, self.lane_change, 0)
         given = {name: part for group in state for name, part in group._asdict().items()}
         for name, own in ((name, own) for group in fresh for name, own in group._asdict().items()):
@@ -87,6 +89,7 @@ class Simulation:
         if not self.lane_change and state.traffic.vehicles["partner_type"][inspection.pool(state)].any():
             raise ValueError("there are lane changes under way in the state, which this engine does not have")
         self.state = state
+        complete(state, self._network_at, self._state_at)
 
     def use_threads(self, count: int) -> None:
         """Take steps with `count` threads from now on, where that pays: in cities of `team.LEAST_DRIVABLES` lanes and
@@ -178,6 +181,12 @@ class Simulation:
     def running(self) -> int:
         """Vehicles on the roads; shadows of lane changes count too."""
         return int(self.state.traffic.counts[RUNNING])
+
+    def take_notice(self, v: int) -> None:
+        """Let lane links know that a vehicle, which is on a lane, has another route."""
+        lane = int(self.state.traffic.vehicles[v]["drivable"])
+        if self.state.traffic.queues[lane]["first"] == v:
+            renote_onward(self._network_at, self._state_at, lane)
 
     def push(self, kind: int, route: int) -> int:
         """Add a vehicle of a kind and a route of the state; its slot."""

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from envs.traffic.network.layout import NONE, VEHICLE_KIND, FlowArrays
+from envs.traffic.network.layout import NONE, VEHICLE_KIND, FlowArrays, lined_up
 from envs.traffic.network.map import Map
 
 PLAN = 16
@@ -36,6 +36,7 @@ DRIVER = np.dtype(
 
 VEHICLE = np.dtype(
     [
+        # the first 64 bytes: all that most vehicles need in a step
         ("speed", np.float64),
         ("distance", np.float64),
         ("gap", np.float64),
@@ -43,53 +44,54 @@ VEHICLE = np.dtype(
         ("next_distance", np.float64),
         ("kind", np.int32),
         ("drivable", np.int32),
-        ("next_drivable", np.int32),
         ("leader", np.int32),
-        ("ahead", np.int32),
         ("behind", np.int32),
-        ("blocker", np.int32),
         ("next_blocker", np.int32),
-        ("plan_length", np.int32),
+        ("moves", np.bool_),
+        ("ended", np.bool_),
+        ("has_custom_speed", np.bool_),
+        ("yields", np.bool_),
+        # the next 64: who changes drivables, and who comes near a crossing
+        ("ahead", np.int32),
+        ("blocker", np.int32),
+        ("next_drivable", np.int32),
+        ("previous", np.int32),
         ("route", np.int32),
         ("route_position", np.int32),
-        ("previous", np.int32),
         ("enter_link_time", np.int32),
         ("priority", np.int32),
-        ("running", np.bool_),
-        ("ended", np.bool_),
-        ("moves", np.bool_),
-        ("has_custom_speed", np.bool_),
-        ("tallied", np.int32),
-        ("custom_speed", np.float64),
         ("enter_time", np.float64),
+        ("custom_speed", np.float64),
         ("flow", np.int32),
         ("number", np.int32),
+        ("plan_length", np.int8),
+        ("running", np.bool_),
+        ("counted", np.bool_),
         # lane changes
-        ("partner", np.int32),
-        ("partner_type", np.int32),
         ("sends", np.bool_),
         ("changing", np.bool_),
         ("speed_ready", np.bool_),
-        ("counted", np.bool_),
+        ("partner_type", np.int8),
+        ("signal_direction", np.int8),
+        ("leader_gap", np.float64),
+        ("follower_gap", np.float64),
+        ("last_change", np.float64),
+        ("offset", np.float64),
+        ("partner", np.int32),
         ("signal_target", np.int32),
-        ("signal_direction", np.int32),
         ("received", np.int32),
         ("target_leader", np.int32),
         ("target_follower", np.int32),
         ("segment", np.int32),
         ("segment_ahead", np.int32),
         ("segment_behind", np.int32),
-        ("leader_gap", np.float64),
-        ("follower_gap", np.float64),
-        ("last_change", np.float64),
-        ("offset", np.float64),
     ],
     align=True,
 )
-"""One vehicle. `distance` is that of its front along `drivable` (m); `next_...` is what the running step has decided;
-`previous` is the drivable before; `flow` is -1 for a vehicle that was pushed. Partner types: 0 none, 1 real, 2 shadow.
-`counted` tells whether a vehicle that has ended counts as finished; `tallied` is 1 + the place in its route of the road
-on which it was last counted as an arrival, 0 before the first."""
+"""One vehicle, three lines of a cache, in the order of use. `distance` is that of its front along `drivable` (m);
+`next_...` is what the running step has decided, `next_drivable` only where the vehicle `moves`; `yields` is false only
+where `blocker` is nobody; `previous` is the drivable before; `flow` is -1 for a vehicle that was pushed. Partner types:
+0 none, 1 real, 2 shadow. `counted` tells whether a vehicle that has ended counts as finished."""
 
 QUEUE = np.dtype(
     [
@@ -100,18 +102,23 @@ QUEUE = np.dtype(
         ("waiting_first", np.int32),
         ("waiting_last", np.int32),
         ("waiting_size", np.int32),
-        ("stamp", np.int32),
-        ("announced", np.int32),
+        ("onward", np.int32),
     ],
     align=True,
 )
-"""Who is on a drivable, front and rear, and how many. Lanes: vehicles on the lane links that leave it, and who waits to
-enter. Lane links: step + 1 at which vehicles were last announced at its crosses, and the first cross that has one;
-those behind it on the link have one too. Where the vehicle that comes next onto the link is announced at all before it,
-`announced` is -1 minus how many these are."""
+"""Who is on a drivable, front and rear, and how many. Lanes: vehicles on the lane links that leave it, who waits to
+enter, and in `onward` the lane link that the first vehicle takes next, NONE where there is none and UNKNOWN where it is
+not known yet.
 
-ANNOUNCEMENT = np.dtype([("distance", np.float64), ("vehicle", np.int32)], align=True)
-"""The vehicle that a cross has to expect, and its distance: still to go where positive, past where negative."""
+Nobody waits for a lane link. It has in `waiting_first` the first vehicle of the lane before, where that takes this link
+next (NONE elsewhere), and in `waiting_last` who was the last to leave it and still stood out onto it, which may have
+changed since. All of this follows from the rest (`queues.find_onward`)."""
+
+UNKNOWN = -2
+
+ALERT = np.dtype([("on", np.bool_), ("comes", np.bool_), ("leaves", np.bool_)])
+"""Whether anybody is on a lane link, comes onto it next, or may stand out onto it still: what is asked of all links
+that cross another one, in few bytes. It follows from the rest, too."""
 
 PUSHED = -1
 """`flow` of a vehicle that was pushed by hand."""
@@ -139,8 +146,8 @@ class Traffic(NamedTuple):
     """(D,) QUEUE."""
     occupied: np.ndarray
     """Bits of the drivables with vehicles."""
-    announcements: np.ndarray
-    """(C,) ANNOUNCEMENT."""
+    alerts: np.ndarray
+    """(D,) ALERT."""
     phase: np.ndarray
     """(I,) int32."""
     counts: np.ndarray
@@ -158,6 +165,8 @@ class Pool(NamedTuple):
 
     members: np.ndarray
     """(V,) int32, slots in ascending order of priority; `counts[POOL]` of them."""
+    priorities: np.ndarray
+    """(V,) int32, those of the members."""
     free: np.ndarray
     """(V,) int32, a stack of slots without vehicle; `counts[FREE]` of them."""
     new: np.ndarray
@@ -168,6 +177,9 @@ class Pool(NamedTuple):
     """(TWISTER,) uint32."""
     times: np.ndarray
     """float64 seconds: travel time of finished vehicles, clock of the flows."""
+    tallies: np.ndarray
+    """(V,) int32, 1 + the place in its route of the road on which a vehicle was last counted as an arrival, 0 before
+    the first."""
 
 
 class Sources(NamedTuple):
@@ -216,7 +228,7 @@ class State(NamedTuple):
 
 SHARED = frozenset({"order", "kinds", "route_starts", "route_roads", "segment_starts"})
 """Parts that kernels never write to."""
-SLOTS = frozenset({"vehicles", "plans", "members", "free", "new", "moved"})
+SLOTS = frozenset({"vehicles", "plans", "members", "priorities", "free", "new", "moved", "tallies"})
 """Parts with one entry for each slot."""
 
 
@@ -247,19 +259,20 @@ def new_state(m: Map, flows: FlowArrays, interval: float, lane_change: bool, cap
     segments = m.places["segments"][: m.lanes] if lane_change else np.zeros(m.lanes, dtype=np.int32)
     segment_starts = np.concatenate(([0], np.cumsum(segments))).astype(np.int32)
     traffic = Traffic(
-        np.zeros(capacity, dtype=VEHICLE),
-        np.zeros((capacity, PLAN), dtype=np.int32),
-        np.zeros(len(m.places), dtype=QUEUE),
+        lined_up(capacity, VEHICLE),
+        lined_up((capacity, PLAN), np.int32),
+        lined_up(len(m.places), QUEUE),
         words(len(m.places)),
-        np.zeros(len(m.crosses), dtype=ANNOUNCEMENT),
+        np.zeros(len(m.places), dtype=ALERT),
         np.zeros(lights, dtype=np.int32),
         np.zeros(10, dtype=np.int64),
         drivers(flows.kinds, interval),
         flows.route_starts,
         flows.route_roads,
     )
-    slots = [np.zeros(capacity, dtype=np.int32) for _ in range(4)]
-    pool = Pool(slots[0], slots[1], slots[2], slots[3], np.zeros(TWISTER, dtype=np.uint32), np.zeros(2))
+    slots = [np.zeros(capacity, dtype=np.int32) for _ in range(5)]
+    tallies = np.zeros(capacity, dtype=np.int32)
+    pool = Pool(*slots, np.zeros(TWISTER, dtype=np.uint32), np.zeros(2), tallies)
     sources = Sources(
         flows.interval.copy(),
         np.full(num_flows, np.nan),
@@ -281,11 +294,12 @@ def restart(state: State, m: Map, flows: FlowArrays) -> None:
     off."""
     traffic, pool, sources, lanes = state
     position, capacity = traffic.counts[RANDOM], len(pool.free)
-    for part in (traffic.occupied, traffic.phase, traffic.counts, pool.times, sources.made, sources.active):
+    for part in (traffic.occupied, traffic.phase, traffic.counts, pool.times, pool.tallies, sources.made):
         part[:] = 0
-    for part in (lanes.waited, lanes.seconds, lanes.remaining):
+    for part in (sources.active, lanes.waited, lanes.seconds, lanes.remaining):
         part[:] = 0
-    traffic.queues[:] = (NONE, NONE, 0, 0, NONE, NONE, 0, 0, 0)
+    traffic.alerts[:] = (False, False, False)
+    traffic.queues[:] = (NONE, NONE, 0, 0, NONE, NONE, 0, UNKNOWN)
     pool.free[:] = np.arange(capacity - 1, -1, -1)
     traffic.counts[FREE], traffic.counts[RANDOM] = capacity, position
     sources.now[:] = flows.interval
@@ -309,7 +323,7 @@ def grown(state: State, capacity: int) -> State:
         parts = {}
         for name in SLOTS & set(group._fields):
             part = getattr(group, name)
-            parts[name] = np.zeros((capacity, *part.shape[1:]), dtype=part.dtype)
+            parts[name] = lined_up((capacity, *part.shape[1:]), part.dtype)
             parts[name][:before] = part
         return group._replace(**parts)
 
@@ -325,7 +339,11 @@ def copied(state: State) -> State:
     """An independent copy; what kernels never write to is shared."""
 
     def own(name: str, part: Any) -> Any:
-        return part if name in SHARED or not isinstance(part, np.ndarray) else part.copy()
+        if name in SHARED or not isinstance(part, np.ndarray):
+            return part
+        copy = lined_up(part.shape, part.dtype)
+        copy[:] = part
+        return copy
 
     return mapped(state, own)
 

@@ -10,32 +10,31 @@ import numpy as np
 
 from envs.traffic.engine.arrivals import choose_lanes, enter, run_flows, wake_flows
 from envs.traffic.engine.basics import (
-    arrive,
     drop_slots,
-    fetch_drivable,
-    fetch_ends,
-    fetch_first,
+    fetch_ahead,
+    fetch_behind,
     follow,
     following_drivable,
     inlined,
     kernel,
     look_for_leader,
     next_member,
-    planned,
+    next_members,
+    sees_nobody,
     set_leader,
-    unlink,
 )
 from envs.traffic.engine.driving import (
     NOT_YIELDING,
     braked_speed,
     decide_movement,
-    is_open,
     smaller,
     speed_to_lane_end,
     wanted_speed,
 )
 from envs.traffic.engine.handles import flows_at, lanes_at, map_at, pool_at, sources_at, traffic_at
 from envs.traffic.engine.lane_change import change_lanes, decide_with_lane_changes, forget_signals
+from envs.traffic.engine.pointer import prefetch
+from envs.traffic.engine.queues import CLEARED, arrive, note_leaving, note_onward, unlink
 from envs.traffic.engine.state import (
     CULPRIT,
     CUMULATIVE,
@@ -48,6 +47,7 @@ from envs.traffic.engine.state import (
     STATUS,
     STEP,
     STRANDED,
+    UNKNOWN,
     Lanes,
     Pool,
     Traffic,
@@ -57,99 +57,30 @@ from envs.traffic.network.map import Map
 
 
 @kernel
-def announce(m: Map, t: Traffic, start: int, end: int) -> None:
-    """Announce vehicles at the crosses of the lane links they are on, have just left or are next to enter.
-
-    As all phases with `start` and `end`, of the drivables from `start` to before `end`, multiples of 64 or the number
-    of all. Threads that share the drivables out change nothing that others read, or the same words to the same values:
-    here a link may be announced, and the next drivable of a vehicle planned, by two.
-    """
-    drivable = next_member(t.occupied, start, end)
-    second = next_member(t.occupied, drivable + 1, end)
-    third = -1 if second < 0 else next_member(t.occupied, second + 1, end)
-    while drivable >= 0:
-        fourth = -1
-        if third >= 0:
-            fourth = next_member(t.occupied, third + 1, end)
-            if fourth >= 0:
-                fetch_drivable(m, t, fourth)
-            fetch_first(t, third)
-        if second >= 0:
-            fetch_ends(m, t, second)
-        if drivable >= m.lanes:
-            _announce_on(m, t, drivable)
-        else:
-            left = t.vehicles[t.queues[drivable].last].previous
-            if left >= m.lanes:
-                _announce_on(m, t, left)
-            following = planned(m, t, t.queues[drivable].first, 0)
-            if following != NONE and is_open(m, t, following):
-                _announce_on(m, t, following)
-        drivable, second, third = second, third, fourth
-
-
-@kernel
-def _announce_on(m: Map, t: Traffic, link: int) -> None:
-    """Announce at the crosses of one link, walking back from its end: each cross goes to the vehicle nearest behind it
-    whose rear has not cleared it. Those that are left for the vehicle which comes next onto the link are not written:
-    `driving.crossing_speed` works out where it is."""
-    stamp = t.counts[STEP] + 1
-    if t.queues[link].stamp == stamp:
-        return
-    t.queues[link].stamp = stamp
-    length, first = m.places[link].length, m.places[link].crosses
-    cross = m.places[link].crosses_end - 1
-    v = t.queues[m.places[link].end].last
-    if v != NONE and t.vehicles[v].previous == link:
-        vehicle = t.vehicles[v]
-        rear = vehicle.distance - t.kinds[vehicle.kind].length
-        while cross >= first and (length - m.crosses[cross].distance) + rear < 0:
-            t.announcements[cross].vehicle = v
-            t.announcements[cross].distance = -(vehicle.distance + (length - m.crosses[cross].distance))
-            cross -= 1
-    v = t.queues[link].first
-    while v != NONE:
-        vehicle = t.vehicles[v]
-        while cross >= first:
-            distance = m.crosses[cross].distance
-            if vehicle.distance > distance and not vehicle.distance - distance - t.kinds[vehicle.kind].length <= 0:
-                break
-            t.announcements[cross].vehicle = v
-            t.announcements[cross].distance = distance - vehicle.distance
-            cross -= 1
-        v = vehicle.behind
-    lane = m.places[link].start
-    v = t.queues[lane].first
-    comes = v != NONE and planned(m, t, v, 0) == link and is_open(m, t, link)
-    t.queues[link].announced = first - cross - 2 if comes else cross + 1
-
-
-@kernel
 def decide(m: Map, t: Traffic, moved: np.ndarray, dt: float, start: int, end: int) -> tuple[int, int]:
     """Decide the movement of every vehicle; returns how many leave their drivable, kept in `moved`, and who cannot go
-    on, the last of several (NONE)."""
+    on, the last of several (NONE).
+
+    As all phases with `start` and `end`, of the drivables from `start` to before `end`, multiples of 64 or the number
+    of all. Threads that share the drivables out change nothing that others read.
+    """
     count, stranded = 0, NONE
-    drivable = next_member(t.occupied, start, end)
-    second = next_member(t.occupied, drivable + 1, end)
+    drivable, second, third, fourth, fifth = next_members(t.occupied, start, end)
     while drivable >= 0:
-        third = -1
-        if second >= 0:
-            third = next_member(t.occupied, second + 1, end)
-            if third >= 0:
-                fetch_drivable(m, t, third)
-            fetch_first(t, second)
+        sixth = fetch_ahead(m, t, second, third, fourth, fifth, end)
         v = t.queues[drivable].first
         while v != NONE:
+            vehicle = t.vehicles[v]
+            fetch_behind(m, t, v)
             speed = smaller(wanted_speed(m, t, v, dt), NOT_YIELDING)
             speed = braked_speed(t, v, speed_to_lane_end(m, t, v, speed, dt), dt)
             if not decide_movement(m, t, v, speed, dt):
                 stranded = v
-            vehicle = t.vehicles[v]
             if vehicle.moves:
                 moved[count] = v
                 count += 1
             v = vehicle.behind
-        drivable, second = second, third
+        drivable, second, third, fourth, fifth = second, third, fourth, fifth, sixth
     return count, stranded
 
 
@@ -179,27 +110,25 @@ def move(m: Map, t: Traffic, p: Pool, count: int, dt: float) -> int:
 
 
 @kernel
-def commit(m: Map, t: Traffic, start: int, end: int) -> int:
-    """Make what was decided the present state; returns who has got off its route, the last of several (NONE). Those who
-    are behind others on their drivable get leader and gap, too: where all of them are is known by then."""
+def commit(m: Map, t: Traffic, k: Lanes, dt: float, start: int, end: int) -> int:
+    """Make what was decided the present state, find leaders and gaps, and add this step's vehicle-seconds of the lanes;
+    returns who has got off its route, the last of several (NONE)."""
     step, stranded = t.counts[STEP], NONE
-    drivable = next_member(t.occupied, start, end)
-    second = next_member(t.occupied, drivable + 1, end)
+    drivable, second, third, fourth, fifth = next_members(t.occupied, start, end)
     while drivable >= 0:
-        third = -1
-        if second >= 0:
-            third = next_member(t.occupied, second + 1, end)
-            if third >= 0:
-                fetch_drivable(m, t, third)
-            fetch_first(t, second)
+        sixth = fetch_ahead(m, t, second, third, fourth, fifth, end)
         v, ahead = t.queues[drivable].first, NONE
         while v != NONE:
             vehicle = t.vehicles[v]
+            prefetch(t.vehicles, vehicle.behind, 0)
+            leaves_link = drivable < m.lanes and vehicle.distance - t.kinds[vehicle.kind].length < CLEARED
             vehicle.distance = vehicle.next_distance
             vehicle.speed = vehicle.next_speed
             vehicle.has_custom_speed = False
             blocker = vehicle.next_blocker
-            vehicle.blocker = NONE if blocker == NONE or t.vehicles[blocker].ended else blocker
+            if vehicle.yields or blocker != NONE:
+                vehicle.blocker = NONE if blocker == NONE or t.vehicles[blocker].ended else blocker
+                vehicle.yields = vehicle.blocker != NONE
             if vehicle.moves:
                 vehicle.moves = False
                 vehicle.previous = vehicle.drivable
@@ -207,18 +136,36 @@ def commit(m: Map, t: Traffic, start: int, end: int) -> int:
                 vehicle.enter_link_time = step if drivable >= m.lanes else NEVER
                 _shorten_plan(t, v, drivable)
                 if drivable < m.lanes:
-                    place = t.route_starts[vehicle.route] + vehicle.route_position
-                    last = t.route_starts[vehicle.route + 1]
-                    while place < last and t.route_roads[place] != m.places[drivable].road:
-                        place += 1
-                    vehicle.route_position = place - t.route_starts[vehicle.route]
-                    if place == last:  # its plan went round a circle, and off the route
+                    leaves_link = True
+                    if not _find_on_route(m, t, v):
                         stranded = v
+            if leaves_link:
+                note_leaving(m, t, v)
             if ahead != NONE:
                 follow(t, v, ahead)
             v, ahead = vehicle.behind, v
-        drivable, second = second, third
+        if drivable < m.lanes:
+            k.seconds[drivable] += t.queues[drivable].size * dt
+            if t.queues[drivable].onward == UNKNOWN:
+                note_onward(m, t, drivable)
+        v = t.queues[drivable].first
+        if sees_nobody(m, t, v):
+            t.vehicles[v].leader = NONE
+        else:
+            look_for_leader(m, t, v)
+        drivable, second, third, fourth, fifth = second, third, fourth, fifth, sixth
     return stranded
+
+
+@inlined
+def _find_on_route(m: Map, t: Traffic, v: int) -> bool:
+    """Find the place of a vehicle's lane on its route; False for one whose plan went round a circle, and off it."""
+    vehicle = t.vehicles[v]
+    place, last = t.route_starts[vehicle.route] + vehicle.route_position, t.route_starts[vehicle.route + 1]
+    while place < last and t.route_roads[place] != m.places[vehicle.drivable].road:
+        place += 1
+    vehicle.route_position = place - t.route_starts[vehicle.route]
+    return place != last
 
 
 @inlined
@@ -249,22 +196,6 @@ def find_leaders(m: Map, t: Traffic, start: int, end: int) -> None:
 
 
 @kernel
-def find_leaders_of_first(m: Map, t: Traffic, start: int, end: int) -> None:
-    """Leader and gap of every vehicle that is the first on its drivable."""
-    drivable = next_member(t.occupied, start, end)
-    second = next_member(t.occupied, drivable + 1, end)
-    while drivable >= 0:
-        third = -1
-        if second >= 0:
-            third = next_member(t.occupied, second + 1, end)
-            if third >= 0:
-                fetch_drivable(m, t, third)
-            fetch_first(t, second)
-        look_for_leader(m, t, t.queues[drivable].first)
-        drivable, second = second, third
-
-
-@kernel
 def cycle_lights(m: Map, t: Traffic, k: Lanes, dt: float) -> None:
     """Advance the built-in cycle of the lights."""
     for i in range(m.intersections):
@@ -277,12 +208,8 @@ def cycle_lights(m: Map, t: Traffic, k: Lanes, dt: float) -> None:
 
 
 @kernel
-def count_seconds(m: Map, t: Traffic, k: Lanes, dt: float) -> None:
-    """Add this step's vehicle-seconds of every lane, waiting vehicles included."""
-    lane = next_member(t.occupied, 0, m.drivables)
-    while 0 <= lane < m.lanes:
-        k.seconds[lane] += t.queues[lane].size * dt
-        lane = next_member(t.occupied, lane + 1, m.drivables)
+def count_waiting_seconds(m: Map, t: Traffic, k: Lanes, dt: float) -> None:
+    """Add this step's vehicle-seconds of those who wait to enter."""
     lane = next_member(k.waited, 0, m.lanes)
     while lane >= 0:
         k.seconds[lane] += t.queues[lane].waiting_size * dt
@@ -317,7 +244,7 @@ def end_step(m: Map, t: Traffic, k: Lanes, dt: float, built_in_lights: bool) -> 
     if built_in_lights:
         cycle_lights(m, t, k, dt)
     t.counts[STEP] += 1
-    count_seconds(m, t, k, dt)
+    count_waiting_seconds(m, t, k, dt)
 
 
 @kernel
@@ -342,7 +269,6 @@ def advance(
         if lane_change:
             change_lanes(m, t, p, k, dt)
             find_leaders(m, t, 0, m.drivables)
-        announce(m, t, 0, m.drivables)
         if lane_change:
             moving = decide_with_lane_changes(m, t, p, dt)
             if t.counts[STATUS] == STRANDED:
@@ -352,12 +278,11 @@ def advance(
             if fails(t, stranded):
                 return taken
         gone = move(m, t, p, moving, dt)
-        if fails(t, commit(m, t, 0, m.drivables)):
+        if fails(t, commit(m, t, k, dt, 0, m.drivables)):
             return taken
-        drop_slots(t.vehicles, p.members, p.free, t.counts, p.new, gone)
+        drop_slots(t.vehicles, p, t.counts, p.new, gone)
         if lane_change:
             forget_signals(t, p)
-        find_leaders_of_first(m, t, 0, m.drivables)
         end_step(m, t, k, dt, built_in_lights)
         if t.counts[STATUS] != FINE:
             return taken + 1
@@ -375,12 +300,6 @@ def begin_step(network: np.ndarray, flows: np.ndarray, state: np.ndarray, dt: fl
 
 
 @kernel
-def announce_part(network: np.ndarray, state: np.ndarray, start: int, end: int) -> None:
-    """See `announce`."""
-    announce(map_at(network), traffic_at(state), start, end)
-
-
-@kernel
 def decide_part(
     network: np.ndarray, state: np.ndarray, moved: np.ndarray, dt: float, start: int, end: int
 ) -> tuple[int, int]:
@@ -395,22 +314,16 @@ def move_all(network: np.ndarray, state: np.ndarray, count: int, dt: float) -> i
 
 
 @kernel
-def commit_part(network: np.ndarray, state: np.ndarray, start: int, end: int) -> int:
+def commit_part(network: np.ndarray, state: np.ndarray, dt: float, start: int, end: int) -> int:
     """See `commit`."""
-    return commit(map_at(network), traffic_at(state), start, end)
+    return commit(map_at(network), traffic_at(state), lanes_at(state), dt, start, end)
 
 
 @kernel
 def drop(state: np.ndarray, count: int) -> None:
     """Give back the slots of the `count` vehicles that `move` has found to have ended."""
     t, p = traffic_at(state), pool_at(state)
-    drop_slots(t.vehicles, p.members, p.free, t.counts, p.new, count)
-
-
-@kernel
-def find_leaders_part(network: np.ndarray, state: np.ndarray, start: int, end: int) -> None:
-    """See `find_leaders_of_first`."""
-    find_leaders_of_first(map_at(network), traffic_at(state), start, end)
+    drop_slots(t.vehicles, p, t.counts, p.new, count)
 
 
 @kernel

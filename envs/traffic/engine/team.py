@@ -17,12 +17,10 @@ import numpy as np
 
 from envs.traffic.engine.state import CULPRIT, FINE, STATUS, STEP, STRANDED, State
 from envs.traffic.engine.step import (
-    announce_part,
     begin_step,
     commit_part,
     decide_part,
     drop,
-    find_leaders_part,
     finish_step,
     move_all,
 )
@@ -65,7 +63,6 @@ class Team:
             if not self._stretches or not 0 <= counts[STEP] - self._balanced_at < BALANCED:
                 self._stretches = stretches(state.traffic.queues["size"], self.threads)
                 self._balanced_at = int(counts[STEP])
-            self._each(lambda i, start, end: announce_part(network, addresses, start, end))
             decided = self._each(lambda i, start, end: decide_part(network, addresses, self._moved[i], dt, start, end))
             if self._fails(counts, [stranded for _, stranded in decided]):
                 return taken
@@ -74,10 +71,9 @@ class Team:
                 moved[total : total + moving] = part[:moving]
                 total += moving
             gone = move_all(network, addresses, total, dt)
-            if self._fails(counts, self._each(lambda i, start, end: commit_part(network, addresses, start, end))):
+            if self._fails(counts, self._each(lambda i, start, end: commit_part(network, addresses, dt, start, end))):
                 return taken
             drop(addresses, gone)
-            self._each(lambda i, start, end: find_leaders_part(network, addresses, start, end))
             finish_step(network, addresses, dt, built_in_lights)
             if counts[STATUS] != FINE:
                 return taken + 1

@@ -9,7 +9,7 @@ length are stored end to end, with an array of one more entry saying where each 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,6 +33,18 @@ VEHICLE_KIND = np.dtype(
 )
 """Constants of a vehicle: metres, seconds, m/s and m/s^2. CityFlow's names: length, width, maxPosAcc, maxNegAcc,
 usualPosAcc, usualNegAcc, minGap, maxSpeed, headwayTime."""
+
+
+LINE = 64
+"""Bytes that a processor fetches together."""
+
+
+def lined_up(shape: int | tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Zeros that begin at a line of the caches, so that each record of 64 bytes lies in one."""
+    size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+    room = np.zeros(size + LINE, dtype=np.uint8)
+    start = -room.ctypes.data % LINE
+    return room[start : start + size].view(dtype).reshape(shape)
 
 
 class NetworkArrays(NamedTuple):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from envs.traffic.network.layout import NONE, NetworkArrays
+from envs.traffic.network.layout import NONE, NetworkArrays, lined_up
 
 LINK_WIDTH = 4.0
 """Metres."""
@@ -17,7 +17,6 @@ PLACE = np.dtype(
     [
         ("length", np.float64),
         ("max_speed", np.float64),
-        ("width", np.float64),
         ("road", np.int32),
         ("index", np.int32),
         ("segments", np.int32),
@@ -36,8 +35,11 @@ PLACE = np.dtype(
 """A drivable. Lanes have a road, an index and lane links that leave them (`leaving` to `leaving_end`); lane links have
 the lanes they connect, a rank, a light and crosses. What does not apply is -1, or an empty range."""
 
-CROSS = np.dtype([("distance", np.float64), ("foe", np.int32), ("twin", np.int32)], align=True)
-"""Where a lane link meets another (the drivable `foe`), and the number of the same cross in the list of that one."""
+FOE = np.dtype([("link", np.int32), ("light", np.int32)], align=True)
+"""Whom a lane link meets at a cross: the drivable of the other one, and its light."""
+
+CROSS = np.dtype([("distance", np.float64), ("foe_distance", np.float64)], align=True)
+"""Where that is, along either. Crosses of a link are in the order of their distances along it."""
 
 LIGHT = np.dtype([("stride", np.int32), ("first_phase", np.int32), ("phases", np.int32)], align=True)
 """An intersection: length of a row of its table in `open`, and where its phases are in `phase_time`."""
@@ -47,11 +49,13 @@ class Map(NamedTuple):
     """What vehicles need to know of a network. Lane links are numbered as drivables here."""
 
     places: np.ndarray
-    """(D,) PLACE."""
+    """(D,) PLACE, one line of a cache each."""
     leaving: np.ndarray
     """Drivables of the lane links that leave each lane."""
     crosses: np.ndarray
     """(C,) CROSS."""
+    foes: np.ndarray
+    """(C,) FOE."""
     lights: np.ndarray
     """(I,) LIGHT."""
     open: np.ndarray
@@ -60,6 +64,8 @@ class Map(NamedTuple):
     """(R + 1,) int32."""
     phase_time: np.ndarray
     """float64 seconds."""
+    widths: np.ndarray
+    """(D,) float64 metres."""
     lanes: int
     """Number of lanes; lane links come after them."""
     drivables: int
@@ -71,28 +77,25 @@ class Map(NamedTuple):
 def make_map(n: NetworkArrays) -> Map:
     """The same network as records."""
     lanes = len(n.lane_road)
-    places = np.zeros(len(n.length), dtype=PLACE)
+    places = lined_up(len(n.length), PLACE)
+    widths = np.full(len(n.length), LINK_WIDTH)
+    widths[:lanes] = n.lane_width
     for name in ("road", "index", "start", "end", "rank", "intersection", "light"):
         places[name] = NONE
     places["length"], places["max_speed"] = n.length, n.max_speed
     lane, link = places[:lanes], places[lanes:]
-    lane["width"], lane["road"], lane["index"], lane["segments"] = (
-        n.lane_width,
-        n.lane_road,
-        n.lane_index,
-        n.lane_segments,
-    )
+    lane["road"], lane["index"], lane["segments"] = n.lane_road, n.lane_index, n.lane_segments
     lane["leaving"], lane["leaving_end"] = n.leaving_starts[:-1], n.leaving_starts[1:]
-    link["width"] = LINK_WIDTH
     link["start"], link["end"], link["rank"] = n.link_from, n.link_to, n.link_rank
     link["intersection"], link["light"] = n.link_intersection, n.link_light
     link["crosses"], link["crosses_end"] = n.cross_starts[:-1], n.cross_starts[1:]
     crosses = np.zeros(len(n.cross_foe), dtype=CROSS)
-    crosses["distance"], crosses["foe"], crosses["twin"] = n.cross_distance, lanes + n.cross_foe, n.cross_twin
+    crosses["distance"], crosses["foe_distance"] = n.cross_distance, n.cross_distance[n.cross_twin]
+    foes = np.zeros(len(n.cross_foe), dtype=FOE)
+    foes["link"], foes["light"] = lanes + n.cross_foe, n.link_light[n.cross_foe]
     lights = np.zeros(len(n.light_stride), dtype=LIGHT)
     lights["stride"] = n.light_stride
     lights["first_phase"], lights["phases"] = n.phase_starts[:-1], np.diff(n.phase_starts)
     leaving = (lanes + n.leaving).astype(np.int32)
-    return Map(
-        places, leaving, crosses, lights, n.open, n.road_lane_starts, n.phase_time, lanes, len(places), len(lights)
-    )
+    tables = (places, leaving, crosses, foes, lights, n.open, n.road_lane_starts, n.phase_time, widths)
+    return Map(*tables, lanes, len(places), len(lights))

@@ -1,0 +1,160 @@
+"""Lists of vehicles on drivables, and who is to be expected on lane links because of them.
+
+What a lane link has in `waiting_first` and `waiting_last` (see `state.QUEUE`) changes only when a vehicle becomes the
+first of a lane, or leaves the link behind: it is kept up then, instead of being found for all lanes in every step.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from envs.traffic.engine.basics import exclude, include, inlined, kernel, planned
+from envs.traffic.engine.handles import map_at, traffic_at
+from envs.traffic.engine.state import UNKNOWN, State, Traffic
+from envs.traffic.network.layout import NONE
+from envs.traffic.network.map import Map
+
+CLEARED = 1.0
+"""Metres beyond the end of a lane link at which a rear has cleared all of its crosses: more than any rounding."""
+
+
+@inlined
+def append(m: Map, t: Traffic, drivable: int, v: int) -> None:
+    """Put a vehicle at the rear of a drivable."""
+    vehicle = t.vehicles[v]
+    tail = t.queues[drivable].last
+    vehicle.ahead = tail
+    vehicle.behind = NONE
+    if tail == NONE:
+        t.queues[drivable].first = v
+        include(t.occupied, drivable)
+        t.alerts[drivable].on = True
+    else:
+        t.vehicles[tail].behind = v
+    t.queues[drivable].last = v
+    t.queues[drivable].size += 1
+    if drivable >= m.lanes:
+        t.queues[m.places[drivable].start].departing += 1
+
+
+@inlined
+def arrive(m: Map, t: Traffic, drivable: int, v: int) -> None:
+    """Put a vehicle on a drivable that it reaches in this step: behind everybody else, but before those who have just
+    reached it, too, and have not come as far, or as far with a larger priority."""
+    vehicle = t.vehicles[v]
+    ahead, behind = t.queues[drivable].last, NONE
+    while ahead != NONE and t.vehicles[ahead].moves:
+        other = t.vehicles[ahead]
+        if other.next_distance > vehicle.next_distance or (
+            other.next_distance == vehicle.next_distance and other.priority < vehicle.priority
+        ):
+            break
+        ahead, behind = other.ahead, ahead
+    vehicle.ahead, vehicle.behind = ahead, behind
+    if ahead == NONE:
+        t.queues[drivable].first = v
+        include(t.occupied, drivable)
+        t.alerts[drivable].on = True
+    else:
+        t.vehicles[ahead].behind = v
+    if behind == NONE:
+        t.queues[drivable].last = v
+    else:
+        t.vehicles[behind].ahead = v
+    t.queues[drivable].size += 1
+    if drivable >= m.lanes:
+        t.queues[m.places[drivable].start].departing += 1
+
+
+@inlined
+def unlink(m: Map, t: Traffic, drivable: int, v: int) -> None:
+    """Take a vehicle out of the list of a drivable."""
+    vehicle = t.vehicles[v]
+    ahead, behind = vehicle.ahead, vehicle.behind
+    if ahead == NONE:
+        if drivable < m.lanes:
+            forget_onward(t, drivable)
+        t.queues[drivable].first = behind
+    else:
+        t.vehicles[ahead].behind = behind
+    if behind == NONE:
+        t.queues[drivable].last = ahead
+    else:
+        t.vehicles[behind].ahead = ahead
+    t.queues[drivable].size -= 1
+    if t.queues[drivable].size == 0:
+        exclude(t.occupied, drivable)
+        t.alerts[drivable].on = False
+    if drivable >= m.lanes:
+        t.queues[m.places[drivable].start].departing -= 1
+
+
+@inlined
+def forget_onward(t: Traffic, lane: int) -> None:
+    """The first vehicle of a lane will be another one, or takes another way."""
+    link = t.queues[lane].onward
+    if link >= 0:
+        t.queues[link].waiting_first = NONE
+        t.alerts[link].comes = False
+    t.queues[lane].onward = UNKNOWN
+
+
+@kernel
+def note_onward(m: Map, t: Traffic, lane: int) -> None:
+    """Let the lane link that the first vehicle of a lane takes next know of it; what was known is forgotten."""
+    v = t.queues[lane].first
+    link = planned(m, t, v, 0)
+    t.queues[lane].onward = link
+    if link != NONE:
+        t.queues[link].waiting_first = v
+        t.alerts[link].comes = True
+
+
+@kernel
+def renote_onward(network: np.ndarray, addresses: np.ndarray, lane: int) -> None:
+    """See `note_onward`, given the addresses of network and state, where something else may have been noted."""
+    t = traffic_at(addresses)
+    forget_onward(t, lane)
+    note_onward(map_at(network), t, lane)
+
+
+@inlined
+def note_leaving(m: Map, t: Traffic, v: int) -> None:
+    """Let the lane link from which a vehicle has come to its lane know whether it may stand out onto it still."""
+    vehicle = t.vehicles[v]
+    link = vehicle.previous
+    if link >= m.lanes and m.places[link].end == vehicle.drivable:
+        if vehicle.distance - t.kinds[vehicle.kind].length < CLEARED:
+            t.queues[link].waiting_last = v
+            t.alerts[link].leaves = True
+        elif t.queues[link].waiting_last == v:
+            t.queues[link].waiting_last = NONE
+            t.alerts[link].leaves = False
+
+
+@kernel
+def find_onward(network: np.ndarray, addresses: np.ndarray) -> None:
+    """Find what lanes and lane links know of vehicles that come onto links and leave them, given the addresses of
+    network and state."""
+    m, t = map_at(network), traffic_at(addresses)
+    for link in range(m.lanes, m.drivables):
+        t.queues[link].waiting_first = t.queues[link].waiting_last = NONE
+        t.alerts[link].on = t.queues[link].first != NONE
+        t.alerts[link].comes = t.alerts[link].leaves = False
+    for lane in range(m.lanes):
+        t.queues[lane].onward = UNKNOWN
+        v = t.queues[lane].first
+        if v != NONE:
+            note_onward(m, t, lane)
+        while v != NONE:
+            note_leaving(m, t, v)
+            v = t.vehicles[v].behind
+
+
+def complete(state: State, network: np.ndarray, addresses: np.ndarray) -> None:
+    """Fill in what follows from the rest of a state that was read, given the addresses of network and state."""
+    vehicles, members = state.traffic.vehicles, state.pool.members
+    state.pool.priorities[:] = vehicles["priority"][members]
+    vehicles["yields"] = vehicles["blocker"] != NONE
+    vehicles["next_distance"] = vehicles["distance"]
+    find_onward(network, addresses)
