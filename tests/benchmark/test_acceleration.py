@@ -132,7 +132,7 @@ def capture_on_cpu(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         for _ in range(acceleration.WARM_UPS):
             update(batch, generator)
 
-    def record(update: Update, batch: Batch, generator: torch.Generator, device: torch.device) -> Any:
+    def capture_update(update: Update, batch: Batch, generator: torch.Generator, device: torch.device) -> Any:
         done.append("capture")
         metrics: dict[str, Tensor] = {}
 
@@ -144,7 +144,7 @@ def capture_on_cpu(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return replay, metrics
 
     monkeypatch.setattr(acceleration, "warm_up", warm_up)
-    monkeypatch.setattr(acceleration, "record", record)
+    monkeypatch.setattr(acceleration, "capture_update", capture_update)
     monkeypatch.setattr(acceleration, "require", lambda mode, device: None)
     return done
 

@@ -109,7 +109,7 @@ def test_help_shows_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
         for field in dataclasses.fields(settings):
             assert f"  {group}.{field.name}=" in shown
     assert "training.evaluation_episodes=10\n" in shown, "the default of traffic tasks"
-    assert "One of attention, mean, sum. How messages are joined" in " ".join(shown.split())
+    assert "One of attention, mean, sum. Aggregation of messages" in " ".join(shown.split())
 
 
 def test_help_without_a_task_shows_what_holds_for_all(capsys: pytest.CaptureFixture[str]) -> None:
