@@ -270,9 +270,8 @@ def new_state(m: Map, flows: FlowArrays, interval: float, lane_change: bool, cap
         flows.route_starts,
         flows.route_roads,
     )
-    slots = [np.zeros(capacity, dtype=np.int32) for _ in range(5)]
-    tallies = np.zeros(capacity, dtype=np.int32)
-    pool = Pool(*slots, np.zeros(TWISTER, dtype=np.uint32), np.zeros(2), tallies)
+    slots = [np.zeros(capacity, dtype=np.int32) for _ in range(6)]
+    pool = Pool._make([*slots[:5], np.zeros(TWISTER, dtype=np.uint32), np.zeros(2), slots[5]])
     sources = Sources(
         flows.interval.copy(),
         np.full(num_flows, np.nan),

@@ -50,9 +50,10 @@ from envs.traffic.engine.state import (
     UNKNOWN,
     Lanes,
     Pool,
+    Sources,
     Traffic,
 )
-from envs.traffic.network.layout import NEVER, NONE
+from envs.traffic.network.layout import NEVER, NONE, FlowArrays
 from envs.traffic.network.map import Map
 
 
