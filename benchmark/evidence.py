@@ -65,15 +65,18 @@ def table_1() -> list[RunRequest]:
 
 
 def _budgeted(task: str, algorithm: str, seed: int, budget: Budget, variant: str) -> RunRequest:
-    overrides = {
+    overrides = _settings(budget) | small_batch_rate(algorithm)
+    return RunRequest(RunKey(task, algorithm, variant, seed), budget.steps, overrides)
+
+
+def _settings(budget: Budget) -> dict[str, Any]:
+    return {
         "training.batch_size": budget.batch,
         "training.learning_starts": budget.batch,
         "training.evaluation_interval": budget.steps // budget.evaluations,
         "training.evaluation_episodes": budget.episodes,
         **budget.settings,
-        **small_batch_rate(algorithm),
     }
-    return RunRequest(RunKey(task, algorithm, variant, seed), budget.steps, overrides)
 
 
 def _with_controls(request: RunRequest) -> list[RunRequest]:
@@ -145,10 +148,10 @@ WHY_RING: dict[str, Any] = {
 
 def why() -> list[RunRequest]:
     """IP alone, three seeds: whether there is anything to tell in navigation, how far it must go, by which inference,
-    and with forces instead of five directions."""
+    with forces instead of five directions, and with tuned alpha where there are many agents."""
     return [
         RunRequest(RunKey(task, "ip", name, seed), steps, common | small_batch_rate("ip") | more)
-        for task, steps, name, common, more in (*_views(), *_hops(), *_inferences(), *_forces())
+        for task, steps, name, common, more in (*_views(), *_hops(), *_inferences(), *_forces(), *_temperatures())
         for seed in range(3)
     ]
 
@@ -201,6 +204,13 @@ def _inferences() -> list[Row]:
         for task, steps, common in places
         for name in kinds
     ]
+
+
+def _temperatures() -> list[Row]:
+    """The runs of `table_1` with tuned alpha, where alpha = 0.2 asks for the more entropy the more agents there are."""
+    tasks = [f"mpe/cooperative_navigation_{agents}" for agents in (30, 200)]
+    tuned = {"algorithm.tune_alpha": True}
+    return [(task, BUDGETS[task].steps, "alpha-tuned", _settings(BUDGETS[task]), tuned) for task in tasks]
 
 
 def _forces() -> list[Row]:

@@ -215,6 +215,38 @@ def test_table_of_the_critics_rounds_in_the_documents_is_that_of_the_published_r
     assert generated("rounds of critics") == lines
 
 
+TEMPERATURES = [(scale, ["0.02", "0.2", "tuned"]) for scale in ("raw", "standardised")]
+TEMPERATURES += [("advantage", ["0.02", "0.2", "0.5", "tuned"])]
+SCALE_NAMES = {
+    "raw": "rewards as they are",
+    "standardised": "standardised rewards",
+    "advantage": "standardised rewards, alpha in units of advantages",
+}
+
+
+def test_table_of_temperatures_in_the_documents_is_that_of_the_published_runs() -> None:
+    """Means and standard deviations over three seeds, of each seed's last three evaluations."""
+    lines = [
+        "| rewards | alpha | navigation, 15 agents, normalised score in %, sampled | greedy "
+        "| Jungle, 20 agents, team's sum, sampled | greedy |",
+        "|---|---|---:|---:|---:|---:|",
+    ]
+    for scale, weights in TEMPERATURES:
+        for weight in weights:
+            cells = []
+            for task in ("mpe/cooperative_navigation_15", "magent/jungle_20"):
+                runs = runs_of(task, "ip", f"{scale}-{weight}")
+                assert len(runs) == 3
+                for policy in ("sampled", "greedy"):
+                    if task.startswith("mpe/"):
+                        finals = [100 * np.mean(list(normalised_scores(r, policy).values())[-3:]) for r in runs]
+                    else:
+                        finals = [final_return(run, policy) for run in runs]
+                    cells.append(f"{round(np.mean(finals))} ± {round(np.std(finals, ddof=1))}")
+            lines.append(f"| {SCALE_NAMES[scale]} | {weight} | {' | '.join(cells)} |")
+    assert generated("temperatures") == lines
+
+
 LOCKSTEP_TASKS = {
     "mpe/cooperative_navigation_6": "navigation, 6 agents, normalised score in %",
     "magent/jungle_20": "Jungle, 20 agents, team's sum",
