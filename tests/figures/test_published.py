@@ -149,7 +149,7 @@ def test_table_of_small_navigation_in_the_documents_is_that_of_the_published_run
     for (task, variant), title in SMALL_TASKS.items():
         for policy in POLICIES:
             scores = [score_of(task, variant, algorithm) for algorithm in COMPARED_ALGORITHMS]
-            cells = [plus_minus(score.gaps[policy], 0) if score else "\u2013" for score in scores]
+            cells = [plus_minus(score.normalised_scores[policy], 0) if score else "\u2013" for score in scores]
             first = f"| {title} |" if policy == POLICIES[0] else "| |"
             lines.append(f"{first} {policy} | {' | '.join(cells)} |")
     assert generated("small navigation") == lines
@@ -182,7 +182,7 @@ def test_table_of_propagation_in_the_documents_is_that_of_the_published_runs() -
             task = f"mpe/cooperative_navigation_{agents}"
             scores = [score_of(task, f"{reward}-{arm}", "ip") for arm in ("M2", "deaf", "M0")]
             for policy in ("sampled", "greedy"):
-                cells = [plus_minus(score.gaps[policy], 0) for score in scores if score]
+                cells = [plus_minus(score.normalised_scores[policy], 0) for score in scores if score]
                 first = f"| {agents} | {reward} |" if policy == "sampled" else "| | |"
                 lines.append(f"{first} {policy} | {' | '.join(cells)} |")
     assert generated("rounds of messages") == lines
