@@ -271,7 +271,8 @@ def new_state(m: Map, flows: FlowArrays, interval: float, lane_change: bool, cap
         flows.route_roads,
     )
     slots = [np.zeros(capacity, dtype=np.int32) for _ in range(6)]
-    pool = Pool._make([*slots[:5], np.zeros(TWISTER, dtype=np.uint32), np.zeros(2), slots[5]])
+    random, times = np.zeros(TWISTER, dtype=np.uint32), np.zeros(2)
+    pool = Pool(slots[0], slots[1], slots[2], slots[3], slots[4], random, times, slots[5])
     sources = Sources(
         flows.interval.copy(),
         np.full(num_flows, np.nan),
