@@ -1,4 +1,4 @@
-"""City traffic: an engine that reads CityFlow's files and gives its numbers, and signal control tasks on top of it."""
+"""City traffic: an engine that reads CityFlow's files and reproduces its results, with signal control tasks on top."""
 
 from pathlib import Path
 

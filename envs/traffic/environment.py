@@ -1,8 +1,8 @@
 """Signal control: a batch of copies of one city in lockstep.
 
-At every decision each intersection chooses its next phase. Where that changes, yellow comes first. The reward of an
-intersection is minus the vehicle-seconds spent on its incoming roads until the next decision, vehicles that still wait
-to enter them included.
+At every decision each intersection chooses its next phase. A change of phase begins with yellow. The reward of an
+intersection is minus the vehicle-seconds spent on its incoming roads until the next decision, including vehicles that
+are still waiting to enter them.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ NO_PHASE = -1
 class TrafficEnvironment:
     """`num_envs` copies of a city; implements `envs.protocols.Environment`.
 
-    Actions are indices (env, agent): action a shows the a-th phase, the yellow one left out (see `signals`). An
-    observation is the number of vehicles on each incoming lane, in tens, by side clockwise from the north and from the
-    innermost lane outwards, and the present action as a one-hot vector, all zero at the beginning unless signals begin
-    green. With `observation=waiting` there is more between the two, how many of these vehicles stand, and the share of
-    the episode that is left after them; with `observation=segments` also those vehicles that could reach the stop line
-    within a decision, and the vehicles on each lane of the roads that leave.
+    Actions are indices (env, agent): action a shows the a-th phase, not counting the yellow one (see `signals`). An
+    observation consists of the number of vehicles on each incoming lane, divided by ten, by side clockwise from the
+    north and from the innermost lane outwards, followed by the current action as a one-hot vector, all zeros at the
+    beginning unless signals begin green. `observation=waiting` inserts the number of standing vehicles on each lane
+    between the two and appends the fraction of the episode that remains; `observation=segments` adds the vehicles that
+    could reach the stop line within a decision and the vehicles on each lane of the outgoing roads.
 
-    All copies have the same vehicles at the same times, unless the settings let synthetic cities draw them anew for
-    every episode. What an episode draws otherwise is on which lane a vehicle begins, where it has a choice, and who
-    goes first in ties; without lane changes that leaves nothing to chance on maps whose lanes lead one way each: all
-    but manhattan_96.
+    All copies have the same vehicles at the same times, unless the settings make synthetic cities draw new ones for
+    every episode. The only other randomness is the lane on which a vehicle starts, where it has a choice, and the order
+    of vehicles in ties; without lane changes, episodes are therefore deterministic on maps where each lane leads in one
+    direction only, which is all of them but manhattan_96.
     """
 
     def __init__(self, task: str, settings: Settings, num_envs: int, device: torch.device) -> None:
@@ -72,23 +72,23 @@ class TrafficEnvironment:
         self._time: int | None = None
 
     def use_threads(self, count: int | None) -> None:
-        """Step copies by at most `count` threads (None: one for every core), where the engine is ours. At first there
-        are as many as torch has. Raises ValueError below 1."""
+        """Step the copies with at most `count` threads (None: one per core); without effect with CityFlow's engine. The
+        default is torch's number of threads. Raises ValueError below 1."""
         if isinstance(self.batch, BatchEngine):
             self.batch.use_threads(count)
 
     @property
     def current_action(self) -> Int[Tensor, "env agent"]:
-        """Action that each signal shows; -1 before the first decision of an episode."""
+        """The action that each signal shows; -1 before the first decision of an episode."""
         return torch.from_numpy(self._current.copy()).to(self.device)
 
     @property
     def decision(self) -> int:
-        """Decisions taken in the running episode."""
+        """Number of decisions taken in the current episode."""
         return self._time or 0
 
     def reset(self, seed: int | None = None) -> Step:
-        """Begin the next episodes, or, with a seed (0 to 2^63 - 1), the first ones of that seed."""
+        """Begin the next episodes or, given a seed (0 to 2^63 - 1), the first episodes of that seed."""
         if seed is not None:
             require_seed(seed)
             self._seed, self._next_episode = seed, 0
@@ -106,7 +106,7 @@ class TrafficEnvironment:
         return self._step(np.zeros((self.num_envs, self.spec.num_agents)))
 
     def _begin(self, episodes: range) -> None:
-        """Take all vehicles away, and let those of these episodes come."""
+        """Remove all vehicles and schedule those of the given episodes."""
         if self.settings.vehicles == "fixed":
             self.batch.restart()
             return
@@ -116,8 +116,8 @@ class TrafficEnvironment:
     def step(self, actions: Int[Tensor, "env agent"]) -> Step:
         """Show the chosen phases until the next decision.
 
-        Raises RuntimeError after the end of an episode, ValueError for actions of a wrong shape or type or out of
-        range, or a phase that the intersection does not have (`spec.action_mask`).
+        Raises RuntimeError after the end of an episode, and ValueError for actions of the wrong shape or type, out of
+        range, or masked by `spec.action_mask` (the intersection has no such phase).
         """
         if self._time is None or self._time >= self.spec.episode_length:
             raise RuntimeError("the episodes have not begun or are over: call reset() first")
@@ -142,9 +142,10 @@ class TrafficEnvironment:
         return self._step(-np.where(self._exists, seconds, 0.0).sum(-1))
 
     def scores(self) -> dict[str, Float[Tensor, " env"]]:
-        """`return`: minus the average travel time (s) of all vehicles made so far, as CityFlow defines it. The others:
-        `average_travel_time`; `throughput`, vehicles that have arrived; `queue_length`, standing vehicles on an
-        incoming lane, a mean over lanes and decisions; `outside`, vehicles that wait to enter the city."""
+        """Scores by name. `return` is minus `average_travel_time`, the average travel time (s) of all vehicles created
+        so far, as CityFlow defines it; `throughput` is the number of vehicles that have arrived; `queue_length` the
+        number of standing vehicles per incoming lane, averaged over decisions; `outside` the number of vehicles waiting
+        to enter the city."""
         simulations = self.batch.simulations
         times = torch.tensor([s.average_travel_time() for s in simulations], dtype=torch.float64)
         throughput = torch.tensor([s.finished for s in simulations], dtype=torch.float64)
@@ -160,11 +161,12 @@ class TrafficEnvironment:
         return {name: value.to(self.device) for name, value in scores.items()}
 
     def take_statistics(self) -> dict[str, dict[str, float]]:
-        """What happened since the last call, added up over copies and decisions; see `Account.take`."""
+        """Totals since the last call, summed over copies and decisions; see `Account.take`."""
         return self.account.take()
 
     def state_dict(self) -> dict[str, Any]:
-        """Tensors and plain numbers. Raises RuntimeError with CityFlow's own engine, whose state cannot be saved."""
+        """The complete state as tensors and plain numbers. Raises RuntimeError with CityFlow's engine, whose state
+        cannot be saved."""
         engines = [checkpoint.state_dict(simulation.state) for simulation in self._simulations()]
         return {
             "task": self.task,
@@ -178,7 +180,8 @@ class TrafficEnvironment:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue exactly. Raises ValueError if the state is of another task or number of copies, or partial."""
+        """Continue exactly from `state`. Raises ValueError if it belongs to another task or number of copies, or is
+        incomplete."""
         expected = ("task", "seed", "next_episode", "time", "current", "queues", "account", "engines")
         missing = sorted(set(expected) - set(state))
         if missing:
@@ -203,7 +206,7 @@ class TrafficEnvironment:
         self.account.load_state_dict(state["account"])
 
     def _simulations(self) -> list[Simulation]:
-        """Those of our engine. Raises RuntimeError with CityFlow's own."""
+        """The simulations of the built-in engine. Raises RuntimeError with CityFlow's engine."""
         if isinstance(self.batch, OriginalBatch):
             raise RuntimeError("with engine='cityflow' episodes cannot be saved and continued; use engine='builtin'")
         return self.batch.simulations
@@ -224,13 +227,13 @@ class TrafficEnvironment:
         return chosen
 
     def _standing(self, copy: int) -> float:
-        """Standing vehicles on incoming lanes."""
+        """Number of standing vehicles on the incoming lanes of a copy."""
         waiting = self.batch.simulations[copy].lane_waiting()
         return float(waiting[self._seen][self._exists].sum())
 
     def _step(self, reward: np.ndarray) -> Step:
         observation = torch.from_numpy(self._counts().astype(np.float32) / COUNT_UNIT)
-        # -1 stands for nothing shown yet: the last place of one more, which is cut off
+        # -1 (nothing shown yet) indexes the extra last column, which is cut off
         shown = torch.from_numpy(np.where(self._current == NO_PHASE, self.spec.num_actions, self._current))
         one_hot = torch.nn.functional.one_hot(shown, self.spec.num_actions + 1)[..., :-1].float()
         if self.settings.reward == "shared":
@@ -249,7 +252,7 @@ class TrafficEnvironment:
         )
 
     def _counts(self) -> np.ndarray:
-        """Vehicles that agents see, (env, agent, count) whole numbers; see `Settings.observation`."""
+        """Vehicle counts that agents observe, integers (env, agent, count); see `Settings.observation`."""
         kind = self.settings.observation
         counts = [np.where(self._exists, self.batch.lane_vehicles(self._seen), 0)]
         if kind != "counts":
@@ -268,23 +271,23 @@ class TrafficEnvironment:
 
 
 def _engine_seed(seed: int, episode: int) -> int:
-    """32-bit seed of an episode's engine. The seed is given as two words: (2^32, 0) would be the same as (0, 1)."""
+    """32-bit engine seed of an episode. `seed` enters as two 32-bit words, or else (2^32, 0) would equal (0, 1)."""
     return int(np.random.SeedSequence((seed & 0xFFFFFFFF, seed >> 32, episode)).generate_state(1)[0])
 
 
 def _flow_seed(seed: int, episode: int) -> int:
-    """63-bit seed of an episode's vehicles."""
+    """63-bit seed for the vehicles of an episode."""
     words = np.random.SeedSequence((seed & 0xFFFFFFFF, seed >> 32, episode, 1)).generate_state(1, np.uint64)
     return int(words[0]) >> 1
 
 
 def _to_tensor(part: np.ndarray) -> Tensor:
-    """The bytes of an array, as torch has no records and few unsigned types."""
+    """The bytes of an array as a tensor; torch has no structured and few unsigned types."""
     return torch.from_numpy(np.ascontiguousarray(part).reshape(-1).view(np.uint8).copy())
 
 
 def _to_array(part: Tensor, like: np.ndarray) -> np.ndarray:
-    """The array again, of the type of `like`. Raises ValueError for a length that does not fit."""
+    """The array whose bytes `part` holds, with the dtype of `like`. Raises ValueError if the length does not fit."""
     data = part.cpu().numpy()
     size = like.dtype.itemsize * int(np.prod(like.shape[1:], dtype=np.int64))
     if data.dtype != np.uint8 or len(data) % size:

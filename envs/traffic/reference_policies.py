@@ -1,4 +1,4 @@
-"""Signal control without learning: the lines beside the learning curves."""
+"""Reference policies for signal control: random, fixed-time, max-pressure and self-organising control."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class _TrafficPolicy:
 
 
 class Random(_TrafficPolicy):
-    """Every intersection shows any of its phases, all equally likely."""
+    """Every intersection shows one of its phases, all equally likely."""
 
     def act(self, generator: torch.Generator) -> Int[Tensor, "env agent"]:
-        """Actions for the present state."""
+        """Actions for the current state."""
         environment = self.environment
         allowed = torch.from_numpy(self.signals.action_mask).to(environment.device)
         shape = (environment.num_envs, *allowed.shape)
@@ -42,8 +42,9 @@ class Random(_TrafficPolicy):
 
 
 class FixedTime(_TrafficPolicy):
-    """The phases of `cycles` in turn, each as long as the file lets it last, yellow included; `green_seconds` where
-    that is set or the file says nothing. The phase at the beginning of a decision is shown until the next one."""
+    """A fixed cycle through the phases of `cycles`. Each lasts as long as the file says, including yellow, or
+    `green_seconds` if that is set or the file says nothing. The phase that is due at a decision is shown until the
+    next one."""
 
     green_seconds: ClassVar[float | None] = None
     DEFAULT_SECONDS: ClassVar[float] = 30.0
@@ -56,14 +57,14 @@ class FixedTime(_TrafficPolicy):
         self._ends = np.stack([self._times(agent, actions, length) for agent, actions in enumerate(lists)])
 
     def _times(self, agent: int, actions: list[int], length: int) -> np.ndarray:
-        """(length,) seconds from the beginning of a cycle to the end of each phase."""
+        """Seconds from the beginning of a cycle to the end of each phase, (length,)."""
         seconds = self.signals.action_seconds[agent, actions]
         if self.green_seconds is not None or not seconds.any():
             seconds = np.full(len(actions), self.green_seconds or self.DEFAULT_SECONDS)
         return np.cumsum(np.append(seconds, np.zeros(length - len(actions))))
 
     def act(self, generator: torch.Generator) -> Int[Tensor, "env agent"]:
-        """Actions for the present state."""
+        """Actions for the current state."""
         environment = self.environment
         now = environment.decision * environment.settings.decision_seconds
         place = (self._ends <= (now % self._ends[:, -1])[:, None]).sum(-1)
@@ -72,12 +73,13 @@ class FixedTime(_TrafficPolicy):
 
 
 USUAL_ACTIONS = 8
-"""Actions of the usual layout: straight on and left turns of either axis, then all of each road that comes in."""
+"""Number of actions in the usual layout: straight on and left turns of each axis, then all movements of each incoming
+road."""
 
 
 def cycles(signals: Signals) -> list[list[int]]:
-    """For every agent the actions of a fixed cycle: all that it has. In the usual layout those of the first four that
-    it has, unless they leave out a movement that others open."""
+    """The actions of a fixed cycle for each agent: all that it has. In the usual layout only those among the first
+    four, unless they leave out a movement that others open."""
     lists = []
     for agent, allowed in enumerate(signals.action_mask):
         first, every = np.flatnonzero(allowed[:4]).tolist(), np.flatnonzero(allowed).tolist()
@@ -88,8 +90,8 @@ def cycles(signals: Signals) -> list[list[int]]:
 
 
 class MaxPressure(_TrafficPolicy):
-    """The phase with the largest pressure (Varaiya 2013): over the lane links that it opens, vehicles on the lane
-    before minus vehicles on the lane behind. The first of equal ones."""
+    """The phase with the largest pressure (Varaiya 2013): vehicles on the incoming minus vehicles on the outgoing lane,
+    summed over the lane links that the phase opens. Ties go to the first phase."""
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
@@ -108,14 +110,14 @@ class MaxPressure(_TrafficPolicy):
         self._weights = np.stack([np.pad(weight, ((0, width - len(weight)), (0, 0))) for weight in weights])
 
     def act(self, generator: torch.Generator) -> Int[Tensor, "env agent"]:
-        """Actions for the present state."""
+        """Actions for the current state."""
         counts = self.environment.batch.lane_vehicles(self._lanes)
         pressure = _for_each_agent(counts, self._weights)
         return self._tensor(np.where(self.signals.action_mask, pressure, -np.inf).argmax(-1))
 
 
 def opened_links(signals: Signals, agent: int) -> tuple[np.ndarray, np.ndarray]:
-    """Lane links of an intersection, (link,), and which of them each action opens, (link, action) float64."""
+    """Lane links at an agent's intersection, (link,), and which of them each action opens, (link, action) float64."""
     network, arrays = signals.network, signals.network.arrays
     links = links_at(network, agent)
     opened = np.zeros((len(links), signals.num_actions))
@@ -127,37 +129,38 @@ def opened_links(signals: Signals, agent: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _for_each_agent(counts: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """(env, agent, action) float64, exact: the products of counts (env, agent, lane) and weights (agent, lane, action),
-    both whole numbers."""
+    """Products of counts (env, agent, lane) and weights (agent, lane, action), (env, agent, action) float64; exact,
+    because both are integers."""
     return (counts.transpose(1, 0, 2).astype(np.float64) @ weights).transpose(1, 0, 2)
 
 
 class SOTL(_TrafficPolicy):
     """Self-organising lights (Gershenson 2005; Cools, Gershenson and D'Hooghe 2008) with the phases of `cycles`.
 
-    While a phase is not shown, its counter adds up the vehicles on lanes that it would open and that have red now. When
-    the present phase has lasted `least_seconds` and no rest of a group still has to pass (one to `group` vehicles), the
-    phase with the highest counter comes, if that has reached `threshold`; then it starts again from 0.
+    While a phase is not shown, its counter accumulates the vehicles on the lanes that it would open and that currently
+    have red. Once the current phase has lasted `least_seconds` and no remainder of a platoon (one to `group` vehicles)
+    still has to pass, the phase with the highest counter follows if its counter has reached `threshold`; the counter
+    then restarts from 0.
 
-    The papers have two lights at an intersection; with more, it is still the light that has counted enough which turns
-    green, whatever its place in the cycle. They watch the last metres before a light. Here lanes are watched, and on a
-    lane with green only those who stand belong to the rest of a group: a lane of hundreds of metres is seldom without
-    vehicles, and its own flow would keep the light. Right turns are left out: they may always go.
+    The papers have two lights per intersection; with more, a light still turns green when it has counted enough,
+    whatever its place in the cycle. The papers observe the last metres before a light. Here whole lanes are observed,
+    and on a lane with green only standing vehicles count as the remainder of a platoon: a lane of hundreds of metres is
+    seldom empty, and its flow would hold the light forever. Right turns are excluded because they are always allowed.
     """
 
     threshold: ClassVar[float] = 40.0
-    """Vehicle-seconds."""
+    """Vehicle-seconds at red after which a phase is due."""
     least_seconds: ClassVar[int] = 20
-    """Yellow included."""
+    """Shortest duration of a phase, including yellow."""
     group: ClassVar[int] = 3
-    """Vehicles."""
+    """Largest remainder of a platoon that holds the light, in vehicles."""
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
         signals, arrays = self.signals, self.signals.network.arrays
         self._lanes = np.where(signals.lanes == NONE, 0, signals.lanes)
         self._opens = np.zeros((*signals.lanes.shape, signals.num_actions))
-        """(agent, lane, action): 1 where the action opens the lane to others than those who turn right."""
+        """(agent, lane, action): 1 where the action opens the lane for anything but right turns."""
         for lane_opens, lanes, agent in zip(self._opens, signals.lanes, signals.agents, strict=True):
             links, opened = opened_links(signals, int(agent))
             for link, actions in zip(links, opened, strict=True):
@@ -172,7 +175,7 @@ class SOTL(_TrafficPolicy):
         self._counters = np.zeros((*shape, signals.num_actions))
 
     def act(self, generator: torch.Generator) -> Int[Tensor, "env agent"]:
-        """Actions for the present state, once for each decision; counters start again with every episode."""
+        """Actions for the current state; to be called once per decision. Counters restart with every episode."""
         environment = self.environment
         if environment.decision == 0:
             self._shown[:] = (~self._unused).argmax(-1)
@@ -198,4 +201,4 @@ REFERENCE_POLICIES: dict[str, type[ReferencePolicy]] = {
     "sotl": SOTL,
     "max_pressure": MaxPressure,
 }
-"""The reference policies of every traffic task."""
+"""The reference policies of every traffic task, by name."""

@@ -1,4 +1,4 @@
-"""What a user may change about a traffic task."""
+"""Settings of the traffic tasks."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ Observation = Literal["counts", "waiting", "segments"]
 
 
 class Protocol(NamedTuple):
-    """By which rules a travel time is found: two numbers can be compared if these are the same."""
+    """The rules under which a travel time is measured; travel times are comparable only under the same protocol."""
 
     decision_seconds: int
     """Seconds from one decision to the next."""
     yellow_seconds: int
     """Seconds of yellow at the beginning of a decision that changes the phase; 0 for none."""
     episode_seconds: int
-    """Simulated seconds of an episode, training and evaluation alike."""
+    """Simulated seconds per episode, in training and evaluation."""
     warm_up_seconds: int
-    """Seconds before the first decision that do not count."""
+    """Seconds simulated before the first decision that are not measured."""
     begins_green: bool
-    """Whether every signal shows its first green phase at the beginning, so that a first decision for it needs no
-    yellow; otherwise it shows the yellow one, and every first decision is a change."""
+    """Whether every signal shows its first green phase at the beginning, so that choosing it first needs no yellow.
+    Otherwise signals begin with the yellow phase, and every first decision is a change."""
     travel_time: str
-    """Whose seconds are averaged, in words."""
+    """Definition of the average travel time, in words."""
 
 
 _ALL_VEHICLES = (
@@ -40,47 +40,46 @@ PROTOCOLS: dict[ProtocolName, Protocol] = {
     "paper": Protocol(10, 5, 1000, 0, False, _ALL_VEHICLES),
     "libsignal": Protocol(10, 5, 3600, 0, True, _ALL_VEHICLES),
 }
-"""`paper`: 100 decisions an episode (Table 2), the rest by common practice, as the paper does not say it
-(DEVIATIONS.md, traffic-decision). `libsignal`: what LibSignal does by default on CityFlow's maps (its
-configs/tsc/base.yml: action_interval 10, yellow_length 5, steps and test_steps 3600; world/world_cityflow.py: phases
-and travel time)."""
+"""Protocols by name. `paper`: 100 decisions per episode (Table 2); the paper leaves the rest open, which follows common
+practice (DEVIATIONS.md, traffic-decision). `libsignal`: LibSignal's defaults on CityFlow's maps (configs/tsc/base.yml:
+action_interval 10, yellow_length 5, steps and test_steps 3600; world/world_cityflow.py: phases and travel time)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Settings of every `cityflow/` task."""
+    """Settings shared by all `cityflow/` tasks."""
 
     reward: Reward = "local"
-    """Who is paid: `local` pays each intersection minus the vehicle-seconds on its incoming roads, the paper's r_i;
-    `shared` pays everyone the mean of that over all intersections."""
+    """`local` rewards each intersection with minus the vehicle-seconds on its incoming roads, the paper's r_i; `shared`
+    gives every intersection the mean of these rewards."""
     episode_seconds: Count = None  # type: ignore[assignment]
-    """Simulated seconds of an episode; what the protocol says unless given: 1000, which is 100 decisions (paper, Table
-    2), or with `libsignal` 3600, for which the maps have traffic."""
+    """Simulated seconds per episode. Taken from the protocol unless given: 1000, which is 100 decisions (paper, Table
+    2), or 3600 with `libsignal`, the period for which the maps have traffic."""
     decision_seconds: Count = None  # type: ignore[assignment]
-    """Seconds from one decision to the next; what the protocol says unless given: 10."""
+    """Seconds from one decision to the next. Taken from the protocol unless given: 10."""
     yellow_seconds: Natural = None  # type: ignore[assignment]
-    """Seconds of yellow at the beginning of a decision that changes the phase, 0 for none; what the protocol says
+    """Seconds of yellow at the beginning of a decision that changes the phase; 0 for none. Taken from the protocol
     unless given: 5."""
     vehicles: Vehicles = "fixed"
-    """`fixed`: every episode has the same vehicles, as with CityFlow's files; `drawn`: synthetic cities draw new ones
-    of the same kind for every episode."""
+    """`fixed`: every episode has the same vehicles, as in CityFlow's files; `drawn`: synthetic cities draw new vehicles
+    from the same distribution for every episode."""
     protocol: ProtocolName = "paper"
-    """Rules by which travel times are found, `paper` or `libsignal` (see `PROTOCOLS`): seconds of an episode, of a
-    decision and of yellow, what signals show at first, whose travel time counts."""
+    """Rules under which travel times are measured, `paper` or `libsignal` (see `PROTOCOLS`): the length of an episode,
+    of a decision and of yellow, the initial phase of the signals, and the definition of travel time."""
     observation: Observation = "counts"
-    """What an intersection sees besides its phase: `counts`, vehicles on each incoming lane; `waiting`, also how many
-    of them stand, and how much of the episode is left; `segments`, also how many are within a decision's drive of the
-    stop line, and the vehicles on each lane of the roads that leave."""
+    """What an intersection observes besides its phase. `counts`: vehicles on each incoming lane; `waiting`: also how
+    many of them are standing, and the fraction of the episode that remains; `segments`: also how many could reach the
+    stop line within a decision, and the vehicles on each lane of the outgoing roads."""
     lane_change: bool = False
     """Whether vehicles change lanes."""
     engine: EngineName = "builtin"
-    """`builtin`, or `cityflow`: the original program, if it is installed (pip install .[cityflow])."""
+    """`builtin`, or `cityflow` for the original program, which must be installed (pip install .[cityflow])."""
     map: str = ""
-    """Path of the CityFlow configuration of which the task was made; empty for the cities of this project."""
+    """Path of the CityFlow configuration from which the task was made; empty for the built-in cities."""
     roadnet_sha256: str = ""
-    """SHA-256 of the configuration's road network: another file is refused."""
+    """SHA-256 of the configuration's road network; a different file is rejected."""
     flow_sha256: str = ""
-    """The same of its flow."""
+    """SHA-256 of the configuration's flow; a different file is rejected."""
 
     def __post_init__(self) -> None:
         for name in ("episode_seconds", "decision_seconds", "yellow_seconds"):
@@ -99,10 +98,10 @@ class Settings:
 
     @property
     def begins_green(self) -> bool:
-        """See `Protocol`."""
+        """The protocol's `begins_green`; see `Protocol`."""
         return PROTOCOLS[self.protocol].begins_green
 
     @property
     def episode_length(self) -> int:
-        """Decisions of an episode."""
+        """Decisions per episode."""
         return self.episode_seconds // self.decision_seconds

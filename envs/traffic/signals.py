@@ -1,9 +1,10 @@
-"""What signal control needs to know of a network: its agents, what they see and do, and who is next to whom.
+"""Signal control on a network: its agents, their observations and actions, and their neighbours.
 
-Every intersection whose phases differ is an agent. Its actions are its phases but the yellow one: that in which nothing
-is open, or only right turns that another phase opens, too. Where the file has none, one is made in which only those
-right turns are open that all phases open. Roads that come in are ordered by the side on which they arrive, clockwise
-from the north, so that a place in the observation means the same at every intersection, whichever sides it has.
+Every intersection whose phases differ is an agent. Its actions are its phases except the yellow one, the phase that
+opens nothing, or nothing but right turns that another phase opens as well. If the file has no such phase, one is
+generated that opens only the right turns that all phases open. Incoming roads are ordered by the side on which they
+arrive, clockwise from the north, so that an entry of the observation means the same at every intersection, whichever
+sides it has.
 """
 
 from __future__ import annotations
@@ -21,63 +22,64 @@ from envs.traffic.network import Network
 from envs.traffic.network.layout import NONE
 
 HEADINGS = ("east", "north", "west", "south")
-"""Of the roads that come in."""
+"""Headings of incoming roads."""
 TURNS = ("left", "straight", "right")
 MOVEMENTS = tuple(f"{heading}_{turn}" for heading in HEADINGS for turn in TURNS)
-"""Heading of the road on which a movement comes in, and its turn."""
+"""Names of the movements: heading of the incoming road and turn."""
 _CLOCKWISE = (3, 2, 1, 0)
 """Headings by the side on which they arrive: from the north, the east, the south, the west."""
 _TURN_OF_RANK = {2: 0, 3: 1, 1: 2}
 FIRST_PHASE = 0
 """Phase shown before the first decision of an episode."""
 MADE_SECONDS = 5.0
-"""`time` of a phase that is made."""
+"""`time` of a generated phase."""
 
 
 @dataclass(frozen=True, eq=False)
 class Signals:
-    """The agents of a network. N agents, A actions."""
+    """The agents of a network: N agents with up to A actions."""
 
     network: Network
-    """With the phases that were made; otherwise as it was given."""
+    """The given network with the generated phases added."""
     agents: np.ndarray
-    """(N,) int32, intersections."""
+    """(N,) int32, intersection of each agent."""
     num_actions: int
     yellow: np.ndarray
-    """(N,) int64, phase that is shown while another one is about to come."""
+    """(N,) int64, phase shown between two different phases."""
     action_phases: np.ndarray
-    """(N, A) int64, phase of each action; where an intersection has fewer, the numbers go on."""
+    """(N, A) int64, phase of each action; where an intersection has fewer phases, the numbering simply continues."""
     action_seconds: np.ndarray
-    """(N, A) float64, how long the file lets each phase last; 0 where there is none."""
+    """(N, A) float64, duration (s) of each phase in the file; 0 where there is none."""
     made: np.ndarray
-    """(N,) bool: the yellow phase is not in the file; it comes after all others."""
+    """(N,) bool, whether the yellow phase was generated; a generated phase comes after all others."""
     lanes: np.ndarray
     """(N, K) int32, incoming lanes in the order of the observation; -1 where an intersection has fewer."""
     leaving_lanes: np.ndarray
-    """(N, L) int32, lanes of the roads that leave, by side clockwise from the north; -1 where an intersection has
+    """(N, L) int32, lanes of the outgoing roads, by side clockwise from the north; -1 where an intersection has
     fewer."""
     neighbours: np.ndarray
-    """(N, D) int64, agents at the other ends of an agent's roads, or farther on where there are only intersections
-    without lights in between; clockwise from the north; 0 where masked."""
+    """(N, D) int64, agents at the other ends of an agent's roads, looking past intersections without lights; clockwise
+    from the north; 0 where masked."""
     mask: np.ndarray
-    """(N, D) bool."""
+    """(N, D) bool, whether a slot of `neighbours` is used."""
     action_mask: np.ndarray
-    """(N, A) bool: phases that exist and open more than the yellow one."""
+    """(N, A) bool, whether the phase exists and opens more than the yellow one."""
     link_agent: np.ndarray
-    """(K links,) int32: the agent at whose intersection a lane link is; -1 where it is none."""
+    """(K links,) int32, agent at the intersection of each lane link; -1 where that intersection is not an agent."""
     link_movement: np.ndarray
-    """(K links,) int32 into `MOVEMENTS`; -1 for links of intersections that are no agents, or of unknown turn."""
+    """(K links,) int32, index into `MOVEMENTS`; -1 for links at intersections that are not agents, or of unknown
+    turn."""
     greens: np.ndarray
-    """(N, A, movements) float64: share of each movement in what an action opens, right turns left out; sums to 1
+    """(N, A, movements) float64, share of each movement among those an action opens, excluding right turns; sums to 1
     where the action opens anything."""
 
     def phases(self, actions: np.ndarray) -> np.ndarray:
-        """Phases (..., N) of actions (..., N)."""
+        """The phases (..., N) of actions (..., N)."""
         return self.action_phases[np.arange(len(self.agents)), actions]
 
 
 def signals_of(network: Network) -> Signals:
-    """The agents of a network. Raises ValueError where no intersection has phases that differ."""
+    """The agents of a network. Raises ValueError if no intersection has phases that differ."""
     phases, tables = np.diff(network.arrays.phase_starts), _open_road_links(network)
     used = [opens & links for opens, links in zip(tables, _links_for_vehicles(network), strict=True)]
     agents = np.array([i for i, opens in enumerate(used) if (opens != opens[:1]).any()], dtype=np.int32)
@@ -122,7 +124,7 @@ def signals_of(network: Network) -> Signals:
 
 
 def made_phases(signals: Signals) -> dict[str, dict[str, Any]]:
-    """The phases that were made, as CityFlow's files have them, by intersection id."""
+    """The generated phases in CityFlow's file format, by intersection id."""
     network, tables = signals.network, _open_road_links(signals.network)
     return {
         network.intersection_ids[agent]: {
@@ -134,7 +136,7 @@ def made_phases(signals: Signals) -> dict[str, dict[str, Any]]:
 
 
 def _open_road_links(network: Network) -> list[np.ndarray]:
-    """For every intersection (phase, road link) bool: which of its road links each of its phases opens."""
+    """One array (phase, road link) bool per intersection: which of its road links each phase opens."""
     arrays = network.arrays
     shapes = np.stack([np.diff(arrays.phase_starts), arrays.light_stride], axis=1).tolist()
     starts = np.cumsum([0, *(phases * links for phases, links in shapes)]).tolist()
@@ -143,7 +145,7 @@ def _open_road_links(network: Network) -> list[np.ndarray]:
 
 
 def _links_for_vehicles(network: Network) -> list[np.ndarray]:
-    """For every intersection (road link,) bool: which of its road links have lane links."""
+    """One array (road link,) bool per intersection: which of its road links have lane links."""
     arrays = network.arrays
     tables = np.cumsum([0, *(arrays.light_stride * np.diff(arrays.phase_starts))])
     place = arrays.link_light - tables[arrays.link_intersection]
@@ -153,16 +155,16 @@ def _links_for_vehicles(network: Network) -> list[np.ndarray]:
 
 
 def _right_turns(network: Network, intersection: int) -> np.ndarray:
-    """(road link,) bool."""
+    """(road link,) bool, which road links of an intersection are right turns."""
     links = slice(*network.road_link_starts[intersection : intersection + 2])
     return network.road_link_rank[links] == LINK_RANKS["turn_right"]
 
 
 def _find_yellow(opens: np.ndarray, right: np.ndarray) -> int | None:
-    """The phase that opens nothing but right turns which other phases open, too; of several the one that opens most.
-    None where there is none, or where no other phase opens more.
+    """The phase that opens nothing but right turns that other phases open as well; among several, the one that opens
+    most. None if there is no such phase, or if no other phase opens more.
 
-    opens: (phase, road link); right: (road link,) which of them are right turns.
+    opens: (phase, road link) bool; right: (road link,) bool, which road links are right turns.
     """
     best, most = None, -1
     for phase, links in enumerate(opens):
@@ -173,7 +175,7 @@ def _find_yellow(opens: np.ndarray, right: np.ndarray) -> int | None:
 
 
 def _with_yellow(network: Network, opens: list[np.ndarray], intersections: set[int]) -> Network:
-    """The network with one more phase at some intersections: that of right turns which are always open."""
+    """The network with one more phase at the given intersections, which opens the right turns that all phases open."""
     arrays = network.arrays
     tables, times, counts = [], [], np.diff(arrays.phase_starts)
     for intersection, table in enumerate(opens):
@@ -199,13 +201,13 @@ def _with_yellow(network: Network, opens: list[np.ndarray], intersections: set[i
 
 
 def _heading(start: np.ndarray, end: np.ndarray) -> int:
-    """0 east, 1 north, 2 west, 3 south: the nearest direction; the first of two that are equally near."""
+    """The nearest direction, 0 east, 1 north, 2 west or 3 south; the first of two that are equally near."""
     x, y = end - start
     return int(np.argmax((x, y, -x, -y)))
 
 
 def _incoming_roads(network: Network, agents: np.ndarray) -> list[list[int]]:
-    """Roads that end at each agent, in the order of its list in the file, then those that it leaves out."""
+    """Roads that end at each agent: those listed by its intersection in the file, in that order, then any others."""
     starts, listed = network.arrays.adjacent_starts.tolist(), network.arrays.adjacent.tolist()
     road_to = network.arrays.road_to.tolist()
     ending: list[list[int]] = [[] for _ in network.intersection_ids]
@@ -226,15 +228,15 @@ def _leaving_roads(network: Network, agents: np.ndarray) -> list[list[int]]:
 
 
 def _outward(network: Network) -> tuple[np.ndarray, tuple[int, ...]]:
-    """Headings of all roads where they begin, and their order clockwise from the north."""
+    """Headings of all roads at their beginning, and the order of headings clockwise from the north."""
     return np.array([_heading(line[0], line[1]) for line in network.road_points], dtype=np.int32), (1, 0, 3, 2)
 
 
 def _lanes_by_side(
     network: Network, roads: Sequence[Sequence[int]], headings: np.ndarray, order: Sequence[int]
 ) -> np.ndarray:
-    """Lanes of the roads of each agent, (agent, lane) int32, side by side, each side as wide as the widest of all
-    agents; -1 where there are fewer. order: headings of the sides."""
+    """Lanes of the roads of each agent, (agent, lane) int32, grouped by side and padded with -1 to the largest number
+    of lanes that any agent has on that side. order: headings of the sides."""
     starts, heading_of = network.arrays.road_lane_starts.tolist(), headings.tolist()
 
     def lanes_of(roads: Sequence[int], heading: int) -> list[int]:
@@ -251,9 +253,9 @@ def _lanes_by_side(
 
 
 def _neighbours(network: Network, agents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Agents with a road in between, in either direction; or several roads that lead from one to the next and pass no
-    agent. Roads go on as vehicles can. Through virtual intersections, which have no links, they go on in all directions
-    but back: maps that were converted have such between signals."""
+    """Neighbour lists and their mask. Agents are neighbours if a road, or a chain of roads that passes no other agent,
+    connects them in either direction. Chains follow the turns that vehicles can make. Virtual intersections have no
+    links; chains continue through them in all directions but back, because converted maps have them between signals."""
     number = {int(agent): i for i, agent in enumerate(agents)}
     together: list[set[int]] = [set() for _ in agents]
     leaving: list[list[int]] = [[] for _ in network.intersection_ids]
@@ -275,7 +277,7 @@ def _neighbours(network: Network, agents: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def _next_agents(network: Network, road: int, agents: dict[int, int], leaving: list[list[int]]) -> set[int]:
-    """Intersections of agents that are the first on some way along a road and those after it.
+    """The first agents' intersections reached along a road and the roads that continue it.
 
     leaving: roads that begin at each intersection.
     """
@@ -296,7 +298,7 @@ def _next_agents(network: Network, road: int, agents: dict[int, int], leaving: l
 
 
 def _bearing(network: Network, centre: int) -> Any:
-    """Angle clockwise from the north, with the number of the intersection to break ties."""
+    """A sort key for intersections around `centre`: angle clockwise from the north, then number."""
 
     def key(other: int) -> tuple[float, int]:
         x, y = network.points[other] - network.points[centre]
@@ -324,7 +326,7 @@ def _link_movements(network: Network, headings: np.ndarray, agents: np.ndarray) 
 
 
 def _open_links(network: Network, agent: int, yellow: int, phases: Sequence[int], num_actions: int) -> list[set[int]]:
-    """For each action, the lane links that its phase opens and the yellow one does not; empty where there is none."""
+    """For each action, the lane links that its phase opens and the yellow phase does not; empty without a phase."""
     arrays = network.arrays
     links = links_at(network, agent)
     lights, stride = arrays.link_light[links], int(arrays.light_stride[agent])
@@ -336,12 +338,12 @@ def _open_links(network: Network, agent: int, yellow: int, phases: Sequence[int]
 
 
 def links_at(network: Network, intersection: int) -> np.ndarray:
-    """Lane links of an intersection; they are numbered intersection by intersection."""
+    """Lane links of an intersection, which are numbered consecutively."""
     return np.arange(*np.searchsorted(network.arrays.link_intersection, [intersection, intersection + 1]))
 
 
 def _green_shares(movements: np.ndarray) -> np.ndarray:
-    """Equal shares of the movements that are opened, right turns left out."""
+    """Equal shares of the opened movements, excluding right turns."""
     opened = {int(m) for m in movements if m != NONE and TURNS[m % len(TURNS)] != "right"}
     shares = np.zeros(len(MOVEMENTS))
     for movement in opened:

@@ -1,9 +1,8 @@
-"""The traffic tasks (`envs.traffic_names` has their names): their roads, their vehicles, and what a learner must know
-of them.
+"""The traffic tasks (named in `envs.traffic_names`): their roads, vehicles, signals and specifications.
 
-Real maps are read from the files that `python -m envs.traffic.data fetch` brings, cities of users from theirs
-(`envs.traffic.configured`); synthetic grids are made on the spot. Everything that is made is kept, and shared by all
-copies of a task.
+Real maps are read from the files that `python -m envs.traffic.data fetch` downloads, and users' cities from their own
+files (`envs.traffic.configured`); synthetic grids are generated when needed. Cities are cached and shared by all copies
+of a task.
 """
 
 from __future__ import annotations
@@ -28,16 +27,16 @@ from envs.traffic.synthetic.trips import GridFlow
 from envs.traffic_names import CONFIGURED, ConfiguredCity, side_of
 
 FLOW = GridFlow(rate=450.0, crossings=8.0)
-"""Vehicles of the synthetic tasks: a load that max pressure carries and a fixed cycle does not."""
+"""Vehicles of the synthetic tasks: a demand that max pressure can serve and a fixed cycle cannot."""
 SMALLEST_WHOLE = 3
-"""Rows and columns of the smallest grid that has an intersection with four others around it: in larger ones agents see,
-do and hear the same, so that nothing of them must be built to say so."""
+"""Rows and columns of the smallest grid with an intersection that has four neighbours. Larger grids have the same
+observations, actions and neighbourhoods, so their specifications follow without building them."""
 COUNT_UNIT = 10.0
-"""Vehicles: observations count in tens, so that they are of the order of one."""
+"""Vehicles per unit of an observation, which keeps observations of order one."""
 
 
 class City(NamedTuple):
-    """Where a task takes place."""
+    """The roads, vehicles and signals of a task."""
 
     network: Network
     flows: Flows
@@ -45,20 +44,21 @@ class City(NamedTuple):
 
 
 def city_of(task: str) -> City:
-    """Roads, vehicles and signals of a task that exists. Raises EnvironmentNotAvailableError where the files of a real
-    map are not here, TrafficFileError where they are damaged or have changed."""
+    """Roads, vehicles and signals of an existing task. Raises EnvironmentNotAvailableError if the files of a real map
+    are missing, and TrafficFileError if they are damaged or have changed."""
     configured = CONFIGURED.get(task)
     return listed_city(task) if configured is None else city_of_files(configured)
 
 
 @lru_cache(maxsize=4)
 def city_of_files(city: ConfiguredCity) -> City:
-    """Roads, vehicles and signals of a configuration. Raises TrafficFileError."""
+    """Roads, vehicles and signals of a configuration. Raises TrafficFileError for missing, malformed or changed
+    files."""
     return _city(_unchanged(city))
 
 
 def _unchanged(city: ConfiguredCity) -> MapFiles:
-    """The files of a configuration. Raises TrafficFileError where one is not what it was."""
+    """The files of a configuration. Raises TrafficFileError if one has changed since it was configured."""
     files = MapFiles(Path(city.roadnet), Path(city.flow))
     for file, expected in zip(files, city.files(), strict=True):
         if (found := sha256_of(file)) != expected:
@@ -68,7 +68,7 @@ def _unchanged(city: ConfiguredCity) -> MapFiles:
 
 @lru_cache(maxsize=4)
 def listed_city(task: str) -> City:
-    """Roads, vehicles and signals of a task of this project. Raises what `city_of` raises."""
+    """Roads, vehicles and signals of a built-in task. Raises the same errors as `city_of`."""
     side = side_of(task)
     if side is not None:
         network = build_network(grid_roadnet(side, side), task)
@@ -85,15 +85,15 @@ def _city(files: MapFiles) -> City:
 
 
 def drawn_flows(task: str, seed: int) -> Flows:
-    """Vehicles of the kind that a synthetic task has, others for every seed (0 to 2^63 - 1)."""
+    """Vehicles of a synthetic task, drawn anew from a seed (0 to 2^63 - 1)."""
     side = side_of(task)
     assert side is not None
     return grid_flows(side, side, replace(FLOW, seed=seed), city_of(task).network)
 
 
 def write_files(task: str, folder: Path) -> None:
-    """Write roadnet.json and flow.json of a task that exists, as CityFlow reads them, with the phases that were made.
-    Raises what `city_of` raises."""
+    """Write roadnet.json and flow.json of an existing task for CityFlow, including generated yellow phases. Raises the
+    same errors as `city_of`."""
     side = side_of(task)
     if side is not None:
         contents = [json.dumps(part).encode() for part in (grid_roadnet(side, side), grid_flow(side, side, FLOW))]
@@ -112,7 +112,7 @@ def write_files(task: str, folder: Path) -> None:
 
 
 def make_spec(task: str, settings: Settings) -> EnvironmentSpec:
-    """What a learner sees of a task. Raises what `city_of` raises, and EnvironmentNotAvailableError where vehicles
+    """The specification of a task. Raises the same errors as `city_of`, and EnvironmentNotAvailableError if vehicles
     cannot be drawn."""
     if settings.vehicles == "drawn" and (side_of(task) is None or settings.engine == "cityflow"):
         raise EnvironmentNotAvailableError(
