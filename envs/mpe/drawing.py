@@ -1,8 +1,7 @@
-"""Pictures of particle tasks.
+"""Drawings of particle tasks.
 
-Positions are exact; discs are drawn in their true size unless that is too small to see. The view is the square in which
-entities start, with a margin, and stays the same throughout: an entity that leaves it is shown as a small triangle on
-the border.
+Positions are exact; discs have their true size unless that is too small to see. The view is the square in which
+entities start, plus a margin, and never moves; an entity outside it is shown as a small triangle on the border.
 """
 
 from __future__ import annotations
@@ -43,24 +42,24 @@ from envs.mpe.scenarios import NavigationReward, PushReward, Scenario, TagReward
 from envs.protocols import Environment
 
 KIND_COLOURS: tuple[Colour, ...] = (BLUE, ORANGE, GREEN, PURPLE)
-"""Of agents, by kind."""
+"""Colours of agents by kind."""
 PREY_COLOUR, BALL_COLOUR, OBSTACLE_COLOUR = ORANGE, PURPLE, GREY
 PALETTE: tuple[Colour, ...] = (*KIND_COLOURS, *NEUTRALS)
-"""All colours."""
+"""All colours of the drawings."""
 DISC_RADIUS, LANDMARK_RADIUS = 3.6, 3.2
-"""Least radii, in pixels of a reference frame."""
+"""Minimum radii, in pixels of a reference frame."""
 TAIL_SECONDS = 0.15
 """Length of the tail behind a moving disc, in world seconds of its velocity."""
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The square of the world that a square frame shows; y points up in the world and down in the frame."""
+    """The square part of the world shown by a square frame; y points up in the world and down in the frame."""
 
     size: int
-    """Side of the frame in pixels."""
+    """Side length of the frame in pixels."""
     half_width: float
-    """Of the square in which entities start, in world units."""
+    """Half the side length of the square in which entities start, in world units."""
 
     @property
     def scale(self) -> float:
@@ -68,22 +67,22 @@ class View:
         return self.size / (2 * MARGIN * self.half_width)
 
     def pixels(self, position: np.ndarray) -> np.ndarray:
-        """Column and row (..., 2), with fractions, of world positions (..., 2); pixel centres are at one half."""
+        """Fractional column and row (..., 2) of world positions (..., 2); pixel centres are at one half."""
         return self.size / 2 + np.asarray(position, dtype=np.float64) * (self.scale, -self.scale)
 
 
 def view_of(scenario: Scenario, size: int) -> View:
-    """The view of all frames of a task."""
+    """The view used for all frames of a task."""
     return View(size, max(placement.half_width for placement in scenario.placements))
 
 
 def can_draw(environment: object) -> bool:
-    """Whether this is an environment of particles."""
+    """Whether `environment` is a particle environment."""
     return isinstance(environment, ParticleEnvironment)
 
 
 def draw_particles(environment: Environment, copy: int, size: int, neighbours: bool) -> np.ndarray:
-    """See `envs.drawing.draw`. Shows the present step and the return so far."""
+    """A frame as for `envs.drawing.draw`, captioned with the current step and the return so far."""
     assert isinstance(environment, ParticleEnvironment)
     time = environment.state_dict()["time"]
     if time is None:
@@ -105,23 +104,23 @@ def draw_particles(environment: Environment, copy: int, size: int, neighbours: b
 
 
 class ParticleBrush(Brush):
-    """A brush that knows where places of the world are."""
+    """A brush that maps world positions to the image."""
 
     def __init__(self, image: Image.Image, view: View) -> None:
         super().__init__(image)
         self.view = view
 
     def radius(self, world_units: float, smallest: float) -> float:
-        """A radius in image pixels: true, but at least `smallest` pixels of a reference frame."""
+        """The true radius in image pixels, but at least `smallest` pixels of a reference frame."""
         return max(world_units * self.view.scale * SUPERSAMPLING, smallest * self.pixel)
 
     def at(self, position: np.ndarray) -> Point:
-        """Image coordinates of one position; whole numbers are pixel centres there."""
+        """Image coordinates of one position; integers are pixel centres."""
         column, row = self.view.pixels(position) * SUPERSAMPLING - 0.5
         return column, row
 
     def pointer(self, position: np.ndarray, fill: Colour) -> bool:
-        """For a position outside the view, a triangle on the border that points to it; False for one inside."""
+        """Draw a triangle on the border that points to a position outside the view; False for a position inside."""
         limit = MARGIN * self.view.half_width
         if np.abs(position).max() <= limit:
             return False
@@ -163,7 +162,8 @@ def _draw_entities(brush: ParticleBrush, scenario: Scenario, position: np.ndarra
 def _draw_navigation(
     brush: ParticleBrush, scenario: Scenario, rule: NavigationReward, position: np.ndarray, colours: dict[int, Colour]
 ) -> None:
-    """Landmarks are rings, and white dots on the agents that stand on them; agents that touch have a dark rim."""
+    """Draw navigation: landmarks as rings, with a white dot on an agent that covers one; touching agents get a dark
+    rim."""
     agents, landmarks = position[: scenario.num_agents], position[rule.landmarks.start : rule.landmarks.stop]
     size = np.array(scenario.size[: scenario.num_agents])
     touching = _distance(agents, agents) < size[:, None] + size
@@ -183,7 +183,7 @@ def _draw_navigation(
 def _draw_push(
     brush: ParticleBrush, scenario: Scenario, rule: PushReward, position: np.ndarray, colours: dict[int, Colour]
 ) -> None:
-    """The target is a ring of the size of the ball, with a cross at its centre."""
+    """Draw push: the target is a ring of the ball's size with a cross at its centre."""
     ball, target = brush.at(position[rule.ball]), brush.at(position[rule.target])
     radius = brush.radius(scenario.size[rule.ball], DISC_RADIUS)
     brush.line((ball, target), GREY, brush.pixel)
@@ -197,7 +197,7 @@ def _draw_push(
 def _draw_tag(
     brush: ParticleBrush, scenario: Scenario, rule: TagReward, position: np.ndarray, colours: dict[int, Colour]
 ) -> None:
-    """Prey are diamonds, with a dark rim while a predator holds them."""
+    """Draw prey and predator: prey are diamonds, with a dark rim while a predator has caught them."""
     prey, predators = position[rule.prey.start : rule.prey.stop], position[: scenario.num_agents]
     caught = np.any(_distance(prey, predators) < rule.capture_distance, axis=1).tolist()
     for agent, predator in enumerate(predators):
@@ -214,14 +214,14 @@ def _draw_tail(brush: ParticleBrush, size: float, position: np.ndarray, velocity
 
 @lru_cache(maxsize=8)
 def _background(view: View, scenario: Scenario) -> Image.Image:
-    """The page with the square in which entities start and the legend, in the supersampled size."""
+    """The supersampled background: the square in which entities start, and the legend."""
     brush = ParticleBrush(page(view.size), view)
     draw_legend(brush, _signs(brush, scenario))
     return brush.image
 
 
 def _signs(brush: Brush, scenario: Scenario) -> list[Sign]:
-    """What the legend explains."""
+    """The entries of the legend."""
 
     def reached(at: Point, radius: float) -> None:
         brush.disc(at, radius, BLUE)

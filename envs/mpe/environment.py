@@ -23,8 +23,9 @@ from envs.shapes import Bool, Float
 class ParticleEnvironment:
     """`num_envs` copies of a particle task; implements `envs.protocols.Environment`.
 
-    Actions are indices (env, agent) of {nothing, +x, -x, +y, -y}, or vectors (env, agent, 5) over them, used as given;
-    with `actions="continuous"`, forces (env, agent, 2) in units of the agent's acceleration, clipped to [-1, 1].
+    Actions are indices (env, agent) into {nothing, +x, -x, +y, -y}, or vectors (env, agent, 5) over them, used as
+    given. With `actions="continuous"` they are forces (env, agent, 2) in units of the agent's acceleration, clipped to
+    [-1, 1].
     """
 
     def __init__(self, scenario: Scenario, settings: Settings, num_envs: int, device: torch.device) -> None:
@@ -58,20 +59,20 @@ class ParticleEnvironment:
         self._seed, self._next_episode, self._first_episode = 0, 0, 0
         self._time: int | None = None
         self._clock = torch.zeros(1, dtype=torch.int64, device=device)
-        """The time once more, for steps that are recorded."""
+        """A copy of the step count on the device, for captured steps."""
 
     @property
     def position(self) -> Float[Tensor, "env entity xy"]:
-        """A copy of where all entities are: agents, prey, landmarks."""
+        """A copy of the positions of all entities: agents, prey, landmarks."""
         return self._position.clone()
 
     @property
     def velocity(self) -> Float[Tensor, "env entity xy"]:
-        """A copy of the velocity of all entities."""
+        """A copy of the velocities of all entities."""
         return self._velocity.clone()
 
     def reset(self, seed: int | None = None) -> Step:
-        """Begin the next episodes, or, with a seed (0 to 2^63 - 1), the first ones of that seed."""
+        """Begin the next episodes or, given a seed (0 to 2^63 - 1), the first episodes of that seed."""
         if seed is not None:
             require_seed(seed)
             self._seed, self._next_episode = seed, 0
@@ -84,9 +85,9 @@ class ParticleEnvironment:
         return self._first_step()
 
     def step(self, actions: Tensor, prey_forces: Float[Tensor, "env prey xy"] | None = None) -> Step:
-        """Advance all copies by one step. `prey_forces` replaces the scripted prey's own (to replay a recording).
+        """Advance all copies by one step. `prey_forces` replaces the scripted prey's forces, to replay a recording.
 
-        Raises RuntimeError after the end of an episode, ValueError for actions of a wrong shape or value.
+        Raises RuntimeError after the end of an episode, and ValueError for actions of the wrong shape or value.
         """
         self._require_running()
         if actions.shape[0] != self.num_envs:
@@ -99,7 +100,7 @@ class ParticleEnvironment:
         return step
 
     def advance(self, actions: Tensor, prey_forces: Float[Tensor, "env prey xy"] | None = None) -> Step:
-        """The part of `step` on tensors; see `envs.protocols.Capturable`."""
+        """The part of `step` that operates on tensors; see `envs.protocols.Capturable`."""
         force = self._physics.action_force(actions, self._dtype)
         if self.scenario.num_prey:
             agents = self.scenario.num_agents
@@ -109,7 +110,7 @@ class ParticleEnvironment:
         return self._observe(reward, self._last_step())
 
     def count_step(self) -> None:
-        """The part of `step` that is plain numbers."""
+        """The part of `step` that counts in Python; see `envs.protocols.Capturable`."""
         self._require_running()
         assert self._time is not None
         self._time += 1
@@ -119,16 +120,19 @@ class ParticleEnvironment:
             raise RuntimeError("the episodes have not begun or are over: call reset() first")
 
     def scores(self) -> dict[str, Float[Tensor, " env"]]:
-        """`return`: the published score, num_agents times the sum of the team reward so far, whatever the reward mode.
-        Means over the steps so far: `coverage`, the sum over landmarks of the distance to the nearest agent, and
-        `collisions`, ordered pairs of touching agents (navigation); `ball_to_target` (push); `captures` (prey).
+        """Scores by name. `return` is the published score, num_agents times the sum of the team reward so far, whatever
+        the reward mode. The others are means over the steps so far: `coverage`, the sum over landmarks of the distance
+        to the nearest agent, and `collisions`, the number of ordered pairs of touching agents (navigation);
+        `ball_to_target`, the distance of the ball to its target (push); `captures`, the number of pairs of a predator
+        and a prey it has caught (prey and predator).
         """
         means = self._totals[:, 1:] / max(self._time or 0, 1)
         measures = {name: means[:, i] for i, name in enumerate(self._rule.measures)}
         return {"return": self.spec.num_agents * self._totals[:, 0], **measures}
 
     def state_dict(self) -> dict[str, Any]:
-        """Tensors and plain numbers; the noise of prey follows from the seed and the episode numbers."""
+        """The complete state as tensors and plain numbers; the prey's noise follows from the seed and the episode
+        numbers."""
         return {
             "task": self.scenario.task,
             "seed": self._seed,
@@ -141,7 +145,8 @@ class ParticleEnvironment:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue exactly. Raises ValueError if the state is of another task, number of copies or type, or partial."""
+        """Continue exactly from `state`. Raises ValueError if it belongs to another task, number of copies or dtype, or
+        is incomplete."""
         missing = sorted(set(self.state_dict()) - set(state))
         if missing:
             raise ValueError(f"this is no state of a particle environment: {', '.join(missing)} missing")
@@ -158,7 +163,7 @@ class ParticleEnvironment:
         self._draw_noise()
 
     def set_state(self, position: Float[Tensor, "env entity xy"], velocity: Float[Tensor, "env entity xy"]) -> Step:
-        """Begin episodes from a given state instead of a drawn one (to replay a recording)."""
+        """Begin episodes from a given state instead of a drawn one, to replay a recording."""
         for name, value in (("position", position), ("velocity", velocity)):
             _require_shape(name, value, tuple(self._position.shape))
         self._position.copy_(position)
@@ -167,7 +172,7 @@ class ParticleEnvironment:
         return self._first_step()
 
     def prey_observation(self) -> Float[Tensor, "env prey feature"]:
-        """What the scripted prey see now."""
+        """The current observations of the scripted prey."""
         return self._prey_observer.observe(self._position, self._velocity)
 
     def _episodes(self) -> range:
@@ -180,7 +185,7 @@ class ParticleEnvironment:
         self._draw_noise()
 
     def _draw_noise(self) -> None:
-        """Draw the prey's noise (env, step, prey, action) of the running episodes."""
+        """Draw the prey's noise (env, step, prey, action) for the current episodes."""
         if self.scenario.num_prey:
             noise = gumbel_noise(prey_noise(self.scenario, self._seed, self._episodes()))
             self._noise = noise.to(self.device) if self._noise is None else self._noise.copy_(noise)
@@ -198,7 +203,7 @@ class ParticleEnvironment:
         return self._observe(torch.zeros(shape, dtype=self._dtype, device=self.device), self._no)
 
     def _last_step(self) -> Bool[Tensor, " env"]:
-        """Whether the step being made is the last of the episode; moves the clock of recorded steps."""
+        """Whether the current step is the last of the episode; advances the step count of captured steps."""
         if not self.capturable:
             return self._yes if self._time == EPISODE_LENGTH - 1 else self._no
         self._clock += 1

@@ -1,4 +1,4 @@
-"""The graph: neighbours of an agent are its nearest other agents (true distance; ties by lower number)."""
+"""The graph: an agent's neighbours are the other agents nearest to it (true distance; ties go to the lower number)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from envs.shapes import Float, Int
 def nearest_agents(
     position: Float[Tensor, "env entity xy"], num_agents: int, count: int, use_numba: bool
 ) -> Int[Tensor, "env agent neighbour"]:
-    """The `count` nearest others of each of the first `num_agents` entities, nearest first; a new tensor."""
+    """The `count` nearest other agents of each agent, nearest first, in a new tensor; agents are the first `num_agents`
+    entities."""
     if not use_numba:
         return nearest_agents_torch(position[:, :num_agents], count)
     neighbours = np.empty((position.shape[0], num_agents, count), np.int64)
@@ -23,7 +24,7 @@ def nearest_agents(
 
 
 def nearest_agents_torch(position: Float[Tensor, "env agent xy"], count: int) -> Int[Tensor, "env agent neighbour"]:
-    """The same as `nearest_agents_numba`."""
+    """The nearest other agents of every agent; equal to `nearest_agents_numba`."""
     squared = (position[:, None] - position[:, :, None]).square().sum(-1)
     squared.diagonal(dim1=1, dim2=2).fill_(torch.inf)
     return squared.argsort(dim=-1, stable=True)[..., :count].contiguous()
@@ -31,7 +32,7 @@ def nearest_agents_torch(position: Float[Tensor, "env agent xy"], count: int) ->
 
 @kernel
 def nearest_agents_numba(position: np.ndarray, neighbours: np.ndarray) -> None:
-    """Write the nearest others of every agent to `neighbours` (env, agent, neighbour)."""
+    """Write the nearest other agents of every agent to `neighbours` (env, agent, neighbour)."""
     num_agents, count = neighbours.shape[1:]
     columns = np.empty((2, position.shape[1]), position.dtype)
     squared = np.empty(num_agents, position.dtype)

@@ -1,11 +1,12 @@
-"""Starting positions and the noise of scripted prey, drawn from numbered streams.
+"""Initial positions and the noise of scripted prey, drawn from numbered random streams.
 
-Episode number e of a seed has its own stream of random numbers, and its own stream of prey noise, whatever else was
-drawn before. So a batch of copies plays the same episodes as one copy after the other, and continuing a run needs the
-seed and the number of episodes only. The streams are SplitMix64 (Steele, Lea, Flood 2014) started at a hash of
-(seed, episode, purpose).
+Each episode of a seed has its own stream for positions and its own for prey noise, independent of what was drawn
+before. A batch of copies therefore plays the same episodes as a single copy played repeatedly, and continuing a run
+requires only the seed and the number of episodes. The streams are SplitMix64 (Steele, Lea, Flood 2014), started at a
+hash of (seed, episode, purpose).
 
-Poisson disc samples follow Bridson (2007) in the published form: every point is expanded once, with five candidates.
+Poisson disc samples follow Bridson (2007) as in the published environments: every point is expanded once, with five
+candidates.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from envs.mpe.scenarios import EPISODE_LENGTH, NUM_ACTIONS, Scenario
 POSITIONS, PREY_NOISE = 0, 1
 _CANDIDATES = 5
 _POISSON_DENSITY = 1.2
-"""More points than this per square of the minimum distance (with a margin of one around the box) can't be packed."""
+"""Upper bound on the number of points per squared minimum distance, with a margin of one around the box."""
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
@@ -28,7 +29,7 @@ _S12, _S27, _S30, _S31 = np.uint64(12), np.uint64(27), np.uint64(30), np.uint64(
 
 
 def starting_positions(scenario: Scenario, seed: int, episodes: range) -> np.ndarray:
-    """Positions (episode, entity, 2), float64, at the start of these episodes of `seed`."""
+    """Positions (episode, entity, 2), float64, at the start of the given episodes of `seed`."""
     groups = np.array(
         [(p.entities.start, p.entities.stop, p.start, p.max_draws) for p in scenario.placements], np.int64
     )
@@ -39,7 +40,7 @@ def starting_positions(scenario: Scenario, seed: int, episodes: range) -> np.nda
 
 
 def prey_noise(scenario: Scenario, seed: int, episodes: range) -> np.ndarray:
-    """Uniform numbers in (0, 1), (episode, step, prey, action) float64: the noise of all prey decisions."""
+    """The noise of all prey decisions: uniform in (0, 1), (episode, step, prey, action) float64."""
     noise = np.empty((len(episodes), EPISODE_LENGTH, scenario.num_prey, NUM_ACTIONS))
     _fill_uniform(np.uint64(seed), episodes.start, noise.reshape(len(episodes), -1))
     return noise
@@ -54,7 +55,7 @@ def _mix(value: np.uint64) -> np.uint64:
 
 @kernel
 def _stream(seed: np.uint64, episode: int, purpose: int) -> np.ndarray:
-    """The state of a stream: one number."""
+    """The initial state of a random stream, a single number."""
     state = _mix(seed + _GAMMA)
     state = _mix(state ^ (np.uint64(episode) + _GAMMA))
     return np.array([_mix(state ^ (np.uint64(purpose) + _GAMMA))], np.uint64)
@@ -62,7 +63,7 @@ def _stream(seed: np.uint64, episode: int, purpose: int) -> np.ndarray:
 
 @kernel
 def _uniform(state: np.ndarray) -> float:
-    """The next number of a stream, uniform in (0, 1), never 0 or 1."""
+    """The next number of a stream, uniform in the open interval (0, 1)."""
     state[0] += _GAMMA
     return (float(_mix(state[0]) >> _S12) + 0.5) / 4503599627370496.0
 
@@ -102,7 +103,7 @@ def _place(seed: np.uint64, first_episode: int, groups: np.ndarray, lengths: np.
 
 @kernel
 def _poisson(state: np.ndarray, half_width: float, minimum_distance: float, chosen: np.ndarray) -> None:
-    """Fill `chosen` with points of a Poisson disc sample, drawn again until it has enough points."""
+    """Fill `chosen` with points of a Poisson disc sample, which is redrawn until it has enough points."""
     wanted = chosen.shape[0]
     capacity = int(_POISSON_DENSITY * (2 * half_width / minimum_distance + 2) ** 2)
     points = np.empty((capacity, 2))
@@ -119,7 +120,7 @@ def _poisson(state: np.ndarray, half_width: float, minimum_distance: float, chos
 
 @kernel
 def _bridson(state: np.ndarray, width: float, minimum_distance: float, points: np.ndarray, active: np.ndarray) -> int:
-    """Sample the box [0, width]^2 into `points`; return how many."""
+    """Write a Poisson disc sample of the box [0, width]^2 to `points`; returns the number of points."""
     points[0, 0] = _uniform(state) * width
     points[0, 1] = _uniform(state) * width
     active[0] = 0

@@ -1,7 +1,7 @@
 """Compiled building blocks shared by observations, neighbour lists, contacts and rewards.
 
-Coordinates are split into contiguous rows first, so that the distances of one point to many compile to vector
-instructions; the few smallest are then inserted one by one.
+Coordinates are first split into contiguous rows, so that the distances from one point to many compile to vector
+instructions; the few smallest are then found by insertion.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def split(position: np.ndarray, columns: np.ndarray) -> None:
 
 @kernel
 def squared_distances(columns: np.ndarray, x: float, y: float, start: int, stop: int, squared: np.ndarray) -> None:
-    """Squared distances of the entities start..stop to a point, into squared[0 : stop - start]."""
+    """Write the squared distances of entities start..stop from the point (x, y) to squared[0 : stop - start]."""
     across, along = columns[0, start:stop], columns[1, start:stop]
     for slot in range(stop - start):
         dx = across[slot] - x
@@ -31,9 +31,9 @@ def squared_distances(columns: np.ndarray, x: float, y: float, start: int, stop:
 
 @kernel
 def smallest(keys: np.ndarray, length: int, chosen: np.ndarray, count: int, held: np.ndarray) -> None:
-    """Write the indices of the `count` smallest of keys[:length] to `chosen`, ascending, equal ones by index.
+    """Write the indices of the `count` smallest of keys[:length] to `chosen`, in ascending order, ties by index.
 
-    `held` is scratch space. Fewer than `count` finite keys leave 0 in the rest.
+    `held` is scratch space. With fewer than `count` finite keys, the remaining indices are 0.
     """
     for slot in range(count):
         held[slot] = np.inf

@@ -1,7 +1,7 @@
-"""What agents and prey see: own velocity and position, then sections of nearby entities.
+"""Observations of agents and prey: the viewer's velocity and position, followed by sections of nearby entities.
 
-A section holds the positions, relative to the viewer, of some entities, the first by the section's order first; then,
-where asked for, their velocities. The viewer itself is never among them.
+A section holds the positions of some entities relative to the viewer, sorted in the section's order, and then, if
+requested, their velocities. The viewer itself is never included.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Observer:
     def observe(
         self, position: Float[Tensor, "env entity xy"], velocity: Float[Tensor, "env entity xy"]
     ) -> Float[Tensor, "env viewer feature"]:
-        """A new tensor of what every viewer sees."""
+        """The observation of every viewer, in a new tensor."""
         if not self.use_numba:
             return observe_torch(position, velocity, self.viewers, self.sections)
         dtype = np.float32 if position.dtype == torch.float32 else np.float64
@@ -49,7 +49,7 @@ def observe_torch(
     viewers: range,
     sections: tuple[Section, ...],
 ) -> Float[Tensor, "env viewer feature"]:
-    """What every viewer sees; the same as `observe_numba`."""
+    """The observation of every viewer; equal to `observe_numba`."""
     viewing = slice(viewers.start, viewers.stop)
     seen = [velocity[:, viewing], position[:, viewing]]
     for section in sections:
@@ -67,7 +67,7 @@ def observe_torch(
 def _chosen(
     apart: Float[Tensor, "env viewer entity xy"], viewer_position: Tensor, viewers: range, section: Section
 ) -> Int[Tensor, "env viewer count"]:
-    """Which entities of the section each viewer sees, as offsets into the section's range."""
+    """The entities of a section that each viewer observes, as offsets into the section's range."""
     device = apart.device
     group = torch.arange(section.entities.start, section.entities.stop, device=device)
     itself = torch.arange(viewers.start, viewers.stop, device=device)[:, None] == group
@@ -86,7 +86,7 @@ def _chosen(
 def observe_numba(
     position: np.ndarray, velocity: np.ndarray, first_viewer: int, sections: np.ndarray, seen: np.ndarray
 ) -> None:
-    """Write what every viewer sees to `seen`; the same as `observe_torch`."""
+    """Write the observation of every viewer to `seen`; equal to `observe_torch`."""
     columns = np.empty((2, position.shape[1]), position.dtype)
     keys = np.empty((2, position.shape[1]), position.dtype)
     chosen = np.empty(position.shape[1], np.int64)
@@ -122,7 +122,7 @@ def _choose(
     chosen: np.ndarray,
     keys: np.ndarray,
 ) -> None:
-    """Write the offsets of the first `count` entities of start..stop, except the viewer, to `chosen`."""
+    """Write the offsets of the first `count` entities of start..stop, excluding the viewer, to `chosen`."""
     x, y = columns[0, viewer], columns[1, viewer]
     itself = viewer - start
     if order == 0:
@@ -146,7 +146,7 @@ def _choose(
 
 @kernel
 def _lexicographic_rank(columns: np.ndarray, viewer: int, start: int, stop: int, entity: int) -> int:
-    """How many of the entities start..stop come before `entity` as the viewer sees them."""
+    """The number of entities in start..stop that precede `entity` in the viewer's lexicographic order."""
     dx, dy = columns[0, entity] - columns[0, viewer], columns[1, entity] - columns[1, viewer]
     before = 0
     for other in range(start, stop):

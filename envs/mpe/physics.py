@@ -1,11 +1,11 @@
 """Forces, contacts and motion of one step.
 
-Per step of 0.1 world seconds, for every entity that can move (the published order of operations):
+In each step of 0.1 world seconds, for every entity that can move, in the published order of operations:
 
     F_a = sum_b K (x_a - x_b)/d * k ln(1 + exp((d_min - d)/k)),  d = |x_a - x_b|                  (contact)
     v  <- (1 - c) v + dt (u + F)/m, shortened to the maximum speed;  x <- x + dt v                (motion)
 
-u is the action force, K = 100, k = 0.001, c = 0.25; d_min is the sum of the contact radii of the two.
+u is the action force, K = 100, k = 0.001, c = 0.25; d_min is the sum of the two contact radii.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from envs.mpe.scenarios import ACTION_DIM, CONTACT_FORCE, CONTACT_MARGIN, DAMPIN
 from envs.shapes import Bool, Float
 
 CONTACT_RANGE = 45 * CONTACT_MARGIN
-"""Beyond this gap a contact force is below 1e-20 and left out by the numba path."""
+"""Gap beyond which a contact force is below 1e-20 and ignored by the numba path."""
 SMALLEST_DISTANCE = 1e-12
-"""Entities in the same place push each other in no direction (instead of giving NaN)."""
+"""Lower bound on distances: entities in the same place exert no force on each other, instead of producing NaN."""
 
 
 class Physics:
@@ -56,19 +56,19 @@ class Physics:
             self._acceleration = self.acceleration.numpy()
 
     def check(self, actions: Tensor) -> None:
-        """Raise ValueError for actions of a wrong shape or type and, where tensors of a CPU are not looked at later,
-        for an index out of range or a vector that is not finite."""
+        """Raise ValueError for actions of the wrong shape or type and, for CPU tensors that are not checked later, for
+        an index out of range or a vector that is not finite."""
         check_action_shape(actions, self.num_agents, self.continuous)
         if not self.use_numba and actions.device.type == "cpu" and _bad(actions).any():
             raise_bad_action(actions)
 
     def action_force(self, actions: Tensor, dtype: torch.dtype) -> Float[Tensor, "env movable xy"]:
-        """Force of the agents' actions, zero for everything else that moves.
+        """Forces of the agents' actions; zero for other movable entities.
 
-        `actions` are indices (env, agent) of {nothing, +x, -x, +y, -y} or vectors (env, agent, 5) over these, whose
-        differences a1 - a2 and a3 - a4 are taken in the vectors' own type; where actions are continuous, forces
-        (env, agent, xy) in units of the agent's acceleration, of which each part is clipped to [-1, 1]. The numba path
-        raises ValueError for an index out of range or a vector that is not finite.
+        `actions` are indices (env, agent) into {nothing, +x, -x, +y, -y}, or vectors (env, agent, 5) over these, whose
+        differences a1 - a2 and a3 - a4 are computed in the dtype of the vectors. Continuous actions are forces
+        (env, agent, xy) in units of the agent's acceleration, each component clipped to [-1, 1]. The numba path raises
+        ValueError for an index out of range or a vector that is not finite.
         """
         actions = plain_actions(actions)
         force = torch.zeros(actions.shape[0], self.num_movable, 2, dtype=dtype, device=self.mass.device)
@@ -89,7 +89,7 @@ class Physics:
         velocity: Float[Tensor, "env entity xy"],
         force: Float[Tensor, "env movable xy"],
     ) -> None:
-        """Change `position` and `velocity` in place by one step under `force`, which is used up."""
+        """Advance `position` and `velocity` in place by one step under `force`, which is overwritten."""
         if self.use_numba:
             advance_numba(position.numpy(), velocity.numpy(), force.numpy(), *self._arrays)
         else:
@@ -97,8 +97,8 @@ class Physics:
 
 
 def check_action_shape(actions: Tensor, num_agents: int, continuous: bool = False) -> None:
-    """Raise ValueError unless `actions` are integers (env, agent) or floating point vectors (env, agent, 5); where
-    they are `continuous`, unless they are floating point forces (env, agent, 2)."""
+    """Raise ValueError unless `actions` are integers (env, agent) or floating-point vectors (env, agent, 5) or, with
+    `continuous`, floating-point forces (env, agent, 2)."""
     if continuous:
         if not actions.is_floating_point() or actions.ndim != 3 or actions.shape[1:] != (num_agents, ACTION_DIM):
             raise ValueError(
@@ -115,7 +115,7 @@ def check_action_shape(actions: Tensor, num_agents: int, continuous: bool = Fals
 
 
 def plain_actions(actions: Tensor) -> Tensor:
-    """The same actions as contiguous int64, float32 or float64, without a gradient."""
+    """The actions as a contiguous tensor of int64, float32 or float64, detached from the graph."""
     if not actions.is_floating_point():
         return actions.long().contiguous()
     known = actions.dtype in (torch.float32, torch.float64)
@@ -123,19 +123,19 @@ def plain_actions(actions: Tensor) -> Tensor:
 
 
 def raise_bad_action(actions: Tensor) -> None:
-    """Say which action is out of range or not finite."""
+    """Raise ValueError naming the first action that is out of range or not finite."""
     where = _bad(actions).nonzero()[0].tolist()
     expected = "finite numbers" if actions.is_floating_point() else f"indices from 0 to {NUM_ACTIONS - 1}"
     raise ValueError(f"the action at {where} is {actions[tuple(where)].item()}; expected {expected}")
 
 
 def _bad(actions: Tensor) -> Tensor:
-    """Which actions are out of range or not finite."""
+    """A mask of the actions that are out of range or not finite."""
     return ~torch.isfinite(actions) if actions.is_floating_point() else (actions < 0) | (actions >= NUM_ACTIONS)
 
 
 def action_force_torch(actions: Tensor, acceleration: Float[Tensor, " agent"]) -> Float[Tensor, "env agent xy"]:
-    """Force of indices (env, agent), vectors (env, agent, 5) or continuous actions (env, agent, 2)."""
+    """Forces of actions given as indices (env, agent), vectors (env, agent, 5) or forces (env, agent, 2)."""
     if not actions.is_floating_point():
         actions = torch.nn.functional.one_hot(actions, NUM_ACTIONS).to(acceleration.dtype)
     continuous = actions.shape[-1] == ACTION_DIM
@@ -193,7 +193,7 @@ def advance_torch(
     mass: Float[Tensor, " movable"],
     max_speed: Float[Tensor, " movable"],
 ) -> None:
-    """One step of all copies, in place; the same as `advance_numba`."""
+    """Advance all copies by one step, in place; equal to `advance_numba`."""
     movable = mass.shape[0]
     total = force + contact_force_torch(position, radius, collides, movable)
     new = velocity[:, :movable] * (1 - DAMPING) + total / mass[:, None] * TIME_STEP
@@ -222,7 +222,7 @@ def contact_force_torch(
 def limit_speed_torch(
     velocity: Float[Tensor, "env movable xy"], max_speed: Float[Tensor, " movable"]
 ) -> Float[Tensor, "env movable xy"]:
-    """Velocities shortened to the maximum speeds; differentiable."""
+    """Velocities limited to the maximum speeds; differentiable."""
     speed = velocity.square().sum(-1, keepdim=True).clamp(min=SMALLEST_DISTANCE**2).sqrt()
     limit = max_speed[:, None]
     return torch.where(speed > limit, velocity / speed * limit, velocity)
@@ -238,7 +238,7 @@ def advance_numba(
     mass: np.ndarray,
     max_speed: np.ndarray,
 ) -> None:
-    """One step of all copies, in place; the same as `advance_torch`."""
+    """Advance all copies by one step, in place; equal to `advance_torch`."""
     columns = np.empty((2, position.shape[1]), position.dtype)
     squared = np.empty(position.shape[1], position.dtype)
     reach = radius + np.max(radius) + CONTACT_RANGE
@@ -267,7 +267,7 @@ def _add_contacts(
     squared_reach: np.ndarray,
     squared: np.ndarray,
 ) -> None:
-    """Add the contact forces of one copy to `force`; no contact of `a` is farther than the root of squared_reach[a]."""
+    """Add the contact forces of one copy to `force`. squared_reach[a] bounds the squared distance of a's contacts."""
     movable, stop = force.shape[0], collides.size
     while stop > 0 and not collides[stop - 1]:
         stop -= 1
@@ -289,7 +289,7 @@ def _add_contacts(
 
 @kernel
 def _contact_strength(distance: float, contact_distance: float) -> float:
-    """Size of a contact force, divided by the distance; 0 where the softplus is below exp(-45)."""
+    """Magnitude of a contact force divided by the distance; 0 where the softplus is below exp(-45)."""
     overlap = (contact_distance - distance) / CONTACT_MARGIN
     if overlap < -CONTACT_RANGE / CONTACT_MARGIN:
         return 0.0

@@ -1,9 +1,9 @@
-"""The scripted prey: a fixed network that draws a soft action.
+"""The scripted prey: a fixed network that samples a soft action.
 
     l = W3 relu(W2 relu(W1 o + b1) + b2) + b3,   a = softmax(l - log(-log U)),   force = 4 (a1 - a2, a3 - a4)
 
-with U uniform in (0, 1), fresh for every prey, action and step. Everything up to the differences is float32.
-The published tasks fix the prey's weights (`original`); the project ships its own (`shipped`, see prey_training.py).
+with U uniform in (0, 1), drawn for every prey, action and step. Everything before the differences is float32. The
+published tasks come with fixed weights (`original`); this project ships its own (`shipped`, see prey_training.py).
 """
 
 from __future__ import annotations
@@ -49,22 +49,22 @@ class PreyPolicy(NamedTuple):
 def soft_action(
     logits: Float[Tensor, "*batch action"], gumbel: Float[Tensor, "*batch action"]
 ) -> Float[Tensor, "*batch action"]:
-    """Relaxed one-hot action of logits and Gumbel noise."""
+    """Relaxed one-hot action from logits and Gumbel noise."""
     return (logits + gumbel).softmax(-1)
 
 
 def gumbel_noise(uniform: np.ndarray) -> Float[Tensor, "*batch action"]:
-    """Gumbel noise, float32, of numbers uniform in (0, 1)."""
+    """Gumbel noise, float32, from numbers uniform in (0, 1)."""
     return torch.from_numpy((-np.log(-np.log(uniform))).astype(np.float32))
 
 
 def prey_force(action: Float[Tensor, "*batch action"]) -> Float[Tensor, "*batch xy"]:
-    """Force of a prey's soft action, in the action's type."""
+    """Force of a prey's soft action, in the dtype of the action."""
     return PREY_ACCELERATION * (action[..., 1::2] - action[..., 2::2])
 
 
 def load_prey(which: str, observation_dim: int) -> PreyPolicy:
-    """The policy called `shipped` or `original`, or that of an .npz file, for prey that see `observation_dim` numbers.
+    """The policy `shipped`, `original` or that of an .npz file, for prey that observe `observation_dim` features.
 
     Raises PreyWeightsError if the file is missing or its arrays do not fit.
     """
@@ -95,7 +95,7 @@ _HOW_TO_FIX = (
 
 
 def _find(which: str, observation_dim: int) -> tuple[Path, str]:
-    """The file, and what its array names begin with."""
+    """The path of the file, and the prefix of its array names."""
     if which == "shipped":
         return SHIPPED, f"dim{observation_dim}_"
     if which != "original":

@@ -1,14 +1,15 @@
-"""How the shipped prey was made; `python -m envs.mpe.train_prey` makes it again.
+"""Training of the shipped prey; `python -m envs.mpe.train_prey` reproduces it.
 
-The motion of a particle task is differentiable, and so are the prey's soft actions. So the two small networks are
-trained by gradient descent through whole simulated episodes, without any value function: the network for 14 numbers in
-the task with 3 predators, the one for 26 numbers in the task with 6. The cost, summed over steps and prey, is
+The dynamics of a particle task are differentiable, and so are the prey's soft actions. The two small networks are
+therefore trained by gradient descent through whole simulated episodes, without a value function: the network for
+observations of 14 features in the task with 3 predators, the one for 26 features in the task with 6. The cost, summed
+over steps and prey, is
 
-    sum_i sigmoid((c - |x_q - x_i|)/w)                 being caught, softened: c is the capture distance plus w
+    sum_i sigmoid((c - |x_q - x_i|)/w)                 smoothed captures: c is the capture distance plus w
     + 3 sum_axis max(|x_q| - b, 0)                     leaving the square of half width b
 
-with w = 0.1 and b = 0.9: nothing else keeps the prey from running away for ever. In half of the copies the predators
-chase their nearest prey, in the other half they move at random.
+with w = 0.1 and b = 0.9; without the second term the prey would run away forever. In half of the copies the predators
+chase their nearest prey; in the other half they move at random.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ TASKS = ("mpe/prey_and_predator_3", "mpe/prey_and_predator_6")
 
 
 class Chase:
-    """A differentiable copy of the task: the published motion, with predators that chase or wander."""
+    """A differentiable simulation of the task: the published dynamics, with predators that chase or wander."""
 
     def __init__(self, task: Scenario, generator: torch.Generator) -> None:
         self.task, self.generator = task, generator
@@ -49,7 +50,7 @@ class Chase:
         self.prey = range(task.num_agents, self.mobile)
 
     def cost(self, policy: PreyPolicy, position: Float[Tensor, "env entity xy"]) -> Float[Tensor, ""]:
-        """Mean cost of a prey and step over one episode from `position`."""
+        """Mean cost per prey and step over one episode starting at `position`."""
         velocity = torch.zeros_like(position)
         total = torch.zeros(())
         for _ in range(EPISODE_LENGTH):
@@ -72,7 +73,7 @@ class Chase:
         )
 
     def _predator_force(self, position: Tensor, velocity: Tensor) -> Tensor:
-        """Forces of the predators: the first half of the copies chases, the second wanders."""
+        """Forces of the predators, which chase in the first half of the copies and wander in the second."""
         predators = position[:, : self.task.num_agents]
         targets = position[:, self.prey.start : self.prey.stop]
         chosen = torch.cdist(predators, targets).argmin(-1)
@@ -93,7 +94,7 @@ class Chase:
 
 
 def train(task: Scenario, iterations: int = ITERATIONS, seed: int = SEED) -> tuple[PreyPolicy, list[float]]:
-    """Train a network for the prey of `task`; returns it and the cost of every iteration."""
+    """Train a network for the prey of `task`; returns the network and the cost of every iteration."""
     generator = torch.Generator().manual_seed(seed)
     policy = initial_policy(task.prey_observation_dim, generator)
     parameters = [*policy.weights, *policy.biases]
@@ -114,7 +115,7 @@ def train(task: Scenario, iterations: int = ITERATIONS, seed: int = SEED) -> tup
 
 
 def initial_policy(observation_dim: int, generator: torch.Generator) -> PreyPolicy:
-    """Weights uniform in +-1/sqrt(inputs), biases zero, ready for gradients."""
+    """Weights uniform in +-1/sqrt(inputs) and zero biases, requiring gradients."""
     sizes = (observation_dim, HIDDEN, HIDDEN, NUM_ACTIONS)
     weights, biases = [], []
     for inputs, outputs in itertools.pairwise(sizes):
@@ -125,7 +126,7 @@ def initial_policy(observation_dim: int, generator: torch.Generator) -> PreyPoli
 
 
 def save(policies: dict[int, PreyPolicy], path: Path, note: str) -> None:
-    """Write the policies, by observation size, to one .npz file."""
+    """Write the policies, keyed by observation size, to one .npz file."""
     arrays = {"made_by": np.array(note)}
     for dim, policy in policies.items():
         for layer, weight, bias in zip(LAYERS, policy.weights, policy.biases, strict=True):

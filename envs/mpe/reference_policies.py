@@ -1,9 +1,9 @@
-"""Reference policies that use the full state: a scale for what learners reach.
+"""Reference policies that use the full state, as a scale for the scores of learners.
 
-`random` draws a uniform action, `stay` does nothing, `nearest` drives every agent to its nearest landmark, the ball, or
-its nearest prey, `assignment` drives the agents to the landmarks of the one-to-one assignment with the least total
-distance at the start of the episode, which is close to the best possible in the navigation tasks. All of them play
-tasks with discrete and with continuous actions; all but `random` push the same way in both.
+`random` draws a uniform action, `stay` does nothing, and `nearest` drives every agent to its nearest landmark, the ball
+or its nearest prey. `assignment` drives the agents to the landmarks of the one-to-one assignment with minimum total
+distance at the start of the episode, which is close to optimal in the navigation tasks. All support both discrete and
+continuous actions; all but `random` produce the same forces with either.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from envs.shapes import Float
 
 # These gains reproduce the reference returns of the published environments within their sampling error.
 PROPORTIONAL_GAIN = 2.0
-"""Part of the full action per world unit to the target."""
+"""Fraction of the full action per world unit of distance to the target."""
 DERIVATIVE_GAIN = 0.5
-"""Part of the full action per unit of speed, against the motion."""
+"""Fraction of the full action per unit of speed, opposing the motion."""
 
 
 class Random:
@@ -40,7 +40,7 @@ class Random:
 
 
 class Stay:
-    """Nothing at all."""
+    """The zero action for every agent at every step."""
 
     def __init__(self, environment: Environment) -> None:
         self.environment = particles(environment)
@@ -65,7 +65,7 @@ class Nearest:
             self.targets = range(rule.ball, rule.ball + 1) if isinstance(rule, PushReward) else rule.prey
 
     def act(self, generator: torch.Generator) -> Float[Tensor, "env agent action"]:
-        """Vectors; draws nothing."""
+        """Action vectors; uses no random numbers."""
         position, num_agents = self.environment.position, self.environment.spec.num_agents
         agents, targets = position[:, :num_agents], position[:, self.targets.start : self.targets.stop]
         chosen = (agents[:, :, None] - targets[:, None]).square().sum(-1).argmin(-1)
@@ -74,7 +74,7 @@ class Nearest:
 
 
 class Assignment:
-    """Every agent heads for its own landmark, chosen when `act` is first called in an episode."""
+    """Every agent heads for its assigned landmark; the assignment is computed at the first `act` of an episode."""
 
     def __init__(self, environment: Environment) -> None:
         self.environment = particles(environment)
@@ -85,7 +85,7 @@ class Assignment:
         self._plan: tuple[Tensor, Tensor] | None = None
 
     def act(self, generator: torch.Generator) -> Float[Tensor, "env agent action"]:
-        """Vectors; draws nothing."""
+        """Action vectors; uses no random numbers."""
         position, num_agents = self.environment.position, self.environment.spec.num_agents
         agents, landmarks = position[:, :num_agents], position[:, self.landmarks.start : self.landmarks.stop]
         if self._plan is None or not torch.equal(landmarks, self._plan[0]):  # a new episode
@@ -94,7 +94,7 @@ class Assignment:
 
 
 def reference_policies_for(scenario: Scenario) -> dict[str, type[ReferencePolicy]]:
-    """The reference policies that make sense for a task, by name."""
+    """The reference policies that apply to a task, by name."""
     policies: dict[str, type[ReferencePolicy]] = {"random": Random, "stay": Stay, "nearest": Nearest}
     if isinstance(scenario.reward, NavigationReward):
         policies["assignment"] = Assignment
@@ -102,7 +102,7 @@ def reference_policies_for(scenario: Scenario) -> dict[str, type[ReferencePolicy
 
 
 def particles(environment: Environment) -> ParticleEnvironment:
-    """The environment itself, if it is a particle task, whose positions these policies read; else raises TypeError."""
+    """`environment` as a particle environment, whose positions these policies read. Raises TypeError otherwise."""
     if not isinstance(environment, ParticleEnvironment):
         raise TypeError(f"reference policies need an environment of an mpe/ task, not a {type(environment).__name__}")
     return environment
@@ -111,7 +111,7 @@ def particles(environment: Environment) -> ParticleEnvironment:
 def assign(
     agents: Float[Tensor, "env agent xy"], landmarks: Float[Tensor, "env agent xy"]
 ) -> Float[Tensor, "env agent xy"]:
-    """The landmark of each agent in the one-to-one assignment with the least total distance."""
+    """The landmark of each agent in the one-to-one assignment with minimum total distance."""
     from scipy.optimize import linear_sum_assignment
 
     goal = torch.empty_like(landmarks)
@@ -122,7 +122,7 @@ def assign(
 
 
 def steer(environment: ParticleEnvironment, goal: Float[Tensor, "env agent xy"]) -> Float[Tensor, "env agent action"]:
-    """Actions of the kind that the environment takes, which drive its agents towards `goal`."""
+    """Actions in the environment's format (discrete vectors or forces) that drive its agents towards `goal`."""
     agents = environment.spec.num_agents
     position, velocity = environment.position[:, :agents], environment.velocity[:, :agents]
     push = push_towards(position, velocity, goal)
@@ -134,7 +134,8 @@ def drive(
     velocity: Float[Tensor, "env agent xy"],
     goal: Float[Tensor, "env agent xy"],
 ) -> Float[Tensor, "env agent action"]:
-    """Vectors (env, agent, 5) of a proportional-derivative law towards `goal`, each axis limited to a full action."""
+    """Action vectors (env, agent, 5) of a proportional-derivative controller towards `goal`, each axis limited to a
+    full action."""
     return over_directions(push_towards(position, velocity, goal))
 
 
@@ -143,12 +144,12 @@ def push_towards(
     velocity: Float[Tensor, "env agent xy"],
     goal: Float[Tensor, "env agent xy"],
 ) -> Float[Tensor, "env agent xy"]:
-    """Push of a proportional-derivative law towards `goal`, each axis limited to a full action."""
+    """Force of a proportional-derivative controller towards `goal`, each axis limited to a full action."""
     return (PROPORTIONAL_GAIN * (goal - position) - DERIVATIVE_GAIN * velocity).clamp(-1, 1)
 
 
 def over_directions(push: Float[Tensor, "env agent xy"]) -> Float[Tensor, "env agent action"]:
-    """Vectors over {nothing, +x, -x, +y, -y} that push as given."""
+    """Vectors over {nothing, +x, -x, +y, -y} that produce the force `push`."""
     actions = torch.zeros(*push.shape[:2], NUM_ACTIONS, dtype=push.dtype, device=push.device)
     actions[..., 1::2] = push.clamp(min=0)
     actions[..., 2::2] = (-push).clamp(min=0)

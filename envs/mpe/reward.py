@@ -1,15 +1,16 @@
-"""Rewards after a step, in three modes, and the running totals that scores are made of.
+"""Rewards of a step in three modes, and the running totals from which scores are computed.
 
 With the team reward r of the scenario (see scenarios.py), agent i receives
 
-    shared       r                                       what the published tasks pay everyone
-    local        r_i, by who caused it, with sum_i r_i = r
-    difference   r - r without i                         what would be missing without i, all else equal
+    shared       r                                       as in the published tasks
+    local        r_i, split by cause, with sum_i r_i = r
+    difference   r - r without i                         the contribution of i, all else being equal
 
-Local shares: the distance of a landmark goes to the agent nearest to it, a collision to the first agent of each
-ordered pair; 2 |ball - target| is split evenly, the smallest distance to the ball goes to the agent that has it, each
-hit to its agent; the distance to the nearest prey and each capture go to their predator. When agent i is taken away,
-the factor 6 of the navigation with six agents stays and only the constant of i itself goes.
+Local shares: the distance of a landmark is attributed to the agent nearest to it, and a collision to the first agent of
+each ordered pair; 2 |ball - target| is split evenly, the smallest distance to the ball is attributed to the nearest
+agent, and each hit to the agent that hits; the distance to the nearest prey and each capture are attributed to the
+predator. When agent i is removed, the factor 6 of navigation with six agents stays and only the constant of i itself
+is removed.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ from envs.shapes import Float, Int
 SHARED, LOCAL, DIFFERENCE = 0, 1, 2
 _MODES: dict[Reward, int] = {"shared": SHARED, "local": LOCAL, "difference": DIFFERENCE}
 MEASURES = {NavigationReward: ("collisions", "coverage"), PushReward: ("ball_to_target",), TagReward: ("captures",)}
-"""What is measured besides the team reward, in the order of the columns of the totals after the first."""
+"""Quantities measured besides the team reward, in the order of the columns of the totals after the first."""
 
 
 class RewardRule:
-    """Pays the agents of a batch of copies."""
+    """Computes the rewards of a batch of copies."""
 
     def __init__(self, scenario: Scenario, mode: Reward, dtype: torch.dtype, device: torch.device, numba: bool) -> None:
         self.num_agents = scenario.num_agents
@@ -49,7 +50,7 @@ class RewardRule:
     def pay(
         self, position: Float[Tensor, "env entity xy"], totals: Float[Tensor, "env total"]
     ) -> Float[Tensor, "env agent"]:
-        """A new tensor of rewards; adds the team reward and the measures of this step to `totals` in place."""
+        """The rewards, in a new tensor; adds the team reward and the measures of this step to `totals` in place."""
         if self.use_numba:
             dtype = np.float32 if position.dtype == torch.float32 else np.float64
             reward = np.empty((position.shape[0], self.num_agents), dtype)
@@ -63,7 +64,8 @@ class RewardRule:
         return shares + constant[:, None] / self.num_agents if self.mode == LOCAL else differences
 
     def _pay_torch(self, position: Tensor) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
-        """Shares and differences (env, agent), the part of r shared evenly (env), and the measures (env each)."""
+        """Local shares and differences (env, agent), the evenly split part of r (env,), and the measures, each
+        (env,)."""
         if isinstance(self.rule, NavigationReward):
             return navigation_torch(position, self.rule, self.size, self.kind)
         if isinstance(self.rule, PushReward):
@@ -88,7 +90,7 @@ def navigation_torch(
     size: Float[Tensor, " agent"],
     kind: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
-    """As `navigation_numba`."""
+    """Rewards and measures of navigation; equal to `navigation_numba`."""
     num_agents = size.shape[0]
     agents = position[:, :num_agents]
     landmarks = position[:, rule.landmarks.start : rule.landmarks.stop]
@@ -109,8 +111,9 @@ def navigation_torch(
 def sum_by_owner(
     values: Float[Tensor, "env landmark"], owner: Int[Tensor, "env landmark"], num_agents: int
 ) -> Float[Tensor, "env agent"]:
-    """Sums of the values that each agent owns, added in a fixed order: on a CPU one after the other, elsewhere over
-    all landmarks, zero where another agent is the owner, as additions at an index have no order on a GPU."""
+    """Sums of the values that each agent owns, added in a fixed order. On a CPU values are added one by one; elsewhere
+    each agent sums over all landmarks, with zeros for those of others, because indexed additions on a GPU have no
+    defined order."""
     if values.device.type == "cpu":
         return values.new_zeros(values.shape[0], num_agents).scatter_add(1, owner, values)
     return spread_sum(values, owner, num_agents)
@@ -119,7 +122,7 @@ def sum_by_owner(
 def spread_sum(
     values: Float[Tensor, "env landmark"], owner: Int[Tensor, "env landmark"], num_agents: int
 ) -> Float[Tensor, "env agent"]:
-    """As `sum_by_owner`, by a reduction over (env, agent, landmark)."""
+    """The sums of `sum_by_owner`, computed by a reduction over (env, agent, landmark)."""
     agent = torch.arange(num_agents, device=owner.device)
     return torch.where(owner[:, None] == agent[:, None], values[:, None], 0.0).sum(2)
 
@@ -135,7 +138,8 @@ def navigation_numba(
     reward: np.ndarray,
     totals: np.ndarray,
 ) -> None:
-    """Distances to the nearest agent, over all landmarks (as many as agents), and collisions."""
+    """Rewards and measures of navigation: each landmark's distance to the nearest agent, and collisions. There are as
+    many landmarks as agents."""
     coverage_weight, penalty, cross_weight = weights
     num_agents = reward.shape[1]
     local = np.empty(num_agents)
@@ -169,7 +173,8 @@ def _collide(
     local: np.ndarray,
     squared: np.ndarray,
 ) -> tuple[int, float]:
-    """Charge `factor` times its collisions to every agent in `own`; return ordered collisions and their cost."""
+    """Subtract `factor` times each agent's collisions from its local reward; returns the number of ordered collisions
+    and their cost."""
     collisions, cost, largest = 0, 0.0, np.max(size)
     for a in range(len(local)):
         squared_distances(columns, columns[0, a], columns[1, a], a + 1, len(local), squared)
@@ -189,7 +194,7 @@ def _collide(
 
 @kernel
 def _two_nearest(columns: np.ndarray, entity: int, squared: np.ndarray) -> tuple[float, float, int]:
-    """Smallest and second smallest distance of an agent to an entity, and the nearest agent; `squared` is scratch."""
+    """Distances of the nearest and second-nearest agent to an entity, and the nearest agent; `squared` is scratch."""
     squared_distances(columns, columns[0, entity], columns[1, entity], 0, len(squared), squared)
     first, second, owner = np.inf, np.inf, 0
     for agent in range(len(squared)):
@@ -204,7 +209,7 @@ def _two_nearest(columns: np.ndarray, entity: int, squared: np.ndarray) -> tuple
 def push_torch(
     position: Float[Tensor, "env entity xy"], rule: PushReward, num_agents: int
 ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
-    """As `push_numba`."""
+    """Rewards and measures of push; equal to `push_numba`."""
     ball, target = position[:, rule.ball : rule.ball + 1], position[:, rule.target : rule.target + 1]
     to_ball = _distance(position[:, :num_agents], ball)[..., 0]
     to_target = _distance(ball, target)[:, 0, 0]
@@ -220,7 +225,7 @@ def push_torch(
 def push_numba(
     position: np.ndarray, ball: int, target: int, hit_distance: float, mode: int, reward: np.ndarray, totals: np.ndarray
 ) -> None:
-    """Distance of the ball to its target, nearness of the agents to the ball."""
+    """Rewards and measures of push: the ball's distance to its target, and the agents' distances to the ball."""
     num_agents = reward.shape[1]
     local = np.empty(num_agents)
     columns = np.empty((2, position.shape[1]), position.dtype)
@@ -248,7 +253,7 @@ def push_numba(
 def tag_torch(
     position: Float[Tensor, "env entity xy"], rule: TagReward, num_agents: int
 ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
-    """As `tag_numba`."""
+    """Rewards and measures of prey and predator; equal to `tag_numba`."""
     distance = _distance(position[:, :num_agents], position[:, rule.prey.start : rule.prey.stop])
     captures = (distance < rule.capture_distance).sum(2).to(position.dtype)
     shares = -0.1 * distance.amin(2) + 10 * captures
@@ -265,7 +270,8 @@ def tag_numba(
     reward: np.ndarray,
     totals: np.ndarray,
 ) -> None:
-    """Nearness to the prey and captures; taking a predator away takes exactly its own share."""
+    """Rewards and measures of prey and predator: distances to the prey, and captures. A predator's difference equals
+    its local share."""
     num_agents = reward.shape[1]
     local = np.empty(num_agents)
     for env in range(reward.shape[0]):

@@ -1,8 +1,8 @@
-"""What each particle task is, as data: entities, starting positions, what is seen, what is paid.
+"""The particle tasks as data: entities, initial positions, observations and rewards.
 
-Entities are numbered agents first, then scripted prey, then landmarks (obstacles; the ball and its target). Lengths are
-in world units, times in steps of 0.1 world seconds. The numbers are those of the environments published with PIC
-(Liu et al. 2019), which the paper trains on. Where they published none, the choice is listed in `DEVIATIONS`.
+Agents are numbered first, then scripted prey, then landmarks (obstacles; the ball and its target). Lengths are in world
+units, times in steps of 0.1 world seconds. The constants are those of the environments published with PIC (Liu et al.
+2019), on which the paper trains. Where these give none, `DEVIATIONS` lists the choice made here.
 """
 
 from __future__ import annotations
@@ -36,42 +36,42 @@ DEVIATIONS = {
     "whose weights are not part of this project; prey_weights='original' uses those. With 100 predators both are "
     "caught about equally often; with fewer, the shipped prey are caught about twice as often.",
 }
-"""Where a task is not the published one: identifier and reason."""
+"""Deviations from the published tasks: identifier and reason."""
 
 
 class Order(IntEnum):
     """How the entities of a section are chosen and sorted for one viewer at x."""
 
     INDEX = 0
-    """By number."""
+    """Ordered by number."""
     DISTANCE = 1
-    """By |x_j - x|."""
+    """Ordered by |x_j - x|."""
     PUBLISHED = 2
-    """By |x_j - 2 x|, as the published tasks with 15 and 30 agents do."""
+    """Ordered by |x_j - 2 x|, as in the published tasks with 15 and 30 agents."""
     LEXICOGRAPHIC = 3
-    """By the first coordinate of x_j - x, then by the second."""
+    """Ordered by the first coordinate of x_j - x, then by the second."""
 
 
 class Start(IntEnum):
-    """How starting positions are drawn."""
+    """How initial positions are drawn."""
 
     UNIFORM = 0
     """Independent and uniform in a square."""
     POISSON = 1
-    """A random subset of a Poisson disc sample of a square: never closer than a minimum distance."""
+    """A random subset of a Poisson disc sample of a square: no two points closer than a minimum distance."""
     APART = 2
-    """Uniform in a square, drawn again while too close to the entity before."""
+    """Uniform in a square, redrawn while too close to the preceding entity."""
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A stretch of an observation: positions relative to the viewer of `count` of the `entities`, except itself."""
+    """A part of an observation: positions, relative to the viewer, of `count` of the `entities`, excluding itself."""
 
     entities: range
     count: int
     order: Order
     with_velocities: bool = False
-    """Whether their velocities (not relative) follow the positions."""
+    """Whether the entities' velocities, which are absolute, follow the positions."""
 
     @property
     def width(self) -> int:
@@ -81,14 +81,14 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where a group of entities starts: inside the square [-half_width, half_width]^2."""
+    """Initial positions of a group of entities, in the square [-half_width, half_width]^2."""
 
     entities: range
     start: Start
     half_width: float
     minimum_distance: float = 0.0
     max_draws: int = 1
-    """For APART: the last draw is kept whatever its distance."""
+    """Maximum number of draws for APART; the last one is kept whatever its distance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,8 @@ class NavigationReward:
     coverage_weight: float = 1.0
     penalty_per_agent: float = 0.0
     cross_kind_weight: float = 1.0
-    """w_ij of agents of different kinds; 1 within a kind. Touching: closer than the sum of the true sizes."""
+    """w_ij for agents of different kinds; it is 1 within a kind. Agents touch if closer than the sum of their true
+    sizes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,49 +125,50 @@ Reward = NavigationReward | PushReward | TagReward
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One task. Tuples run over entities unless said otherwise."""
+    """A particle task. Tuples have one element per entity unless stated otherwise."""
 
     task: str
     recorded_as: str | None
-    """Name of the task in recorded traces of the published environments; None where none was published."""
+    """Name of the task in recorded traces of the published environments; None if it was never published."""
     num_agents: int
     num_prey: int
     num_movable: int
-    """The first entities can move: agents, prey, the ball."""
+    """Number of entities that can move (agents, prey, the ball); these come first."""
     kinds: tuple[int, ...]
     """Kind of each agent."""
     size: tuple[float, ...]
     mass: tuple[float, ...]
     collides: tuple[bool, ...]
     max_speed: tuple[float, ...]
-    """World units per second; infinite without a limit."""
+    """Maximum speed, in world units per second; infinite if unlimited."""
     acceleration: tuple[float, ...]
-    """Force of a full action of each agent, then of each prey."""
+    """Force of a full action, for each agent and then each prey."""
     uniform_contact: bool
-    """Whether the published contact distance is twice the size of agent 0 for all pairs, or the sum of the sizes."""
+    """Whether the published contact distance is twice the size of agent 0 for all pairs; otherwise it is the sum of the
+    two sizes."""
     placements: tuple[Placement, ...]
     sections: tuple[Section, ...]
-    """What an agent sees after its own velocity and position."""
+    """Sections of an agent's observation, which follow its velocity and position."""
     prey_sections: tuple[Section, ...]
-    """What a prey sees after its own velocity and position."""
+    """Sections of a prey's observation, which follow its velocity and position."""
     reward: Reward
 
     @property
     def num_entities(self) -> int:
-        """Agents, prey and landmarks together."""
+        """Number of agents, prey and landmarks."""
         return len(self.size)
 
     def seen(self, agents: bool) -> tuple[Section, ...]:
-        """What an agent sees after its own velocity and position, with or without the other agents."""
+        """Sections of an agent's observation, with or without the other agents."""
         return tuple(section for section in self.sections if agents or section.entities.stop > self.num_agents)
 
     def observation_dim(self, agents: bool = True) -> int:
-        """Features an agent sees, with or without the other agents."""
+        """Number of features of an agent's observation, with or without the other agents."""
         return 4 + sum(section.width for section in self.seen(agents))
 
     @property
     def prey_observation_dim(self) -> int:
-        """Features a prey sees."""
+        """Number of features of a prey's observation."""
         return 4 + sum(section.width for section in self.prey_sections)
 
     def contact_radius(self, published: bool) -> tuple[float, ...]:
@@ -175,29 +177,30 @@ class Scenario:
 
 
 def scenario(task: str) -> Scenario:
-    """The task called `task`. Raises KeyError if there is none."""
+    """The task named `task`. Raises KeyError if there is none."""
     agents = unpublished_size(task)
     return SCENARIOS[task]() if agents is None else _navigation(agents)
 
 
 def task_of_recording(name: str) -> str:
-    """The task that traces call `name`, such as simple_spread_n15. Raises KeyError if there is none."""
+    """The name of the task that recorded traces call `name`, such as simple_spread_n15. Raises KeyError if there is
+    none."""
     return _RECORDINGS[name]
 
 
 PUBLISHED_HALF_WIDTHS = {3: 3.0, 6: 1.5, 15: 2.2, 30: 3.0, 100: 5.0, 200: 7.0}
-"""Half the side of the square in which cooperative navigation starts, by number of agents."""
+"""Half the side length of the square in which cooperative navigation starts, by number of agents."""
 FEWEST_NAVIGATING, MOST_NAVIGATING = 6, 1000
-"""Numbers of agents for which cooperative navigation can be made besides: with fewer an agent would see less."""
+"""Range of unpublished numbers of agents for cooperative navigation; with fewer, an agent would observe less."""
 _NAVIGATION = "mpe/cooperative_navigation"
 
 
 def unpublished_size(task: str) -> int | None:
-    """Agents of a `mpe/cooperative_navigation_N` that was never published; None where `task` is none.
+    """Number of agents of an `mpe/cooperative_navigation_N` that was never published; None for any other task.
 
-    Such sizes serve to play policies that were trained at others. Their square is as crowded as that of the paper's 30
-    agents, 30 / 36 agents for each unit of area: half its side is 3 sqrt(N / 30). Agents see the 6 nearest landmarks
-    and the 5 nearest others by distance, as with 100 and 200 agents.
+    Such sizes serve to evaluate policies trained at other sizes. Their square has the density of the paper's 30 agents,
+    30 / 36 agents per unit of area: half its side length is 3 sqrt(N / 30). Agents observe the 6 nearest landmarks and
+    the 5 nearest other agents by distance, as with 100 and 200 agents.
     """
     family, _, size = task.rpartition("_")
     if task in SCENARIOS or family != _NAVIGATION or not re.fullmatch(r"[1-9]\d{0,3}", size):
@@ -210,7 +213,7 @@ def _half_width(num_agents: int) -> float:
 
 
 def _navigation(num_agents: int) -> Scenario:
-    """Cooperative navigation: as many landmarks as agents; spread out over them without touching."""
+    """Cooperative navigation: agents cover as many landmarks without touching one another."""
     half_width = _half_width(num_agents)
     agents, landmarks = range(num_agents), range(num_agents, 2 * num_agents)
     order = {3: Order.DISTANCE, 6: Order.INDEX, 15: Order.PUBLISHED, 30: Order.PUBLISHED}.get(
@@ -246,7 +249,8 @@ def _navigation(num_agents: int) -> Scenario:
 
 
 def _heterogeneous_navigation(num_agents: int) -> Scenario:
-    """Navigation with slow big agents (kind 0) and fast small ones (kind 1), whose mixed collisions cost ten times."""
+    """Navigation with big slow agents (kind 0) and small fast ones (kind 1); collisions between kinds cost ten times as
+    much."""
     half_width = {4: 1.0, 8: 1.5, 16: 2.2, 30: 3.0, 100: 5.0}[num_agents]
     size = 0.15 if num_agents == 100 else 0.10
     half = num_agents // 2
@@ -278,7 +282,7 @@ def _heterogeneous_navigation(num_agents: int) -> Scenario:
 
 
 def _push(num_agents: int) -> Scenario:
-    """Cooperative push: bring a heavy ball to a target. 100 agents: see `DEVIATIONS`."""
+    """Cooperative push: agents push a heavy ball to a target. For 100 agents see `DEVIATIONS`."""
     half_width, size, ball_size, ball_mass, target_distance, max_draws, seen, order = {
         3: (1.0, 0.06, 0.1, 2.0, 0.8, 1_000_000, 2, Order.INDEX),
         6: (1.0, 0.04, 0.1, 4.0, 0.8, 1_000_000, 5, Order.INDEX),
@@ -313,7 +317,7 @@ def _push(num_agents: int) -> Scenario:
 
 
 def _tag(num_agents: int) -> Scenario:
-    """Prey and predator: agents catch faster scripted prey among obstacles."""
+    """Prey and predator: agents chase faster scripted prey among obstacles."""
     num_prey, num_obstacles, half_width, sizes = {
         3: (1, 2, 1.0, (0.075, 0.05, 0.2)),
         6: (2, 3, 1.5, (0.075, 0.05, 0.2)),
@@ -368,7 +372,7 @@ _FAMILIES: tuple[tuple[Callable[[int], Scenario], str, str, tuple[int, ...]], ..
 SCENARIOS: dict[str, Callable[[], Scenario]] = {
     f"mpe/{family}_{n}": partial(build, n) for build, family, _, sizes in _FAMILIES for n in sizes
 }
-"""Every particle task by name: a function that describes it."""
+"""A function that makes the scenario, for every particle task by name."""
 
 _RECORDINGS = {
     f"{recorded}_n{n}": f"mpe/{family}_{n}"
@@ -379,7 +383,7 @@ _RECORDINGS = {
 
 
 def register(task: str) -> Callable[[Callable[[], Scenario]], Callable[[], Scenario]]:
-    """Decorator that adds a particle task under a name of its own. Raises ValueError where the name is taken."""
+    """Decorator that registers a particle task under a new name. Raises ValueError if the name is taken."""
     if task in SCENARIOS:
         raise ValueError(f"there is a task {task!r} already: choose another name")
 

@@ -1,4 +1,4 @@
-"""What a user may change about a particle task."""
+"""Settings of the particle tasks."""
 
 from __future__ import annotations
 
@@ -23,43 +23,44 @@ Backend = Literal["auto", "numba", "torch"]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Settings of every `mpe/` task; the defaults are the published task."""
+    """Settings shared by all `mpe/` tasks; the defaults give the published task."""
 
     reward: Reward = "shared"
-    """Who is paid: `shared` gives everyone the team reward r; `local` splits r by who caused it; `difference` gives
-    agent i the team reward minus the team reward without i."""
+    """`shared` gives every agent the team reward r; `local` splits r among the agents that caused it; `difference`
+    gives agent i the team reward minus the team reward without i."""
     neighbour_order: NeighbourOrder = "published"
-    """Where the published task sorts what an agent sees by |x_j - 2 x_i|, `true` sorts by the distance |x_j - x_i|."""
+    """Order of observed entities where the published task sorts them by |x_j - 2 x_i|: `published` keeps this, `true`
+    sorts by the distance |x_j - x_i|."""
     observe_agents: bool = True
-    """Whether agents see one another. Without it they see landmarks, prey and the ball alone, and know of other agents
-    what these tell them."""
+    """Whether agents observe one another. If not, they observe only landmarks, prey and the ball, and learn about other
+    agents through messages alone."""
     num_neighbours: Count | None = None
-    """Width of the neighbour lists; None takes 4 below 30 agents and 8 from there on, at most all others."""
+    """Width of the neighbour lists, at most all other agents; None gives 4 below 30 agents and 8 from 30 on."""
     actions: Actions = "discrete"
     """`discrete`: agents choose among nothing, +x, -x, +y and -y, as published; `continuous`: each agent's action is a
-    force (x, y) with both parts in [-1, 1], in units of its acceleration."""
+    force (x, y) with both components in [-1, 1], in units of its acceleration."""
     dtype: StateType = "float32"
-    """Floating point type of the state, observations and rewards."""
+    """Floating-point type of states, observations and rewards."""
     prey_weights: Annotated[str, Form(r".+", "shipped, original or the path of an .npz file")] = "shipped"
-    """Network of the scripted prey: `shipped`, `original`, or the path of an .npz file."""
+    """Weights of the scripted prey's network: `shipped`, `original`, or the path of an .npz file."""
     contact: Contact = "published"
-    """`published` takes twice the size of agent 0 as the contact distance of all pairs where the published task does;
-    `true` takes the sum of the two sizes."""
+    """Contact distance of two entities: `published` uses twice the size of agent 0 for all pairs where the published
+    task does; `true` uses the sum of the two sizes."""
     backend: Backend = "auto"
-    """Implementation of a step: `numba` (compiled, on the CPU, from where observations are copied to another device),
-    `torch` (any device), or `auto`: numba on a CPU, else torch."""
+    """Implementation of a step: `numba` (compiled for the CPU, from which observations are copied to other devices),
+    `torch` (any device), or `auto` (numba on a CPU, torch elsewhere)."""
 
     def __post_init__(self) -> None:
         check(self)
 
     def torch_dtype(self) -> torch.dtype:
-        """The torch type named by `dtype`."""
+        """The torch dtype named by `dtype`."""
         import torch
 
         return torch.float32 if self.dtype == "float32" else torch.float64
 
     def uses_numba(self, device: torch.device) -> bool:
-        """Whether a step on `device` runs in numba. Raises ValueError for numba on anything but a CPU."""
+        """Whether steps on `device` use numba. Raises ValueError for numba on any device but a CPU."""
         if self.backend == "numba" and device.type != "cpu":
             raise ValueError(
                 f"backend='numba' computes on the device cpu, not {device}: make it by envs.make, which copies what it "
@@ -69,7 +70,7 @@ class Settings:
 
 
 def make_spec(scenario: Scenario, settings: Settings) -> EnvironmentSpec:
-    """What a learner sees of the task."""
+    """The specification of a particle task."""
     from envs.checks import neighbour_count
     from envs.protocols import EnvironmentSpec
 

@@ -1,6 +1,6 @@
-"""Recorded traces of the published particle environments: one .npz file for each task.
+"""Recorded traces of the published particle environments: one .npz file per task.
 
-Axes: R episodes, T = 25 steps, E entities, n agents, q prey. State t is the one before step t.
+Axes: R episodes, T = 25 steps, E entities, n agents, q prey. State t is the state before step t.
 """
 
 from __future__ import annotations
@@ -25,37 +25,37 @@ from envs.mpe.scenarios import (
 )
 
 DEFAULT_ACCELERATION = 5.0
-"""What the published code takes for an agent without an acceleration of its own (NaN in the files)."""
+"""Acceleration that the published code uses for agents without one (NaN in the files)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """One file: full states, actions, and what the published environment answered."""
+    """The contents of one file: full states, actions, and the outputs of the published environment."""
 
     scenario: Scenario
     position: np.ndarray
-    """(R, T + 1, E, 2), as is the velocity."""
+    """(R, T + 1, E, 2); `velocity` has the same shape."""
     velocity: np.ndarray
     action: np.ndarray
     """(R, T, n, 5) float32."""
     observation: np.ndarray
     """(R, T + 1, n, D) float32."""
     reward: np.ndarray
-    """(R, T): what every agent receives for step t."""
+    """(R, T), the reward that every agent receives for step t."""
     episode_return: np.ndarray
-    """(R,): n times the sum of the rewards."""
+    """(R,), n times the sum of the rewards."""
     constants: dict[str, np.ndarray]
-    """The task's numbers as recorded, by field name."""
+    """The recorded constants of the task, by field name."""
     prey_force: np.ndarray | None
-    """(R, T, q, 2); this and the next are None for tasks without prey."""
+    """(R, T, q, 2); None for tasks without prey."""
     prey_observation: np.ndarray | None
     prey_logits: np.ndarray | None
     prey_uniform: np.ndarray | None
-    """(R, T, q, 5): the uniform numbers behind the Gumbel noise."""
+    """(R, T, q, 5), uniform numbers from which the Gumbel noise is computed; None for tasks without prey."""
 
 
 def load_trace(path: Path) -> Trace:
-    """Read and check a file. Raises TraceError, in one line, saying what is wrong with it."""
+    """Read and check a file. Raises TraceError with a one-line message if it is invalid."""
     arrays = _arrays(path)
     recorded_as = str(_field(path, arrays, "scenario"))
     try:
@@ -66,7 +66,7 @@ def load_trace(path: Path) -> Trace:
 
 
 def constant_errors(trace: Trace) -> list[str]:
-    """Which recorded constants differ from the scenario's, in words."""
+    """A message for each recorded constant that differs from the scenario's."""
     task, num_moving = trace.scenario, trace.scenario.num_agents + trace.scenario.num_prey
     recorded: dict[str, Sequence[float] | float] = {
         "ent_size": task.size,

@@ -1,4 +1,4 @@
-"""Make the shipped prey: `python -m envs.mpe.train_prey` (under three minutes on one core); see `prey_training`."""
+"""Train the shipped prey: `python -m envs.mpe.train_prey` (under three minutes on one core); see `prey_training`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 
 
 def main() -> None:
-    """Train both networks and write the file that the package ships."""
-    parser = argparse.ArgumentParser(prog="python -m envs.mpe.train_prey", description="Make the shipped prey weights.")
-    parser.add_argument("--output", type=Path, help="default: the file of the package")
-    parser.add_argument("--iterations", type=int, help="default: those of the shipped weights")
+    """Train both networks and write the weights file of the package."""
+    parser = argparse.ArgumentParser(prog="python -m envs.mpe.train_prey", description="Train the shipped prey.")
+    parser.add_argument("--output", type=Path, help="weights file to write; default: the package's file")
+    parser.add_argument("--iterations", type=int, help="gradient steps; default: as for the shipped weights")
     options = parser.parse_args()
     import numpy as np
     import torch

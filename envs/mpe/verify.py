@@ -1,20 +1,20 @@
 """Comparison of the particle environments with recorded traces of the published ones.
 
-For every trace the constants of the task are compared exactly, then both implementations of a step (numba and torch)
-are compared twice:
+For every trace, the constants of the task are compared exactly; then both implementations of a step (numba and torch)
+are compared in two ways:
 
-* float64, chained: 25 steps from the recorded first state. Tolerance 1e-9; observations 1e-6, being stored as float32.
-  With prey 1e-6: they are driven by a float32 network, whose sums a library orders by the processor, and one step of
-  one prey is known no better than 4e-8.
-* float32, step by step: one step from every recorded state. Tolerance 1e-5; velocities, also inside observations,
-  1e-4, because one step divides the rounding of a position by the time step of 0.1.
+* float64, chained: 25 steps from the recorded initial state. The tolerance is 1e-9, and 1e-6 for observations, which
+  are stored as float32. With prey it is 1e-6: prey are driven by a float32 network whose summation order depends on the
+  processor, so one step of one prey is known only to within 4e-8.
+* float32, single steps: one step from every recorded state. The tolerance is 1e-5, and 1e-4 for velocities, including
+  those inside observations, because one step divides the rounding error of a position by the time step of 0.1.
 
-Rewards are compared relative to their size where that is above 1. They contain counts of distances below a threshold:
-in float32, a pair closer to its threshold than 1e-5 may be counted either way, and the reward may be off by just what
-such pairs are worth. Likewise an observation may list two entities the other way round if they are equally near within
-1e-5. The last column says how often either happened.
-In tasks with prey, the recorded prey forces are applied. What the prey see, the outputs of the original network and the
-forces it gives with the recorded noise are compared as well.
+Rewards above 1 are compared by relative error. They contain counts of distances below a threshold: in float32, a pair
+within 1e-5 of its threshold may be counted either way, and the reward may differ by the amount due to such pairs.
+Likewise, an observation may swap two entities whose distances are equal to within 1e-5. The last column says how often
+either occurred.
+In tasks with prey, the recorded prey forces are applied. The observations of the prey, the outputs of the original
+network, and the forces that follow from them and the recorded noise are compared as well.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ TOLERANCE = {
     "float64": {"observation": 1e-6, "prey_observation": 1e-6, "": 1e-9},
     "float32": {"velocity": 1e-4, "velocity_seen": 1e-4, "": 1e-5},
 }
-"""By type and quantity; the empty name is for all others."""
+"""Tolerances by dtype and quantity; the empty name stands for all other quantities."""
 CHAINED_WITH_PREY = 1e-6
-"""Of positions, velocities, rewards and returns after float64 steps in tasks with prey."""
+"""Tolerance for positions, velocities, rewards and returns after float64 steps in tasks with prey."""
 PREY_TOLERANCE = {"logits": 2e-5, "force": 2e-5}
-"""The network is float32 with sums over 128 terms."""
+"""Tolerances for the prey's network, which is float32 with sums over 128 terms."""
 THRESHOLD_MARGIN = 1e-5
-"""Distances this close to a threshold or to each other may be taken either way in float32 (world units)."""
+"""Distances this close to a threshold or to each other may compare either way in float32 (world units)."""
 
 
 @dataclass
 class Comparison:
-    """Largest errors of one replay, with what was too large."""
+    """The largest errors of one replay, and the failures among them."""
 
     name: str
     errors: dict[str, float] = field(default_factory=dict)
@@ -55,7 +55,7 @@ class Comparison:
     note: str = ""
 
     def add(self, quantity: str, error: np.ndarray | float, tolerance: float) -> None:
-        """Keep the largest error of a quantity and complain if it exceeds the tolerance or is not a number."""
+        """Record the largest error of a quantity, and a failure if it exceeds the tolerance or is not a number."""
         largest = float(np.max(error))
         self.errors[quantity] = max(self.errors.get(quantity, 0.0), largest)
         if not largest <= tolerance:
@@ -67,7 +67,7 @@ class Comparison:
 
 
 def verify(trace: Trace, backends: Iterable[Backend] = ("numba", "torch")) -> list[Comparison]:
-    """Compare everything in a trace. Raises nothing for differences: they are in the comparisons' `failures`."""
+    """Compare everything in a trace. Differences raise no error; they are listed in the comparisons' `failures`."""
     constants = Comparison("constants")
     constants.failures = [f"constants: {problem}" for problem in constant_errors(trace)]
     constants.note = "differ" if constants.failures else "equal"
@@ -80,7 +80,7 @@ def verify(trace: Trace, backends: Iterable[Backend] = ("numba", "torch")) -> li
 
 
 def replay_chained(trace: Trace, backend: Backend) -> Comparison:
-    """Play whole episodes in float64 from the recorded first states."""
+    """Replay whole episodes in float64 from the recorded initial states."""
     result = Comparison(f"float64 {backend}")
     tolerance = CHAINED_WITH_PREY if trace.scenario.num_prey else TOLERANCE["float64"][""]
     environment = _environment(trace.scenario, len(trace.position), "float64", backend)
@@ -102,7 +102,7 @@ def replay_chained(trace: Trace, backend: Backend) -> Comparison:
 
 
 def replay_steps(trace: Trace, backend: Backend) -> Comparison:
-    """Play one float32 step from every recorded state, all at once."""
+    """Replay one float32 step from every recorded state, as one batch."""
     result = Comparison(f"float32 {backend}")
     before, after = np.s_[:, :-1], np.s_[:, 1:]
     environment = _environment(trace.scenario, trace.reward.size, "float32", backend)
@@ -123,7 +123,7 @@ def replay_steps(trace: Trace, backend: Backend) -> Comparison:
 
 
 def _compare_seen(result: Comparison, seen: np.ndarray, trace: Trace) -> int:
-    """Compare float32 observations, velocities apart; return how many rows differ by a swap of near ties."""
+    """Compare float32 observations, velocities separately; returns how many rows differ by a swap of near ties."""
     task = trace.scenario
     error = np.abs(seen - _flat(trace.observation[:, 1:]))
     velocity = np.zeros(seen.shape[2], bool)
@@ -138,7 +138,7 @@ def _compare_seen(result: Comparison, seen: np.ndarray, trace: Trace) -> int:
 
 
 def check_prey_network(trace: Trace) -> Comparison:
-    """Compare the original network's outputs on the recorded observations, and the forces with the recorded noise."""
+    """Compare the original network's outputs on the recorded observations, and its forces given the recorded noise."""
     assert trace.prey_observation is not None
     assert trace.prey_logits is not None
     assert trace.prey_uniform is not None
@@ -157,7 +157,7 @@ def check_prey_network(trace: Trace) -> Comparison:
 
 
 def uncertain_reward(task: Scenario, position: np.ndarray) -> np.ndarray:
-    """How much of the reward (state,) hangs on pairs within `THRESHOLD_MARGIN` of a threshold."""
+    """The part of the reward (state,) that depends on pairs within `THRESHOLD_MARGIN` of a threshold."""
     agents, rule = position[:, : task.num_agents], task.reward
     if isinstance(rule, NavigationReward):
         size, kind = np.array(task.size[: task.num_agents]), np.array(task.kinds)
@@ -169,7 +169,8 @@ def uncertain_reward(task: Scenario, position: np.ndarray) -> np.ndarray:
 
 
 def near_ties(task: Scenario, position: np.ndarray) -> np.ndarray:
-    """Whether two of the entities an agent lists, or the last and the next, are equally near: (state, agent)."""
+    """Whether two of the entities that an agent observes, or the last of them and the next one, are nearly equally
+    far away: (state, agent)."""
     viewer = position[:, : task.num_agents, None]
     tied = np.zeros(viewer.shape[:2], bool)
     for section in task.sections:
@@ -210,7 +211,7 @@ def _environment(task: Scenario, num_envs: int, dtype: StateType, backend: Backe
 
 
 def _original_prey(task: Scenario) -> PreyPolicy | None:
-    """The published prey network, if its weights are here and the task has prey."""
+    """The published prey network, if its weights are available and the task has prey."""
     if not task.num_prey:
         return None
     try:
