@@ -1,5 +1,5 @@
-"""Copies of an environment of another package, stepped in turn or in worker processes. No torch here: a worker begins
-faster and smaller without."""
+"""Copies of a third-party environment, stepped in turn or in worker processes. This module does not import torch, so
+that workers start faster and use less memory."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from envs.foreign.settings import Settings, width
 
 
 class Moment(NamedTuple):
-    """What copies look like after a reset or a step."""
+    """The outputs of copies after a reset or a step."""
 
     observation: np.ndarray
     """(env, agent, feature), float32."""
     reward: np.ndarray
     """(env, agent), float64."""
     ended: np.ndarray
-    """(env,), whether the episode ended by itself, in this step or before."""
+    """(env,) bool, whether the episode terminated, in this step or earlier."""
     neighbours: np.ndarray
     """(env, agent, neighbour), int64; 0 where masked."""
     mask: np.ndarray
-    """(env, agent, neighbour)."""
+    """(env, agent, neighbour) bool, whether a slot of `neighbours` is used."""
 
 
 class Copies(Protocol):
@@ -42,12 +42,12 @@ class Copies(Protocol):
         ...
 
     def step(self, actions: np.ndarray, last: bool) -> Moment:
-        """Advance all copies; `last`: the time limit is reached by it."""
+        """Advance all copies by one step; `last` says whether this step reaches the time limit."""
         ...
 
 
 class Copy:
-    """One environment, its dictionaries turned into arrays and its promises checked."""
+    """A single environment, with dictionaries converted to arrays and its guarantees checked."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings, self.where = settings, f"{PREFIX}{settings.source}"
@@ -66,8 +66,8 @@ class Copy:
         return self.remember(observation, dict.fromkeys(self.agents, 0.0), infos)
 
     def step(self, actions: np.ndarray, last: bool) -> Moment:
-        """The moment after the actions. One that has ended by itself stays where it is and pays nothing. Raises
-        ForeignEnvironmentError where single agents end, or all of them at another time limit."""
+        """The outputs after the actions. A terminated episode keeps its observation and gives zero reward. Raises
+        ForeignEnvironmentError if only some agents end, or if the environment truncates at another time limit."""
         if self.ended:
             return self.now._replace(reward=np.zeros_like(self.now.reward))
         self.time += 1
@@ -90,7 +90,7 @@ class Copy:
         return self.remember(observation, reward, infos)
 
     def require_all(self, present: list[str]) -> None:
-        """Raise ForeignEnvironmentError unless exactly the possible agents are there."""
+        """Raise ForeignEnvironmentError unless exactly the possible agents are present."""
         odd = set(present) ^ set(self.agents)
         if odd:
             raise ForeignEnvironmentError(
@@ -99,7 +99,7 @@ class Copy:
             )
 
     def remember(self, observation: Mapping[str, Any], reward: Mapping[str, float], infos: Mapping[str, Any]) -> Moment:
-        """The moment, with a leading axis for the copy."""
+        """The outputs as arrays with a leading axis for the copy; also kept for the time after termination."""
         rows = []
         for agent in self.agents:
             if agent not in observation:
@@ -120,7 +120,7 @@ class Copy:
         return self.now
 
     def graph(self, seen: np.ndarray, infos: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-        """Whom each agent hears, (agent, neighbour) both."""
+        """The neighbour lists and their mask, both (agent, neighbour)."""
         count, settings = len(self.agents), self.settings
         if settings.graph == "nearest":
             place = seen[:, settings.span].astype(np.float64)
@@ -145,7 +145,7 @@ class Copy:
         return neighbours, mask
 
     def listed(self, agent: str, infos: Mapping[str, Any]) -> list[int]:
-        """The others that an agent's info lists."""
+        """The neighbours that an agent's info lists, as agent numbers."""
         listed = infos.get(agent, {}).get("neighbours")
         if listed is None:
             raise ForeignEnvironmentError(
@@ -160,7 +160,7 @@ class Copy:
         return list(dict.fromkeys(int(one) for one in numbers if one != self.number[agent]))
 
     def of_state(self) -> list[list[int]]:
-        """The others by the graph in the state."""
+        """The neighbours of every agent, as agent numbers, from the graph in the state."""
         count, span = len(self.agents), self.settings.span
         try:
             state = np.asarray(self.environment.state()).reshape(-1)[span]
@@ -176,12 +176,12 @@ class Copy:
 
 
 def joined(moments: list[Moment]) -> Moment:
-    """The moments of several copies as one."""
+    """The outputs of several copies, concatenated."""
     return Moment(*(np.concatenate(parts) for parts in zip(*moments, strict=True)))
 
 
 class InTurn:
-    """Copies in this process."""
+    """Copies stepped one after another in this process."""
 
     def __init__(self, settings: Settings, count: int) -> None:
         self.copies = [Copy(settings) for _ in range(count)]
@@ -194,7 +194,7 @@ class InTurn:
 
 
 class InWorkers:
-    """Copies in processes, each of which steps some of them in turn."""
+    """Copies divided among worker processes, each of which steps its share one after another."""
 
     def __init__(self, settings: Settings, count: int) -> None:
         context = multiprocessing.get_context("spawn")
@@ -246,7 +246,7 @@ class InWorkers:
 
 
 def serve(pipe: Connection, settings: Settings, count: int) -> None:
-    """What a worker does: answers `reset` and `step` with moments until its pipe is closed."""
+    """The loop of a worker: answers `reset` and `step` requests until its pipe is closed."""
     try:
         copies = InTurn(settings, count)
         pipe.send(None)
@@ -258,7 +258,7 @@ def serve(pipe: Connection, settings: Settings, count: int) -> None:
         return
     except Exception as error:
         wrong = error if isinstance(error, ForeignEnvironmentError) else _described(settings, error)
-        with contextlib.suppress(OSError):  # nobody is there to be told
+        with contextlib.suppress(OSError):  # the parent process is gone
             pipe.send(wrong)
 
 
@@ -268,7 +268,7 @@ def _described(settings: Settings, error: Exception) -> ForeignEnvironmentError:
 
 
 def _end(pipes: list[Connection], processes: list[BaseProcess]) -> None:
-    """Let workers go, which end when their pipes are closed."""
+    """Close the pipes of workers, which makes them exit."""
     for pipe in pipes:
         pipe.close()
     for process in processes:
@@ -278,5 +278,5 @@ def _end(pipes: list[Connection], processes: list[BaseProcess]) -> None:
 
 
 def make_copies(settings: Settings, count: int) -> Copies:
-    """As the settings say."""
+    """`count` copies, in this process or in workers as the settings say."""
     return InWorkers(settings, count) if settings.workers else InTurn(settings, count)

@@ -1,4 +1,4 @@
-"""A batch of copies of an environment of another package in lockstep."""
+"""A batch of copies of a third-party environment in lockstep."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from envs.shapes import Float
 class ForeignEnvironment:
     """`num_envs` copies of a PettingZoo parallel environment on the CPU; implements `envs.protocols.Environment`.
 
-    Every episode begins with `reset(seed=...)`, the seed being drawn from that of the batch and the episode's number.
-    An episode that ends by itself before the time limit is `terminated` from there on: it stays where it is and pays
-    nothing until the others have come to the time limit, too.
+    Every episode begins with `reset(seed=...)`, with a seed derived from the batch's seed and the episode number. An
+    episode that ends before the time limit is `terminated` from then on: it keeps its observation and gives zero reward
+    until all copies have reached the time limit.
 
-    Such environments cannot be asked for their state. A saved one is the seeds of the running episodes and the actions
-    taken in them, which are taken again; `continued` says whether the observations came out as before.
+    The state of such environments cannot be read. A saved state holds the seeds of the current episodes and their
+    actions so far, which `load_state_dict` repeats; `continued` says whether this led to the same observations.
     """
 
     def __init__(self, task: str, settings: Settings, num_envs: int) -> None:
@@ -32,7 +32,7 @@ class ForeignEnvironment:
         self.spec = make_spec(settings)
         self.task, self.settings, self.num_envs, self.device = task, settings, num_envs, torch.device("cpu")
         self.continued = True
-        """Whether the last `load_state_dict` found the episodes as they were."""
+        """Whether the last `load_state_dict` led to the saved observations."""
         self._copies = make_copies(settings, num_envs)
         self._graph: Graph | None = None
         self._seed, self._next_episode = 0, 0
@@ -43,7 +43,7 @@ class ForeignEnvironment:
         self._time: int | None = None
 
     def reset(self, seed: int | None = None) -> Step:
-        """Begin the next episodes, or, with a seed (0 to 2^63 - 1), the first ones of that seed."""
+        """Begin the next episodes or, given a seed (0 to 2^63 - 1), the first episodes of that seed."""
         if seed is not None:
             require_seed(seed)
             self._seed, self._next_episode = seed, 0
@@ -54,8 +54,8 @@ class ForeignEnvironment:
     def step(self, actions: Tensor) -> Step:
         """Advance all copies by one step.
 
-        Raises RuntimeError after the end of an episode, ValueError for actions of a wrong shape, type or range, and
-        ForeignEnvironmentError where the environment does what does not fit.
+        Raises RuntimeError after the end of an episode, ValueError for actions of the wrong shape, type or range, and
+        ForeignEnvironmentError if the environment breaks one of the requirements.
         """
         if self._time is None or self._time >= self.spec.episode_length:
             raise RuntimeError("the episodes have not begun or are over: call reset() first")
@@ -69,11 +69,11 @@ class ForeignEnvironment:
         return self._advance(actions.detach().cpu().numpy().copy())
 
     def scores(self) -> dict[str, Float[Tensor, " env"]]:
-        """`return`: the sum over steps and agents of what the environment pays, whatever the reward mode."""
+        """The score `return`: the sum of the environment's rewards over steps and agents, whatever the reward mode."""
         return {"return": self._return.clone()}
 
     def state_dict(self) -> dict[str, Any]:
-        """Tensors and plain numbers: seeds and actions of the running episodes, and what they have led to."""
+        """Seeds and actions of the current episodes and the resulting observations, as tensors and plain numbers."""
         shape = (self.num_envs, self.spec.num_agents, *[self.spec.action_dim] * bool(self.spec.action_dim))
         taken = np.stack(self._actions) if self._actions else np.zeros((0, *shape))
         return {
@@ -88,8 +88,8 @@ class ForeignEnvironment:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Begin the episodes again and take the same actions. Raises ValueError if the state is of another task or
-        number of copies, or partial."""
+        """Restart the episodes and repeat their actions. Raises ValueError if the state belongs to another task or
+        number of copies, or is incomplete."""
         missing = sorted(set(self.state_dict()) - set(state))
         if missing:
             raise ValueError(f"this is no state of a PettingZoo environment: {', '.join(missing)} missing")
@@ -128,7 +128,7 @@ class ForeignEnvironment:
         return Step(self._observation.clone(), self._heard(moment), paid.float(), terminated, limit & ~terminated)
 
     def _heard(self, moment: Moment) -> Graph:
-        """The graph; one that never changes is made once, and expanded over the copies."""
+        """The graph; one that never changes is created once and expanded over the copies."""
         parts = [torch.from_numpy(part) for part in (moment.neighbours, moment.mask)]
         if not self.spec.static_graph:
             return Graph(*parts)
@@ -138,5 +138,5 @@ class ForeignEnvironment:
 
 
 def episode_seed(seed: int, episode: int) -> int:
-    """The seed of one episode, below 2^31, as some environments take no larger ones."""
+    """The seed of one episode, below 2^31 because some environments accept no larger seeds."""
     return int(np.random.SeedSequence([seed, episode]).generate_state(1)[0]) >> 1

@@ -1,6 +1,7 @@
-"""From `pettingzoo:package.module:function` to a task: the function is found, called and looked at.
+"""Tasks from `pettingzoo:package.module:function`: imports the function, calls it and inspects the environment.
 
-What does not fit is refused here, in one line, before anything is trained. No torch: worker processes use it, too.
+Environments that do not meet the requirements are rejected here with a one-line error, before any training. This module
+does not import torch, because worker processes use it as well.
 """
 
 from __future__ import annotations
@@ -27,35 +28,35 @@ from envs.foreign.names import FOUND, PREFIX
 from envs.foreign.settings import Settings
 
 MOST_STEPS = 10_000
-"""Steps after which an environment that does not end is taken to have no time limit."""
+"""Number of steps after which an environment that has not ended is assumed to have no time limit."""
 MOST_ACTIONS = 256
-"""Discrete actions: replays hold them in a byte."""
+"""Maximum number of discrete actions; replay memories store them in a byte."""
 PROBE_STEPS = 5
-"""Steps in which two copies with the same seed must do the same."""
+"""Number of steps over which two copies with the same seed must agree."""
 OWN = tuple(field.name for field in dataclasses.fields(Settings))
 
 
 class Facts(NamedTuple):
-    """What is the same for all agents of an environment, all the time."""
+    """Properties of an environment that hold for all agents at all times."""
 
     agents: tuple[str, ...]
     observation_dim: int
     num_actions: int
-    """0 where actions are boxes."""
+    """Number of discrete actions; 0 if actions are continuous."""
     first_action: int
     low: tuple[float, ...]
-    """Bounds of a continuous action, flattened; empty for discrete ones."""
+    """Lower bounds of a continuous action, flattened, as are the upper bounds in `high`; empty for discrete actions."""
     high: tuple[float, ...]
     action_shape: tuple[int, ...]
     action_mask: tuple[tuple[bool, ...], ...]
 
 
 def locate(task: str, given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Name and settings of the task that `task`, `pettingzoo:...` or a name, and settings with a `source` mean;
-    settings that are not of `Settings` become `arguments`.
+    """Name and settings of the task given by `task`, either `pettingzoo:...` or a name with a `source` in the settings.
+    Settings that are not fields of `Settings` become `arguments`.
 
-    Raises EnvironmentNotAvailableError where the package is missing, UnknownTaskError where `task` is the name of
-    another environment than the settings tell of, and ForeignEnvironmentError for what does not fit.
+    Raises EnvironmentNotAvailableError if the package is missing, UnknownTaskError if `task` names another environment
+    than the settings do, and ForeignEnvironmentError if the environment does not meet the requirements.
     """
     source = task.removeprefix(PREFIX) if task.startswith(PREFIX) else str(given["source"])
     creator = creator_of(source)
@@ -83,8 +84,8 @@ def locate(task: str, given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
 
 
 def creator_of(source: str) -> Callable[..., Any]:
-    """The function that makes the environment. Raises EnvironmentNotAvailableError where its package is not here,
-    ForeignEnvironmentError where it cannot be imported or has no such function."""
+    """The function that creates the environment. Raises EnvironmentNotAvailableError if its package is not installed,
+    and ForeignEnvironmentError if the module cannot be imported or has no such function."""
     if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", source):
         raise ForeignEnvironmentError(
             f"{PREFIX}{source}: expected {PREFIX}package.module:function, such as "
@@ -113,7 +114,8 @@ def creator_of(source: str) -> Callable[..., Any]:
 
 
 def make_environment(source: str, arguments: str) -> Any:
-    """A new environment. Raises ForeignEnvironmentError where the function fails or makes something else."""
+    """A new environment. Raises ForeignEnvironmentError if the function fails or does not return a parallel
+    environment."""
     creator = creator_of(source)
     try:
         environment = creator(**parse_arguments(arguments))
@@ -137,10 +139,10 @@ def make_environment(source: str, arguments: str) -> Any:
 
 @functools.cache
 def facts_of(source: str, arguments: str) -> Facts:
-    """Agents and spaces of an environment, which is made twice and played for a few steps.
+    """Agents and spaces of an environment, which is created twice and played for a few steps.
 
-    Raises ForeignEnvironmentError for agents that are not fixed, spaces that are not equal or not of the kinds that
-    learners know, and where equal seeds do not give equal episodes.
+    Raises ForeignEnvironmentError if agents are not fixed, if their spaces differ or are of an unsupported kind, or if
+    equal seeds do not give equal episodes.
     """
     where = f"{PREFIX}{source}"
     environment = make_environment(source, arguments)
@@ -189,7 +191,7 @@ def facts_of(source: str, arguments: str) -> Facts:
 
 
 def mask_of(infos: Mapping[str, Any], agents: tuple[str, ...]) -> tuple[tuple[bool, ...], ...]:
-    """The actions that agents have, from "action_mask" in their infos; empty where nobody lacks any."""
+    """Mask of each agent's actions, from "action_mask" in the infos; empty if all agents have all actions."""
     masks = [infos.get(agent, {}).get("action_mask") for agent in agents]
     if any(mask is None for mask in masks) or all(np.asarray(mask).all() for mask in masks):
         return ()
@@ -198,8 +200,8 @@ def mask_of(infos: Mapping[str, Any], agents: tuple[str, ...]) -> tuple[tuple[bo
 
 @functools.cache
 def time_limit(source: str, arguments: str) -> int:
-    """Steps after which an environment truncates its episodes. Raises ForeignEnvironmentError where it ends them in
-    another way or not at all."""
+    """Number of steps after which an environment truncates its episodes. Raises ForeignEnvironmentError if episodes end
+    otherwise or not at all."""
     environment, facts, generator = make_environment(source, arguments), facts_of(source, arguments), _generator()
     environment.reset(seed=0)
     for step in range(1, MOST_STEPS + 1):
@@ -218,7 +220,7 @@ def time_limit(source: str, arguments: str) -> int:
 
 
 def to_action(facts: Facts, action: np.ndarray) -> Any:
-    """An agent's action, an index or a vector in [-1, 1], as the environment takes it."""
+    """An agent's action, an index or a vector in [-1, 1], converted to the environment's action space."""
     if facts.num_actions:
         return int(action) + facts.first_action
     low, high = np.array(facts.low, np.float32), np.array(facts.high, np.float32)
@@ -240,7 +242,7 @@ def _generator() -> np.random.Generator:
 
 
 def _require_equal_episodes(where: str, first: Any, second: Any, facts: Facts) -> None:
-    """Raise ForeignEnvironmentError where two copies with one seed and equal actions do not do the same."""
+    """Raise ForeignEnvironmentError if two copies with the same seed and actions behave differently."""
     generator = _generator()
     seen = [environment.reset(seed=1)[0] for environment in (first, second)]
     for step in range(PROBE_STEPS + 1):
@@ -261,7 +263,7 @@ def _require_equal_episodes(where: str, first: Any, second: Any, facts: Facts) -
 
 
 def parse_arguments(text: str) -> dict[str, Any]:
-    """`N=3,name="a"` as a dictionary. Raises ForeignEnvironmentError for anything else."""
+    """The dictionary written as `N=3,name="a"`. Raises ForeignEnvironmentError if the text is malformed."""
     arguments: dict[str, Any] = {}
     rest = text
     while rest:
@@ -280,8 +282,8 @@ def parse_arguments(text: str) -> dict[str, Any]:
 
 
 def join_arguments(arguments: Mapping[str, Any]) -> str:
-    """The text that `parse_arguments` reads, in the order of names. Raises ForeignEnvironmentError for values that JSON
-    does not have."""
+    """The text that `parse_arguments` reads, sorted by name. Raises ForeignEnvironmentError for values that JSON cannot
+    express."""
     try:
         return ",".join(f"{key}={json.dumps(arguments[key], separators=(',', ':'))}" for key in sorted(arguments))
     except TypeError as error:
@@ -292,7 +294,7 @@ def join_arguments(arguments: Mapping[str, Any]) -> str:
 
 
 def package_of(module: str) -> str:
-    """Distribution and version that a module is of, or the SHA-256 of its file where none has it."""
+    """Name and version of the distribution that contains a module, or the SHA-256 of its file if there is none."""
     found = importlib.metadata.packages_distributions().get(module.partition(".")[0])
     if found:
         return f"{found[0]}=={importlib.metadata.version(found[0])}"
@@ -302,8 +304,8 @@ def package_of(module: str) -> str:
 
 @functools.cache
 def _parameters(source: str) -> dict[str, inspect.Parameter]:
-    """Parameters of the function that makes the environment, or of the module's `raw_env`, to which PettingZoo's
-    modules hand them on; empty where any are taken."""
+    """Parameters of the function that creates the environment, or of the module's `raw_env`, to which PettingZoo's
+    modules forward them; empty if arbitrary arguments are accepted."""
     creator = creator_of(source)
     raw = getattr(sys.modules[source.partition(":")[0]], "raw_env", None)
     for function in (creator, raw):
@@ -316,7 +318,7 @@ def _parameters(source: str) -> dict[str, inspect.Parameter]:
 
 
 def _require_arguments(source: str, creator: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
-    """Raise ForeignEnvironmentError for an argument that the function does not have."""
+    """Raise ForeignEnvironmentError for an argument that the function does not accept."""
     names = list(_parameters(source))
     open_ended = not names and bool(inspect.signature(creator).parameters)
     for key in arguments:
@@ -328,8 +330,8 @@ def _require_arguments(source: str, creator: Callable[..., Any], arguments: Mapp
 
 
 def _read(text: str, parameter: inspect.Parameter | None) -> Any:
-    """What a text of a command line means to a parameter: text where it takes text, else a value as in JSON if it is
-    one; none, true and false in any case."""
+    """The value of a command-line text for a parameter: the text itself if the parameter is a string, otherwise the
+    JSON value if it is one; none, true and false are recognised in any letter case."""
     if parameter is not None and (isinstance(parameter.default, str) or parameter.annotation in (str, "str")):
         return text
     words = {"none": None, "true": True, "false": False}
@@ -347,6 +349,6 @@ def _shown(space: Any) -> str:
 
 
 def _words(error: BaseException) -> str:
-    """Type and first line of an error."""
+    """The type and first line of an error."""
     lines = str(error).splitlines()
     return f"{type(error).__name__}: {lines[0][:160]}" if lines else type(error).__name__

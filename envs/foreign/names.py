@@ -1,9 +1,9 @@
-"""Names of the tasks made of PettingZoo environments, which can be looked at without torch."""
+"""Names of the tasks made from PettingZoo environments, available without importing torch."""
 
 from __future__ import annotations
 
 PREFIX = "pettingzoo:"
-"""Before `package.module:function`, the function that makes the environment."""
+"""Prefix of `package.module:function`, the function that creates the environment."""
 
 FOUND: dict[str, str] = {}
-"""Tasks that this process has made of PettingZoo environments (`envs.foreign.located`), by name, and their sources."""
+"""Sources of the tasks that this process has made from PettingZoo environments (`envs.foreign.located`), by name."""

@@ -1,4 +1,4 @@
-"""The reference policy of environments of other packages: `random`, uniform over the actions that agents have."""
+"""The reference policy of third-party environments: `random`, uniform over the actions that agents have."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Random:
         self.environment = environment
 
     def act(self, generator: torch.Generator) -> Tensor:
-        """Indices, or vectors from -1 to 1, drawn on the generator's device."""
+        """Action indices, or vectors in [-1, 1], drawn on the generator's device."""
         spec, device = self.environment.spec, generator.device
         shape = (self.environment.num_envs, spec.num_agents, spec.action_dim or spec.num_actions)
         draws = torch.rand(shape, generator=generator, device=device)

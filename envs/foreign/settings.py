@@ -1,4 +1,4 @@
-"""What a user may change about an environment of another package."""
+"""Settings of third-party environments."""
 
 from __future__ import annotations
 
@@ -16,34 +16,36 @@ Hearing = Literal["full", "nearest", "infos", "state"]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Settings of every `pettingzoo/` task. Any other setting is an argument of the function that makes the
-    environment; one that is called like a setting here goes into `arguments`."""
+    """Settings shared by all `pettingzoo/` tasks. Any other setting is an argument of the function that creates the
+    environment; an argument with the same name as a setting here goes into `arguments`."""
 
     source: str = ""
-    """Where the environment comes from, package.module:function; filled in from the task."""
+    """Source of the environment, package.module:function; filled in from the task."""
     arguments: str = ""
-    """Arguments of the function, as in N=3,continuous_actions=false: values as in JSON; filled in from settings of
-    other names."""
+    """Arguments of the function with JSON values, such as N=3,continuous_actions=false; filled in from all other
+    settings."""
     package: str = ""
-    """Distribution and version of the source, or the SHA-256 of its module's file; filled in, and refused where it
-    differs from what is here."""
+    """Distribution and version of the source, or the SHA-256 of its module's file; filled in, and rejected if the
+    installed one differs."""
     episode_length: Count | None = None
-    """Environment steps until truncation; none: the time limit of the environment itself, found by playing."""
+    """Environment steps until truncation; none uses the environment's time limit, which is found by playing."""
     reward: Reward = "local"
-    """Who is paid: `local` gives each agent the reward of the environment, `shared` gives everyone the sum."""
+    """`local` gives each agent its reward from the environment; `shared` gives every agent the sum over all agents."""
     graph: Hearing = "full"
-    """Who hears whom: `full` (everybody), `nearest` (those nearest by `columns` of the observation), `infos` (agents
-    that "neighbours" in an agent's info lists by name or number) or `state` (`columns` of `state()`, agents times
-    agents, row i not zero where i hears)."""
+    """Neighbours of each agent: `full` (all other agents), `nearest` (the nearest by the positions in `columns` of the
+    observation), `infos` (the agents listed by name or number under "neighbours" in its info) or `state` (an adjacency
+    matrix in `columns` of `state()`, whose row i is non-zero at the neighbours of agent i)."""
     columns: Annotated[str, Form(r"|\d+:\d+", "columns such as 2:4, the last one not included")] = ""
-    """Part of the observation that is a position, or of the state that is a graph."""
+    """Columns of the observation that hold a position, or of the state that hold a graph."""
     num_neighbours: Count | None = None
-    """Width of the neighbour lists; none: everybody else, or for `nearest` 4 below 30 agents and 8 from there on."""
+    """Width of the neighbour lists; none gives all other agents or, for `nearest`, 4 below 30 agents and 8 from 30
+    on."""
     workers: Natural = 0
-    """Processes among which the copies are divided; 0: copies are stepped in turn. Changes no number."""
+    """Number of worker processes among which the copies are divided; 0 steps them in the main process. Results do not
+    depend on it."""
 
     def __post_init__(self) -> None:
-        """Raises ValueError for columns that are missing or are not needed."""
+        """Raises ValueError if `columns` is missing or not needed."""
         check(self)
         needed = self.graph in ("nearest", "state")
         if needed and not self.columns:
@@ -53,14 +55,14 @@ class Settings:
 
     @property
     def span(self) -> slice:
-        """The columns."""
+        """`columns` as a slice."""
         first, _, end = self.columns.partition(":")
         return slice(int(first), int(end))
 
 
 def width(settings: Settings, num_agents: int) -> int:
-    """Width of the neighbour lists, at least 1: an agent without neighbours has one masked slot. Raises ValueError for
-    more neighbours than there are others."""
+    """Width of the neighbour lists, at least 1, so that an agent without neighbours has one masked slot. Raises
+    ValueError for more neighbours than there are other agents."""
     from envs.checks import neighbour_count
 
     usual = None if settings.graph == "nearest" else num_agents - 1
@@ -72,8 +74,8 @@ def width(settings: Settings, num_agents: int) -> int:
 
 
 def make_spec(settings: Settings) -> EnvironmentSpec:
-    """What a learner sees of the environment. Raises as `located.facts_of` does, and ValueError for settings that do
-    not fit it."""
+    """The specification of the environment. Raises the same errors as `located.facts_of`, and ValueError for settings
+    that do not fit the environment."""
     from envs.foreign.located import facts_of, time_limit
     from envs.protocols import EnvironmentSpec
 

@@ -1,5 +1,5 @@
-"""Matrix and toy games: small cooperative games whose optimum is known, batched like every other task.
+"""Matrix and toy games: small cooperative games with a known optimum, batched like every other task.
 
-games.py says what each game is, as pure functions of what the agents see; optimum.py finds the best joint action along
-a chain or ring; environment.py puts them together.
+games.py defines each game as pure functions of the state that the agents observe; optimum.py finds the best joint
+action on a chain or ring; environment.py combines them.
 """

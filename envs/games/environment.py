@@ -18,7 +18,7 @@ from envs.shapes import Float, Int
 class GameEnvironment:
     """`num_envs` copies of a game; implements `envs.protocols.Environment`.
 
-    Actions are indices (env, agent). Games end by themselves: the last step is `terminated`, never `truncated`.
+    Actions are indices (env, agent). Games terminate: their last step is `terminated`, never `truncated`.
     """
 
     def __init__(self, task: str, game: Game, settings: Settings, num_envs: int, device: torch.device) -> None:
@@ -39,11 +39,11 @@ class GameEnvironment:
 
     @property
     def state(self) -> Float[Tensor, "env agent feature"]:
-        """A copy of what each agent sees of the game's state, its index apart: the argument of the game's rules."""
+        """A copy of the state as each agent observes it, without its index; the argument of the game's rules."""
         return self._state.clone()
 
     def reset(self, seed: int | None = None) -> Step:
-        """Begin the next episodes, or, with a seed (0 to 2^63 - 1), the first ones of that seed."""
+        """Begin the next episodes or, given a seed (0 to 2^63 - 1), the first episodes of that seed."""
         if seed is not None:
             require_seed(seed)
             self._seed, self._next_episode = seed, 0
@@ -57,8 +57,8 @@ class GameEnvironment:
     def step(self, actions: Int[Tensor, "env agent"]) -> Step:
         """Advance all copies by one step.
 
-        Raises RuntimeError after the end of an episode, ValueError for actions of a wrong shape or type or, on a CPU,
-        out of range.
+        Raises RuntimeError after the end of an episode, and ValueError for actions of the wrong shape or type or, on a
+        CPU, out of range.
         """
         if self._time is None or self._time >= self.spec.episode_length:
             raise RuntimeError("the episodes have not begun or are over: call reset() first")
@@ -73,11 +73,11 @@ class GameEnvironment:
         return self._step(team[:, None].expand_as(reward) if self.settings.reward == "shared" else reward)
 
     def scores(self) -> dict[str, Float[Tensor, " env"]]:
-        """`return`: the sum of the team reward so far, whatever the reward mode."""
+        """The score `return`: the sum of the team reward so far, whatever the reward mode."""
         return {"return": self._return.clone()}
 
     def state_dict(self) -> dict[str, Any]:
-        """Tensors and plain numbers; episodes to come follow from the seed and their numbers."""
+        """The complete state as tensors and plain numbers; future episodes follow from the seed and their numbers."""
         return {
             "task": self.task,
             "seed": self._seed,
@@ -88,7 +88,8 @@ class GameEnvironment:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue exactly. Raises ValueError if the state is of another task or number of copies, or partial."""
+        """Continue exactly from `state`. Raises ValueError if it belongs to another task or number of copies, or is
+        incomplete."""
         missing = sorted(set(self.state_dict()) - set(state))
         if missing:
             raise ValueError(f"this is no state of a game: {', '.join(missing)} missing")
@@ -105,7 +106,7 @@ class GameEnvironment:
 
 
 def static_graph(game: Game, spec: EnvironmentSpec, num_envs: int, device: torch.device) -> Graph:
-    """The graph, the same in every copy."""
+    """The graph of a game, expanded over all copies."""
     slots = range(spec.max_neighbours)
     neighbours = [[heard[slot] if slot < len(heard) else 0 for slot in slots] for heard in game.neighbours]
     mask = [[slot < len(heard) for slot in slots] for heard in game.neighbours]

@@ -1,8 +1,8 @@
 """The games: graph, initial states, payoffs, transitions and optimum of each.
 
-All rules are pure functions of the state, which holds what each agent sees of it: (env, agent, feature), float64.
-Agent i is paid r_i(s, a_i, a_Ni), as in the paper's equation (1); where the agents share one payoff, everyone gets it.
-Matrix games follow Claus and Boutilier (1998), the two-step game Rashid et al. (2018, QMIX).
+All rules are pure functions of the state as each agent observes it, (env, agent, feature) float64. Agent i receives
+r_i(s, a_i, a_Ni), as in the paper's equation (1); in games with one shared payoff, every agent receives that payoff.
+The matrix games follow Claus and Boutilier (1998), the two-step game Rashid et al. (2018, QMIX).
 """
 
 from __future__ import annotations
@@ -24,24 +24,25 @@ Neighbours = tuple[tuple[int, ...], ...]
 Payoff = tuple[tuple[float, ...], ...]
 
 CLIMBING: Payoff = ((11, -30, 0), (-30, 7, 6), (0, 0, 5))
-"""The best pair of actions is ruinous when one agent misses it, and the third action looks safe."""
+"""Miscoordination around the best pair of actions is costly, and the third action looks safe."""
 PENALTY: Payoff = ((10, 0, -100), (0, 2, 0), (-100, 0, 10))
-"""Two best pairs: the agents must agree on one; the second action is safe."""
+"""There are two best pairs of actions, and the agents must agree on one; the second action is safe."""
 TWO_STEP: tuple[Payoff, Payoff] = (((7, 7), (7, 7)), ((0, 1), (1, 8)))
 """The matrices A and B of the second step."""
 COUPLING: Payoff = ((0, 1, 1), (1, 0, 1), (1, 1, 0))
-"""What two neighbours on a ring or chain share: 1 for different actions."""
+"""Payoff shared by two neighbours on a ring or chain: 1 for different actions."""
 CELL_PAY = (0.6, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
-"""Reward of a step that ends in each cell of the corridor: a near lure at one end, more at the other."""
+"""Reward of a step that ends in each cell of the corridor: a small one at one end as a lure, a larger one at the other
+end."""
 WALK_STEPS = 8
 SYMBOLS = 3
 
 
 class Game(ABC):
-    """The rules of one game. Sizes are fixed; nothing is remembered between calls."""
+    """The rules of one game, of fixed size and stateless."""
 
     one_payoff = False
-    """Whether all agents share one payoff, which is the team's reward, rather than each having its share r_i of it."""
+    """Whether all agents share one payoff, the team reward; otherwise the team reward is the sum of the r_i."""
 
     def __init__(
         self,
@@ -56,15 +57,15 @@ class Game(ABC):
         """Neighbours of each agent."""
         self.num_actions, self.episode_length = num_actions, episode_length
         self.num_features = num_features
-        """What each agent sees of the state, its own index apart."""
+        """Number of state features that each agent observes, not counting its index."""
         self.draws = draws
-        """Uniform numbers that decide an episode."""
+        """Number of uniform random numbers that determine an episode."""
         self.sees_index = sees_index
-        """Whether an agent also sees who it is."""
+        """Whether an agent also observes its index."""
 
     @abstractmethod
     def start(self, uniform: Float[Tensor, "env draw"]) -> Float[Tensor, "env agent feature"]:
-        """The first state of the episodes that these numbers decide."""
+        """The initial states determined by the given random numbers."""
 
     @abstractmethod
     def reward(
@@ -75,20 +76,21 @@ class Game(ABC):
     def follow(
         self, state: Float[Tensor, "env agent feature"], action: Int[Tensor, "env agent"]
     ) -> Float[Tensor, "env agent feature"]:
-        """The next state; that of a game of one step stays as it is."""
+        """The next state; unchanged in games of one step."""
         return state
 
     @abstractmethod
     def optimum(self, state: Float[Tensor, "env agent feature"]) -> Int[Tensor, "env agent"]:
-        """A joint action with the largest sum of team rewards to come."""
+        """A joint action that maximises the sum of future team rewards."""
 
     def team_reward(self, reward: Float[Tensor, "env agent"]) -> Float[Tensor, " env"]:
-        """The sum of r_i, or the one payoff."""
+        """The sum of the r_i, or the shared payoff."""
         return reward[:, 0] if self.one_payoff else reward.sum(-1)
 
 
 class MatrixGame(Game):
-    """Two agents, one step, one payoff that depends on both actions. They see who they are and hear each other."""
+    """Two agents, one step, and one payoff that depends on both actions. Agents observe their index and are
+    neighbours."""
 
     one_payoff = True
 
@@ -107,7 +109,8 @@ class MatrixGame(Game):
 
 
 class TwoStep(Game):
-    """The first agent's first action chooses the matrix that pays in the second step. State: first step, A or B."""
+    """The first agent's first action selects the payoff matrix of the second step. The state is one of: first step, A,
+    B."""
 
     one_payoff = True
 
@@ -134,9 +137,9 @@ class TwoStep(Game):
 
 
 class Coordination(Game):
-    """Agents on a ring or chain, each with preferences that it alone sees, psi_i(a) uniform in [-1, 1].
+    """Agents on a ring or chain, each with private preferences psi_i(a), uniform in [-1, 1].
 
-    r_i = psi_i(a_i) + 1/2 sum over its neighbours j of w(a_i, a_j), so the team's reward counts every edge once.
+    r_i = psi_i(a_i) + 1/2 sum over neighbours j of w(a_i, a_j), so that the team reward counts every edge once.
     """
 
     def __init__(self, num_agents: int, closed: bool) -> None:
@@ -162,7 +165,7 @@ class Coordination(Game):
 
 
 class Echo(Game):
-    """Agents on a directed ring: agent i is paid 1 for naming the symbol that agent i - 1, its only neighbour, sees."""
+    """Agents on a directed ring: agent i earns 1 for naming the symbol observed by agent i - 1, its only neighbour."""
 
     def __init__(self, num_agents: int) -> None:
         before = tuple(((i - 1) % num_agents,) for i in range(num_agents))
@@ -179,22 +182,23 @@ class Echo(Game):
 
 
 class TabularModel(NamedTuple):
-    """A game of one agent as tables. State number S, the number of rows, is the end, from which nothing follows."""
+    """A single-agent game as tables. The state with index S, the number of rows, is terminal."""
 
     observation: Float[Tensor, "state feature"]
     next_state: Int[Tensor, "state action"]
-    """Moves are certain."""
+    """Next state; transitions are deterministic."""
     reward: Float[Tensor, "state action"]
     start: Float[Tensor, " state"]
-    """Chance that an episode starts here."""
+    """Probability that an episode starts in each state."""
 
 
 class Walk(Game):
-    """One agent in a corridor for a fixed number of steps: left, stay or right; each step pays by the cell it ends in.
+    """One agent in a corridor for a fixed number of steps: left, stay or right. The reward of a step depends on the
+    cell where it ends.
 
-    The agent sees its cell and the time, both one-hot, and starts in a uniform cell. From the first three cells it is
-    best to go to the lure, from all others to walk to the far end. It has no neighbours: here Intention Propagation is
-    soft actor-critic.
+    The agent observes its cell and the time, both one-hot, and starts in a uniformly drawn cell. From the first three
+    cells it is optimal to go to the lure, from all others to walk to the far end. Without neighbours, Intention
+    Propagation reduces to soft actor-critic.
     """
 
     def __init__(self) -> None:
@@ -216,7 +220,7 @@ class Walk(Game):
         return self.action_values().argmax(-1).to(state.device)[time * self.num_cells + cell]
 
     def model(self) -> TabularModel:
-        """The game as tables: state time * num_cells + cell."""
+        """The game as tables; the index of a state is time * num_cells + cell."""
         number = torch.arange(WALK_STEPS * self.num_cells)
         observation = self._see(number // self.num_cells, number % self.num_cells)
         states, actions = observation[:, None].expand(-1, 3, -1), torch.arange(3).expand(len(number), -1)
@@ -225,7 +229,7 @@ class Walk(Game):
         return TabularModel(observation, reached.clamp(max=len(number)), self.reward(states, actions), start)
 
     def action_values(self, gamma: float = 1.0) -> Float[Tensor, "state action"]:
-        """The most that can be earned after each action in each state of `model`, by dynamic programming."""
+        """The optimal action values in each state of `model`, by dynamic programming."""
         model = self.model()
         value = torch.zeros(len(model.start) + 1, dtype=torch.float64)
         for _ in range(WALK_STEPS):
@@ -234,11 +238,11 @@ class Walk(Game):
         return action_value
 
     def _move(self, state: Tensor, action: Tensor) -> Tensor:
-        """The cell that an action leads to."""
+        """The index of the cell reached by an action."""
         return (state[..., : self.num_cells].argmax(-1) + action - 1).clamp(0, self.num_cells - 1)
 
     def _see(self, time: Tensor, cell: Tensor) -> Tensor:
-        """What is seen at a time in a cell; no time is marked once the last step is done."""
+        """The observation at a time in a cell; after the last step, no time is marked."""
         return torch.cat([_show(cell, self.num_cells), _show(time, WALK_STEPS + 1)[..., :-1]], dim=-1)
 
 
@@ -251,11 +255,11 @@ FAMILIES: dict[str, Callable[[int], Game]] = {
     "echo": Echo,
     "walk": lambda _: Walk(),
 }
-"""How a game is made for a number of agents that `names.SIZES` allows."""
+"""Constructors of the games, given a number of agents that `names.SIZES` allows."""
 
 
 def game(task: str) -> Game:
-    """The game of a name such as `game/ring_8`. Raises KeyError where there is none."""
+    """The game with a name such as `game/ring_8`. Raises KeyError if there is none."""
     found = parts(task)
     if found is None:
         raise KeyError(f"there is no game {task!r}; the families are {', '.join(FAMILIES)}")
@@ -269,11 +273,12 @@ def _show(index: Int[Tensor, "*batch"], size: int) -> Float[Tensor, "*batch feat
 
 @lru_cache(maxsize=64)
 def _table(entries: Any, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Nested tuples of numbers as a tensor that is made once, as making one waits for the device; not to be changed."""
+    """A tensor of nested tuples of numbers, cached because creating one synchronises with the device; not to be
+    modified."""
     return torch.tensor(entries, dtype=dtype, device=device)
 
 
 def _largest_entry(matrix: Float[Tensor, "action other"]) -> Int[Tensor, "2"]:
-    """Row and column of the largest entry, the first of several."""
+    """Row and column of the largest entry; ties go to the first."""
     index = matrix.argmax()
     return torch.stack([index // matrix.shape[1], index % matrix.shape[1]])

@@ -1,4 +1,4 @@
-"""The names of the games, which can be listed without torch."""
+"""Names of the games, available without importing torch."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ SIZES: dict[str, range] = {
     "echo": range(2, 10_000),
     "walk": range(1, 2),
 }
-"""The families of games and the numbers of agents that each can be made for."""
+"""Families of games, and the numbers of agents that each supports."""
 
 TASKS = tuple(
     f"game/{name}" for name in ("climbing_2", "penalty_2", "two_step_2", "chain_8", "ring_8", "echo_8", "walk_1")
 )
-"""The games of the suites; chains, rings and echoes of other sizes can be made as well."""
+"""Games of the suites; chains, rings and echoes also exist in other sizes."""
 
 
 def exists(task: str) -> bool:
-    """Whether there is such a game."""
+    """Whether `task` is a game."""
     return parts(task) is not None
 
 

@@ -1,4 +1,4 @@
-"""The best joint action of agents along a chain or ring, by dynamic programming (Viterbi's algorithm)."""
+"""The best joint action of agents on a chain or ring, by dynamic programming (Viterbi's algorithm)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from envs.shapes import Float, Int
 def best_joint_action(
     preference: Float[Tensor, "env agent action"], coupling: Float[Tensor, "action other"], closed: bool
 ) -> Int[Tensor, "env agent"]:
-    """The a that maximises sum_i preference_i(a_i) + sum_i coupling(a_i, a_i+1).
+    """The joint action a that maximises sum_i preference_i(a_i) + sum_i coupling(a_i, a_i+1).
 
-    The second sum runs along the chain and, where `closed`, from the last agent back to the first. The first agent's
-    action is held fixed at each of its values in turn; best(f, a) is then the most that the agents behind one that
-    takes a can add, itself included. There must be at least two agents.
+    The second sum runs along the chain and, if `closed`, from the last agent back to the first. The first agent's
+    action f is fixed at each of its values in turn; best(f, a) is then the largest contribution of an agent that takes
+    a and all agents behind it. There must be at least two agents.
     """
     end = coupling.T if closed else torch.zeros_like(coupling)  # (first, action)
     best = preference[:, -1, None] + end  # (env, first, action)
@@ -39,7 +39,7 @@ def joint_value(
     closed: bool,
     action: Int[Tensor, "env agent"],
 ) -> Float[Tensor, " env"]:
-    """The sum that `best_joint_action` maximises, of any joint action."""
+    """The objective of `best_joint_action` for a given joint action."""
     paid = preference.gather(-1, action[..., None]).squeeze(-1).sum(-1)
     edges = coupling[action, action.roll(-1, 1)]
     return paid + (edges if closed else edges[:, :-1]).sum(-1)

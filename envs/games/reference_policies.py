@@ -1,5 +1,5 @@
-"""Reference policies of the games: `random` draws a uniform action, `optimal` knows the whole state and cannot be
-beaten, `selfish` takes what an agent on a ring or chain likes best, whatever its neighbours do."""
+"""Reference policies of the games: `random` draws a uniform action, `optimal` knows the whole state and is optimal, and
+`selfish` takes each agent's preferred action on a ring or chain, whatever its neighbours do."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Random:
         self.environment = played(environment)
 
     def act(self, generator: torch.Generator) -> Int[Tensor, "env agent"]:
-        """Indices, drawn on the generator's device."""
+        """Action indices, drawn on the generator's device."""
         spec = self.environment.spec
         shape = (self.environment.num_envs, spec.num_agents)
         actions = torch.randint(spec.num_actions, shape, generator=generator, device=generator.device)
@@ -27,18 +27,18 @@ class Random:
 
 
 class Optimal:
-    """A joint action with the largest sum of team rewards to come."""
+    """A joint action that maximises the sum of future team rewards."""
 
     def __init__(self, environment: Environment) -> None:
         self.environment = played(environment)
 
     def act(self, generator: torch.Generator) -> Int[Tensor, "env agent"]:
-        """Indices; draws nothing."""
+        """Action indices; uses no random numbers."""
         return self.environment.game.optimum(self.environment.state)
 
 
 class Selfish:
-    """Every agent's own preference."""
+    """Every agent's preferred action."""
 
     def __init__(self, environment: Environment) -> None:
         self.environment = played(environment)
@@ -46,12 +46,12 @@ class Selfish:
             raise ValueError(f"agents of {self.environment.task} have no preferences; choose another reference policy")
 
     def act(self, generator: torch.Generator) -> Int[Tensor, "env agent"]:
-        """Indices; draws nothing."""
+        """Action indices; uses no random numbers."""
         return self.environment.state.argmax(-1)
 
 
 def reference_policies_for(game: Game) -> dict[str, type[ReferencePolicy]]:
-    """The reference policies that make sense for a game, by name."""
+    """The reference policies that apply to a game, by name."""
     policies: dict[str, type[ReferencePolicy]] = {"random": Random, "optimal": Optimal}
     if isinstance(game, Coordination):
         policies["selfish"] = Selfish
@@ -59,7 +59,7 @@ def reference_policies_for(game: Game) -> dict[str, type[ReferencePolicy]]:
 
 
 def played(environment: Environment) -> GameEnvironment:
-    """The environment itself, if it is a game, whose state these policies read; else raises TypeError."""
+    """`environment` as a game environment, whose state these policies read. Raises TypeError otherwise."""
     if not isinstance(environment, GameEnvironment):
         raise TypeError(f"reference policies need an environment of a game/ task, not a {type(environment).__name__}")
     return environment

@@ -1,4 +1,4 @@
-"""What a user may change about a game."""
+"""Settings of the games."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ StateType = Literal["float32", "float64"]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Settings of every `game/` task."""
+    """Settings shared by all `game/` tasks."""
 
     reward: Reward = "local"
-    """Who is paid: `local` pays agent i its own r_i, the paper's equation (1); `shared` gives everyone the team's sum.
-    Games with one payoff give it to everyone either way."""
+    """`local` gives agent i its reward r_i, the paper's equation (1); `shared` gives every agent the sum over the team.
+    Games with a shared payoff give it to every agent in both modes."""
     dtype: StateType = "float32"
-    """Floating point type of observations and rewards."""
+    """Floating-point type of observations and rewards."""
 
     def __post_init__(self) -> None:
         check(self)
 
     def torch_dtype(self) -> torch.dtype:
-        """The torch type named by `dtype`."""
+        """The torch dtype named by `dtype`."""
         import torch
 
         return torch.float32 if self.dtype == "float32" else torch.float64
 
 
 def make_spec(game: Game) -> EnvironmentSpec:
-    """The specification of the game. An agent without neighbours has one masked slot."""
+    """The specification of a game. An agent without neighbours has one masked slot."""
     from envs.protocols import EnvironmentSpec
 
     return EnvironmentSpec(

@@ -1,5 +1,5 @@
-"""Equal episodes on one of the engines here and on magent2, compared number by number; `envs.jungle.verify` is the
-command, and says what is played.
+"""Comparison of the same episodes on two engines, number by number; for the command and the play see
+`envs.jungle.verify`.
 """
 
 from __future__ import annotations
@@ -31,37 +31,37 @@ from envs.protocols import Step
 from envs.shapes import Bool, Int
 
 GREEDY, AGGRESSIVE, MOBBING, RANDOM = range(4)
-"""Moods of agents, kept for an episode."""
+"""Behaviours of agents, fixed for an episode."""
 NOISE = 0.1
-"""Share of steps in which an agent acts at random whatever its mood."""
+"""Fraction of steps in which an agent acts at random whatever its mood."""
 CROWDED_EVERY = 4
-"""One batch of so many starts with all units in a cluster."""
+"""One in this many batches starts with all units in a cluster."""
 ROOM = 1.5
-"""Cells of the cluster for each unit."""
+"""Cells per unit in a cluster."""
 MOST_COPIES, MOST_PAIRS = 64, 1_000_000
-"""Copies in a batch, and pairs of agents in all of them: bounds of the memory that is used."""
+"""Maximum number of copies in a batch and of pairs of agents in all copies, which bound the memory used."""
 _CPU = torch.device("cpu")
 
 
 @dataclass
 class Comparison:
-    """What was compared, what happened, and what differs."""
+    """Counts of compared numbers, events and differences."""
 
     name: str
     episodes: int = 0
     steps: int = 0
-    """Of single copies."""
+    """Steps played, summed over copies."""
     compared: Counter[str] = field(default_factory=Counter)
-    """Numbers compared, by quantity."""
+    """Count of numbers compared, by quantity."""
     happenings: Counter[str] = field(default_factory=Counter)
-    """How often things happened on which the order of a step depends."""
+    """Counts of events that depend on the order of operations in a step."""
     differing: Counter[str] = field(default_factory=Counter)
-    """Numbers that differ, by quantity."""
+    """Count of numbers that differ, by quantity."""
     first: dict[str, str] = field(default_factory=dict)
     """The first difference of each quantity that differs."""
 
     def equal(self, quantity: str, when: str, expected: Tensor, given: Tensor) -> None:
-        """Compare two tensors (env, ...) of the episodes that are played now: of one type, and equal."""
+        """Compare two tensors (env, ...) of the current episodes, which must have the same dtype, shape and values."""
         self.compared[quantity] += expected.numel()
         if expected.dtype != given.dtype or expected.shape != given.shape:
             kinds = [f"{tensor.dtype} of shape {tuple(tensor.shape)}" for tensor in (expected, given)]
@@ -77,7 +77,7 @@ class Comparison:
 
     @property
     def failures(self) -> list[str]:
-        """One line for each quantity that differs."""
+        """One message for each quantity that differs."""
         return [
             f"{self.name}: {self.differing[quantity]} of {self.compared[quantity]} {quantity} differ, first {text}"
             for quantity, text in self.first.items()
@@ -99,10 +99,10 @@ def verify(
     episode_length: int = EPISODE_LENGTH,
     reference: Backend = "magent2",
 ) -> Comparison:
-    """Play equal episodes on two engines and compare all that they return.
+    """Play the same episodes on two engines and compare everything they return.
 
-    Differences are in the result's `failures`. Raises EnvironmentNotAvailableError if magent2 is asked for and not
-    there, ValueError for settings out of range.
+    Differences are listed in the result's `failures`. Raises EnvironmentNotAvailableError if magent2 is requested but
+    not installed, and ValueError for settings out of range.
     """
     result = Comparison(f"{task}, {backend} beside {reference}")
     size, generator = jungle(task), torch.Generator().manual_seed(seed)
@@ -121,7 +121,7 @@ def verify(
 
 
 def _start(pair: list[JungleEnvironment], seed: int, batch: int, generator: torch.Generator) -> list[Step]:
-    """Begin equal episodes: the first or the next of a seed, or now and then crowded ones."""
+    """Begin the same episodes in both: the first or next ones of a seed or, at intervals, crowded ones."""
     if (batch + 1) % CROWDED_EVERY:
         return [environment.reset(None if batch else seed) for environment in pair]
     cells = crowded_cells(pair[0].jungle, pair[0].num_envs, generator)
@@ -130,7 +130,7 @@ def _start(pair: list[JungleEnvironment], seed: int, batch: int, generator: torc
 
 
 def _play(result: Comparison, pair: list[JungleEnvironment], starts: list[Step], generator: torch.Generator) -> None:
-    """Play one episode of every copy to its end; the reference, first of the pair, says where everybody is."""
+    """Play one episode of every copy to its end, with actions based on the reference, the first of the pair."""
     reference, _ = pair
     copies, agents = reference.num_envs, reference.spec.num_agents
     mood, food = draw_moods(copies, agents, generator), reference.food
@@ -149,7 +149,7 @@ def _play(result: Comparison, pair: list[JungleEnvironment], starts: list[Step],
 
 
 def _compare(result: Comparison, when: str, pair: list[JungleEnvironment], steps: list[Step]) -> None:
-    """Everything that a step returns, and the positions."""
+    """Compare everything that a step returns, and the positions."""
     positions = [environment.position for environment in pair]
     for quantity, tensors in (
         ("positions", positions),
@@ -162,7 +162,7 @@ def _compare(result: Comparison, when: str, pair: list[JungleEnvironment], steps
 
 
 def crowded_cells(size: Jungle, copies: int, generator: torch.Generator) -> Int[Tensor, "env unit xy"]:
-    """Cells of agents, then foods, all in one small square somewhere on the map, at its wall perhaps."""
+    """Cells of agents, then foods, all in one small square at a random place on the map, possibly at the wall."""
     units, inner = size.num_agents + size.num_foods, size.side - 2
     width = min(inner, math.ceil(math.sqrt(ROOM * units)))
     cells = torch.rand(copies, width**2, generator=generator).argsort(-1)[:, :units]
@@ -171,7 +171,7 @@ def crowded_cells(size: Jungle, copies: int, generator: torch.Generator) -> Int[
 
 
 def draw_moods(copies: int, agents: int, generator: torch.Generator) -> Int[Tensor, "env agent"]:
-    """A mood for every agent; how common each is differs from copy to copy."""
+    """A mood for every agent, with frequencies that vary between copies."""
     shares = torch.rand(copies, 4, generator=generator)
     return torch.multinomial(shares, agents, replacement=True, generator=generator)
 
@@ -182,8 +182,8 @@ def mixed_actions(
     mood: Int[Tensor, "env agent"],
     generator: torch.Generator,
 ) -> Int[Tensor, "env agent"]:
-    """What agents in these moods do: head for the nearest food, the nearest agent or the first agent and strike it once
-    beside it, or act at random."""
+    """Actions of agents in the given moods: head for the nearest food, the nearest agent or the first agent and attack
+    it once adjacent, or act at random."""
     at_random = torch.randint(NUM_ACTIONS, mood.shape, generator=generator)
     noisy = torch.rand(mood.shape, generator=generator) < NOISE
     to_food = _approach(position, food, generator, alone=False)
@@ -196,8 +196,8 @@ def mixed_actions(
 def _approach(
     position: Int[Tensor, "env agent xy"], target: Int[Tensor, "env target xy"], generator: torch.Generator, alone: bool
 ) -> Int[Tensor, "env agent"]:
-    """Strike the nearest target if it is beside one, else go nearer; `alone` where the targets are the agents, none of
-    which is its own. Which of equally near ones, and along which axis, is drawn."""
+    """Attack the nearest target if it is adjacent, otherwise approach it. Ties and the axis of approach are drawn. Set
+    `alone` if the targets are the agents themselves, so that none targets itself."""
     away = target[:, None] - position[:, :, None]
     apart = away.abs().sum(-1).float()
     if alone:
@@ -218,11 +218,11 @@ def happenings(
     after: Int[Tensor, "env agent xy"],
     side: int,
 ) -> dict[str, int]:
-    """How often, in one step of all copies, agents did what the rules must settle."""
+    """Counts of events in one step of all copies that the rules must resolve."""
     aim = before + torch.tensor(OFFSETS)[actions]
     attacks, moved = actions >= NUM_MOVES, (before != after).any(-1)
     wants = ~attacks & (actions != STAY)
-    occupied = _meets(aim, before)  # (env, agent, agent): whose cell it is at which each aims
+    occupied = _meets(aim, before)  # (env, agent, agent): whether each agent aims at the cell of each other
     walls, foods, agents = ((aim < 1) | (aim > side - 2)).any(-1), _meets(aim, food).any(-1), occupied.any(-1)
     struck = occupied & attacks[..., None]
     blows, blocked = struck.sum(1), wants & ~moved

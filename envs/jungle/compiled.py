@@ -1,5 +1,5 @@
-"""How functions of this package are compiled. Importing this forgets kept kernels that were compiled from other
-sources, before the first kernel is defined."""
+"""Compilation of this package's numba functions. Importing this module deletes cached kernels that were compiled from
+other sources, before the first kernel is defined."""
 
 from __future__ import annotations
 

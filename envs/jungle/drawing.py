@@ -1,11 +1,11 @@
-"""Pictures of Jungle.
+"""Drawings of Jungle.
 
-The white square is the map, with its ring of wall and a faint grid of cells; food is a diamond, an agent a disc. Where
-agents stand is where the last step led, and the tails of those that moved begin where they came from. What they did is
-drawn with it. An agent that eats has a light centre and a green line to its food. One that hits another agent is
-orange, with an orange wedge to where its victim stood; victims have orange rings where they stand now. Blows come
-before moves, so a victim may have left: then its tail, orange too, leads from the cell that was struck to the ring, and
-the wedge lies below whoever has come to that cell since. A blow at nothing is a short grey line.
+The white square is the map, with its wall and a faint grid of cells; food is a diamond, an agent a disc. Agents are
+shown after the last step; the tail of an agent that moved begins at the cell it left. Their actions are drawn as well.
+An agent that eats has a light centre and a green line to its food. An agent that hits another is orange, with an orange
+wedge towards the cell where its victim stood; victims have orange rings at their current cells. Attacks precede moves,
+so a victim may have left: its tail, also orange, then leads from the struck cell to the ring, and the wedge lies below
+any agent that has entered that cell since. An attack on nothing is a short grey line.
 """
 
 from __future__ import annotations
@@ -46,87 +46,90 @@ from envs.protocols import Environment
 
 AGENT_COLOUR, FOOD_COLOUR, MISS_COLOUR = BLUE, GREEN, GREY
 BLOW_COLOUR: Colour = (213, 94, 0)
-"""Of agents that hit another one, their blows and the rings of their victims: the vermilion of Okabe and Ito."""
+"""Colour of agents that hit another, their blows and the rings of their victims: the vermilion of Okabe and Ito."""
 MEAL_COLOUR = mix(FOOD_COLOUR, WHITE, 0.7)
-"""Of the centre of an agent that eats."""
+"""Colour of the centre of an agent that eats."""
 TAIL_COLOUR, TRACE_COLOUR = mix(AGENT_COLOUR, WHITE, 0.65), mix(BLOW_COLOUR, WHITE, 0.5)
-"""Of tails, and of those of victims that left."""
+"""Colours of tails, and of the tails of victims that moved."""
 WALL_COLOUR, GRID_COLOUR = mix(EDGE, LINK, 0.4), mix(PAGE, WHITE, 0.25)
 PALETTE: tuple[Colour, ...] = (
     *(AGENT_COLOUR, FOOD_COLOUR, BLOW_COLOUR, MEAL_COLOUR, TAIL_COLOUR, TRACE_COLOUR, WALL_COLOUR, GRID_COLOUR),
     *NEUTRALS,
 )
-"""All colours."""
+"""All colours of the drawings."""
 DISC, DIAMOND = 0.34, 0.4
-"""Radii, in cells."""
+"""Radii of agents and food, in cells."""
 SMALLEST_DISC = 1.5
-"""Least radius, in pixels of a reference frame."""
+"""Minimum radius, in pixels of a reference frame."""
 STROKE, MISS_WIDTH, BLOW_WIDTH = 0.22, 0.7, 0.8
-"""Width of the line from an agent to its food in cells; that of a miss over it, and of a blow's base over a disc's."""
+"""Width of the line from an agent to its food, in cells; width of a miss relative to that line; width of a blow's base
+relative to the disc."""
 MISS, REACH = 0.85, 0.9
-"""How far misses and blows are drawn towards the middle of the cell that they struck."""
+"""Fractions of the distance to the centre of the struck cell over which misses and blows are drawn."""
 RING, GAP, CENTRE = 1.65, 1.35, 0.45
-"""Radii of a victim's ring, of the white inside it, and of the centre of one that eats, over that of the disc."""
+"""Radii of a victim's ring, of the white gap inside it, and of the centre of an agent that eats, relative to the
+disc."""
 GRID_SHOWN = 5.0
-"""From this width of a cell on, in pixels of a reference frame, the grid is drawn."""
+"""Minimum width of a cell, in pixels of a reference frame, for the grid to be drawn."""
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The map in a square frame; rows are counted downwards in both."""
+    """The map as shown in a square frame; rows are counted downwards in both."""
 
     size: int
-    """Side of the frame in pixels."""
+    """Side length of the frame in pixels."""
     side: int
-    """Rows and columns of the map, wall included."""
+    """Number of rows and columns of the map, including the wall."""
 
     @property
     def cell(self) -> float:
-        """Side of a cell in pixels of the frame."""
+        """Side length of a cell in pixels of the frame."""
         return self.size / (MARGIN * self.side)
 
     def pixels(self, cells: np.ndarray) -> np.ndarray:
-        """Column and row (..., 2), with fractions, of the middle of cells (..., 2); pixel centres are at one half."""
+        """Fractional column and row (..., 2) of the centres of cells (..., 2); pixel centres are at one half."""
         return self.size / 2 + (np.asarray(cells, dtype=np.float64) + 0.5 - self.side / 2) * self.cell
 
     def image_points(self, cells: np.ndarray) -> list[Point]:
-        """The middle of cells (cell, 2) in the supersampled image; whole numbers are pixel centres there."""
+        """Centres of cells (cell, 2) in the supersampled image, where integers are pixel centres."""
         return [(x, y) for x, y in (self.pixels(cells) * SUPERSAMPLING - 0.5).tolist()]
 
 
 @dataclass(frozen=True, slots=True)
 class Deeds:
-    """What the agents of one copy did in the last step; nothing at the beginning of an episode."""
+    """The actions of one copy's agents in the last step and their effects; empty at the beginning of an episode."""
 
     left: np.ndarray
-    """(agent, 2) int, the cells on which they were before."""
+    """(agent, 2) int, cells of the agents before the step."""
     aim: np.ndarray
-    """(agent, 2) int, the cells that they struck or wanted to move to."""
+    """(agent, 2) int, cells that the agents attacked or tried to move to."""
     eats: np.ndarray
-    """(agent,) bool: has struck food."""
+    """(agent,) bool, whether the agent attacked food."""
     misses: np.ndarray
-    """(agent,) bool: has struck neither food nor an agent."""
+    """(agent,) bool, whether the agent attacked neither food nor an agent."""
     victim: np.ndarray
-    """(agent,) int: the agent that it has struck; -1 for none."""
+    """(agent,) int, the agent that each agent hit; -1 for none."""
 
     @property
     def hits(self) -> np.ndarray:
-        """(agent,) bool: has struck an agent."""
+        """(agent,) bool, whether the agent hit another."""
         return self.victim >= 0
 
     @property
     def is_hit(self) -> np.ndarray:
-        """(agent,) bool: has been struck."""
+        """(agent,) bool, whether the agent was hit."""
         return np.isin(np.arange(len(self.victim)), self.victim)
 
 
 def can_draw(environment: object) -> bool:
-    """Whether this is a jungle."""
+    """Whether `environment` is a Jungle environment."""
     return isinstance(environment, JungleEnvironment)
 
 
 def draw_jungle(environment: Environment, copy: int, size: int, neighbours: bool) -> np.ndarray:
-    """See `envs.drawing.draw`. Shows the present step, and return, meals, hits and misses so far."""
+    """A frame as for `envs.drawing.draw`, captioned with the current step and the return, meals, hits and misses so
+    far."""
     assert isinstance(environment, JungleEnvironment)
     if environment.state_dict()["time"] is None:
         raise RuntimeError("there is nothing to draw yet: call reset() first")
@@ -143,7 +146,7 @@ def draw_jungle(environment: Environment, copy: int, size: int, neighbours: bool
 
 
 def caption(environment: JungleEnvironment, copy: int) -> list[tuple[str, str]]:
-    """The two lines above the map: what is on the left, what is on the right."""
+    """The two lines above the map, each as its left and right part."""
     scores, agents = environment.scores(), environment.spec.num_agents
     name = environment.jungle.task.partition("/")[2].replace("_", " ")
     step = f"step {environment.time} of {environment.spec.episode_length}"
@@ -156,7 +159,7 @@ def caption(environment: JungleEnvironment, copy: int) -> list[tuple[str, str]]:
 
 
 def deeds_of(environment: JungleEnvironment, copy: int) -> Deeds:
-    """What the agents of a copy did last."""
+    """The actions of a copy's agents in the last step."""
     actions, left = environment.last_actions, environment.last_position
     position = environment.position[copy].cpu().numpy()
     if actions is None or left is None:
@@ -171,20 +174,20 @@ def deeds_of(environment: JungleEnvironment, copy: int) -> Deeds:
 
 
 def heard_pairs(position: np.ndarray, count: int) -> list[tuple[int, int]]:
-    """Pairs of agents, position (agent, 2), of which one is among the `count` nearest others of the other one, where
-    lower numbers come first among equally near ones; sorted."""
+    """Sorted pairs of agents of which one is among the `count` nearest neighbours of the other, ties by lower number.
+    position: (agent, 2)."""
     squared = np.square(position[:, None] - position).sum(-1)
     nearest = np.argsort(squared, axis=1, kind="stable")[:, 1 : count + 1]  # an agent itself comes first
     return links(nearest.tolist())
 
 
 def _same(cells: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """(cell, other) bool: which of the cells (cell, 2) are which of the others (other, 2)."""
+    """(cell, other) bool, whether each of the cells (cell, 2) equals each of the others (other, 2)."""
     return (cells[:, None] == others).all(-1)
 
 
 def _draw_units(brush: Brush, view: View, position: np.ndarray, food: np.ndarray, deeds: Deeds) -> None:
-    """Food, agents and what these did; what matters more lies above."""
+    """Draw food, agents and their actions, the more important ones on top."""
     stroke, disc, diamond = (
         max(width * view.cell * SUPERSAMPLING, least * brush.pixel)
         for width, least in ((STROKE, 0.5), (DISC, SMALLEST_DISC), (DIAMOND, SMALLEST_DISC))
@@ -202,7 +205,7 @@ def _draw_units(brush: Brush, view: View, position: np.ndarray, food: np.ndarray
         brush.line((now[agent], aim[agent]), FOOD_COLOUR, stroke)
     in_place = stayed[deeds.victim] & hits
     for agent in np.flatnonzero(hits & ~in_place).tolist():
-        _draw_blow(brush, now[agent], aim[agent], disc)  # whoever has come there since was not hit
+        _draw_blow(brush, now[agent], aim[agent], disc)  # an agent that has moved there since was not hit
     for agent, place in enumerate(now):
         _draw_agent(brush, place, disc, deeds.eats[agent], hits[agent], is_hit[agent])
     for agent in np.flatnonzero(in_place).tolist():
@@ -210,7 +213,7 @@ def _draw_units(brush: Brush, view: View, position: np.ndarray, food: np.ndarray
 
 
 def _draw_agent(brush: Brush, at: Point, radius: float, eats: bool, hits: bool, is_hit: bool) -> None:
-    """A disc, with a ring if it was hit, and a centre if it eats."""
+    """Draw a disc, with a ring if the agent was hit and a light centre if it eats."""
     if is_hit:
         brush.dot(at, RING * radius, BLOW_COLOUR)
         brush.dot(at, GAP * radius, WHITE)
@@ -220,7 +223,7 @@ def _draw_agent(brush: Brush, at: Point, radius: float, eats: bool, hits: bool, 
 
 
 def _draw_blow(brush: Brush, attacker: Point, struck: Point, radius: float) -> None:
-    """A wedge with a thin edge, which sets it apart from a disc that it strikes."""
+    """Draw a wedge with a thin edge that separates it from the struck disc."""
     tip = _between(attacker, struck, REACH)
     brush.wedge(tip, attacker, BLOW_WIDTH * radius + RIM * brush.pixel, WHITE)
     brush.wedge(tip, attacker, BLOW_WIDTH * radius, BLOW_COLOUR)
@@ -228,12 +231,12 @@ def _draw_blow(brush: Brush, attacker: Point, struck: Point, radius: float) -> N
 
 
 def _between(start: Point, end: Point, share: float) -> Point:
-    """The point at a share of the way."""
+    """The point at a fraction `share` of the way from `start` to `end`."""
     return start[0] + share * (end[0] - start[0]), start[1] + share * (end[1] - start[1])
 
 
 def _draw_links(brush: Brush, view: View, position: np.ndarray, count: int) -> None:
-    """A line from each agent to those it hears."""
+    """Draw a line from each agent to each of its neighbours."""
     points = view.image_points(position)
     for i, j in heard_pairs(position, count):
         brush.line((points[i], points[j]), LINK, 0.8 * brush.pixel)
@@ -241,7 +244,7 @@ def _draw_links(brush: Brush, view: View, position: np.ndarray, count: int) -> N
 
 @lru_cache(maxsize=8)
 def _background(view: View) -> Image.Image:
-    """The page with the empty map and the legend, in the supersampled size."""
+    """The supersampled background: the empty map and the legend."""
     image = page(view.size)
     brush = Brush(image)
     low, high = (view.size / 2 + sign * view.side / 2 * view.cell for sign in (-1, 1))
@@ -259,7 +262,7 @@ def _background(view: View) -> Image.Image:
 
 
 def _signs(brush: Brush) -> list[Sign]:
-    """What the legend explains."""
+    """The entries of the legend."""
 
     def agent(at: Point, radius: float, eats: bool = False, hits: bool = False, is_hit: bool = False) -> None:
         _draw_agent(brush, at, radius, eats, hits, is_hit)

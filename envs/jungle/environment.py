@@ -18,37 +18,38 @@ from envs.shapes import Bool, Float, Int
 
 
 class Engine(Protocol):
-    """What computes the steps of all copies."""
+    """An engine that computes the steps of all copies."""
 
     def place(self, position: Int[Tensor, "env agent xy"], food: Int[Tensor, "env food xy"]) -> None:
-        """Begin with agents and foods on these cells, each its own; given on the CPU or the engine's device."""
+        """Begin with agents and foods on the given cells, all distinct; tensors on the CPU or the engine's device."""
         ...
 
     @property
     def position(self) -> Int[Tensor, "env agent xy"]:
-        """A copy of where the agents are."""
+        """A copy of the agents' cells."""
         ...
 
     @property
     def last_position(self) -> Int[Tensor, "env agent xy"]:
-        """A copy of where they were before the last step."""
+        """A copy of the agents' cells before the last step."""
         ...
 
     def step(self, actions: Int[Tensor, "env agent"]) -> tuple[Float[Tensor, "env agent"], Float[Tensor, "env 4"]]:
-        """Advance by one step: rewards (float32), and sums over the agents (float64) as `rules.TALLY` names them."""
+        """Advance by one step; returns rewards (float32) and the totals over agents in `rules.TALLY` (float64)."""
         ...
 
     def look(self) -> tuple[Float[Tensor, "env agent feature"], Int[Tensor, "env agent neighbour"]]:
-        """What every agent sees (float32), and its nearest others; new tensors."""
+        """The observation of every agent (float32) and its nearest other agents, in new tensors."""
         ...
 
 
 class JungleEnvironment:
     """`num_envs` copies of Jungle; implements `envs.protocols.Environment`.
 
-    Actions are indices (env, agent) of {up, left, stay, right, down, hit up, hit left, hit right, hit down}. Blows are
-    dealt first, on where everyone stands; then agents move in the order of their numbers, each to a cell that is free
-    by then. Nobody dies and no food is used up: with 400 blows to an agent's life that takes more than 100 steps.
+    Actions are indices (env, agent) into {up, left, stay, right, down, hit up, hit left, hit right, hit down}. Attacks
+    are resolved first, on the cells where agents stand; then agents move in the order of their numbers, each to a cell
+    that is free at that point. No agent dies and no food is used up: agents survive 400 blows, at most four per step,
+    and food survives more.
     """
 
     def __init__(self, jungle: Jungle, settings: Settings, num_envs: int, device: torch.device) -> None:
@@ -66,39 +67,40 @@ class JungleEnvironment:
         self._totals = torch.zeros(num_envs, len(TALLY), dtype=torch.float64, device=device)
         self._actions = torch.zeros(shape, dtype=torch.int64, device=device)
         self._acted = False
-        """Whether `_actions` led here."""
+        """Whether `_actions` led to the current state."""
         self._seed, self._next_episode = 0, 0
         self._time: int | None = None
         self._clock = torch.zeros(1, dtype=torch.int64, device=device)
-        """The time once more, for steps that are recorded."""
+        """A copy of the step count on the device, for captured steps."""
 
     @property
     def position(self) -> Int[Tensor, "env agent xy"]:
-        """A copy of the cells on which the agents are."""
+        """A copy of the agents' cells."""
         return self._engine.position
 
     @property
     def food(self) -> Int[Tensor, "env food xy"]:
-        """A copy of the cells on which food is."""
+        """A copy of the food's cells."""
         return self._food.clone().to(self.device)
 
     @property
     def last_actions(self) -> Int[Tensor, "env agent"] | None:
-        """A copy of the actions that led here; None at the beginning of an episode and after `load_state_dict`."""
+        """A copy of the last actions; None at the beginning of an episode and after `load_state_dict`."""
         return self._actions.clone() if self._acted else None
 
     @property
     def last_position(self) -> Int[Tensor, "env agent xy"] | None:
-        """The cells on which the agents were when they chose `last_actions`, where blows were dealt; None without."""
+        """The agents' cells when they chose `last_actions`, on which attacks were resolved; None where these are
+        None."""
         return self._engine.last_position if self._acted else None
 
     @property
     def time(self) -> int:
-        """Steps taken in the running episodes."""
+        """Number of steps taken in the current episodes."""
         return self._time or 0
 
     def reset(self, seed: int | None = None) -> Step:
-        """Begin the next episodes, or, with a seed (0 to 2^63 - 1), the first ones of that seed."""
+        """Begin the next episodes or, given a seed (0 to 2^63 - 1), the first episodes of that seed."""
         if seed is not None:
             require_seed(seed)
             self._seed, self._next_episode = seed, 0
@@ -108,8 +110,8 @@ class JungleEnvironment:
         return self._begin(cells[:, : self.jungle.num_agents], cells[:, self.jungle.num_agents :])
 
     def place(self, position: Int[Tensor, "env agent xy"], food: Int[Tensor, "env food xy"]) -> Step:
-        """Begin episodes from given cells instead of drawn ones. Raises ValueError for cells that are not whole
-        numbers, outside the wall, or taken twice, and for a wrong shape."""
+        """Begin episodes from given cells instead of drawn ones. Raises ValueError for cells that are not integers, not
+        inside the wall or not distinct, and for the wrong shape."""
         given = {"position": (position, self.jungle.num_agents), "food": (food, self.jungle.num_foods)}
         for name, (cells, units) in given.items():
             shape = (self.num_envs, units, 2)
@@ -127,8 +129,8 @@ class JungleEnvironment:
     def step(self, actions: Int[Tensor, "env agent"]) -> Step:
         """Advance all copies by one step.
 
-        Raises RuntimeError after the end of an episode, ValueError for actions of a wrong shape or type or, on a CPU,
-        out of range.
+        Raises RuntimeError after the end of an episode, and ValueError for actions of the wrong shape or type or, on a
+        CPU, out of range.
         """
         self._require_running()
         require_integers(actions, (self.num_envs, self.spec.num_agents))
@@ -138,7 +140,7 @@ class JungleEnvironment:
         return step
 
     def advance(self, actions: Int[Tensor, "env agent"]) -> Step:
-        """The part of `step` on tensors; see `envs.protocols.Capturable`."""
+        """The part of `step` that operates on tensors; see `envs.protocols.Capturable`."""
         self._actions.copy_(actions)
         reward, tally = self._engine.step(self._actions)
         self._totals += tally
@@ -147,7 +149,7 @@ class JungleEnvironment:
         return self._observe(reward, self._last_step())
 
     def count_step(self) -> None:
-        """The part of `step` that is plain numbers."""
+        """The part of `step` that counts in Python; see `envs.protocols.Capturable`."""
         self._require_running()
         self._time, self._acted = self.time + 1, True
 
@@ -156,15 +158,15 @@ class JungleEnvironment:
             raise RuntimeError("the episodes have not begun or are over: call reset() first")
 
     def scores(self) -> dict[str, Float[Tensor, " env"]]:
-        """`return`: the sum of the rewards of all agents so far, whatever the reward mode; `return_per_agent`: the same
-        over the number of agents. Per agent, too: `food_per_agent`, how often it ate, `attacks_per_agent`, how often it
-        hit another agent, and `misses_per_agent`, how often it hit nothing."""
+        """Scores by name. `return` is the sum of the rewards of all agents so far, whatever the reward mode. The others
+        are averages per agent: `return_per_agent`; `food_per_agent`, attacks on food; `attacks_per_agent`, attacks on
+        other agents; `misses_per_agent`, attacks on nothing."""
         per_agent = self._totals / self.spec.num_agents
         named = {f"{name}_per_agent": per_agent[:, column].clone() for column, name in enumerate(TALLY)}
         return {"return": self._totals[:, 0].clone(), **named}
 
     def state_dict(self) -> dict[str, Any]:
-        """Tensors and plain numbers; episodes to come follow from the seed and their numbers."""
+        """The complete state as tensors and plain numbers; future episodes follow from the seed and their numbers."""
         return {
             "task": self.jungle.task,
             "seed": self._seed,
@@ -176,7 +178,8 @@ class JungleEnvironment:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue exactly. Raises ValueError if the state is of another task or number of copies, or partial."""
+        """Continue exactly from `state`. Raises ValueError if it belongs to another task or number of copies, or is
+        incomplete."""
         missing = sorted(set(self.state_dict()) - set(state))
         if missing:
             raise ValueError(f"this is no state of Jungle: {', '.join(missing)} missing")
@@ -210,7 +213,7 @@ class JungleEnvironment:
         return self._observe(torch.zeros(self.num_envs, self.spec.num_agents, device=self.device), self._no)
 
     def _last_step(self) -> Bool[Tensor, " env"]:
-        """Whether the step being made is the last of the episode; moves the clock of recorded steps."""
+        """Whether the current step is the last of the episode; advances the step count of captured steps."""
         if not self.capturable:
             return self._yes if self.time == self.spec.episode_length - 1 else self._no
         self._clock += 1

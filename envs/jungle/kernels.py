@@ -1,4 +1,4 @@
-"""Jungle on a CPU, compiled: the fastest of the three engines."""
+"""Jungle compiled for the CPU: the fastest of the three engines."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from envs.jungle.compiled import kernel
 from envs.jungle.rules import Jungle
 from envs.shapes import Float, Int
 
-# What stands on a cell: one of these, or FIRST and up: the number of an agent.
+# Contents of a cell: one of these values, or FIRST plus the number of an agent.
 _FREE, _WALL, _FOOD, _FIRST = 0, 1, 2, 3
 _NUM_MOVES, _STAY, _RADIUS, _SIDE = 5, 2, 5, 11
 _DX = np.array([0, -1, 0, 1, 0, 0, -1, 1, 0])
 _DY = np.array([-1, 0, 0, 0, 1, -1, 0, 0, 1])
 _MOST_AGENTS = 1024
-"""A power of two; a squared distance times this and a number of an agent fit into 32 bits."""
+"""A power of two such that a squared distance times it plus the number of an agent fits into 32 bits."""
 _FARTHEST = np.int32(2**31 - 1)
 _EFFORT, _MEAL, _BLOW, _WOUND = np.float32(-0.01), np.float32(1), np.float32(2), np.float32(-4)
 
@@ -32,23 +32,23 @@ class NumbaEngine:
         self._ground = np.zeros((num_envs, jungle.side, jungle.side), np.int16)
 
     def place(self, position: Int[Tensor, "env agent xy"], food: Int[Tensor, "env food xy"]) -> None:
-        """Put agents and foods on their cells."""
+        """Place agents and foods on the given cells."""
         self._position[:] = position.numpy()
         self._food[:] = food.numpy()
         _lay_out(self._position, self._food, self._ground)
 
     @property
     def position(self) -> Int[Tensor, "env agent xy"]:
-        """A copy of where the agents are."""
+        """A copy of the agents' cells."""
         return torch.from_numpy(self._position.copy())
 
     @property
     def last_position(self) -> Int[Tensor, "env agent xy"]:
-        """A copy of where they were before the last step."""
+        """A copy of the agents' cells before the last step."""
         return torch.from_numpy(self._before.copy())
 
     def step(self, actions: Int[Tensor, "env agent"]) -> tuple[Float[Tensor, "env agent"], Float[Tensor, "env 4"]]:
-        """Rewards and the tally of one step."""
+        """Advance by one step; returns rewards and totals."""
         self._before[:] = self._position
         envs, agents = actions.shape
         reward, tally = np.empty((envs, agents), np.float32), np.zeros((envs, 4))
@@ -56,7 +56,7 @@ class NumbaEngine:
         return torch.from_numpy(reward), torch.from_numpy(tally)
 
     def look(self) -> tuple[Float[Tensor, "env agent feature"], Int[Tensor, "env agent neighbour"]]:
-        """Observations and neighbours."""
+        """Observations and neighbours of all agents."""
         envs, agents, _ = self._position.shape
         observation = np.empty((envs, agents, _SIDE * _SIDE + 2), np.float32)
         neighbours = np.empty((envs, agents, self.num_neighbours), np.int64)
@@ -66,7 +66,7 @@ class NumbaEngine:
 
 @kernel
 def _lay_out(position: np.ndarray, food: np.ndarray, ground: np.ndarray) -> None:
-    """Write what stands where."""
+    """Write the contents of all cells to `ground`."""
     side = ground.shape[1]
     for env in range(ground.shape[0]):
         for y in range(side):
@@ -83,7 +83,7 @@ def _lay_out(position: np.ndarray, food: np.ndarray, ground: np.ndarray) -> None
 def _advance(
     actions: np.ndarray, position: np.ndarray, ground: np.ndarray, reward: np.ndarray, tally: np.ndarray
 ) -> None:
-    """All attacks, on where everyone stands at first; then moves, agent by agent."""
+    """Resolve all attacks on the initial positions, then move agent by agent."""
     envs, agents = actions.shape
     blows = np.empty(agents, np.int64)
     for env in range(envs):
@@ -120,10 +120,10 @@ def _advance(
 
 @kernel
 def _look(position: np.ndarray, food: np.ndarray, side: int, observation: np.ndarray, neighbours: np.ndarray) -> None:
-    """Write what every agent sees, and who is nearest to it, lower numbers first among equally near ones.
+    """Write the observation of every agent and its nearest other agents, ties by lower number.
 
-    There are no branches in the inner loops: what stands where is too irregular for a processor to guess. What is out
-    of sight goes to the place after the view, which is written last.
+    The inner loops have no branches, because cell contents are too irregular for branch prediction. Invisible units are
+    written to the entry after the view, which is overwritten last.
     """
     envs, agents = position.shape[:2]
     units = agents + food.shape[1]
@@ -159,7 +159,7 @@ def _look(position: np.ndarray, food: np.ndarray, side: int, observation: np.nda
 
 @kernel
 def _next(keys: np.ndarray, last: np.int32) -> np.int32:
-    """The smallest of the keys above the last one."""
+    """The smallest key greater than `last`."""
     best = _FARTHEST
     for slot in range(len(keys)):
         key = keys[slot]

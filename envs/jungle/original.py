@@ -1,9 +1,9 @@
-"""Jungle on magent2, the maintained form of the original engine. It is configured as in the program of DGN.
+"""Jungle on magent2, the maintained version of the original engine, configured as in DGN's code.
 
-What the engine leaves to its users is seen to here. `clear_dead` follows every step, or rewards pile up. Observations
-are copied out of the engine's one buffer. Actions are set once before every step and never kept over a reset, and are
-checked before, as the engine reads whatever it is given. Units are placed by us, and counted then: the engine
-skips cells that are taken, and its own draws for neighbouring seeds are nearly the same.
+This module handles what the engine leaves to its users. `clear_dead` follows every step; otherwise rewards accumulate.
+Observations are copied out of the engine's only buffer. Actions are set once before every step, never kept across a
+reset, and checked first, because the engine does not check them. Units are placed explicitly and then counted: the
+engine skips occupied cells, and its random placements for consecutive seeds are nearly identical.
 """
 
 from __future__ import annotations
@@ -19,19 +19,20 @@ from envs.jungle.rules import BLOW, EFFORT, MEAL, NUM_MOVES, VIEW_RADIUS, WOUND,
 from envs.shapes import Float, Int
 
 AGENT_HEALTH, FOOD_HEALTH = 400, 500
-"""Blows that units survive, as published."""
+"""Number of blows that units survive, as published."""
 SAFE_STEPS = 100
-"""Nobody can lose its life within this many steps: four blows a step."""
+"""Number of steps within which no agent can die, at four blows per step."""
 LARGEST_SIDE = 99
-"""On larger maps the engine moves agents strip by strip instead of in the order of their numbers."""
+"""Largest map on which the engine moves agents in the order of their numbers; on larger ones it moves them strip by
+strip."""
 OWN, OTHER = 1, 4
-"""Channels of the view: the observer's group, and the other one."""
+"""Channels of the view for the observer's group and the other group."""
 
 
 class OriginalEngine:
-    """Copies of Jungle, each in a world of magent2; implements `envs.jungle.environment.Engine`.
+    """Copies of Jungle, each in a magent2 world; implements `envs.jungle.environment.Engine`.
 
-    Raises ValueError for a map of more than `LARGEST_SIDE` columns, EnvironmentNotAvailableError without magent2.
+    Raises ValueError for a map of more than `LARGEST_SIDE` columns, and EnvironmentNotAvailableError without magent2.
     """
 
     def __init__(self, jungle: Jungle, num_envs: int, num_neighbours: int, episode_length: int) -> None:
@@ -47,7 +48,7 @@ class OriginalEngine:
         self._before = self._position.copy()
 
     def place(self, position: Int[Tensor, "env agent xy"], food: Int[Tensor, "env food xy"]) -> None:
-        """Put agents and foods on their cells."""
+        """Place agents and foods on the given cells."""
         for world, *groups in zip(self._worlds, position.numpy(), food.numpy(), strict=True):
             world.reset()
             for handle, cells in zip(world.get_handles(), groups, strict=True):
@@ -58,16 +59,16 @@ class OriginalEngine:
 
     @property
     def position(self) -> Int[Tensor, "env agent xy"]:
-        """A copy of where the agents are."""
+        """A copy of the agents' cells."""
         return torch.from_numpy(self._position.copy())
 
     @property
     def last_position(self) -> Int[Tensor, "env agent xy"]:
-        """A copy of where they were before the last step."""
+        """A copy of the agents' cells before the last step."""
         return torch.from_numpy(self._before.copy())
 
     def step(self, actions: Int[Tensor, "env agent"]) -> tuple[Float[Tensor, "env agent"], Float[Tensor, "env 4"]]:
-        """Rewards and the tally of one step."""
+        """Advance by one step; returns rewards and totals."""
         self._before[:] = self._position
         chosen = np.ascontiguousarray(actions.numpy(), dtype=np.int32)
         reward = np.empty(chosen.shape, np.float32)
@@ -75,13 +76,13 @@ class OriginalEngine:
             agents = world.get_handles()[0]
             world.set_action(agents, chosen[copy])
             world.step()
-            reward[copy] = world.get_reward(agents)  # before clear_dead, which forgets it
+            reward[copy] = world.get_reward(agents)  # before clear_dead, which resets it
             world.clear_dead()
             self._position[copy] = world.get_pos(agents)
         return torch.from_numpy(reward), torch.from_numpy(tally(chosen, reward))
 
     def look(self) -> tuple[Float[Tensor, "env agent feature"], Int[Tensor, "env agent neighbour"]]:
-        """Observations and neighbours."""
+        """Observations and neighbours of all agents."""
         seen, places = [], []
         for world in self._worlds:
             view, features = world.get_observation(world.get_handles()[0])
@@ -91,15 +92,15 @@ class OriginalEngine:
         return torch.from_numpy(observation), torch.from_numpy(self._nearest())
 
     def _nearest(self) -> np.ndarray:
-        """The nearest others, lower numbers first among equally near ones: a stable sort, as in the program of DGN,
-        whose agents come first in their own lists."""
+        """The nearest other agents, ties by lower number: a stable sort as in DGN's code, where agents come first in
+        their own lists."""
         squared = np.square(self._position[:, None] - self._position[:, :, None]).sum(-1)
         return np.argsort(squared, axis=-1, kind="stable")[..., 1 : self.num_neighbours + 1]
 
 
 def tally(actions: np.ndarray, reward: np.ndarray) -> np.ndarray:
-    """Totals (env, 4) of a step as `rules.TALLY` names them, read off the rewards (env, agent): without its effort an
-    attack pays 0, 1 or 2, less 4 for each blow received."""
+    """Totals (env, 4) of a step as named by `rules.TALLY`, derived from the rewards (env, agent): not counting its
+    effort, an attack yields 0, 1 or 2, minus 4 for each blow received."""
     attacks = actions >= NUM_MOVES
     struck = np.rint(reward - EFFORT * attacks) % -WOUND
     parts = [reward.astype(np.float64), struck == MEAL, struck == BLOW, attacks & (struck == 0)]
@@ -107,7 +108,7 @@ def tally(actions: np.ndarray, reward: np.ndarray) -> np.ndarray:
 
 
 def _world(jungle: Jungle, health: int) -> Any:
-    """A world without units. `health` replaces that of the published units, unless it is 0."""
+    """A world without units. A `health` other than 0 replaces the published health of units."""
     try:
         from magent2.gridworld import AgentSymbol, CircleRange, Config, Event, GridWorld
     except ImportError as error:

@@ -1,7 +1,7 @@
-"""Where units start: agents, then foods, each on a cell drawn uniformly from those that are still free.
+"""Initial cells: agents first, then foods, each on a cell drawn uniformly from those still free.
 
-Episode number e of a seed has random numbers of its own (`envs.draws`), so a batch of copies plays the episodes of one
-copy after the other, on any engine and device.
+Each episode of a seed has its own random numbers (`envs.draws`), so a batch of copies plays the same episodes as a
+single copy played repeatedly, on any engine and device.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from envs.shapes import Int
 
 
 def starting_cells(jungle: Jungle, seed: int, episodes: range) -> Int[Tensor, "env unit xy"]:
-    """Cells (x, y) of agents and foods, in this order, at the start of these episodes of `seed`; int64, on the CPU."""
+    """Cells (x, y) of agents, then foods, at the start of the given episodes of `seed`; int64, on the CPU."""
     units, inner = jungle.num_agents + jungle.num_foods, jungle.side - 2
     numbers = uniform(seed, episodes, units, torch.device("cpu"))
     cells = torch.empty(len(episodes), units, dtype=torch.int64)
@@ -27,7 +27,7 @@ def starting_cells(jungle: Jungle, seed: int, episodes: range) -> Int[Tensor, "e
 
 @kernel
 def _draw(numbers: np.ndarray, num_cells: int, chosen: np.ndarray) -> None:
-    """Write the start of a Fisher-Yates shuffle of all cells, decided by `numbers`, to each row of `chosen`."""
+    """Write the first entries of a Fisher-Yates shuffle of all cells, driven by `numbers`, to each row of `chosen`."""
     cells = np.arange(num_cells)
     for row in range(numbers.shape[0]):
         for cell in range(num_cells):

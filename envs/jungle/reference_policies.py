@@ -1,10 +1,10 @@
-"""Scripted policies of Jungle: a scale for what learners reach.
+"""Reference policies of Jungle, as a scale for the scores of learners.
 
-`stay` does nothing and `random` draws a uniform action. `greedy` sees all of the map: it eats where it can, else takes
-a shortest way round everything that stands about to the nearest place beside food, and never hits an agent.
-`greedy_in_sight` uses no more than what an agent sees: it eats, or heads straight for the nearest food in sight, or
-wanders. `aggressor` is `greedy`, but hits any agent beside it first: what the rewards of single agents suggest, and
-what ruins the team.
+`stay` does nothing and `random` draws a uniform action. `greedy` sees the whole map: it eats where it can, otherwise it
+follows a shortest path around all obstacles to the nearest cell adjacent to food, and it never attacks an agent.
+`greedy_in_sight` uses only an agent's observation: it eats, heads straight for the nearest visible food, or wanders.
+`aggressor` is `greedy` but first attacks any adjacent agent, as the individual rewards suggest and to the team's
+detriment.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from envs.shapes import Int
 
 _FREE, _TAKEN, _FOOD, _AGENT = 0, 1, 2, 3
 _SIDES = np.array([[0, -1], [-1, 0], [1, 0], [0, 1]])
-"""Cells beside a cell in the order of attacks: up, left, right, down."""
+"""Offsets of adjacent cells in the order of attacks: up, left, right, down."""
 _MOVES = np.array([0, 1, 3, 4])
-"""Actions that move there; attacks on them are 5 to 8."""
+"""Actions that move to these cells; the attacks on them are 5 to 8."""
 _FIRST_ATTACK = 5
 
 NOWHERE = 1_000_000
-"""Distance of food that is not seen."""
+"""Distance used for food that is not visible."""
 
 
 class Stay:
-    """Nothing at all."""
+    """Every agent stays in place."""
 
     def __init__(self, environment: Environment) -> None:
         self.environment = jungle_of(environment)
 
     def act(self, generator: torch.Generator) -> Int[Tensor, "env agent"]:
-        """Indices; draws nothing."""
+        """Action indices; uses no random numbers."""
         shape = (self.environment.num_envs, self.environment.spec.num_agents)
         return torch.full(shape, STAY, device=self.environment.device)
 
@@ -49,14 +49,14 @@ class Random:
         self.environment = jungle_of(environment)
 
     def act(self, generator: torch.Generator) -> Int[Tensor, "env agent"]:
-        """Indices, drawn on the generator's device."""
+        """Action indices, drawn on the generator's device."""
         shape = (self.environment.num_envs, self.environment.spec.num_agents)
         actions = torch.randint(self.environment.spec.num_actions, shape, generator=generator, device=generator.device)
         return actions.to(self.environment.device)
 
 
 class Greedy:
-    """Eats, or takes a shortest way to food; never hits an agent."""
+    """Eats or follows a shortest path to food; never attacks an agent."""
 
     aggressive = False
 
@@ -64,7 +64,7 @@ class Greedy:
         self.environment = jungle_of(environment)
 
     def act(self, generator: torch.Generator) -> Int[Tensor, "env agent"]:
-        """Indices; draws nothing."""
+        """Action indices; uses no random numbers."""
         environment = self.environment
         actions = torch.full((environment.num_envs, environment.spec.num_agents), STAY)
         position, food = environment.position.cpu().numpy(), environment.food.cpu().numpy()
@@ -73,14 +73,14 @@ class Greedy:
 
 
 class GreedyInSight:
-    """Eats, or heads for the nearest food that it sees, or wanders; never hits an agent."""
+    """Eats, heads for the nearest visible food, or wanders; never attacks an agent."""
 
     def __init__(self, environment: Environment) -> None:
         self.environment = jungle_of(environment)
 
     def act(self, generator: torch.Generator) -> Int[Tensor, "env agent"]:
-        """Indices. On which axis an agent comes nearer is drawn in proportion to the distances along both, so that it
-        does not stand for ever behind what is in its way; wanderers take any of the five moves."""
+        """Action indices. The axis of approach is drawn in proportion to the distances along both axes, so that an
+        obstacle does not block an agent forever; wandering agents take any of the five moves."""
         position, food = self.environment.position.cpu(), self.environment.food.cpu()
         away = food[:, None] - position[:, :, None]
         steps = away.abs().sum(-1)
@@ -98,7 +98,7 @@ class GreedyInSight:
 
 
 class Aggressor(Greedy):
-    """Hits an agent beside it, or eats, or takes a shortest way to food."""
+    """Attacks an adjacent agent, eats, or follows a shortest path to food, in this order of priority."""
 
     aggressive = True
 
@@ -114,7 +114,7 @@ REFERENCE_POLICIES: dict[str, type[ReferencePolicy]] = {
 
 
 def jungle_of(environment: Environment) -> JungleEnvironment:
-    """The environment itself, if it is a jungle, whose cells these policies read; else raises TypeError."""
+    """`environment` as a Jungle environment, whose cells these policies read. Raises TypeError otherwise."""
     if not isinstance(environment, JungleEnvironment):
         raise TypeError(f"reference policies need an environment of a magent/ task, not a {type(environment).__name__}")
     return environment
@@ -122,7 +122,7 @@ def jungle_of(environment: Environment) -> JungleEnvironment:
 
 @kernel
 def _choose(position: np.ndarray, food: np.ndarray, side: int, aggressive: bool, actions: np.ndarray) -> None:
-    """Overwrite the actions of those who have something beside them to strike, or a way to food."""
+    """Overwrite the actions of agents that have an adjacent target or a path to food."""
     envs, agents = actions.shape
     ground = np.empty((side, side), np.int64)
     first = np.empty((side, side), np.int64)
@@ -149,7 +149,7 @@ def _choose(position: np.ndarray, food: np.ndarray, side: int, aggressive: bool,
 
 @kernel
 def _beside(ground: np.ndarray, x: int, y: int, kind: int) -> int:
-    """On which side of a cell the first of a kind stands; -1 for none."""
+    """The first side on which a unit of the given kind is adjacent to a cell; -1 if there is none."""
     for way in range(4):
         if ground[y + _SIDES[way, 1], x + _SIDES[way, 0]] == kind:
             return way
@@ -158,7 +158,7 @@ def _beside(ground: np.ndarray, x: int, y: int, kind: int) -> int:
 
 @kernel
 def _way(ground: np.ndarray, x: int, y: int, first: np.ndarray, queue: np.ndarray) -> int:
-    """First move of a shortest way over free cells to a place beside food; -1 if there is none."""
+    """First move of a shortest path over free cells to a cell adjacent to food; -1 if there is none."""
     first[:] = -1
     found, done = 0, 0
     for way in range(4):

@@ -1,4 +1,4 @@
-"""What a user may change about Jungle."""
+"""Settings of Jungle."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ Backend = Literal["auto", "numba", "torch", "magent2"]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Settings of every `magent/` task; the defaults are the paper's."""
+    """Settings shared by all `magent/` tasks; the defaults are the paper's."""
 
     reward: Reward = "local"
-    """Who is paid: `local` pays each agent for what it does and what is done to it, the paper's r_i; `shared` pays
-    everyone the mean of that over all agents."""
+    """`local` rewards each agent for its actions and for the attacks it receives, the paper's r_i; `shared` gives every
+    agent the mean of these rewards."""
     episode_length: Count = EPISODE_LENGTH
-    """Steps of an episode: 25 in the paper, 120 in the program of DGN."""
+    """Steps per episode: 25 in the paper, 120 in DGN's code."""
     num_neighbours: Count | None = None
-    """Width of the neighbour lists, nearest first; None takes the paper's 4 below 30 agents and 8 from there on; 3 is
-    the graph of DGN, whose agents hear themselves too. At most all others."""
+    """Width of the neighbour lists, nearest first, at most all other agents. None gives the paper's 4 below 30 agents
+    and 8 from 30 on; 3 gives the graph of DGN, whose lists also contain the agent itself."""
     backend: Backend = "auto"
-    """Implementation of a step: `numba` (compiled, on the CPU, from where observations are copied to another device),
-    `torch` (any device), `magent2` (the original engine, on the CPU too, at most 242 agents), or `auto`: numba on a
-    CPU, else torch. All give the same numbers."""
+    """Implementation of a step: `numba` (compiled for the CPU, from which observations are copied to other devices),
+    `torch` (any device), `magent2` (the original engine, CPU only, at most 242 agents), or `auto` (numba on a CPU,
+    torch elsewhere). All give identical results."""
 
     def __post_init__(self) -> None:
         check(self)
 
     def engine(self, device: torch.device) -> Literal["numba", "torch", "magent2"]:
-        """What computes a step on `device`. Raises ValueError for numba or magent2 on anything but a CPU."""
+        """The engine used on `device`. Raises ValueError for numba or magent2 on any device but a CPU."""
         if self.backend == "auto":
             return "numba" if device.type == "cpu" else "torch"
         if self.backend != "torch" and device.type != "cpu":
@@ -50,7 +50,7 @@ class Settings:
 
 
 def make_spec(jungle: Jungle, settings: Settings) -> EnvironmentSpec:
-    """What a learner sees of the task."""
+    """The specification of a Jungle task."""
     from envs.checks import neighbour_count
     from envs.protocols import EnvironmentSpec
 

@@ -9,15 +9,15 @@ from envs.jungle.rules import BLOW, EFFORT, MEAL, NUM_MOVES, OFFSETS, STAY, VIEW
 from envs.shapes import Bool, Float, Int
 
 FOOD, FREE, AGENT, WALL = -1.0, 0.0, 1.0, 2.0
-"""What stands on a cell of the ground, as observations show it; walls are not shown."""
+"""Values of the cells of the ground, as observations show them; walls are not shown."""
 MOST_BLOWS = 4
-"""That an agent can receive in a step: one from each side."""
+"""Maximum number of blows that an agent can receive in a step, one from each side."""
 
 
 class TorchEngine:
-    """Copies of Jungle in lockstep; implements `envs.jungle.environment.Engine`. Nothing waits for the device.
+    """Copies of Jungle in lockstep; implements `envs.jungle.environment.Engine` without synchronising with the device.
 
-    The ground (env, cell) has rows of cells with a margin as wide as a view, so that all of a view lies on it.
+    The ground (env, cell) holds the cells row by row, with a margin wide enough to contain every view.
     """
 
     def __init__(self, jungle: Jungle, num_envs: int, num_neighbours: int, device: torch.device) -> None:
@@ -37,7 +37,7 @@ class TorchEngine:
         self._index = torch.arange(jungle.num_agents, device=device)
 
     def place(self, position: Int[Tensor, "env agent xy"], food: Int[Tensor, "env food xy"]) -> None:
-        """Put agents and foods on their cells."""
+        """Place agents and foods on the given cells."""
         self._cells.copy_(self._cell(position.to(self.device)))
         self._ground.copy_(self._empty)
         self._ground.scatter_(1, self._cell(food.to(self.device)), FOOD)
@@ -45,16 +45,16 @@ class TorchEngine:
 
     @property
     def position(self) -> Int[Tensor, "env agent xy"]:
-        """A new tensor with where the agents are."""
+        """The agents' cells, in a new tensor."""
         return self._coordinates(self._cells)
 
     @property
     def last_position(self) -> Int[Tensor, "env agent xy"]:
-        """A new tensor with where they were before the last step."""
+        """The agents' cells before the last step, in a new tensor."""
         return self._coordinates(self._before)
 
     def step(self, actions: Int[Tensor, "env agent"]) -> tuple[Float[Tensor, "env agent"], Float[Tensor, "env 4"]]:
-        """Rewards and the tally of one step."""
+        """Advance by one step; returns rewards and totals."""
         self._before.copy_(self._cells)
         attacks, aim = actions >= NUM_MOVES, self._cells + self._offsets[actions]
         struck = self._ground.gather(1, aim)
@@ -65,7 +65,7 @@ class TorchEngine:
         return reward, torch.stack([reward.double().sum(-1), *counts], dim=-1)
 
     def look(self) -> tuple[Float[Tensor, "env agent feature"], Int[Tensor, "env agent neighbour"]]:
-        """Observations and neighbours."""
+        """Observations and neighbours of all agents."""
         envs, agents = self._cells.shape
         cells = (self._cells[..., None] + self._view).view(envs, -1)
         seen = self._ground.gather(1, cells).view(envs, agents, -1)
@@ -91,8 +91,8 @@ class TorchEngine:
         hits: Bool[Tensor, "env agent"],
         aim: Int[Tensor, "env agent"],
     ) -> Float[Tensor, "env agent"]:
-        """Parts are added one by one: float32 then rounds as in the original. Blows are whole numbers, whose sum does
-        not depend on the order."""
+        """Rewards of all agents. Terms are added one by one, so that float32 rounds as in the original; blows are
+        integers, whose sum does not depend on the order."""
         struck = torch.zeros_like(self._ground, dtype=torch.int32).scatter_add_(1, aim, hits.int())
         blows = struck.gather(1, self._cells)
         reward = EFFORT * attacks.float() + (MEAL * meals + BLOW * hits)
@@ -101,7 +101,7 @@ class TorchEngine:
         return reward
 
     def _move(self, aim: Int[Tensor, "env agent"], wants: Bool[Tensor, "env agent"]) -> None:
-        """Move those who want to and can: in the order of their numbers, each to a cell that is free by then."""
+        """Move the agents that want to, in the order of their numbers, each if its target is free at that point."""
         for agent in range(self.jungle.num_agents):
             here, there = self._cells[:, agent : agent + 1], aim[:, agent : agent + 1]
             goes = wants[:, agent : agent + 1] & (self._ground.gather(1, there) == FREE)

@@ -1,14 +1,14 @@
-"""Equal episodes on one of the engines here and on magent2: `python -m envs.jungle.verify --episodes 2000`.
+"""Comparison of the built-in engines with magent2: `python -m envs.jungle.verify --episodes 2000`.
 
-After every reset and every step, where agents are, what they are paid and see (float32), and who is nearest to them
-must be equal on both, and at the end of every episode the scores: exactly, without any tolerance.
+Both engines play the same episodes. After every reset and every step, positions, rewards and observations (float32) and
+nearest neighbours must be equal, and so must the scores at the end of every episode: exactly, without tolerance.
 
-The play is made so that much happens. In every episode a share of the agents, drawn anew, heads for food and eats,
-another hits whoever is nearest, a third is after one and the same agent, and the rest acts at random. Every fourth
-batch of episodes starts with all units in a tight cluster. How often agents stood in each other's way, hit each other,
-and so on, is counted: a comparison is worth as much as happened in it.
+The play is designed to exercise the rules. In every episode a random share of the agents heads for food and eats,
+another attacks the nearest agent, a third pursues a single agent, and the rest act at random. Every fourth batch of
+episodes starts with all units in a tight cluster. Collisions, attacks and other events on which the order of a step
+depends are counted, because a comparison proves only as much as happened in it.
 
-Exit code: 0 if all agree, 1 if something differs, 2 for wrong usage or if magent2 is not there.
+Exit code: 0 if everything agrees, 1 if something differs, 2 for wrong usage or if magent2 is not installed.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m envs.jungle.verify", description="Compare Jungle with magent2.")
     parser.add_argument("--task", default="magent/jungle_20", help="magent/jungle_N (default: %(default)s)")
-    parser.add_argument("--episodes", type=int, default=2000, help="how many to play (default: %(default)s)")
-    parser.add_argument("--episode-length", type=int, default=EPISODE_LENGTH, help="steps (default: %(default)s)")
+    parser.add_argument("--episodes", type=int, default=2000, help="episodes to play (default: %(default)s)")
+    parser.add_argument("--episode-length", type=int, default=EPISODE_LENGTH, help="its steps (default: %(default)s)")
     parser.add_argument("--backend", choices=("numba", "torch"), default="numba", help="the engine to compare")
-    parser.add_argument("--seed", type=int, default=0, help="of starts and play (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of initial cells and actions (default: %(default)s)")
     options = parser.parse_args(arguments)
     if not exists(options.task):
         parser.error(f"--task: there is no {options.task!r}; expected magent/jungle_N, N from {SMALLEST} to {LARGEST}")

@@ -1,7 +1,7 @@
-"""Routes and kinds of vehicles that an engine was given besides those of its flows.
+"""Routes and kinds of vehicles added to an engine besides those of its flows.
 
-They stand behind those of the flows in the tables of the state. The tables have room to spare and grow by doubling, and
-what has been added before is found again, so that one more costs the same however many there are.
+They follow those of the flows in the tables of the state. The tables have spare capacity and grow by doubling, and
+earlier additions are looked up and reused, so that adding one takes amortised constant time.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from envs.traffic.network.layout import NONE
 from envs.traffic.network.routes import expand_route
 
 MOST_KEPT = 1 << 16
-"""Expanded routes that are remembered."""
+"""Maximum number of expanded routes that are cached."""
 
 
 class Additions:
-    """Adds to the tables of one engine. A table that came from elsewhere is copied before it is written to, as a
+    """Adds entries to the tables of one engine. A table from elsewhere is copied before it is written to, because a
     snapshot may share it."""
 
     def __init__(self, network: Network, interval: float) -> None:
@@ -29,10 +29,10 @@ class Additions:
         self._routes: dict[bytes, int] = {}
         self._kind_numbers: dict[bytes, int] = {}
         self._count = 0
-        """Routes in the table."""
+        """Number of routes in the table."""
 
     def expanded(self, anchors: tuple[int, ...]) -> np.ndarray | None:
-        """See `routes.expand_route`; None, too, where the route has one road only."""
+        """The roads of a route, cached; see `routes.expand_route`. None if there is no route of two or more roads."""
         if anchors in self._expanded:
             return self._expanded[anchors]
         if len(self._expanded) >= MOST_KEPT:
@@ -41,7 +41,7 @@ class Additions:
         return roads
 
     def route(self, traffic: Traffic, roads: np.ndarray) -> tuple[int, dict[str, np.ndarray]]:
-        """Number of a route, and the tables that take the place of those in `traffic`, if any must."""
+        """The number of a route, and any tables that must replace those in `traffic`, by name."""
         starts, table = traffic.route_starts, traffic.route_roads
         replaced: dict[str, np.ndarray] = {}
         if starts is not self._route_starts:
@@ -62,7 +62,7 @@ class Additions:
         return number, replaced
 
     def kind(self, traffic: Traffic, kind: np.void | np.ndarray) -> tuple[int, dict[str, np.ndarray]]:
-        """Number of a kind of vehicles, and the table that takes the place of that in `traffic`, if one must."""
+        """The number of a kind of vehicles, and any table that must replace the one in `traffic`, by name."""
         if traffic.kinds is not self._kinds:
             self._kinds, self._kind_numbers = traffic.kinds, {}
         key = kind.tobytes()
@@ -81,7 +81,7 @@ class Additions:
 
 
 def _longer(part: np.ndarray, least: int) -> np.ndarray:
-    """A copy with room for twice as many entries, at least `least`; -1 stands in those that are free."""
+    """A copy with room for twice as many entries, and at least `least`; free entries are -1."""
     result = np.full(max(2 * len(part), 2 * least), NONE, dtype=np.int32)
     result[: len(part)] = part
     return result

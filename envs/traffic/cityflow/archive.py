@@ -21,15 +21,15 @@ class Archive:
         self.network: Network = engine.network
         self.state: State = copied(engine.state)
         self.interval: float = engine.config.interval
-        """Seconds of one step."""
+        """Duration of one step in seconds."""
 
     def dump(self, path: str | Path) -> None:
-        """Write the snapshot as JSON. Raises TrafficFileError where the file cannot be written."""
+        """Write the snapshot as JSON. Raises TrafficFileError if the file cannot be written."""
         archive_json.write(Path(path), self.network, self.state, self.interval)
 
 
 def read(path: Path, simulation: Simulation) -> State:
-    """The state in a file written by `Archive.dump`, for a simulation of the same files. Raises TrafficFileError for a
-    file that is missing or wrong."""
+    """The state in a file written by `Archive.dump`, for a simulation of the same files. Raises TrafficFileError if the
+    file is missing or invalid."""
     flows = simulation.flows.arrays
     return archive_json.read(path, simulation.network, flows, simulation.interval, simulation.lane_change)

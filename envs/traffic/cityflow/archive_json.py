@@ -1,10 +1,10 @@
 """Snapshots of an engine as JSON, laid out like CityFlow's: vehicles, drivables, flows and lights by their ids.
 
-The keys are CityFlow's where it has them. More is written than CityFlow does, so that a loaded engine goes on exactly:
-routes and kinds of vehicles in full, vehicles that wait to be put on a lane (`toBeRouted`), flows that are switched off
-(`valid`), plans and running lane changes. Numbers are written so that reading them gives the same bits.
+Keys are CityFlow's where it has them. More is written than by CityFlow, so that a loaded engine continues exactly:
+complete routes and kinds of vehicles, vehicles not yet assigned to a lane (`toBeRouted`), disabled flows (`valid`),
+plans and lane changes in progress. Numbers are written so that reading them restores every bit.
 
-Lists tell the order of vehicles: `vehicles` by priority, those of a drivable from the front to the rear.
+The order of lists is significant: `vehicles` is sorted by priority, the vehicles of a drivable from front to rear.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from envs.traffic.network.routes import KIND_KEYS
 
 
 def write(path: Path, network: Network, state: State, interval: float) -> None:
-    """Write a snapshot of an engine whose steps last `interval` seconds. Raises TrafficFileError where that fails,
-    ValueError if something in the state is not a number."""
+    """Write a snapshot of an engine whose steps last `interval` seconds. Raises TrafficFileError if the file cannot be
+    written, and ValueError if the state contains a value that is not a number."""
     counts, times = state.traffic.counts.tolist(), state.pool.times.tolist()
     document = {
         "step": counts[STEP],
@@ -61,7 +61,7 @@ def write(path: Path, network: Network, state: State, interval: float) -> None:
 
 def _vehicles(network: Network, state: State) -> list[dict[str, Any]]:
     traffic = state.traffic
-    places = (*network.drivable_keys, None)  # the last one, -1, is for none
+    places = (*network.drivable_keys, None)  # the last entry, index -1, stands for none
     slots = pool(state).tolist()
     names: dict[int, str | None] = {slot: vehicle_name(traffic.vehicles[slot]) for slot in slots}
     names[NONE] = None
@@ -131,7 +131,7 @@ def _flows(state: State) -> dict[str, dict[str, Any]]:
 def read(path: Path, network: Network, flows: FlowArrays, interval: float, lane_change: bool) -> State:
     """The state in a file written by `write`, for an engine of the same files.
 
-    Raises TrafficFileError for a file that is missing, malformed, of other files, or contradicts itself.
+    Raises TrafficFileError if the file is missing, malformed, inconsistent, or belongs to an engine of other files.
     """
     reader = SnapshotReader(path, network, flows, interval, lane_change)
     reader.read_totals()

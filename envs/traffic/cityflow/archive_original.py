@@ -1,8 +1,8 @@
-"""Snapshots that CityFlow itself has written, in the form that `archive_json` gives them.
+"""Conversion of CityFlow's snapshots to the format of `archive_json`.
 
-CityFlow's say less: nothing of the length of steps, of the ways that vehicles have planned, of how far along their
-routes they are. As when CityFlow loads them, vehicles take up their routes where these first pass their present road,
-and plan anew. A flow whose clock has stopped before its end has been switched off for lack of a route.
+CityFlow's snapshots contain less: not the duration of a step, the planned drivables of vehicles, or their positions on
+their routes. As when CityFlow loads them, vehicles continue their routes from the first occurrence of their current
+road, and plan anew. A flow whose clock has stopped before its end was disabled for lack of a route.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from envs.traffic.network.layout import FlowArrays
 
 
 def is_original(document: Any) -> bool:
-    """Whether a document is a snapshot, and not one that `archive_json` has written."""
+    """Whether a document is a snapshot written by CityFlow rather than by `archive_json`."""
     return isinstance(document, dict) and "drivables" in document and not {"interval", "toBeRouted"} & document.keys()
 
 
 def translated(document: Any, network: Network, flows: FlowArrays, interval: float, source: str) -> dict[str, Any]:
-    """The same snapshot with what `archive_reader` asks for. Raises TrafficFileError for one that is malformed."""
+    """The snapshot with everything that `archive_reader` requires. Raises TrafficFileError if it is malformed."""
     top = JsonObject(document, source)
     vehicles = [JsonObject(v, f"{source}: vehicle {i}") for i, v in enumerate(top.items("vehicles", "a list"))]
     return {
@@ -49,7 +49,7 @@ def _vehicle(given: JsonObject, network: Network) -> dict[str, Any]:
         "plan": [],
     }
     for key in ("prevDrivable", "leader", "blocker"):
-        vehicle[key] = values.get(key)  # left out where there is none
+        vehicle[key] = values.get(key)  # omitted if there is none
     changing = values.get("partnerType") == REAL
     vehicle["laneChange"] = {
         "partnerType": values.get("partnerType"),
@@ -64,7 +64,7 @@ def _vehicle(given: JsonObject, network: Network) -> dict[str, Any]:
 
 
 def _require_told_apart(network: Network, place: str, given: JsonObject) -> None:
-    """Raise where several lane links have the id of the one that a vehicle is on."""
+    """Raise TrafficFileError if several lane links share the id of the one on which a vehicle is."""
     if f"{place}#" in network.repeated_keys:
         raise TrafficFileError(
             f"{given.where} is on {place}, the id of several lane links, which CityFlow's snapshots do not tell apart; "
@@ -99,6 +99,6 @@ def _flows(given: JsonObject, flows: FlowArrays) -> dict[str, dict[str, Any]]:
 
 
 def _lights(given: JsonObject, network: Network) -> dict[str, Any]:
-    """Virtual intersections, which have no phases, are left out."""
+    """The traffic lights without virtual intersections, which have no phases."""
     names = network.intersection_ids
     return {name: given.values.get(name) for i, name in enumerate(names) if network.num_phases(i)}

@@ -1,5 +1,5 @@
-"""Reads snapshots that `archive_json` or CityFlow itself has written, and checks them: whatever is in a file, the state
-that comes out of it is one that the engine's kernels, which check nothing, can go on from."""
+"""Reader and validator of snapshots written by `archive_json` or CityFlow. Whatever a file contains, the resulting state
+is one from which the engine's kernels, which perform no checks, can continue safely."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from envs.traffic.network.layout import NONE, VEHICLE_KIND, FlowArrays
 from envs.traffic.network.routes import make_kind
 
 LATEST_STEP = 2**30
-"""Largest number of a step, or of a vehicle, in a file."""
+"""Largest step number and vehicle number accepted in a file."""
 _FIRST_CAPACITY = 256
 _ROUTE = "a list of two or more roads of this engine's network, each linked to the next one"
 _NONE_AT_FIRST = (
@@ -62,7 +62,7 @@ _WORD = re.compile(r"[0-9]{1,10}")
 
 
 def _load(path: Path) -> Any:
-    """The value of a JSON file, with numbers rounded correctly (which CityFlow's own files are not)."""
+    """The value of a JSON file, with numbers parsed with correct rounding, unlike in CityFlow."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -99,13 +99,13 @@ class SnapshotReader:
         self.state = new_state(network.map, flows, interval, lane_change, capacity)
         self.places = {name: drivable for drivable, name in enumerate(network.drivable_keys)}
         self.slots: dict[str, int] = {}
-        """Slots of vehicles by id: the places in the file's list."""
+        """Slots of vehicles by id, which are the positions in the file's list."""
         self.kinds = {kind: number for number, kind in enumerate(flows.kinds.tolist())}
         self.routes: dict[tuple[int, ...], int] = {}
-        """Numbers of routes that are not those of the vehicles' flows."""
+        """Numbers of routes that differ from those of the vehicles' flows."""
 
     def read_totals(self) -> None:
-        """Time, statistics and random generator."""
+        """Read time, statistics and random generator."""
         if self.top.number("interval") != self.interval:
             raise self.top.complain("interval", f"that of this engine, {self.interval!r}")
         counts = self.state.traffic.counts
@@ -121,7 +121,7 @@ class SnapshotReader:
         self.state.pool.random[:], counts[RANDOM] = state, position
 
     def read_vehicles(self) -> None:
-        """The vehicles by themselves, then what they have to do with each other."""
+        """Read all vehicles, then the relations between them."""
         for slot, vehicle in enumerate(self.vehicles):
             name = vehicle.text("id")
             if name in self.slots:
@@ -142,7 +142,7 @@ class SnapshotReader:
         self._fill_pool()
 
     def _read_vehicle(self, slot: int, given: JsonObject) -> None:
-        """What concerns one vehicle alone, but for its way."""
+        """Read the properties of a single vehicle other than its place and route."""
         vehicle = self.state.traffic.vehicles[slot]
         match = VEHICLE_ID.fullmatch(given.text("id"))
         flow = PUSHED if match is None or match[2] is None else int(match[2])
@@ -160,7 +160,7 @@ class SnapshotReader:
         vehicle["kind"] = self.kinds.setdefault(kind, len(self.kinds))
 
     def _read_way(self, slot: int, given: JsonObject) -> None:
-        """Where a vehicle is and where it goes. What it is on, and what it plans, is on the roads of its route."""
+        """Read a vehicle's place, route and plan; its drivable and plan must lie on the roads of its route."""
         vehicle, arrays = self.state.traffic.vehicles[slot], self.network.arrays
         here = self._place(given, "drivable")
         vehicle["drivable"], vehicle["previous"] = here, self._place(given, "prevDrivable")
@@ -180,7 +180,7 @@ class SnapshotReader:
             raise given.complain("drivable", "a place on the vehicle's route")
         lanes = len(self.network.lane_ids)
         for i, name in enumerate(plan):
-            if name is None and i == len(plan) - 1 and here < lanes:  # that nothing comes after a lane is planned, too
+            if name is None and i == len(plan) - 1 and here < lanes:  # a plan also records that nothing follows a lane
                 self.state.traffic.plans[slot, i] = NONE
                 break
             following = self.places.get(name, NONE) if isinstance(name, str) else NONE
@@ -194,13 +194,13 @@ class SnapshotReader:
         vehicle["plan_length"] = len(plan)
 
     def _roads_of(self, drivable: int) -> set[int]:
-        """The road of a lane; the roads that a lane link connects."""
+        """The road of a lane, or the two roads that a lane link connects."""
         arrays, link = self.network.arrays, drivable - len(self.network.lane_ids)
         lanes = [drivable] if link < 0 else [arrays.link_from[link], arrays.link_to[link]]
         return {int(arrays.lane_road[lane]) for lane in lanes}
 
     def _route(self, given: JsonObject, flow: int, roads: tuple[int, ...]) -> int:
-        """The number of a route, a new one unless it is that of the vehicle's flow or has been met before."""
+        """The number of a route: that of the vehicle's flow, one read before, or a new one."""
         starts, route = self.flows.route_starts, self.flows.route[flow] if flow != PUSHED else NONE
         if route != NONE and tuple(self.flows.route_roads[starts[route] : starts[route + 1]].tolist()) == roads:
             return int(route)
@@ -230,7 +230,7 @@ class SnapshotReader:
             vehicle["segment"] = given.integer("segment", 0, int(self.network.arrays.lane_segments[target]))
 
     def _check_pair(self, slot: int, given: JsonObject) -> None:
-        """Pairs consist of a real vehicle and its shadow, both running; their ids tell."""
+        """Check that a pair consists of a real vehicle and its shadow, by their ids, and that both are running."""
         vehicles = self.state.traffic.vehicles
         kind, partner = int(vehicles["partner_type"][slot]), int(vehicles["partner"][slot])
         if vehicle_name(vehicles[slot]) != given.text("id"):
@@ -264,7 +264,7 @@ class SnapshotReader:
         free[: counts[FREE]] = np.arange(len(free) - 1, number - 1, -1)
 
     def read_drivables(self) -> None:
-        """Who is where: on lanes and lane links, waiting for lanes, or waiting to be put on one."""
+        """Read the vehicles on lanes and lane links, those waiting to enter a lane, and those not yet assigned to one."""
         traffic, lanes = self.state.traffic, self.state.lanes
         drivables = self._objects("drivables", self.network.drivable_keys)
         placed: set[int] = set()
@@ -298,7 +298,7 @@ class SnapshotReader:
         traffic.counts[RUNNING], traffic.counts[NEW] = running, len(new)
 
     def _vehicles(self, given: JsonObject, key: str, placed: set[int], drivable: int, running: bool) -> list[int]:
-        """Slots of a list of vehicles that are all on `drivable`, and in no other list."""
+        """Slots of a list of vehicles, which must all be on `drivable` and in no other list."""
         vehicles, slots = self.state.traffic.vehicles, []
         for name in given.items(key, "a list of vehicles"):
             slot = self.slots.get(name, NONE) if isinstance(name, str) else NONE
@@ -311,7 +311,7 @@ class SnapshotReader:
         return slots
 
     def read_flows(self) -> None:
-        """How far the flows are. All that still run have the same clock."""
+        """Read the progress of the flows; all that have not ended share the same clock."""
         sources, start, end = self.state.sources, self.flows.start, self.flows.end
         given = self._objects("flows", [f"flow_{i}" for i in range(len(start))])
         current = np.zeros(len(given))
@@ -322,7 +322,7 @@ class SnapshotReader:
         clock = float(current[runs][0]) if runs.any() else float(current.max(initial=0.0))
         for i in np.flatnonzero(runs & (current != clock))[:1]:
             raise given[i].complain("currentTime", f"{clock!r}, the time of the other flows that have not ended")
-        most = self.flows.interval + np.where(start == end, 0.0, self.interval)  # a larger one makes many at once
+        most = self.flows.interval + np.where(start == end, 0.0, self.interval)  # a larger one creates many at once
         for i in np.flatnonzero(runs & (sources.now > most))[:1]:
             raise given[i].complain("nowTime", f"at most {most[i]:g}, by the flow's interval")
         sources.stopped[~runs] = current[~runs]
@@ -332,7 +332,7 @@ class SnapshotReader:
             _include(sources.active, i)
 
     def read_lights(self) -> None:
-        """Phases, and seconds to their ends."""
+        """Read the phases of the lights and the seconds until they end."""
         numbers = [i for i in range(len(self.network.intersection_ids)) if self.network.num_phases(i)]
         given = self._objects("trafficLights", [self.network.intersection_ids[i] for i in numbers])
         for i, light in zip(numbers, given, strict=True):
@@ -340,7 +340,7 @@ class SnapshotReader:
             self.state.lanes.remaining[i] = light.number("remainDuration", least=0)
 
     def _objects(self, key: str, names: Sequence[str]) -> list[JsonObject]:
-        """The objects of one with exactly these names."""
+        """The objects under `key`, which must have exactly the given names."""
         where = f"{self.path}: {key!r}"
         given = JsonObject(self.top.values.get(key), where)
         for name in names:
@@ -366,5 +366,5 @@ class SnapshotReader:
 
 
 def _include(words: np.ndarray, member: int) -> None:
-    """Put a number into a set of bits."""
+    """Add a number to a bit set."""
     words[member >> 6] |= np.uint64(1 << (member & 63))

@@ -1,4 +1,4 @@
-"""The traffic engine: CityFlow's Python interface and CityFlow's numbers, with errors where CityFlow crashes.
+"""The traffic engine: CityFlow's Python interface and results, with errors where CityFlow crashes.
 
     from envs.traffic import Engine
     engine = Engine("config.json")
@@ -6,10 +6,10 @@
     engine.next_step()
     engine.get_average_travel_time()
 
-Results equal those of CityFlow bit for bit; with `laneChange` they equal one of the orders in which CityFlow may visit
-its vehicles (see `lane_change`). Arguments have CityFlow's names, and numbers and lists may be numpy's. Beyond
-CityFlow's methods: `run` takes many steps at once, the `lane_...` properties and `vehicle_table` give arrays without
-dictionaries, `state_dict` and `load_state_dict` save and continue exactly.
+Results are bitwise equal to CityFlow's. With `laneChange`, CityFlow's results depend on the order in which it visits
+vehicles, and those here belong to one such order (see `lane_change`). Arguments have CityFlow's names; numbers and
+lists may be numpy's. Additions to CityFlow's methods: `run` takes many steps at once, the `lane_...` properties and
+`vehicle_table` return arrays instead of dictionaries, and `state_dict` and `load_state_dict` save and restore exactly.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ from envs.traffic.network import Network, build_network
 from envs.traffic.network.routes import PUSHED_VEHICLE, build_flows, make_kind
 
 SHORTEST_CYCLE = 1e-3
-"""Steps that all phases of an intersection together last at least in the built-in cycle."""
+"""Minimum total duration of an intersection's phases in the built-in cycle, in steps."""
 
 
 class Engine:
-    """CityFlow's engine. `thread_num` changes no result. In large cities so many threads do the work, but no more than
-    there are cores (`Simulation.use_threads`); in others one does.
+    """An engine with CityFlow's interface. `thread_num` is the number of threads used in large cities, at most the
+    number of cores (`Simulation.use_threads`); small cities use one thread. Results do not depend on it.
 
-    Raises `TrafficFileError` for a file that is missing or wrong.
+    Raises `TrafficFileError` if a file is missing or invalid.
     """
 
     def __init__(self, config_file: str | Path, thread_num: SupportsIndex = 1) -> None:
@@ -82,7 +82,7 @@ class Engine:
 
     @property
     def state(self) -> State:
-        """The arrays behind the engine, to look at."""
+        """The arrays of the engine, for reading only."""
         return self.simulation.state
 
     # --- driving -----------------------------------------------------------------------------------------------------
@@ -94,7 +94,7 @@ class Engine:
             self._replay.write(self.state)
 
     def run(self, steps: SupportsIndex) -> None:
-        """Simulate many steps at once, which is faster than one by one; the same as calling `next_step` so often."""
+        """Simulate `steps` steps at once, which is faster than as many calls of `next_step` and equivalent to them."""
         steps = operator.index(steps)
         if steps < 0:
             raise ValueError(f"steps = {steps}: expected zero or more")
@@ -105,8 +105,8 @@ class Engine:
             self.next_step()
 
     def reset(self, seed: bool = False) -> None:
-        """Begin anew without vehicles. The random generator goes on, or starts again with the seed of the
-        configuration if `seed`."""
+        """Restart without vehicles. With `seed` the random generator restarts from the configuration's seed; otherwise
+        it continues."""
         arrays = self.flows.arrays
         if len(self.state.traffic.kinds) > len(arrays.kinds) or len(self.state.traffic.route_starts) > len(
             arrays.route_starts
@@ -121,13 +121,13 @@ class Engine:
             self.simulation.seed(self.config.seed)
 
     def set_random_seed(self, seed: SupportsIndex) -> None:
-        """Restart the random generator."""
+        """Restart the random generator from `seed`."""
         self.simulation.seed(operator.index(seed))
 
     # --- looking -----------------------------------------------------------------------------------------------------
 
     def get_current_time(self) -> float:
-        """Simulated seconds."""
+        """Simulated time in seconds."""
         return self.simulation.time
 
     def get_vehicle_count(self) -> int:
@@ -135,60 +135,61 @@ class Engine:
         return self.simulation.running
 
     def get_average_travel_time(self) -> float:
-        """See `Simulation.average_travel_time`."""
+        """Average travel time in seconds; see `Simulation.average_travel_time`."""
         return self.simulation.average_travel_time()
 
     def get_vehicles(self, include_waiting: bool = False) -> list[str]:
-        """Ids of the running vehicles, or of all, in ascending order of priority."""
+        """Ids of the running vehicles, or of all vehicles, in ascending order of priority."""
         return self._present().ids(self.state, bool(include_waiting))
 
     def get_lane_vehicle_count(self) -> dict[str, int]:
-        """Running vehicles on every lane, by lane id."""
+        """Number of running vehicles on every lane, by lane id."""
         return self._by_lane(self.lane_vehicle_count)
 
     def get_lane_waiting_vehicle_count(self) -> dict[str, int]:
-        """Vehicles slower than 0.1 m/s on every lane, by lane id."""
+        """Number of vehicles slower than 0.1 m/s on every lane, by lane id."""
         return self._by_lane(self.lane_waiting_vehicle_count)
 
     def get_lane_vehicles(self) -> dict[str, list[str]]:
-        """Ids of the vehicles on every lane, front first."""
+        """Ids of the vehicles on every lane from front to rear, by lane id."""
         lists = self._present().on_lanes(self.state)
         order = self._lane_order.tolist()
         return dict(zip(self._lanes_in_order, [lists[i] for i in order], strict=True))
 
     def get_vehicle_speed(self) -> dict[str, float]:
-        """Speed of every running vehicle, m/s."""
+        """Speed of every running vehicle in m/s, by vehicle id."""
         return self._present().by_id("speed")
 
     def get_vehicle_distance(self) -> dict[str, float]:
-        """Metres that every running vehicle has gone on its lane or lane link."""
+        """Distance in metres of every running vehicle from the start of its lane or lane link, by vehicle id."""
         return self._present().by_id("distance")
 
     def get_vehicle_info(self, vehicle_id: str) -> dict[str, str]:
-        """What is known of one vehicle, as text. Raises RuntimeError for an unknown id."""
+        """Properties of one vehicle, as text. Raises RuntimeError for an unknown id."""
         return self._present().info(self.state, self._slot(vehicle_id))
 
     def get_leader(self, vehicle_id: str) -> str:
-        """Id of the vehicle that this one follows; empty if there is none. Raises RuntimeError for an unknown id."""
+        """Id of the vehicle that the given one follows; empty if there is none. Raises RuntimeError for an unknown
+        id."""
         slot = self._slot(vehicle_id)
         return self._roster.leader(slot)
 
     @property
     def lane_vehicle_count(self) -> np.ndarray:
-        """Running vehicles on every lane, (lane,) int32 in the order of `network.lane_ids`; a copy."""
+        """Number of running vehicles on every lane, (lane,) int32 in the order of `network.lane_ids`; a copy."""
         return self.state.traffic.queues["size"][: len(self.network.lane_ids)].copy()
 
     @property
     def lane_waiting_vehicle_count(self) -> np.ndarray:
-        """Vehicles slower than 0.1 m/s on every lane, (lane,) int32."""
+        """Number of vehicles slower than 0.1 m/s on every lane, (lane,) int32."""
         return inspection.lane_waiting(self.state, len(self.network.lane_ids))
 
     def vehicle_table(self) -> VehicleTable:
-        """All vehicles, waiting ones included."""
+        """A table of all vehicles, including waiting ones."""
         return inspection.vehicle_table(self.state)
 
     def waiting_vehicles(self) -> dict[str, list[str]]:
-        """Ids of the vehicles that wait to enter, by lane, next one first; lanes with none are left out."""
+        """Ids of the vehicles waiting to enter, by lane id, next one first; lanes without any are omitted."""
         lanes = np.flatnonzero(self.state.traffic.queues["waiting_size"]).tolist()
         names = self._present().names
         return {self.network.lane_ids[i]: [names[v] for v in inspection.waiting_for(self.state, i)] for i in lanes}
@@ -197,8 +198,8 @@ class Engine:
 
     def set_tl_phase(self, intersection_id: str, phase_id: SupportsIndex) -> None:
         """Set the phase of an intersection from the next step on. Raises ValueError for an unknown intersection or
-        phase, TypeError for a phase that is no whole number. Where the built-in cycle is in charge, nothing happens but
-        a warning, as in CityFlow."""
+        phase, and TypeError for a phase that is not an integer. With the built-in cycle this only warns, as in
+        CityFlow."""
         if not self.config.rl_traffic_light:
             warnings.warn("set_tl_phase needs rlTrafficLight = true in the configuration", RuntimeWarning, stacklevel=2)
             return
@@ -212,18 +213,18 @@ class Engine:
         self.state.traffic.phase[index] = phase
 
     def set_vehicle_speed(self, vehicle_id: str, speed: float) -> None:
-        """Speed that a vehicle aims at in the next step; other limits still hold. Raises RuntimeError for an unknown
-        id, ValueError for a speed that is negative or not finite."""
+        """Set the target speed of a vehicle for the next step; other limits still apply. Raises RuntimeError for an
+        unknown id, and ValueError for a speed that is negative or not finite."""
         if not (math.isfinite(speed) and speed >= 0):
             raise ValueError(f"speed = {speed}: expected zero or a positive number of m/s")
         vehicle = self.state.traffic.vehicles[self._slot(vehicle_id)]
         vehicle["custom_speed"], vehicle["has_custom_speed"] = speed, True
 
     def set_vehicle_route(self, vehicle_id: str, route: Iterable[str]) -> bool:
-        """Give a vehicle another route from its present road on; False, and it keeps its route, where that is not
+        """Give a vehicle another route from its current road on. Returns False and keeps the route if that is not
         possible: on a lane link, for an unknown id or road, without a path, or on a lane that does not lead there.
 
-        As in CityFlow, a vehicle that keeps its route takes it up again where it first passes the present road.
+        As in CityFlow, a vehicle that keeps its route continues from the first occurrence of its current road on it.
         """
         names = _road_names(route)
         slot = self._find(vehicle_id)
@@ -247,9 +248,9 @@ class Engine:
         return passed is None
 
     def push_vehicle(self, info: Mapping[str, SupportsFloat], route: Iterable[str]) -> None:
-        """Add a vehicle that drives along `route` (anchor roads) from the next step on. `info` may hold speed, length,
-        width, maxPosAcc, maxNegAcc, usualPosAcc, usualNegAcc, minGap, maxSpeed, headwayTime. Raises ValueError for an
-        unknown key or road, a bad number, or a route that cannot be driven."""
+        """Add a vehicle that drives along `route` (anchor roads) from the next step on. `info` may contain speed,
+        length, width, maxPosAcc, maxNegAcc, usualPosAcc, usualNegAcc, minGap, maxSpeed and headwayTime. Raises
+        ValueError for an unknown key or road, an invalid number, or a route that cannot be driven."""
         strange = sorted(set(info) - {"speed", *PUSHED_VEHICLE})
         if strange:
             raise ValueError(f"push_vehicle: unknown key {strange[0]!r}; expected speed, {', '.join(PUSHED_VEHICLE)}")
@@ -271,27 +272,27 @@ class Engine:
     # --- saving ------------------------------------------------------------------------------------------------------
 
     def snapshot(self) -> archive.Archive:
-        """Everything, to go on from later with `load`."""
+        """A snapshot of the complete state, from which `load` continues."""
         return archive.Archive(self)
 
     def load(self, archive: Archive) -> None:
-        """Go on from a snapshot; what follows is the same each time. Raises ValueError for one of an engine with other
+        """Continue from a snapshot, deterministically. Raises ValueError for a snapshot of an engine with other
         files."""
         if archive.network is not self.network and archive.network.drivable_ids != self.network.drivable_ids:
             raise ValueError("the snapshot is of another road network")
         self._go_on(copied(archive.state))
 
     def load_from_file(self, path: str | Path) -> None:
-        """Go on from a file written by `Archive.dump`, here or in CityFlow. Raises TrafficFileError for a file that is
-        missing or wrong."""
+        """Continue from a file written by `Archive.dump`, here or in CityFlow. Raises TrafficFileError if the file is
+        missing or invalid."""
         self._go_on(archive.read(Path(path), self.simulation))
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything, as arrays and plain numbers."""
+        """The complete state as arrays and plain numbers."""
         return checkpoint.state_dict(self.state) | {"pushed": self._pushed}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue exactly. Raises ValueError if the state is partial or of an engine with other files."""
+        """Continue exactly from `state`. Raises ValueError if it is incomplete or of an engine with other files."""
         if "pushed" not in state:
             raise ValueError("this is no state of a traffic engine: pushed is missing")
         self.simulation.load(checkpoint.from_state_dict(state, self.state))
@@ -300,8 +301,8 @@ class Engine:
     # --- replay ------------------------------------------------------------------------------------------------------
 
     def set_replay_file(self, replay_file: str) -> None:
-        """Go on writing the replay to another file (in the directory of the configuration); its folder is made. Raises
-        TrafficFileError where it cannot be written."""
+        """Continue the replay in another file, in the directory of the configuration; its folder is created. Raises
+        TrafficFileError if the file cannot be written."""
         if self._replay is None:
             warnings.warn("set_replay_file needs saveReplay = true in the configuration", RuntimeWarning, stacklevel=2)
             return
@@ -310,7 +311,7 @@ class Engine:
         self._replay = following
 
     def set_save_replay(self, open: bool) -> None:
-        """Pause (False) or continue (True) writing the replay."""
+        """Pause (False) or resume (True) writing the replay."""
         if self._replay is None:
             warnings.warn("set_save_replay needs saveReplay = true in the configuration", RuntimeWarning, stacklevel=2)
             return
@@ -319,14 +320,14 @@ class Engine:
     # --- inside ------------------------------------------------------------------------------------------------------
 
     def _go_on(self, state: State) -> None:
-        """Take over a state. Vehicles that are pushed later get ids that none of its vehicles has."""
+        """Adopt a state. Vehicles pushed later get ids that none of its vehicles has."""
         self.simulation.load(state)
         vehicles = state.traffic.vehicles[inspection.pool(state)]
         numbers = vehicles["number"][vehicles["flow"] == PUSHED]
         self._pushed = max(self._pushed, int(numbers.max(initial=-1)) + 1)
 
     def _present(self) -> Roster:
-        """The roster, up to date."""
+        """The up-to-date roster."""
         if self._roster_of != self.simulation.changes:
             self._roster.update(self.state)
             self._roster_of = self.simulation.changes
@@ -364,21 +365,22 @@ class Engine:
 
 
 def _road_names(route: Iterable[str]) -> list[str]:
-    """The ids in a route. Raises TypeError for one that is a single string, as CityFlow does."""
+    """The road ids of a route. Raises TypeError for a single string, as CityFlow does."""
     if isinstance(route, (str, bytes)):
         raise TypeError(f"route = {route!r}: expected a list of road ids")
     return [str(road) if isinstance(road, str) else road for road in route]
 
 
 def _plain(value: Any) -> Any:
-    """A number without numpy or torch around it; anything else stays as it is."""
+    """A numpy or torch scalar as a Python number; any other value unchanged."""
     if isinstance(value, np.ndarray) and value.size == 1:
         return value.item()
     return float(value) if hasattr(value, "__float__") and not isinstance(value, (int, float, np.ndarray)) else value
 
 
 def _require_cycles(network: Network, interval: float, source: str) -> None:
-    """Raise unless the built-in cycle of every intersection takes time: lights would change without end in one step."""
+    """Raise TrafficFileError if the built-in cycle of an intersection takes no time, because its lights would change
+    endlessly within one step."""
     starts, phase_time = network.arrays.phase_starts, network.arrays.phase_time
     for index, name in enumerate(network.intersection_ids):
         phases = phase_time[starts[index] : starts[index + 1]]

@@ -1,4 +1,4 @@
-"""CityFlow's replay: a log of the road network and a line for every step, to be shown by CityFlow's own viewer."""
+"""CityFlow's replay format, for CityFlow's viewer: a log of the road network, and one line per step."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from envs.traffic.network import Network
 
 
 def write_roadnet_log(network: Network, path: Path) -> None:
-    """Write the log of the network, which the viewer needs beside the replay. Raises TrafficFileError if that fails."""
+    """Write the log of the network, which the viewer needs besides the replay. Raises TrafficFileError on failure."""
     arrays = network.arrays
     nodes = []
     for index, name in enumerate(network.intersection_ids):
@@ -48,7 +48,7 @@ def write_roadnet_log(network: Network, path: Path) -> None:
 
 
 def _outline(network: Network, intersection: int) -> list[float]:
-    """Corners of an intersection, x and y in turn: the ends of its roads' edges, around its point."""
+    """Corners of an intersection as alternating x and y: the ends of its roads' edges, in order around its centre."""
     arrays = network.arrays
     if network.virtual[intersection]:
         return network.points[intersection].tolist()
@@ -71,8 +71,8 @@ def _outline(network: Network, intersection: int) -> list[float]:
 
 
 class ReplayWriter:
-    """Writes a line for every step into a new file, whose folder is made. Raises TrafficFileError where the file cannot
-    be made, OSError where a line cannot be written."""
+    """Writes one line per step to a new file, whose folder is created. Raises TrafficFileError if the file cannot be
+    created, and OSError if a line cannot be written."""
 
     def __init__(self, network: Network, path: Path) -> None:
         self.network = network
@@ -89,7 +89,7 @@ class ReplayWriter:
         self._shown: tuple[bytes, str] = b"", ""
 
     def write(self, state: State) -> None:
-        """Add the present state; flushed, so that a line is whole once this returns."""
+        """Append the current state and flush, so that the line is complete once this returns."""
         self._stream.write(self._vehicles(state) + ";" + self._lights(state) + "\n")
         self._stream.flush()
 
@@ -98,8 +98,8 @@ class ReplayWriter:
         self._stream.close()
 
     def _vehicles(self, state: State) -> str:
-        """For every vehicle x, y, angle, id, direction of its lane change (1 outwards, -1 inwards, 0 none), length and
-        width. Shadows are left out."""
+        """The entries of all vehicles without shadows: x, y, angle, id, direction of lane change (1 outwards, -1
+        inwards, 0 none), length and width."""
         slots = pool(state)
         vehicles = state.traffic.vehicles[slots]
         shown = vehicles["running"] & (vehicles["partner_type"] != SHADOW)
@@ -121,7 +121,7 @@ class ReplayWriter:
         )
 
     def _lights(self, state: State) -> str:
-        """For every road to an intersection with lights its id and, for each of its lanes, a colour."""
+        """The entries of all roads into intersections with lights: id, and a colour for each lane."""
         phases = state.traffic.phase.tobytes()
         if not self._shown[1] or self._shown[0] != phases:
             starts = self.network.arrays.road_lane_starts.tolist()
@@ -132,6 +132,7 @@ class ReplayWriter:
 
 
 def number(value: float) -> str:
-    """The fewest digits that give this number again, at least one before and one after the point; no exponent."""
+    """The shortest decimal text that reads back as `value`, with at least one digit on each side of the point and no
+    exponent."""
     text = repr(value)
     return np.format_float_positional(value, trim="0") if "e" in text else text

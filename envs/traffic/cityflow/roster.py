@@ -1,8 +1,8 @@
-"""Who is who in a simulation: ids of vehicles by their slots, and slots by ids.
+"""The roster of a simulation: vehicle ids by slot, and slots by id.
 
-Compiled code makes vehicles and takes them away without a word, so what has changed since the last look is found by
-comparing; an id is made once for each vehicle. A look after a step costs a few array operations over all slots, every
-further question until the next step is one look-up.
+Compiled code creates and removes vehicles without notification, so changes since the last query are found by
+comparison; each vehicle's id is created once. The first query after a step costs a few array operations over all slots,
+any further one a single look-up.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from envs.traffic.network import Network
 from envs.traffic.network.layout import NONE
 
 _NOBODY = PUSHED - 1
-"""What stands for a flow and number where a slot is free."""
+"""Marker of a free slot, in place of a flow and number."""
 _SHADOW_BIT = np.int64(-(2**63))
 _FIELDS: Any = VEHICLE.fields
 _FLOW_OFFSET = int(_FIELDS["flow"][1])
@@ -34,9 +34,9 @@ class Roster:
         ends = [network.intersection_ids[arrays.road_to[road]] for road in arrays.lane_road]
         self._lanes = list(zip(network.lane_ids, roads, ends, strict=True))
         self.slots: dict[str, int] = {}
-        """Slot of every vehicle, waiting ones and shadows included, by id."""
+        """Slot of every vehicle, including waiting ones and shadows, by id."""
         self.names = np.empty(0, dtype=object)
-        """(slot,) ids; what stands in free slots means nothing."""
+        """(slot,) ids; entries of free slots are meaningless."""
         self._identities = np.empty(0, dtype=np.int64)
         self._vehicles = self._route_starts = np.empty(0)
         self._columns: dict[str, np.ndarray] = {}
@@ -46,7 +46,7 @@ class Roster:
         self._running = np.empty(0, dtype=np.int64)
 
     def update(self, state: State) -> None:
-        """Take notice of what has changed."""
+        """Apply all changes since the last update."""
         vehicles = state.traffic.vehicles
         if vehicles is not self._vehicles:
             self._vehicles = vehicles
@@ -69,7 +69,7 @@ class Roster:
         self._sorted_names = None
 
     def _rename(self, changed: np.ndarray, identities: np.ndarray) -> None:
-        """Forget who was in the changed slots, then name those who are there now."""
+        """Remove the previous vehicles of the changed slots, then name the current ones."""
         for slot, before in zip(changed.tolist(), self._identities[changed].tolist(), strict=True):
             if before != _NOBODY:
                 del self.slots[self.names[slot]]
@@ -86,7 +86,7 @@ class Roster:
         self._identities = identities
 
     def ids(self, state: State, include_waiting: bool) -> list[str]:
-        """Ids of the running vehicles, or of all, by priority; without shadows."""
+        """Ids of the running vehicles, or of all, by priority and without shadows."""
         slots = self._running
         if include_waiting:
             slots = pool(state)
@@ -95,7 +95,7 @@ class Roster:
         return names
 
     def by_id(self, field: str) -> dict[str, float]:
-        """One number of every running vehicle, sorted by id."""
+        """The value of a field for every running vehicle, sorted by id."""
         if self._sorted_names is None:
             runs = np.zeros(len(self.names), dtype=np.bool_)
             runs[self._running] = True
@@ -108,7 +108,7 @@ class Roster:
         return dict(zip(self._sorted_names, self._columns[field][self._sorted].tolist(), strict=True))
 
     def on_lanes(self, state: State) -> list[list[str]]:
-        """Ids of the vehicles on every lane, front first."""
+        """Ids of the vehicles on every lane, from front to rear."""
         first = state.traffic.queues["first"][: len(self._lanes)].tolist()
         behind, names = self._columns["behind"].tolist(), self.names
         result = []
@@ -121,14 +121,14 @@ class Roster:
         return result
 
     def leader(self, slot: int) -> str:
-        """Id of the leader of the vehicle in a slot, of its original for a shadow; empty where there is none."""
+        """Id of the leader of the vehicle in a slot, or its original if that is a shadow; empty if there is none."""
         if self._columns["partner_type"].item(slot) == SHADOW:
             slot = self._columns["partner"].item(slot)
         leader = self._columns["leader"].item(slot)
         return "" if leader == NONE else self.names[leader]
 
     def info(self, state: State, slot: int) -> dict[str, str]:
-        """What CityFlow tells of the vehicle in a slot, as text; keys are sorted."""
+        """The properties that CityFlow reports of the vehicle in a slot, as text with sorted keys."""
         columns = self._columns
         if not columns["running"].item(slot):
             return {"running": "0"}
@@ -153,7 +153,7 @@ class Roster:
         return {"distance": distance, "drivable": link, "route": route, "running": "1", "speed": speed}
 
     def _way(self, state: State, route: int, position: int) -> str:
-        """The roads of a route from a position on, each followed by a blank."""
+        """The roads of a route from a position on, each followed by a space."""
         start, end = state.traffic.route_starts[route : route + 2].tolist()
         ids = self._network.road_ids
         return "".join(f"{ids[road]} " for road in state.traffic.route_roads[start + position : end].tolist())
