@@ -1,9 +1,9 @@
-"""Any city as a task: a CityFlow configuration becomes `cityflow/<folder>_<signals>` in this process.
+"""User-defined cities: a CityFlow configuration becomes the task `cityflow/<folder>_<signals>` in this process.
 
-`configure` reads the configuration and takes the SHA-256 of its road network and flow. What it finds stands in
-`envs.traffic_names.CONFIGURED`, from where the traffic tasks have it, and goes into the settings of the environment
-(`map`, `roadnet_sha256`, `flow_sha256`), so that another process, or a run that is resumed, builds the same city or
-says which file has changed.
+`configure` reads the configuration and computes the SHA-256 of its road network and flow. It registers the city in
+`envs.traffic_names.CONFIGURED`, from which the traffic tasks read it. The city also goes into the settings of the
+environment (`map`, `roadnet_sha256`, `flow_sha256`), so that another process or a resumed run builds the same city or
+reports which file has changed.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ from envs.traffic.files import EngineConfig, read_config, read_json_file
 from envs.traffic_names import CONFIGURED, ConfiguredCity, is_listed
 
 MOST_BYTES = 1 << 20
-"""Of a file that is looked into to see whether it is a configuration: road networks and flows are larger or not one."""
+"""Maximum size of a file that is inspected to see whether it is a configuration, in bytes; road networks and flows are
+usually larger."""
 STEP = 1.0
-"""Seconds between two steps of every traffic task."""
+"""Duration of a step in seconds, the same for all traffic tasks."""
 
 
 def configure(path: str, roadnet_sha256: str = "", flow_sha256: str = "") -> str:
-    """Make a task of the configuration at `path`, a file or the folder that holds it; returns the task's name.
+    """Make a task from the configuration at `path`, a file or the folder that contains it; returns the task's name.
 
-    Raises TrafficFileError where there is no configuration or more than one, a file is missing or malformed or
-    does not have the SHA-256 given for it, no signal has a choice, or another city has the name.
+    Raises TrafficFileError if there is no configuration or more than one, if a file is missing, malformed or does not
+    have the given SHA-256, if no signal has a choice of phases, or if another city has the same name.
     """
     config = _configuration(path)
     settings = read_config(config)
@@ -51,7 +52,7 @@ def configure(path: str, roadnet_sha256: str = "", flow_sha256: str = "") -> str
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's bytes as they are, compressed or not. Raises TrafficFileError where it cannot be read."""
+    """SHA-256 of a file's raw bytes, compressed or not. Raises TrafficFileError if the file cannot be read."""
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
@@ -59,7 +60,7 @@ def sha256_of(path: Path) -> str:
 
 
 def changed(file: Path, found: str, expected: str) -> TrafficFileError:
-    """What to raise about a file that is not the one of a run."""
+    """The error to raise for a file that differs from the one a run was started with."""
     return TrafficFileError(
         f"{file} has changed: its sha256 is {found[:12]}..., that of the run {expected[:12]}...; restore the file, or "
         "begin new runs with another --results folder"
@@ -67,7 +68,7 @@ def changed(file: Path, found: str, expected: str) -> TrafficFileError:
 
 
 def _configuration(path: str) -> Path:
-    """The configuration that is meant, as an absolute path."""
+    """The absolute path of the configuration at `path`."""
     given = Path(path).expanduser().resolve()
     if given.is_file():
         return given
@@ -90,13 +91,13 @@ def _is_configuration(file: Path) -> bool:
     try:
         document = read_json_file(file)
     except TrafficFileError:
-        return False  # some other file, which nobody asked for by its name
+        return False  # some other file in the folder, which was not requested by name
     return isinstance(document, dict) and "roadnetFile" in document
 
 
 def _located(config: Path, settings: EngineConfig, name: str) -> Path:
-    """Where a file of the configuration is: `dir` and its name from the configuration's folder or, as in CityFlow, from
-    the current one; or beside the configuration, wherever `dir` leads."""
+    """The path of a file of the configuration: `dir` and its name relative to the configuration's folder or, as in
+    CityFlow, to the current folder; or its name next to the configuration, whatever `dir` is."""
     written = settings.path(name)
     places = list(dict.fromkeys((config.parent / written, Path.cwd() / written, config.parent / name)))
     for place in places:
@@ -109,7 +110,7 @@ def _located(config: Path, settings: EngineConfig, name: str) -> Path:
 
 
 def _folder_name(config: Path) -> str:
-    """The folder's name, with _ for what does not go into names of tasks."""
+    """The folder's name, with characters that task names cannot contain replaced by _."""
     name = re.sub(r"[^A-Za-z0-9_.-]", "_", config.parent.name).lstrip(".-")
     if not name:
         raise TrafficFileError(f"{config}: its folder gives the task no name: put it in a folder with a name")
@@ -128,7 +129,7 @@ def _count_signals(city: ConfiguredCity) -> int:
 
 
 def _require_free(task: str, city: ConfiguredCity) -> None:
-    """Raise TrafficFileError if the name is another city's."""
+    """Raise TrafficFileError if the name belongs to another city."""
     before = CONFIGURED.get(task)
     if is_listed(task):
         raise TrafficFileError(f"{city.config}: {task} is a task of this project: give the folder another name")

@@ -1,7 +1,7 @@
-"""The command that writes a synthetic city (`envs.traffic.synthetic.grid`).
+"""Command that writes a synthetic city (`envs.traffic.synthetic.grid`).
 
 `python -m envs.traffic.grid --rows 7 --columns 7 --output DIR` writes roadnet.json, flow.json and config.json, which
-CityFlow reads as well. Equal arguments give equal roads and vehicles on every machine.
+CityFlow can read as well. Equal arguments give equal roads and vehicles on every machine.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the three files")
     parser.add_argument("--road-length", type=float, default=300.0, metavar="METRES", help="300")
     parser.add_argument(
-        "--rate", type=float, default=default.rate, metavar="N", help="vehicles an hour on each road in; %(default)g"
+        "--rate", type=float, default=default.rate, metavar="N", help="vehicles/hour on each road in; %(default)g"
     )
-    parser.add_argument("--amplitude", type=float, default=default.amplitude, help="of the rate's curve; %(default)g")
+    parser.add_argument("--amplitude", type=float, default=default.amplitude, help="of the rate; %(default)g")
     parser.add_argument("--left", type=float, default=default.left, help="share of left turns; %(default)g")
     parser.add_argument("--right", type=float, default=default.right, help="share of right turns; %(default)g")
     parser.add_argument(
-        "--horizon", type=int, default=default.horizon, metavar="SECONDS", help="in which vehicles enter; %(default)d"
+        "--horizon", type=int, default=default.horizon, metavar="SECONDS", help="while vehicles enter; %(default)d"
     )
-    parser.add_argument("--seed", type=int, default=default.seed, metavar="N", help="of the vehicles; %(default)d")
+    parser.add_argument("--seed", type=int, default=default.seed, metavar="N", help="seed of the vehicles; %(default)d")
     return parser.parse_args(arguments)
 
 

@@ -1,8 +1,9 @@
-"""CityFlow's own engine in place of ours, where it is installed: the same environment, to compare the two.
+"""CityFlow's engine, if installed, as a replacement for the built-in one, to compare the two in the same environment.
 
-CityFlow's interface has no arrays, so everything goes through its dictionaries, second by second; on large cities that
-costs more than its steps. What the interface does not tell is worked out here: where vehicles wait, and how many have
-arrived. With lane changes the latter differs from what CityFlow counts inside, and its results from run to run.
+CityFlow's interface has no arrays, so everything goes through its dictionaries, second by second; on large cities this
+costs more than its steps. Information that the interface lacks is derived here: where vehicles wait, and how many have
+arrived. With lane changes, the number of arrivals differs from CityFlow's internal count, and CityFlow's results differ
+from run to run.
 """
 
 from __future__ import annotations
@@ -24,18 +25,18 @@ from envs.traffic.network.routes import Flows
 from envs.traffic.tasks import City, write_files
 
 REST = 0.2
-"""Seconds between the last step of an engine and its end. Its threads may still be on their way out of a step; if they
-are, CityFlow's destructor waits for them for ever."""
+"""Seconds between the last step of an engine and its destruction. If its threads are still leaving a step by then,
+CityFlow's destructor waits for them forever."""
 
 
 class OriginalBatch:
-    """Copies of a city in CityFlow, one after the other, as `BatchEngine` offers them to the environment.
+    """Copies of a city in CityFlow, stepped one after another, with the interface of `BatchEngine`.
 
-    Vehicles that wait to enter a road are all counted on its first lane.
+    All vehicles waiting to enter a road are counted on its first lane.
     """
 
     def __init__(self, task: str, city: City, num_envs: int, lane_change: bool = False) -> None:
-        """Raises EnvironmentNotAvailableError where CityFlow is not installed."""
+        """Raises EnvironmentNotAvailableError if CityFlow is not installed."""
         try:
             import cityflow
         except ImportError as error:
@@ -44,7 +45,7 @@ class OriginalBatch:
                 "project's folder builds it (with CMake and a C++ compiler); or leave the setting engine out"
             ) from error
         self.network, self.num_envs = city.network, num_envs
-        with tempfile.TemporaryDirectory() as folder:  # files are read once, when an engine is made
+        with tempfile.TemporaryDirectory() as folder:  # files are read only when an engine is created
             config = _write_config(task, Path(folder), lane_change)
             engines = [cityflow.Engine(str(config), thread_num=1) for _ in range(num_envs)]
         self.simulations = [OriginalSimulation(engine, city.network, city.flows) for engine in engines]
@@ -56,28 +57,28 @@ class OriginalBatch:
             simulation.run(steps)
 
     def restart(self) -> None:
-        """Begin anew in every copy; random generators go on."""
+        """Restart every copy; random generators continue."""
         for simulation in self.simulations:
             simulation.restart()
 
     def seed(self, seeds: list[int]) -> None:
-        """Restart the random generator of every copy. Raises ValueError for another number of seeds than copies."""
+        """Restart the random generator of every copy. Raises ValueError unless there is one seed per copy."""
         for simulation, seed in zip(self.simulations, seeds, strict=True):
             simulation.seed(seed)
 
     def set_phases(self, intersections: np.ndarray, phases: np.ndarray) -> None:
-        """Set the phases (env, intersection) of some intersections (intersection,) from the next step on."""
+        """Set the phases (env, intersection) of the given intersections (intersection,) from the next step on."""
         names = [self.network.intersection_ids[i] for i in intersections]
         for simulation, chosen in zip(self.simulations, phases.tolist(), strict=True):
             for name, phase in zip(names, chosen, strict=True):
                 simulation.engine.set_tl_phase(name, phase)
 
     def lane_vehicles(self, lanes: np.ndarray) -> np.ndarray:
-        """Running vehicles on some lanes (...): (env, ...) int32."""
+        """Number of running vehicles on the given lanes (...), (env, ...) int32."""
         return np.stack([simulation.counts[lanes] for simulation in self.simulations])
 
     def lane_seconds(self) -> np.ndarray:
-        """Vehicle-seconds on every lane and waiting for it since the last call, (env, lane) float64."""
+        """Vehicle-seconds since the last call on every lane and waiting to enter it, (env, lane) float64."""
         seconds = np.stack([simulation.seconds for simulation in self.simulations])
         for simulation in self.simulations:
             simulation.seconds[:] = 0.0
@@ -85,10 +86,10 @@ class OriginalBatch:
 
 
 class OriginalSimulation:
-    """One engine of CityFlow, with what the environment asks of a `Simulation`."""
+    """A CityFlow engine with the part of the interface of `Simulation` that the environment uses."""
 
     def __init__(self, engine: Any, network: Network, flows: Flows) -> None:
-        """`engine`: one of CityFlow's, rebuilt from the files of `network` and `flows`."""
+        """`engine` must be a CityFlow engine made from the files of `network` and `flows`."""
         self.engine, self.network = engine, network
         arrays = flows.arrays
         first_road = np.append(arrays.route_roads[arrays.route_starts[:-1]], NONE)[arrays.route]
@@ -100,10 +101,10 @@ class OriginalSimulation:
         lanes = len(self.network.lane_ids)
         self.counts, self.seconds = np.zeros(lanes, dtype=np.int32), np.zeros(lanes)
         self.waiting, self.running = 0, 0
-        """Vehicles that wait to enter, and vehicles on the roads; shadows of lane changes do not count."""
+        """Number of vehicles waiting to enter, and of vehicles on the roads; shadows of lane changes do not count."""
         self._seen: set[str] = set()
         self._roads_left: dict[str, int] = {}
-        """Of every vehicle that was counted as an arrival, when it last was."""
+        """Number of remaining roads of each vehicle when it was last counted as an arrival."""
 
     def run(self, steps: int) -> None:
         """Take `steps` steps."""
@@ -121,29 +122,29 @@ class OriginalSimulation:
                     self.seconds[lane] += 1.0
 
     def restart(self) -> None:
-        """Begin anew, with the random generator going on."""
+        """Restart; the random generator continues."""
         self.engine.reset(False)
         self._forget()
 
     def seed(self, value: int) -> None:
         """Restart the random generator from a 32-bit seed."""
-        self.engine.set_random_seed((value + 2**31) % 2**32 - 2**31)  # CityFlow takes it with a sign
+        self.engine.set_random_seed((value + 2**31) % 2**32 - 2**31)  # CityFlow expects a signed seed
 
     def average_travel_time(self) -> float:
-        """Mean seconds since vehicles were made, over those that have finished and those that still drive or wait."""
+        """Average travel time in seconds, over vehicles that have finished and those still driving or waiting."""
         return float(self.engine.get_average_travel_time())
 
     @property
     def finished(self) -> int:
-        """Vehicles that have arrived."""
+        """Number of vehicles that have arrived."""
         return len(self._seen) - self.waiting - self.running
 
     def lane_waiting(self) -> np.ndarray:
-        """Standing vehicles on every lane, (lane,) int32."""
+        """Number of standing vehicles on every lane, (lane,) int32."""
         return self._by_lane(self.engine.get_lane_waiting_vehicle_count())
 
     def lane_near(self, seconds: float) -> np.ndarray:
-        """Vehicles on every lane that could reach its end within `seconds` at the speed limit, (lane,) int32."""
+        """Number of vehicles per lane that could reach its end within `seconds` at the speed limit, (lane,) int32."""
         counts = np.zeros(len(self.network.lane_ids), dtype=np.int32)
         arrays, index = self.network.arrays, self.network.lane_index
         distance = self.engine.get_vehicle_distance()
@@ -156,7 +157,7 @@ class OriginalSimulation:
     def count_movements(
         self, link_agent: np.ndarray, link_movement: np.ndarray, present: np.ndarray, arrived: np.ndarray
     ) -> None:
-        """Add the vehicles on incoming lanes by their movement; see `movements.count_movements`."""
+        """Add the vehicles on incoming lanes by movement; see `movements.count_movements`."""
         for lane, names in self.engine.get_lane_vehicles().items():
             for name in names:
                 roads = self.engine.get_vehicle_info(name)["route"].split()
@@ -174,7 +175,7 @@ class OriginalSimulation:
 
 
 def _write_config(task: str, folder: Path, lane_change: bool) -> Path:
-    """The files of a task and a configuration for them."""
+    """Write the files of a task and a configuration for them; returns the configuration's path."""
     write_files(task, folder)
     config = {
         "interval": 1.0,
@@ -194,7 +195,7 @@ def _write_config(task: str, folder: Path, lane_change: bool) -> Path:
 
 
 def _first_links(network: Network) -> dict[tuple[str, str], int]:
-    """A lane link for each lane and road that follow each other; all of them are the same movement."""
+    """One lane link for each pair of a lane and a following road; all links of a pair are the same movement."""
     arrays = network.arrays
     lanes, roads = arrays.link_from.tolist(), arrays.lane_road[arrays.link_to].tolist()
     links: dict[tuple[str, str], int] = {}
@@ -204,6 +205,6 @@ def _first_links(network: Network) -> dict[tuple[str, str], int]:
 
 
 def _rest(engines: list[Any]) -> None:
-    """Let the threads of engines come to rest; afterwards they may go."""
+    """Wait until the threads of the engines are idle, so that the engines can be destroyed."""
     time.sleep(REST)
     engines.clear()

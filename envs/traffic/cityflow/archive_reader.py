@@ -1,5 +1,5 @@
-"""Reader and validator of snapshots written by `archive_json` or CityFlow. Whatever a file contains, the resulting state
-is one from which the engine's kernels, which perform no checks, can continue safely."""
+"""Reader and validator of snapshots written by `archive_json` or CityFlow. Whatever a file contains, the engine's
+kernels, which perform no checks, can safely continue from the resulting state."""
 
 from __future__ import annotations
 
@@ -264,7 +264,7 @@ class SnapshotReader:
         free[: counts[FREE]] = np.arange(len(free) - 1, number - 1, -1)
 
     def read_drivables(self) -> None:
-        """Read the vehicles on lanes and lane links, those waiting to enter a lane, and those not yet assigned to one."""
+        """Read the vehicles on lanes and lane links, those waiting to enter a lane, and those not assigned to one."""
         traffic, lanes = self.state.traffic, self.state.lanes
         drivables = self._objects("drivables", self.network.drivable_keys)
         placed: set[int] = set()

@@ -121,7 +121,7 @@ class Roster:
         return result
 
     def leader(self, slot: int) -> str:
-        """Id of the leader of the vehicle in a slot, or its original if that is a shadow; empty if there is none."""
+        """Id of the leader of the vehicle in a slot, or of its original for a shadow; empty if there is none."""
         if self._columns["partner_type"].item(slot) == SHADOW:
             slot = self._columns["partner"].item(slot)
         leader = self._columns["leader"].item(slot)

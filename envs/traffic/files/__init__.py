@@ -1,7 +1,7 @@
-"""CityFlow's files, read and checked: JSON with CityFlow's numbers, configurations, road networks.
+"""Readers and validators of CityFlow's files: JSON with CityFlow's numbers, configurations, road networks.
 
-Nothing here knows the simulator. Flows are read by `envs.traffic.network.routes`, which needs the roads to say where
-vehicles go; snapshots and replays by `envs.traffic.cityflow`.
+This package does not depend on the simulator. Flows are read by `envs.traffic.network.routes`, which needs the road
+network to expand routes; snapshots and replays are handled by `envs.traffic.cityflow`.
 """
 
 from envs.traffic.files.config import LONGEST_STEP, EngineConfig, read_config

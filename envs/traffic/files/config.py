@@ -1,4 +1,4 @@
-"""CityFlow's configuration file: which road network and flows to simulate, and how."""
+"""CityFlow's configuration file: the road network and flows to simulate, and the engine's settings."""
 
 from __future__ import annotations
 
@@ -8,36 +8,37 @@ from pathlib import Path
 from envs.traffic.files.json_objects import CONFIG, JsonObject, read_json_file, require_kind, warn_of_ignored
 
 LONGEST_STEP = 60.0
-"""Seconds. Drivers decide once in a step; with far longer ones, flows would make vehicles without end."""
+"""Maximum duration of a step in seconds. Drivers decide once per step, and with much longer ones flows would create
+vehicles without end."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
-    """One configuration file. File names are as written; `path` puts the directory in front."""
+    """A configuration file. File names are stored as written; `path` prepends the directory."""
 
     interval: float
-    """Seconds of one step."""
+    """Duration of one step in seconds."""
     seed: int
-    """32 bits with a sign; the seed of the Mersenne twister."""
+    """Seed of the Mersenne twister, a signed 32-bit integer."""
     directory: str
-    """Put in front of every file name as it is, so it normally ends with a slash."""
+    """Prefix of every file name, used verbatim, so it normally ends with a slash."""
     roadnet_file: str
     flow_file: str
     rl_traffic_light: bool
-    """True: phases change only when told to. False: each intersection runs through its phases."""
+    """If True, phases change only on command; if False, each intersection cycles through its phases."""
     lane_change: bool
     save_replay: bool
     roadnet_log_file: str
-    """Empty where the file gives none, which is allowed without a replay; likewise the next."""
+    """Log of the road network; empty if not given, which is allowed without a replay, as for the next field."""
     replay_log_file: str
 
     def path(self, name: str) -> Path:
-        """Where the file called `name` lies."""
+        """The path of the file called `name`."""
         return Path(self.directory + name)
 
 
 def read_config(path: str | Path) -> EngineConfig:
-    """The configuration in a file. Raises TrafficFileError."""
+    """The configuration in a file. Raises TrafficFileError if it is missing or invalid."""
     document = read_json_file(path)
     require_kind(document, CONFIG, str(path))
     config = JsonObject(document, str(path))

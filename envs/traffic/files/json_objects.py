@@ -1,7 +1,7 @@
-"""JSON files read key by key and checked, and files written whole.
+"""Validated reading of JSON files key by key, and atomic writing of files.
 
-Complaints are `TrafficFileError`s that name the file, the object in it and the key. As CityFlow does, a key that may be
-left out and has a value of the wrong type counts as left out, but with a warning; unknown keys are ignored.
+Errors are `TrafficFileError`s that name the file, the object in it and the key. As in CityFlow, an optional key with a
+value of the wrong type is treated as missing, but with a warning; unknown keys are ignored.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _INT32 = 2**31
 _HUGE = 1e300
 LARGEST_COORDINATE = 1e9
-"""Metres; far beyond any map, and small enough that no sum of squares overflows."""
+"""Largest coordinate in metres: far beyond any map, and small enough that no sum of squares overflows."""
 
 
 class IgnoredValueWarning(UserWarning):
-    """A value of the wrong type counts as left out, as it does in CityFlow without a word."""
+    """Warning that a value of the wrong type is treated as missing, which CityFlow does silently."""
 
 
 MOST_WARNINGS = 10
-"""Ignored values of one file, and flows without route, that are warned of one by one."""
+"""Maximum number of individual warnings about ignored values of a file, or about flows without a route."""
 
 
 def warn_of_ignored(messages: Sequence[str]) -> None:
-    """Warn of values that are ignored, the first ones each by itself."""
+    """Warn of ignored values, individually for the first ones."""
     shown = [*messages[:MOST_WARNINGS], f"{len(messages) - MOST_WARNINGS} more values are ignored like these"]
     for message in shown[: len(messages)]:
         warnings.warn(message, IgnoredValueWarning, stacklevel=3)
 
 
 class JsonObject:
-    """One object of a JSON file, read key by key."""
+    """An object of a JSON file, read and checked key by key."""
 
     __slots__ = ("values", "where")
 
@@ -54,7 +54,7 @@ class JsonObject:
         self.where = where
 
     def complain(self, key: str, expected: str) -> TrafficFileError:
-        """What to raise about the value of a key."""
+        """The error to raise for the value of a key."""
         if key not in self.values:
             return TrafficFileError(f"{self.where}: {key!r} is missing; expected {expected}")
         return TrafficFileError(f"{self.where}: {key!r} is {reprlib.repr(self.values[key])}; expected {expected}")
@@ -77,7 +77,7 @@ class JsonObject:
         raise self.complain(key, f"an integer from {least} to {below - 1}")
 
     def optional_integer(self, key: str, default: int, ignored: list[str]) -> int:
-        """An integer of 32 bits; `default` for anything else, which is told to `ignored`."""
+        """A 32-bit integer; `default` for any other value, which is reported in `ignored`."""
         value = self.values.get(key, default)
         if isinstance(value, int) and not isinstance(value, bool) and -_INT32 <= value < _INT32:
             return value
@@ -85,7 +85,7 @@ class JsonObject:
         return default
 
     def optional_flag(self, key: str, default: bool, ignored: list[str]) -> bool:
-        """true or false; `default` for anything else, which is told to `ignored`."""
+        """A boolean; `default` for any other value, which is reported in `ignored`."""
         value = self.values.get(key, default)
         if isinstance(value, bool):
             return value
@@ -107,7 +107,7 @@ class JsonObject:
         return value
 
     def flag(self, key: str) -> bool:
-        """true or false."""
+        """A boolean."""
         value = self.values.get(key)
         if not isinstance(value, bool):
             raise self.complain(key, "true or false")
@@ -121,25 +121,25 @@ class JsonObject:
         return value
 
     def reference(self, key: str, index: dict[str, int], kind: str) -> int:
-        """The number of the road or intersection whose id is given."""
+        """The number of the road or intersection with the id under `key`."""
         number = index.get(self.text(key))
         if number is None:
             raise self.complain(key, f"the id of {kind} of this file")
         return number
 
     def coordinates(self, points: Sequence[Any], key: str) -> list[float]:
-        """x, y of all points of the list under `key`, one after the other."""
+        """Coordinates of all points in the list under `key`, as alternating x and y."""
         try:
             flat = [value for point in points for value in (point["x"], point["y"])]
             if _are_coordinates(flat):
                 return flat
         except (KeyError, TypeError, ValueError):
-            pass  # named below
+            pass  # reported below
         records = (JsonObject(point, f"{self.where}: point {i} of {key!r}") for i, point in enumerate(points))
         return [record.coordinate(name) for record in records for name in ("x", "y")]
 
     def coordinate(self, key: str) -> float:
-        """A number of metres on the map."""
+        """A coordinate on the map in metres."""
         return self.number(key, -LARGEST_COORDINATE, LARGEST_COORDINATE)
 
 
@@ -149,9 +149,9 @@ def _are_coordinates(values: list[Any]) -> bool:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name and rename it; folders are made.
+    """Write a file under a temporary name and rename it; missing folders are created.
 
-    Raises TrafficFileError, in one line, if that fails; nothing is left behind then.
+    Raises TrafficFileError with a one-line message on failure, and then leaves nothing behind.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # another process may write the same file
     try:
@@ -168,7 +168,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def decompressed(path: str | Path) -> bytes:
-    """What a file holds that is plain or compressed with gzip. Raises TrafficFileError if it cannot be read."""
+    """The content of a file, plain or compressed with gzip. Raises TrafficFileError if it cannot be read."""
     try:
         raw = Path(path).read_bytes()
         return gzip.decompress(raw) if raw.startswith(_GZIP_MAGIC) else raw
@@ -192,11 +192,11 @@ def read_json_file(path: str | Path) -> Any:
 ROADNET, FLOWS, CONFIG = "a road network (roadnetFile)", "a list of flows (flowFile)", "a configuration"
 SNAPSHOT, VIEWER_LOG = "a snapshot of an engine", "the log of a road network that the viewer of replays reads"
 _MARKS = {"static": VIEWER_LOG, "intersections": ROADNET, "roadnetFile": CONFIG, "drivables": SNAPSHOT}
-"""What CityFlow's files are, by a key that only they have."""
+"""Kinds of CityFlow's files, by a key that only they contain."""
 
 
 def require_kind(document: Any, expected: str, source: str) -> None:
-    """Raise TrafficFileError if a document is of another kind than `expected`, and that can be told."""
+    """Raise TrafficFileError if a document is recognisably of another kind than `expected`."""
     given = None
     if isinstance(document, dict):
         given = next((kind for mark, kind in _MARKS.items() if mark in document), None)

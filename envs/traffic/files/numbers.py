@@ -1,17 +1,17 @@
-"""JSON text to Python objects, with the numbers that CityFlow's JSON reader makes of it.
+"""A JSON parser that reads numbers exactly like CityFlow's.
 
-That reader is fast and does not always round correctly: a number of 16 or more digits may differ from Python's
-`float()` in its last bit, and the last bit of a coordinate decides in the end who yields at a crossing. A number
-[-]W.F[e X] with whole part W and fraction F is read as follows:
+CityFlow's parser does not always round correctly: a number of 16 or more digits may differ from Python's `float()` in
+its last bit, and the last bit of a coordinate can decide which vehicle yields at a crossing. A number [-]W.F[e X] with
+integer part W and fraction F is read as follows:
 
-1. W is an integer of 64 bits (beyond: digits are folded into a double). Digits of F are appended to it as long as it
-   was at most 2^53 - 1 before; then it becomes a double.
-2. Further digits of F are folded in as d * 10 + digit while fewer than 17 significant digits were counted; the rest is
-   skipped. The counter stands at 0 after the first digit of W and counts a later digit once the number is not zero.
-   (Where the first digit of W counts is visible only in numbers of 18 digits and more.)
-3. With k digits of F taken and p = X - k the value is d * 10^p, or d / 10^-p where p is negative.
+1. W is a 64-bit integer (beyond that range, digits are folded into a double). Digits of F are appended to it as long as
+   it was at most 2^53 - 1 before; then it becomes a double.
+2. Further digits of F are folded in as d * 10 + digit while fewer than 17 significant digits have been counted; the
+   rest are skipped. The counter is 0 after the first digit of W and counts a later digit once the number is non-zero.
+   (Whether the first digit of W counts matters only for numbers of 18 digits or more.)
+3. With k digits of F consumed and p = X - k, the value is d * 10^p, or d / 10^-p if p is negative.
 
-Numbers of up to 15 digits without an exponent come out as with `float()`.
+Numbers of up to 15 digits without an exponent are read as by `float()`.
 """
 
 from __future__ import annotations
@@ -24,17 +24,18 @@ _SIGNIFICANT_DIGITS = 17
 _LARGEST_EXPONENT = 308
 _POWERS_OF_TEN = tuple(float(f"1e{exponent}") for exponent in range(_LARGEST_EXPONENT + 1))
 _SHAPE = bytes.maketrans(b"123456789.E+", b"0000000000e-")
-"""Makes all digits and points alike, so that long numbers and exponents can be searched for as plain text."""
+"""Translation that makes all digits and points identical, so that long numbers and exponents can be found by plain text
+search."""
 _LONG_NUMBER, _EXPONENTS = b"0" * 17, (b"0e0", b"0e-")
 _SHORT_NUMBER = 16
-"""Characters; up to 15 digits and a point."""
+"""Length in characters of up to 15 digits and a point."""
 
 
 def parse_json(text: str | bytes) -> Any:
-    """The value of a JSON text (bytes: UTF-8).
+    """The value of a JSON text; bytes are decoded as UTF-8.
 
-    Raises ValueError (`json.JSONDecodeError` with line and column where it can be told) for text that is not JSON, for
-    NaN and Infinity, for numbers beyond the range of a double, and for text that is nested too deep.
+    Raises ValueError (`json.JSONDecodeError` with line and column where possible) for text that is not JSON, for NaN
+    and Infinity, for numbers beyond the range of a double, and for text that is nested too deeply.
     """
     raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     decoded = text if isinstance(text, str) else text.decode("utf-8-sig")
@@ -61,7 +62,7 @@ def parse_real(text: str) -> float:
 
 
 def _mantissa(whole: str, fraction: str, largest_whole: int) -> tuple[float, int]:
-    """The digits of a number as a double, and how many of its fraction's digits it contains."""
+    """The digits of a number as a double, and the number of fractional digits that it includes."""
     digits = int(whole + fraction) if len(whole) + len(fraction) <= 19 else 2**64
     if digits // 10 <= _LARGEST_EXTENDED:
         return float(digits), len(fraction)
@@ -87,7 +88,7 @@ def _folded(value: float, digits: str) -> float:
 
 
 def _scaled(value: float, power: int, text: str) -> float:
-    """value * 10^power. Powers below the table are divided by in two steps, as the reader does."""
+    """The product value * 10^power. Powers below the table divide in two steps, as in CityFlow's parser."""
     if power >= 0:
         if power <= _LARGEST_EXPONENT:
             value *= _POWERS_OF_TEN[power]
@@ -102,7 +103,7 @@ def _scaled(value: float, power: int, text: str) -> float:
 
 
 def _parse_integer(text: str) -> int | float:
-    """Integers are exact up to 64 bits; longer ones are reals."""
+    """An integer, exact up to 64 bits; longer ones become reals."""
     digits = text.lstrip("-")
     if len(digits) <= 20 and int(digits) <= (2**64 - 1 if digits == text else 2**63):
         return int(text)
@@ -110,7 +111,7 @@ def _parse_integer(text: str) -> int | float:
 
 
 def _has_difficult_numbers(text: bytes) -> bool:
-    """Whether some number may differ from what `float()` and `int()` make of it."""
+    """Whether some number in the text may be read differently by `float()` and `int()`."""
     shape = text.translate(_SHAPE)
     return _LONG_NUMBER in shape or any(exponent in shape for exponent in _EXPONENTS)
 

@@ -1,4 +1,4 @@
-"""CityFlow's road network file, read into columns and checked."""
+"""CityFlow's road network file, validated and read into columns."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from envs.errors import TrafficFileError
 from envs.traffic.files.json_objects import ROADNET, JsonObject, require_kind
 
 LINK_RANKS = {"go_straight": 3, "turn_left": 2, "turn_right": 1}
-"""Who has to yield at a cross: the lower rank. Any other type of link has rank 0."""
+"""Ranks of links by type; at a cross, the lower rank yields. Any other type has rank 0."""
 
 
 @dataclass(slots=True)
 class Roadnet:
-    """A road network as its file gives it, checked, in columns. Roads, lanes, intersections, road links and lane links
-    are numbered in the order of the file; `..._starts` say where the part of each begins, with one entry more."""
+    """The validated content of a road network file, in columns. Roads, lanes, intersections, road links and lane links
+    are numbered in file order; `..._starts` hold the start offset of each one's entries, plus a final end offset."""
 
     road_ids: list[str] = field(default_factory=list)
     road_from: list[int] = field(default_factory=list)
     road_to: list[int] = field(default_factory=list)
     road_coordinates: list[float] = field(default_factory=list)
-    """x, y of the points of all roads, one after the other."""
+    """Points of all roads, as alternating x and y."""
     road_point_starts: list[int] = field(default_factory=lambda: [0])
     road_lane_starts: list[int] = field(default_factory=lambda: [0])
     lane_width: list[float] = field(default_factory=list)
@@ -31,30 +31,31 @@ class Roadnet:
     virtual: list[bool] = field(default_factory=list)
     point: list[tuple[float, float]] = field(default_factory=list)
     width: list[float] = field(default_factory=list)
-    """0 for virtual intersections."""
+    """Widths of intersections in metres; 0 for virtual ones."""
     adjacent: list[int] = field(default_factory=list)
     adjacent_starts: list[int] = field(default_factory=lambda: [0])
     road_link_starts: list[int] = field(default_factory=lambda: [0])
-    """Road links of each intersection."""
+    """Start offsets of each intersection's road links."""
     road_link_from: list[int] = field(default_factory=list)
     road_link_to: list[int] = field(default_factory=list)
     road_link_rank: list[int] = field(default_factory=list)
     lane_link_starts: list[int] = field(default_factory=lambda: [0])
-    """Lane links of each road link."""
+    """Start offsets of each road link's lane links."""
     lane_link_from: list[int] = field(default_factory=list)
     lane_link_to: list[int] = field(default_factory=list)
     link_coordinates: list[float] = field(default_factory=list)
     link_point_starts: list[int] = field(default_factory=lambda: [0])
-    """Lane links without points of their own have none; a single point is there twice."""
+    """Start offsets of each lane link's points. Links without points have none; a single point is stored twice."""
     phase_starts: list[int] = field(default_factory=lambda: [0])
-    """Phases of each intersection."""
+    """Start offsets of each intersection's phases."""
     phase_time: list[float] = field(default_factory=list)
     phase_links: list[list[int]] = field(default_factory=list)
-    """Road links that are open in a phase, counted within the intersection."""
+    """Open road links of each phase, numbered within the intersection."""
 
 
 def parse_roadnet(document: Any, source: str) -> Roadnet:
-    """The columns of a road network given as JSON objects; `source` names it in complaints. Raises TrafficFileError."""
+    """The columns of a road network given as JSON objects, which `source` names in error messages. Raises
+    TrafficFileError if it is invalid."""
     require_kind(document, ROADNET, source)
     top = JsonObject(document, source)
     roads = top.items("roads", "a list of roads")
@@ -73,7 +74,7 @@ def parse_roadnet(document: Any, source: str) -> Roadnet:
 
 
 def _ids(objects: list[Any], what: str) -> list[str]:
-    """The ids of roads or intersections, none of them twice."""
+    """The ids of roads or intersections, which must be unique."""
     ids = [JsonObject(values, f"{what} {position}").text("id") for position, values in enumerate(objects)]
     if len(set(ids)) < len(ids):
         seen: set[str] = set()

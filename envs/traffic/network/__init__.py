@@ -1,7 +1,7 @@
-"""Road networks and who drives where: geometry of lanes and crossings, the arrays that kernels read, shortest paths.
+"""Road networks and routes: geometry of lanes and crossings, the arrays that kernels read, shortest paths.
 
-`layout` names the arrays, `geometry` computes lanes, links and crosses, `network` builds a `Network` of a file, `map`
-gives it the form that a step reads, `routes` turns flows into roads to drive along.
+`layout` defines the arrays, `geometry` computes lanes, links and crosses, `network` builds a `Network` from a file,
+`map` converts it to the form that a step reads, and `routes` expands flows into routes.
 """
 
 from envs.traffic.network.network import Network, build_network, load_network

@@ -1,8 +1,8 @@
-"""Where lanes and lane links run, and where lane links cross: the shapes that CityFlow builds, to the last bit.
+"""Shapes of lanes and lane links, and the crosses of lane links, bitwise equal to those that CityFlow builds.
 
 Shapes are polylines stored end to end: `points` (P, 2) float64 in metres, `starts` (number of shapes + 1,) int32.
-Lanes are built twice: links without points of their own are drawn between lanes that still reach into the middle of
-the intersections; then lanes are cut back by the widths of the intersections at their ends.
+Lanes are built twice: links without given points are drawn between lanes that still reach the centres of the
+intersections; then lanes are cut back by the widths of the intersections at their ends.
 
 Sums and products are evaluated from left to right as written; another order would change the last bit.
 """
@@ -16,31 +16,32 @@ import numpy as np
 from numba import njit
 
 CURVE_POINTS = 11
-"""Points of a link for which the file gives none."""
+"""Number of points of a link for which the file gives none."""
 SEGMENT_LENGTH = 70.0
-"""Metres of road for each of the equal parts into which lanes are cut for lane changes."""
+"""Metres of road per segment; lanes are divided into equal segments for lane changes."""
 _DEAD_ZONE = 1e-8
 """Cross and dot products below this (square metres) count as zero."""
 _MARGIN = 1e-3
-"""Metres by which bounding boxes are widened. The tests with the dead zone accept points up to 1e-4 m beyond the end of
-a segment, so shapes whose widened boxes do not touch cannot cross."""
+"""Metres by which bounding boxes are enlarged. Tests with the dead zone accept points up to 1e-4 m beyond the end of a
+segment, so shapes whose enlarged boxes do not touch cannot cross."""
 _SMALLEST_HANDLE = 5.0
-"""Metres: shorter handles of a curve are made this long in intersections of at least this width."""
+"""Minimum length in metres of a curve's handles, in intersections of at least this width."""
 _SORT_THRESHOLD = 16
-"""The C++ library sorts longer lists by partition first, which does not keep the order of equal elements."""
+"""Length up to which the C++ library sorts by insertion alone; longer lists are partitioned first, which is not
+stable."""
 
 
 class Crosses(NamedTuple):
-    """Where lane links meet, C entries, sorted along each link as CityFlow does (see `NetworkArrays`)."""
+    """Crosses of lane links, C entries, in CityFlow's order along each link (see `NetworkArrays`)."""
 
     starts: np.ndarray
     """(K + 1,) int32."""
     distance: np.ndarray
-    """(C,) float64, metres from the start of the own link."""
+    """(C,) float64, metres from the start of the link."""
     foe: np.ndarray
     """(C,) int32, the other link."""
     twin: np.ndarray
-    """(C,) int32, the entry of the same cross at the other link."""
+    """(C,) int32, entry of the same cross at the other link."""
 
 
 @njit(cache=True, error_model="numpy")
@@ -50,14 +51,14 @@ def _length(x: float, y: float) -> float:
 
 @njit(cache=True, error_model="numpy")
 def _unit(x: float, y: float) -> tuple[float, float]:
-    """Direction of a vector; NaN where it is zero."""
+    """Unit vector in the direction of (x, y); NaN for the zero vector."""
     length = _length(x, y)
     return x / length, y / length
 
 
 @njit(cache=True, error_model="numpy")
 def polyline_lengths(points: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """Length of each polyline, (number of shapes,) float64 metres."""
+    """Length of each polyline in metres, (number of shapes,) float64."""
     lengths = np.zeros(len(starts) - 1)
     for shape in range(len(lengths)):
         for i in range(starts[shape] + 1, starts[shape + 1]):
@@ -74,10 +75,11 @@ def lane_polylines(
     cut_start: np.ndarray,
     cut_end: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Points and starts of all lanes: their roads, cut by `cut_start` and `cut_end` (R,) metres and shifted sideways.
+    """Points and starts of all lanes: their roads' lines, cut by `cut_start` and `cut_end` (R,) metres and shifted
+    sideways.
 
-    Only the first and the last part of a road are cut. Lane 0 is the innermost, next to the road's own line; a lane
-    lies to its right by half its width and the widths of the lanes inside. Corners are not mitred.
+    Only the first and the last part of a road are cut. Lane 0 is the innermost, next to the road's line; a lane is
+    shifted to the right by half its width plus the widths of the lanes inside it. Corners are not mitred.
     """
     starts = np.zeros(len(lane_width) + 1, np.int32)
     for road in range(len(road_starts) - 1):
@@ -106,7 +108,7 @@ def lane_polylines(
 
 @njit(cache=True, error_model="numpy")
 def _direction_at_point(line: np.ndarray, j: int) -> tuple[float, float]:
-    """Direction of a polyline at its point j, between the directions of the parts before and after."""
+    """Direction of a polyline at its point j, halfway between those of the adjacent segments."""
     if j == 0:
         return _unit(line[1, 0] - line[0, 0], line[1, 1] - line[0, 1])
     before_x, before_y = _unit(line[j, 0] - line[j - 1, 0], line[j, 1] - line[j - 1, 1])
@@ -118,7 +120,7 @@ def _direction_at_point(line: np.ndarray, j: int) -> tuple[float, float]:
 
 @njit(cache=True, error_model="numpy")
 def point_and_direction(line: np.ndarray, distance: float) -> tuple[float, float, float, float]:
-    """Point (x, y) of a polyline at a distance from its start, and the direction of the part that contains it."""
+    """Point (x, y) of a polyline at a distance from its start, and the direction of the segment that contains it."""
     last = len(line) - 1
     total = 0.0
     for i in range(1, last + 1):
@@ -159,9 +161,9 @@ def link_polylines(
     lane_points: np.ndarray,
     lane_starts: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Points and starts of all lane links: as given, or curves for links that have no points.
+    """Points and starts of all lane links: as given, or curves for links without points.
 
-    `link_from` and `link_to` are lanes, `width` (K,) is that of the link's intersection, and lanes are not cut back.
+    `link_from` and `link_to` are lanes, which are not cut back; `width` (K,) is the width of the link's intersection.
     """
     starts = np.zeros(len(link_from) + 1, np.int32)
     for link in range(len(link_from)):
@@ -183,7 +185,7 @@ def link_polylines(
 def _draw_curve(start_lane: np.ndarray, end_lane: np.ndarray, width: float, curve: np.ndarray) -> None:
     """A cubic curve from `width` metres before the end of one lane to `width` metres after the start of the next.
 
-    The handle at the end, when it is made longer, points the wrong way (forward): CityFlow does so.
+    A lengthened handle at the end points the wrong way (forward), as in CityFlow.
     """
     length = 0.0
     for i in range(1, len(start_lane)):
@@ -213,10 +215,10 @@ def _cubic(p0: float, p1: float, p2: float, p3: float, a: float) -> float:
 
 
 def find_crosses(points: np.ndarray, starts: np.ndarray, group_starts: np.ndarray) -> Crosses:
-    """Where the links of each intersection cross.
+    """The crosses of the links of each intersection.
 
-    points, starts: the links' polylines. group_starts (I + 1,): the links of an intersection are consecutive. Every
-    pair of them has at most one cross, links that leave the same lane or enter the same lane included.
+    points, starts: polylines of the links. group_starts (I + 1,): starts of the intersections' links, which are
+    consecutive. Each pair of links has at most one cross, including links that leave or enter the same lane.
     """
     first, second, first_distance, second_distance = _cross_pairs(points, starts, group_starts)
     return Crosses(*_sorted_crosses(len(starts) - 1, first, second, first_distance, second_distance))
@@ -224,7 +226,7 @@ def find_crosses(points: np.ndarray, starts: np.ndarray, group_starts: np.ndarra
 
 @njit(cache=True, error_model="numpy")
 def _bounding_boxes(points: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """(number of shapes, 4): least x, least y, greatest x, greatest y, widened."""
+    """Enlarged bounding boxes, (number of shapes, 4): smallest x and y, largest x and y."""
     boxes = np.empty((len(starts) - 1, 4))
     for shape in range(len(boxes)):
         box = boxes[shape]
@@ -240,7 +242,8 @@ def _bounding_boxes(points: np.ndarray, starts: np.ndarray) -> np.ndarray:
 def _cross_pairs(
     points: np.ndarray, starts: np.ndarray, group_starts: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Pairs of links that cross, in the order in which CityFlow finds them, and the distances along either."""
+    """Pairs of links that cross, in the order in which CityFlow finds them, and the distances of the crosses along
+    both."""
     boxes = _bounding_boxes(points, starts)
     capacity = 0
     for group in range(len(group_starts) - 1):
@@ -273,7 +276,7 @@ def _cross_pairs(
 def _first_cross(first: np.ndarray, second: np.ndarray, second_box: np.ndarray) -> tuple[bool, float, float]:
     """Whether two polylines cross, and the distances from their starts to the first cross found.
 
-    The distance on the second leaves out its parts that are parallel to the crossing part of the first.
+    The distance along the second excludes its segments that are parallel to the crossing segment of the first.
     """
     first_distance = 0.0
     for a in range(len(first) - 1):
@@ -304,7 +307,7 @@ def _first_cross(first: np.ndarray, second: np.ndarray, second_box: np.ndarray) 
 
 @njit(cache=True, error_model="numpy")
 def _is_between(a: np.ndarray, b: np.ndarray, p_x: float, p_y: float) -> bool:
-    """Whether a point lies on the segment from a to b, up to the dead zone."""
+    """Whether a point lies on the segment from a to b, to within the dead zone."""
     area = (b[0] - a[0]) * (p_y - a[1]) - (b[1] - a[1]) * (p_x - a[0])
     along = (p_x - a[0]) * (p_x - b[0]) + (p_y - a[1]) * (p_y - b[1])
     return -_DEAD_ZONE < area < _DEAD_ZONE and along < _DEAD_ZONE
@@ -314,7 +317,7 @@ def _is_between(a: np.ndarray, b: np.ndarray, p_x: float, p_y: float) -> bool:
 def _sorted_crosses(
     num_links: int, first: np.ndarray, second: np.ndarray, first_distance: np.ndarray, second_distance: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """The crosses of each link in CityFlow's order, see `Crosses`."""
+    """The crosses of each link in CityFlow's order; see `Crosses`."""
     starts = np.zeros(num_links + 1, np.int32)
     for pair in range(len(first)):
         starts[first[pair] + 1] += 1
@@ -345,12 +348,12 @@ def _sorted_crosses(
 
 @njit(cache=True, error_model="numpy")
 def sort_like_cpp(keys: np.ndarray, values: np.ndarray) -> None:
-    """Sort (n,) keys and their values in place, with equal keys in the order that the GNU C++ library leaves them in.
+    """Sort (n,) keys and their values in place, leaving equal keys in the same order as the GNU C++ library.
 
-    Up to 16 elements that is their old order. More are first cut into parts by quicksort: the median of the second,
-    the middle and the last element is swapped to the front and divides the others; the part behind is cut further
-    first. Then everything is sorted by insertion. (After cutting 2 log2(n) times the library would turn to a heap;
-    that is left out, as no list of crosses comes near it.)
+    Up to 16 elements the sort is stable. Longer lists are first partitioned by quicksort: the median of the second, the
+    middle and the last element is swapped to the front and used as pivot; the rear part is partitioned further first.
+    Then everything is sorted by insertion. (After 2 log2(n) levels the library would switch to heapsort; this is not
+    implemented, because no list of crosses comes near it.)
     """
     stack = [(0, len(keys))]
     while len(stack) > 0:
@@ -370,7 +373,7 @@ def sort_like_cpp(keys: np.ndarray, values: np.ndarray) -> None:
 
 @njit(cache=True, error_model="numpy")
 def _partition(keys: np.ndarray, values: np.ndarray, begin: int, end: int) -> int:
-    """Divide keys[begin:end] at the returned place into smaller ones before and greater ones after."""
+    """Partition keys[begin:end] into smaller ones before and greater ones after the returned position."""
     a, b, c = begin + 1, begin + (end - begin) // 2, end - 1
     if keys[a] < keys[b]:
         median = b if keys[b] < keys[c] else (c if keys[a] < keys[c] else a)

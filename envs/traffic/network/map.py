@@ -1,5 +1,5 @@
-"""A road network in the form that the kernels of a step read: few arrays of records, because most facts
-about a lane are read together.
+"""A road network in the form that the kernels of a step read: few arrays of records, because most properties of a lane
+are read together.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 from envs.traffic.network.layout import NONE, NetworkArrays, lined_up
 
 LINK_WIDTH = 4.0
-"""Metres."""
+"""Width of a lane link in metres."""
 
 PLACE = np.dtype(
     [
@@ -32,40 +32,40 @@ PLACE = np.dtype(
     ],
     align=True,
 )
-"""A drivable. Lanes have a road, an index and lane links that leave them (`leaving` to `leaving_end`); lane links have
-the lanes they connect, a rank, a light and crosses. What does not apply is -1, or an empty range."""
+"""A drivable. Lanes have a road, an index and outgoing lane links (`leaving` to `leaving_end`); lane links have the
+lanes they connect, a rank, a light and crosses. Fields that do not apply are -1 or an empty range."""
 
 FOE = np.dtype([("link", np.int32), ("light", np.int32)], align=True)
-"""Whom a lane link meets at a cross: the drivable of the other one, and its light."""
+"""The other lane link at a cross: its drivable and its light."""
 
 CROSS = np.dtype([("distance", np.float64), ("foe_distance", np.float64)], align=True)
-"""Where that is, along either. Crosses of a link are in the order of their distances along it."""
+"""The distances of a cross along the two links. The crosses of a link are sorted by their distance along it."""
 
 LIGHT = np.dtype([("stride", np.int32), ("first_phase", np.int32), ("phases", np.int32)], align=True)
-"""An intersection: length of a row of its table in `open`, and where its phases are in `phase_time`."""
+"""An intersection: the row length of its table in `open`, and the range of its phases in `phase_time`."""
 
 
 class Map(NamedTuple):
-    """What vehicles need to know of a network. Lane links are numbered as drivables here."""
+    """The properties of a network that the kernels read. Lane links are numbered as drivables here."""
 
     places: np.ndarray
-    """(D,) PLACE, one line of a cache each."""
+    """(D,) PLACE, one cache line each."""
     leaving: np.ndarray
-    """Drivables of the lane links that leave each lane."""
+    """int32, drivables of the lane links that leave each lane."""
     crosses: np.ndarray
-    """(C,) CROSS."""
+    """(C,) CROSS, positions of the crosses."""
     foes: np.ndarray
-    """(C,) FOE."""
+    """(C,) FOE, the other links at the crosses."""
     lights: np.ndarray
-    """(I,) LIGHT."""
+    """(I,) LIGHT, signals of the intersections."""
     open: np.ndarray
-    """uint8: whether a road link is open, by intersection, phase and road link."""
+    """uint8, whether a road link is open, by intersection, phase and road link."""
     road_lane_starts: np.ndarray
-    """(R + 1,) int32."""
+    """(R + 1,) int32, starts of the roads' lanes."""
     phase_time: np.ndarray
-    """float64 seconds."""
+    """float64, seconds of each phase in the built-in cycle."""
     widths: np.ndarray
-    """(D,) float64 metres."""
+    """(D,) float64, width in metres."""
     lanes: int
     """Number of lanes; lane links come after them."""
     drivables: int
@@ -75,7 +75,7 @@ class Map(NamedTuple):
 
 
 def make_map(n: NetworkArrays) -> Map:
-    """The same network as records."""
+    """The network as records."""
     lanes = len(n.lane_road)
     places = lined_up(len(n.length), PLACE)
     widths = np.full(len(n.length), LINK_WIDTH)

@@ -1,4 +1,4 @@
-"""Road networks: from the objects of a file to the arrays that the engine's kernels read."""
+"""Construction of road networks: from the objects of a file to the arrays that the engine's kernels read."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from envs.traffic.network.layout import NetworkArrays
 from envs.traffic.network.map import Map, make_map
 
 LINK_MAX_SPEED = 10000.0
-"""m/s: lane links do not limit the speed."""
+"""Speed limit of lane links in m/s, too high to have an effect."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,34 +35,34 @@ class Network:
     arrays: NetworkArrays
     road_ids: tuple[str, ...]
     lane_ids: tuple[str, ...]
-    """Id of the road, an underscore, and the lane's place on it."""
+    """Ids of lanes: id of the road, an underscore, and the lane's index on it."""
     link_ids: tuple[str, ...]
-    """Ids of the two lanes with `_TO_` between them; several links between the same lanes have the same id."""
+    """Ids of lane links: ids of the two lanes, joined by `_TO_`; links between the same lanes share an id."""
     intersection_ids: tuple[str, ...]
     virtual: np.ndarray
-    """(I,) bool: intersections at the border, without links, lights and width."""
+    """(I,) bool, whether the intersection is at the border, without links, lights and width."""
     points: np.ndarray
-    """(I, 2) float64, metres."""
+    """(I, 2) float64, centres of the intersections in metres."""
     widths: np.ndarray
-    """(I,) float64, metres by which roads stop short of the intersection's point."""
+    """(I,) float64, metres by which roads stop short of the intersection's centre."""
     road_points: list[np.ndarray]
-    """For each road (points, 2) float64: the line of the file, not cut back."""
+    """One array (points, 2) float64 per road: its line in the file, not cut back."""
     road_link_starts: np.ndarray
-    """(I + 1,) int32: road links of each intersection."""
+    """(I + 1,) int32, starts of the intersections' road links."""
     road_link_from: np.ndarray
-    """(S,) int32, road."""
+    """(S,) int32, road where the road link begins."""
     road_link_to: np.ndarray
-    """(S,) int32, road."""
+    """(S,) int32, road where the road link ends."""
     road_link_rank: np.ndarray
-    """(S,) int32: 3 straight, 2 left, 1 right, 0 anything else."""
+    """(S,) int32, 3 straight, 2 left, 1 right, 0 anything else."""
     next_road_starts: np.ndarray
-    """(R + 1,) int32 into `next_roads`."""
+    """(R + 1,) int32, offsets into `next_roads`."""
     next_roads: np.ndarray
-    """int32: roads that can be entered from the end of a road, in the order in which paths are searched."""
+    """int32, roads that can be entered from the end of each road, in the search order of paths."""
     shape_points: np.ndarray
-    """(P, 2) float64: the polylines of all drivables, one after the other."""
+    """(P, 2) float64, polylines of all drivables, end to end, in metres."""
     shape_starts: np.ndarray
-    """(L + K + 1,) int32."""
+    """(L + K + 1,) int32, offsets into `shape_points`."""
 
     @cached_property
     def map(self) -> Map:
@@ -71,17 +71,17 @@ class Network:
 
     @cached_property
     def road_index(self) -> dict[str, int]:
-        """Number of each road by its id."""
+        """Number of each road by id."""
         return {name: number for number, name in enumerate(self.road_ids)}
 
     @cached_property
     def lane_index(self) -> dict[str, int]:
-        """Number of each lane by its id."""
+        """Number of each lane by id."""
         return {name: number for number, name in enumerate(self.lane_ids)}
 
     @cached_property
     def intersection_index(self) -> dict[str, int]:
-        """Number of each intersection by its id."""
+        """Number of each intersection by id."""
         return {name: number for number, name in enumerate(self.intersection_ids)}
 
     @cached_property
@@ -91,7 +91,7 @@ class Network:
 
     @cached_property
     def drivable_keys(self) -> tuple[str, ...]:
-        """The ids of all drivables, made different where they are the same by adding `#` to the later ones."""
+        """The ids of all drivables, made unique by adding `#` to later duplicates."""
         keys: dict[str, None] = {}
         for name in self.drivable_ids:
             key = name
@@ -102,19 +102,19 @@ class Network:
 
     @cached_property
     def repeated_keys(self) -> frozenset[str]:
-        """Those of `drivable_keys` that are no ids."""
+        """The entries of `drivable_keys` that are not ids."""
         return frozenset(self.drivable_keys).difference(self.drivable_ids)
 
     @cached_property
     def road_of(self) -> dict[str, str]:
-        """Id of the road of each lane, and of that from which each lane link leads, by its id."""
+        """Id of the road of each lane, and of the road where each lane link begins, by the id of the lane or link."""
         lane_road = self.arrays.lane_road
         roads = [*lane_road.tolist(), *lane_road[self.arrays.link_from].tolist()]
         return {name: self.road_ids[road] for name, road in zip(self.drivable_ids, roads, strict=True)}
 
     @cached_property
     def drivable_points(self) -> list[np.ndarray]:
-        """For each drivable (points, 2) float64: the line on which vehicles drive."""
+        """One array (points, 2) float64 per drivable: the line on which vehicles drive."""
         return _split(self.shape_points, self.shape_starts)
 
     def num_phases(self, intersection: int) -> int:
@@ -124,12 +124,14 @@ class Network:
 
 
 def load_network(path: str | Path) -> Network:
-    """The road network in a file, plain JSON or compressed with gzip. Raises TrafficFileError."""
+    """The road network in a JSON file, plain or compressed with gzip. Raises TrafficFileError if it is missing or
+    invalid."""
     return build_network(read_json_file(path), str(path))
 
 
 def build_network(roadnet: Any, source: str = "roadnet") -> Network:
-    """A network from the objects of a roadnet file; `source` names it in complaints. Raises TrafficFileError."""
+    """A network from the objects of a roadnet file, which `source` names in error messages. Raises TrafficFileError if
+    it is invalid."""
     columns = parse_roadnet(roadnet, source)
     lane_ids = _lane_ids(columns)
     link_ids = tuple(
@@ -163,7 +165,7 @@ def build_network(roadnet: Any, source: str = "roadnet") -> Network:
 def _build_arrays(
     columns: Roadnet, road_points: np.ndarray, link_ids: Sequence[str], source: str
 ) -> tuple[NetworkArrays, np.ndarray, np.ndarray]:
-    """All arrays of the kernels, and the polylines of the drivables with their starts."""
+    """All arrays for the kernels, and the polylines of the drivables with their starts."""
     road_from, road_to = _int32(columns.road_from), _int32(columns.road_to)
     road_lane_starts, lane_width = _int32(columns.road_lane_starts), np.array(columns.lane_width, np.float64)
     lanes_of_road = np.diff(road_lane_starts)
@@ -228,7 +230,7 @@ def _build_arrays(
 
 
 def _light_tables(columns: Roadnet) -> tuple[np.ndarray, np.ndarray]:
-    """The tables (phase, road link) of all intersections, and where each begins."""
+    """The tables (phase, road link) of all intersections, end to end, and their starts."""
     stride = np.diff(_int32(columns.road_link_starts))
     phases = np.diff(_int32(columns.phase_starts))
     base = np.zeros(len(stride) + 1, np.int32)
@@ -255,8 +257,8 @@ def _require_link_lengths(link_ids: Sequence[str], link_length: np.ndarray, sour
 def _require_lane_lengths(
     columns: Roadnet, road_length: np.ndarray, lane_length: np.ndarray, lane_road: np.ndarray, source: str
 ) -> None:
-    """Raise where the length of a lane is not a number. The widths of intersections may be longer than a road: its
-    lanes then reach beyond its ends, as in CityFlow."""
+    """Raise TrafficFileError if the length of a lane is not a number. Intersections may be wider than a road is long;
+    its lanes then extend beyond its ends, as in CityFlow."""
     wrong = np.flatnonzero(~(road_length <= LARGEST_COORDINATE))
     if wrong.size:
         name, length = columns.road_ids[wrong[0]], road_length[wrong[0]]
@@ -283,7 +285,7 @@ def _lane_ids(columns: Roadnet) -> tuple[str, ...]:
 
 
 def _mean_lengths(lane_length: np.ndarray, road_lane_starts: np.ndarray) -> np.ndarray:
-    """(R,) mean length of each road's lanes, added up in their order."""
+    """Mean length of each road's lanes, (R,), summed in their order."""
     total = np.zeros(len(road_lane_starts) - 1)
     count = np.diff(road_lane_starts)
     for lane in range(int(count.max(initial=0))):
@@ -293,7 +295,7 @@ def _mean_lengths(lane_length: np.ndarray, road_lane_starts: np.ndarray) -> np.n
 
 
 def _grouped(keys: np.ndarray, num_groups: int) -> tuple[np.ndarray, np.ndarray]:
-    """Starts of the groups, and the positions of the keys 0, 1, ... in their order."""
+    """Starts of the groups of equal keys 0, 1, ..., and the positions of their members in order."""
     starts = np.zeros(num_groups + 1, np.int32)
     np.cumsum(np.bincount(keys, minlength=num_groups), out=starts[1:])
     return starts, np.argsort(keys, kind="stable").astype(np.int32)
@@ -301,7 +303,7 @@ def _grouped(keys: np.ndarray, num_groups: int) -> tuple[np.ndarray, np.ndarray]
 
 @njit(cache=True, error_model="numpy")
 def _next_roads(arrays: NetworkArrays) -> tuple[np.ndarray, np.ndarray]:
-    """Starts, and for each road the roads at its end to which some lane has a link, in the intersection's order."""
+    """Starts and numbers of the roads to which some lane of each road has a link, in the intersection's order."""
     num_roads = len(arrays.road_to)
     linked_from = np.full(num_roads, -1, np.int32)
     starts = np.zeros(num_roads + 1, np.int32)

@@ -1,9 +1,9 @@
-"""Where vehicles go: shortest paths between roads, and the flows of a file with their routes written out.
+"""Routes of vehicles: shortest paths between roads, and the flows of a file with expanded routes.
 
-A route is given by anchors, roads that have to be passed in their order; between anchors vehicles take the shortest
-path, where entering a road costs the mean length of its lanes. Paths of equal length are common on grids. Which one is
-taken depends on the order of the roads at an intersection and on how the heap of the search moves equal entries, so
-both are CityFlow's.
+A route is given by anchors, roads to be passed in order. Between anchors vehicles take the shortest path, where the
+cost of entering a road is the mean length of its lanes. Paths of equal length are common on grids; the choice among
+them depends on the order of roads at an intersection and on how the search's heap moves equal entries, so both follow
+CityFlow.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ KIND_KEYS = (
     "maxSpeed",
     "headwayTime",
 )
-"""Names in files of the fields of `VEHICLE_KIND`, in their order."""
+"""Names of the fields of `VEHICLE_KIND` in files, in order."""
 _MAY_BE_ZERO = frozenset({"length", "width", "maxPosAcc", "minGap", "maxSpeed", "headwayTime"})
-"""The others are divided by."""
+"""Fields that may be zero; the others are used as divisors."""
 PUSHED_VEHICLE = {
     "length": 5.0,
     "width": 2.0,
@@ -45,7 +45,7 @@ PUSHED_VEHICLE = {
     "maxSpeed": 16.66667,
     "headwayTime": 1.0,
 }
-"""What a vehicle that is pushed into the simulation gets where nothing else is said; its speed is then 0."""
+"""Default properties of a vehicle pushed into the simulation; its default speed is 0."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,10 +56,10 @@ class Flows:
 
 
 def make_kind(info: Any, source: str = "vehicle", defaults: dict[str, float] | None = None) -> np.void:
-    """One record of `VEHICLE_KIND` from an object with CityFlow's keys; other keys are ignored.
+    """A `VEHICLE_KIND` record from an object with CityFlow's keys; other keys are ignored.
 
     Without `defaults` every key is required. Raises TrafficFileError, naming `source`, for numbers that are not finite,
-    negative, or 0 where vehicles divide by them.
+    negative, or zero where they are used as divisors.
     """
     record = JsonObject(info, source)
     if defaults is not None:
@@ -74,9 +74,9 @@ def _kind_values(record: JsonObject) -> tuple[float, ...]:
 
 
 def expand_route(network: Network, anchors: Sequence[int]) -> np.ndarray | None:
-    """The roads (number of roads,) int32 of the shortest route through the anchors (road numbers) in their order.
+    """The roads of the shortest route through the anchors (road numbers) in order, (number of roads,) int32.
 
-    None where there is no way, or where the route stays on one road. Raises ValueError for a number that is no road.
+    None if there is no path, or if the route stays on one road. Raises ValueError for a number that is not a road.
     """
     numbers = np.array(anchors, np.int64)
     wrong = numbers[(numbers < 0) | (numbers >= len(network.road_ids))]
@@ -87,10 +87,10 @@ def expand_route(network: Network, anchors: Sequence[int]) -> np.ndarray | None:
 
 
 def build_flows(flows: Any, network: Network, source: str = "flow") -> Flows:
-    """The flows of a file on a network; `source` names the file in complaints.
+    """The flows of a file on a network; `source` names the file in error messages.
 
-    A flow whose route cannot be found gets route -1, which is no error. Times that are no whole numbers count as left
-    out, with a warning. Raises TrafficFileError for anything malformed and for an unknown road.
+    A flow whose route cannot be found gets route -1, which is not an error. Times that are not integers are treated as
+    missing, with a warning. Raises TrafficFileError for malformed input and for an unknown road.
     """
     require_kind(flows, FLOWS, source)
     if not isinstance(flows, list):
@@ -119,7 +119,7 @@ def build_flows(flows: Any, network: Network, source: str = "flow") -> Flows:
 
 
 class _FlowColumns:
-    """What is read from flows, one after the other; equal kinds of vehicles and equal anchors are kept once."""
+    """The columns of `FlowArrays`, collected flow by flow; equal kinds of vehicles and anchors are stored once."""
 
     def __init__(self, road_index: dict[str, int]) -> None:
         self.road_index = road_index
@@ -130,11 +130,11 @@ class _FlowColumns:
         self.route: list[int] = []
         self.anchors: list[list[int]] = []
         self.ignored: list[str] = []
-        """Complaints of values that count as left out."""
+        """Warnings about values that are treated as missing."""
         self.kind_numbers: dict[tuple[float, ...], int] = {}
         self._route_numbers: dict[tuple[str, ...], int] = {}
         self._known_kinds: dict[tuple[Any, ...], int] = {}
-        """Numbers by the values as they stand in the file, which are checked once."""
+        """Numbers of kinds by their values in the file, which are checked only once."""
 
     def add(self, flow: JsonObject) -> None:
         self.start.append(flow.optional_integer("startTime", 0, self.ignored))
@@ -176,9 +176,9 @@ class _FlowColumns:
 
 
 def _expand(network: Network, anchors: np.ndarray, anchor_starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Starts and roads (int32) of the routes through several lists of anchors; empty where there is none.
+    """Starts and roads (int32) of the routes through several lists of anchors; empty where there is no route.
 
-    All searches from the same road are one search: what it finds does not depend on where it stops.
+    All searches from the same road are combined into one; its results do not depend on where it stops.
     """
     num_roads = len(network.road_ids)
     graph = network.next_road_starts, network.next_roads
@@ -197,7 +197,7 @@ def _expand(network: Network, anchors: np.ndarray, anchor_starts: np.ndarray) ->
 def _legs_to_search(
     anchors: np.ndarray, anchor_starts: np.ndarray, next_starts: np.ndarray, next_roads: np.ndarray
 ) -> np.ndarray:
-    """Positions of the anchors from which the next anchor is neither the same road nor entered directly.
+    """Positions of the anchors whose next anchor is neither the same road nor directly linked.
 
     A direct link is the shortest path, because every path contains the cost of its last road.
     """
@@ -219,9 +219,9 @@ def _legs_to_search(
 def _search(
     sources: np.ndarray, targets: np.ndarray, next_starts: np.ndarray, next_roads: np.ndarray, cost: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Shortest paths from source to target roads; legs of one source stand together.
+    """Shortest paths from source to target roads, with legs of the same source consecutive.
 
-    Returns starts and roads: of each path all roads after the source, none if the target cannot be reached.
+    Returns starts and roads: all roads of each path after the source, or none if the target cannot be reached.
     """
     num_roads = len(cost)
     predecessor = np.empty(num_roads, np.int64)
@@ -260,9 +260,10 @@ def _search_tree(
     cost: np.ndarray,
     predecessor: np.ndarray,
 ) -> None:
-    """Dijkstra's search from one road until all wanted roads are reached; fills `predecessor`, -1 where not reached.
+    """Dijkstra's algorithm from one road until all wanted roads are reached; fills `predecessor`, with -1 for unreached
+    roads.
 
-    Only strictly shorter ways replace a known one.
+    Only a strictly shorter path replaces a known one.
     """
     distance = np.full(len(cost), np.inf)
     visited = np.zeros(len(cost), np.bool_)
@@ -297,7 +298,7 @@ def _search_tree(
 
 @njit(cache=True, error_model="numpy")
 def _rise(keys: np.ndarray, roads: np.ndarray, hole: int, top: int, key: float, road: int) -> None:
-    """Put an entry into the hole at a leaf of the heap and move it up, as far as to `top`, past greater entries."""
+    """Put an entry into the hole at a leaf of the heap and move it up past greater entries, at most to `top`."""
     while hole > top:
         parent = (hole - 1) // 2
         if not key < keys[parent]:
@@ -309,9 +310,9 @@ def _rise(keys: np.ndarray, roads: np.ndarray, hole: int, top: int, key: float, 
 
 @njit(cache=True, error_model="numpy")
 def _sink(keys: np.ndarray, roads: np.ndarray, size: int) -> None:
-    """Replace the first entry by the one at `size`, behind the end of the heap, which then has `size` entries.
+    """Replace the first entry by the one at `size`, just past the end of the heap, which then has `size` entries.
 
-    The hole first moves down to a leaf along the smaller children (of equal ones the right), then the entry rises.
+    The hole first moves down to a leaf along the smaller children (ties go to the right one), then the entry rises.
     """
     if size == 0:
         return
@@ -332,7 +333,7 @@ def _sink(keys: np.ndarray, roads: np.ndarray, size: int) -> None:
 def _join(
     anchors: np.ndarray, anchor_starts: np.ndarray, leg: np.ndarray, path_starts: np.ndarray, path_roads: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Starts and roads of the routes. `leg` is -1 where the next anchor is the same road or entered directly."""
+    """Starts and roads of the routes. `leg` is -1 where the next anchor is the same road or directly linked."""
     starts = np.zeros(len(anchor_starts), np.int32)
     roads = [np.int32(0)]
     for route in range(len(anchor_starts) - 1):

@@ -1,1 +1,1 @@
-"""Recorded runs of CityFlow, and equality with them: `traces` reads, `verify` plays, `comparison` compares."""
+"""Recorded runs of CityFlow and exact comparison with them: `traces` reads, `verify` replays, `comparison` compares."""

@@ -1,6 +1,6 @@
-"""Exact comparison of recorded values with given ones: how many differ, and the first that does.
+"""Exact comparison of recorded values with computed ones: the number of differences and the first of them.
 
-Numbers are equal if all their bits are, so that 0.0 and -0.0 differ; only NaN equals every NaN.
+Numbers are equal if all their bits are, so that 0.0 and -0.0 differ; NaN equals every NaN.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 WIDTH = 3.0
-"""Joint standard deviations that the means of two distributions may lie apart."""
+"""Maximum distance between the means of two distributions, in joint standard deviations."""
 SHOWN = 100
-"""Characters of a value that are shown."""
+"""Maximum number of characters of a value that are shown."""
 
 
 class _Absent:
@@ -24,12 +24,12 @@ class _Absent:
 
 
 ABSENT = _Absent()
-"""Stands for an entry that only the other side has."""
+"""Placeholder for an entry that only the other side has."""
 
 
 @dataclass
 class Quantity:
-    """How many values of a quantity were compared, how many differ, and the first that does."""
+    """Counts of compared and differing values of a quantity, and the first difference."""
 
     compared: int = 0
     different: int = 0
@@ -39,7 +39,7 @@ class Quantity:
 
 @dataclass
 class Comparison:
-    """What of a case was compared, by part and quantity, and what differs."""
+    """The comparison of a case: counts and differences by part and quantity."""
 
     quantities: dict[tuple[str, str], Quantity] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -47,7 +47,7 @@ class Comparison:
     def arrays(
         self, part: str, name: str, recorded: np.ndarray, given: np.ndarray, steps: np.ndarray, labels: np.ndarray
     ) -> None:
-        """Compare two arrays of one shape. `steps` and `labels` are broadcast to it and say what each value is of."""
+        """Compare two arrays of the same shape. `steps` and `labels` are broadcast to it and identify each value."""
         differs = differing(recorded, given)
         quantity = self._count(part, name, differs.size, int(differs.sum()))
         if quantity.different and not quantity.first:
@@ -58,9 +58,9 @@ class Comparison:
             quantity.first = _difference(where, recorded[at].item(), given[at].item())
 
     def values(self, part: str, name: str, recorded: Any, given: Any, step: int = -1, where: str = "") -> None:
-        """Compare two values as JSON knows them: types, numbers, the order of lists and of keys.
+        """Compare two JSON values, including types, numbers, and the order of lists and keys.
 
-        `step` is -1 for what holds before the first step; `where` names the value more closely than `name`.
+        `step` is -1 for values from before the first step; `where` identifies the value more closely than `name`.
         """
         found = list(nested_differences(recorded, given, where or name))
         quantity = self._count(part, name, _leaves(recorded), len(found))
@@ -70,7 +70,7 @@ class Comparison:
             quantity.first = _difference(place if step < 0 else f"step {step}, {place}", *values)
 
     def spreads(self, name: str, recorded: np.ndarray, given: np.ndarray) -> None:
-        """Compare two samples: their means may lie `WIDTH` joint standard deviations apart."""
+        """Compare two samples, whose means may differ by `WIDTH` joint standard deviations."""
         apart = abs(float(given.mean() - recorded.mean()))
         joint = math.hypot(recorded.std(ddof=1), given.std(ddof=1))
         quantity = self._count("distributions", name, 1, int(not apart <= WIDTH * joint))
@@ -80,7 +80,7 @@ class Comparison:
 
     @property
     def failures(self) -> list[str]:
-        """One line for each quantity that differs, in the order in which they first do."""
+        """One message for each quantity that differs, in the order of their first differences."""
         wrong = [(key, quantity) for key, quantity in self.quantities.items() if quantity.different]
         return [
             f"{part}: {name} differs in {quantity.different} of {quantity.compared}, first {quantity.first}"
@@ -102,7 +102,7 @@ class Comparison:
 
 
 def differing(recorded: np.ndarray, given: np.ndarray) -> np.ndarray:
-    """Where two arrays of one shape differ, as booleans of that shape."""
+    """Boolean mask of the entries in which two arrays of the same shape differ."""
     if recorded.dtype.kind != "f":
         return recorded != given
     given = given.astype(recorded.dtype)
@@ -111,7 +111,7 @@ def differing(recorded: np.ndarray, given: np.ndarray) -> np.ndarray:
 
 
 def nested_differences(recorded: Any, given: Any, where: str) -> Iterator[tuple[str, Any, Any]]:
-    """Places at which two values of lists, objects, text, numbers and None differ, with what each has there."""
+    """Places where two nested values of lists, objects, text, numbers and None differ, with both values there."""
     if isinstance(recorded, dict) and isinstance(given, dict):
         for key in [*recorded, *(key for key in given if key not in recorded)]:
             if key not in recorded or key not in given:

@@ -1,11 +1,11 @@
-"""Recorded traces of the CityFlow engine: one folder for each case.
+"""Recorded traces of the CityFlow engine: one folder per case.
 
-Steps are counted from 0: what belongs to step t is the state after the (t + 1)-st `next_step()`. Axes: T steps, R
-repeats (1 unless lanes are changed), S recorded steps, L lanes, N rows (a vehicle in a recorded step).
+Steps are counted from 0: step t refers to the state after the (t + 1)-st `next_step()`. Axes: T steps, R repeats (1
+without lane changes), S recorded steps, L lanes, N rows (one per vehicle and recorded step).
 
-Files of a folder: `case.json`, `roadnet.json.gz` and `flow.json.gz` always; `script.json.gz` where the engine's
-functions were called by a script; `trace.npz` otherwise, with `vehicles.npz` or `vehicles.json.gz` (every vehicle),
-`lists.json.gz` (who is on which lane) and `geometry.json.gz` (lengths and crosses) where they were recorded.
+A folder always contains `case.json`, `roadnet.json.gz` and `flow.json.gz`. If a script called the engine's functions,
+it contains `script.json.gz`; otherwise `trace.npz` and, if recorded, `vehicles.npz` or `vehicles.json.gz` (all
+vehicles), `lists.json.gz` (vehicles by lane) and `geometry.json.gz` (lengths and crosses).
 """
 
 from __future__ import annotations
@@ -30,9 +30,10 @@ TOTALS = (
     "speed_fsum",
     "distance_fsum",
 )
-"""Recorded after every step; sums of speeds (m/s) and distances (m) are correctly rounded, travel times in seconds."""
+"""Totals recorded after every step. Sums of speeds (m/s) and distances (m) are correctly rounded; travel times are in
+seconds."""
 LANE_CHANGE_TOTALS = ("vehicle_count", "average_travel_time", "real_vehicles", "waiting", "speed_sum", "shadows")
-"""The same where lanes are changed; speeds are added up in the order of the vehicles' names."""
+"""Totals recorded with lane changes; speeds are summed in the order of vehicle names."""
 LIST_NAMES = ("lane_vehicles", "vehicle_order", "vehicle_order_all", "waiting", "info", "leader")
 STATE_NAMES = ("time", "count", "att", "speed", "distance", "order", "order_all", "lane_vehicles")
 SCRIPT_METHODS = (
@@ -41,7 +42,7 @@ SCRIPT_METHODS = (
     *("get_vehicle_info", "get_leader", "set_tl_phase", "set_vehicle_speed", "set_vehicle_route", "push_vehicle"),
     *("set_random_seed", "reset", "snapshot", "load"),
 )
-"""What a script may call; `snapshot` and `load` take a label."""
+"""Functions that a script may call; `snapshot` and `load` take a label."""
 
 VEHICLE_COLUMNS = {
     "running": "running",
@@ -54,96 +55,96 @@ VEHICLE_COLUMNS = {
     "partner_type": "partner_type",
     "offset": "offset",
 }
-"""Columns of `vehicles.npz` that hold numbers, and the engine's names for them."""
+"""Numeric columns of `vehicles.npz`, with the engine's names for them."""
 SHADOW_COLUMNS = ("vehicle", "drivable", "distance", "speed", "partner_type", "offset", "priority")
 """Columns of `vehicles.json.gz`."""
 
 
 class LaneCounts(NamedTuple):
-    """Vehicles on each lane after some steps or, where lanes are changed, on average."""
+    """Numbers of vehicles on each lane after some steps or, with lane changes, on average."""
 
     ids: tuple[str, ...]
     steps: np.ndarray
-    """(S,)"""
+    """(S,), recorded steps."""
     vehicles: np.ndarray
-    """(S, L)"""
+    """(S, L), running vehicles."""
     waiting: np.ndarray
-    """(S, L)"""
+    """(S, L), standing vehicles."""
     mean: np.ndarray | None
-    """(L,), over all steps and repeats."""
+    """(L,), mean over all steps and repeats."""
 
 
 class VehicleRows(NamedTuple):
-    """Every vehicle in some steps, by step and then by ascending priority."""
+    """All vehicles in the recorded steps, sorted by step and then by ascending priority."""
 
     steps: np.ndarray
-    """(S,) which steps were recorded, those without a vehicle included."""
+    """(S,), recorded steps, including those without vehicles."""
     step: np.ndarray
     """(N,)"""
     columns: dict[str, np.ndarray]
-    """(N,) each. Ids of `vehicle`, `drivable`, `leader` and `blocker` are text, empty for none. Without the column
-    `running`, waiting vehicles are left out."""
+    """Columns of shape (N,) by name. `vehicle`, `drivable`, `leader` and `blocker` are ids as text, empty for none.
+    Without the column `running`, waiting vehicles are excluded."""
 
 
 class Call(NamedTuple):
-    """One call of a script, made just before a step."""
+    """A call made by a script just before a step."""
 
     step: int
     method: str
     arguments: list[Any]
     result: Any
-    """As JSON; `{"RuntimeError": message}` for an error."""
+    """The result as JSON; `{"RuntimeError": message}` for an error."""
 
 
 class Inputs(NamedTuple):
-    """What goes into the engine."""
+    """Inputs of the engine."""
 
     interval: float
-    """Seconds."""
+    """Duration of a step in seconds."""
     seed: int
     rl_traffic_light: bool
     lane_change: bool
     roadnet: bytes
-    """JSON, as the engine read it."""
+    """JSON text, as the engine read it."""
     flow: bytes
 
 
 class Phases(NamedTuple):
-    """Signals set from outside, just before every so many steps."""
+    """Phases set from outside, just before every `every`-th step."""
 
     every: int
-    """Steps."""
+    """Number of steps between settings."""
     intersections: tuple[str, ...]
     schedule: np.ndarray
-    """(settings, intersections)"""
+    """(settings, intersections), phases to set."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One folder: what goes into the engine and what came out of it."""
+    """The contents of a folder: inputs and recorded outputs of the engine."""
 
     path: Path
     steps: int
     inputs: Inputs
     exact: bool = True
-    """False where the recorded engine itself is not reproducible, so that only distributions can be compared."""
+    """False if the recorded engine is not reproducible, so that only distributions can be compared."""
     phases: Phases | None = None
     totals: dict[str, np.ndarray] = field(default_factory=dict)
-    """(R, T) each."""
+    """Arrays (R, T) by name."""
     lanes: LaneCounts | None = None
     vehicles: VehicleRows | None = None
     lists: dict[int, dict[str, Any]] = field(default_factory=dict)
-    """By step."""
+    """Recorded lists of vehicles, by step."""
     geometry: dict[str, dict[str, Any]] | None = None
     """`lanes`: by id [length, segments]; `lanelinks`: by id length and crosses [other link, distance, distance there].
     """
     script: tuple[Call, ...] = ()
     states: dict[int, dict[str, Any]] = field(default_factory=dict)
-    """Of a script, by step."""
+    """Recorded states of a script, by step."""
 
 
 def load_case(path: Path) -> Case:
-    """Read and check a folder. Raises TraceError, in one line, saying which file is missing or wrong and how."""
+    """Read and check a folder. Raises TraceError with a one-line message if a file is missing or invalid."""
     file = path / "case.json"
     if not file.is_file():
         raise TraceError(
@@ -188,7 +189,7 @@ def _trace_case(path: Path, about: dict[str, Any], steps: int) -> Case:
 
 
 def _inputs(path: Path, file: Path, about: dict[str, Any]) -> Inputs:
-    """Settings from `about`, which was read from `file`, and the files of the map and of the flows."""
+    """The inputs: settings from `about`, which was read from `file`, and the files of the map and the flows."""
     for name, kinds in (("interval", (int, float)), ("rlTrafficLight", (bool,)), ("laneChange", (bool,))):
         if type(about.get(name)) not in kinds:
             raise TraceError(f"{file}: {name} is {about.get(name)!r}")
@@ -214,7 +215,7 @@ def _phases(path: Path, about: dict[str, Any], arrays: dict[str, np.ndarray], st
 
 
 def _calls(file: Path, steps: int, content: Any) -> tuple[Call, ...]:
-    """A script, with known methods, in the order of steps, loading only what it saved."""
+    """The calls of a script, which must use known methods, be ordered by step, and load only saved snapshots."""
     calls: list[Call] = []
     saved = []
     for entry in _list(file, "ops", content):
@@ -271,7 +272,7 @@ def _rows_of_archive(file: Path, steps: int) -> VehicleRows:
         indices = _numbers(file, arrays, column, step.shape)
         _check_range(file, column, indices, -1, len(ids))
         names[column] = np.array([*ids, ""])[indices]
-    stride = int(np.gcd.reduce(step)) or steps  # every so many steps; those without vehicles have no rows
+    stride = int(np.gcd.reduce(step)) or steps  # recording interval; steps without vehicles have no rows
     return VehicleRows(np.arange(0, steps, stride), step, names | numbers)
 
 
@@ -294,7 +295,7 @@ def _rows_of_json(file: Path, steps: int) -> VehicleRows:
 
 
 def _by_step(file: Path, content: Any, steps: int, names: tuple[str, ...]) -> dict[int, dict[str, Any]]:
-    """Entries whose keys are steps, each with all of `names`."""
+    """Entries keyed by step, each of which must contain all of `names`."""
     found = {}
     for key, entry in _object(file, content).items():
         if not key.isdigit() or int(key) >= steps:
@@ -312,7 +313,7 @@ def _lists(file: Path, steps: int) -> dict[int, dict[str, Any]]:
 
 
 def _geometry(file: Path) -> dict[str, dict[str, Any]]:
-    """Numbers in the types that the engine has: JSON writes a length of 24.0 as 24."""
+    """The geometry with numbers in the engine's types; JSON may write a length of 24.0 as 24."""
     content = _object(file, _json(file), "lanes", "lanelinks")
     try:
         lanes = {lane: [float(length), int(segments)] for lane, (length, segments) in content["lanes"].items()}
@@ -330,7 +331,7 @@ def _geometry(file: Path) -> dict[str, dict[str, Any]]:
 
 @contextmanager
 def _readable(file: Path) -> Iterator[None]:
-    """Turn whatever reading a file raises into a TraceError of one line."""
+    """Convert any error from reading a file to a one-line TraceError."""
     try:
         yield
     except FileNotFoundError as error:

@@ -1,11 +1,11 @@
-"""Play recorded cases of the CityFlow engine with the engine here, and compare all that was recorded.
+"""Replay of recorded cases of the CityFlow engine with the built-in engine, and comparison of all recorded values.
 
-Everything is compared exactly, floating point numbers to the last bit, with one exception. Where lanes are changed, the
-recorded engine is not reproducible (it visits vehicles in the order of their addresses), unless it was changed to visit
-them by priority. Such a case holds repeats of one run, and here `NUM_SEEDS` seeds are played. Of every play, the final
-travel time and the means of the other totals over all steps are taken. Their means over repeats and over seeds must lie
-within 3 sqrt(s^2 + s'^2) of each other, where s and s' are the standard deviations over repeats and over seeds. Both
-enter because the repeats share one seed, and so one draw of priorities and of lanes to start on.
+Everything is compared exactly, floating-point numbers to the last bit, with one exception. With lane changes, the
+recorded engine is not reproducible (it visits vehicles in the order of their addresses) unless it was modified to visit
+them by priority. Such a case contains repeats of one run, and `NUM_SEEDS` seeds are played here. The final travel time
+and the means of the other totals over all steps are computed for every run. Their means over repeats and over seeds
+must lie within 3 sqrt(s^2 + s'^2) of each other, where s and s' are the standard deviations over repeats and seeds.
+Both enter because the repeats share one seed, and hence one draw of priorities and initial lanes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from envs.traffic.recordings.comparison import Comparison
 from envs.traffic.recordings.traces import Call, Case, LaneCounts, VehicleRows
 
 NUM_SEEDS = 8
-"""Seeds, from the recorded one upwards, that stand for the distribution of a case with lane changes."""
+"""Number of seeds, from the recorded one upwards, that sample the distribution of a case with lane changes."""
 
 TOTALS: dict[str, Callable[[Engine], float]] = {
     "vehicle_count": lambda engine: engine.get_vehicle_count(),
@@ -40,7 +40,7 @@ TOTALS: dict[str, Callable[[Engine], float]] = {
     "speed_sum": lambda engine: _sum_in_order(engine.get_vehicle_speed()),
     "distance_fsum": lambda engine: math.fsum(engine.get_vehicle_distance().values()),
 }
-"""How the recorded totals are obtained from an engine."""
+"""Functions that compute the recorded totals of an engine."""
 LISTS: dict[str, Callable[[Engine], Any]] = {
     "lane_vehicles": lambda engine: _occupied(engine.get_lane_vehicles()),
     "vehicle_order": lambda engine: engine.get_vehicles(),
@@ -57,13 +57,13 @@ STATES: dict[str, Callable[[Engine], Any]] = {
     "order_all": LISTS["vehicle_order_all"],
     "lane_vehicles": LISTS["lane_vehicles"],
 }
-"""The same for the states of a script."""
+"""Functions that compute the recorded states of a script."""
 
 
 def verify(case: Case) -> Comparison:
-    """Play a case and compare all that was recorded of it.
+    """Replay a case and compare everything that was recorded.
 
-    Differences are in the result's `failures`. Raises TraceError if the engine refuses the recorded map or flows.
+    Differences are listed in the result's `failures`. Raises TraceError if the engine rejects the recorded files.
     """
     result = Comparison()
     compare = _compare_script if case.script else _compare_replay if case.exact else _compare_distributions
@@ -77,7 +77,7 @@ def verify(case: Case) -> Comparison:
 
 
 def make_engine(case: Case, seed: int | None = None) -> Engine:
-    """An engine with the recorded inputs, or with another seed. Raises TraceError if it refuses them."""
+    """An engine with the recorded inputs, optionally with another seed. Raises TraceError if it rejects them."""
     inputs = case.inputs
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -101,7 +101,7 @@ def make_engine(case: Case, seed: int | None = None) -> Engine:
 
 
 def play(case: Case, engine: Engine) -> Iterator[int]:
-    """Step the engine through a case, setting the recorded phases; yields each step after it was made."""
+    """Step the engine through a case, setting the recorded phases; yields the number of each step after it is done."""
     for step in range(case.steps):
         if case.phases is not None and step % case.phases.every == 0:
             setting = case.phases.schedule[step // case.phases.every].tolist()
@@ -112,7 +112,7 @@ def play(case: Case, engine: Engine) -> Iterator[int]:
 
 
 def geometry(network: Network) -> dict[str, dict[str, Any]]:
-    """Lengths and crosses of a network in the form in which they are recorded, sorted by id."""
+    """Lengths and crosses of a network in the recorded format, sorted by id."""
     arrays = network.arrays
     num_lanes = len(network.lane_ids)
     lengths, distance = arrays.length.tolist(), arrays.cross_distance.tolist()
@@ -154,7 +154,7 @@ def _compare_replay(case: Case, result: Comparison) -> None:
 
 
 def _compare_lists(recorded: dict[str, Any], engine: Engine, step: int, result: Comparison) -> None:
-    """Who is on which lane; the functions that tell of one vehicle are recorded for some only."""
+    """Compare the vehicles on each lane, and the single-vehicle functions for the vehicles that have them recorded."""
     given = {name: function(engine) for name, function in LISTS.items()}
     given["info"] = {vehicle: _result(engine.get_vehicle_info, vehicle) for vehicle in recorded["info"]}
     given["leader"] = {vehicle: _result(engine.get_leader, vehicle) for vehicle in recorded["leader"]}
@@ -186,11 +186,11 @@ class _Lanes:
             self.waiting.append([waiting.get(lane, -1) for lane in self.recorded.ids])
 
     def compare(self, case: Case, result: Comparison) -> None:
-        """Compare what was collected; `lane_steps` ascend."""
+        """Compare the collected counts; `lane_steps` must ascend."""
         recorded, labels = self.recorded, np.array(self.recorded.ids)
         result.values("lanes", "lane ids", list(recorded.ids), self.ids)
         if recorded.mean is not None:
-            # The recorded mean is one of equal means: adding and dividing moves the last bit.
+            # The recorded mean was itself averaged over equal means, which may change the last bit.
             mean = np.mean([self.sum / case.steps] * len(case.totals["shadows"]), axis=0)
             result.arrays("lanes", "mean vehicles", recorded.mean, mean, np.array(case.steps - 1), labels)
             return
@@ -215,7 +215,7 @@ class _Vehicles:
             self.tables.append(vehicle_columns(engine, self.recorded.columns))
 
     def compare(self, result: Comparison) -> None:
-        """Compare what was collected; rows only in steps that have the recorded number of vehicles."""
+        """Compare the collected vehicles; rows only in steps with the recorded number of vehicles."""
         recorded = self.recorded
         num_recorded = np.searchsorted(recorded.step, recorded.steps, "right")
         num_recorded -= np.searchsorted(recorded.step, recorded.steps, "left")
@@ -230,9 +230,9 @@ class _Vehicles:
 
 
 def vehicle_columns(engine: Engine, names: Collection[str]) -> dict[str, np.ndarray]:
-    """The wanted columns of an engine's table of vehicles, ids as text; without `running`, only those that run."""
+    """The named columns of an engine's vehicle table, with ids as text; without `running`, only running vehicles."""
     table = engine.vehicle_table()
-    ids = np.array([*table.ids, ""])  # the last is that of -1
+    ids = np.array([*table.ids, ""])  # the last entry, index -1, stands for none
     texts = {
         "vehicle": ids[:-1],
         "drivable": np.array(engine.network.drivable_ids)[table.drivable],
@@ -260,7 +260,7 @@ def _compare_script(case: Case, result: Comparison) -> None:
 
 
 def _call(engine: Engine, call: Call, archives: dict[str, Any]) -> Any:
-    """Do what a script says; the arguments of `snapshot` and `load` are labels."""
+    """Execute a call of a script; the arguments of `snapshot` and `load` are labels."""
     if call.method == "snapshot":
         archives[call.arguments[0]] = engine.snapshot()
         return None
@@ -270,7 +270,7 @@ def _call(engine: Engine, call: Call, archives: dict[str, Any]) -> Any:
 
 
 def _result(function: Callable[..., Any], *arguments: Any) -> Any:
-    """What a function of the engine gives, errors in the form in which they are recorded."""
+    """The result of a function of the engine, with errors in the recorded form."""
     try:
         return function(*arguments)
     except RuntimeError as error:
@@ -289,7 +289,7 @@ def _compare_distributions(case: Case, result: Comparison) -> None:
 
 
 def _summary(name: str, values: np.ndarray) -> np.ndarray:
-    """One number of each play (..., T): a travel time is one of the whole play already, at its end."""
+    """One number per run from values (..., T): the final value of a travel time, the mean of any other total."""
     return np.asarray(values[..., -1] if name == "average_travel_time" else values.mean(-1))
 
 

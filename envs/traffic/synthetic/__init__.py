@@ -1,1 +1,1 @@
-"""Cities that are made: grids with their vehicles, and Manhattan's 96 signals from its street network."""
+"""Generated cities: grids with vehicles, and a city of 96 signals derived from Manhattan's street network."""

@@ -1,20 +1,20 @@
-"""Synthetic cities: grids of signalised intersections, and vehicles that cross them.
+"""Synthetic cities: grids of signalised intersections, and the vehicles that cross them.
 
 Equal arguments give equal roads and vehicles on every machine; `python -m envs.traffic.grid` writes them to files.
 
-**Roads.** Intersection (x, y) is in column x = 1, 2, ... from the west and row y from the south; where x or y is 0 or
-one past the last, there is a virtual intersection, at which vehicles enter and leave. Names, lanes and phases are those
-of the public maps: `road_X_Y_H` begins at `intersection_X_Y` and heads east, north, west or south (H = 0, 1, 2, 3); its
+**Roads.** Intersection (x, y) is in column x = 1, 2, ... from the west and row y from the south; positions where x or y
+is 0 or one past the last are virtual intersections, at which vehicles enter and leave. Names, lanes and phases follow
+the public maps: `road_X_Y_H` begins at `intersection_X_Y` and heads east, north, west or south (H = 0, 1, 2, 3); its
 lanes 0, 1, 2 turn left, go straight on and turn right, each into any lane of the next road; phase 0 opens right turns
-only, 1 straight east and west, 2 straight north and south, 3 left east and west, 4 left north and south, 5 to 8 all
-from the east-, west-, north- and southbound road. Right turns are open in all phases.
+only, 1 straight east and west, 2 straight north and south, 3 left east and west, 4 left north and south, and 5 to 8 all
+movements from the east-, west-, north- and southbound road. Right turns are open in all phases.
 
-Links between lanes are written without points, which leaves their curves to the engine: that keeps the file of 35 x 35
-intersections at a few megabytes. The engine draws a distorted curve for links below 10 m. With the lanes of 4 m that
-turn right at (w - 10) sqrt(2) m, that rules out the usual width w = 15 m of an intersection; hence 20 m.
+Links between lanes are written without points, so that the engine computes their curves; this keeps the file of 35 x 35
+intersections at a few megabytes. The engine draws distorted curves for links shorter than 10 m. Since right turns are
+(w - 10) sqrt(2) m long with lanes of 4 m, this rules out the usual width w = 15 m of an intersection; it is 20 m here.
 
-**Vehicles.** `GridFlow` says how many come when and how they turn. Every vehicle is a flow of its own, as in the
-public data sets.
+**Vehicles.** `GridFlow` defines the arrival rates and turning probabilities. Every vehicle is a separate flow, as in
+the public data sets.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ TURNS = (("go_straight", 0, 1), ("turn_left", 1, 0), ("turn_right", -1, 2))
 LANES = 3
 LANE_WIDTH = 4.0
 SPEED = 11.111
-"""Limit of roads and vehicles, m/s."""
+"""Speed limit of roads and maximum speed of vehicles, m/s."""
 INTERSECTION_WIDTH = 20.0
-"""Metres by which a lane ends before, and begins behind, the middle of an intersection."""
+"""Metres by which lanes end before, and begin after, the centre of an intersection."""
 PHASES: tuple[tuple[tuple[str, ...], tuple[int, ...]], ...] = (
     ((), ()),
     *((("go_straight",), headings) for headings in ((0, 2), (1, 3))),
     *((("turn_left",), headings) for headings in ((0, 2), (1, 3))),
     *((("go_straight", "turn_left"), (heading,)) for heading in (0, 2, 1, 3)),
 )
-"""What is open besides right turns: movements, and headings of the roads on which they begin."""
+"""Open movements of each phase besides right turns, with the headings of the roads on which they begin."""
 VEHICLE = {
     "length": 5.0,
     "width": 2.0,
@@ -67,12 +67,12 @@ def grid_roadnet(rows: int, columns: int, road_length: float = 300.0) -> dict[st
     """The road network as an object of CityFlow's roadnet file.
 
     Args:
-        rows: intersections from south to north, virtual ones apart.
-        columns: intersections from west to east.
-        road_length: metres between the middles of neighbouring intersections.
+        rows: intersections from south to north, not counting virtual ones.
+        columns: intersections from west to east, not counting virtual ones.
+        road_length: metres between the centres of neighbouring intersections.
 
     Raises:
-        ValueError: fewer than one or more than 200 rows or columns, or roads too short for lanes.
+        ValueError: fewer than 1 or more than 200 rows or columns, or roads too short for lanes.
     """
     require_size(rows, columns)
     if not 3 * INTERSECTION_WIDTH <= road_length < math.inf:
@@ -86,9 +86,9 @@ def grid_roadnet(rows: int, columns: int, road_length: float = 300.0) -> dict[st
 
 
 def grid_flow(rows: int, columns: int, flow: GridFlow | None = None) -> list[dict[str, Any]]:
-    """The vehicles as an object of CityFlow's flow file: one entry each, in order of time.
+    """The vehicles as an object of CityFlow's flow file, with one entry per vehicle in order of time.
 
-    All entries share one `vehicle` object. Raises ValueError for fewer than one or more than 200 rows or columns.
+    All entries share one `vehicle` object. Raises ValueError for fewer than 1 or more than 200 rows or columns.
     """
     trips = grid_trips(rows, columns, flow or GridFlow())
     names = [_road_name((x, y), heading) for x in range(columns + 2) for y in range(rows + 2) for heading in range(4)]
@@ -101,9 +101,9 @@ def grid_flow(rows: int, columns: int, flow: GridFlow | None = None) -> list[dic
 
 
 def grid_flows(rows: int, columns: int, flow: GridFlow, network: Network) -> Flows:
-    """The same vehicles as the engine reads them, on the network of `grid_roadnet`, without going through names.
+    """The vehicles of `grid_flow` as the engine reads them, on the network of `grid_roadnet`, built without names.
 
-    Raises ValueError as `grid_flow` does.
+    Raises the same errors as `grid_flow`.
     """
     trips = grid_trips(rows, columns, flow)
     number = np.full((columns + 2) * (rows + 2) * 4, -1, dtype=np.int32)
@@ -129,7 +129,7 @@ def light_phases(movements: Sequence[tuple[int, str]]) -> list[dict[str, Any]]:
     """The nine phases of the public maps.
 
     Args:
-        movements: what each road link of an intersection is: the heading of the road on which it begins (0 east,
+        movements: movement of each road link of an intersection: the heading of the road on which it begins (0 east,
             1 north, 2 west, 3 south) and turn_left, go_straight or turn_right.
     """
     return [
@@ -146,12 +146,12 @@ def light_phases(movements: Sequence[tuple[int, str]]) -> list[dict[str, Any]]:
 
 
 def write_grid(folder: Path, rows: int, columns: int, flow: GridFlow | None = None, road_length: float = 300.0) -> Path:
-    """Write roadnet.json, flow.json and config.json; returns the path of the last.
+    """Write roadnet.json, flow.json and config.json; returns the path of config.json.
 
-    The engine's own seed is the flow's.
+    The engine's seed in the configuration is that of the flow.
 
     Raises:
-        ValueError: as `grid_roadnet`.
+        ValueError: as for `grid_roadnet`.
         TrafficFileError: the folder or a file cannot be written.
     """
     flow = flow or GridFlow()
@@ -177,12 +177,12 @@ def write_grid(folder: Path, rows: int, columns: int, flow: GridFlow | None = No
 
 
 def _exists(place: tuple[int, int], rows: int, columns: int) -> bool:
-    """Whether there is an intersection: everywhere but at the four corners."""
+    """Whether there is an intersection at a place: everywhere but at the four corners."""
     return 1 <= place[0] <= columns or 1 <= place[1] <= rows
 
 
 def _leaving(place: tuple[int, int], rows: int, columns: int) -> list[int]:
-    """Headings of the roads that begin here: roads touch the grid at one end at least."""
+    """Headings of the roads that begin at a place; every road has at least one end in the grid."""
     if is_real(place, rows, columns):
         return [0, 1, 2, 3]
     return [heading for heading in range(4) if is_real(ahead(place, heading), rows, columns)]
@@ -214,7 +214,7 @@ def _road(place: tuple[int, int], heading: int, road_length: float) -> dict[str,
 def _intersection(place: tuple[int, int], rows: int, columns: int, road_length: float) -> dict[str, Any]:
     leaving = _leaving(place, rows, columns)
     virtual = not is_real(place, rows, columns)
-    # Where a road leaves, another arrives from the opposite side: listed by its own heading, east first.
+    # An incoming road accompanies each outgoing one; incoming roads are listed by heading, east first.
     arriving = sorted((heading + 2) % 4 for heading in leaving)
     roads = [_road_name(ahead(place, (heading + 2) % 4), heading) for heading in arriving]
     links = [] if virtual else [(heading, *turn) for heading in range(4) for turn in TURNS]

@@ -3,21 +3,22 @@
 No published road network has the 96 intersections of the paper's irregular map, so one is derived from the topology of
 a larger one (3763 intersections: points, one-way roads, numbers of lanes; neither turns nor signals nor vehicles):
 
-1. Nodes with two neighbours are no intersections: the roads on both sides of them become one road.
+1. Nodes with two neighbours are not intersections: the roads on both sides are joined.
 2. Around every node that could be signalised (three or more neighbours, two or more roads in, one or more out), a
-   window along the streets, 1.6 times as wide across the avenues as along them, grows until it holds 96 such nodes.
-   Windows that hold anything else, a road below 45 m, or parts without connection are left out. Of the rest, with at
-   least 10 nodes that have not four neighbours where possible, the window with the longest shortest road is taken.
-3. Turns go by the angle between roads. Left turns use the innermost lane, right turns the outermost, straight on what
-   is between, each to all lanes of the next road. Phases are those of the public maps: 0 right turns only,
-   1 straight east and west, 2 straight north and south, 3 left east and west, 4 left north and south, then all from
-   the east-, west-, north- and southbound roads; right turns are open in all of them.
-4. 5600 vehicles within an hour drive from border to border on shortest paths. Pairs of roads are drawn with the
-   product of their numbers of lanes as weight.
+   window aligned with the streets, 1.6 times as wide across the avenues as along them, grows until it contains 96 such
+   nodes. Windows that contain any other node, a road shorter than 45 m, or disconnected parts are rejected. Among the
+   rest, preferring windows where at least 10 nodes do not have exactly four neighbours, the window with the longest
+   shortest road is chosen.
+3. Turns are classified by the angle between roads. Left turns use the innermost lane, right turns the outermost, and
+   straight movements the lanes between, each into all lanes of the next road. Phases are those of the public maps:
+   0 right turns only, 1 straight east and west, 2 straight north and south, 3 left east and west, 4 left north and
+   south, then all movements from the east-, west-, north- and southbound roads; right turns are open in all phases.
+4. Within an hour, 5600 vehicles drive from border to border on shortest paths. Pairs of roads are drawn with
+   probability proportional to the product of their numbers of lanes.
 
-Points, one-way streets and numbers of lanes are real; links, signals, widths and vehicles are not. The topology bears
-the way numbers of OpenStreetMap: (c) OpenStreetMap contributors, Open Database License; that holds for what is derived
-from it, too.
+Points, one-way streets and numbers of lanes are real; links, signals, widths and vehicles are not. The topology carries
+way numbers of OpenStreetMap: (c) OpenStreetMap contributors, Open Database License, which also applies to everything
+derived from it.
 """
 
 from __future__ import annotations
@@ -42,19 +43,19 @@ AVENUE = (math.cos(math.radians(61.8)), math.sin(math.radians(61.8)))
 """Direction of the avenues in the coordinates of the topology."""
 ASPECT = 1.6
 SHORTEST_ROAD = 45.0
-"""Metres."""
+"""Minimum length of a road in metres."""
 IRREGULAR = 10
-"""Intersections without exactly four neighbours that a window should have."""
+"""Preferred minimum number of intersections in a window that do not have exactly four neighbours."""
 SPARE_NODES = 30
-"""How many of the nodes in a window may be ends of roads that lead out of the map."""
+"""Maximum number of nodes in a window, besides its signals, that are ends of roads leading out of the map."""
 LONGEST_CHAIN = 12
-"""Points of a road."""
+"""Maximum number of points of a road."""
 WIDEST = 15.0
-"""Intersection width in metres, at most; else a quarter of its shortest road."""
+"""Maximum width of an intersection in metres; it is otherwise a quarter of its shortest road."""
 STRAIGHT, BACKWARDS = 40.0, 155.0
-"""Degrees of turning: up to the first is straight on, above the second is no turn to be made."""
+"""Angles in degrees: up to the first a movement goes straight on, above the second it is not allowed."""
 FEWEST_ROADS = 4
-"""Of a vehicle's route."""
+"""Minimum number of roads of a vehicle's route."""
 NUMBERING = """
     3821 870 1871 2930 2771 1122 1867 824 1725 825 823 626 3889 1117 868 3174 884 2567 1989 628 3487 2076 866
     3857 622 1734 886 240 1728 625 2772 1987 1732 828 2566 620 623 1730 1986 1727 2075 1121 3827 617 827 1990
@@ -63,13 +64,13 @@ NUMBERING = """
     1110 2382 1736 3157 2565 2770 614 1119 2383 616 1868 3875 2670 1729 3141 615 2381 624 3923 264 2072 3810 621
     3850 3890 1988
 """
-"""Places, in the topology's list of nodes, of the nodes where the map's roads begin, in the order in which the roads
-were numbered when the map was first made. The order is arbitrary, but the names of roads and the drawing of routes
-depend on it, and results on this map have been recorded."""
+"""Indices, into the topology's list of nodes, of the nodes where the map's roads begin, in the order in which the roads
+were numbered when the map was first made. The order is arbitrary, but the names of roads and the random routes depend
+on it, and results on this map have been recorded."""
 
 
 class Node(NamedTuple):
-    """A point of the topology, metres; roads end at virtual ones."""
+    """A point of the topology, in metres; roads out of the map end at virtual nodes."""
 
     x: float
     y: float
@@ -77,7 +78,7 @@ class Node(NamedTuple):
 
 
 class Road(NamedTuple):
-    """A one-way road between two nodes, given by name; `length` and points in metres."""
+    """A one-way road between two named nodes; `length` and points are in metres."""
 
     start: str
     end: str
@@ -87,14 +88,14 @@ class Road(NamedTuple):
 
 
 class Graph(NamedTuple):
-    """The topology without nodes that only bend a road."""
+    """The topology without nodes that are mere bends of a road."""
 
     nodes: dict[str, Node]
     roads_out: dict[str, list[Road]]
     roads_in: dict[str, list[Road]]
     neighbours: dict[str, set[str]]
     signalised: frozenset[str]
-    """Nodes that could have a signal."""
+    """Nodes that could be signalised."""
 
 
 class Window(NamedTuple):
@@ -102,26 +103,26 @@ class Window(NamedTuple):
 
     centre: str
     inside: tuple[str, ...]
-    """The nodes with a signal, nearest to the centre first."""
+    """The signalised nodes, nearest to the centre first."""
     roads: tuple[Road, ...]
-    """Every road that touches one of them, in the topology's order."""
+    """All roads that touch one of these nodes, in the topology's order."""
 
 
 class Movement(NamedTuple):
-    """A way from one road to another, by their numbers."""
+    """A movement from one road to another, given by their numbers."""
 
     start: int
     end: int
     heading: int
-    """Of the first road: 0 east, 1 north, 2 west, 3 south, whichever is nearest."""
+    """Heading of the first road: the nearest of 0 east, 1 north, 2 west and 3 south."""
     kind: str
-    """turn_left, go_straight or turn_right."""
+    """Type of the movement: turn_left, go_straight or turn_right."""
     lanes: tuple[int, ...]
-    """Of the first road; each leads into all lanes of the second."""
+    """Lanes of the first road; each leads into all lanes of the second."""
 
 
 def derive(topology: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The map's road network and flow, as objects of CityFlow's files.
+    """The map's road network and flow as objects of CityFlow's files.
 
     Args:
         topology: `{"static": {"nodes": [...], "edges": [...]}}`, the "static" log that CityFlow writes for a replay.
@@ -148,12 +149,12 @@ def derive(topology: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any
 
 
 def encode(value: dict[str, Any] | list[dict[str, Any]]) -> bytes:
-    """The JSON text whose checksum is known."""
+    """The canonical JSON text of a file, to which its known checksum applies."""
     return json.dumps(value, separators=(",", ":")).encode()
 
 
 def simplify(static: dict[str, Any]) -> Graph:
-    """Join the roads at nodes with exactly two neighbours, and find out which nodes could be signalised."""
+    """Join the roads at nodes with exactly two neighbours, and determine which nodes could be signalised."""
     nodes = {node["id"]: Node(node["point"][0], node["point"][1], node["virtual"]) for node in static["nodes"]}
     pieces: dict[str, list[Road]] = defaultdict(list)
     around: dict[str, set[str]] = defaultdict(set)
@@ -187,7 +188,7 @@ def _could_be_signalised(name: str, graph: Graph) -> bool:
 
 
 def _followed(piece: Road, pieces: dict[str, list[Road]], bends: set[str]) -> Road | None:
-    """The whole road that begins with this piece, or None if it forks, ends, winds too long or comes back."""
+    """The complete road that begins with `piece`; None if it forks, ends, has too many points or returns."""
     road, before = piece, piece.start
     while road.end in bends:
         onward = [after for after in pieces[road.end] if after.end != before]
@@ -200,7 +201,7 @@ def _followed(piece: Road, pieces: dict[str, list[Road]], bends: set[str]) -> Ro
 
 
 def choose_window(graph: Graph) -> Window:
-    """The best window of all. Raises ValueError if there is none."""
+    """The best window. Raises ValueError if there is none."""
     names = list(graph.nodes)
     x, y = np.array([graph.nodes[name][:2] for name in names]).T
     along, across = x * AVENUE[0] + y * AVENUE[1], x * -AVENUE[1] + y * AVENUE[0]
@@ -223,7 +224,7 @@ def choose_window(graph: Graph) -> Window:
 
 
 def _window(centre: str, nearest: Sequence[str], graph: Graph) -> Window | None:
-    """The window that takes nodes in this order, or None if it is not suitable."""
+    """The window that adds nodes in the order of `nearest`; None if it is not suitable."""
     inside: dict[str, None] = {}
     for name in nearest:
         if len(inside) == INTERSECTIONS:
@@ -242,7 +243,7 @@ def _window(centre: str, nearest: Sequence[str], graph: Graph) -> Window | None:
 
 
 def _connected(inside: dict[str, None], graph: Graph) -> bool:
-    """Whether every node is reached from any other, the directions of roads apart."""
+    """Whether all nodes are connected, ignoring the directions of roads."""
     first = next(iter(inside))
     seen, waiting = {first}, [first]
     while waiting:
@@ -253,9 +254,9 @@ def _connected(inside: dict[str, None], graph: Graph) -> bool:
 
 
 def numbered(roads: Sequence[Road], nodes: Sequence[dict[str, Any]]) -> list[Road]:
-    """The roads in the order of their numbers; `nodes` is the topology's list.
+    """The roads in the order of their numbers; `nodes` is the topology's list of nodes.
 
-    Raises ValueError if a road begins elsewhere than those of the recorded order.
+    Raises ValueError if a road begins at a node that is not in the recorded order.
     """
     places = [int(place) for place in NUMBERING.split()]
     rank = {nodes[place]["id"]: rank for rank, place in enumerate(places) if place < len(nodes)}
@@ -266,7 +267,7 @@ def numbered(roads: Sequence[Road], nodes: Sequence[dict[str, Any]]) -> list[Roa
 
 
 def movements_at(name: str, roads: Sequence[Road]) -> list[Movement]:
-    """All turns at a node: by the road they begin on, then left, straight, right, then the road they lead to."""
+    """All movements at a node, sorted by the first road, then left, straight, right, then by the second road."""
     leaving = [number for number, road in enumerate(roads) if road.start == name]
     found = []
     for number, road in enumerate(roads):
@@ -287,7 +288,8 @@ def movements_at(name: str, roads: Sequence[Road]) -> list[Movement]:
 
 
 def shared_lanes(lanes: int, kinds: Sequence[str]) -> dict[str, tuple[int, ...]]:
-    """Which lanes serve each of these movements (in the order left, straight, right); lane 0 is the innermost."""
+    """The lanes that serve each of the given movements (in the order left, straight, right); lane 0 is the
+    innermost."""
     every = tuple(range(lanes))
     if lanes == 1 or len(kinds) == 1:
         return dict.fromkeys(kinds, every)
@@ -295,13 +297,13 @@ def shared_lanes(lanes: int, kinds: Sequence[str]) -> dict[str, tuple[int, ...]]
     if "go_straight" in kinds:
         between = every[1 if "turn_left" in kinds else 0 : -1 if "turn_right" in kinds else None]
         use["go_straight"] = between or every
-    elif lanes > 2:  # the end of a T: left and right share the lanes
+    elif lanes > 2:  # the stem of a T: left and right turns share the lanes
         use = {"turn_left": every[: lanes // 2], "turn_right": every[lanes // 2 :]}
     return {kind: use[kind] for kind in kinds}
 
 
 def _turned(point: tuple[float, float], centre: Node) -> tuple[float, float]:
-    """Coordinates around the centre with the avenues upright, rounded to centimetres."""
+    """Coordinates relative to the centre, rotated so that avenues are vertical and rounded to centimetres."""
     right, up = point[0] - centre.x, point[1] - centre.y
     return round(right * AVENUE[1] - up * AVENUE[0], 2), round(right * AVENUE[0] + up * AVENUE[1], 2)
 
@@ -312,13 +314,13 @@ def _direction(first: tuple[float, float], second: tuple[float, float]) -> tuple
 
 
 def _angle(before: tuple[float, float], after: tuple[float, float]) -> float:
-    """Degrees from one direction to another, positive to the left."""
+    """Angle in degrees from one direction to another, positive to the left."""
     cross, dot = before[0] * after[1] - before[1] * after[0], before[0] * after[0] + before[1] * after[1]
     return math.degrees(math.atan2(cross, dot))
 
 
 def _end_name(node: str, road: Road, inside: Container[str]) -> str:
-    """The intersection at an end of a road: outside the map, ways in and ways out end at points of their own."""
+    """Name of the intersection at an end of a road; outside the map, roads in and roads out end at separate points."""
     if node in inside:
         return node
     return f"v_{node}_{'in' if road.end in inside else 'out'}"
@@ -429,7 +431,7 @@ def _flow(roads: Sequence[Road], movements: Mapping[str, Sequence[Movement]]) ->
 
 
 def _searched(entry: int, roads: Sequence[Road], onward: Mapping[int, list[int]]) -> dict[int, int]:
-    """Dijkstra's search from the end of a road: the road before each that is reached on the shortest path to it."""
+    """Dijkstra's algorithm from the end of a road: for each reached road, its predecessor on the shortest path."""
     distance, before, waiting = {entry: 0.0}, dict[int, int](), [(0.0, entry)]
     while waiting:
         so_far, number = heapq.heappop(waiting)

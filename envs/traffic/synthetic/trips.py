@@ -1,4 +1,4 @@
-"""Who drives through a synthetic city when, and which way: vehicles as arrays, for any grid of roads."""
+"""Trips through a synthetic city: departure times and routes of vehicles as arrays, for a grid of any size."""
 
 from __future__ import annotations
 
@@ -11,52 +11,52 @@ from typing import NamedTuple
 import numpy as np
 
 HEADINGS = ((1, 0), (0, 1), (-1, 0), (0, -1))
-"""East, north, west, south, as steps (x, y)."""
+"""Steps (x, y) to the east, north, west and south."""
 LONGEST_SIDE = 200
-"""Rows or columns."""
+"""Maximum number of rows or columns."""
 LARGEST_MEAN = 500.0
-"""Of Poisson numbers drawn at once: exp(-mean) must be a normal number."""
+"""Maximum mean of a single Poisson draw; exp(-mean) must be a normal floating-point number."""
 
 
 @dataclass(frozen=True)
 class GridFlow:
-    """How many vehicles enter a grid, when, and which way they go.
+    """Arrival rates and routes of the vehicles that enter a grid.
 
-    On every road that leads into the grid vehicles arrive at random (a Poisson process). At time t those with heading h
-    come at the rate
+    On every road into the grid, vehicles arrive as a Poisson process. At time t, vehicles with heading h arrive at the
+    rate
 
-        rate (1 + amplitude cos(2 pi (t / horizon - peak_h)))       vehicles an hour,
+        rate (1 + amplitude cos(2 pi (t / horizon - peak_h)))       vehicles per hour,
 
-    whose mean over the horizon is `rate`. The two axes have their peaks at different times, so no cycle of signals
-    that stays the same suits all of the time.
+    whose mean over the horizon is `rate`. The two axes peak at different times, so that no fixed cycle of signals suits
+    the whole horizon.
 
-    At every intersection a vehicle turns with probability left + right. The side of its first turn is left with
-    probability left / (left + right); from then on its turns alternate. So a route has two headings at most: it is a
-    shortest one between its ends, cannot circle, has as many left as right turns or one more, and ends when it leaves
-    the grid. With left = right these are the shares of turns among all movements, too.
+    At every intersection a vehicle turns with probability left + right. Its first turn is to the left with probability
+    left / (left + right); after that, its turns alternate. A route therefore has at most two headings: it is a shortest
+    path between its ends, cannot circle, has equal numbers of left and right turns or one more of either, and ends when
+    it leaves the grid. With left = right, these are also the shares of turns among all movements.
 
-    Raises ValueError for numbers that make no sense.
+    Raises ValueError for invalid parameters.
     """
 
     rate: float = 300.0
-    """Vehicles an hour on each road into the grid, mean over the horizon."""
+    """Vehicles per hour on each road into the grid, averaged over the horizon."""
     amplitude: float = 0.5
-    """How far the rate rises above the mean, and falls below it, as a share of the mean."""
+    """Amplitude of the rate's variation, as a fraction of the mean."""
     peaks: tuple[float, float, float, float] = (0.2, 0.7, 0.3, 0.8)
-    """When the rate of vehicles heading east, north, west and south is highest, as shares of the horizon."""
+    """Times of the highest rate of vehicles heading east, north, west and south, as fractions of the horizon."""
     left: float = 0.15
-    """Share of left turns. The public flow of Manhattan, 16 x 3, has 0.15 left, 0.69 straight, 0.16 right."""
+    """Probability of left turns. The public flow of Manhattan, 16 x 3, has 0.15 left, 0.69 straight, 0.16 right."""
     right: float = 0.15
-    """Share of right turns; the rest goes straight on."""
+    """Probability of right turns; other vehicles go straight on."""
     crossings: float | None = None
-    """Mean number of intersections that a vehicle crosses, at least 1; None: it drives until it leaves the grid. With a
-    number, a vehicle that has crossed an intersection ends its trip on the next road with probability 1 / crossings,
-    and trips begin on every road inside the grid, too, at `rate / crossings`: just as many as end there, so that every
-    road of a grid of any size carries about `rate` vehicles an hour as soon as traffic has come up."""
+    """Mean number of intersections that a vehicle crosses, at least 1; None lets vehicles drive until they leave the
+    grid. With a number, a vehicle that has crossed an intersection ends its trip on the next road with probability 1 /
+    crossings, and trips also begin on every road inside the grid, at `rate / crossings`. As many begin as end there, so
+    that every road of a grid of any size carries about `rate` vehicles per hour once traffic has built up."""
     horizon: int = 3600
     """Seconds within which vehicles enter."""
     seed: int = 0
-    """Of all that is random."""
+    """Seed of all random draws."""
 
     def __post_init__(self) -> None:
         def require(condition: bool, name: str, expected: str) -> None:
@@ -80,19 +80,19 @@ class GridFlow:
 
 
 class Trips(NamedTuple):
-    """Who drives when and where, V vehicles in order of time. A road is numbered by where it begins and its heading:
+    """Departure times and routes of V vehicles in order of time. A road is numbered by its start (x, y) and heading as
     `((x (rows + 2)) + y) 4 + heading`."""
 
     time: np.ndarray
-    """(V,) int64, whole seconds."""
+    """(V,) int64, departure times in seconds."""
     route_starts: np.ndarray
-    """(V + 1,) int64 into `roads`."""
+    """(V + 1,) int64, offsets into `roads`."""
     roads: np.ndarray
-    """int64, the routes end to end."""
+    """int64, the routes, end to end."""
 
 
 def grid_trips(rows: int, columns: int, flow: GridFlow) -> Trips:
-    """The same vehicles as arrays, without the names of roads. Raises ValueError as `grid_flow` does."""
+    """The vehicles of `grid_flow` as arrays, without names of roads. Raises the same errors as `grid_flow`."""
     require_size(rows, columns)
     generator = np.random.Generator(np.random.PCG64(flow.seed))
     entries = np.array(list(_entries(rows, columns)))
@@ -110,7 +110,7 @@ def grid_trips(rows: int, columns: int, flow: GridFlow) -> Trips:
 
 
 def _arrivals(flow: GridFlow, heading: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Seconds and roads (indices into `heading`) of all vehicles that enter, in order of time."""
+    """Times (s) and roads (indices into `heading`) of all vehicles that enter the grid, in order of time."""
     count = _poisson(flow.expected(), heading, generator)
     time, entry = np.nonzero(count)
     repeats = count[time, entry]
@@ -120,9 +120,10 @@ def _arrivals(flow: GridFlow, heading: np.ndarray, generator: np.random.Generato
 def _starts_inside(
     flow: GridFlow, heading: np.ndarray, generator: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Seconds and roads (indices into `heading`) of all vehicles that begin inside the grid, in order of time.
+    """Times (s) and roads (indices into `heading`) of all vehicles that start inside the grid, in order of time.
 
-    All roads of a heading together have a Poisson number of them in each second; each takes any of these roads.
+    In each second, their number is Poisson-distributed over all roads of a heading together; each vehicle takes one of
+    these roads uniformly.
     """
     assert flow.crossings is not None
     roads = [np.flatnonzero(heading == h) for h in range(4)]
@@ -139,10 +140,10 @@ def _starts_inside(
 
 
 def _poisson(mean: np.ndarray, heading: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """(time, road) int64 Poisson numbers with the means (time, heading) of the roads' headings.
+    """Poisson numbers, (time, road) int64, with the means (time, heading) of the roads' headings.
 
-    They are made from uniform ones, because Generator.poisson may change with numpy. (Machines may differ in the last
-    bit of cos and exp; the chance that a uniform number falls in between is about 1e-10.)
+    They are derived from uniform numbers, because Generator.poisson may change between versions of numpy. (Machines may
+    differ in the last bit of cos and exp; the probability that this matters for a uniform number is about 1e-10.)
     """
     uniform = generator.random((len(mean), len(heading)))
     term = np.exp(-mean)
@@ -154,22 +155,22 @@ def _poisson(mean: np.ndarray, heading: np.ndarray, generator: np.random.Generat
             break
         count += more
         term = term * mean / number
-        if not term.any():  # the probabilities' sum may stay a rounding error below 1
+        if not term.any():  # the sum of probabilities may stay below 1 by a rounding error
             break
         at_most = at_most + term
     return count
 
 
 def _routes(rows: int, columns: int, flow: GridFlow, entries: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """(V, R) int32, roads of vehicles that begin on these roads (V, 3: x, y, heading), -1 behind the end; R roads are
-    the longest trip, at most rows + columns."""
+    """Routes of vehicles that start on the given roads (V, 3: x, y, heading): (V, R) int32 roads, padded with -1. R is
+    the length of the longest route, at most rows + columns."""
     x, y, heading = entries.T
     steps = np.array(HEADINGS)
     roads: list[np.ndarray] = []
-    side = np.zeros(len(entries), dtype=np.int64)  # of the last turn: 1 left, -1 right, 0 none yet
+    side = np.zeros(len(entries), dtype=np.int64)  # side of the last turn: 1 left, -1 right, 0 none yet
     inside = np.ones(len(entries), dtype=bool)
     for number in range(rows + columns):
-        if number > 0 and not inside.any():  # nothing else is drawn after the last trip has ended
+        if number > 0 and not inside.any():  # nothing more is drawn once all trips have ended
             break
         roads.append(np.where(inside, (x * (rows + 2) + y) * 4 + heading, -1).astype(np.int32))
         if flow.crossings is not None and number > 0:
@@ -199,7 +200,7 @@ def ahead(place: tuple[int, int], heading: int) -> tuple[int, int]:
 
 
 def _entries(rows: int, columns: int) -> Iterator[tuple[int, int, int]]:
-    """Roads into the grid as x, y and heading: heading east, north, west, south."""
+    """Roads into the grid as x, y and heading, in the order of headings east, north, west, south."""
     yield from ((0, y, 0) for y in range(1, rows + 1))
     yield from ((x, 0, 1) for x in range(1, columns + 1))
     yield from ((columns + 1, y, 2) for y in range(1, rows + 1))
