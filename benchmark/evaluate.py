@@ -77,7 +77,7 @@ def in_words(trial: Trial) -> str:
 
 
 def deaf(policy: Policy) -> str:
-    """A note that losses have no effect on this policy."""
+    """Note that losses have no effect on this policy; empty where they have."""
     return f"{policy.config.algorithm} acts on no messages here: there was nothing to lose"
 
 
@@ -103,7 +103,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 
 
 def add_losses(parser: argparse.ArgumentParser, several: bool = False) -> None:
-    """Add the options for lost and late messages; with `several`, each takes several shares to try in turn."""
+    """Add the options for lost and late messages; with `several`, each accepts several shares, tried in turn."""
     words = {
         "drop": "probability that a message is lost; default: 0",
         "drop-agents": "probability that all messages of an agent are lost; default: 0",
@@ -115,7 +115,7 @@ def add_losses(parser: argparse.ArgumentParser, several: bool = False) -> None:
 
 
 def share(text: str) -> float:
-    """A number, whose range `Losses` checks. Raises UserError."""
+    """A number, whose range is checked by `Losses`. Raises UserError."""
     try:
         return float(text)
     except ValueError:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from benchmark.policies import Policy
 
 MADE_BY = ("commit", "dirty", "started", "python", "torch", "cpu", "gpu", "cores")
-"""Facts of machine.json that are told; not the host, nor the command."""
+"""Facts from machine.json that are exported, without host and command."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,8 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def export(run_folder: Path, output: Path | None = None, recording: Recording | None = None) -> Path:
     """Write the policy of a finished run to a new folder, by default `ALGORITHM_TASK` in the working directory; returns
-    its path. Raises UserError where the run is not finished, a file is in the way, or the policy that was written does
-    not play as the run did."""
+    its path. Raises UserError where the run is not finished, the folder exists, or the written policy does not
+    reproduce the run's evaluation."""
     from benchmark.policies import load_policy
     from results.runs import load_run
 
@@ -87,7 +87,7 @@ def export(run_folder: Path, output: Path | None = None, recording: Recording | 
 
 
 def last_evaluations(run: Run) -> dict[str, Evaluation]:
-    """The evaluation at the end of a run by policy. Raises UserError where there is none."""
+    """Evaluations at the end of a run by policy. Raises UserError where one is missing."""
     last = {
         evaluation.policy: evaluation for evaluation in run.evaluations if evaluation.step == run.last_evaluation_step()
     }
@@ -97,8 +97,8 @@ def last_evaluations(run: Run) -> dict[str, Evaluation]:
 
 
 def check_equal(policy: Policy, last: Mapping[str, Evaluation], folder: Path) -> None:
-    """Raises UserError where a policy does not play as the run that it is of did: to float32, as evaluations are
-    read."""
+    """Raises UserError where a policy does not reproduce the evaluation of its run, up to float32, the precision of
+    recorded evaluations."""
     import numpy as np
 
     for name, evaluation in last.items():
@@ -111,7 +111,7 @@ def check_equal(policy: Policy, last: Mapping[str, Evaluation], folder: Path) ->
 
 
 def scores_of(policy: Policy, run: Run, last: Mapping[str, Evaluation], facts: Mapping[str, Any]) -> dict[str, Any]:
-    """What scores.json holds."""
+    """The contents of scores.json."""
     from benchmark.references import play
 
     training = policy.config.training
@@ -159,7 +159,7 @@ def learning_curve(run: Run) -> bytes:
 
 
 def card(scores: Mapping[str, Any], name: str) -> str:
-    """What card.md says."""
+    """The text of card.md."""
     key = RunKey.of(scores)
     evaluation, episode, made = scores["evaluation"], scores["episode"], scores["made_by"]
     changed = " with changes that were not committed" if made["dirty"] else ""

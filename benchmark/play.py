@@ -187,7 +187,7 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def _recording(environment: Environment, options: argparse.Namespace) -> Iterator[None]:
-    """Record the city inside the context; the files are renamed at the end. Raises UserError if they cannot be
+    """Record the city inside the context; the files are renamed at the end. Raises UserError where they cannot be
     written."""
     from envs.traffic.cityflow.replay import ReplayWriter, write_roadnet_log
     from envs.traffic.engine.batch import BatchEngine

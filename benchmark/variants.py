@@ -30,7 +30,7 @@ def with_settings(requests: Sequence[RunRequest], assignments: Mapping[str, str]
 
     Raises UserError for a setting that no run has and for values that a run with the setting does not accept.
     """
-    if not assignments:  # nothing is loaded to find out which settings there are
+    if not assignments:  # the names of settings are found without importing anything
         return list(requests)
     names = {pair: _names(*pair) for pair in dict.fromkeys(map(_task_and_algorithm, requests))}
     everywhere = list(dict.fromkeys(name for found in names.values() for name in found))
