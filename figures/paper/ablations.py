@@ -23,11 +23,11 @@ MARKERS = "osDv^PX*"
 SIZE = PanelSize(width=2.9, height=2.1, right=1.0, bottom=1.08)
 POLICY = headline_policy(ALGORITHM)
 BELOW = " \u2193"
-"""Marks what is no better than random play."""
+"""Mark of scores no better than random play."""
 
 
 def draw(analysis: Analysis) -> Figure | None:
-    """The figure, with an empty panel for an ablation that was not run; None where none was. Use inside
+    """Figure 6, with an empty panel for an ablation that was not run; None where none was. Use inside
     `figure_style()`."""
     panels = [_panel(analysis, result) for result in analysis.ablations]
     if not any(panel.curves for panel in panels):
@@ -36,7 +36,7 @@ def draw(analysis: Analysis) -> Figure | None:
 
 
 def caption(analysis: Analysis) -> str:
-    """Caption of the figure, in whole sentences."""
+    """Caption of the figure."""
     parts = [
         f"Intention Propagation alone, {POLICY} policy, with random play as a broken line. The runs of a panel "
         "differ in the named setting and in nothing else; with 30 agents the paper's default is 8 neighbours, and "
@@ -53,7 +53,7 @@ def caption(analysis: Analysis) -> str:
 
 
 def table(analysis: Analysis) -> Table:
-    """Final scores of the curves of every panel, how far each is from IP's default, and the trends of ordered
+    """Final scores of the curves of every panel, their differences from IP's default, and the trends of ordered
     settings."""
     rows = [row for result in analysis.ablations for row in _rows(result)]
     return Table(HEADER, rows, _table_caption(analysis), words=2)
@@ -118,7 +118,7 @@ def _difference_cells(score: Summary | None, base: Summary | None) -> list[Cell]
 
 
 def _table_caption(analysis: Analysis) -> str:
-    """The rules, then the trend of every ordered setting."""
+    """Caption of the table: its rules, then the trend of every ordered setting."""
     words = [trend_words(result) for result in analysis.ablations if result.trends]
     if not words:
         return TABLE_CAPTION
@@ -130,7 +130,7 @@ def _table_caption(analysis: Analysis) -> str:
 
 
 def trend_words(result: AblationResult) -> str:
-    """`(d) Hops: sampled +85 a step (12 to 158), p = 0.03; greedy ...`, as one sentence."""
+    """Trends of a panel in one sentence: `(d) Hops: sampled +85 a step (12 to 158), p = 0.03; greedy ...`."""
     parts = []
     for policy, found in result.trends.items():
         digits = decimals(abs(found.slope) + found.half_width)
@@ -149,7 +149,7 @@ def _panel(analysis: Analysis, result: AblationResult) -> Panel:
 
 
 def _styles(panel: Panel) -> dict[str, AlgorithmStyle]:
-    """A ramp from dark to light, which keeps its order under every form of colour blindness and in print."""
+    """Styles from dark to light, whose order is preserved under every form of colour blindness and in print."""
     colours = seaborn.color_palette("viridis", len(panel.curves) + 1).as_hex()[: len(panel.curves)]
     return {
         name: AlgorithmStyle(name, colour, MARKERS[index % len(MARKERS)])

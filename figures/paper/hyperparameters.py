@@ -13,7 +13,7 @@ SAME = {"agrees": "yes", "smaller runs: as printed": "yes", "not tested": DASH}
 
 
 def table(analysis: Analysis) -> Table:
-    """One row for each parameter, named as in the paper."""
+    """Table with one row for each parameter, named as in the paper."""
     entries = [entry for entry in load_paper() if entry.where == "Table 2"]
     rows = [_row(analysis, entry) for entry in entries]
     bold = {(index, 3) for index, row in enumerate(rows) if row[3][0] == "no"}

@@ -1,4 +1,4 @@
-"""Redraws the paper's Figure 7: how far the greens of learned signals are from the traffic, with its distances."""
+"""The paper's Figure 7 redrawn: how far the greens of learned signals are from the traffic, with distances."""
 
 from __future__ import annotations
 
@@ -48,11 +48,12 @@ COLUMNS = 2
 SIZE = PanelSize(width=3.7, height=2.5, left=0.72, right=0.28)
 TRAFFIC: dict[Traffic, str] = {"present": "vehicles present", "arrived": "arrivals"}
 LOWEST = 1e-3
-"""Nats at which the vertical axis ends at the latest."""
+"""Lower limit of the vertical axis in nats."""
 
 
 def draw(analysis: Analysis) -> Figure | None:
-    """One panel for each task that is shown; None where no run kept account. Use inside `figure_style()`."""
+    """Figure with a panel for each task shown; None where no run has traffic statistics. Use inside
+    `figure_style()`."""
     shown = analysis.accounts
     if not shown:
         return None
@@ -78,7 +79,7 @@ def draw(analysis: Analysis) -> Figure | None:
 
 
 def caption(analysis: Analysis) -> str:
-    """Caption of the figure, in whole sentences."""
+    """Caption of the figure."""
     shown = analysis.accounts
     parts = [
         "Kullback\u2013Leibler divergence KL(v \u2016 g) in nats: v are the shares of the movements in the vehicles "
@@ -170,7 +171,7 @@ def _curve(account: Account, kind: Traffic, runs: Sequence[Run]) -> Curve:
 
 
 def intervals_text(account: Account) -> str:
-    """`69 intervals of 20,000 steps`: how many a run has at most, and how long they are."""
+    """Largest number of intervals of a run, and their length: `69 intervals of 20,000 steps`."""
     count = max(len(account.intervals[run.key]) for run in account.runs)
     lengths = widths(one for run in account.runs for one in account.intervals[run.key])
     length = " to ".join(f"{steps:,}" for steps in sorted({lengths[0], lengths[-1]}))
@@ -178,7 +179,7 @@ def intervals_text(account: Account) -> str:
 
 
 def _rows(account: Account, algorithm: str) -> Iterator[list[Cell]]:
-    """Over all intersections together: vehicles that are present, and arrivals where they were counted."""
+    """Rows over all intersections together: vehicles present, and arrivals where they were counted."""
     runs = account.counted(algorithm)
     for kind, words in TRAFFIC.items():
         each = [one for run in runs for one in account.matches(run, kind)]
@@ -192,7 +193,7 @@ def _rows(account: Account, algorithm: str) -> Iterator[list[Cell]]:
 
 
 def _local_rows(account: Account, algorithm: str) -> Iterator[list[Cell]]:
-    """At each intersection by itself, where runs have counted so: divergences alone."""
+    """Rows of divergences at each intersection, where runs counted them."""
     for kind, words in TRAFFIC.items():
         found = local_summaries_of(account, algorithm, kind)
         if found is None:
@@ -222,7 +223,7 @@ def _last_cells(account: Account, algorithm: str) -> list[Cell]:
 
 
 def _seeds_text(account: Account, algorithm: str) -> str:
-    """`3`; `2 (1 unfinished)` when a third does not count yet; `1 unfinished` when there are only such."""
+    """Number of seeds: `3`; `2 (1 unfinished)` when a third does not count yet; `1 unfinished` when no other exists."""
     states = [run.status.finished for run in account.runs if run.key.algorithm == algorithm]
     finished, unfinished = sum(states), len(states) - sum(states)
     if not finished:

@@ -12,7 +12,7 @@ from figures.tables import DASH, Cell, Table
 
 
 def table(analysis: Analysis) -> Table:
-    """Every printed result and claim, a row for each task that was run and one for those that were not; then the
+    """Every printed result and claim, with a row for each task that was run and one row for all others; then the
     settings outside Tables 1 and 2."""
     rows = []
     for entry in load_paper():
@@ -25,7 +25,7 @@ def table(analysis: Analysis) -> Table:
 
 
 def _row(entry: Entry, tasks: Sequence[str], finding: Finding) -> list[Cell]:
-    words = entry.quote.replace("$", "").replace("*", "")  # marks of its formulas and italics
+    words = entry.quote.replace("$", "").replace("*", "")  # markup of formulas and italics
     quote = f"\u201c{words}\u201d ({entry.where})"
     paper = f"{entry.printed}: {quote}" if entry.printed else quote
     remarks = [entry.note, f"DEVIATIONS.md: {', '.join(entry.deviations)}" if entry.deviations else ""]

@@ -1,5 +1,5 @@
-"""All tasks at once, drawn: normalised score, performance profiles, and the chance that IP does better than each
-baseline."""
+"""Figures of the comparison over all tasks: normalised score, performance profiles, and the probability that IP beats
+each baseline."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from results.paper import COMPARED_ALGORITHMS
 
 PANEL = PanelSize(width=2.55, height=2.1, left=0.96, right=0.34)
 UNEQUAL = "*"
-"""Marks algorithms that learned from the team's reward where others had each agent's."""
+"""Mark of algorithms that learned from the team's reward where others learned from each agent's."""
 
 
 def draw(analysis: Analysis) -> Figure | None:
-    """Three panels, two where IP was not run; None where fewer than two tasks can be compared.
+    """Figure of three panels, or two where IP was not run; None where fewer than two tasks can be compared.
 
     Use inside `figure_style()`.
     """
@@ -63,7 +63,7 @@ def draw(analysis: Analysis) -> Figure | None:
 def draw_intervals(
     axes: Axes, compared: Comparison, estimates: Mapping[str, Estimate], styles: dict[str, AlgorithmStyle]
 ) -> None:
-    """Interquartile mean of the normalised score, one algorithm a row."""
+    """Interquartile mean of the normalised score, one row per algorithm."""
     _title(axes, "Normalised score", compared, list(compared.normalised_scores))
     _dots(axes, compared, estimates, styles)
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
@@ -74,7 +74,7 @@ def draw_intervals(
 def draw_profiles(
     axes: Axes, compared: Comparison, shares: Mapping[str, Profile], styles: dict[str, AlgorithmStyle]
 ) -> None:
-    """Share of runs above a given normalised score, one curve an algorithm."""
+    """Share of runs above a given normalised score, one curve per algorithm."""
     _title(axes, "Performance profile", compared, list(compared.normalised_scores))
     thresholds = profile_thresholds(compared)
     for index, (name, style) in reversed(list(enumerate(styles.items()))):
@@ -103,7 +103,7 @@ def draw_profiles(
 def draw_improvement(
     axes: Axes, compared: Comparison, estimates: Mapping[str, Estimate], styles: dict[str, AlgorithmStyle]
 ) -> None:
-    """Probability that IP beats each baseline, one baseline a row; a line where neither is favoured."""
+    """Probability that IP beats each baseline, one row per baseline, with a line at one half."""
     _title(axes, f"{styles[OURS].label} against each baseline", compared, list(compared.normalised_scores))
     axes.axvline(0.5, color=MUTED, linewidth=0.9, linestyle=(0, (4, 2)), zorder=1)
     _dots(axes, compared, estimates, styles)
@@ -113,7 +113,7 @@ def draw_improvement(
 
 
 def caption(analysis: Analysis) -> str:
-    """What is compared and how to read it, in whole sentences; why not, where nothing can be compared."""
+    """Caption: what is compared and how to read it, or why nothing can be compared."""
     compared = analysis.comparison
     if compared is None:
         return (
@@ -151,7 +151,7 @@ BRACKETS = "Words in brackets name settings other than the paper's."
 
 
 def _title(axes: Axes, title: str, compared: Comparison, names: Sequence[str]) -> None:
-    """The title of a panel and, below it, how many tasks and runs it rests on."""
+    """Title of a panel and, below it, the numbers of tasks and runs behind it."""
     counts = sorted({compared.runs(name) for name in names})
     runs = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     words = f"{len(compared.tasks)} tasks, {runs} runs of each algorithm"
@@ -162,7 +162,7 @@ def _title(axes: Axes, title: str, compared: Comparison, names: Sequence[str]) -
 def _dots(
     axes: Axes, compared: Comparison, estimates: Mapping[str, Estimate], styles: dict[str, AlgorithmStyle]
 ) -> None:
-    """A dot and a whisker for each algorithm, the first at the top."""
+    """A dot and an interval for each algorithm, the first at the top."""
     for row, (name, estimate) in enumerate(estimates.items()):
         style = styles[name]
         axes.plot([estimate.low, estimate.high], [row, row], color=style.colour, linewidth=1.8, zorder=3)
@@ -201,7 +201,7 @@ def _seeds_words(compared: Comparison) -> str:
 
 
 def _unequal_words(compared: Comparison) -> str:
-    """Who is no equal of the others, and on how many tasks."""
+    """Algorithms with a different learning signal from the others, and the number of tasks concerned."""
     parts = []
     marked = [f"{algorithm_label(name)} on {count}" for name, count in compared.unequal.items() if count]
     if marked:

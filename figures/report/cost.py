@@ -20,7 +20,7 @@ def hour_tables(analysis: Analysis) -> list[tuple[str, Table]]:
 
 
 def speed_table(analysis: Analysis) -> Table:
-    """Tasks down, algorithms across: median over runs, and the range."""
+    """Table of environment steps per second, tasks by algorithms: median over runs, and the range."""
     names = algorithm_order(set(analysis.algorithms))
     rows: list[list[Cell]] = []
     for (task, variant), algorithms in analysis.groups.items():
@@ -49,7 +49,7 @@ def stage_table(analysis: Analysis) -> Table:
 
 
 def _hours_table(runs: Sequence[Run]) -> Table:
-    """Tasks down, algorithms across, sums at both ends."""
+    """Table of hours, tasks by algorithms, with sums of rows and columns."""
     names = algorithm_order({run.key.algorithm for run in runs})
     rows: list[list[Cell]] = []
     for (task, variant), algorithms in group_runs(Results(tuple(runs))).items():

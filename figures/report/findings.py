@@ -32,17 +32,17 @@ LEVEL = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """One claim and what the results say of it."""
+    """One claim, and what the results say about it."""
 
     title: str
     short: str
-    """In one sentence, or two."""
+    """Summary in one sentence or two."""
     lines: list[str] = field(default_factory=list)
-    """The evidence, a sentence each."""
+    """The evidence, one sentence per line."""
 
 
 def topics(analysis: Analysis) -> list[Topic]:
-    """Every topic of which something was run, in the order of interest."""
+    """All topics with runs, in order of interest."""
     found = [
         _coverage(analysis),
         _winners(analysis),
@@ -81,7 +81,8 @@ def summary(analysis: Analysis) -> str:
 
 
 def speed_summary(analysis: Analysis) -> str:
-    """How fast environments are beside other suites, in a sentence. Raises ResultsError where nothing was measured."""
+    """Speed of the environments compared with other suites, in a sentence. Raises ResultsError where nothing was
+    measured."""
     topic = _speed(analysis)
     if topic is None:
         raise ResultsError(
@@ -238,7 +239,7 @@ def _interpretation(analysis: Analysis) -> Topic | None:
 
 
 def _arrivals(account: Account, names: Sequence[str]) -> Iterator[str]:
-    """The same with arrivals, and at each intersection, where they were counted."""
+    """The same sentences for arrivals, and at each intersection, where these were counted."""
     title = task_title(account.task, account.variant)
     if account.counts("arrived"):
         found = {name: summaries_of(account, name, "arrived").last_divergence for name in names}
@@ -253,7 +254,7 @@ def _arrivals(account: Account, names: Sequence[str]) -> Iterator[str]:
 
 
 def by_mean(summaries: Mapping[str, Summary]) -> list[str]:
-    """Names, the smallest mean first."""
+    """Names in increasing order of their means."""
     return sorted(summaries, key=lambda name: summaries[name].mean)
 
 

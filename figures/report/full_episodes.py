@@ -1,4 +1,4 @@
-"""Trained policies on longer episodes than those they were trained on: the whole hour of traffic tasks."""
+"""Trained policies on longer episodes than in training: whole hours of traffic."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CAPTION = (
 
 
 def full_episode_table(analysis: Analysis) -> Table | None:
-    """Tasks down, algorithms and reference policies across; None where no run has such an evaluation."""
+    """Table of tasks by algorithms and reference policies; None where no run has such an evaluation."""
     references = analysis.results.references
     groups = {
         key: algorithms

@@ -1,4 +1,4 @@
-"""Matrix and toy games: who reaches the known optimum of which small game, as one table."""
+"""Matrix and toy games: which algorithms reach the known optimum of each game, as one table."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SETTINGS = (
     "training.reward_scale",
     "algorithm_settings.hidden",
 )
-"""Settings that the caption spells out."""
+"""Settings named in the caption."""
 LESSONS = {
     "climbing": "the best pair of actions ruins both agents when one of them misses it, so that averaging over what "
     "the other may do leads away from it; the second best pair closes about 72 %, the action that looks safe 59 %",
@@ -48,20 +48,20 @@ class Verdict:
     share: float
     """Mean over seeds of the normalised score, in %."""
     reached: int
-    """Seeds that closed `REACHED` per cent or more."""
+    """Number of seeds with a normalised score of at least `REACHED` %."""
     seeds: int
     provisional: bool
 
     @property
     def text(self) -> str:
-        """`98 % (3/3)`."""
+        """Text of the cell: `98 % (3/3)`."""
         share = 0.0 if abs(self.share) < 0.5 else self.share  # no negative zero
         return f"{number(share, 0)} % ({self.reached}/{self.seeds}){chr(0x2020) if self.provisional else ''}"
 
 
 def verdict(score: Score, policy: str | None = None) -> Verdict | None:
-    """The verdict of a score, by the headline policy unless one is named; None where there is no evaluation, or no
-    reference policy to compare with."""
+    """The verdict on a score, by the headline policy unless one is named; None without an evaluation or reference
+    policies to compare with."""
     normalised_scores = score.normalised_seeds.get(policy or score.policy, ())
     if not normalised_scores:
         return None
@@ -70,8 +70,8 @@ def verdict(score: Score, policy: str | None = None) -> Verdict | None:
 
 
 def table(analysis: Analysis) -> Table:
-    """A row for each game and variant by the headline policies, one by the other policies below it; bold where every
-    seed reached the optimum. Without rows where the results hold no games."""
+    """Table with a row for each game and variant by the headline policies, and one by the other policies below it; bold
+    where every seed reached the optimum. Without rows where the results hold no games."""
     games = [cell for cell in analysis.scores_of if platform_of(cell[0]) == PLATFORM]
     styles = algorithm_styles(score.algorithm for cell in games for score in analysis.scores_of[cell])
     header = ("Game", *(style.label for style in styles.values()), "Random", "Optimal")
@@ -115,7 +115,7 @@ CAPTION = (
 
 
 def lessons_of(analysis: Analysis) -> list[tuple[str, str]]:
-    """Name and lesson of every game that was played, in the order of the rows."""
+    """Name and difficulty of every game that was played, in the order of the rows."""
     names = dict.fromkeys(run.key.task.split("/", 1)[1].rpartition("_")[0] for run in _played(analysis))
     return [(name.replace("_", " ").capitalize(), LESSONS[name]) for name in names if name in LESSONS]
 

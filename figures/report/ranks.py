@@ -1,4 +1,4 @@
-"""Tables of ranks: who wins, by how much, how sure, and over all tasks."""
+"""Tables of ranks: the winner, its lead and significance, on each task and over all tasks."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ BELOW = "\u2193"
 
 
 def table(analysis: Analysis) -> Table:
-    """The tasks of the paper."""
+    """Ranks on the tasks of the paper."""
     rows = analysis.headline_rows
     return rank_table(rows, " ".join([missing_words(analysis), *([CAPTION] if rows else [])]))
 
 
 def other_table(analysis: Analysis) -> Table | None:
-    """Every other task and variant with two or more algorithms; None where there is none."""
+    """Ranks on all other tasks and variants with two or more algorithms; None where there is none."""
     rows = analysis.other_rows
     caption = f"Tasks that the paper does not have, and further settings of those that it has. {CAPTION}"
     return rank_table(rows, caption) if rows else None
 
 
 def rank_table(rows: Sequence[RankRow], caption: str = "") -> Table:
-    """One row for each task, variant and reward that algorithms learned from."""
+    """Table with one row for each task, variant and learning signal."""
     names = list(algorithm_styles(name for row in rows for name in row.names))
     header = (
         "Task",
@@ -56,7 +56,7 @@ def rank_table(rows: Sequence[RankRow], caption: str = "") -> Table:
 
 
 def mean_table(analysis: Analysis) -> Table:
-    """Mean ranks over tasks, and whether they differ by more than chance."""
+    """Mean ranks over tasks, with a test of whether they differ by more than chance."""
     groups = analysis.mean_ranks
     names = list(algorithm_styles(name for group in groups for name in group.ranks))
     header = ("Learned from", "Tasks", *map(algorithm_label, names), "Friedman p", "Critical difference", "Pairs apart")
@@ -70,7 +70,7 @@ def mean_table(analysis: Analysis) -> Table:
 
 
 def verdict_table(analysis: Analysis) -> Table:
-    """Who wins each task of the paper, by how much, how sure: the first thing that a reader sees."""
+    """The winner of each task of the paper, its lead and significance; the first table of the report."""
     rows: list[list[Cell]] = []
     bold = set()
     for row in analysis.headline_rows:
@@ -117,7 +117,7 @@ def pairs_apart(group: MeanRanks) -> list[tuple[str, str]]:
 
 
 def missing_words(analysis: Analysis) -> str:
-    """Which of the paper's tasks have no row, in one sentence."""
+    """The paper's tasks without a row, in one sentence."""
     present = {row.task for row in analysis.headline_rows}
     absent = [task for task in COMPARED_TASKS if task not in present]
     if not absent:
@@ -130,7 +130,7 @@ def missing_words(analysis: Analysis) -> str:
 
 
 def winner_words(row: RankRow) -> str:
-    """Who wins a row, in a few words: `IP`, `IP or DGN: not told apart`, `nobody: ...`."""
+    """The winner of a row in a few words: `IP`, `IP or DGN: not told apart`, `nobody: ...`."""
     if not row.ranks:
         reasons = listed(sorted(set(row.unranked.values())))
         return f"nobody ranked ({reasons})"

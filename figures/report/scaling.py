@@ -1,4 +1,4 @@
-"""The scaling law of N: normalised scores against the number of agents."""
+"""Scaling with the number of agents N: normalised scores against N."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ COLUMNS = 3
 
 
 def draw(analysis: Analysis) -> Figure | None:
-    """One panel for each series of tasks and reward; None where nothing was run with two numbers of agents."""
+    """Figure with a panel for each series of tasks and reward; None where nothing was run with two numbers of
+    agents."""
     panels = analysis.scaling
     if not panels:
         return None
@@ -42,7 +43,7 @@ def draw(analysis: Analysis) -> Figure | None:
 
 
 def caption(analysis: Analysis) -> str:
-    """Caption of the figure, in whole sentences."""
+    """Caption of the figure."""
     steps = sorted({point.steps for panel in analysis.scaling for curve in panel.curves for point in curve.points})
     span = " to ".join(f"{step:,}" for step in dict.fromkeys((steps[0], steps[-1]))) if steps else "no"
     return (
@@ -55,7 +56,7 @@ def caption(analysis: Analysis) -> str:
 
 
 def table(analysis: Analysis) -> Table:
-    """A row for each curve: slope for a doubling of N, its interval and corrected p, then its points."""
+    """Table with a row for each curve: slope per doubling of N, its interval and corrected p value, then its points."""
     rows: list[list[Cell]] = []
     for panel in analysis.scaling:
         rows += [_row(panel, curve) for curve in panel.curves]
@@ -71,7 +72,7 @@ TABLE_CAPTION = (
 
 
 def panel_title(panel: ScalingPanel) -> str:
-    """`Cooperative navigation, team reward`."""
+    """Title of a panel: `Cooperative navigation, team reward`."""
     return f"{panel.series[:1].upper()}{panel.series[1:]}, {REWARDS.get(panel.reward, panel.reward)}"
 
 

@@ -1,4 +1,4 @@
-"""Policies elsewhere: other numbers of agents, other maps, lost messages; nothing is trained there."""
+"""Transfer of policies, without further training: other numbers of agents, other maps, lost messages."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ from figures.tables import ABSENT, Cell, Table, interval, number, plus_minus
 SIZE = PanelSize(width=2.9, height=2.1, left=0.72, right=0.85)
 COLUMNS = 2
 LINES = ("-", "--", ":", "-.")
-"""Of the variants of one algorithm in a panel, in turn."""
+"""Line styles for the variants of one algorithm in a panel, in turn."""
 BOUNDS = ("random", "optimal", "assignment", "max_pressure", "greedy")
-"""Reference policies at 0 and 100 %, which need no further line."""
+"""Reference policies at 0 and 100 %, which need no separate line."""
 UNSEEN = -30.0
-"""Normalised score in % below which no axis goes: what is worse is told by the table."""
+"""Lower limit of the vertical axes, normalised score in %; lower scores are only in the table."""
 
 
 def draw_sizes(analysis: Analysis) -> Figure | None:
-    """Normalised score over the number of agents; None where nothing was tried elsewhere."""
+    """Normalised score over the number of agents; None without such trials."""
     figure = _draw(analysis.size_panels, lambda place, shift: place * 2 ** (0.08 * shift))
     for axes, panel in zip(figure.axes if figure else (), analysis.size_panels, strict=bool(figure)):
         agents = sorted({place for curve in panel.curves for place, _ in curve.points})
@@ -54,7 +54,7 @@ def draw_sizes(analysis: Analysis) -> Figure | None:
 
 
 def draw_losses(analysis: Analysis) -> Figure | None:
-    """Normalised score over the share of lost messages; None where none were lost."""
+    """Normalised score over the share of lost messages; None without such trials."""
     figure = _draw(analysis.loss_panels, lambda place, shift: place + 1.5 * shift)
     for axes in figure.axes if figure else ():
         axes.set_xlabel("messages lost (%)")
@@ -63,7 +63,7 @@ def draw_losses(analysis: Analysis) -> Figure | None:
 
 
 def sizes_caption(analysis: Analysis) -> str:
-    """Caption of the figure, in whole sentences."""
+    """Caption of the figure."""
     return (
         "Policies played with numbers of agents that they were not trained with (the upright line), without any "
         "training there. Normalised score between random play (0 %) and the reference policy (100 %) at each N. "
@@ -73,7 +73,7 @@ def sizes_caption(analysis: Analysis) -> str:
 
 
 def losses_caption(analysis: Analysis) -> str:
-    """Caption of the figure, in whole sentences."""
+    """Caption of the figure."""
     return (
         "Policies where they were trained, while messages between agents are lost: each directed edge at each step by "
         "itself. Nothing was trained with losses. A policy without messages keeps its score exactly; the fall "
@@ -83,7 +83,8 @@ def losses_caption(analysis: Analysis) -> str:
 
 
 def sizes_table(analysis: Analysis) -> Table:
-    """A row for each policy and place, all messages arriving; of trials on several numbers of episodes, the most."""
+    """Table with a row for each policy and task with all messages delivered; of trials on several numbers of episodes,
+    the largest."""
     most: dict[tuple[object, ...], TrialScore] = {}
     for score in analysis.trial_scores:
         trial = score.trial
@@ -95,7 +96,7 @@ def sizes_table(analysis: Analysis) -> Table:
 
 
 def losses_table(analysis: Analysis) -> Table:
-    """A row for each policy and kind of loss, with what it loses against the same episodes without losses."""
+    """Table with a row for each policy and kind of loss, with the decrease from the same episodes without losses."""
     groups: dict[tuple[object, ...], list[TrialScore]] = {}
     for score in analysis.trial_scores:
         trial = score.trial
@@ -179,7 +180,8 @@ def _draw(panels: Sequence[TrialPanel], dodge: Callable[[float, float], float]) 
 def _draw_panel(
     axes: Axes, panel: TrialPanel, styles: dict[str, AlgorithmStyle], dodge: Callable[[float, float], float]
 ) -> None:
-    """`dodge` moves a place by a fraction, so that the intervals of several curves stay apart."""
+    """Draw one panel. `dodge` shifts positions by a fraction, so that the intervals of several curves do not
+    overlap."""
     axes.set_title(f"Trained on {task_title(panel.trained_on)}", loc="left", pad=8, fontweight="bold")
     axes.axhline(0, color=MUTED, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
     axes.axhline(100, color=MUTED, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
