@@ -245,10 +245,10 @@ def report_table(report: Report) -> Table:
         "Speed",
     )
     caption = (
-        "A, B: final score of the headline policy, unless another was asked for, mean ± standard deviation over "
-        "finished seeds. The interval is that of paired differences where both sets have the same seeds, else (w) "
-        f"Welch's. Verdicts go by the interval; p (Holm) is corrected for all {report.compared} comparisons. Speed: "
-        "environment steps a second, change from A to B; * other hardware."
+        "A, B: final score of the headline policy, unless another was requested, mean ± standard deviation over "
+        "finished seeds. The interval is that of paired differences where both sets have the same seeds, otherwise "
+        f"(w) Welch's. Verdicts go by the interval; p (Holm) is corrected for all {report.compared} comparisons. "
+        "Speed: environment steps per second, change from A to B; * different hardware."
     )
     return Table(header, [_row(cell) for cell in report.cells], caption, words=4)
 
@@ -309,7 +309,7 @@ def report_text(report: Report) -> str:
     lines.append(f"{report.compared} comparisons were made: {counts}; {report.count(NOT_COMPARABLE)} {NOT_COMPARABLE}.")
     if report.compared:
         lines[-1] += (
-            f" Where nothing had changed, about {(1 - report.level) * report.compared:.1f} of them would still come "
-            f"out better or worse. After Holm's correction {len(report.regressions)} are worse."
+            f" If nothing had changed, about {(1 - report.level) * report.compared:.1f} of them would still come out "
+            f"better or worse. After Holm's correction {len(report.regressions)} are worse."
         )
     return "\n".join(lines) + "\n"

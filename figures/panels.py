@@ -48,9 +48,9 @@ LEGEND_ROW = 0.24
 PLAIN_LEGEND: dict[str, Any] = {"frameon": False, "borderpad": 0, "borderaxespad": 0, "labelspacing": 0.3}
 CURVES_EXPLAINED = (
     "Line: mean over seeds; band: one sample standard deviation (n\u00a0\u2212\u00a01) to either side, none for a "
-    "single seed. Hairline without a band: steps that fewer than all seeds of that curve were evaluated at. Open "
-    "circle: the last evaluation of a run that no score counts, because it failed or was not evaluated to its end. "
-    "Evaluations that are not finite are left out. Larger is better."
+    "single seed. Hairline without a band: steps at which not all seeds of that curve were evaluated. Open circle: "
+    "the last evaluation of a run that does not count, because it failed or was not evaluated to its end. Evaluations "
+    "that are not finite are left out. Larger is better."
 )
 
 

@@ -191,20 +191,20 @@ def markdown_lines(
 SCORES_CAPTION = (
     f"{POLICY_WORDS} Final score of a seed: its mean over the last 3 evaluations; checkpoints are never chosen by "
     "their score. Shown: mean ± sample standard deviation over finished seeds (no deviation for a single seed); "
-    "Student's interval of the mean; the interval that would hold one new seed. Gap: 100 (R \u2212 random) / (top "
-    "\u2212 random), with both reference policies of the same task; top is the optimal policy where it is known, else "
-    "the assignment (MPE), max pressure (CityFlow) or agents that never hit one another (Jungle). Bold: among "
-    "algorithms that learned from the same reward, the best mean, and all that Welch's 95 % interval cannot tell from "
-    "it; nothing is bold with fewer than two such algorithms, a single seed, unequal steps, where no two can be told "
-    f"apart, or what is no better than random play. {LEARNED_WORDS} {COLLAPSED_WORDS} †: no seed has finished, the "
-    "score is provisional."
+    "Student's interval of the mean; the prediction interval for one new seed. Normalised score: 100 (R \u2212 "
+    "random) / (top \u2212 random), with both reference policies of the same task; top is the optimal policy where it "
+    "is known, otherwise the assignment (MPE), max pressure (CityFlow) or agents that never attack one another "
+    "(Jungle). Bold: among algorithms that learned from the same reward, the best mean, and all that Welch's 95 % "
+    "interval does not distinguish from it; nothing is bold with fewer than two such algorithms, a single seed or "
+    f"unequal steps, or where no two can be told apart; scores no better than random play never are. {LEARNED_WORDS} "
+    f"{COLLAPSED_WORDS} †: no seed has finished, the score is provisional."
 )
 
 
 AGGREGATE_CAPTION = (
     "Normalised score, pooled over seeds and over the tasks of a variant on which every algorithm has a finished run. "
-    "The interval is that of the interquartile mean: 95 % percentile bootstrap, seeds redrawn within each task. "
-    "Algorithms that learned from different rewards are no equals."
+    "The interval is that of the interquartile mean: 95 % percentile bootstrap, resampling seeds within each task. "
+    "Algorithms that learned from different rewards are not comparable."
 )
 
 

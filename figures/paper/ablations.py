@@ -38,9 +38,9 @@ def draw(analysis: Analysis) -> Figure | None:
 def caption(analysis: Analysis) -> str:
     """Caption of the figure."""
     parts = [
-        f"Intention Propagation alone, {POLICY} policy, with random play as a broken line. The runs of a panel "
-        "differ in the named setting and in nothing else; with 30 agents the paper's default is 8 neighbours, and "
-        f"2 hops everywhere. {CURVES_EXPLAINED}"
+        f"Intention Propagation alone, {POLICY} policy, with random play as a dashed line. The runs of a panel differ "
+        "only in the named setting; with 30 agents the paper's default is 8 neighbours, and 2 hops everywhere. "
+        f"{CURVES_EXPLAINED}"
     ]
     variants = {result.ablation.title[:3]: result.base for result in analysis.ablations}
     other = [f"{letter} {name}" for letter, name in variants.items() if name not in ("", PAPER_VARIANT)]
@@ -73,8 +73,8 @@ HEADER = (
 TABLE_CAPTION = (
     f"Final return, headline policy first ({POLICY}): a seed's mean over its last 3 evaluations, then mean \u00b1 "
     "sample standard deviation over the seeds that were evaluated to the end; Student's interval of the mean. The "
-    "interval of the difference is Welch's; one that holds 0 says that so few seeds cannot tell the two settings "
-    "apart. \u2193: no better than random play, so that no difference from it is an improvement."
+    "interval of the difference is Welch's; where it contains 0, these seeds do not tell the two settings apart. "
+    "\u2193: no better than random play, so that no difference from it is an improvement."
 )
 
 
@@ -124,8 +124,8 @@ def _table_caption(analysis: Analysis) -> str:
         return TABLE_CAPTION
     return (
         f"{TABLE_CAPTION} Ordered settings are tested by the slope of a straight line through the final scores of all "
-        f"seeds, p corrected by Holm for {counted(len(words), 'trend')} of each policy; more hops also mean more "
-        f"parameters and depth. {' '.join(words)}"
+        f"seeds, p values corrected by Holm for {counted(len(words), 'trend')} of each policy; more hops also mean "
+        f"more parameters and depth. {' '.join(words)}"
     )
 
 

@@ -37,7 +37,7 @@ def _caption(analysis: Analysis) -> str:
     )
     where = f"Values are {source}: {', '.join(shown)}. " if runs else "Nothing was run. "
     return (
-        f"{where}Where algorithms or tasks differ, each value names its own. Optimizer, nonlinearity and target update "
-        "interval are no settings here but what the code does. Deviation: rows of DEVIATIONS.md that say what differs, "
-        "in which runs, and why."
+        f"{where}Where algorithms or tasks differ, each value is named with them. Optimizer, nonlinearity and target "
+        "update interval are fixed in the code. Deviation: rows of DEVIATIONS.md that say what differs, in which "
+        "runs, and why."
     )

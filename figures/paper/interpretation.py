@@ -82,18 +82,18 @@ def caption(analysis: Analysis) -> str:
     """Caption of the figure."""
     shown = analysis.accounts
     parts = [
-        "Kullback\u2013Leibler divergence KL(v \u2016 g) in nats: v are the shares of the movements in the vehicles "
-        "on incoming roads, or in those that arrive there, g their shares in the greens that the sampled policy "
-        "gave, during training. The lower, the better green follows traffic. A movement is a heading of arrival and "
-        "a turn, over all intersections; right turns, which need no green, are left out. Line: mean over seeds; "
-        "band: one sample standard deviation to either side; hairline: fewer than all seeds have come that far. "
-        "Broken line: as much green for every movement, mean over all runs of the panel. The paper shows the last 69"
-        " of 80 parts of a run, 20,000 steps each; here the same part of each run, in the intervals that its rows of"
-        " the log allow, but none shorter than an episode of all its copies, because traffic builds up during an "
-        "episode. Where a deviation is larger than its mean, the band goes on below the axis. Vehicles that are "
-        "present are counted at every decision, so a movement that gets no green fills up and counts for more; an "
-        "arrival is counted once. Runs whose logs have no arrivals have one panel. The table has the divergences at "
-        "each intersection besides.",
+        "Kullback\u2013Leibler divergence KL(v \u2016 g) in nats: v are the shares of the movements among the "
+        "vehicles on incoming roads, or among the vehicles that arrive there, and g their shares in the greens of the "
+        "sampled policy, during training. Lower values mean that green follows traffic more closely. A movement is a "
+        "heading of arrival and a turn, over all intersections; right turns, which need no green, are left out. Line: "
+        "mean over seeds; band: one sample standard deviation to either side; hairline: not all seeds have reached "
+        "the step. Dashed line: equal green for every movement, mean over all runs of the panel. The paper shows the "
+        "last 69 of 80 parts of a run, 20,000 steps each; here the same part of each run is shown, in the intervals "
+        "of its log, merged until each spans at least an episode of all its copies, because traffic builds up during "
+        "an episode. Where a deviation is larger than its mean, the band extends below the axis. Vehicles present are "
+        "counted at every decision, so that a movement without green fills up and weighs more; an arrival is counted "
+        "once. Runs whose logs have no arrivals have one panel. The table also has the divergences at each "
+        "intersection.",
     ]
     other = [
         f"{task_title(account.task)}: variant {account.variant}"
@@ -235,17 +235,17 @@ def _table_caption() -> str:
     printed = {entry.better[0]: entry.printed for entry in load_paper() if entry.kind == "distance"}
     words = ", ".join(f"{value} for {algorithm_label(name)}" for name, value in printed.items())
     return (
-        "How far green is from traffic. Distance: Euclidean distance between the shares of movements in the vehicles "
-        "and in the greens, of each interval, mean over the intervals of a run; then mean \u00b1 sample standard "
-        "deviation over finished seeds. Pooled: the distance between the shares over all intervals together. The "
-        f"paper prints {words}, on 49 signals after 1,600,000 steps, and does not say which of the two these are. KL: "
-        f"Kullback\u2013Leibler divergences in nats, mean over intervals, with {number(HALF_COUNT, 1)} added to the "
-        "counts of every movement. Without green: intervals in which a movement had vehicles and no green, so that "
-        f"only this addition keeps the divergence finite. Last quarter: mean over the last of {LAST_PARTS} equal "
-        "parts of the intervals, what the trained policy does; the mean over all of them includes what it did before. "
-        "Equal green: as much green for every movement, with the traffic of the same runs; a policy that looks at "
-        "nothing. Vehicles are those present at each decision, or arrivals, each counted once on a road; where runs "
-        "have counted so, divergences are also taken at each intersection from the counts of an episode there, with "
+        "Distance of green from traffic. Distance: Euclidean distance between the shares of movements among the "
+        "vehicles and among the greens in each interval, mean over the intervals of a run; then mean \u00b1 sample "
+        "standard deviation over finished seeds. Pooled: the distance between the shares over all intervals together. "
+        f"The paper prints {words}, on 49 signals after 1,600,000 steps, and does not say which of the two these are. "
+        f"KL: Kullback\u2013Leibler divergences in nats, mean over intervals, with {number(HALF_COUNT, 1)} added to "
+        "the counts of every movement. Without green: intervals in which a movement had vehicles and no green, so "
+        f"that only this addition keeps the divergence finite. Last quarter: mean over the last of {LAST_PARTS} equal "
+        "parts of the intervals, which describes the trained policy; the mean over all of them includes earlier "
+        "stages of training. Equal green: a policy that gives equal green to every movement, with the traffic of the "
+        "same runs. Vehicles are those present at each decision, or arrivals, each counted once on a road; where runs "
+        "counted them, divergences are also computed at each intersection from the counts of an episode there, with "
         "the same addition, and are means over intersections and episodes. Right turns are left out, and the shares "
         "of the others add up to one."
     )

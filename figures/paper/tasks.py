@@ -59,6 +59,6 @@ def _span(steps: Sequence[int]) -> str:
 
 CAPTION = (
     "The paper's tasks, scenarios named as in its Table 1, and the runs of the variant that is shown of each: "
-    f"{PAPER_VARIANT}, the paper's own settings, where it was run, else that with most algorithms. Steps are "
+    f"{PAPER_VARIANT}, the paper's own settings, where it was run, otherwise the one with most algorithms. Steps are "
     "environment steps of a run, over all its copies of the task."
 )

@@ -161,6 +161,6 @@ def _numbers(values: Values, known: NDArray[np.bool_]) -> str:
 
 CAPTION = (
     f"Means of each seed within {BINS} equal bins of environment steps; line: mean over seeds, band: one sample "
-    "standard deviation, hairline: fewer than all seeds have come that far. evaluation/ is the greedy policy. Values "
-    f"that are not finite are left out here and listed under the issues; any beyond {LARGEST:g} are left out, too."
+    "standard deviation, hairline: not all seeds have reached the step. evaluation/ is the greedy policy. Values that "
+    f"are not finite are left out here and listed under the issues; values beyond {LARGEST:g} are also left out."
 )

@@ -118,7 +118,7 @@ def caption(analysis: Analysis) -> str:
     if compared is None:
         return (
             "Nothing is compared over tasks: there are fewer than two tasks other than matrix and toy games on which "
-            "two or more algorithms of the paper have runs, all of them have finished ones, and the reference "
+            "two or more algorithms of the paper have runs, all of these have finished runs, and the reference "
             "policies are known."
         )
     styles = algorithm_styles(compared.normalised_scores)
@@ -129,19 +129,18 @@ def caption(analysis: Analysis) -> str:
         _absent_words(compared),
         _unequal_words(compared),
         "A run is one seed, its score the mean over its last 3 evaluations. Normalised score: 0 % is the random "
-        "policy, 100 % the reference policy of the task, which is a yardstick and differs in strength from task to "
-        "task.",
+        "policy, 100 % the reference policy of the task, whose strength differs from task to task.",
         "Left: mean of the middle half of all runs of an algorithm.",
         "Middle: share of runs above the normalised score on the horizontal axis, mean over tasks."
         if OURS in compared.normalised_scores
         else "Right: share of runs above the normalised score on the horizontal axis, mean over tasks.",
         _clipped_words(compared),
-        "Right: probability that a run of IP does better than one of the baseline on the same task, ties counted half, "
-        "mean over tasks; broken line: neither is favoured."
+        "Right: probability that a run of IP does better than one of the baseline on the same task, ties counted "
+        "half, mean over tasks; dashed line: neither is favoured."
         if OURS in compared.normalised_scores
         else "",
-        "Whiskers and bands: 95 % percentile bootstrap (2,000 draws), seeds redrawn within each task; with few seeds "
-        "they are too narrow, and they say nothing of other tasks. A whisker shorter than its dot is not seen.",
+        "Whiskers and bands: 95 % percentile bootstrap (2,000 draws), resampling seeds within each task; with few "
+        "seeds they are too narrow, and they do not extend to other tasks. A whisker shorter than its dot is hidden.",
         _seeds_words(compared),
     ]
     return " ".join(part for part in parts if part)
@@ -206,8 +205,8 @@ def _unequal_words(compared: Comparison) -> str:
     marked = [f"{algorithm_label(name)} on {count}" for name, count in compared.unequal.items() if count]
     if marked:
         parts.append(
-            f"{UNEQUAL} learned from one team reward on tasks where others learned from each agent's reward, and is no "
-            f"equal of theirs there: {listed(marked)} of {counted(len(compared.tasks), 'task')}."
+            f"{UNEQUAL} learned from one team reward on tasks where others learned from each agent's reward, so that "
+            f"they are not comparable there: {listed(marked)} of {counted(len(compared.tasks), 'task')}."
         )
     fallen = [f"{algorithm_label(name)} on {count}" for name, count in compared.collapses.items() if count]
     if fallen:

@@ -82,6 +82,6 @@ def _speed(value: float) -> str:
 SPEED_CAPTION = (
     "Steps of all copies of a task together, from the start of a run to its end, evaluations included: median over "
     "runs and, below it, the slowest and the fastest. Runs that share a machine slow one another down; results do not "
-    "say which did."
+    "record which runs did."
 )
 STAGE_CAPTION = "Share of the timed seconds, over all runs of an algorithm."

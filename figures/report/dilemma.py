@@ -79,9 +79,9 @@ def draw_dilemma(analysis: Analysis, task: str, variant: str) -> Figure | None:
 def dilemma_caption() -> str:
     """Caption of the figure."""
     return (
-        f"{POLICY_WORDS} With each action an agent moves, stays, or strikes a cell beside it. "
-        "Striking food pays 0.99, striking an agent pays 1.99 and costs the one who is struck 4, striking nothing "
-        "costs 0.01. So blows pay whoever deals them and ruin everybody together: a learner that is paid for itself "
-        "alone first falls for them. The return of the team, which the learning curves show, is that of an agent times "
-        "the number of agents. Line: mean over seeds; band: one sample standard deviation to either side."
+        f"{POLICY_WORDS} With each action an agent moves, stays, or attacks an adjacent cell. Attacking food pays "
+        "0.99, attacking an agent pays 1.99 and costs the victim 4, attacking nothing costs 0.01. Attacks thus pay "
+        "the attacker and harm the team: a learner with an individual reward learns them first. The team's return in "
+        "the learning curves is the return of an agent times the number of agents. Line: mean over seeds; band: one "
+        "sample standard deviation to either side."
     )

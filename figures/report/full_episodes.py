@@ -14,8 +14,8 @@ from results.records import Run
 
 CAPTION = (
     "Mean return over seeds, ± one sample standard deviation, of the trained policies on the longer episode; for "
-    f"traffic, minus the average travel time over the whole hour. {POLICY_WORDS} In brackets the other policy. On the "
-    "right, reference policies."
+    f"traffic, minus the average travel time over the whole hour. {POLICY_WORDS} The other policy is in brackets; "
+    "reference policies are on the right."
 )
 
 

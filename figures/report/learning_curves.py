@@ -73,12 +73,12 @@ def budget_caption(axis: str) -> str:
 
 BUDGET_WORDS = {
     "transitions": (
-        "The same curves over transitions that gradient steps took: gradient steps times batch size, which can be "
+        "The same curves over the transitions used in gradient steps: gradient steps times batch size, which can be "
         "equal for algorithms that differ in environment steps."
     ),
     "compute": (
-        "The same curves over the seconds that updates took: the seconds an update took, median over the runs of an "
-        "algorithm, times its updates, on a logarithmic axis; without acting, the environment and evaluations. Runs "
-        "that shared a machine slowed one another down, so that only large differences mean something."
+        "The same curves over the time of updates in seconds: the median time of an update over the runs of an "
+        "algorithm, times the number of updates, on a logarithmic axis; acting, the environment and evaluations are "
+        "excluded. Runs that shared a machine slowed one another down, so that only large differences are meaningful."
     ),
 }

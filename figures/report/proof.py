@@ -106,11 +106,11 @@ OTHER = "\u21b3 other policy"
 CAPTION = (
     "Small games whose optimum is computed exactly. Each cell: the normalised score in % (0: random play, 100: the "
     "optimum), mean over finished seeds of their last 3 evaluations, and how many seeds reach the optimum, that is "
-    f"score at least {REACHED:.0f} %; bold where all of them do. {POLICY_WORDS} Below each row, the other "
-    "policies: greedy where the headline is sampled, and the noise of exploration for Q-learners. \u2020: no seed has "
-    "finished. The last two columns are mean returns of the reference policies on the same episodes. What this does "
-    "not show: how algorithms scale, how many samples they need, or what they could reach with settings chosen for "
-    "each game; a cell below the optimum says that these settings did not find it, not that the method cannot."
+    f"score at least {REACHED:.0f} %; bold where all of them do. {POLICY_WORDS} Below each row, the other policies: "
+    "greedy where the headline policy is sampled, and the exploration policy for Q-learners. \u2020: no seed has "
+    "finished. The last two columns are mean returns of the reference policies on the same episodes. The table does "
+    "not show how algorithms scale, how many samples they need, or what they could reach with settings tuned for each "
+    "game; a cell below the optimum shows that these settings did not find it, not that the method cannot."
 )
 
 

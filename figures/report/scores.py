@@ -16,8 +16,8 @@ TEAM_MARK = " \u1d57"
 MATRIX_CAPTION = (
     f"{POLICY_WORDS} Mean \u00b1 sample standard deviation over finished seeds of the mean over their last 3 "
     f"evaluations. \u1d57: learned from one team reward where others learned from each agent's. {LEARNED_WORDS} Bold: "
-    "among those that learned from the same reward, the best and all that Welch's 95 % interval cannot tell from it. "
-    "c: collapsed. \u2193: no better than random play. \u2020: no seed has finished."
+    "among those that learned from the same reward, the best and all that Welch's 95 % interval does not distinguish "
+    "from it. c: collapsed. \u2193: no better than random play. \u2020: no seed has finished."
 )
 
 

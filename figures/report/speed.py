@@ -30,7 +30,7 @@ def draw(analysis: Analysis) -> Figure | None:
 def caption(analysis: Analysis) -> str:
     """Caption: the sources of the numbers."""
     parts = [
-        f"{measurement.what[:1].upper()}{measurement.what[1:]} a second of all copies together, {measurement.setup}; "
+        f"{measurement.what[:1].upper()}{measurement.what[1:]} per second, all copies together, {measurement.setup}; "
         f"{measurement.hardware}, {measurement.date} ({measurement.command})."
         for measurement in analysis.speed
     ]

@@ -65,20 +65,20 @@ def draw_losses(analysis: Analysis) -> Figure | None:
 def sizes_caption(analysis: Analysis) -> str:
     """Caption of the figure."""
     return (
-        "Policies played with numbers of agents that they were not trained with (the upright line), without any "
-        "training there. Normalised score between random play (0 %) and the reference policy (100 %) at each N. "
+        "Policies played with numbers of agents other than that of training (the vertical line), without further "
+        "training. Normalised score between random play (0 %) and the reference policy (100 %) at each N. "
         f"{POLICY_WORDS} Points: mean over seeds of training, with Student's 95 % interval (none for a single seed). "
-        f"Dotted grey: other reference policies. No axis goes below {number(UNSEEN, 0)} %: the table has what is worse."
+        f"Dotted grey: other reference policies. No axis goes below {number(UNSEEN, 0)} %: the table has lower scores."
     )
 
 
 def losses_caption(analysis: Analysis) -> str:
     """Caption of the figure."""
     return (
-        "Policies where they were trained, while messages between agents are lost: each directed edge at each step by "
-        "itself. Nothing was trained with losses. A policy without messages keeps its score exactly; the fall "
-        "of the others says how far their actions depend on messages. At 100 % no message arrives. Points and "
-        "intervals as in the figure of other numbers of agents; silent agents and late messages are in the table."
+        "Policies on their training task with lost messages: each directed edge loses its message independently at "
+        "each step. No policy was trained with losses. A policy without messages keeps its score exactly; the "
+        "decrease of the others shows how much their actions depend on messages. At 100 % no message arrives. Points "
+        "and intervals as in the figure for other numbers of agents; silent agents and late messages are in the table."
     )
 
 
@@ -122,7 +122,7 @@ TABLE_CAPTION = (
 LOSSES_TABLE_CAPTION = (
     "Return and normalised score in %: mean ± standard deviation over seeds of training, each a mean over the same "
     "episodes. Points lost: percentage points against the same policies with all messages in time, mean over seeds of "
-    "the difference of each, with Student's interval of it."
+    "their differences, with Student's interval."
 )
 
 
