@@ -35,5 +35,5 @@ def report_errors(main: Callable[[], int]) -> int:
         say(f"error: cannot write {error.filename or 'a file'}: {error.strerror}: free some space", sys.stderr)
         return NoSpaceError.exit_status
     except KeyboardInterrupt:
-        say("interrupted: run the same command again to go on from the last checkpoint", sys.stderr)
+        say("interrupted: run the same command again to continue from the last checkpoint", sys.stderr)
         return 130

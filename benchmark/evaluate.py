@@ -70,7 +70,7 @@ def in_words(trial: Trial) -> str:
     spread = f" ± {stdev(trial.returns):.2f}" if count > 1 else ""
     words = [f"{trial.task}, {trial.policy}: return {mean(trial.returns):.2f}{spread} over {count} episodes"]
     words += [f"{100 * trial.drop:g} % of messages lost"] if trial.drop else []
-    words += [f"{100 * trial.drop_agents:g} % of agents unheard"] if trial.drop_agents else []
+    words += [f"{100 * trial.drop_agents:g} % of agents silent"] if trial.drop_agents else []
     words += ["messages one step late"] if trial.delay else []
     words += [f"{name} {value:g}" for name, value in trial.scores.items()]
     return ", ".join(words)
@@ -78,7 +78,7 @@ def in_words(trial: Trial) -> str:
 
 def deaf(policy: Policy) -> str:
     """Note that losses have no effect on this policy; empty where they have."""
-    return f"{policy.config.algorithm} acts on no messages here: there was nothing to lose"
+    return f"{policy.config.algorithm} uses no messages here, so that losses have no effect"
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -91,14 +91,14 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--agents", type=int, metavar="N", help="play the task with another number of agents")
     parser.add_argument("--episodes", type=int, metavar="E", help="default: those of an evaluation of the task")
     parser.add_argument("--seed", type=int, help="seed of the episodes; default: that of the run's evaluations")
-    parser.add_argument("--policy", choices=POLICIES, default="greedy", help="how actions are chosen; greedy")
+    parser.add_argument("--policy", choices=POLICIES, default="greedy", help="choice of actions; default: greedy")
     parser.add_argument(
         "--full", action="store_true", help="play longer episodes where the task has them: an hour of traffic"
     )
     add_losses(parser)
     add_import(parser)
     add_settings(parser, "change a setting of the environment, such as environment.num_neighbours=4")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write returns and scores there")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write returns and scores to this file")
     return parser.parse_args(arguments)
 
 

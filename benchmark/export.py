@@ -62,14 +62,14 @@ def export(run_folder: Path, output: Path | None = None, recording: Recording | 
 
     policy = load_policy(run_folder)
     if (run_folder / WEIGHTS).exists() or not run_folder.is_dir():
-        raise UserError(f"{run_folder} is no run folder: expected one with its logs, which has more than a policy")
+        raise UserError(f"{run_folder} is not a run folder: expected the folder of a run with its logs")
     run = load_run(run_folder)
     if reason := why_not(run.key, run_folder):
         raise UserError(f"{run_folder} cannot be exported: {reason}")
     last = last_evaluations(run)
     folder = output or Path(f"{run.key.algorithm}_{run.key.task.partition('/')[2]}")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder} is there already: remove it, or choose another --output")
+        raise UserError(f"{folder} already exists: remove it, or choose another --output")
     recording = recording or Recording()
     with readable_os_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -202,7 +202,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("run", type=Path, metavar="RUN", help="the folder of a finished run")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="a new folder; default: ALGORITHM_TASK")
     parser.add_argument("--sampled", action="store_true", help="record an episode of the sampled policy")
-    parser.add_argument("--size", type=int, default=160, metavar="PIXELS", help="side of the recorded frames; 160")
+    parser.add_argument("--size", type=int, default=160, metavar="PIXELS", help="side of the frames; default: 160")
     add_import(parser)
     return parser.parse_args(arguments)
 

@@ -28,7 +28,7 @@ def with_digest(training: TrainingConfig) -> TrainingConfig:
     if training.initial_digest not in ("", found):
         raise UserError(
             f"training.initial_policy={training.initial_policy}: the weights have the digest {found}, not "
-            f"{training.initial_digest}: name the policy that the run began with, or give the run another --variant"
+            f"{training.initial_digest}: name the policy that the run started from, or give the run another --variant"
         )
     return dataclasses.replace(training, initial_digest=found, initial_policy=str(Path(training.initial_policy)))
 
@@ -53,9 +53,9 @@ def begin_with_policy(learner: Learner, config: RunConfig) -> None:
     check_fit(policy.config.task, policy.spec, config.task, config.spec())
     weights = policy.acting_weights()
     if digest(weights) != config.training.initial_digest:
-        raise UserError(f"{where} has changed since the run was set up: begin it anew")
+        raise UserError(f"{where} has changed since the run was set up: start the run again")
     if not isinstance(learner, OffPolicyLearner):
-        raise UserError(f"{where}: {config.algorithm} is not made from OffPolicyLearner and cannot begin with a policy")
+        raise UserError(f"{where}: {config.algorithm} is not made from OffPolicyLearner and cannot start from a policy")
     try:
         learner.begin_with(weights)
     except RuntimeError as error:

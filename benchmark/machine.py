@@ -22,7 +22,7 @@ SNAPSHOT = "snapshot.json"
 """File in a copy of the code that names its commit."""
 COMMIT_VARIABLE = "BENCHMARK_COMMIT"
 """Environment variable that names the commit where the code is neither a checkout nor a snapshot, as `git describe
---always --dirty --abbrev=40 --exclude='*'` prints it: a hash of 40 digits, with `-dirty` behind it if files differ."""
+--always --dirty --abbrev=40 --exclude='*'` prints it: a hash of 40 digits, with the suffix `-dirty` if files differ."""
 
 
 def files_of(task: str) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def _named_commit() -> dict[str, Any]:
     match = re.fullmatch(r"([0-9a-f]{40})(-dirty)?", given)
     if match is None:
         raise UserError(
-            f"{COMMIT_VARIABLE}={given!r}: expected a commit of 40 hexadecimal digits, with -dirty behind it if files "
+            f"{COMMIT_VARIABLE}={given!r}: expected a commit of 40 hexadecimal digits, with the suffix -dirty if files "
             "differ: git describe --always --dirty --abbrev=40 --exclude='*' prints it"
         )
     return {"commit": match[1], "dirty": match[2] is not None}

@@ -214,8 +214,8 @@ def print_plan(plans: Sequence[PlannedRun], states: Mapping[RunKey, RunState]) -
     left = seconds_left(plans, states)
     if left is not None:
         seconds, known, unknown = left
-        others = f"; of {unknown} more nothing is known yet (--estimate measures)" if unknown else ""
-        print(f"about {duration(seconds)} of running are left for {known} runs, by the speed of those begun{others}")
+        others = f"; {unknown} more are not predicted yet (--estimate measures)" if unknown else ""
+        print(f"about {duration(seconds)} of running time remain for {known} runs, by the speed of those begun{others}")
 
 
 def seconds_left(plans: Sequence[PlannedRun], states: Mapping[RunKey, RunState]) -> tuple[float, int, int] | None:

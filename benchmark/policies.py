@@ -129,7 +129,7 @@ class Policy:
         if not 0 <= seed < 2**63:
             raise UserError(f"--seed {seed}: expected a whole number from 0 to 2^63 - 1")
         if full and not envs.full_evaluation(task):
-            raise UserError(f"{task} has no longer episodes: leave --full out")
+            raise UserError(f"{task} has no longer episodes: leave out --full")
         changes = given | dict(settings or {}) | (envs.full_evaluation(task) if full else {})
         environment = self.environment(task, episodes, changes)
         act = self.acting(environment, policy, seed, losses)
@@ -222,7 +222,7 @@ def sized(task: str, agents: int | None = None) -> str:
     family, _, size = task.rpartition("_")
     if agents is not None:
         if not size.isdigit():
-            raise UserError(f"--agents {agents}: {task} has no number of agents in its name; name the task by --task")
+            raise UserError(f"--agents {agents}: {task} has no number of agents in its name; name the task with --task")
         task = f"{family}_{agents}"
     try:
         envs.settings(task)
@@ -236,7 +236,7 @@ def sized(task: str, agents: int | None = None) -> str:
         }
         known = sorted(int(other.rpartition("_")[2]) for other in envs.tasks() if other.rpartition("_")[0] == family)
         expected = sizes.get(family) or f"one of {', '.join(map(str, known))}"
-        raise UserError(f"--agents {agents}: {family} cannot be made with so many; expected {expected}") from error
+        raise UserError(f"--agents {agents}: {family} does not exist with this number; expected {expected}") from error
     return task
 
 
@@ -312,8 +312,8 @@ def _file_of(path: Path) -> Path:
         raise UserError(f"{path} has no {POLICY}: it was removed; delete the folder to make the run again")
     also = f", or name its {CHECKPOINT}" if (path / CHECKPOINT).exists() else ""
     raise UserError(
-        f"{path} is not finished (its status: {status['state']}, step {status['step']}): finish it by the command that "
-        f"began it{also}"
+        f"{path} is not finished (its status: {status['state']}, step {status['step']}): finish it with the command "
+        f"that began it{also}"
     )
 
 

@@ -308,12 +308,12 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         nargs="+",
         default=["first"],
         metavar="SEED",
-        help="first (default): one run of those that differ in seeds alone; all; or numbers",
+        help="first (default): one run of those that differ only in seeds; all; or numbers",
     )
-    parser.add_argument("--sampled", action="store_true", help="draw the actions instead of taking the most likely")
+    parser.add_argument("--sampled", action="store_true", help="sample actions instead of taking the most likely")
     parser.add_argument("--steps", type=int, metavar="N", help="stop the episode after N environment steps")
-    parser.add_argument("--size", type=int, default=SIZE, metavar="PIXELS", help=f"side of the frames; {SIZE}")
-    parser.add_argument("--force", action="store_true", help="record again what is there")
+    parser.add_argument("--size", type=int, default=SIZE, metavar="PIXELS", help=f"side of the frames; default: {SIZE}")
+    parser.add_argument("--force", action="store_true", help="record existing episodes again")
     options = parser.parse_args(arguments)
     if options.results is None and options.suite is None:
         raise UserError("which runs? give --results DIR, or --suite SUITE for those in results/SUITE")

@@ -69,7 +69,7 @@ class Replay:
         if self.time == self.length:
             self.episode, self.time = self.episode + 1, 0
         elif self.time:
-            raise RuntimeError(f"an episode of {self.length} steps was begun anew after {self.time} steps")
+            raise RuntimeError(f"an episode of {self.length} steps was restarted after {self.time} steps")
         self._place_cursor()
         self._write_observation(step, 0)
 

@@ -103,7 +103,7 @@ class RunWriter:
         schedules = self.config.algorithm_settings.annealed(before, now)
         note = f"grown from {before} to {now} steps"
         if schedules:
-            note += f"; until here {' and '.join(schedules)} went by the earlier length, from here on by the new one"
+            note += f"; until here {' and '.join(schedules)} followed the earlier length, from here on the new one"
         return [note]
 
     def after_block(self, before: int) -> None:
@@ -126,7 +126,7 @@ class RunWriter:
         """Raises UserError where another process has taken over the folder after this one was silent for too long."""
         if self.folder.lock.lost:
             holder = holder_of(self.folder.path)
-            raise UserError(f"{self.folder.path} was taken over by {holder}: this process gives way")
+            raise UserError(f"{self.folder.path} was taken over by {holder}: this process stops")
 
     def _log(self) -> None:
         row = self.training.take_metrics()

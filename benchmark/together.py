@@ -105,7 +105,7 @@ def _turn(run: _Live, outcomes: list[Path | Exception], paths: Sequence[Path]) -
         outcomes[run.place] = path
     except KeyboardInterrupt:
         outcomes[run.place] = UnfinishedError(
-            f"{path} stopped at step {status_of(path)['step']}: run it again to go on"
+            f"{path} stopped at step {status_of(path)['step']}: run it again to continue"
         )
     except Exception as error:
         outcomes[run.place] = error
@@ -124,12 +124,12 @@ def check_together(configs: Sequence[RunConfig], results: Path) -> None:
     paths = [run_folder(results, config.key) for config in configs]
     for path in paths:
         if paths.count(path) > 1:
-            raise UserError(f"{path} is asked for twice: give each run once")
+            raise UserError(f"{path} is given twice: name each run once")
     for name in ("device", "training.threads", "training.tf32"):
         values = sorted({str(process_state(config).get(name)) for config in configs})
         if len(values) > 1:
             raise UserError(
-                f"runs with {name} {' and '.join(values)} cannot be in one process, of which it is a setting: "
+                f"runs with {name} {' and '.join(values)} cannot share a process, which has one value of it: "
                 "call once for each value"
             )
     if len(configs) > 1 and any(config.training.acceleration == "compile" for config in configs):
@@ -168,7 +168,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--algorithms", nargs="+", default=[], help="only these algorithms of the suite")
     parser.add_argument("--seeds", nargs="+", type=int, default=[], help="these seeds instead of the suite's")
     parser.add_argument("--at-once", type=int, default=5, metavar="RUNS", help="number of concurrent runs; default: 5")
-    parser.add_argument("--results", type=Path, help="folder of the runs; default: as benchmark.sweep has it")
+    parser.add_argument("--results", type=Path, help="folder of the runs; default: as for benchmark.sweep")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:K")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     options = parser.parse_args(arguments)

@@ -147,7 +147,7 @@ def planned(policy: Policy, task: str, kind: str, losses: Losses, options: argpa
     episodes = options.episodes or (training.evaluation_episodes if task == policy.config.task else usual)
     longer = envs.full_evaluation(task) if options.full else {}
     if options.full and not longer:
-        raise UserError(f"{task} has no longer episodes: leave --full out")
+        raise UserError(f"{task} has no longer episodes: leave out --full")
     spec = envs.spec(task, **(policy.settings_for(task) | longer))
     check_fit(policy.config.task, policy.spec, task, spec)
     seed = training.evaluation_seed
@@ -205,7 +205,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     for name in ("tasks", "algorithms", "variants"):
         parser.add_argument(f"--{name}", nargs="+", default=[], help=f"only runs of these {name}")
     parser.add_argument("--seeds", nargs="+", type=int, default=None, help="only runs of these seeds")
-    parser.add_argument("--agents", nargs="+", type=int, default=[], metavar="N", help="sizes; default: the usual ones")
+    parser.add_argument(
+        "--agents", nargs="+", type=int, default=[], metavar="N", help="numbers of agents; default: as usual"
+    )
     parser.add_argument("--to", nargs="+", default=[], metavar="TASK", help="tasks; default: the usual ones")
     parser.add_argument("--episodes", type=int, metavar="E", help="default: those of an evaluation of each task")
     parser.add_argument("--full", action="store_true", help="longer episodes: the whole hour of traffic")
@@ -215,7 +217,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         default="headline",
         help="headline (default): sampled for algorithms that learn a stochastic policy, greedy for Q-learners",
     )
-    parser.add_argument("--messages", action="store_true", help="where it was trained, with a set of losses")
+    parser.add_argument("--messages", action="store_true", help="play the training task with a set of losses")
     add_losses(parser, several=True)
     add_import(parser)
     options = parser.parse_args(arguments)

@@ -36,7 +36,7 @@ def with_settings(requests: Sequence[RunRequest], assignments: Mapping[str, str]
     everywhere = list(dict.fromkeys(name for found in names.values() for name in found))
     for key in assignments:
         if key not in everywhere:
-            raise UserError(f"--set {key}: no run of these has such a setting; {name_hint(key, everywhere)}")
+            raise UserError(f"--set {key}: none of these runs has this setting; {name_hint(key, everywhere)}")
     return [
         _changed(
             request, {key: value for key, value in assignments.items() if key in names[_task_and_algorithm(request)]}

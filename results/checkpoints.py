@@ -15,7 +15,7 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write a checkpoint of tensors and plain values atomically; a failed write leaves the old one."""
     import torch  # imported late here and below, so that reading run folders is quick
 
-    advice = "; the last checkpoint is intact: run the same command again to go on from it"
+    advice = "; the last checkpoint is intact: run the same command again to continue from it"
     with readable_os_errors(path, advice):
         try:
             write_atomically(path, lambda stream: torch.save(state, stream))

@@ -37,7 +37,7 @@ def find_issues(results: Results) -> tuple[Issue, ...]:
     dirty = [run for run in results.runs if _any_dirty(run)]
     if dirty:
         issues.append(
-            Issue("note", f"{len(dirty)} run(s)", "made with uncommitted changes: the commit alone is not the code")
+            Issue("note", f"{len(dirty)} run(s)", "made with uncommitted changes: its commit is not the code")
         )
     issues += [Issue("note", "results folder", note) for note in results.notes]
     order = ("failed", "unfinished", "missing", "differs", "note")

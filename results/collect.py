@@ -111,4 +111,4 @@ def _code_notes(runs: Sequence[Run]) -> list[str]:
         f"{commit}{' with uncommitted changes' if dirty else ''} ({count} runs)"
         for (commit, dirty), count in versions.most_common()
     )
-    return [f"the runs were not all made by one commit as it is: {listed}"]
+    return [f"the runs were not all made by one unmodified commit: {listed}"]

@@ -118,7 +118,7 @@ def episodes_from_manifest(value: Mapping[str, Any], directory: Path, where: str
     for name, facts in value.items():
         key = RunKey.of(facts)
         if name != published_name(key):
-            raise ResultsError(f"corrupt file {where}: the episode of {key} is called {name}; publish the runs again")
+            raise ResultsError(f"corrupt file {where}: the episode of {key} is in {name}; publish the runs again")
         found[key] = _checked(episode_from_json(facts["episode"], directory / name, where))
     return found
 

@@ -54,8 +54,8 @@ def read_json_lines(path: Path, may_end_torn: bool) -> tuple[list[tuple[int, dic
             row = json.loads(line.decode("utf-8"))
         except ValueError as error:
             if may_end_torn and number == len(lines):
-                return rows, f"{path.name} ends in a torn line ({number}), which was left out"
-            hint = "is torn, although the run says it finished" if number == len(lines) else "is not JSON"
+                return rows, f"{path.name} ends in a truncated line ({number}), which was left out"
+            hint = "is truncated, although the run finished" if number == len(lines) else "is not JSON"
             raise ResultsError(f"corrupt file {path}, line {number}: {hint}; run this seed again") from error
         if not isinstance(row, dict):
             raise ResultsError(f"corrupt file {path}, line {number}: expected a JSON object")
@@ -71,11 +71,11 @@ def readable_os_errors(path: Path, advice: str = "") -> Iterator[None]:
     except OSError as error:
         reasons = {
             errno.ENOSPC: "the disk is full: free some space",
-            errno.EDQUOT: "the disk quota is used up: free some space",
+            errno.EDQUOT: "the disk quota is exceeded: free some space",
             errno.EROFS: "the file system is read-only: choose another --results folder",
             errno.EACCES: "permission denied: choose a --results folder you can write to",
             errno.EPERM: "permission denied: choose a --results folder you can write to",
-            errno.ENOTDIR: "a part of this path is a file, not a folder: choose another --results folder",
+            errno.ENOTDIR: "part of this path is a file, not a folder: choose another --results folder",
             errno.EEXIST: "a file is in the way: choose another --results folder",
             errno.EISDIR: "a folder is in the way: remove it",
         }

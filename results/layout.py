@@ -69,7 +69,7 @@ RECORDS = (CONFIG, MACHINE, STATUS, EVALUATION, FULL_EVALUATION, INTERPRETATION,
 WRITTEN_LATER = (STATUS, EVALUATION, METRICS, CHECKPOINT, POLICY)
 """Files of a run folder that are written only after its config.json."""
 LOST_CONFIG = (
-    "config.json is lost, so nothing says which settings made this run, and it is not counted: restore that file, or "
+    "config.json is missing, so that the settings of this run are unknown and it is not counted: restore that file, or "
     "delete the folder to make the run again"
 )
 AGAIN = "delete its folder to make the run again"

@@ -47,7 +47,7 @@ def read_pack(folder: Path) -> Pack:
     than those in lease.json, or where a run is not finished.
     """
     if not (folder / MANIFEST).exists():
-        raise ResultsError(f"{folder} is no pack of a lease: it has no {MANIFEST}; it may have been fetched in part")
+        raise ResultsError(f"{folder} is not a pack of a lease: it has no {MANIFEST}; it may be incomplete")
     record = read_json(folder / MANIFEST)
     if record.get("format") != FORMAT:
         raise ResultsError(f"{folder / MANIFEST}: format is {record.get('format')!r}, this version reads {FORMAT}")
@@ -88,10 +88,10 @@ def _unpacked(archives: Mapping[str, Path], folder: Path) -> Results:
                     for name in archive.namelist():
                         parts = PurePosixPath(name).parts
                         if ".." in parts or name.startswith("/"):
-                            raise ResultsError(f"{path} holds {name}, which lies outside; it is no pack of a lease")
+                            raise ResultsError(f"{path} holds {name}, outside its folder: it is not a pack of a lease")
                     archive.extractall(place)
             except zipfile.BadZipFile as error:
-                raise ResultsError(f"{path} is no archive ({error}); fetch the pack again") from error
+                raise ResultsError(f"{path} is not an archive ({error}); fetch the pack again") from error
         try:
             return load_runs(Path(place))
         except ResultsError as error:

@@ -463,7 +463,7 @@ def _packs(folders: Sequence[Path], rehearsed: bool) -> list[Pack]:
     packs = [read_pack(folder) for folder in folders]
     for pack in packs:
         if pack.rehearsal and not rehearsed:
-            raise ResultsError(f"{pack.folder} is of a rehearsal: its runs are of nothing (--rehearsed takes them)")
+            raise ResultsError(f"{pack.folder} is from a rehearsal, not a lease (--rehearsed accepts it)")
     return packs
 
 
@@ -480,16 +480,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m results.publish",
         description="Publish every run below a folder, finished or not, as one set, or add the runs of GPU leases to a "
-        "set. For the runs of a suite, once all are as they should be: python -m benchmark.sweep collect --suite SUITE",
+        "set. For the runs of a suite, once all are complete: python -m benchmark.sweep collect --suite SUITE",
     )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--results", type=Path, metavar="DIR", help="folder that holds the run folders")
     source.add_argument("--packs", type=Path, nargs="+", metavar="DIR", help="packs of leases, added to the set")
     source.add_argument("--trials", type=Path, metavar="DIR", help="run folders whose trials are added to the set")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder of the set")
-    parser.add_argument("--suite", default="", help="the suite that the runs are of, if they are of one")
+    parser.add_argument("--suite", default="", help="suite of the runs, if any")
     parser.add_argument(
-        "--compact", action="store_true", help=f"{COMPACT_NOTE}: a smaller set that draws the same curves and scores"
+        "--compact", action="store_true", help=f"{COMPACT_NOTE}: a smaller set that gives the same curves and scores"
     )
     parser.add_argument("--without-episodes", action="store_true", help="leave out the GIFs of recorded episodes")
     parser.add_argument(

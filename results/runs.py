@@ -329,7 +329,7 @@ def _without_repetitions(runs: Iterable[tuple[Path, Run]]) -> tuple[list[tuple[P
             )
         if (run.status.finished, run.status.step) > (other.status.finished, other.status.step):
             kept[run.key] = (folder, run)
-        notes.append(f"{run.key} was found twice with the same config: the copy that came furthest is used")
+        notes.append(f"{run.key} was found twice with the same config: the most advanced copy is used")
     return list(kept.values()), notes
 
 

@@ -110,8 +110,7 @@ def submit(plans: Sequence[PlannedRun], results: Path, suite: str, profile: Prof
     results = results.resolve()
     if "%" in str(results):
         raise UserError(
-            f"--results {results}: SLURM puts numbers of jobs in place of percent signs in paths; choose a folder "
-            "without them"
+            f"--results {results}: SLURM replaces percent signs in paths with job numbers; choose a folder without them"
         )
     store = results / SWEEP
     snapshot = take_snapshot(store / "snapshots")
@@ -130,7 +129,7 @@ def submit(plans: Sequence[PlannedRun], results: Path, suite: str, profile: Prof
             jobs = executor.map_array(SweepJob(results, snapshot, device), part)
         except submitit.core.utils.FailedJobError as error:
             words = str(error).strip().splitlines()[-1].removeprefix("sbatch: error: ")
-            raise UserError(f"SLURM refuses the jobs: {words}; mend the profile, or --override it") from error
+            raise UserError(f"SLURM rejects the jobs: {words}; fix the profile, or --override it") from error
         owned = {
             str(job.job_id): [request.key for request in requests] for job, requests in zip(jobs, part, strict=True)
         }

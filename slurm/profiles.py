@@ -88,7 +88,7 @@ class Profile:
         for option, value in self.extra.items():
             _check_option(option, value)
         if self.gpus == 0 and _asks_for_gpus(self._options()):
-            raise UserError("extra asks for GPUs but gpus = 0: set gpus to how many they are")
+            raise UserError("extra asks for GPUs but gpus = 0: set gpus to their number")
 
     def submitit_parameters(self) -> dict[str, Any]:
         """Arguments of `update_parameters` of submitit's `AutoExecutor(cluster="slurm")`."""
@@ -170,11 +170,9 @@ def load(name_or_path: str) -> Profile:
         return _built(values, name_or_path)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise UserError(
-            f"cannot read profile {path}: {reason}; profiles with a name are {', '.join(names())}"
-        ) from error
+        raise UserError(f"cannot read profile {path}: {reason}; named profiles are {', '.join(names())}") from error
     except tomllib.TOMLDecodeError as error:
-        raise UserError(f"profile {path} is not TOML: {error}; text must stand in quotes") from error
+        raise UserError(f"profile {path} is not TOML: {error}; text must be quoted") from error
     except UnicodeDecodeError as error:
         raise UserError(f"profile {path} is not text in UTF-8") from error
     except UserError as error:

@@ -72,7 +72,8 @@ def explain_lost(results: Path, states: Sequence[RunState]) -> list[RunState]:
     known = endings(lost) if lost else {}
     return [
         dataclasses.replace(
-            state, message=f"its job ended {known.get(state.job, 'without a word')}; see {log_of(results, state.job)}"
+            state,
+            message=f"its job ended {known.get(state.job, 'without a message')}; see {log_of(results, state.job)}",
         )
         if state.state == "lost"
         else state

@@ -99,7 +99,7 @@ def reason_of(folder: Path, returncode: int) -> str:
     if returncode == 0 and status.get("state") == "finished":
         return ""
     if returncode == NoSpaceError.exit_status:  # the process may have been unable to record it
-        return f"cannot write {folder}: the disk is full or the quota used up: free some space"
+        return f"cannot write {folder}: the disk is full or the quota exceeded: free some space"
     if returncode < 0:
         return f"stopped by {signal.Signals(-returncode).name}; its last checkpoint is kept"
     message = status.get("message") if status.get("state") == "failed" else ""
@@ -211,7 +211,7 @@ class Pool:
             elif process.returncode < 0 and self._may_begin_again(item):
                 steps -= item.request.total_steps
                 self.waiting.append(item)
-                _say(f"KILLED    {item.name}: {reason}; it will go on from there")
+                _say(f"KILLED    {item.name}: {reason}; it will continue from there")
             elif reason:
                 self._fail(item, reason)
             else:

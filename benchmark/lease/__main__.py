@@ -74,7 +74,7 @@ class Lease:
             if self.site.facts:
                 self.use()
         except Ended:
-            self.site.say("ended from outside: packing what is there")
+            self.site.say("stopped by a signal: packing the results so far")
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         self.site.stop()
         self.site.say(f"packing {len(self.packer.finished())} runs and {len(self.timings)} timings")
@@ -106,7 +106,7 @@ class Lease:
         lines = child.new_lines()
         found = next((line for line in lines if line.startswith("{")), None)
         if found is None:
-            site.say(f"nothing can be done here: {lines[-1] if lines else f'no answer in {limit:.0f} s'}")
+            site.say(f"the device cannot be used: {lines[-1] if lines else f'no answer in {limit:.0f} s'}")
             return
         site.facts = json.loads(found)
         machine = site.facts["machine"]
@@ -114,7 +114,7 @@ class Lease:
         site.say(", ".join(f"{name} {version or 'missing'}" for name, version in site.facts["packages"].items()))
         site.say(f"GPU: {json.dumps(site.facts['gpu'])}" if "gpu" in site.facts else "no GPU: a rehearsal on the CPU")
         for mode, reason in site.facts["modes"].items():
-            site.say(f"mode {mode}: {reason or 'can be had'}")
+            site.say(f"mode {mode}: {reason or 'available'}")
 
     def done(self) -> set[RunKey]:
         """Runs that are already published or packed."""
@@ -197,7 +197,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         raise UserError(f"--seconds {options.seconds:g}: expected {LEAST_SECONDS:.0f} or more")
     for path in options.earlier:
         if not (path / MANIFEST).exists():
-            raise UserError(f"--earlier {path}: no pack of a lease, it has no {MANIFEST}")
+            raise UserError(f"--earlier {path}: not a pack of a lease: it has no {MANIFEST}")
     return options
 
 

@@ -44,16 +44,16 @@ def choose_mode(
         before = Counter([*map(mode_of, settings), *earlier])
         wanted = before.most_common(1)[0][0] if before else None
         if wanted is not None:
-            site.say(f"the runs before were made in mode {wanted}: these are, too")
+            site.say(f"earlier runs were made in mode {wanted}, which is used again")
     if wanted is not None:
         if wanted not in site.modes:
-            raise UserError(f"mode {wanted} cannot be had here: {site.facts['modes'][wanted]}")
+            raise UserError(f"mode {wanted} is not available here: {site.facts['modes'][wanted]}")
         return wanted
     for mode in reversed(site.modes):
         reason = doubt(mode, tests, timings)
         if not reason:
             return mode
-        site.say(f"mode {mode} is not taken: {reason}")
+        site.say(f"mode {mode} is not used: {reason}")
     return PLAIN
 
 
@@ -63,12 +63,12 @@ def doubt(mode: str, tests: GpuTests, timings: Sequence[Entry]) -> str:
         return ""
     failed = [name for name in tests.failures if any(word in name for word in mode.split("+"))]
     if failed:
-        return f"{len(failed)} tests of it failed, {failed[0]} for one"
+        return f"{len(failed)} of its tests failed, for example {failed[0]}"
     if mode != COMPARED and not tests.trusted:
         return "no GPU test has passed with this code"
     timed = [entry for entry in timings if entry.get("mode") == mode and "losses" in entry]
     if not timed:
-        return "nothing was timed in it"
+        return "it has no timings"
     compared = {(e["task"], e["algorithm"]): e for e in timings if e.get("mode") == COMPARED and "losses" in e}
     for entry in timed:
         other = compared.get((entry["task"], entry["algorithm"]), entry)

@@ -82,7 +82,7 @@ class Trainer:
                 if lane.child is None:
                     self._begin(lane)
             if all(lane.child is None for lane in self.lanes):
-                site.say("no missing run ends in the time that is left")
+                site.say("no missing run finishes in the remaining time")
                 return
             time.sleep(POLL_SECONDS)
             for lane in self.lanes:
@@ -146,7 +146,7 @@ class Trainer:
             request.resolve(self.site.device).spec()
         except MENDABLE as error:
             return str(error)
-        return f"nothing like them was timed that tells of mode {self.mode}"
+        return f"no timing predicts them in mode {self.mode}"
 
     def _begin(self, lane: Lane) -> None:
         """Begin the first of the groups now chosen, if any."""

@@ -301,7 +301,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(json.dumps(facts(options.device)), flush=True)
         return 0
     if options.given is None:
-        raise UserError(f"{options.work}: the file that says what to do is missing")
+        raise UserError(f"{options.work}: the JSON file of items or runs is missing")
     given = json.loads(options.given.read_text())
     if options.work == "timings":
         return time_items(given, options.device)

@@ -102,7 +102,7 @@ def markdown(table: Table, cells: list[Cell], batch: int, device: str, accelerat
     shapes = list(dict.fromkeys(cell[1:] for cell in cells))
     lines = [
         f"One gradient step on {where}, torch {facts['torch']}: median time of {TIMED} updates after a warm-up, and "
-        f"the most memory taken at once beside the networks. Batches of {batch} transitions where no other is named.",
+        f"peak memory without the networks. Batches of {batch} transitions where no other is named.",
         "",
         f"| algorithm | {' | '.join(Cell('', *shape).shape for shape in shapes)} |",
         f"|---|{'---:|' * len(shapes)}",
@@ -145,7 +145,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     shapes = parser.add_mutually_exclusive_group()
     shapes.add_argument("--agents", nargs="+", type=int, default=list(AGENTS), help=f"default: {AGENTS}")
     shapes.add_argument("--tasks", nargs="+", default=[], help="names, or paths of CityFlow configurations")
-    parser.add_argument("--batch", type=int, default=1024, help="transitions of a gradient step; 1024")
+    parser.add_argument("--batch", type=int, default=1024, help="transitions per gradient step; default: 1024")
     parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or cuda:K; default: cpu")
     parser.add_argument("--acceleration", choices=OF_UPDATES, default="none", help="see benchmark/acceleration.py")
     parser.add_argument("--output", type=Path, metavar="FILE.md", help="file for the table, instead of printing it")

@@ -46,7 +46,7 @@ def read_timings(path: Path = FILE) -> list[Entry]:
     record = read_json(path)
     if record.get("format") != FORMAT or not isinstance(record.get("timings"), list):
         raise UserError(
-            f"{path}: expected format {FORMAT} and a list of timings; remove it, or take a version that fits"
+            f"{path}: expected format {FORMAT} and a list of timings; remove it, or use a version that reads it"
         )
     return record["timings"]
 

@@ -97,7 +97,7 @@ def draw_profiles(
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}".replace("-", "\u2212"))
     axes.set_xlabel("normalised score (%)")
-    axes.set_ylabel("runs that close more (%)")
+    axes.set_ylabel("runs above the score (%)")
 
 
 def draw_improvement(

@@ -123,9 +123,9 @@ def _row_words(analysis: Analysis, row: RankRow) -> str:
     half = None if row.lead.half_width is None else row.lead.half_width * factor
     lead = number(row.lead.difference * factor, 1)
     words = (
-        f"{best} first{closed}, {lead}{unit} before {second} (95 % {interval(row.lead.difference * factor, half, 1)})"
+        f"{best} first{closed}, {lead}{unit} ahead of {second} (95 % {interval(row.lead.difference * factor, half, 1)})"
     )
-    return f"{title}: {words}; {winner_words(row) if row.winner is None else 'surely first'}."
+    return f"{title}: {words}; {winner_words(row) if row.winner is None else 'significantly first'}."
 
 
 def over_tasks(analysis: Analysis) -> Topic | None:
@@ -234,7 +234,7 @@ def _interpretation(analysis: Analysis) -> Topic | None:
         lines += _arrivals(account, names)
     if not nearest:
         return None
-    short = f"Greens follow the vehicles that are present most closely for {listed(nearest)}."
+    short = f"Greens follow the vehicles present most closely for {listed(nearest)}."
     return Topic("Do greens follow traffic", short, lines)
 
 
@@ -269,7 +269,7 @@ def _scaling(analysis: Analysis) -> Topic | None:
             agents = ", ".join(str(point.agents) for point in curve.points)
             span = interval(curve.trend.slope, curve.trend.half_width, 1)
             lines.append(
-                f"{panel_title(panel)}: {algorithm_label(curve.algorithm)} {number(curve.trend.slope, 1)} points for a "
+                f"{panel_title(panel)}: {algorithm_label(curve.algorithm)} {number(curve.trend.slope, 1)} points per "
                 f"doubling of N (95 % {span}), p = {curve.adjusted_p:.2g}, N = {agents}."
             )
     if not made:
@@ -328,7 +328,7 @@ def _speed(analysis: Analysis) -> Topic | None:
             for name, ratio in others.items():
                 ratios.setdefault(name, []).append(ratio)
             words = listed([f"{_times(ratio)} times {name}" for name, ratio in others.items()])
-            rate = f"{number(row.rates[HERE], 0)} {measurement.what} a second"
+            rate = f"{number(row.rates[HERE], 0)} {measurement.what} per second"
             lines.append(f"{task_title(row.task)}, {copies_text(row.copies)}: {rate}, {words}.")
     if not ratios:
         return None

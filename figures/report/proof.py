@@ -29,14 +29,14 @@ SETTINGS = (
 """Settings named in the caption."""
 LESSONS = {
     "climbing": "the best pair of actions ruins both agents when one of them misses it, so that averaging over what "
-    "the other may do leads away from it; the second best pair closes about 72 %, the action that looks safe 59 %",
-    "penalty": "two best pairs, a large penalty for mixing them and a safe action, which closes about 73 %",
-    "two_step": "the first step pays nothing and decides what the second can pay; the safe branch closes about 69 %",
+    "the other may do leads away from it; the second best pair reaches about 72 %, the action that looks safe 59 %",
+    "penalty": "two best pairs, a large penalty for mixing them and a safe action, which reaches about 73 %",
+    "two_step": "the first step pays nothing and decides what the second can pay; the safe branch reaches about 69 %",
     "chain": "what an agent likes best must give way to what its neighbours on a chain do; it sees its own preferences "
     "only, and the best joint action depends on those of all",
-    "ring": "as the chain, but closed",
+    "ring": "like the chain, but closed",
     "echo": "each agent must name what only its predecessor sees: without messages nothing beats guessing, 0 %",
-    "walk": "one agent and nobody to hear: plain reinforcement learning, a near lure against a far reward",
+    "walk": "a single agent without messages: plain reinforcement learning, a near lure against a far reward",
 }
 """Difficulty that each game poses to a learner."""
 

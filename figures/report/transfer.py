@@ -129,7 +129,7 @@ LOSSES_TABLE_CAPTION = (
 def _loss(score: TrialScore) -> Cell:
     trial = score.trial
     words = [f"{100 * trial.drop:g} % lost"] if trial.drop else []
-    words += [f"{100 * trial.drop_agents:g} % of agents unheard"] if trial.drop_agents else []
+    words += [f"{100 * trial.drop_agents:g} % of agents silent"] if trial.drop_agents else []
     words += [f"{trial.delay} step late"] if trial.delay else []
     return (", ".join(words) or "all in time", ", ".join(words))
 
