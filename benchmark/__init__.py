@@ -1,6 +1,6 @@
 """Training, evaluation and sweeps.
 
-training    `training` has the loop in memory, of `replay`, `rewards`, `evaluation`, `acceleration` and `blocks`
+training    `training` is the loop in memory, built from `replay`, `rewards`, `evaluation`, `acceleration` and `blocks`
 runs        `runs` resumes, logs, evaluates and finishes one in its folder; `train` is the command, `config` the
 settings suites      `suites` lists `requests` for runs, `plan` resolves them, `status` reports progress, `sweep` runs
 them launchers   `launchers` runs them locally or on a cluster, `together` in one process, `lease` on a GPU for some
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Policy", "load_policy"]
 
-# Tensors of 2 MiB and more in huge pages (where the kernel has them). Without, more than half of a gradient step of 100
-# agents is page faults: the C library gives large blocks back as soon as they are freed. No number changes.
+# Allocate tensors of 2 MiB and more in huge pages where the kernel has them. Otherwise more than half of a gradient
+# step of 100 agents is spent on page faults, because the C library returns large blocks as soon as they are freed.
+# Results are unaffected.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 

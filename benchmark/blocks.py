@@ -25,7 +25,7 @@ class CapturedFunction:
     def __init__(
         self, function: Callable[[], None], generators: Sequence[torch.Generator], device: torch.device
     ) -> None:
-        """`generators` are all those that the function samples from."""
+        """`generators` are all generators that the function samples from."""
         self.function, self.generators, self.device = function, generators, device
         self.calls = 0
         """Calls before the capture."""
@@ -45,7 +45,7 @@ class CapturedFunction:
 
 @contextmanager
 def _off_default_stream(device: torch.device) -> Iterator[None]:
-    """A side stream, since a function that is captured later must not run on the default stream before."""
+    """A side stream, because a function to be captured must not have run on the default stream before."""
     present = torch.cuda.current_stream(device) if device.type == "cuda" else None
     if present is None or present != torch.cuda.default_stream(device):
         yield
@@ -83,7 +83,7 @@ class MetricSums:
 
 
 def read(tensors: Sequence[Tensor]) -> list[float]:
-    """Scalars on the device, transferred by one copy."""
+    """Values of scalars on the device, transferred by one copy."""
     return torch.stack([tensor.double() for tensor in tensors]).tolist()
 
 

@@ -1,5 +1,5 @@
-"""Runs that decide between settings, most of them of Intention Propagation: they are read off, not guessed; and runs
-that are compared with numbers of others."""
+"""Suites that decide between settings by experiment, most of them of Intention Propagation, and suites for comparison
+with published numbers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAVIGATION: dict[str, Any] = FEW_TRANSITIONS | {
     "training.evaluation_interval": 4_000,
     "training.evaluation_episodes": 200,
 }
-"""Fifteen agents with the team's reward, who see those that are near."""
+"""Navigation of fifteen agents with the team's reward, where each agent observes its nearest neighbours."""
 JUNGLE: dict[str, Any] = {
     "training.batch_size": 64,
     "training.learning_starts": 64,
@@ -26,7 +26,7 @@ RATE = small_batch_rate("ip")
 
 
 def hops() -> list[RunRequest]:
-    """IP with one round of Q, as before, and with the policy's two."""
+    """IP with one round of Q, the default, and with as many rounds of Q as the policy has, two."""
     places = (
         ("mpe/cooperative_navigation_15", 40_000, NAVIGATION),
         ("magent/jungle_20", 30_000, JUNGLE),
@@ -49,7 +49,7 @@ SCALES: dict[str, dict[str, Any]] = {
     "standardised": {"training.reward_scale": "standardise"},
     "advantage": {"training.reward_scale": "standardise", "algorithm.alpha_unit": "advantage"},
 }
-"""What alpha is a multiple of: the reward as it is, its standard deviation, or the scale of advantages."""
+"""Units of alpha: the raw reward, its standard deviation, or the scale of advantages."""
 WEIGHTS: dict[str, dict[str, Any]] = {
     "0.02": {"algorithm.alpha": 0.02},
     "0.2": {"algorithm.alpha": 0.2},
@@ -59,9 +59,12 @@ WEIGHTS: dict[str, dict[str, Any]] = {
 
 
 def temperature() -> list[RunRequest]:
-    """IP with the team's reward, by the scale of rewards and the weight of the entropy. 0.5 goes with the advantages'
-    scale alone: to fifteen navigating agents it is what 0.2 is in units of standardised rewards. Half as many steps as
-    in `hops`, with as many runs as that allows: arms that learn have done so by then."""
+    """IP with the team's reward, by the scale of rewards and the weight of the entropy.
+
+    The weight 0.5 is tried with the scale of advantages only, where it is what 0.2 is in units of standardised rewards
+    for fifteen navigating agents. Runs are half as long as in `hops`, so that more of them can be made; the arms that
+    learn have learned by then.
+    """
     places = (
         ("mpe/cooperative_navigation_15", 20_000, NAVIGATION | {"training.evaluation_interval": 2_000}),
         ("magent/jungle_20", 15_000, JUNGLE | {"environment.reward": "shared"}),
@@ -78,14 +81,14 @@ def temperature() -> list[RunRequest]:
 
 
 COPIES: dict[str, dict[str, Any]] = {f"copies-{count}": {"training.num_envs": count} for count in (4, 100)}
-"""Copies of the task in lockstep: as by default, and as in the paper's suite."""
+"""Copies of the task in lockstep: the default, and the number in the paper's suite."""
 
 
 def lockstep() -> list[RunRequest]:
-    """IQL and IP by the number of copies, with as many environment steps and gradient steps: in 4 copies a block of 100
-    environment steps is an episode of each, in 100 copies it is one step of each."""
+    """IQL and IP by the number of copies, with equal numbers of environment steps and gradient steps: with 4 copies a
+    block of 100 environment steps covers 25 steps of each copy, with 100 copies one step of each."""
     places = (("mpe/cooperative_navigation_6", 30_000, NAVIGATION), ("magent/jungle_20", 20_000, JUNGLE))
-    rounds = {"iql": {}, "ip": {"algorithm.critic_hops": None}}  # as these runs were made, before `hops` was decided
+    rounds = {"iql": {}, "ip": {"algorithm.critic_hops": None}}  # as made before `hops` was decided
     return [
         RunRequest(
             RunKey(task, algorithm, name, seed),
@@ -100,12 +103,13 @@ def lockstep() -> list[RunRequest]:
 
 
 FINE_TUNED = {"cityflow/synthetic_225": (10_000, 32, 1_000), "cityflow/synthetic_1225": (4_000, 16, 500)}
-"""Tasks, with environment steps, transitions of a gradient step and steps between evaluations."""
+"""Task -> environment steps, transitions per gradient step, and steps between evaluations."""
 BEGUN = {"training.initial_policy": str(Path(results.__file__).parent / "policies" / "iql_synthetic_49")}
 
 
 def fine_tuning() -> list[RunRequest]:
-    """IQL on more signals, anew and from a policy of 49 signals, with the usual exploration and with little."""
+    """IQL on larger numbers of signals, from scratch and from a policy trained on 49 signals, with the usual and with
+    little exploration."""
     kinds: dict[str, dict[str, Any]] = {
         "anew": {},
         "anew-little": {"algorithm.epsilon_start": 0.05},
@@ -139,14 +143,15 @@ GOALS: dict[str, Any] = {
     "training.learning_starts": 128,
     "training.evaluation_episodes": 4,
 }
-"""LibSignal's rules, and observations that tell where on its lane a vehicle is."""
+"""LibSignal's rules, with observations that include the positions of vehicles on their lanes."""
 CALM = {"algorithm.learning_rate_end": 0.0, "algorithm.epsilon_end": 0.01}
-"""Q-learning that comes to rest at the end of a run, as the actor-critics do anyway."""
+"""A learning rate and exploration that decay until the end of a run, for Q-learning; the actor-critics have them by
+default."""
 
 
 def goals() -> list[RunRequest]:
-    """IP and IQL by the rules of published tables (envs/traffic/README.md), three seeds. Both maps have to be fetched
-    before."""
+    """IP and IQL under the rules of published tables (envs/traffic/README.md), three seeds. Both maps must be fetched
+    first."""
     return [
         RunRequest(
             RunKey(task, name, "libsignal", seed), steps, GOALS | usual | {"training.evaluation_interval": steps // 12}

@@ -109,7 +109,7 @@ def _fields(module: str, name: str) -> dict[str, Setting]:
 
 
 def _class(module: str, name: str) -> tuple[str, ast.ClassDef]:
-    """Where a class is written that a module has under this name."""
+    """Module and definition of the class that a module has under this name."""
     for node in _tree(module).body:
         if isinstance(node, ast.ClassDef) and node.name == name:
             return module, node
@@ -121,7 +121,7 @@ def _class(module: str, name: str) -> tuple[str, ast.ClassDef]:
 
 
 def _origin(module: str, base: ast.expr) -> tuple[str, str]:
-    """Module and name of a class that another is made from, written as `Name` or `module.Name`."""
+    """Module and name of a base class, written as `Name` or `module.Name`."""
     if isinstance(base, ast.Name):
         return module, base.id
     if isinstance(base, ast.Attribute) and isinstance(base.value, ast.Name):
@@ -140,15 +140,15 @@ def _tree(module: str) -> ast.Module:
 
 
 class _Names(dict[str, Any]):
-    """The names of a module, each found when it is asked for: in the module where that is imported, else in its
-    source. Modules of the standard library are imported."""
+    """The names of a module, looked up on demand: in the module where it is imported, otherwise in its source. Modules
+    of the standard library are imported."""
 
     def __init__(self, module: str) -> None:
         super().__init__()
         self.module = module
 
     def value(self, expression: ast.expr) -> Any:
-        """What an expression of the module means."""
+        """The value of an expression in the module."""
         return eval(compile(ast.Expression(expression), self.module, "eval"), {}, self)
 
     def __missing__(self, name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Errors that a user can mend, whichever part of the project raises them: shown as one line, without a traceback."""
+"""Errors that a user can fix, from all parts of the project, shown as one line without a traceback."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ __all__ = ["FULL", "MENDABLE", "InUseError", "NoSpaceError", "UserError", "repor
 
 
 MENDABLE = (UserError, TaskError, AlgorithmError)
-"""The roots of all errors whose message is all that a user needs: of runs, of environments, of algorithms."""
+"""Base classes of all errors whose message is sufficient for a user: errors of runs, environments and algorithms."""
 
 
 def report_errors(main: Callable[[], int]) -> int:
-    """Run a command; print errors a user can mend as one line on stderr and return their exit status."""
+    """Run a command; print errors that a user can fix as one line on stderr and return their exit status."""
     try:
         return main()
     except MENDABLE as error:
         say(f"error: {error}", sys.stderr)
         return error.exit_status if isinstance(error, UserError) else UserError.exit_status
-    except BrokenPipeError:  # whoever read the output has had enough, as `| head` does
+    except BrokenPipeError:  # the reader closed the pipe, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except OSError as error:
@@ -35,5 +35,5 @@ def report_errors(main: Callable[[], int]) -> int:
         say(f"error: cannot write {error.filename or 'a file'}: {error.strerror}: free some space", sys.stderr)
         return NoSpaceError.exit_status
     except KeyboardInterrupt:
-        say("interrupted: run the same command again to go on from the last checkpoint", sys.stderr)
+        say("interrupted: run the same command again to continue from the last checkpoint", sys.stderr)
         return 130

@@ -70,15 +70,15 @@ def in_words(trial: Trial) -> str:
     spread = f" ± {stdev(trial.returns):.2f}" if count > 1 else ""
     words = [f"{trial.task}, {trial.policy}: return {mean(trial.returns):.2f}{spread} over {count} episodes"]
     words += [f"{100 * trial.drop:g} % of messages lost"] if trial.drop else []
-    words += [f"{100 * trial.drop_agents:g} % of agents unheard"] if trial.drop_agents else []
+    words += [f"{100 * trial.drop_agents:g} % of agents silent"] if trial.drop_agents else []
     words += ["messages one step late"] if trial.delay else []
     words += [f"{name} {value:g}" for name, value in trial.scores.items()]
     return ", ".join(words)
 
 
 def deaf(policy: Policy) -> str:
-    """A note that losses have no effect on this policy."""
-    return f"{policy.config.algorithm} acts on no messages here: there was nothing to lose"
+    """Note that losses have no effect on this policy; empty where they have."""
+    return f"{policy.config.algorithm} uses no messages here, so that losses have no effect"
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -91,19 +91,19 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--agents", type=int, metavar="N", help="play the task with another number of agents")
     parser.add_argument("--episodes", type=int, metavar="E", help="default: those of an evaluation of the task")
     parser.add_argument("--seed", type=int, help="seed of the episodes; default: that of the run's evaluations")
-    parser.add_argument("--policy", choices=POLICIES, default="greedy", help="how actions are chosen; greedy")
+    parser.add_argument("--policy", choices=POLICIES, default="greedy", help="choice of actions; default: greedy")
     parser.add_argument(
         "--full", action="store_true", help="play longer episodes where the task has them: an hour of traffic"
     )
     add_losses(parser)
     add_import(parser)
     add_settings(parser, "change a setting of the environment, such as environment.num_neighbours=4")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write returns and scores there")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write returns and scores to this file")
     return parser.parse_args(arguments)
 
 
 def add_losses(parser: argparse.ArgumentParser, several: bool = False) -> None:
-    """Add the options for lost and late messages; with `several`, each takes several shares to try in turn."""
+    """Add the options for lost and late messages; with `several`, each accepts several shares, tried in turn."""
     words = {
         "drop": "probability that a message is lost; default: 0",
         "drop-agents": "probability that all messages of an agent are lost; default: 0",
@@ -115,7 +115,7 @@ def add_losses(parser: argparse.ArgumentParser, several: bool = False) -> None:
 
 
 def share(text: str) -> float:
-    """A number, whose range `Losses` checks. Raises UserError."""
+    """A number, whose range is checked by `Losses`. Raises UserError."""
     try:
         return float(text)
     except ValueError:

@@ -1,6 +1,8 @@
-"""Suites that fill every panel of the paper on a CPU, with about a hundredth of its steps, and suites that say why.
+"""Suites that fill every panel of the paper on a CPU, with about a hundredth of its steps, and suites that explain the
+results.
 
-Every algorithm has its defaults, but for batches that two cores can afford and the learning rate that suits them.
+Every algorithm has its default settings, except for batches that two cores can afford and the learning rate that suits
+them.
 """
 
 from __future__ import annotations
@@ -14,25 +16,25 @@ from results.paper import COMPARED_ALGORITHMS
 
 
 class Budget(NamedTuple):
-    """What a task gets in `table1-cpu`."""
+    """Budget of a task in `table1-cpu`."""
 
     steps: int
-    """Environment steps."""
+    """Environment steps per run."""
     batch: int
-    """Transitions of a gradient step."""
+    """Transitions per gradient step."""
     seeds: int
     evaluations: int = 10
-    """Of the learner in training, evenly spread over its steps."""
+    """Evaluations during training, evenly spread over its steps."""
     episodes: int = 200
-    """Of an evaluation."""
+    """Episodes per evaluation."""
     settings: Mapping[str, Any] = {}
-    """What else differs from the defaults."""
+    """Other settings that differ from the defaults."""
 
 
 MANY = {"training.num_envs": 20}
-"""Copies of a particle task in lockstep."""
+"""Number of copies of a particle task in lockstep."""
 FEW_EPISODES = 2
-"""Of an evaluation in traffic, where an episode is long and its vehicles are nearly the same each time."""
+"""Episodes per evaluation in traffic, where an episode is long and its vehicles are nearly the same each time."""
 ROAD = {"training.log_interval": 500}
 BUDGETS: dict[str, Budget] = {
     "cityflow/hangzhou_16": Budget(30_000, 64, 5, 10, FEW_EPISODES, ROAD),
@@ -49,12 +51,12 @@ BUDGETS: dict[str, Budget] = {
     "mpe/prey_and_predator_100": Budget(12_000, 32, 3, 6, 50, MANY),
     "mpe/cooperative_navigation_200": Budget(10_000, 32, 3, 5, 50, MANY),
 }
-"""By task, in the order in which the runs are made: those that are to be looked at first."""
+"""Budgets by task, in the order in which the runs are made: those of most interest come first."""
 
 
 def table_1() -> list[RunRequest]:
-    """All tasks of Table 1, the seven algorithms, IP with a deaf policy, and IP with deaf policy and critics. The
-    reward is the team's in particle tasks, each agent's in traffic and Jungle."""
+    """All tasks of Table 1 with the seven algorithms, IP with a deaf policy, and IP with deaf policy and critics. The
+    reward is the team's in particle tasks, and each agent's in traffic and Jungle."""
     return [
         request
         for task, budget in BUDGETS.items()
@@ -80,15 +82,15 @@ def _settings(budget: Budget) -> dict[str, Any]:
 
 
 def _with_controls(request: RunRequest) -> list[RunRequest]:
-    """The run and, of IP, its controls."""
+    """The run and, for IP, its controls."""
     return [request, *(control(request, name) for name in CONTROLS if request.key.algorithm == "ip")]
 
 
 DIFFERENCE: dict[str, Any] = {"environment.reward": "difference"}
 CREDIT: dict[str, Any] = {"algorithm.credit": "own"}
-"""What difference rewards ask of IP's policy gradient."""
+"""Settings of IP's policy gradient that difference rewards require."""
 PAID_THEMSELVES = ("ip", "dgn", "iql")
-"""The algorithms that learn from each agent's own reward."""
+"""Algorithms that learn from individual rewards."""
 REWARD_TASKS = (
     *(f"mpe/cooperative_navigation_{agents}" for agents in (15, 30, 200)),
     "mpe/heterogeneous_navigation_100",
@@ -98,8 +100,8 @@ REWARD_TASKS = (
 
 
 def rewards() -> list[RunRequest]:
-    """The particle tasks of `table_1` with difference rewards, for IP, its controls, DGN and IQL: whether a better
-    signal beats the paper's."""
+    """The particle tasks of `table_1` with difference rewards, for IP, its controls, DGN and IQL: does a better
+    learning signal improve on the paper's?"""
     return [
         RunRequest(request.key, request.total_steps, request.overrides | DIFFERENCE | (CREDIT if name == "ip" else {}))
         for task in REWARD_TASKS
@@ -113,8 +115,8 @@ VIEWS: dict[str, dict[str, Any]] = {
     "published": {},
     "blind": {"environment.observe_agents": False},
 }
-"""What navigating agents see of the others: those that the published order puts first, which are not the nearest, or
-nobody. The graph joins the nearest either way."""
+"""Observations of navigating agents: others in the published order, which need not be the nearest, or none. The graph
+joins the nearest agents in either case."""
 NETWORKS: dict[str, dict[str, Any]] = {
     "M2": {},
     "q-2": {"algorithm.critic_hops": 2},
@@ -122,7 +124,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "isac": CONTROLS["isac"],
     "M0": {"algorithm.hops": 0, "algorithm.value_hops": 2},
 }
-"""IP with two rounds and Q with one; Q with two; its controls; a policy without rounds."""
+"""Variants of IP: two rounds in the policy and one in Q; two in Q; the controls; a policy without rounds."""
 WHY_NAVIGATION: dict[str, Any] = {
     **MANY,
     "training.batch_size": 64,
@@ -147,8 +149,8 @@ WHY_RING: dict[str, Any] = {
 
 
 def why() -> list[RunRequest]:
-    """IP alone, three seeds: whether there is anything to tell in navigation, how far it must go, by which inference,
-    with forces instead of five directions, and with tuned alpha where there are many agents."""
+    """IP alone, three seeds: the effect of messages in navigation by what agents observe, the number of rounds, the
+    kind of inference, forces instead of five directions, and tuned alpha with many agents."""
     return [
         RunRequest(RunKey(task, "ip", name, seed), steps, common | small_batch_rate("ip") | more)
         for task, steps, name, common, more in (*_views(), *_hops(), *_inferences(), *_forces(), *_temperatures())
@@ -157,11 +159,11 @@ def why() -> list[RunRequest]:
 
 
 Row = tuple[str, int, str, dict[str, Any], dict[str, Any]]
-"""Task, steps, variant, settings of the task and of the variant."""
+"""Task, steps, variant, settings of the task, settings of the variant."""
 
 
 def _views() -> list[Row]:
-    """What messages add by what agents see."""
+    """The effect of messages, by what agents observe."""
     return [
         (
             f"mpe/cooperative_navigation_{agents}",
@@ -177,7 +179,8 @@ def _views() -> list[Row]:
 
 
 def _hops() -> list[Row]:
-    """One to four rounds of policy, V and Q, each beside a deaf policy of the same size: rounds are depth, too."""
+    """One to four rounds of policy, V and Q, each compared with a deaf policy of the same size, since rounds also add
+    depth."""
     return [
         (
             "mpe/cooperative_navigation_30",
@@ -192,7 +195,7 @@ def _hops() -> list[Row]:
 
 
 def _inferences() -> list[Row]:
-    """Mean field and loopy belief propagation."""
+    """Mean-field inference and loopy belief propagation."""
     places = (
         ("game/ring_8", 20_000, WHY_RING),
         ("mpe/cooperative_navigation_15", 10_000, WHY_NAVIGATION | DIFFERENCE | CREDIT),
@@ -207,14 +210,15 @@ def _inferences() -> list[Row]:
 
 
 def _temperatures() -> list[Row]:
-    """The runs of `table_1` with tuned alpha, where alpha = 0.2 asks for the more entropy the more agents there are."""
+    """The runs of `table_1` with tuned alpha, since a fixed alpha = 0.2 favours the more entropy the more agents there
+    are."""
     tasks = [f"mpe/cooperative_navigation_{agents}" for agents in (30, 200)]
     tuned = {"algorithm.tune_alpha": True}
     return [(task, BUDGETS[task].steps, "alpha-tuned", _settings(BUDGETS[task]), tuned) for task in tasks]
 
 
 def _forces() -> list[Row]:
-    """Six agents that navigate by forces, and by directions."""
+    """Navigation of six agents by forces and by directions."""
     return [
         (
             "mpe/cooperative_navigation_6",

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from benchmark.policies import Policy
 
 MADE_BY = ("commit", "dirty", "started", "python", "torch", "cpu", "gpu", "cores")
-"""Facts of machine.json that are told; not the host, nor the command."""
+"""Facts from machine.json that are exported, without host and command."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,21 +55,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def export(run_folder: Path, output: Path | None = None, recording: Recording | None = None) -> Path:
     """Write the policy of a finished run to a new folder, by default `ALGORITHM_TASK` in the working directory; returns
-    its path. Raises UserError where the run is not finished, a file is in the way, or the policy that was written does
-    not play as the run did."""
+    its path. Raises UserError where the run is not finished, the folder exists, or the written policy does not
+    reproduce the run's evaluation."""
     from benchmark.policies import load_policy
     from results.runs import load_run
 
     policy = load_policy(run_folder)
     if (run_folder / WEIGHTS).exists() or not run_folder.is_dir():
-        raise UserError(f"{run_folder} is no run folder: expected one with its logs, which has more than a policy")
+        raise UserError(f"{run_folder} is not a run folder: expected the folder of a run with its logs")
     run = load_run(run_folder)
     if reason := why_not(run.key, run_folder):
         raise UserError(f"{run_folder} cannot be exported: {reason}")
     last = last_evaluations(run)
     folder = output or Path(f"{run.key.algorithm}_{run.key.task.partition('/')[2]}")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder} is there already: remove it, or choose another --output")
+        raise UserError(f"{folder} already exists: remove it, or choose another --output")
     recording = recording or Recording()
     with readable_os_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -87,7 +87,7 @@ def export(run_folder: Path, output: Path | None = None, recording: Recording | 
 
 
 def last_evaluations(run: Run) -> dict[str, Evaluation]:
-    """The evaluation at the end of a run by policy. Raises UserError where there is none."""
+    """Evaluations at the end of a run by policy. Raises UserError where one is missing."""
     last = {
         evaluation.policy: evaluation for evaluation in run.evaluations if evaluation.step == run.last_evaluation_step()
     }
@@ -97,8 +97,8 @@ def last_evaluations(run: Run) -> dict[str, Evaluation]:
 
 
 def check_equal(policy: Policy, last: Mapping[str, Evaluation], folder: Path) -> None:
-    """Raises UserError where a policy does not play as the run that it is of did: to float32, as evaluations are
-    read."""
+    """Raises UserError where a policy does not reproduce the evaluation of its run, up to float32, the precision of
+    recorded evaluations."""
     import numpy as np
 
     for name, evaluation in last.items():
@@ -111,7 +111,7 @@ def check_equal(policy: Policy, last: Mapping[str, Evaluation], folder: Path) ->
 
 
 def scores_of(policy: Policy, run: Run, last: Mapping[str, Evaluation], facts: Mapping[str, Any]) -> dict[str, Any]:
-    """What scores.json holds."""
+    """The contents of scores.json."""
     from benchmark.references import play
 
     training = policy.config.training
@@ -159,7 +159,7 @@ def learning_curve(run: Run) -> bytes:
 
 
 def card(scores: Mapping[str, Any], name: str) -> str:
-    """What card.md says."""
+    """The text of card.md."""
     key = RunKey.of(scores)
     evaluation, episode, made = scores["evaluation"], scores["episode"], scores["made_by"]
     changed = " with changes that were not committed" if made["dirty"] else ""
@@ -202,7 +202,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("run", type=Path, metavar="RUN", help="the folder of a finished run")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="a new folder; default: ALGORITHM_TASK")
     parser.add_argument("--sampled", action="store_true", help="record an episode of the sampled policy")
-    parser.add_argument("--size", type=int, default=160, metavar="PIXELS", help="side of the recorded frames; 160")
+    parser.add_argument("--size", type=int, default=160, metavar="PIXELS", help="side of the frames; default: 160")
     add_import(parser)
     return parser.parse_args(arguments)
 

@@ -20,17 +20,18 @@ WATCHED = {
     "cityflow": "traffic tasks (cityflow/...)",
     "magent": "jungle tasks (magent/...)",
 }
-"""Names of the platforms with pictures."""
+"""Names of the platforms that can be drawn."""
 LAST_FRAME_MILLISECONDS = 1500
-"""How long the end of an episode stays."""
+"""Milliseconds for which the last frame of an episode is shown."""
 LEAST_DIFFERENCE = 10
-"""In some channel, of 255, between the colours of a GIF."""
+"""Smallest difference between two colours of a GIF, in the channel where they differ most (0 to 255)."""
 
 
 def camera(environment: Environment, size: int, neighbours: bool = False) -> Callable[[], Image.Image]:
     """A function that draws the current state of the first copy in the colours of a GIF, like `envs.drawing.draw`.
 
-    Raises TypeError for an environment that has no pictures."""
+    Raises TypeError for an environment that cannot be drawn.
+    """
     palette = gif_palette(pictures_of(environment).palette)
 
     def frame() -> Image.Image:
@@ -50,9 +51,10 @@ def write_gif(stream: BinaryIO, frames: Sequence[Image.Image], fps: int, episode
 
 
 def gif_palette(pure: Sequence[Colour]) -> Image.Image:
-    """An image with the palette of a GIF: the colours of its drawing and mixtures of every two of them, at most 256.
+    """An image with the palette of a GIF: the pure colours of its drawing and mixtures of every two of them, at most
+    256.
 
-    Mixtures close to a colour that is already there are left out, so that each pure colour is matched by itself.
+    Mixtures close to a colour already in the palette are left out, so that each pure colour is matched by itself.
     """
     colours = np.array(pure)
     for first, second in itertools.combinations(pure, 2):

@@ -1,4 +1,4 @@
-"""Runs that begin with a trained policy, on another task where it fits: fine-tuning after a transfer."""
+"""Runs that start from a trained policy, possibly on another task that it fits: fine-tuning after a transfer."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from algorithms.protocols import Learner
 
 DIGITS = 16
-"""Of the SHA-256 of an initial policy's weights, in configurations."""
+"""Hexadecimal digits of the SHA-256 of an initial policy's weights that configurations hold."""
 
 
 def with_digest(training: TrainingConfig) -> TrainingConfig:
-    """Settings that say which weights the initial policy has. Raises UserError where it cannot be loaded, or where they
-    are not those that the settings have named."""
+    """The settings with the digest of the initial policy's weights. Raises UserError where the policy cannot be loaded,
+    or where its weights are not those named in the settings."""
     found = digest(load_policy(training.initial_policy).acting_weights())
     if training.initial_digest not in ("", found):
         raise UserError(
             f"training.initial_policy={training.initial_policy}: the weights have the digest {found}, not "
-            f"{training.initial_digest}: name the policy that the run began with, or give the run another --variant"
+            f"{training.initial_digest}: name the policy that the run started from, or give the run another --variant"
         )
     return dataclasses.replace(training, initial_digest=found, initial_policy=str(Path(training.initial_policy)))
 
@@ -43,8 +43,8 @@ def digest(weights: dict[str, Tensor]) -> str:
 
 
 def begin_with_policy(learner: Learner, config: RunConfig) -> None:
-    """Give a new learner the acting network of the initial policy, as its target network too; other networks and the
-    optimisers begin anew. Raises UserError where the policy does not fit."""
+    """Initialise the acting network of a new learner, and its target network, with that of the initial policy; other
+    networks and the optimisers are initialised as usual. Raises UserError where the policy does not fit."""
     path = config.training.initial_policy
     policy = load_policy(path)
     where = f"training.initial_policy={path}"
@@ -53,9 +53,9 @@ def begin_with_policy(learner: Learner, config: RunConfig) -> None:
     check_fit(policy.config.task, policy.spec, config.task, config.spec())
     weights = policy.acting_weights()
     if digest(weights) != config.training.initial_digest:
-        raise UserError(f"{where} has changed since the run was set up: begin it anew")
+        raise UserError(f"{where} has changed since the run was set up: start the run again")
     if not isinstance(learner, OffPolicyLearner):
-        raise UserError(f"{where}: {config.algorithm} is not made from OffPolicyLearner and cannot begin with a policy")
+        raise UserError(f"{where}: {config.algorithm} is not made from OffPolicyLearner and cannot start from a policy")
     try:
         learner.begin_with(weights)
     except RuntimeError as error:
@@ -66,6 +66,6 @@ def begin_with_policy(learner: Learner, config: RunConfig) -> None:
 
 
 def _different_settings(policy: Policy, config: RunConfig) -> str:
-    """Settings of the algorithm in which the two differ, as the policy had them, for `--set`."""
+    """The policy's values of those algorithm settings in which it differs from the run, in the form of `--set`."""
     theirs, ours = (dataclasses.asdict(each.algorithm_settings) for each in (policy.config, config))
     return ", ".join(f"algorithm.{name}={value}" for name, value in theirs.items() if value != ours.get(name))

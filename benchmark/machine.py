@@ -1,4 +1,4 @@
-"""Which code runs on which machine, as machine.json has it."""
+"""Facts about the running code and the machine, recorded in machine.json."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from envs.traffic_names import CONFIGURED
 from results.files import read_json
 
 SNAPSHOT = "snapshot.json"
-"""In a copy of the code: which commit it is of."""
+"""File in a copy of the code that names its commit."""
 COMMIT_VARIABLE = "BENCHMARK_COMMIT"
 """Environment variable that names the commit where the code is neither a checkout nor a snapshot, as `git describe
---always --dirty --abbrev=40 --exclude='*'` prints it: a hash of 40 digits, with `-dirty` behind it if files differ."""
+--always --dirty --abbrev=40 --exclude='*'` prints it: a hash of 40 digits, with the suffix `-dirty` if files differ."""
 
 
 def files_of(task: str) -> dict[str, Any]:
-    """Paths and SHA-256 of the files of a task made of a configuration, the package and version of one that comes from
-    elsewhere; nothing for the others."""
+    """Paths and SHA-256 of the files of a task given by a configuration; package and version of a task from another
+    package; empty for all others."""
     if task in FOUND:
         from envs.foreign.located import package_of
 
@@ -37,7 +37,7 @@ def files_of(task: str) -> dict[str, Any]:
 
 
 def machine_facts(device: str) -> dict[str, Any]:
-    """Which code runs on what: commit, versions, processor, GPU."""
+    """Facts about code and machine: commit, versions, processor, GPU."""
     import numpy as np
     import torch
 
@@ -60,7 +60,7 @@ def machine_facts(device: str) -> dict[str, Any]:
 
 
 def version() -> str | None:
-    """The version of the project that is installed; None where it runs without having been."""
+    """Installed version of the project; None where it runs without being installed."""
     try:
         return importlib.metadata.version("intention-propagation-benchmark")
     except importlib.metadata.PackageNotFoundError:
@@ -69,14 +69,14 @@ def version() -> str | None:
 
 @functools.cache
 def running_code() -> dict[str, Any]:
-    """The facts of git when they were first asked for: a commit made meanwhile is not of the code that runs."""
+    """Facts from git, cached at the first call: later commits do not describe the running code."""
     return git_facts()
 
 
 def git_facts() -> dict[str, Any]:
-    """The commit of the code that runs, and whether files differ from it: of the snapshot that a job runs, of the
-    checkout, or else as `BENCHMARK_COMMIT` has it. Both are None where nobody knows. Raises UserError where the
-    variable holds something else."""
+    """The commit of the running code, and whether files differ from it: from the snapshot of a job, the checkout, or
+    otherwise `BENCHMARK_COMMIT`. Both are None where unknown. Raises UserError where the variable holds anything but a
+    commit."""
     root = Path(__file__).resolve().parent.parent
     if (root / SNAPSHOT).exists():
         return read_json(root / SNAPSHOT)
@@ -101,7 +101,7 @@ def _named_commit() -> dict[str, Any]:
     match = re.fullmatch(r"([0-9a-f]{40})(-dirty)?", given)
     if match is None:
         raise UserError(
-            f"{COMMIT_VARIABLE}={given!r}: expected a commit of 40 hexadecimal digits, with -dirty behind it if files "
+            f"{COMMIT_VARIABLE}={given!r}: expected a commit of 40 hexadecimal digits, with the suffix -dirty if files "
             "differ: git describe --always --dirty --abbrev=40 --exclude='*' prints it"
         )
     return {"commit": match[1], "dirty": match[2] is not None}

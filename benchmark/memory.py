@@ -111,13 +111,13 @@ def _meminfo_available() -> int:
             if line.startswith("MemAvailable:"):
                 return int(line.split()[1]) * 1024
     for pages in ("SC_AVPHYS_PAGES", "SC_PHYS_PAGES"):
-        with contextlib.suppress(OSError, ValueError):  # names that a system does not know
+        with contextlib.suppress(OSError, ValueError):  # names unknown to the system
             return os.sysconf(pages) * os.sysconf("SC_PAGE_SIZE")
     raise UserError(f"this system does not say how much memory it has, neither in {MEMINFO} nor by sysconf")
 
 
 def require_for_all(configs: Sequence[RunConfig]) -> None:
-    """Raises UserError where a device has less than all of these runs take together."""
+    """Raises UserError where a device has less memory than all of these runs need together."""
     for device in sorted({config.device for config in configs}):
         there = [config for config in configs if config.device == device]
         needed, free = sum(estimate(config).total for config in there), available_bytes(device)
@@ -129,7 +129,7 @@ def require_for_all(configs: Sequence[RunConfig]) -> None:
 
 
 def require(config: RunConfig) -> MemoryEstimate:
-    """The estimate; raises UserError where the machine has less."""
+    """The estimate. Raises UserError where the machine has less memory."""
     needed, free = estimate(config), available_bytes(config.device)
     if needed.total > free:
         raise UserError(

@@ -1,4 +1,4 @@
-"""Ways to train on a GPU that are timed against each other: sets of training settings, from plain to fastest."""
+"""Training modes on a GPU that are timed against each other: sets of training settings, from plain to fastest."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ MODES: dict[str, dict[str, Any]] = {
     "blocks+tf32": _BLOCKS,
     "fused": {**_BLOCKS, "training.kernels": "fused"},
 }
-"""Name -> settings, the plain way first, each faster than the one before it if all is as it should be."""
+"""Name -> settings, the plain mode first; each is expected to be faster than the one before it."""
 PLAIN = "eager"
-"""Training as the defaults have it, with few copies of a task: what other modes are compared with."""
+"""Default training, with few copies of a task: the baseline of the other modes."""
 KEYS = {"training.num_envs", *(key for settings in MODES.values() for key in settings)}
-"""Settings that a mode decides about."""
+"""Settings that a mode determines."""
 
 
 def settings_of(mode: str, task: str) -> dict[str, Any]:
-    """Overrides of a run of `task` in a mode; all modes but the plain one step as many copies as the paper's suite."""
+    """Overrides of a run of `task` in a mode; all modes but the plain one use as many copies as the paper's suite."""
     copies = COPIES.get(task.partition("/")[0])
     return MODES[mode] | ({} if mode == PLAIN or copies is None else {"training.num_envs": copies})
 
 
 def in_mode(overrides: Mapping[str, Any], mode: str, task: str) -> dict[str, Any]:
-    """Overrides with the settings of a mode in the place of those of another."""
+    """Overrides with the settings of this mode in place of those of another."""
     return {key: value for key, value in overrides.items() if key not in KEYS} | settings_of(mode, task)
 
 
 def obstacle(mode: str, device: str) -> str:
-    """Why this version, or the device, has no such mode; empty where it has."""
+    """Reason why the mode is not available in this version or on this device; empty where it is."""
     from benchmark import acceleration, kernels
 
     settings = {key.partition(".")[2]: value for key, value in MODES[mode].items()}
@@ -55,8 +55,8 @@ def obstacle(mode: str, device: str) -> str:
 
 
 def mode_of(training: Mapping[str, Any]) -> str | None:
-    """The mode in which a run with these training settings was made: the last of which it has all; None where it has
-    another acceleration than any."""
+    """The mode of a run with these training settings: the last mode whose settings they all have; None where their
+    acceleration belongs to no mode."""
     found = None
     for mode, settings in MODES.items():
         if all(training.get(key.partition(".")[2]) == value for key, value in settings.items()):

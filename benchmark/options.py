@@ -16,7 +16,7 @@ IMPORT_VARIABLE = "BENCHMARK_IMPORT"
 
 
 def choose_device(name: str) -> str:
-    """`auto` becomes cuda where there is one. Raises UserError for a device that is not here."""
+    """The device of this name; `auto` is cuda where available. Raises UserError for a device that the machine lacks."""
     import torch
 
     if name == "auto":
@@ -32,7 +32,7 @@ def choose_device(name: str) -> str:
 
 
 def devices_of(name: str) -> tuple[str, ...]:
-    """The devices that the workers of a sweep share: all GPUs, unless one of them or the CPU is named."""
+    """The devices that the workers of a sweep share: all GPUs, unless a single GPU or the CPU is named."""
     import torch
 
     chosen = choose_device(name)
@@ -56,7 +56,7 @@ def add_import(parser: argparse.ArgumentParser) -> None:
 
 
 class _Import(argparse.Action):
-    """Imports a module, in this process and in those that it starts."""
+    """Imports a module in this process and in its child processes."""
 
     def __call__(self, parser: object, namespace: object, values: object, option_string: str | None = None) -> None:
         name = str(values)
@@ -75,7 +75,7 @@ def _named() -> list[str]:
 
 
 def import_named(name: str) -> None:
-    """Import a module from the working directory or PYTHONPATH. Raises UserError where there is none of that name."""
+    """Import a module from the working directory or PYTHONPATH. Raises UserError where it does not exist."""
     here = str(Path.cwd())
     if here not in sys.path:  # as for the commands of an installed project
         sys.path.append(here)
@@ -88,13 +88,13 @@ def import_named(name: str) -> None:
 
 
 def add_keep_checkpoint(parser: argparse.ArgumentParser) -> None:
-    """Add `--keep-checkpoint` to a command line, which `settings_of` reads."""
+    """Add `--keep-checkpoint` to a command line, read by `settings_of`."""
     words = "finished runs keep their last checkpoint: benchmark.train with more --total-steps continues them"
     parser.add_argument("--keep-checkpoint", action="store_true", help=words)
 
 
 def settings_of(options: argparse.Namespace) -> dict[str, str]:
-    """The settings that a command line changes. Raises UserError as `parse_assignments` does."""
+    """The settings that a command line changes. Raises UserError like `parse_assignments`."""
     kept = {"training.keep_checkpoint": "true"} if options.keep_checkpoint else {}
     return kept | parse_assignments(options.assignments)
 

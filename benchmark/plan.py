@@ -1,4 +1,4 @@
-"""What a suite's runs are, and which of them this machine can make."""
+"""Planning of a suite: its runs, their states, and which of them this machine can make."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ class PlannedRun:
     request: RunRequest
     config: RunConfig | None
     state: str
-    """One of `status.STATES`, or: `unavailable`, the task's data or program is not here; `refused`, this machine cannot
-    make it, or it would learn nothing; `stale`, its folder was made with other settings."""
+    """One of `status.STATES`, or `unavailable` (the task's data or program is missing), `refused` (this machine cannot
+    make the run, or it would not learn) or `stale` (the folder was made with other settings)."""
     reason: str = ""
 
     @property
     def key(self) -> RunKey:
-        """Which run it is."""
+        """The key of the run."""
         return self.request.key
 
     @property
@@ -52,7 +52,7 @@ class PlannedRun:
 def select(
     requests: Sequence[RunRequest], tasks: Sequence[str], names: Sequence[str], seeds: Sequence[int]
 ) -> list[RunRequest]:
-    """The runs asked for. Raises UserError where a filter matches nothing."""
+    """The requests that match the filters. Raises UserError where a filter matches none."""
     for label, wanted, present in (
         ("--tasks", tasks, {request.key.task for request in requests}),
         ("--algorithms", names, {request.key.algorithm for request in requests}),
@@ -72,10 +72,11 @@ def select(
 
 
 def with_maps(requests: Sequence[RunRequest], tasks: Sequence[str]) -> tuple[list[RunRequest], list[str]]:
-    """The runs of a suite and those of `tasks` that are paths of CityFlow configurations; the names of all `tasks`.
+    """The requests of a suite, with those of the `tasks` that are paths of CityFlow configurations; and the names of
+    all `tasks`.
 
-    A city has the runs of that traffic task of the suite whose number of signals is nearest to its own, with their
-    settings. Raises UserError for a path where the suite has no traffic task, and what `envs.locate` raises.
+    A city gets the runs and settings of the suite's traffic task whose number of signals is nearest. Raises UserError
+    for a path where the suite has no traffic task, and what `envs.locate` raises.
     """
     present = {request.key.task for request in requests}
     found, names = list(requests), []
@@ -104,7 +105,7 @@ def with_maps(requests: Sequence[RunRequest], tasks: Sequence[str]) -> tuple[lis
 def plan_runs(
     requests: Sequence[RunRequest], results: Path, device: str, states: Mapping[RunKey, RunState] | None = None
 ) -> list[PlannedRun]:
-    """Resolve every request and look at what its folder says; `states` are those that are known already."""
+    """Resolve every request and read the state of its folder; `states` are those already known."""
     specs: dict[tuple[str, str], EnvironmentSpec | Exception] = {}
     plans = []
     for request in requests:
@@ -130,19 +131,19 @@ def plan_runs(
 
 
 def _recorded(results: Path, key: RunKey) -> dict[str, Any]:
-    """The settings that a run's folder was made with; nothing where it has not begun."""
+    """The settings that a run's folder was made with; empty where the run has not begun."""
     file = run_folder(results, key) / CONFIG
     return read_json(file, AGAIN) if file.exists() else {}
 
 
 def _other(recorded: Mapping[str, Any], config: RunConfig) -> str:
-    """What a stale folder was made with."""
+    """Description of the settings that a stale folder was made with."""
     files = changed_files(recorded, config.identity())
     return f"other files of the city ({files}; restore them)" if files else "other settings"
 
 
 def _cannot_learn(config: RunConfig, spec: EnvironmentSpec) -> str:
-    """Why a run would finish without having learnt; empty where it learns."""
+    """Reason why a run would finish without having learned; empty where it learns."""
     try:
         require_learning(config, spec)
     except UserError as error:
@@ -151,7 +152,7 @@ def _cannot_learn(config: RunConfig, spec: EnvironmentSpec) -> str:
 
 
 def _spec(config: RunConfig, known: dict[tuple[str, str], EnvironmentSpec | Exception]) -> EnvironmentSpec:
-    """The spec of a run's task; equal tasks are built once."""
+    """The specification of a run's task; equal tasks are built once."""
     key = (config.task, repr(config.environment))
     if key not in known:
         try:
@@ -165,8 +166,8 @@ def _spec(config: RunConfig, known: dict[tuple[str, str], EnvironmentSpec | Exce
 
 
 def refuse_what_cannot_run(plans: Sequence[PlannedRun]) -> None:
-    """Mark runs that this machine cannot make, for lack of memory or of what `training.acceleration`,
-    `training.kernels` and `training.tensorboard` need."""
+    """Mark the runs that this machine cannot make, for lack of memory or of what `training.acceleration`,
+    `training.kernels` and `training.tensorboard` require."""
     from benchmark import acceleration, kernels, memory, tensorboard
 
     for item in _to_check(plans):
@@ -181,7 +182,7 @@ def refuse_what_cannot_run(plans: Sequence[PlannedRun]) -> None:
 
 
 def refuse_what_needs_more(plans: Sequence[PlannedRun], memory_gib: float) -> None:
-    """Mark runs that need more memory than a job on a cluster's processors gets for each."""
+    """Mark the runs that need more memory than a CPU job on the cluster gets per run."""
     from benchmark import memory
 
     for item in _to_check(plans):
@@ -203,7 +204,7 @@ def _to_check(plans: Sequence[PlannedRun]) -> Iterator[Any]:
 
 
 def print_plan(plans: Sequence[PlannedRun], states: Mapping[RunKey, RunState]) -> None:
-    """One line per run, then how many are in which state, and how long the rest takes by the speed of those that have
+    """Print one line per run, the number of runs in each state, and the remaining time by the speed of runs that have
     begun."""
     for item in plans:
         reason = f": {item.reason}" if item.reason else ""
@@ -213,13 +214,13 @@ def print_plan(plans: Sequence[PlannedRun], states: Mapping[RunKey, RunState]) -
     left = seconds_left(plans, states)
     if left is not None:
         seconds, known, unknown = left
-        others = f"; of {unknown} more nothing is known yet (--estimate measures)" if unknown else ""
-        print(f"about {duration(seconds)} of running are left for {known} runs, by the speed of those begun{others}")
+        others = f"; {unknown} more are not predicted yet (--estimate measures)" if unknown else ""
+        print(f"about {duration(seconds)} of running time remain for {known} runs, by the speed of those begun{others}")
 
 
 def seconds_left(plans: Sequence[PlannedRun], states: Mapping[RunKey, RunState]) -> tuple[float, int, int] | None:
-    """Running time that is left, by the mean speed of runs of the same task, algorithm and variant that have begun; for
-    how many runs that is known, and for how many it is not. None where nothing is known, or nothing is left."""
+    """Remaining running time in seconds, by the mean speed of begun runs of the same task, algorithm and variant; the
+    number of runs for which it is known, and for which it is not. None where nothing is known or nothing remains."""
     rates: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     for key, state in states.items():
         if state.steps_per_second:
@@ -239,7 +240,7 @@ def seconds_left(plans: Sequence[PlannedRun], states: Mapping[RunKey, RunState])
 
 
 def print_estimates(plans: Sequence[PlannedRun], workers: int) -> None:
-    """Memory and time of every kind of run, measured with a few steps, and what all of it takes."""
+    """Print memory and time of every kind of run, measured with a few steps, and the totals."""
     from benchmark import memory
     from benchmark.profiling.timing import estimate_seconds
 
@@ -263,8 +264,8 @@ def print_estimates(plans: Sequence[PlannedRun], workers: int) -> None:
 
 
 def print_modelled(plans: Sequence[PlannedRun], name: str, timings: Sequence[Mapping[str, Any]]) -> None:
-    """GPU-hours of every kind of run by the model of a device, before and after, or by what was measured where it was
-    (`device_model` and `gpu_timings` of `benchmark.profiling`)."""
+    """Print the GPU-hours of every kind of run, before and after optimisation, by the model of a device, or by
+    measurements where there are any (`device_model` and `gpu_timings` of `benchmark.profiling`)."""
     from benchmark.modes import COPIES, PLAIN
     from benchmark.profiling.device_model import AFTER, BEFORE, MODELS, run_seconds
     from benchmark.profiling.gpu_timings import fastest_mode, find

@@ -123,7 +123,7 @@ def _environment_and_policy(options: argparse.Namespace) -> tuple[Environment, A
             )
         return _trained_policy(options, path, generator, changes)
     if options.sampled:
-        raise UserError(f"--sampled is for trained policies; {options.policy} knows only one way to act: leave it out")
+        raise UserError(f"--sampled is for trained policies; {options.policy} has no sampled form: leave it out")
     environment = _make(options.task, changes)
     reference = envs.reference_policies(options.task)[names[options.policy]](environment)
     return environment, reference_acting(reference, generator)
@@ -187,7 +187,7 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def _recording(environment: Environment, options: argparse.Namespace) -> Iterator[None]:
-    """Record the city inside the context; the files are renamed at the end. Raises UserError if they cannot be
+    """Record the city inside the context; the files are renamed at the end. Raises UserError where they cannot be
     written."""
     from envs.traffic.cityflow.replay import ReplayWriter, write_roadnet_log
     from envs.traffic.engine.batch import BatchEngine
@@ -239,19 +239,19 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--gif", type=Path, metavar="OUT.gif", help="the file to write")
     parser.add_argument(
-        "--episodes", type=_whole(1, 10_000), default=1, metavar="N", help="played one after the other; 1"
+        "--episodes", type=_whole(1, 10_000), default=1, metavar="N", help="episodes, played in sequence; default: 1"
     )
     parser.add_argument(
-        "--seed", type=_whole(0, 2**63 - 1), default=0, metavar="N", help="of starting positions and actions; 0"
+        "--seed", type=_whole(0, 2**63 - 1), default=0, metavar="N", help="seed of positions and actions; default: 0"
     )
     parser.add_argument(
         "--size",
         type=_whole(SMALLEST, LARGEST),
         default=REFERENCE,
         metavar="PIXELS",
-        help=f"side of the frames; {REFERENCE}",
+        help=f"side of the frames; default: {REFERENCE}",
     )
-    parser.add_argument("--fps", type=_whole(1, FASTEST), default=10, metavar="N", help="steps shown in a second; 10")
+    parser.add_argument("--fps", type=_whole(1, FASTEST), default=10, metavar="N", help="frame rate; default: 10")
     parser.add_argument("--sampled", action="store_true", help="draw the actions of a trained policy")
     parser.add_argument("--neighbours", action="store_true", help="draw a line from each agent to its neighbours")
     add_import(parser)
@@ -260,7 +260,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     traffic = parser.add_argument_group(WATCHED["cityflow"])
     traffic.add_argument(
-        "--seconds", type=_whole(1, 86_400), metavar="N", help="length of an episode; 3600 is the full hour; 1000"
+        "--seconds", type=_whole(1, 86_400), metavar="N", help="length of an episode; 3600: a full hour; default: 1000"
     )
     traffic.add_argument("--replay", type=Path, metavar="FOLDER", help="record the first episode for CityFlow's viewer")
     options = parser.parse_args(arguments)

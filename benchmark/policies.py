@@ -1,12 +1,13 @@
-"""Trained policies as objects: loaded from the folder of a run, or from one to share, and played wherever they fit.
+"""Trained policies as objects: loaded from the folder of a run or from an exported folder, and played on any task they
+fit.
 
     policy = load_policy("results/quick/mpe/cooperative_navigation_15/ip/difference/seed_0")
-    policy.evaluate().returns                                             as the run itself was evaluated
-    policy.evaluate("mpe/cooperative_navigation_100", episodes=20)        with other numbers of agents
+    policy.evaluate().returns                                             on the evaluation episodes of the run
+    policy.evaluate("mpe/cooperative_navigation_100", episodes=20)        with another number of agents
     actions = policy.act(step.observation, step.graph)
 
-What acts is free of the number of agents in every algorithm here, mixers and joint critics are not: elsewhere a policy
-is a learner of the other task whose acting network alone is the trained one.
+The acting network of every algorithm here is independent of the number of agents; mixers and joint critics are not. On
+another task a policy is therefore a learner of that task of which only the acting network is trained.
 """
 
 from __future__ import annotations
@@ -52,12 +53,13 @@ class Policy:
 
     @property
     def headline(self) -> str:
-        """How it is judged: `sampled` for an algorithm that learns a stochastic policy, `greedy` for a Q-learner."""
+        """The policy by which the algorithm is judged: `sampled` for one that learns a stochastic policy, `greedy` for
+        a Q-learner."""
         return "greedy" if hasattr(self.learner, "epsilon") else "sampled"
 
     @property
     def uses_messages(self) -> bool:
-        """Whether agents act on what they are told by others."""
+        """Whether the actions of agents depend on messages from others."""
         return uses_messages(self.config.algorithm_settings, self.learner.uses_graph)  # type: ignore[attr-defined]
 
     def act(
@@ -70,7 +72,7 @@ class Policy:
         """Actions of all agents: indices (env, agent), or vectors where the task takes them.
 
         A number of agents other than that of training is accepted where all agents are alike. `sampled` draws from
-        `generator`. Raises UserError where the observations are not those of training.
+        `generator`. Raises UserError where the observations differ in size from those of training.
         """
         greedy = _is_greedy(policy)
         if generator is None:
@@ -104,11 +106,12 @@ class Policy:
         """Play fixed episodes of a task, by default those on which the run was evaluated.
 
         Args:
-            task: by default that of training; agents: the same in another size.
+            task: by default that of training.
+            agents: number of agents, where it differs from the task's.
             episodes: by default as many as an evaluation of the task has, and at most as many as this run's had.
-            losses: messages that are lost or late.
-            full: the longer episodes of tasks that have them, the whole hour of traffic.
-            settings: of the environment; others are those of training, as far as the task has them.
+            losses: lost or late messages.
+            full: play the longer episodes of tasks that have them, such as a whole hour of traffic.
+            settings: settings of the environment; all others are those of training, where the task has them.
 
         Raises UserError where the policy does not fit the task, and what `envs.make` raises.
         """
@@ -126,7 +129,7 @@ class Policy:
         if not 0 <= seed < 2**63:
             raise UserError(f"--seed {seed}: expected a whole number from 0 to 2^63 - 1")
         if full and not envs.full_evaluation(task):
-            raise UserError(f"{task} has no longer episodes: leave --full out")
+            raise UserError(f"{task} has no longer episodes: leave out --full")
         changes = given | dict(settings or {}) | (envs.full_evaluation(task) if full else {})
         environment = self.environment(task, episodes, changes)
         act = self.acting(environment, policy, seed, losses)
@@ -138,8 +141,8 @@ class Policy:
         return Trial(task, spec.num_agents, kind, seed, steps, returns, means, **dataclasses.asdict(losses))
 
     def environment(self, task: str, copies: int, changes: Mapping[str, Any]) -> Environment:
-        """Copies of a task with the settings of training, as far as it has them, and changes. Raises UserError where
-        the policy does not fit, before anything is built."""
+        """Copies of a task with the settings of training, where it has them, and changes. Raises UserError, before
+        anything is built, where the policy does not fit."""
         chosen = self.settings_for(task) | dict(changes)
         try:
             check_fit(self.config.task, self.spec, task, envs.spec(task, **chosen))
@@ -151,7 +154,7 @@ class Policy:
         return environment
 
     def settings_for(self, task: str) -> dict[str, Any]:
-        """Settings of training that another task has too; not those that say where a city is."""
+        """Settings of training that another task has too, without those that locate a city."""
         mine: Any = self.config.environment
         settings = dataclasses.asdict(mine)
         if task == self.config.task:
@@ -185,8 +188,9 @@ class Policy:
         return {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
 
     def learner_for(self, spec: EnvironmentSpec, listed: bool = False) -> Learner:
-        """The learner of another task whose acting network is the trained one; the trained learner where the task is
-        as that of training. `listed`: it hears those in the lists that it is given, whoever it was trained to hear."""
+        """The learner of another task with the trained acting network; the trained learner where the task equals that
+        of training. `listed`: agents receive messages from the neighbours listed in the graph, whichever graph the
+        policy was trained with."""
         settings = self.config.algorithm_settings
         relisted = listed and getattr(settings, "graph", "task") == "full"
         if spec == self.spec and not relisted:
@@ -204,7 +208,7 @@ def _is_greedy(policy: str) -> bool:
 
 
 def with_weights(config: RunConfig, spec: EnvironmentSpec, settings: Any, weights: dict[str, Tensor]) -> Learner:
-    """A learner for `spec` that acts by the given weights, as at the end of training."""
+    """A learner for `spec` that acts with the given weights, as at the end of training."""
     learner = algorithms.make(config.algorithm, spec, settings, config.device)
     learner.action_networks[0].load_state_dict(weights)  # type: ignore[attr-defined]
     learner.schedule(config.total_steps, config.total_steps)
@@ -212,13 +216,13 @@ def with_weights(config: RunConfig, spec: EnvironmentSpec, settings: Any, weight
 
 
 def sized(task: str, agents: int | None = None) -> str:
-    """The name of a task with another number of agents. Raises UserError where it cannot be made."""
+    """The name of a task with another number of agents. Raises UserError where there is no such task."""
     from envs.mpe.scenarios import FEWEST_NAVIGATING, MOST_NAVIGATING
 
     family, _, size = task.rpartition("_")
     if agents is not None:
         if not size.isdigit():
-            raise UserError(f"--agents {agents}: {task} has no number of agents in its name; name the task by --task")
+            raise UserError(f"--agents {agents}: {task} has no number of agents in its name; name the task with --task")
         task = f"{family}_{agents}"
     try:
         envs.settings(task)
@@ -232,7 +236,7 @@ def sized(task: str, agents: int | None = None) -> str:
         }
         known = sorted(int(other.rpartition("_")[2]) for other in envs.tasks() if other.rpartition("_")[0] == family)
         expected = sizes.get(family) or f"one of {', '.join(map(str, known))}"
-        raise UserError(f"--agents {agents}: {family} cannot be made with so many; expected {expected}") from error
+        raise UserError(f"--agents {agents}: {family} does not exist with this number; expected {expected}") from error
     return task
 
 
@@ -260,11 +264,11 @@ def _actions(spec: EnvironmentSpec) -> str:
 
 
 def load_policy(path: str | Path, device: str = "cpu", city: str = "") -> Policy:
-    """The policy in the folder of a finished run, in one written by `benchmark.export`, in a policy.pt, or in the
-    checkpoint.pt of a run that is still going. `city` is where the CityFlow configuration of its task is now; by
-    default it is looked for where it was.
+    """The policy in the folder of a finished run, in a folder written by `benchmark.export`, in a policy.pt, or in the
+    checkpoint.pt of a run in progress. `city` is the present path of the CityFlow configuration of its task, by default
+    the recorded one.
 
-    Raises UserError where there is none, it is damaged, or it was made by another version of the code.
+    Raises UserError where there is no policy, or it is damaged or from another version of the code.
     """
     file = _file_of(Path(path))
     state = load_checkpoint(file, device)
@@ -292,7 +296,7 @@ def load_policy(path: str | Path, device: str = "cpu", city: str = "") -> Policy
 
 
 def _file_of(path: Path) -> Path:
-    """The file with the policy that a path means. Raises UserError."""
+    """The file that contains the policy at a path. Raises UserError."""
     if path.is_file():
         return path
     if not path.is_dir():
@@ -308,8 +312,8 @@ def _file_of(path: Path) -> Path:
         raise UserError(f"{path} has no {POLICY}: it was removed; delete the folder to make the run again")
     also = f", or name its {CHECKPOINT}" if (path / CHECKPOINT).exists() else ""
     raise UserError(
-        f"{path} is not finished (its status: {status['state']}, step {status['step']}): finish it by the command that "
-        f"began it{also}"
+        f"{path} is not finished (its status: {status['state']}, step {status['step']}): finish it with the command "
+        f"that began it{also}"
     )
 
 

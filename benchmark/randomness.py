@@ -1,4 +1,4 @@
-"""Named random streams: one root seed makes independent generators for weights, actions, replay and so on."""
+"""Named random streams: independent generators for weights, actions, replay and so on, derived from one root seed."""
 
 from __future__ import annotations
 

@@ -82,12 +82,12 @@ def main() -> int:
 
 
 class EpisodeRecorder:
-    """Records episodes of runs one after the other and reports the outcome of each."""
+    """Records episodes of runs one after the other and reports each outcome."""
 
     def __init__(self, recording: Recording, seeds: str | list[int], force: bool, progress: Progress) -> None:
         self.recording, self.seeds, self.force, self.progress = recording, seeds, force, progress
         self.recorded: list[int] = []
-        """Bytes of the GIFs."""
+        """Sizes of the GIFs in bytes."""
         self.there, self.skipped, self.failed = 0, 0, 0
 
     def record_all(self, runs: Sequence[RunAt]) -> int:
@@ -103,7 +103,7 @@ class EpisodeRecorder:
         return int(self.failed > 0)
 
     def _record_kind(self, name: str, runs: Sequence[RunAt]) -> None:
-        """Record all runs that differ in seeds alone, or the first of them that can be."""
+        """Record all runs that differ only in their seeds, or the first of them that can be recorded."""
         skipped: list[tuple[str, int]] = []
         for key, folder in runs:
             reason = why_not(key, folder)
@@ -141,8 +141,8 @@ class EpisodeRecorder:
 
 
 def find(results: Path) -> list[RunAt]:
-    """Every run folder below `results` that has a config.json, in the order of keys. Hidden folders are not looked
-    into. Raises UserError where there is none."""
+    """All run folders below `results` that have a config.json, in the order of keys. Hidden folders are skipped. Raises
+    UserError where there is none."""
     found = [(_key_in(folder), folder) for folder in seed_folders(results) if (folder / CONFIG).exists()]
     if not found:
         raise UserError(
@@ -161,7 +161,7 @@ def _key_in(folder: Path) -> RunKey:
 
 
 def select(runs: Sequence[RunAt], options: argparse.Namespace, results: Path) -> list[RunAt]:
-    """The runs that the command line asks for. Raises UserError where a filter, or all of them together, match none."""
+    """The runs selected on the command line. Raises UserError where a filter, or their combination, matches none."""
     if options.suite is not None:
         wanted = {request.key for request in SUITES[options.suite]()}
         runs = [run for run in runs if run[0] in wanted]
@@ -189,7 +189,7 @@ def select(runs: Sequence[RunAt], options: argparse.Namespace, results: Path) ->
 
 
 def why_not(key: RunKey, folder: Path) -> str:
-    """Why a run cannot be recorded; empty if it can."""
+    """Reason why a run cannot be recorded; empty if it can."""
     from benchmark.gif import WATCHED
 
     platform = key.task.partition("/")[0]
@@ -207,7 +207,7 @@ def why_not(key: RunKey, folder: Path) -> str:
 
 
 def is_recorded(folder: Path, recording: Recording) -> bool:
-    """Whether the folder has the episode, whole and recorded in this way."""
+    """Whether the folder has a complete episode recorded with these options."""
     gif, file = folder / GIF, folder / FACTS
     if not gif.exists() or not file.exists():
         return False
@@ -223,7 +223,7 @@ def is_recorded(folder: Path, recording: Recording) -> bool:
 def record_episode(folder: Path, recording: Recording) -> tuple[bytes, dict[str, Any]]:
     """Play the first evaluation episode of the run in `folder` with its trained policy.
 
-    Returns: the GIF, and the facts for episode.json.
+    Returns the GIF and the contents of episode.json.
 
     Raises UserError where the policy cannot be loaded, and what `RunConfig.make_environment` raises.
     """
@@ -252,7 +252,7 @@ def record_episode(folder: Path, recording: Recording) -> tuple[bytes, dict[str,
 
 
 def _play(config: RunConfig, learner: Learner, recording: Recording) -> tuple[list[Image.Image], float, int, int]:
-    """Frames and return of one episode, the steps that were played, and those of the whole episode."""
+    """Frames and return of one episode, the number of steps played, and the length of the whole episode."""
     from benchmark.evaluation import acting, play_episode
     from benchmark.gif import camera
     from benchmark.randomness import stream
@@ -279,14 +279,15 @@ def _play(config: RunConfig, learner: Learner, recording: Recording) -> tuple[li
 
 
 def shown_steps(steps: int) -> set[int]:
-    """Which of the states after 0, 1, ... `steps` steps a GIF shows: the last one, and from the first on as many as
-    there is room for, equally far apart."""
+    """Indices of the states, out of those after 0, 1, ... `steps` steps, that a GIF shows: from the first state on at
+    equal distances, as many as there is room for, and the last one."""
     stride = math.ceil(steps / (MOST_FRAMES - 1))
     return {*range(0, steps, stride), steps}
 
 
 def save_episode(folder: Path, gif: bytes, facts: dict[str, Any]) -> None:
-    """Write both files of an episode, the facts last: whoever reads meanwhile finds the old, none, or the new one."""
+    """Write both files of an episode, episode.json last, so that a concurrent reader finds the old episode, none, or
+    the new one."""
     with readable_os_errors(folder / GIF):
         (folder / FACTS).unlink(missing_ok=True)
         write_atomically(folder / GIF, gif)
@@ -294,7 +295,7 @@ def save_episode(folder: Path, gif: bytes, facts: dict[str, Any]) -> None:
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Command line of `python -m benchmark.record`. Raises UserError for values that cannot be."""
+    """Command line of `python -m benchmark.record`. Raises UserError for invalid values."""
     parser = argparse.ArgumentParser(prog="python -m benchmark.record", description=first_line(__doc__))
     parser.add_argument("--results", type=Path, metavar="DIR", help="default: results/SUITE, of all: results/raw")
     parser.add_argument("--suite", choices=sorted(SUITES), help="only the runs of this suite")
@@ -307,12 +308,12 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         nargs="+",
         default=["first"],
         metavar="SEED",
-        help="first (default): one run of those that differ in seeds alone; all; or numbers",
+        help="first (default): one run of those that differ only in seeds; all; or numbers",
     )
-    parser.add_argument("--sampled", action="store_true", help="draw the actions instead of taking the most likely")
+    parser.add_argument("--sampled", action="store_true", help="sample actions instead of taking the most likely")
     parser.add_argument("--steps", type=int, metavar="N", help="stop the episode after N environment steps")
-    parser.add_argument("--size", type=int, default=SIZE, metavar="PIXELS", help=f"side of the frames; {SIZE}")
-    parser.add_argument("--force", action="store_true", help="record again what is there")
+    parser.add_argument("--size", type=int, default=SIZE, metavar="PIXELS", help=f"side of the frames; default: {SIZE}")
+    parser.add_argument("--force", action="store_true", help="record existing episodes again")
     options = parser.parse_args(arguments)
     if options.results is None and options.suite is None:
         raise UserError("which runs? give --results DIR, or --suite SUITE for those in results/SUITE")

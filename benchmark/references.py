@@ -26,9 +26,9 @@ from results.lock import RunLock
 
 
 def play(task: str, policy: str, episodes: int, seed: int, **settings: Any) -> list[float]:
-    """Returns of one reference policy, on the CPU, in float64 where the task has a choice. `settings` are those of the
-    task's environment."""
-    from benchmark.evaluation import play_episode, reference_acting  # here, as they load torch: a status must be quick
+    """Returns of one reference policy, played on the CPU, in float64 where the task has a choice. `settings` are
+    settings of the task's environment."""
+    from benchmark.evaluation import play_episode, reference_acting  # imported late, as they load torch
     from benchmark.randomness import stream
 
     if "dtype" in {setting.name for setting in dataclasses.fields(envs.settings(task))}:
@@ -41,8 +41,8 @@ def play(task: str, policy: str, episodes: int, seed: int, **settings: Any) -> l
 
 
 def origin_of(config: RunConfig) -> dict[str, Any]:
-    """Settings that tell where the task of a run comes from (`envs.locate`): the files of a city, or the function that
-    makes an environment of another package. Nothing for the tasks of this project."""
+    """Settings that locate the task of a run (`envs.locate`): the files of a city, or the function that makes an
+    environment of another package. Empty for the project's tasks."""
     settings = dataclasses.asdict(config.environment)
     if not any(settings.get(name) for name in ("map", "source")):
         return {}
@@ -55,15 +55,15 @@ def is_written(task: str, results: Path, episodes: int, seed: int, city: Mapping
     """Whether references.json of the task is up to date, its city included."""
     file = results / task / REFERENCES
     record = read_json(file) if file.exists() else {}
-    cities = [{**(of or {}), "map": ""} for of in (record.get("environment"), city)]  # wherever it lies
+    cities = [{**(of or {}), "map": ""} for of in (record.get("environment"), city)]  # wherever the city's files are
     return record.get("evaluation_seed") == seed and record.get("episodes") == episodes and cities[0] == cities[1]
 
 
 def write_references(
     task: str, results: Path, episodes: int, seed: int, city: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Play every reference policy of the task and write references.json; an up-to-date file is left as it is. `city`
-    are the settings that tell where the task's city is."""
+    """Play every reference policy of the task and write references.json; an up-to-date file is left unchanged. `city`
+    holds the settings that locate the task's city."""
     task, settings = envs.locate(task, city)
     file = results / task / REFERENCES
     if is_written(task, results, episodes, seed, settings):
@@ -88,13 +88,13 @@ def write_references(
 
 
 def evaluation_of(configs: Sequence[RunConfig]) -> tuple[int, int]:
-    """Episodes and seed for the references of one task, given its runs: those of the run that evaluates on most."""
+    """Episodes and seed for the references of one task: those of its run with the most evaluation episodes."""
     most = max((config.training for config in configs), key=lambda training: training.evaluation_episodes)
     return most.evaluation_episodes, most.evaluation_seed
 
 
 def missing_references(configs: Iterable[RunConfig], results: Path) -> list[list[RunConfig]]:
-    """The runs of each task whose references are not written yet, or not up to date."""
+    """The runs of each task whose references are missing or outdated."""
     by_task: dict[str, list[RunConfig]] = {}
     for config in configs:
         by_task.setdefault(config.task, []).append(config)
@@ -106,14 +106,14 @@ def missing_references(configs: Iterable[RunConfig], results: Path) -> list[list
 
 
 def write_references_for(configs: Sequence[RunConfig], results: Path) -> None:
-    """As `write_references_alone`, for runs of one task."""
+    """Like `write_references_alone`, for runs of one task."""
     write_references_alone(configs[0].task, results, *evaluation_of(configs), origin_of(configs[0]))
 
 
 def write_references_alone(
     task: str, results: Path, episodes: int, seed: int, city: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """As `write_references`, or nothing where another process is about to write those of this task."""
+    """Like `write_references`, but empty where another process is about to write the references of this task."""
     task, city = envs.locate(task, city)
     if is_written(task, results, episodes, seed, city):
         return write_references(task, results, episodes, seed, city)

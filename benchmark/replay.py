@@ -69,7 +69,7 @@ class Replay:
         if self.time == self.length:
             self.episode, self.time = self.episode + 1, 0
         elif self.time:
-            raise RuntimeError(f"an episode of {self.length} steps was begun anew after {self.time} steps")
+            raise RuntimeError(f"an episode of {self.length} steps was restarted after {self.time} steps")
         self._place_cursor()
         self._write_observation(step, 0)
 
@@ -103,7 +103,7 @@ class Replay:
             raise RuntimeError("the episode is complete: call begin_episode before adding more")
 
     def _put(self, name: str, value: Tensor, ahead: int) -> None:
-        """Store a field of all copies at the present time of the episode, or `ahead` of it."""
+        """Store a field of all copies at the current time of the episode, or `ahead` steps later."""
         store = self.storage[name]
         if self.cursor is None:
             store[self.episode % self.slots, self.time + ahead] = value
@@ -137,7 +137,7 @@ class Replay:
         if self.cursor is None:
             index = torch.randint(len(self), (batch_size,), generator=generator, device=self.device)
             oldest = self._oldest()
-        else:  # `_MANY` is so large that its remainders are as good as equally likely
+        else:  # `_MANY` is so large that the bias of its remainders is negligible
             index = torch.randint(_MANY, (batch_size,), generator=generator, device=self.device) % self.cursor[0]
             oldest = self.cursor[1]
         env, step = index % self.num_envs, index // self.num_envs
@@ -164,7 +164,7 @@ class Replay:
     def state_dict(self) -> dict[str, Any]:
         """The filled part of the ring and its counters."""
         used = min(self.episode + 1, self.slots)
-        # A view would be saved with all of the ring behind it, hence the copy of a ring that is not yet full.
+        # a view would be saved with the whole ring behind it, hence the copy of a ring that is not yet full
         full = used == self.slots
         storage = {name: tensor if full else tensor[:used].clone() for name, tensor in self.storage.items()}
         graph = None if self.static_graph is None else tuple(self.static_graph)

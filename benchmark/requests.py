@@ -21,24 +21,25 @@ class RunRequest:
 
     def resolve(self, device: str = "cpu") -> RunConfig:
         """The resolved configuration. Raises what `benchmark.config.resolve` raises."""
-        from benchmark.config import resolve  # here, as a status needs none
+        from benchmark.config import resolve  # imported late, as a status does not need it
 
         task, algorithm, variant, seed = self.key
         return resolve(task, algorithm, seed, self.total_steps, self.overrides, variant, device)
 
 
 ACTOR_CRITICS = ("ip", "maddpg", "maddpgs", "pic")
-"""The algorithms whose default learning rate is Table 2's 0.01, which goes with its batches of 1024."""
+"""Algorithms whose default learning rate is Table 2's 0.01, which is meant for batches of 1024."""
 FEW_TRANSITIONS: dict[str, Any] = {
     "training.num_envs": 20,
     "training.batch_size": 64,
     "training.learning_starts": 64,
 }
-"""Cheap gradient steps, for runs that must be many."""
+"""Settings with cheap gradient steps, for large numbers of runs."""
 
 
 def small_batch_rate(algorithm: str) -> dict[str, Any]:
-    """With batches a tenth of Table 2's and less, its learning rate kills ReLUs; 0.003 does not."""
+    """The learning rate for batches a tenth of Table 2's and smaller, for which the default 0.01 kills ReLUs and 0.003
+    does not."""
     return {"algorithm.learning_rate": 0.003} if algorithm in ACTOR_CRITICS else {}
 
 
@@ -49,9 +50,9 @@ SMALL_SIGNALS: dict[str, Any] = {
     "training.evaluation_interval": 1_000,
     "training.log_interval": 200,
 }
-"""Many signals on a CPU; rows of the log as long as one of the 80 intervals of 16,000 steps."""
+"""Settings for many signals on a CPU; a line of the log spans one of the 80 intervals of 16,000 steps."""
 SMALL_STEPS = {"cityflow/synthetic_49": 16_000, "cityflow/synthetic_100": 4_000, "mpe/cooperative_navigation_30": 8_000}
-"""Environment steps of the small runs, a hundredth of the paper's and less."""
+"""Environment steps of small runs, a hundredth of the paper's or fewer."""
 
 
 CONTROLS: dict[str, dict[str, Any]] = {

@@ -91,7 +91,7 @@ class RunWriter:
         self._write_status("running")
         if self.settings.tensorboard:
             self.events = EventFile(self.folder.path)
-        if block_began is not None:  # the block was not logged yet, as its log depends on whether the run ends with it
+        if block_began is not None:  # not logged yet: a block's log depends on whether the run ends with it
             self.training.learner.schedule(block_began, self.config.total_steps)
             self.after_block(block_began)
 
@@ -103,7 +103,7 @@ class RunWriter:
         schedules = self.config.algorithm_settings.annealed(before, now)
         note = f"grown from {before} to {now} steps"
         if schedules:
-            note += f"; until here {' and '.join(schedules)} went by the earlier length, from here on by the new one"
+            note += f"; until here {' and '.join(schedules)} followed the earlier length, from here on the new one"
         return [note]
 
     def after_block(self, before: int) -> None:
@@ -126,7 +126,7 @@ class RunWriter:
         """Raises UserError where another process has taken over the folder after this one was silent for too long."""
         if self.folder.lock.lost:
             holder = holder_of(self.folder.path)
-            raise UserError(f"{self.folder.path} was taken over by {holder}: this process gives way")
+            raise UserError(f"{self.folder.path} was taken over by {holder}: this process stops")
 
     def _log(self) -> None:
         row = self.training.take_metrics()
@@ -187,8 +187,8 @@ class RunWriter:
 def run(config: RunConfig, results: str | Path, quiet: bool = False) -> Path:
     """Train until `config.total_steps`, resuming where a checkpoint exists; returns the run folder.
 
-    Raises UserError for what a user can mend (see `benchmark.errors`) and stops with KeyboardInterrupt, after writing a
-    checkpoint, on SIGTERM, SIGUSR1, SIGUSR2, SIGHUP (unless that is ignored) and Ctrl-C.
+    Raises UserError for errors that a user can fix (see `benchmark.errors`), and stops with KeyboardInterrupt, after
+    writing a checkpoint, on SIGTERM, SIGUSR1, SIGUSR2, SIGHUP (unless that is ignored) and Ctrl-C.
     """
     results = Path(results)
     path = run_folder(results, config.key)
@@ -196,7 +196,7 @@ def run(config: RunConfig, results: str | Path, quiet: bool = False) -> Path:
         require(config)
     stop = Stop()
     blocks = blocks_of(config, results, stop, quiet)
-    for _ in blocks:  # the run is ready, or was finished
+    for _ in blocks:  # the run is ready, or already finished
         with stop_signals(stop):
             for _ in blocks:
                 pass
@@ -224,7 +224,7 @@ def blocks_of(
     """
     folder = RunFolder(results, config.record())
     try:
-        if is_finished(folder.path, config.total_steps):  # asked again: another process may have had it until now
+        if is_finished(folder.path, config.total_steps):  # another process may have held it until now
             return
         title = f"{config.task} {config.algorithm} seed {config.seed}"
         progress = Progress(title, config.total_steps, quiet, bar)

@@ -7,8 +7,8 @@ import threading
 
 
 def stopping(*wanted: signal.Signals) -> list[signal.Signals]:
-    """Those of the signals to take handlers for, and SIGHUP, the end of a terminal, unless it is ignored, as under
-    `nohup`. None outside of the main thread, where Python allows no handlers."""
+    """Signals to handle: the stopping signals, and SIGHUP, sent when a terminal closes, unless it is ignored, as under
+    `nohup`. None outside the main thread, where Python allows no handlers."""
     if threading.current_thread() is not threading.main_thread():
         return []
     return [*wanted, *([] if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else [signal.SIGHUP])]

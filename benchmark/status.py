@@ -23,13 +23,13 @@ from results.layout import AGAIN, CONFIG, LOST_CONFIG, STATUS, lost_config, run_
 from results.lock import Holder, holder_of
 
 STATES = ("finished", "running", "queued", "stopped", "lost", "failed", "damaged", "absent")
-"""`stopped`: begun, and nobody is at work on it. `lost`: the same, after the job that had it ended without a word.
-`damaged`: a file of it is lost or cannot be read, which only its owner can mend. `absent`: not begun."""
+"""States of a run. `stopped`: begun, but no process works on it. `lost`: likewise, after its job ended without a
+message. `damaged`: a file is missing or unreadable, which only its owner can fix. `absent`: not begun."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunState:
-    """One run of a suite as it is now."""
+    """Current state of one run of a suite."""
 
     request: RunRequest
     state: str
@@ -40,25 +40,25 @@ class RunState:
     scores: Mapping[str, float] = field(default_factory=dict)
     """Mean return of the last evaluation by policy."""
     message: str = ""
-    """Of a failed or damaged run: why. Of a finished one: why no score counts it."""
+    """For a failed or damaged run, the reason; for a finished run, the reason why its scores do not count."""
     holder: Holder | None = None
-    """Who is at work on it."""
+    """The process that works on it."""
     job: str = ""
-    """Of a scheduler: the job that has it, or had it last."""
+    """The scheduler's job that makes the run, or the last one that did."""
 
     @property
     def key(self) -> RunKey:
-        """Which run it is."""
+        """The key of the run."""
         return self.request.key
 
     @property
     def steps_per_second(self) -> float | None:
-        """Environment steps a second since the run began, earlier starts included; None before any."""
+        """Environment steps per second since the run began, earlier starts included; None before the first step."""
         return self.step / self.wall_seconds if self.step and self.wall_seconds else None
 
     @property
     def seconds_left(self) -> float | None:
-        """Until it is finished, at this rate; None where no rate is known."""
+        """Seconds until the run is finished at this rate; None where no rate is known."""
         rate = self.steps_per_second
         return (self.total_steps - self.step) / rate if rate else None
 
@@ -67,8 +67,8 @@ def state_of(results: Path, request: RunRequest, jobs: Mapping[str, str] | None 
     """The state of one run.
 
     Args:
-        jobs: numbers of the scheduler's living jobs that have this run, and what they do: `queued` or `running`.
-        last_job: number of the last job that had it.
+        jobs: numbers of the scheduler's active jobs for this run, and their states, `queued` or `running`.
+        last_job: number of the last job that made it.
     """
     folder = run_folder(results, request.key)
     holder = holder_of(folder)
@@ -105,7 +105,7 @@ def state_of(results: Path, request: RunRequest, jobs: Mapping[str, str] | None 
 
 
 def _read_record(folder: Path) -> tuple[dict[str, Any] | None, str]:
-    """What status.json says, if it is there, and what is wrong with the folder, if anything is."""
+    """The contents of status.json, if it exists, and what is wrong with the folder, if anything."""
     if lost_config(folder):
         return None, LOST_CONFIG
     records = []
@@ -121,7 +121,8 @@ def _read_record(folder: Path) -> tuple[dict[str, Any] | None, str]:
 
 
 def report(states: Sequence[RunState], suite: str) -> str:
-    """All of it as text: counts by task and algorithm, what runs now, what failed and why, how long it will take."""
+    """The full report as text: counts by task and algorithm, active runs, failures with their reasons, and the
+    remaining time."""
     lines = [f"suite {suite}: {summary(states)}", "", *_matrix(states)]
     running = [run for run in states if run.state == "running"]
     if running:
@@ -143,14 +144,14 @@ def report(states: Sequence[RunState], suite: str) -> str:
 
 
 def summary(states: Iterable[RunState]) -> str:
-    """One line: `455 runs: 120 finished, 4 running, ...`."""
+    """Summary in one line: `455 runs: 120 finished, 4 running, ...`."""
     counts = Counter(run.state for run in states)
     parts = [f"{counts[state]} {state}" for state in STATES if counts[state]]
     return f"{sum(counts.values())} runs: {', '.join(parts) or 'none'}"
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds in words; a dash for None."""
+    """A duration in words; a dash for None."""
     if seconds is None:
         return "-"
     if seconds < 120:
@@ -171,7 +172,7 @@ _LETTERS = {
 
 
 def _matrix(states: Sequence[RunState]) -> list[str]:
-    """One row for each task and variant, one column for each algorithm, one letter for each seed."""
+    """Table with a row for each task and variant, a column for each algorithm, and a letter for each seed."""
     groups: dict[tuple[str, str], dict[str, list[RunState]]] = defaultdict(lambda: defaultdict(list))
     for run in states:
         groups[run.key.task, run.key.variant][run.key.algorithm].append(run)
@@ -210,7 +211,7 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def watch(refresh: Callable[[], tuple[str, list[RunState]]], seconds: float) -> None:
-    """Show the report again and again until all runs have ended. `refresh` gives the report and the states now."""
+    """Print the report repeatedly until all runs have ended. `refresh` returns the current report and states."""
     while True:
         text, states = refresh()
         clear = "\033[H\033[2J" if sys.stdout.isatty() else ""

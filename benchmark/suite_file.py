@@ -37,12 +37,12 @@ KINDS: dict[str, type] = {
     "variant": str,
     "settings": dict,
 }
-"""Entries of a file and their types."""
+"""Entries of a file, with their types."""
 
 
 def read_suite(path: Path) -> list[RunRequest]:
-    """The runs that a file asks for, tasks outermost; a task may be a path or `pettingzoo:...`, as everywhere. Raises
-    UserError for a file that is not as above, and what `envs.locate` raises."""
+    """The runs listed in a file, with tasks in the outermost loop; a task may be a path or `pettingzoo:...`, as
+    everywhere. Raises UserError for a file in another format, and what `envs.locate` raises."""
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

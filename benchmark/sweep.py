@@ -50,12 +50,12 @@ from results.layout import COLLECTED, SWEEP
 from results.lock import RunLock
 
 ACTIONS = {
-    "run": "make what is not finished, here or on a cluster, and collect (the default)",
-    "plan": "what would be made, and what is finished, failed or cannot be made here",
-    "submit": "queue what is not finished on a cluster, and return",
-    "status": "how far the runs are",
-    "retry": "as run, with the runs that failed or were lost",
-    "cancel": "end the jobs that have these runs",
+    "run": "make unfinished runs, here or on a cluster, and collect (the default)",
+    "plan": "list the runs to make, and those finished, failed or impossible here",
+    "submit": "queue unfinished runs on a cluster, and return",
+    "status": "show the progress of the runs",
+    "retry": "like run, including runs that failed or were lost",
+    "cancel": "cancel the jobs of these runs",
     "collect": "write the finished runs as one published set",
 }
 TO_MAKE = ("absent", "stopped", "lost")
@@ -126,7 +126,7 @@ class Sweep:
         before = sum(item.state == "finished" for item in plans)
         tell(f"{outcome.made} finished now, {before} had finished before, {outcome.failed} failed")
         if outcome.elsewhere:
-            tell(f"{outcome.elsewhere} runs were made, or are being made, by somebody else")
+            tell(f"{outcome.elsewhere} runs were made, or are being made, by other processes")
         return self._collect_if_whole(bool(left_out or outcome.failed or outcome.unplayed))
 
     def submit(self) -> int:
@@ -143,7 +143,7 @@ class Sweep:
         tell(f"{len(numbers)} jobs cancelled" + (f": {', '.join(numbers)}" if numbers else ""))
         others = {one.holder for one in self._states().values() if one.holder is not None and not one.holder.job}
         for holder in sorted(map(str, others)):
-            tell(f"at work without a scheduler: {holder}; stop its sweep with Ctrl-C")
+            tell(f"running without a scheduler: {holder}; stop its sweep with Ctrl-C")
         return 0
 
     def collect(self) -> int:
@@ -159,7 +159,7 @@ class Sweep:
         try:
             lines = collect(self.results, [item.key for item in plans], output, self.options.suite, **chosen)
         except ResultsError as error:
-            advice = "" if self.options.incomplete else " (the action collect with --incomplete takes what there is)"
+            advice = "" if self.options.incomplete else " (the action collect with --incomplete accepts this)"
             raise ResultsError(f"{error}{advice}") from error
         tell(*lines)
         return 0
@@ -251,7 +251,7 @@ def _report_left_out(plans: Sequence[PlannedRun], options: argparse.Namespace) -
     for state in ("queued", "running"):
         count = sum(item.state == state for item in plans)
         if count:
-            tell(f"{state}: {count} runs are in other hands already")
+            tell(f"{state}: {count} runs belong to other processes")
     return bool(left_out)
 
 
@@ -278,9 +278,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--seeds", nargs="+", type=int, default=[], help="these seeds instead of the suite's")
     parser.add_argument("--results", type=Path, help="folder of the runs; default: results/SUITE, of all: results/raw")
     parser.add_argument("--launcher", choices=LAUNCHERS, help=f"where runs are made; default: {HERE}, submit: {QUEUE}")
-    parser.add_argument("--workers", type=int, default=1, help="local: runs side by side")
+    parser.add_argument("--workers", type=int, default=1, help="local: concurrent runs")
     parser.add_argument("--profile", help="slurm: a name in slurm/profiles, or the path of a .toml file")
-    parser.add_argument("--override", nargs="+", default=[], metavar="KEY=VALUE", help="slurm: changes of the profile")
+    parser.add_argument("--override", nargs="+", default=[], metavar="KEY=VALUE", help="slurm: changes to the profile")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:K")
     add_settings(
         parser,
@@ -290,7 +290,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add_keep_checkpoint(parser)
     parser.add_argument("--dry-run", action="store_true", help="the action plan")
     parser.add_argument("--estimate", action="store_true", help="plan: with memory and time of every kind of run")
-    parser.add_argument("--watch", action="store_true", help="status: again and again until all runs have ended")
+    parser.add_argument("--watch", action="store_true", help="status: repeat until all runs have ended")
     parser.add_argument(
         "--device-model",
         choices=("h100", "h200"),
@@ -300,7 +300,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument(
         "--compact", action="store_true", help="collect: keep every episode of the last evaluations only"
     )
-    parser.add_argument("--incomplete", action="store_true", help="collect: although runs are missing or unfinished")
+    parser.add_argument("--incomplete", action="store_true", help="collect: even if runs are missing or unfinished")
     options = parser.parse_args(arguments)
     if options.workers < 1:
         raise UserError(f"--workers {options.workers}: expected a positive number")

@@ -56,7 +56,7 @@ LARGE = 200
 
 def training_defaults(name: str) -> dict[str, Any]:
     """Training settings in which a task differs from the common ones: an episode of traffic is long and its vehicles
-    are the same each time, so few of them are enough for an evaluation."""
+    are nearly the same each time, so that few of them suffice for an evaluation."""
     platform, _, scenario = name.partition("/")
     if platform != "cityflow":
         return {}
@@ -67,8 +67,8 @@ def training_defaults(name: str) -> dict[str, Any]:
 
 
 def located(task: str, overrides: Mapping[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
-    """The name of a task given by name, by the path of a CityFlow configuration or as `pettingzoo:...`, and overrides
-    such as `environment.map` with which the name is known to every process. Raises what `envs.locate` raises."""
+    """The name of a task, given by name, by the path of a CityFlow configuration or as `pettingzoo:...`, and overrides
+    such as `environment.map` by which other processes find the task. Raises what `envs.locate` raises."""
     group = "environment."
     given = dict(overrides or {})
     name, settings = envs.locate(
@@ -79,7 +79,7 @@ def located(task: str, overrides: Mapping[str, Any] | None = None) -> tuple[str,
 
 
 def default_total_steps(name: str) -> int:
-    """Length of a full run of task `name`. Raises the environment's own error for an unknown task."""
+    """Length of a full run of task `name` in environment steps. Raises the environment's error for an unknown task."""
     for task in TASKS:
         if task.name == name:
             return task.total_steps

@@ -1,8 +1,8 @@
-"""The metrics of a run for TensorBoard, as an event file beside its logs (`training.tensorboard`).
+"""Metrics of a run for TensorBoard, as an event file beside its logs (`training.tensorboard`).
 
 The tags are those of metrics.jsonl, at the same environment steps; `evaluation/greedy` and the like are mean returns.
-The logs are the record and the event file is made of them: every start of a run writes it anew from what the logs
-hold, so that nothing is in it twice after a run was resumed.
+The event file is derived from the logs: every start of a run rewrites it from their contents, so that a resumed run has
+no duplicate entries.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ def require() -> None:
 
 
 class EventFile:
-    """The event file of a run, open for more."""
+    """The event file of a run, open for further entries."""
 
     def __init__(self, run: Path) -> None:
-        """Write what the logs in the folder of the run hold."""
+        """Write the contents of the run's logs."""
         require()
         from torch.utils.tensorboard import SummaryWriter
 
@@ -46,13 +46,13 @@ class EventFile:
                     add(json.loads(line))
 
     def add_metrics(self, row: Mapping[str, float]) -> None:
-        """A line of metrics.jsonl."""
+        """Add a line of metrics.jsonl."""
         for tag, value in row.items():
             if tag != "step":
                 self._add(tag, value, int(row["step"]))
 
     def add_evaluation(self, row: Mapping[str, Any]) -> None:
-        """A line of evaluation.jsonl: its mean return."""
+        """Add the mean return of a line of evaluation.jsonl."""
         returns = row["returns"]
         self._add(f"evaluation/{row['policy']}", sum(returns) / len(returns), row["step"])
 
@@ -60,5 +60,5 @@ class EventFile:
         self._writer.add_scalar(tag, value, step)
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write all pending entries and close the file."""
         self._writer.close()

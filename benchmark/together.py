@@ -2,10 +2,10 @@
 
     python -m benchmark.together --suite all --tasks mpe/cooperative_navigation_15 --algorithms iql --device cuda
 
-Each run writes the same files as alone. On a GPU each run has a separate stream and separate graphs, so that their
-kernels run concurrently, which those of several processes do not without NVIDIA's MPS. One thread issues them all: with
-`training.acceleration=cuda_blocks` a block is a handful of graph launches, and no other thread can break a capture.
-Wall times of a run include those of the others. Reference policies are left to `benchmark.sweep`.
+Each run writes the same files as when it is made alone. On a GPU each run has a separate stream and separate graphs, so
+that their kernels run concurrently, which kernels of several processes do only under NVIDIA's MPS. One thread issues
+them all: with `training.acceleration=cuda_blocks` a block is a handful of graph launches, and no other thread can break
+a capture. Wall times of a run include those of the others. Reference policies are left to `benchmark.sweep`.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ if TYPE_CHECKING:
 
 
 class UnfinishedError(UserError):
-    """The deadline came before the end of a run; its checkpoint is kept."""
+    """Raised where the deadline came before the end of a run; its checkpoint is kept."""
 
 
 @dataclass(slots=True)
 class _Live:
-    """A run that is being made."""
+    """A run in progress."""
 
     place: int
-    """In the list that was asked for."""
+    """Index in the requested list."""
     blocks: Generator[None, None, None]
     stream: torch.cuda.Stream | None
-    """Where its work on a GPU goes."""
+    """Stream of its work on a GPU."""
 
     def advance(self) -> bool:
-        """One block; whether there may be another."""
+        """Train one block; returns whether there may be another."""
         import torch
 
         with torch.cuda.stream(self.stream):
@@ -54,13 +54,13 @@ class _Live:
 def run_together(
     configs: Sequence[RunConfig], results: str | Path, quiet: bool = False, deadline: float | None = None
 ) -> list[Path | Exception]:
-    """Make runs in turn, a block of each at a time, resuming those that were begun; for each its folder, or why it is
-    not finished. A run that fails takes no other with it.
+    """Make runs in turn, one block of each at a time, resuming those already begun. Returns for each run its folder, or
+    the reason why it is unfinished. A run that fails does not affect the others.
 
-    deadline: a value of `time.monotonic` from which on unfinished runs write a checkpoint and stop (UnfinishedError).
+    `deadline`: a value of `time.monotonic` after which unfinished runs write a checkpoint and stop (UnfinishedError).
 
-    Raises UserError, before anything is begun, where the runs cannot be in one process or need more memory than there
-    is; KeyboardInterrupt on SIGTERM, SIGUSR1, SIGUSR2, SIGHUP and Ctrl-C, after all have written a checkpoint.
+    Raises UserError, before any run begins, where the runs cannot share a process or need more memory than is free;
+    KeyboardInterrupt on SIGTERM, SIGUSR1, SIGUSR2, SIGHUP and Ctrl-C, after all have written a checkpoint.
     """
     from benchmark import memory, runs
 
@@ -97,7 +97,7 @@ def run_together(
 
 
 def _turn(run: _Live, outcomes: list[Path | Exception], paths: Sequence[Path]) -> bool:
-    """A block of one run; writes down how it ended where that was the last."""
+    """Train a block of one run, and record the outcome where it was the last."""
     path = paths[run.place]
     try:
         if run.advance():
@@ -105,7 +105,7 @@ def _turn(run: _Live, outcomes: list[Path | Exception], paths: Sequence[Path]) -
         outcomes[run.place] = path
     except KeyboardInterrupt:
         outcomes[run.place] = UnfinishedError(
-            f"{path} stopped at step {status_of(path)['step']}: run it again to go on"
+            f"{path} stopped at step {status_of(path)['step']}: run it again to continue"
         )
     except Exception as error:
         outcomes[run.place] = error
@@ -119,17 +119,17 @@ def _stream(device: str) -> torch.cuda.Stream | None:
 
 
 def check_together(configs: Sequence[RunConfig], results: Path) -> None:
-    """Raises UserError for runs that cannot be in one process: the same one twice, settings that hold for all of a
-    process and differ, or compiled code, which torch keeps, up to a limit, for each function and not for each run."""
+    """Raises UserError for runs that cannot share a process: the same run twice, process-wide settings that differ, or
+    compiled code, which torch caches per function, up to a limit, and not per run."""
     paths = [run_folder(results, config.key) for config in configs]
     for path in paths:
         if paths.count(path) > 1:
-            raise UserError(f"{path} is asked for twice: give each run once")
+            raise UserError(f"{path} is given twice: name each run once")
     for name in ("device", "training.threads", "training.tf32"):
         values = sorted({str(process_state(config).get(name)) for config in configs})
         if len(values) > 1:
             raise UserError(
-                f"runs with {name} {' and '.join(values)} cannot be in one process, of which it is a setting: "
+                f"runs with {name} {' and '.join(values)} cannot share a process, which has one value of it: "
                 "call once for each value"
             )
     if len(configs) > 1 and any(config.training.acceleration == "compile" for config in configs):
@@ -167,8 +167,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--tasks", nargs="+", default=[], help="only these tasks of the suite")
     parser.add_argument("--algorithms", nargs="+", default=[], help="only these algorithms of the suite")
     parser.add_argument("--seeds", nargs="+", type=int, default=[], help="these seeds instead of the suite's")
-    parser.add_argument("--at-once", type=int, default=5, metavar="RUNS", help="how many go on together; default: 5")
-    parser.add_argument("--results", type=Path, help="folder of the runs; default: as benchmark.sweep has it")
+    parser.add_argument("--at-once", type=int, default=5, metavar="RUNS", help="number of concurrent runs; default: 5")
+    parser.add_argument("--results", type=Path, help="folder of the runs; default: as for benchmark.sweep")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:K")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     options = parser.parse_args(arguments)

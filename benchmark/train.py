@@ -36,7 +36,7 @@ def run(config: RunConfig, results: str | Path, quiet: bool = False) -> Path:
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Command line of `python -m benchmark.train`."""
     parser = argparse.ArgumentParser(prog="python -m benchmark.train", description=first_line(__doc__), add_help=False)
-    parser.add_argument("-h", "--help", action="store_true", help="with --task and --algorithm: their settings too")
+    parser.add_argument("-h", "--help", action="store_true", help="options, and settings of --task and --algorithm")
     parser.add_argument(
         "--task",
         required=True,

@@ -207,7 +207,7 @@ class Training:
         self.seconds[phase] += self._now() - begin
 
     def _now(self) -> float:
-        """Seconds on a clock that goes on; with `training.synchronise_timing`, once the GPU has done its work."""
+        """Seconds on a monotonic clock; with `training.synchronise_timing`, once the GPU has completed its work."""
         if self.settings.synchronise_timing and self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         return time.perf_counter()

@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def try_run(folder: Path, options: argparse.Namespace, losses: Sequence[Losses], yardsticks: Yardsticks) -> int:
-    """Make the trials of a run that are not there yet; how many there are then of those that were asked for."""
+    """Make the missing trials of a run. Returns how many of the requested trials exist afterwards."""
     from benchmark.policies import load_policy, sized
     from results.lock import RunLock
 
@@ -116,7 +116,7 @@ def try_task(
     losses: Sequence[Losses],
     yardsticks: Yardsticks,
 ) -> int:
-    """The trials of a policy on one task, as `try_run`. Raises what `Policy.evaluate` raises."""
+    """Make the trials of a policy on one task, like `try_run`. Raises what `Policy.evaluate` raises."""
     kinds = POLICIES if options.policy == "both" else (options.policy,)
     kinds = (policy.headline,) if options.policy == "headline" else kinds
     for kind, lost in product(kinds, losses):
@@ -132,13 +132,13 @@ def try_task(
 
 
 def commit() -> str:
-    """The code that plays, as trials name it."""
+    """Commit of the code that plays, as recorded in trials."""
     code = running_code()
     return f"{code['commit']}{'-dirty' if code['dirty'] else ''}" if code["commit"] else ""
 
 
 def planned(policy: Policy, task: str, kind: str, losses: Losses, options: argparse.Namespace) -> Trial:
-    """A trial before it is made: its returns are not known yet. Raises UserError where the policy does not fit."""
+    """A trial before it is made, without returns. Raises UserError where the policy does not fit."""
     from benchmark.policies import check_fit
     from benchmark.tasks import training_defaults
 
@@ -147,7 +147,7 @@ def planned(policy: Policy, task: str, kind: str, losses: Losses, options: argpa
     episodes = options.episodes or (training.evaluation_episodes if task == policy.config.task else usual)
     longer = envs.full_evaluation(task) if options.full else {}
     if options.full and not longer:
-        raise UserError(f"{task} has no longer episodes: leave --full out")
+        raise UserError(f"{task} has no longer episodes: leave out --full")
     spec = envs.spec(task, **(policy.settings_for(task) | longer))
     check_fit(policy.config.task, policy.spec, task, spec)
     seed = training.evaluation_seed
@@ -156,7 +156,8 @@ def planned(policy: Policy, task: str, kind: str, losses: Losses, options: argpa
 
 
 class Yardsticks:
-    """The reference policies on the episodes of trials; each is played once, or known from trials made before."""
+    """Returns of reference policies on the episodes of trials; each policy is played once, or taken from earlier
+    trials."""
 
     def __init__(self, known: Iterator[list[Trial]]) -> None:
         self._returns: dict[tuple[Any, ...], dict[str, tuple[float, ...]]] = {
@@ -192,19 +193,21 @@ def read_trials(folder: Path) -> list[Trial]:
 
 
 def write_trials(folder: Path, trials: Sequence[Trial]) -> None:
-    """Write the trials of a run, all of them."""
+    """Write all trials of a run."""
     with readable_os_errors(folder / TRANSFER):
         write_atomically(folder / TRANSFER, "".join(json.dumps(asdict(trial)) + "\n" for trial in trials))
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Command line of `python -m benchmark.transfer`. Raises UserError for values that cannot be."""
+    """Command line of `python -m benchmark.transfer`. Raises UserError for invalid values."""
     parser = argparse.ArgumentParser(prog="python -m benchmark.transfer", description=first_line(__doc__))
     parser.add_argument("--results", type=Path, required=True, metavar="DIR", help="folder of the runs")
     for name in ("tasks", "algorithms", "variants"):
         parser.add_argument(f"--{name}", nargs="+", default=[], help=f"only runs of these {name}")
     parser.add_argument("--seeds", nargs="+", type=int, default=None, help="only runs of these seeds")
-    parser.add_argument("--agents", nargs="+", type=int, default=[], metavar="N", help="sizes; default: the usual ones")
+    parser.add_argument(
+        "--agents", nargs="+", type=int, default=[], metavar="N", help="numbers of agents; default: as usual"
+    )
     parser.add_argument("--to", nargs="+", default=[], metavar="TASK", help="tasks; default: the usual ones")
     parser.add_argument("--episodes", type=int, metavar="E", help="default: those of an evaluation of each task")
     parser.add_argument("--full", action="store_true", help="longer episodes: the whole hour of traffic")
@@ -214,7 +217,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         default="headline",
         help="headline (default): sampled for algorithms that learn a stochastic policy, greedy for Q-learners",
     )
-    parser.add_argument("--messages", action="store_true", help="where it was trained, with a set of losses")
+    parser.add_argument("--messages", action="store_true", help="play the training task with a set of losses")
     add_losses(parser, several=True)
     add_import(parser)
     options = parser.parse_args(arguments)

@@ -1,4 +1,4 @@
-"""Units that numbers are shown in."""
+"""Units for the display of numbers."""
 
 GIB = 2**30
-"""Bytes."""
+"""Bytes per GiB."""

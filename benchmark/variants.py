@@ -30,13 +30,13 @@ def with_settings(requests: Sequence[RunRequest], assignments: Mapping[str, str]
 
     Raises UserError for a setting that no run has and for values that a run with the setting does not accept.
     """
-    if not assignments:  # nothing is loaded to find out which settings there are
+    if not assignments:  # the names of settings are found without importing anything
         return list(requests)
     names = {pair: _names(*pair) for pair in dict.fromkeys(map(_task_and_algorithm, requests))}
     everywhere = list(dict.fromkeys(name for found in names.values() for name in found))
     for key in assignments:
         if key not in everywhere:
-            raise UserError(f"--set {key}: no run of these has such a setting; {name_hint(key, everywhere)}")
+            raise UserError(f"--set {key}: none of these runs has this setting; {name_hint(key, everywhere)}")
     return [
         _changed(
             request, {key: value for key, value in assignments.items() if key in names[_task_and_algorithm(request)]}

@@ -1,4 +1,4 @@
-"""Draw every figure and table, and the report: `python -m figures [--results DIR] [--output DIR]`."""
+"""Draw all figures and tables, and the report: `python -m figures [--results DIR] [--output DIR]`."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import results
 from results.errors import UserError
 
 PUBLISHED = Path(results.__file__).parent / "published"
-"""The published sets, which come with the project."""
+"""The published sets, which are part of the project."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line: 0 when everything was written, 1 with one line on standard error otherwise."""
     options = _parse(arguments)
-    from figures.all_figures import draw_all, draw_some  # here, so that help is quick
+    from figures.all_figures import draw_all, draw_some  # imported late, so that help is quick
     from figures.analysis import Analysis
     from results.load import load_results
 
@@ -52,7 +52,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--only",
         nargs="+",
         metavar="NAME",
-        help="draw nothing but these figures and tables, without the report: figure_6 ranks ... (figures/registry.py)",
+        help="draw only these figures and tables, without the report: figure_6 ranks ... (figures/registry.py)",
     )
     return parser.parse_args(arguments)
 

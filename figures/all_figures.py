@@ -24,8 +24,8 @@ LISTING = "files.txt"
 
 
 def draw_all(analysis: Analysis, output: Path) -> Iterator[str]:
-    """Write everything under `output`, and take away what an earlier call drew and this one does not; yields a line
-    for each file as it is written or removed, and for each figure of which nothing was run."""
+    """Write everything under `output`, and remove files that an earlier call drew and this one does not. Yields a line
+    for each file written or removed, and for each figure without runs."""
     written, absent, shown = [], [], []
     for path in _write_data(analysis, output):
         written.append(path)
@@ -65,7 +65,8 @@ def draw_some(analysis: Analysis, output: Path, names: Sequence[str]) -> Iterato
 
 
 def _show(exhibit: Exhibit, analysis: Analysis, output: Path, report: bool) -> tuple[Shown | None, list[Path]]:
-    """What an exhibit shows, written; None where there is nothing. `report`: whether the report shows it, too."""
+    """What an exhibit shows, and the files written; None where there is nothing to show. `report`: whether it is also
+    part of the report."""
     drawing: Drawing | None = None
     paths: list[Path] = []
     if exhibit.draw is not None:
@@ -87,7 +88,7 @@ def _show(exhibit: Exhibit, analysis: Analysis, output: Path, report: bool) -> t
 
 
 def _write_data(analysis: Analysis, output: Path) -> Iterator[Path]:
-    """Tables of all scores and references."""
+    """Write the tables of all scores and references."""
     scores = analysis.scores
     tables = {
         "scores.csv": scores_frame(scores).to_csv(index=False, lineterminator="\n"),
@@ -105,7 +106,7 @@ def _write_data(analysis: Analysis, output: Path) -> Iterator[Path]:
 
 
 def _remove_others(output: Path, written: Sequence[Path]) -> Iterator[Path]:
-    """Remove the files of the listing that were not written now, and write it anew."""
+    """Remove the listed files that were not written now, and rewrite the listing."""
     listing = output / LISTING
     names = sorted({path.name for path in written} | {LISTING})
     before = listing.read_text(encoding="utf-8").splitlines() if listing.exists() else []

@@ -1,10 +1,10 @@
-"""Two result sets against each other, such as two versions of the code: did any score get worse?
+"""Comparison of two result sets, such as those of two versions of the code: did any score get worse?
 
     python -m figures.compare A B [--policy headline] [--level 0.95] [--output FILE.csv] [--fail-on-regression]
 
 Runs are matched by task, variant and algorithm. The difference is that of final scores, B minus A: a seed's mean over
-its last 3 evaluations. Where both sets have the same seeds these are paired, as a seed fixes the first weights and the
-episodes; otherwise the interval is Welch's. Only finished runs count.
+its last 3 evaluations. Where both sets have the same seeds, scores are paired, since a seed determines the initial
+weights and the episodes; otherwise the interval is Welch's. Only finished runs count.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from results.records import POLICIES
 
 
 class _Parser(argparse.ArgumentParser):
-    """Exits with 1 where options are wrong: 2 is kept for regressions."""
+    """Argument parser that exits with 1 for invalid options, since 2 is reserved for regressions."""
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point: returns 0 when the comparison was made, 1 with one line on standard error otherwise, and 2 with
     `--fail-on-regression` where a score got worse after correction for the number of comparisons."""
     options = _parse(arguments)
-    from figures.differences import compare, report_frame, report_text  # here, so that help is quick
+    from figures.differences import compare, report_frame, report_text  # imported late, so that help is quick
     from results.files import write_output
     from results.load import load_results
 
@@ -63,7 +63,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         default=HEADLINE,
         help="headline: sampled for algorithms that learn a stochastic policy, greedy for others; default: %(default)s",
     )
-    parser.add_argument("--level", type=float, default=LEVEL, help="of the confidence intervals; default: %(default)s")
+    parser.add_argument("--level", type=float, default=LEVEL, help="level of the intervals; default: %(default)s")
     parser.add_argument(
         "--ignore",
         nargs="+",
@@ -71,7 +71,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="KEY",
         help="settings that may differ, in dotted form: training.threads; unequal total_steps are never compared",
     )
-    parser.add_argument("--output", type=Path, metavar="FILE.csv", help="write plain numbers there, too")
+    parser.add_argument("--output", type=Path, metavar="FILE.csv", help="also write plain numbers to this file")
     parser.add_argument(
         "--fail-on-regression", action="store_true", help="exit with 2 where a score is worse after Holm's correction"
     )

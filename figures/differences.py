@@ -22,9 +22,9 @@ BETTER, WORSE, NO_DIFFERENCE, NOT_COMPARABLE = "better", "worse", "no difference
 SPEED = "timing/env_steps_per_second"
 HARDWARE = ("cpu", "gpu", "device", "cores")
 SHOWN_KEYS = 6
-"""Settings that differ, named up to this many."""
+"""Largest number of differing settings to name."""
 ROUNDING = 1e-7
-"""Relative difference that counts as none: returns are kept as float32."""
+"""Relative difference that counts as none, since returns are stored as float32."""
 Name = tuple[str, str, str]
 """Task, variant and algorithm."""
 
@@ -48,23 +48,23 @@ class CellComparison:
     variant: str
     algorithm: str
     a: Summary | None
-    """Final scores over the finished seeds of A; None where there are none."""
+    """Final scores of the finished seeds of A; None where there are none."""
     b: Summary | None
     difference: Difference | None
     verdict: str
     reason: str = ""
-    """Why the two cannot be compared."""
+    """Reason why the two cannot be compared."""
     adjusted_p: float | None = None
-    """p after Holm's correction for all comparisons that were made."""
+    """p value with Holm's correction for all comparisons made."""
     speed_ratio: float | None = None
-    """Environment steps a second of B over those of A, as information."""
+    """Environment steps per second of B over those of A, for information."""
     note: str = ""
-    """Unfinished runs, and other hardware."""
+    """Note on unfinished runs and different hardware."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Common and separate contents of two sets."""
+    """The comparisons of the contents common to two sets, and what only one of them has."""
 
     cells: tuple[CellComparison, ...]
     only_a: tuple[Name, ...]
@@ -73,7 +73,7 @@ class Report:
 
     @property
     def compared(self) -> int:
-        """Comparisons that were made."""
+        """Number of comparisons made."""
         return sum(cell.difference is not None for cell in self.cells)
 
     def count(self, verdict: str) -> int:
@@ -81,7 +81,7 @@ class Report:
 
     @property
     def regressions(self) -> tuple[CellComparison, ...]:
-        """Cells that are worse even after Holm's correction."""
+        """Cells that are worse after Holm's correction."""
         limit = 1 - self.level
         return tuple(
             cell
@@ -93,11 +93,11 @@ class Report:
 def compare(
     a: Results, b: Results, policy: str = HEADLINE, level: float = LEVEL, ignored: Iterable[str] = ()
 ) -> Report:
-    """Every task, variant and algorithm of two sets.
+    """Comparison of every task, variant and algorithm of two sets.
 
     Args:
-        policy: `HEADLINE`, the headline policy of each algorithm, or that of all.
-        level: of the confidence intervals; between 0 and 1.
+        policy: the policy compared for all algorithms, or `HEADLINE` for the headline policy of each.
+        level: level of the confidence intervals, between 0 and 1.
         ignored: dotted settings that may differ, such as `training.threads`.
     """
     runs_a, runs_b = _by_cell(a), _by_cell(b)
@@ -115,13 +115,13 @@ def compare(
 
 
 def difference(a: Sequence[float], b: Sequence[float], paired: bool, level: float = LEVEL) -> Difference:
-    """Mean of `b` minus mean of `a`, of one number for each seed, two or more on either side.
+    """Mean of `b` minus mean of `a`, for one number per seed and two or more on either side.
 
     Args:
-        paired: the numbers of both sides belong to the same seeds in the same order: Student's t of their differences.
-            Welch's t otherwise.
+        paired: whether the numbers of both sides belong to the same seeds in the same order, so that Student's t of
+        their differences is used; otherwise Welch's t.
 
-    A difference within rounding is one of 0, with p = 1. Where nothing varies the interval has no width, and any other
+    A difference within rounding counts as 0, with p = 1. Where nothing varies the interval has no width, and any other
     difference has p = 0.
     """
     one, two = summarise(a), summarise(b)
@@ -170,7 +170,7 @@ def _finished(runs: Sequence[Run]) -> list[Run]:
 
 
 def _finals(runs: Sequence[Run], policy: str) -> dict[int, float]:
-    """Seed to final score, of finished runs that were evaluated."""
+    """Seed -> final score, for finished runs with evaluations."""
     found = {}
     for run in _finished(runs):
         value = final_of(run, headline_policy(run.key.algorithm) if policy == HEADLINE else policy)
@@ -180,7 +180,7 @@ def _finals(runs: Sequence[Run], policy: str) -> dict[int, float]:
 
 
 def _differing(a: list[Run], b: list[Run], ignored: set[str]) -> str:
-    """Which settings the runs of both sides do not share; empty when they do, or a side has no run."""
+    """The settings in which the runs of both sides differ; empty when there are none, or a side has no run."""
     if not a or not b:
         return ""
     names = [name for name in differing_keys([*a, *b]) if name == "total_steps" or name not in ignored]
@@ -207,7 +207,7 @@ def _too_few(a: dict[int, float], b: dict[int, float]) -> str:
 
 
 def _speed_ratio(a: list[Run], b: list[Run]) -> float | None:
-    """Median speed of B over that of A; a run's speed is the median of what it logged."""
+    """Median speed of B over that of A; the speed of a run is the median of its logged speeds."""
     speeds = [[speed for run in runs if (speed := _speed(run)) is not None] for runs in (a, b)]
     if not all(speeds) or not np.median(speeds[0]) > 0:
         return None
@@ -230,7 +230,7 @@ def _note(a: list[Run], b: list[Run]) -> str:
 
 
 def report_table(report: Report) -> Table:
-    """The comparisons for reading."""
+    """The comparisons as a table for display."""
     percent = f"{100 * report.level:g} %"
     header = (
         "Task",
@@ -245,10 +245,10 @@ def report_table(report: Report) -> Table:
         "Speed",
     )
     caption = (
-        "A, B: final score of the headline policy, unless another was asked for, mean ± standard deviation over "
-        "finished seeds. The interval is that of paired differences where both sets have the same seeds, else (w) "
-        f"Welch's. Verdicts go by the interval; p (Holm) is corrected for all {report.compared} comparisons. Speed: "
-        "environment steps a second, change from A to B; * other hardware."
+        "A, B: final score of the headline policy, unless another was requested, mean ± standard deviation over "
+        "finished seeds. The interval is that of paired differences where both sets have the same seeds, otherwise "
+        f"(w) Welch's. Verdicts go by the interval; p (Holm) is corrected for all {report.compared} comparisons. "
+        "Speed: environment steps per second, change from A to B; * different hardware."
     )
     return Table(header, [_row(cell) for cell in report.cells], caption, words=4)
 
@@ -276,7 +276,7 @@ def _row(cell: CellComparison) -> list[Cell]:
 
 
 def report_frame(report: Report) -> pd.DataFrame:
-    """Plain numbers, one row a comparison, then what only one set has: what the CSV holds. Absent values are empty."""
+    """Plain numbers for the CSV: one row per comparison, then the contents of only one set. Absent values are empty."""
     columns = ["task", "variant", "algorithm", "verdict", "reason", "note"]
     rows = []
     for cell in report.cells:
@@ -294,7 +294,7 @@ def report_frame(report: Report) -> pd.DataFrame:
 
 
 def report_text(report: Report) -> str:
-    """The comparison as Markdown: a table, what cannot be compared and why, and a summary."""
+    """The comparison as Markdown: a table, the cells that cannot be compared with the reasons, and a summary."""
     lines = [report_table(report).markdown()] if report.cells else []
     told = [
         f"- {_words((cell.task, cell.variant, cell.algorithm))}: {words}"
@@ -309,7 +309,7 @@ def report_text(report: Report) -> str:
     lines.append(f"{report.compared} comparisons were made: {counts}; {report.count(NOT_COMPARABLE)} {NOT_COMPARABLE}.")
     if report.compared:
         lines[-1] += (
-            f" Where nothing had changed, about {(1 - report.level) * report.compared:.1f} of them would still come "
-            f"out better or worse. After Holm's correction {len(report.regressions)} are worse."
+            f" If nothing had changed, about {(1 - report.level) * report.compared:.1f} of them would still come out "
+            f"better or worse. After Holm's correction {len(report.regressions)} are worse."
         )
     return "\n".join(lines) + "\n"

@@ -1,7 +1,7 @@
-"""Tables, findings and the figure of the documents, from the published results: `python -m figures.documents`.
+"""Generated tables, findings and the figure of the documents, from published results: `python -m figures.documents`.
 
 A generated part of a document stands between `<!-- NAME -->` and `<!-- end of NAME -->`. The PNG of the figure also
-holds its numbers as text, so that machines that draw letters otherwise can tell whether it is up to date.
+holds its numbers as text, so that machines that render text differently can tell whether it is up to date.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 PUBLISHED = ROOT / "results" / "published"
 PICTURE = Path("docs") / "results.png"
-"""The figure of the README, from the root of the project: the comparison over all tasks."""
+"""Path of the README's figure from the root of the project: the comparison over all tasks."""
 NUMBERS = "Description"
 """Keyword of the PNG text that holds the numbers of a figure."""
 DOTS = 120
-"""Of the figure, per inch."""
+"""Resolution of the figure in dots per inch."""
 MOST_DIFFERENCE = 2.0
-"""Largest mean difference of two pictures of the same numbers, of 255: other machines draw letters otherwise."""
+"""Largest mean difference (0 to 255) of two pictures of the same numbers, since machines render text differently."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of a document."""
+    """A generated part of a document."""
 
     file: str
-    """From the root of the project."""
+    """Path of the document from the root of the project."""
     name: str
-    """Of its marks; empty for a whole file."""
+    """Name in the markers around the part; empty for a whole file."""
     text: Callable[[Analysis], str]
 
 
 def parts() -> tuple[Part, ...]:
-    """Every generated part."""
-    from figures.paper import ablations  # here, so that help is quick
+    """All generated parts."""
+    from figures.paper import ablations  # imported late, so that help is quick
     from figures.report import findings, proof, transfer
 
     return (
@@ -61,7 +61,7 @@ def parts() -> tuple[Part, ...]:
 
 
 def documents(analysis: Analysis, root: Path = ROOT) -> dict[Path, str]:
-    """Every document that has a generated part, as it should be. Raises ResultsError where one lacks its marks."""
+    """The up-to-date text of every document with a generated part. Raises ResultsError where one lacks its markers."""
     found: dict[Path, str] = {}
     for part in parts():
         path = root / part.file
@@ -88,12 +88,12 @@ def picture(analysis: Analysis) -> bytes:
 
 
 def _numbers(topic: Topic) -> str:
-    """The numbers that the figure shows, in words."""
+    """The numbers shown in the figure, as text."""
     return "\n".join([topic.short, *topic.lines])
 
 
 def is_current(path: Path, made: bytes) -> bool:
-    """Whether a picture shows the numbers of one that was made now, and looks like it."""
+    """Whether a picture shows the same numbers as a newly drawn one, and looks like it."""
     import numpy as np
     from PIL import Image
 
@@ -116,8 +116,8 @@ def _replaced(path: Path, document: str, name: str, text: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line: 0 where every document is as it should be or was written, 1 where `--check` finds one that is not
-    or something cannot be read."""
+    """Command line: 0 where every document is up to date or was written, 1 where `--check` finds an outdated one or
+    something cannot be read."""
     parser = argparse.ArgumentParser(prog="python -m figures.documents", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--check", action="store_true", help="write nothing, and exit with 1 where something differs")
     options = parser.parse_args(arguments)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from results.files import write_output
 
 DOTS, FEWER_DOTS = 200, 120
-"""Of a PNG per inch, and of one that only lists what was run."""
+"""Resolutions in dots per inch: of a PNG, and of one that only lists runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,17 +19,17 @@ class Drawing:
     """A figure ready for the page."""
 
     name: str
-    """Name of its files, without the ending."""
+    """Name of its files without suffix."""
     heading: str
     svg: str
     """SVG as written by matplotlib, without a background."""
     width: float
-    """Inches."""
+    """Width in inches."""
     caption: str
 
 
 def write_figure(figure: Figure, path: Path, print_quality: bool = True) -> list[Path]:
-    """Write `path` with the ending .png, and in print quality with .pdf, too. Raises ResultsError where it cannot be
+    """Write `path` with the suffix .png and, in print quality, also .pdf. Raises ResultsError where it cannot be
     written."""
     buffers = {".png": io.BytesIO()}
     figure.savefig(

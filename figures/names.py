@@ -1,4 +1,4 @@
-"""Names of algorithms, tasks and platforms as readers know them."""
+"""Display names of algorithms, tasks and platforms."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ ALGORITHM_LABELS = {
 }
 PLATFORM_TITLES = {"mpe": "MPE", "cityflow": "CityFlow", "magent": "MAgent", "game": "Matrix and toy games"}
 SPEAKING_PLATFORMS = ("mpe", "magent", "game")
-"""Platforms whose task names speak for themselves."""
+"""Platforms whose task names need no platform in front of them."""
 
 
 def algorithm_label(name: str) -> str:
-    """The name of an algorithm as readers know it: `MADDPG` for `maddpg`."""
+    """Display name of an algorithm: `MADDPG` for `maddpg`."""
     return ALGORITHM_LABELS.get(name, name)
 
 
 def task_title(task: str, variant: str = "default") -> str:
-    """`mpe/cooperative_navigation_30` as `Cooperative navigation, N = 30`, with the variant when it has a name.
+    """Display name of a task, with the variant when it has a name: `Cooperative navigation, N = 30` for
+    `mpe/cooperative_navigation_30`.
 
     Where the name alone says little, the platform comes first: `CityFlow: Synthetic, N = 49`.
     """
@@ -35,26 +36,26 @@ def task_title(task: str, variant: str = "default") -> str:
 
 
 def agents_of(task: str) -> int | None:
-    """The number of agents that a task's name ends with; None where it has none."""
+    """Number of agents at the end of a task's name; None where there is none."""
     last = task.rpartition("_")[2]
     return int(last) if last.isdigit() else None
 
 
 def platform_of(task: str) -> str:
-    """The part of a task's name before the first slash: `mpe`, `cityflow`, `magent`."""
+    """Part of a task's name before the first slash: `mpe`, `cityflow`, `magent`."""
     return task.split("/", 1)[0]
 
 
 def platform_title(platform: str) -> str:
-    """A platform as a word in a heading."""
+    """Display name of a platform in headings."""
     return PLATFORM_TITLES.get(platform, f"{platform[:1].upper()}{platform[1:]}")
 
 
 def listed(words: list[str]) -> str:
-    """`a, b and c`."""
+    """Words joined as `a, b and c`."""
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def counted(count: int, noun: str) -> str:
-    """`1 task`, `2 tasks`."""
+    """Count with its noun: `1 task`, `2 tasks`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

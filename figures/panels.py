@@ -1,4 +1,4 @@
-"""Panels of learning curves: mean and standard deviation over seeds, with reference policies as broken lines."""
+"""Panels of learning curves: mean and standard deviation over seeds, with reference policies as dashed lines."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ REFERENCE_DASHES = {
     **dict.fromkeys(SCALE_TOPS, (0, (5, 2))),
 }
 SCALE_ENDS = ("random", *SCALE_TOPS)
-"""The reference policies at the ends of the normalised score: they are always inside the vertical axis."""
+"""Reference policies at the ends of the normalised score, which are always inside the vertical axis."""
 OTHER_DASHES = (0, (2, 3))
 LABEL_POINTS = 8.5
 LEGEND_ROW = 0.24
-"""Height of one legend row, inches."""
+"""Height of a legend row in inches."""
 PLAIN_LEGEND: dict[str, Any] = {"frameon": False, "borderpad": 0, "borderaxespad": 0, "labelspacing": 0.3}
 CURVES_EXPLAINED = (
     "Line: mean over seeds; band: one sample standard deviation (n\u00a0\u2212\u00a01) to either side, none for a "
-    "single seed. Hairline without a band: steps that fewer than all seeds of that curve were evaluated at. Open "
-    "circle: the last evaluation of a run that no score counts, because it failed or was not evaluated to its end. "
-    "Evaluations that are not finite are left out. Larger is better."
+    "single seed. Hairline without a band: steps at which not all seeds of that curve were evaluated. Open circle: "
+    "the last evaluation of a run that does not count, because it failed or was not evaluated to its end. Evaluations "
+    "that are not finite are left out. Larger is better."
 )
 
 
@@ -64,11 +64,11 @@ class Panel:
     references: Mapping[str, float]
     """Mean return of each reference policy."""
     note: str = ""
-    """Said in front of the number of seeds."""
+    """Text in front of the number of seeds."""
     value_label: str = "episode return"
     step_label: str = "environment steps"
     log_steps: bool = False
-    """Whether the horizontal axis is logarithmic, and leaves out what is at 0."""
+    """Whether the horizontal axis is logarithmic, which leaves out points at 0."""
 
 
 def draw_panels(
@@ -80,8 +80,8 @@ def draw_panels(
     """Panels in rows, with their legends; draw and save the figure inside `figure_style()`.
 
     Args:
-        styles: of every curve, in drawing order. One legend below all panels explains them; where each panel has
-            styles of its own, each has a legend of its own below it, for which `size` leaves room.
+        styles: styles of all curves, in drawing order, explained by one legend below all panels; or the styles of each
+        panel, which then has a separate legend below it, for which `size` leaves room.
     """
     size = size or (PanelSize() if len(panels) > 1 else SINGLE_PANEL)
     width = min(columns, len(panels)) * (size.left + size.width + size.right)
@@ -142,10 +142,10 @@ def draw_panel(axes: Axes, panel: Panel, styles: Mapping[str, AlgorithmStyle], h
 
 
 def draw_curve(axes: Axes, curve: SeedMeans, style: AlgorithmStyle, offset: int = 0) -> None:
-    """Mean as a line, one standard deviation as a band; a hairline where fewer than all seeds have come that far.
+    """Mean as a line and one standard deviation as a band; the line is thin where not all seeds have reached the step.
 
     Args:
-        offset: shifts the markers along the curve, so that those of different algorithms do not cover each other.
+        offset: shift of the markers along the curve, so that those of different algorithms do not overlap.
     """
     complete, steps, mean = curve.complete, curve.steps, curve.mean
     if curve.count.max() > 1:
@@ -167,7 +167,7 @@ def draw_curve(axes: Axes, curve: SeedMeans, style: AlgorithmStyle, offset: int 
 
 
 def seeds_text(curves: Mapping[str, Curve], styles: Mapping[str, AlgorithmStyle]) -> str:
-    """How many seeds each curve of a panel averages: `5 seeds`, or `5 seeds; IQL 3`; empty without evaluations."""
+    """Number of seeds averaged by each curve of a panel: `5 seeds`, or `5 seeds; IQL 3`; empty without evaluations."""
     counts = {name: curve.seeds for name, curve in curves.items() if not curve.empty}
     if not counts:
         return ""
@@ -178,10 +178,10 @@ def seeds_text(curves: Mapping[str, Curve], styles: Mapping[str, AlgorithmStyle]
 
 
 def value_range(extremes: Iterable[float], references: Mapping[str, float]) -> tuple[float, float]:
-    """Limits of the vertical axis: all curves and both ends of the normalised score, and other references that lie near
-    them.
+    """Limits of the vertical axis, which include all curves, both ends of the normalised score, and other references
+    that lie near them.
 
-    A reference that would stretch the axis by more than half is left outside; its label then says where it is.
+    A reference that would extend the axis by more than half is left outside, and its label says where it is.
     """
     inside = [*extremes, *(references[name] for name in SCALE_ENDS if name in references)]
     if not inside:
@@ -195,7 +195,8 @@ def value_range(extremes: Iterable[float], references: Mapping[str, float]) -> t
 
 
 def spread_labels(places: list[float], gap: float, low: float = 0.0, high: float = 1.0) -> list[float]:
-    """Move sorted label places apart until they are `gap` from each other, as little as needed, within the ends."""
+    """Sorted label positions moved apart by as little as possible until they are `gap` from each other, within the
+    limits."""
     moved = list(places)
     for _ in range(200):
         still = True
@@ -222,7 +223,7 @@ def _mark_stopped(axes: Axes, curve: Curve, style: AlgorithmStyle) -> None:
 
 
 def _draw_references(axes: Axes, references: Mapping[str, float], limits: tuple[float, float], height: float) -> None:
-    """A horizontal line for each reference policy, named at the right edge."""
+    """Draw a horizontal line for each reference policy, named at the right edge."""
     low, high = limits
     ordered = sorted(references.items(), key=lambda item: item[1])
     places = [min(max((value - low) / (high - low), 0.0), 1.0) for _, value in ordered]
@@ -242,12 +243,12 @@ def _draw_references(axes: Axes, references: Mapping[str, float], limits: tuple[
 
 
 def curve_handle(style: AlgorithmStyle) -> Line2D:
-    """The entry of a curve in a legend."""
+    """Legend entry of a curve."""
     return Line2D([], [], color=style.colour, marker=style.marker, markersize=4.5, markeredgewidth=0, label=style.label)
 
 
 def note_handles(panels: Sequence[Panel]) -> list[Line2D | Patch]:
-    """Legend entries for the band, the hairline and the open circle, each only where a panel has one."""
+    """Legend entries for the band, the thin line and the open circle, each only where a panel has one."""
     curves = [curve for panel in panels for curve in panel.curves.values() if not curve.empty]
     handles: list[Line2D | Patch] = []
     if any((curve.means.count > 1).any() for curve in curves):
@@ -266,7 +267,7 @@ def note_handles(panels: Sequence[Panel]) -> list[Line2D | Patch]:
 
 
 def _panel_legend(axes: Axes, handles: list[Line2D], size: PanelSize) -> None:
-    """The legend of one panel, below its horizontal axis."""
+    """Draw the legend of one panel below its horizontal axis."""
     columns, _ = legend_shape(len(handles), size.width, entry_width=0.72 if len(handles) > 2 else 1.2)
     axes.legend(
         handles=row_major(handles, columns),

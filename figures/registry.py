@@ -1,4 +1,4 @@
-"""Every figure and table by name: one row each. A new one is a function and a row."""
+"""Registry of all figures and tables by name, one row each: a new one is a function and a row."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class Exhibit:
     """A figure, a table, or a figure with its table."""
 
     name: str
-    """Of its files, without the ending."""
+    """Name of its files without suffix."""
     heading: str
     chapter: str = OVERVIEW
-    """Of the report."""
+    """Chapter of the report."""
     draw: Callable[[Analysis], Figure | None] | None = None
-    """None where nothing of it was run; called inside `figure_style()`."""
+    """Draws the figure, or returns None without runs; called inside `figure_style()`."""
     caption: str | Callable[[Analysis], str] = ""
     table: Callable[[Analysis], Table] | None = None
 
@@ -93,11 +93,11 @@ EXHIBITS: list[Exhibit] = [
     _budget("compute", "Tasks with several algorithms, by compute"),
     Exhibit("speed", "Speed against the originals and peers", COST, speed.draw, speed.caption, speed.table),
 ]
-"""In the order of the report."""
+"""All figures and tables in the order of the report."""
 
 
 def exhibits(analysis: Analysis) -> list[Exhibit]:
-    """`EXHIBITS`, then the learning curves of every platform and the dilemma of every Jungle that was run."""
+    """`EXHIBITS`, then the learning curves of every platform and the dilemma of every Jungle task that was run."""
     platforms = [
         Exhibit(
             f"curves-{platform}",

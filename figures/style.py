@@ -33,8 +33,8 @@ class AlgorithmStyle:
     marker: str
 
 
-# Colours of Okabe and Ito (2008), which stay apart under the common forms of colour blindness; markers tell
-# the curves apart in black and white.
+# Colours of Okabe and Ito (2008), which stay distinct under the common forms of colour blindness; markers distinguish
+# the curves in black and white.
 KNOWN_STYLES = {
     name: AlgorithmStyle(algorithm_label(name), colour, marker)
     for name, colour, marker in (
@@ -48,15 +48,15 @@ KNOWN_STYLES = {
     )
 }
 EXTRA_COLOURS = tuple(seaborn.color_palette("dark").as_hex()[4:])
-"""For algorithms that the paper does not know, in order."""
+"""Colours of algorithms that are not in the paper, in order."""
 EXTRA_MARKERS = ("*", "h", "<", ">", "p", "d")
 
 SETTINGS: dict[Any, Any] = {
-    "font.family": "STIXGeneral",  # ships with matplotlib: the same letters on every machine
+    "font.family": "STIXGeneral",  # included in matplotlib: the same glyphs on every machine
     "mathtext.fontset": "stix",
     "font.size": 10.0,
     "axes.titlesize": 11.0,
-    "axes.titley": 1.0,  # where titles are put; without it each drawing measures all tick labels to find out
+    "axes.titley": 1.0,  # fixed position of titles; otherwise each drawing measures all tick labels
     "axes.labelsize": 10.0,
     "xtick.labelsize": 9.0,
     "ytick.labelsize": 9.0,
@@ -85,7 +85,7 @@ SETTINGS: dict[Any, Any] = {
     "grid.linewidth": 0.7,
     "lines.linewidth": 1.5,
     "lines.solid_capstyle": "round",
-    "pdf.fonttype": 42,  # letters stay letters in a vector program
+    "pdf.fonttype": 42,  # text stays text in a vector program
     "svg.fonttype": "path",
     "svg.hashsalt": "intention-propagation-benchmark",  # element names that do not change from run to run
 }
@@ -93,7 +93,7 @@ SETTINGS: dict[Any, Any] = {
 
 @contextmanager
 def figure_style() -> Iterator[None]:
-    """Everything drawn and saved inside looks the same, whatever the reader's own matplotlib settings."""
+    """Context in which everything drawn and saved looks the same, whatever the reader's matplotlib settings."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(SETTINGS)
@@ -101,7 +101,8 @@ def figure_style() -> Iterator[None]:
 
 
 def algorithm_styles(names: Iterable[str]) -> dict[str, AlgorithmStyle]:
-    """The style of every algorithm, in drawing order. Names the paper does not have get the extra colours in turn."""
+    """The style of every algorithm, in drawing order. Algorithms that are not in the paper get the extra colours in
+    turn."""
     ordered = algorithm_order(set(names))
     extra = [name for name in ordered if name not in KNOWN_STYLES]
     styles = dict(KNOWN_STYLES)
@@ -113,7 +114,7 @@ def algorithm_styles(names: Iterable[str]) -> dict[str, AlgorithmStyle]:
 
 @dataclass(frozen=True, slots=True)
 class PanelSize:
-    """Inner size of a panel and the room around it, in inches."""
+    """Inner size of a panel and its margins, in inches."""
 
     width: float = 2.36
     height: float = 1.9
@@ -124,9 +125,9 @@ class PanelSize:
 
 
 def panel_grid(count: int, columns: int, size: PanelSize, legend_height: float) -> tuple[Figure, list[Axes]]:
-    """A figure of `count` equal panels, `columns` in a row, and `legend_height` inches free below them.
+    """A figure of `count` equal panels, `columns` per row, with `legend_height` inches free below them.
 
-    Panels have a fixed size, so that text sits where it is put and ink has the same weight in every figure.
+    Panels have a fixed size, so that text stays in place and lines have the same weight in every figure.
     """
     columns = min(columns, count)
     rows = -(-count // columns)
@@ -143,18 +144,19 @@ def panel_grid(count: int, columns: int, size: PanelSize, legend_height: float) 
 
 
 def legend_shape(count: int, width: float, entry_width: float) -> tuple[int, int]:
-    """(columns, rows) of a legend of `count` entries, each `entry_width` inches, in rows of nearly equal length."""
+    """(columns, rows) of a legend of `count` entries, each `entry_width` inches wide, in rows of nearly equal
+    length."""
     rows = max(1, -(-count // max(1, int(width / entry_width))))
     return max(1, -(-count // rows)), rows
 
 
 def row_major(entries: Sequence[Entry], columns: int) -> list[Entry]:
-    """Entries in the order in which a legend, which fills column by column, must get them to read along its rows."""
+    """Entries in the order that a legend, which fills column by column, needs in order to read along its rows."""
     return [entry for column in range(columns) for entry in entries[column::columns]]
 
 
 def format_steps_axis(axes: Axes, last_step: float, unit_of_steps: str = "environment steps") -> None:
-    """Horizontal axis in thousands or millions of environment steps, or of another unit, starting at 0."""
+    """Format the horizontal axis in thousands or millions of environment steps, or of another unit, starting at 0."""
     scale, unit = (1e6, "millions") if last_step >= 1e6 else (1e3, "thousands") if last_step >= 2e3 else (1, "")
     axes.set_xlim(0, 1.01 * last_step if last_step > 0 else 1)
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
@@ -163,13 +165,13 @@ def format_steps_axis(axes: Axes, last_step: float, unit_of_steps: str = "enviro
 
 
 def format_value_axis(axes: Axes) -> None:
-    """Vertical axis with few ticks and short numbers: 12k, 3.4M, a true minus sign."""
+    """Format the vertical axis with few ticks and short numbers: 12k, 3.4M, a true minus sign."""
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short_number(value)))
 
 
 def short_number(value: float) -> str:
-    """A number as a tick label: at most four significant digits, k and M from ten thousand on."""
+    """A number as a tick label: at most four significant digits, with k and M from ten thousand on."""
     size = abs(value)
     scale, unit = (1e6, "M") if size >= 1e6 else (1e3, "k") if size >= 1e4 else (1.0, "")
     return f"{value / scale:.4g}{unit}".replace("-", "\u2212")

@@ -1,4 +1,4 @@
-"""Tables for reading: plain numbers for CSV, formatted cells for Markdown and for the report."""
+"""Tables: plain numbers for CSV, formatted cells for Markdown and for the report."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from results.records import POLICIES
 
 DASH = "\u2013"
 Cell = tuple[str, float | str]
-"""What a table cell says, and the value it is sorted by."""
+"""Text of a table cell, and the value it is sorted by."""
 ABSENT: Cell = (DASH, -math.inf)
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table for reading, as Markdown and in the report."""
+    """A table for display, as Markdown and in the report."""
 
     header: tuple[str, ...]
     rows: list[list[Cell]]
     caption: str = ""
     bold: set[tuple[int, int]] = field(default_factory=set)
-    """(row, column) of cells to set in bold."""
+    """(row, column) of cells in bold."""
     words: int = 1
-    """Columns of text at the left; the others are numbers, aligned right in Markdown."""
+    """Number of text columns at the left; the others are numbers, aligned right in Markdown."""
     foot: list[str] = field(default_factory=list)
-    """A last row of sums, which sorting leaves where it is; empty for none."""
+    """A last row of sums, which sorting leaves in place; empty for none."""
     matrix: bool = False
-    """Whether the first column stays in view where the table is wider than the page."""
+    """Whether the first column stays visible where the table is wider than the page."""
 
     def markdown(self) -> str:
         """The table and its caption as Markdown."""
@@ -41,7 +41,7 @@ class Table:
 
     @property
     def numeric(self) -> list[bool]:
-        """Which columns hold numbers alone."""
+        """Whether each column holds only numbers."""
         columns = range(len(self.header))
         return [
             bool(self.rows) and all(isinstance(row[place][1], int | float) for row in self.rows) for place in columns
@@ -49,7 +49,7 @@ class Table:
 
 
 def scores_frame(scores: list[Score]) -> pd.DataFrame:
-    """Plain numbers, one row a score: what scores.csv holds. Absent values are empty."""
+    """Plain numbers, one row per score: the contents of scores.csv. Absent values are empty."""
     rows = []
     for score in scores:
         row: dict[str, object] = {
@@ -77,13 +77,13 @@ def scores_frame(scores: list[Score]) -> pd.DataFrame:
 
 
 def decimals(value: float) -> int:
-    """Digits after the point that a score of this size deserves."""
+    """Number of decimals appropriate for a score of this size."""
     size = abs(value)
     return 0 if size >= 1000 else 1 if size >= 100 else 2 if size >= 1 else 3
 
 
 def number(value: float | None, digits: int | None = None) -> str:
-    """A number for reading: thousands separated, a true minus sign; a dash when there is none."""
+    """A number for display: thousands separated, a true minus sign; a dash when there is none."""
     if value is None:
         return DASH
     if not math.isfinite(value):
@@ -111,10 +111,10 @@ def interval(centre: float, half_width: float | None, digits: int | None = None)
 
 
 def score_table(scores: list[Score], bold_of: dict[tuple[str, str], set[str]] | None = None) -> Table:
-    """Every score: the headline policy with its intervals, then the other one.
+    """All scores: the headline policy with its intervals, then the other one.
 
     Args:
-        bold_of: task and variant to the algorithms in bold, where it is at hand.
+        bold_of: (task, variant) -> the algorithms in bold, where known.
     """
     groups: dict[tuple[str, str], list[Score]] = {}
     for score in scores:
@@ -164,7 +164,7 @@ def _score_row(score: Score) -> list[Cell]:
 
 
 def remark_of(score: Score) -> str:
-    """Note on a score that is not ranked or means little; empty for most."""
+    """Note on a score that is not ranked or means little; usually empty."""
     words = []
     if score.collapsed_seeds:
         words.append("collapsed" if score.collapsed else f"{score.collapsed_seeds} of {score.seeds} seeds collapsed")
@@ -191,25 +191,26 @@ def markdown_lines(
 SCORES_CAPTION = (
     f"{POLICY_WORDS} Final score of a seed: its mean over the last 3 evaluations; checkpoints are never chosen by "
     "their score. Shown: mean ± sample standard deviation over finished seeds (no deviation for a single seed); "
-    "Student's interval of the mean; the interval that would hold one new seed. Gap: 100 (R \u2212 random) / (top "
-    "\u2212 random), with both reference policies of the same task; top is the optimal policy where it is known, else "
-    "the assignment (MPE), max pressure (CityFlow) or agents that never hit one another (Jungle). Bold: among "
-    "algorithms that learned from the same reward, the best mean, and all that Welch's 95 % interval cannot tell from "
-    "it; nothing is bold with fewer than two such algorithms, a single seed, unequal steps, where no two can be told "
-    f"apart, or what is no better than random play. {LEARNED_WORDS} {COLLAPSED_WORDS} †: no seed has finished, the "
-    "score is provisional."
+    "Student's interval of the mean; the prediction interval for one new seed. Normalised score: 100 (R \u2212 "
+    "random) / (top \u2212 random), with both reference policies of the same task; top is the optimal policy where it "
+    "is known, otherwise the assignment (MPE), max pressure (CityFlow) or agents that never attack one another "
+    "(Jungle). Bold: among algorithms that learned from the same reward, the best mean, and all that Welch's 95 % "
+    "interval does not distinguish from it; nothing is bold with fewer than two such algorithms, a single seed or "
+    f"unequal steps, or where no two can be told apart; scores no better than random play never are. {LEARNED_WORDS} "
+    f"{COLLAPSED_WORDS} †: no seed has finished, the score is provisional."
 )
 
 
 AGGREGATE_CAPTION = (
     "Normalised score, pooled over seeds and over the tasks of a variant on which every algorithm has a finished run. "
-    "The interval is that of the interquartile mean: 95 % percentile bootstrap, seeds redrawn within each task. "
-    "Algorithms that learned from different rewards are no equals."
+    "The interval is that of the interquartile mean: 95 % percentile bootstrap, resampling seeds within each task. "
+    "Algorithms that learned from different rewards are not comparable."
 )
 
 
 def _seeds_text(score: Score) -> str:
-    """`3`, `3 (1 unfinished)` when a fourth does not count yet, `1 unfinished` when only such runs exist."""
+    """Number of seeds: `3`, `3 (1 unfinished)` when a fourth does not count yet, `1 unfinished` when no other
+    exists."""
     if score.provisional or not score.seeds:
         return f"{score.unfinished} unfinished"
     return f"{score.seeds} ({score.unfinished} unfinished)" if score.unfinished else str(score.seeds)

@@ -1,4 +1,4 @@
-"""Run folders and published results: read, checked, and turned into tables. Draws nothing and trains nothing."""
+"""Run folders and published results: read, checked, and converted to tables. Draws nothing and trains nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exact states of runs on the disk: replaced as a whole, refused where they are damaged. Loads torch where needed."""
+"""Checkpoint files: replaced atomically, rejected where damaged. torch is loaded on first use."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from results.files import REMEDY, readable_os_errors, write_atomically
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write a checkpoint of tensors and plain values atomically; a failed write leaves the old one."""
-    import torch  # here and below, so that looking at run folders is quick
+    import torch  # imported late here and below, so that reading run folders is quick
 
-    advice = "; the last checkpoint is intact: run the same command again to go on from it"
+    advice = "; the last checkpoint is intact: run the same command again to continue from it"
     with readable_os_errors(path, advice):
         try:
             write_atomically(path, lambda stream: torch.save(state, stream))
@@ -26,7 +26,7 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
             raise
 
 
-# What torch.load has been seen to raise for files cut short, overwritten or made by something else.
+# Exceptions that torch.load raises for files that are truncated, overwritten or of another kind.
 _DAMAGE = (
     OSError,
     RuntimeError,

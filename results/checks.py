@@ -12,32 +12,32 @@ from results.paper import COMPARED_ALGORITHMS, COMPARED_TASKS
 from results.records import POLICIES, Results, Run
 
 SCORED_EVALUATIONS = 3
-"""The last evaluations of each policy, whose mean is a run's final score."""
+"""Number of last evaluations of each policy whose mean is a run's final score."""
 IDENTITY_KEYS = frozenset({"seed", "config_hash", "algorithm_settings.piece"})
-"""Config entries in which runs of one kind may differ: the seed, what follows from it, the size of micro-batches
-where a run recorded it."""
+"""Config entries that may differ between runs of one kind: the seed, entries that follow from it, and the size of
+micro-batches where a run recorded it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """One thing to know: its kind (failed, unfinished, missing, differs, note), what it is about, and what it is."""
+    """An issue: its kind (failed, unfinished, missing, differs, note), its subject, and a message."""
 
     kind: str
     subject: str
     message: str
     seeds: tuple[int, ...] = ()
-    """The seeds it holds for; empty when it is not about single runs."""
+    """Seeds concerned; empty when the issue is not about single runs."""
 
 
 def find_issues(results: Results) -> tuple[Issue, ...]:
-    """Every failed, unfinished or missing run, every config that differs between seeds, every note; worst first."""
+    """All failed, unfinished or missing runs, configs that differ between seeds, and notes; the worst first."""
     issues = [issue for run in results.runs for issue in run_issues(run)]
     issues += _missing(results) + differing_seeds(results)
     issues += _differing_lengths(results) + _reference_issues(results)
     dirty = [run for run in results.runs if _any_dirty(run)]
     if dirty:
         issues.append(
-            Issue("note", f"{len(dirty)} run(s)", "made with uncommitted changes: the commit alone is not the code")
+            Issue("note", f"{len(dirty)} run(s)", "made with uncommitted changes: its commit is not the code")
         )
     issues += [Issue("note", "results folder", note) for note in results.notes]
     order = ("failed", "unfinished", "missing", "differs", "note")
@@ -45,7 +45,7 @@ def find_issues(results: Results) -> tuple[Issue, ...]:
 
 
 def group_runs(results: Results) -> dict[tuple[str, str], dict[str, list[Run]]]:
-    """(task, variant) to algorithm to its runs, all in the order of their keys."""
+    """(task, variant) -> algorithm -> its runs, all in the order of their keys."""
     groups: dict[tuple[str, str], dict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))
     for run in sorted(results.runs, key=lambda run: run.key.order()):
         groups[run.key.task, run.key.variant][run.key.algorithm].append(run)
@@ -58,7 +58,7 @@ def algorithm_order(names: set[str]) -> list[str]:
 
 
 def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested config as one level of dotted names."""
+    """A nested config as a flat mapping with dotted names."""
     flat: dict[str, Any] = {}
     for name, value in config.items():
         if isinstance(value, dict):
@@ -111,8 +111,9 @@ def run_issues(run: Run) -> list[Issue]:
 
 
 def uncounted(run: Run) -> str:
-    """Why a run is no part of any score; empty for one that is. The one rule of scores, figures, exports and
-    collecting: a run counts that is finished, was evaluated to its end, and whose last evaluations are finite."""
+    """Reason why a run does not count towards scores; empty for one that does. Scores, figures, exports and collection
+    share this rule: a run counts where it is finished, was evaluated to its end, and its last evaluations are
+    finite."""
     if not run.status.finished:
         word = "failed" if run.status.state == "failed" else "unfinished"
         return f"{word} at step {run.status.step:,} of {run.total_steps:,}"
@@ -130,7 +131,7 @@ def uncounted(run: Run) -> str:
 
 
 def ended(run: Run) -> bool:
-    """Whether a run is finished and was evaluated to its end, no more than an interval of evaluations before it."""
+    """Whether a run is finished and was evaluated to its end, that is, at most one evaluation interval before it."""
     last = run.last_evaluation_step()
     interval = int(run.config.get("training", {}).get("evaluation_interval", 1))
     return run.status.finished and last is not None and run.total_steps - last < interval
@@ -153,7 +154,7 @@ def _start_notes(run: Run) -> list[str]:
 
 
 def _missing(results: Results) -> list[Issue]:
-    """Tasks and algorithms of the paper with no run, and seeds that another algorithm has there."""
+    """Tasks and algorithms of the paper without runs, and seeds that another algorithm has on the same task."""
     issues = []
     absent_tasks = [task for task in COMPARED_TASKS if task not in {run.key.task for run in results.runs}]
     if absent_tasks:
@@ -162,7 +163,7 @@ def _missing(results: Results) -> list[Issue]:
     for (task, variant), algorithms in group_runs(results).items():
         subject = f"{task} ({variant})"
         absent = algorithm_order(everyone - set(algorithms))
-        if absent and (len(algorithms) > 1 or variant == "default"):  # a variant of one algorithm is an ablation of it
+        if absent and (len(algorithms) > 1 or variant == "default"):  # one algorithm alone: an ablation of it
             issues.append(Issue("missing", subject, f"no run of {', '.join(absent)}"))
         seeds = {run.key.seed for runs in algorithms.values() for run in runs}
         for algorithm in algorithm_order(set(algorithms)):
@@ -173,7 +174,7 @@ def _missing(results: Results) -> list[Issue]:
 
 
 def differing_seeds(results: Results) -> list[Issue]:
-    """Seeds of one algorithm on one task and variant that were not made with the same settings."""
+    """Issues for seeds of one algorithm, task and variant that were made with different settings."""
     issues = []
     for (task, variant), algorithms in group_runs(results).items():
         for algorithm, runs in algorithms.items():
@@ -203,7 +204,7 @@ def _reference_issues(results: Results) -> list[Issue]:
         if references is None:
             issues.append(Issue("missing", task, "no references.json: no reference lines, no normalised score"))
             continue
-        episodes = {  # of a compact set, earlier evaluations are their mean alone
+        episodes = {  # in a compact set, earlier evaluations hold only their mean
             max(len(evaluation.returns) for evaluation in run.evaluations)
             for run in results.runs
             if run.key.task == task and run.evaluations

@@ -1,4 +1,4 @@
-"""The runs of a suite as one published set, once all of them are there and as they should be."""
+"""Collection of a suite's runs as one published set, once all of them are complete and valid."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from results.records import Results, Run
 from results.runs import load_runs
 
 SHOWN = 10
-"""Most things that an error lists."""
+"""Largest number of items that an error lists."""
 
 
 def collect(
@@ -54,7 +54,7 @@ def collect(
         raise ResultsError(f"not collected: nothing would be left: {'; '.join(wrong[:SHOWN])}")
     notes = [*(f"collected although {text}" for text in wrong), *_code_notes(kept.runs)]
     kept = replace(kept, notes=(*kept.notes, *notes))
-    if large := too_large(episodes_of_runs(kept).values()):  # numbers need not wait for pictures
+    if large := too_large(episodes_of_runs(kept).values()):  # a failure of recordings must not hold up the numbers
         kept, notes = without_episodes(kept), [*notes, f"the set has no episodes: {large}, and collect again"]
     paths = publish(compacted(kept) if compact else kept, output, suite)
     verify(output)
@@ -87,7 +87,8 @@ def _absent(missing: Collection[RunKey], stale: Collection[RunKey], damaged: Col
 
 
 def _unfit(results: Results) -> list[Issue]:
-    """Issues that keep available runs from forming a set: runs that failed or stopped early, or that do not match."""
+    """Issues that prevent available runs from forming a set: runs that failed or stopped early, or that do not
+    match."""
     issues = [issue for run in results.runs for issue in run_issues(run) if issue.kind in ("failed", "unfinished")]
     return sorted(issues, key=lambda issue: issue.kind) + differing_seeds(results)
 
@@ -98,8 +99,8 @@ def _text(issue: Issue) -> str:
 
 
 def _code_notes(runs: Sequence[Run]) -> list[str]:
-    """A warning where the runs were not all made by one commit, unchanged. No more than that: a suite takes days, and
-    not every commit changes what it finds."""
+    """A warning where the runs were not all made by the same unmodified commit. It is only a warning, since a suite
+    takes days and few commits change its numbers."""
     versions: Counter[tuple[str, bool]] = Counter()
     for run in runs:
         starts = run.machine.get("starts") or [run.machine]
@@ -110,4 +111,4 @@ def _code_notes(runs: Sequence[Run]) -> list[str]:
         f"{commit}{' with uncommitted changes' if dirty else ''} ({count} runs)"
         for (commit, dirty), count in versions.most_common()
     )
-    return [f"the runs were not all made by one commit as it is: {listed}"]
+    return [f"the runs were not all made by one unmodified commit: {listed}"]

@@ -1,7 +1,7 @@
-"""Recorded episodes of trained policies: a GIF beside its facts in a run folder, or among those of a published set.
+"""Recorded episodes of trained policies: a GIF with its facts, in a run folder or in a published set.
 
-seed_<k>/episode.gif, seed_<k>/episode.json      in a run folder
-episodes/<task>-<algorithm>-<variant>-<seed>.gif      in a published set, whose manifest has the facts
+    seed_<k>/episode.gif, seed_<k>/episode.json           in a run folder
+    episodes/<task>-<algorithm>-<variant>-<seed>.gif      in a published set, whose manifest has the facts
 
 Facts are read with the results. GIFs are read on request, which is when their checksums are verified.
 """
@@ -23,12 +23,12 @@ from results.records import POLICIES, Episode, Results
 FOLDER = "episodes"
 """Folder of the GIFs in a published set."""
 MOST_BYTES = 3_000_000
-"""Most bytes in the GIFs of a published set."""
+"""Largest total size in bytes of the GIFs in a published set."""
 AGAIN = "record it again: python -m benchmark.record"
 
 
 def read_gif(episode: Episode) -> bytes:
-    """The GIF. Raises ResultsError where it is missing or not the one that was recorded."""
+    """The GIF. Raises ResultsError where it is missing or differs from the recorded one."""
     try:
         data = episode.path.read_bytes()
     except OSError as error:
@@ -43,8 +43,8 @@ def read_gif(episode: Episode) -> bytes:
 
 
 def load_episodes(folders: Mapping[RunKey, Path]) -> tuple[dict[RunKey, Episode], list[str]]:
-    """The episodes of run folders that have one, and notes on those of which a file is missing. Raises ResultsError
-    where the facts cannot be read."""
+    """The recorded episodes of run folders, and notes on those with a missing file. Raises ResultsError where the facts
+    cannot be read."""
     found, notes = {}, []
     for key, folder in folders.items():
         gif, facts = folder / GIF, folder / FACTS
@@ -80,17 +80,17 @@ def episode_from_json(value: Mapping[str, Any], path: Path, where: str) -> Episo
 
 
 def published_name(key: RunKey) -> str:
-    """Path of a run's GIF in a published set, in which a task's slash is an underscore."""
+    """Path of a run's GIF in a published set, with underscores for the slashes of the task."""
     return f"{FOLDER}/{key.task.replace('/', '_')}-{key.algorithm}-{key.variant}-{key.seed}.gif"
 
 
 def episodes_of_runs(results: Results) -> dict[RunKey, Episode]:
-    """The episodes of the runs that the results have, in the order of the runs."""
+    """The recorded episodes of the runs in the results, in the order of the runs."""
     return {run.key: results.episodes[run.key] for run in results.runs if run.key in results.episodes}
 
 
 def too_large(episodes: Iterable[Episode]) -> str:
-    """Why episodes cannot be published together, and what to do; empty where they can."""
+    """Reason why episodes cannot be published together, and the remedy; empty where they can."""
     sizes = [episode.bytes for episode in episodes]
     if sum(sizes) <= MOST_BYTES:
         return ""
@@ -101,7 +101,7 @@ def too_large(episodes: Iterable[Episode]) -> str:
 
 
 def episodes_to_json(episodes: Mapping[RunKey, Episode]) -> dict[str, Any]:
-    """The part of a manifest: for each GIF the key of its run and its facts."""
+    """Manifest entries of GIFs: the key of the run and the facts of each."""
     return {published_name(key): {**key._asdict(), "episode": _facts(episode)} for key, episode in episodes.items()}
 
 
@@ -112,19 +112,19 @@ def _facts(episode: Episode) -> dict[str, Any]:
 
 
 def episodes_from_manifest(value: Mapping[str, Any], directory: Path, where: str) -> dict[RunKey, Episode]:
-    """The episodes of the set in `directory`. Raises ResultsError, also where a GIF is missing or has another size
-    than it should."""
+    """The episodes of the set in `directory`. Raises ResultsError, also where a GIF is missing or has the wrong
+    size."""
     found = {}
     for name, facts in value.items():
         key = RunKey.of(facts)
         if name != published_name(key):
-            raise ResultsError(f"corrupt file {where}: the episode of {key} is called {name}; publish the runs again")
+            raise ResultsError(f"corrupt file {where}: the episode of {key} is in {name}; publish the runs again")
         found[key] = _checked(episode_from_json(facts["episode"], directory / name, where))
     return found
 
 
 def gifs_named_in(manifest: Path) -> set[str]:
-    """Names of the GIFs of a published set; none where there is no set, or its manifest cannot be read."""
+    """Names of the GIFs of a published set; empty where there is no set, or its manifest cannot be read."""
     if not manifest.exists():
         return set()
     try:
@@ -134,7 +134,7 @@ def gifs_named_in(manifest: Path) -> set[str]:
 
 
 def remove_gifs(directory: Path, names: Iterable[str]) -> None:
-    """Remove GIFs that are no longer of the set in `directory`, and their folder when nothing is left in it."""
+    """Remove GIFs that no longer belong to the set in `directory`, and their folder when it becomes empty."""
     folder = directory / FOLDER
     for name in names:
         (folder / Path(name).name).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Errors that a user can mend. The message is one line: what was given, what was expected, what to do."""
+"""Errors that a user can fix. The message is one line: what was given, what was expected, what to do."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 
 
 class UserError(Exception):
-    """The root of them: a wrong setting, a broken file, a machine too small."""
+    """Base class of errors that a user can fix: a wrong setting, a broken file, insufficient memory."""
 
     exit_status = 2
 
@@ -17,17 +17,17 @@ class ResultsError(UserError):
 
 
 class InUseError(UserError):
-    """A folder that another process has locked. The exit status tells it from other errors, whatever else the log of a
-    run says: the process that has the lock writes to the same file."""
+    """A folder is locked by another process. Its exit status distinguishes it from other errors; the log of the run
+    does not, because the process that holds the lock writes to the same file."""
 
     exit_status = os.EX_TEMPFAIL
 
 
 class NoSpaceError(UserError):
-    """A full disk, or a used-up quota. The exit status says so where nothing can be written down any more."""
+    """The disk is full, or a quota is exceeded. The exit status reports it where nothing can be written any more."""
 
     exit_status = os.EX_IOERR
 
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
-"""Error numbers of a full disk and of a used-up quota."""
+"""Error numbers of a full disk and of an exceeded quota."""

@@ -1,4 +1,4 @@
-"""Files that survive: read with errors that name file and line, replaced as a whole, appended to with known lengths."""
+"""Robust files: read with errors that name file and line, replaced atomically, appended to with known lengths."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ REMEDY = "restore it or make it again"
 
 
 def read_json(path: Path, remedy: str = REMEDY) -> dict[str, Any]:
-    """The JSON object in `path`. Raises ResultsError, with the remedy, when it is unreadable or is something else."""
+    """The JSON object in `path`. Raises ResultsError, with the remedy, where it is unreadable or contains anything
+    else."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
@@ -33,11 +34,11 @@ def read_json(path: Path, remedy: str = REMEDY) -> dict[str, Any]:
 
 
 def read_json_lines(path: Path, may_end_torn: bool) -> tuple[list[tuple[int, dict[str, Any]]], str | None]:
-    """The objects of a JSON-lines file, each with its line number (from 1), and a note on a torn last line.
+    """The objects of a JSON-lines file, each with its line number (from 1), and a note on a truncated last line.
 
-    A process killed while it writes leaves half a line. That is accepted as the very last line, and only where
-    `may_end_torn` says that the run never finished; anywhere else it raises ResultsError with file and line.
-    A file that does not exist has no lines.
+    A process killed while it writes leaves an incomplete line. It is accepted only as the last line, and only with
+    `may_end_torn`, for runs that have not finished; anywhere else it raises ResultsError with file and line. A missing
+    file has no lines.
     """
     if not path.exists():
         return [], None
@@ -53,8 +54,8 @@ def read_json_lines(path: Path, may_end_torn: bool) -> tuple[list[tuple[int, dic
             row = json.loads(line.decode("utf-8"))
         except ValueError as error:
             if may_end_torn and number == len(lines):
-                return rows, f"{path.name} ends in a torn line ({number}), which was left out"
-            hint = "is torn, although the run says it finished" if number == len(lines) else "is not JSON"
+                return rows, f"{path.name} ends in a truncated line ({number}), which was left out"
+            hint = "is truncated, although the run finished" if number == len(lines) else "is not JSON"
             raise ResultsError(f"corrupt file {path}, line {number}: {hint}; run this seed again") from error
         if not isinstance(row, dict):
             raise ResultsError(f"corrupt file {path}, line {number}: expected a JSON object")
@@ -64,17 +65,17 @@ def read_json_lines(path: Path, may_end_torn: bool) -> tuple[list[tuple[int, dic
 
 @contextlib.contextmanager
 def readable_os_errors(path: Path, advice: str = "") -> Iterator[None]:
-    """Turn a full disk, a read-only folder and the like into a UserError that says what to do."""
+    """Turn OS errors, such as a full disk or a read-only folder, into a UserError that says what to do."""
     try:
         yield
     except OSError as error:
         reasons = {
             errno.ENOSPC: "the disk is full: free some space",
-            errno.EDQUOT: "the disk quota is used up: free some space",
+            errno.EDQUOT: "the disk quota is exceeded: free some space",
             errno.EROFS: "the file system is read-only: choose another --results folder",
             errno.EACCES: "permission denied: choose a --results folder you can write to",
             errno.EPERM: "permission denied: choose a --results folder you can write to",
-            errno.ENOTDIR: "a part of this path is a file, not a folder: choose another --results folder",
+            errno.ENOTDIR: "part of this path is a file, not a folder: choose another --results folder",
             errno.EEXIST: "a file is in the way: choose another --results folder",
             errno.EISDIR: "a folder is in the way: remove it",
         }
@@ -105,8 +106,8 @@ def write_atomically(path: Path, content: str | bytes | Callable[[BinaryIO], obj
 
 
 def remove_partial(folder: Path) -> None:
-    """Remove what processes that were killed have left half written in a folder of which this one has the lock."""
-    for pattern in (f".*{PARTIAL}", "*.tmp"):  # the second is of earlier versions
+    """Remove partial files left by killed processes in a folder whose lock this process holds."""
+    for pattern in (f".*{PARTIAL}", "*.tmp"):  # the second pattern is that of earlier versions
         for file in folder.glob(pattern):
             file.unlink(missing_ok=True)
 
@@ -117,7 +118,8 @@ def write_json(path: Path, record: Mapping[str, Any]) -> None:
 
 
 def write_output(path: Path, content: str | bytes) -> None:
-    """Write a file that a command was asked for atomically, and its folder. Raises ResultsError where it cannot be."""
+    """Write a file that a command was asked for atomically, creating its folder. Raises ResultsError where it cannot be
+    written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, content)
@@ -126,10 +128,10 @@ def write_output(path: Path, content: str | bytes) -> None:
 
 
 def write_together(folder: Path, contents: Mapping[str, bytes]) -> None:
-    """Write the files of a folder that belong together, some of them in folders in it, and leave its others alone.
+    """Write several files of a folder together, possibly in subfolders, and leave other files unchanged.
 
-    All are written whole under a hidden folder first, and only then take their places, in the order given: whatever
-    goes wrong before that leaves the old ones as they were. Raises ResultsError when the folder cannot be written.
+    All files are first written to a hidden folder and then moved to their places in the given order, so that an earlier
+    failure leaves the old files unchanged. Raises ResultsError where the folder cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -146,10 +148,10 @@ def write_together(folder: Path, contents: Mapping[str, bytes]) -> None:
 
 
 class AppendLog:
-    """An append-only file of JSON lines whose written part is known by length and digest.
+    """An append-only file of JSON lines whose length and digest are known.
 
-    A checkpoint stores `position()`; a resumed run calls `rewind` with it, which drops what was written after the
-    checkpoint and refuses a file whose kept part has changed.
+    A checkpoint stores `position()`; a resumed run calls `rewind` with it, which drops everything written after the
+    checkpoint and rejects a file whose kept part has changed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -166,17 +168,17 @@ class AppendLog:
         self.digest.update(line)
 
     def sync(self) -> None:
-        """Flush to the disk what has been appended."""
+        """Flush everything appended to the disk."""
         if self.path.exists():
             with readable_os_errors(self.path), self.path.open("ab") as stream:
                 os.fsync(stream.fileno())
 
     def position(self) -> dict[str, Any]:
-        """Length in bytes and digest of all that has been appended."""
+        """Length in bytes and digest of everything appended."""
         return {"length": self.length, "sha256": self.digest.hexdigest()}
 
     def rewind(self, position: dict[str, Any]) -> None:
-        """Cut the file back to `position`. Raises UserError where the part to keep is missing or has changed."""
+        """Truncate the file to `position`. Raises UserError where the part to keep is missing or has changed."""
         length = position["length"]
         content = self.path.read_bytes() if self.path.exists() else b""
         kept = content[:length]

@@ -1,6 +1,6 @@
-"""The folder of one run, open to its writer: who may write to it, and whether it belongs to the settings asked for.
+"""The folder of one run, opened for writing: its lock, and the check that it belongs to the requested settings.
 
-`results.layout` says what is in it.
+Its files are described in `results.layout`.
 """
 
 from __future__ import annotations
@@ -36,14 +36,15 @@ class RunFolder:
     """Open folder of a run, locked against a second writer."""
 
     def __init__(self, results: Path, record: Mapping[str, Any]) -> None:
-        """record: the settings of the run, as `RunConfig.record` gives them; what config.json says.
+        """`record`: the settings of the run as given by `RunConfig.record`, the contents of config.json.
 
-        Raises InUseError where another process has the folder, and UserError where it was made with other settings.
+        Raises InUseError where another process has locked the folder, and UserError where it was made with other
+        settings.
         """
         self.record, self.key = record, RunKey.of(record)
         self.path = run_folder(results, self.key)
         self.grown_from: int | None = None
-        """The length that the run had until now, where it is given more steps."""
+        """Previous length of a run that is extended to more steps."""
         with readable_os_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             self.lock = RunLock(self.path)
@@ -62,7 +63,7 @@ class RunFolder:
 
     @property
     def logs(self) -> dict[str, AppendLog]:
-        """Every log by the name that checkpoints have for it."""
+        """All logs by their names in checkpoints."""
         return {log.path.stem: log for log in (self.metrics, self.evaluation, self.timing, self.interpretation)}
 
     def _check_or_write_config(self) -> None:
@@ -95,7 +96,7 @@ class RunFolder:
         write_json(self.path / layout.CONFIG, {**self.record, "config_hash": digest_of(self.record)})
 
     def _grow(self, earlier: int) -> None:
-        """Extend the run, which continues from its last checkpoint. Raises UserError where there is none."""
+        """Extend the run, which continues from its last checkpoint. Raises UserError where there is no checkpoint."""
         if not (self.path / layout.CHECKPOINT).exists():
             raise UserError(
                 f"{self.path} has a run of {earlier} steps without a checkpoint, from which "
@@ -130,8 +131,8 @@ class RunFolder:
             write_json(self.path / layout.STATUS, record)
 
     def mark_failed(self, message: str) -> None:
-        """Write down that the run failed; its last checkpoint stays. The caller raises the error behind `message`, so
-        a disk too full for this note as well adds nothing."""
+        """Record that the run failed; its last checkpoint stays. Errors of this write on a full disk are ignored, since
+        the caller raises the error behind `message`."""
         with contextlib.suppress(UserError):
             status = status_of(self.path)
             self.write_status("failed", status["step"], status["wall_seconds"], message, status.get("scores"))
@@ -144,7 +145,7 @@ class RunFolder:
             write_json(file, record | {"starts": [*record["starts"], dict(facts)]})
 
     def close(self) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         self.lock.release()
 
 

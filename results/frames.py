@@ -1,6 +1,7 @@
-"""Records to tidy tables: one row for each evaluation, or for each logged value.
+"""Tidy tables of records: one row for each evaluation, or for each logged value.
 
-By columns, as a full comparison has hundreds of thousands of evaluations and millions of logged values.
+Tables are built by columns, since a full comparison has hundreds of thousands of evaluations and millions of logged
+values.
 """
 
 from __future__ import annotations
@@ -21,10 +22,9 @@ KEY_COLUMNS = ["task", "algorithm", "variant", "seed"]
 def evaluations_frame(results: Results) -> pd.DataFrame:
     """One row for each run, evaluation and policy.
 
-    Columns: task, algorithm, variant, seed, finished (the run came to its end), step (environment steps), policy
-    (greedy or sampled), return_mean and return_std (over the episodes; the deviation is 0 for one episode,
-    both are NaN when a return is not finite), episodes,
-    and one `score/<name>` column for each other score.
+    Columns: task, algorithm, variant, seed, finished (whether the run is finished), step (environment steps), policy
+    (greedy or sampled), return_mean and return_std (over the episodes; the deviation is 0 for one episode, both are NaN
+    when a return is not finite), episodes, and one `score/<name>` column for each other score.
     """
     rows = [evaluation for run in results.runs for evaluation in run.evaluations]
     if not rows:
@@ -65,7 +65,7 @@ def metrics_frame(results: Results) -> pd.DataFrame:
 
 
 def _key_columns(runs: Sequence[Run], counts: Sequence[int]) -> dict[str, Any]:
-    """The key of each run as often as it has rows."""
+    """Columns of run keys, each key repeated as often as its run has rows."""
     owners = np.repeat(np.arange(len(runs)), counts)
     words = {name: [getattr(run.key, name) for run in runs] for name in KEY_COLUMNS[:-1]}
     return {
@@ -75,13 +75,14 @@ def _key_columns(runs: Sequence[Run], counts: Sequence[int]) -> dict[str, Any]:
 
 
 def _names(names: Sequence[str]) -> Any:
-    """A column of few different words, each of which is turned into a value of the table once."""
+    """A column of strings, of which each distinct one is converted only once."""
     places = {name: place for place, name in enumerate(dict.fromkeys(names))}
     return pd.Series(list(places)).array.take(np.array([places[name] for name in names]))
 
 
 def _moments(rows: Sequence[Evaluation]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and sample deviation of the returns of each evaluation; evaluations of as many episodes go together."""
+    """Mean and sample deviation of the returns of each evaluation, computed together for evaluations with equal numbers
+    of episodes."""
     means, deviations = np.full((2, len(rows)), np.nan)
     lengths = np.array([len(row.returns) for row in rows])
     for episodes in np.unique(lengths):
@@ -94,7 +95,7 @@ def _moments(rows: Sequence[Evaluation]) -> tuple[NDArray[np.float64], NDArray[n
 
 
 def _scores(rows: Sequence[Evaluation]) -> dict[str, NDArray[np.float64]]:
-    """Name to the score of each evaluation, NaN where it has none of that name."""
+    """Score name -> value in each evaluation, NaN where the evaluation lacks it."""
     columns: dict[str, NDArray[np.float64]] = {}
     for place, row in enumerate(rows):
         for name, value in row.scores.items():

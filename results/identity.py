@@ -24,26 +24,28 @@ WITHOUT_EFFECT: Mapping[str, tuple[str, ...]] = {
     "algorithm_settings": ("micro_batch", "piece"),
     "environment": ("map", "workers"),
 }
-"""By group, settings that are left out. `piece` is what `micro_batch` was called while it was part of the identity;
-where the files of a city or an initial policy lie changes no number, what is in them does."""
+"""Settings left out of the identity, by group. `piece` is the name of `micro_batch` from the time when it was part of
+the identity. The paths of a city's files or of an initial policy have no effect on numbers; their contents have."""
 FILES: Mapping[str, str] = {"roadnet_sha256": "road network", "flow_sha256": "flow"}
-"""Settings of the environment that hold the SHA-256 of a city's files, and what these are. The task's name stands for
-them in names of variants."""
+"""Environment settings that hold the SHA-256 of a city's files, with descriptions of the files. In names of variants
+the task's name stands for them."""
 OF_PACKAGES = ("source", "package")
-"""Settings of an environment of another package that names of variants leave to the task's name and to machine.json."""
+"""Environment settings of a task from another package that names of variants omit, since the task's name and
+machine.json hold them."""
 ADDED: Mapping[str, Mapping[str, Any]] = {
     "training": {"kernels": "reference", "tf32": False, "initial_digest": ""},
     "environment": {**dict.fromkeys(FILES, ""), "observe_agents": True, "protocol": "paper", "observation": "counts"},
     "algorithm_settings": {"action_noise": 0.3},
 }
-"""By group, settings that came later, with what they were before: at that they are left out, so that the folders of
-earlier runs are still theirs."""
+"""Settings added later, by group, with the values that correspond to earlier behaviour. They are left out at these
+values, so that earlier runs keep their identity."""
 
 _NEVER = object()
 
 
 def identity_of(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A run's settings from config.json or a published set, without the hash and settings without effect."""
+    """A run's settings, from config.json or a published set, without the hash and settings without effect on
+    numbers."""
     kept = {key: value for key, value in record.items() if key != "config_hash"}
     for group, names in WITHOUT_EFFECT.items():
         if group in kept:
@@ -55,7 +57,7 @@ def identity_of(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def changed_files(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """Which files of their city two records do not have in common, in words; empty where they have all."""
+    """Description of the city files in which two records differ; empty where they agree."""
     sums = [[record.get("environment", {}).get(name, "") for record in (before, now)] for name in FILES]
     rows = [
         f"its {what} had the sha256 {was[:12] or '(none)'}, now {found[:12] or '(none)'}"

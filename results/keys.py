@@ -1,4 +1,4 @@
-"""Which run it is: one algorithm on one task, in one variant, with one seed."""
+"""Keys of runs: one algorithm on one task, in one variant, with one seed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class RunKey(NamedTuple):
         return cls(str(record["task"]), str(record["algorithm"]), str(record["variant"]), int(record["seed"]))
 
     def __str__(self) -> str:
-        """The run's folder below that of the results."""
+        """Path of the run's folder relative to the results folder."""
         return f"{self.task}/{self.algorithm}/{self.variant}/seed_{self.seed}"
 
     @property
@@ -40,11 +40,12 @@ class RunKey(NamedTuple):
 
     @property
     def kind(self) -> tuple[str, str, str]:
-        """Task, algorithm and variant: what it has in common with runs that differ in seeds alone."""
+        """Task, algorithm and variant, which are shared by runs that differ only in their seeds."""
         return self[:3]
 
     def order(self) -> tuple[Any, ...]:
-        """Sort key: tasks in natural order, the default variant first, the paper's algorithms in its order, seeds."""
+        """Sort key: tasks in natural order, the default variant first, the paper's algorithms in its order, then
+        seeds."""
         known = self.algorithm in COMPARED_ALGORITHMS
         place = COMPARED_ALGORITHMS.index(self.algorithm) if known else len(COMPARED_ALGORITHMS)
         variant = (self.variant != "default", self.variant)

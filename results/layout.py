@@ -2,12 +2,12 @@
 
     DIR/<task>/references.json                    reference policies on the same evaluation episodes (optional)
     DIR/<task>/<algorithm>/<variant>/seed_<k>/
-        config.json           what was asked: task, algorithm, variant, seed, total_steps, all settings, config_hash
-        machine.json          what made it: commit, dirty, python, torch, cpu, gpu, micro_batch; again for every start
+        config.json           the request: task, algorithm, variant, seed, total_steps, all settings, config_hash
+        machine.json          code and hardware of every start: commit, dirty, python, torch, cpu, gpu, micro_batch
         status.json           running, finished or failed; step, total_steps, scores, message, updated, wall_seconds
         metrics.jsonl         one line for each logging interval: step and named numbers
         evaluation.jsonl      one line for each evaluation and policy: step, policy, return of every episode, scores
-        interpretation.jsonl  for tasks that keep account of it (traffic): sums since the line before, by kind and name
+        interpretation.jsonl  traffic statistics of tasks that keep them: sums since the previous line, by kind and name
         full_evaluation.json  the trained policies on a longer episode, for tasks that have one (traffic)
         transfer.jsonl        the trained policy elsewhere: with other numbers of agents, lost messages (optional)
         timing.jsonl          wall time by phase, environment steps a second
@@ -16,20 +16,20 @@
         episode.gif           a recorded episode of the trained policy (optional)
         episode.json          its facts: policy, seed, steps, return, sha256
         tensorboard/          the metrics as an event file, where training.tensorboard asks for it
-        output.log            what the process of a sweep printed
-        lock                  who writes to the folder now
+        output.log            output of the run's process in a sweep
+        lock                  the process that writes to the folder now
     FOLDER/                                       of a policy to share (`benchmark.export`): config.json, episode.gif
         weights.pt            the acting network alone
-        scores.json           what it reached, and what made it
-        card.md               the same for people
+        scores.json           scores of the policy, and the code and machine that trained it
+        card.md               the same in readable form
         curve.png             its learning curve
     DIR/.sweep/                                   of a sweep: its lock, its log, jobs of a cluster and their code
     DIR/collected/                                the published form of the runs
 
-`<task>` is itself a path, such as `mpe/cooperative_navigation_3`. Of equal seeds, metrics, evaluation, interpretation
+`<task>` is itself a path, such as `mpe/cooperative_navigation_3`. With equal seeds, metrics, evaluation, interpretation
 and full_evaluation are equal to the last byte; machine, status, timing and output.log differ from run to run.
 
-Loads nothing heavy.
+This module imports no large package.
 """
 
 from __future__ import annotations
@@ -63,13 +63,13 @@ SWEEP = ".sweep"
 COLLECTED = "collected"
 
 LOGS = (METRICS, EVALUATION, TIMING, INTERPRETATION)
-"""Files that a run appends lines to."""
+"""Files to which a run appends lines."""
 RECORDS = (CONFIG, MACHINE, STATUS, EVALUATION, FULL_EVALUATION, INTERPRETATION, METRICS, TIMING, TRANSFER)
-"""Files that say all that readers need of a run: it can be published from these."""
+"""Files with everything that readers need of a run, from which it can be published."""
 WRITTEN_LATER = (STATUS, EVALUATION, METRICS, CHECKPOINT, POLICY)
-"""Files of a run folder that are never there before its config.json."""
+"""Files of a run folder that are written only after its config.json."""
 LOST_CONFIG = (
-    "config.json is lost, so nothing says which settings made this run, and it is not counted: restore that file, or "
+    "config.json is missing, so that the settings of this run are unknown and it is not counted: restore that file, or "
     "delete the folder to make the run again"
 )
 AGAIN = "delete its folder to make the run again"
@@ -83,20 +83,20 @@ def run_folder(results: Path, key: RunKey) -> Path:
 
 
 def lost_config(folder: Path) -> bool:
-    """Whether a run folder holds what a run writes, but not the settings that it was made with."""
+    """Whether a run folder has files of a run but has lost the config.json with its settings."""
     return not (folder / CONFIG).exists() and any((folder / name).is_file() for name in WRITTEN_LATER)
 
 
 def seed_folders(directory: Path) -> Iterator[Path]:
-    """Every run folder below `directory`, whatever it holds, in the order of their names. Raises ResultsError where a
-    folder cannot be read."""
+    """All run folders below `directory`, whatever their contents, in the order of their names. Raises ResultsError
+    where a folder cannot be read."""
     for folder, below in folders_of_runs(directory):
         yield from (folder / name for name in below if _SEED_FOLDER.fullmatch(name))
 
 
 def folders_of_runs(directory: Path) -> Iterator[tuple[Path, list[str]]]:
-    """`directory` and the folders below it, each with the names of the folders in it. Run folders are not entered;
-    hidden folders and the collected form of the runs are left out. Raises ResultsError where one cannot be read."""
+    """`directory` and the folders below it, each with the names of its subfolders. Run folders are not entered; hidden
+    folders and the collected form of the runs are left out. Raises ResultsError where a folder cannot be read."""
     for path, names, _ in os.walk(directory, onerror=_refuse) if directory.is_dir() else ():
         folder = Path(path)
         below = [name for name in sorted(names) if not name.startswith(".")]

@@ -15,10 +15,10 @@ from results.runs import load_runs
 
 
 def load_results(directory: Path) -> Results:
-    """The published set in `directory` when it holds a manifest.json; all sets, see `merged`, when every folder
-    directly below it that is not hidden holds one; the run folders below it otherwise.
+    """The published set in `directory`, where it holds a manifest.json; all sets merged (see `merged`), where every
+    folder directly below it that is not hidden holds one; otherwise the run folders below it.
 
-    Raises ResultsError when there is nothing of the kind, or what there is cannot be read or does not go together.
+    Raises ResultsError where nothing of the kind is found, or it cannot be read or is inconsistent.
     """
     if (directory / MANIFEST).exists():
         return read_published(directory)
@@ -63,7 +63,7 @@ def _merged_runs(sets: Mapping[Path, Results]) -> tuple[Run, ...]:
     for folder, results in sets.items():
         for run in results.runs:
             other_folder, other = found.setdefault(run.key, (folder, run))
-            # as text, in which a value that is not a number equals itself
+            # compared as text, in which NaN equals itself
             if other is not run and repr(other) != repr(run):
                 raise ResultsError(_two_runs(other_folder, other, folder, run))
     return tuple(sorted((run for _, run in found.values()), key=lambda run: run.key.order()))
@@ -106,7 +106,7 @@ def _merged_references(sets: Mapping[Path, Results]) -> tuple[dict[str, Referenc
 
 
 def _two_runs(folder: Path, run: Run, other_folder: Path, other: Run) -> str:
-    """Why a run that two sets have cannot be one."""
+    """The difference between two copies of a run that prevents them from being merged."""
     difference = (
         "the same settings but other content"
         if run.config_hash == other.config_hash
@@ -121,8 +121,8 @@ def _two_runs(folder: Path, run: Run, other_folder: Path, other: Run) -> str:
 def _joined(
     folder: Path, these: References, other_folder: Path, other: References
 ) -> tuple[tuple[Path, References], str | None]:
-    """The reference policies of a task that two sets have, with the folder to name in errors, and a note if something
-    had to be left out."""
+    """The reference policies of a task present in two sets, with the folder to name in errors, and a note where
+    something had to be left out."""
     settings, other_settings = (these.evaluation_seed, these.episodes), (other.evaluation_seed, other.episodes)
     if settings != other_settings:
         kept = (folder, these) if these.episodes >= other.episodes else (other_folder, other)

@@ -26,7 +26,7 @@ from results.layout import LOCK
 HEARTBEAT_SECONDS = 15.0
 """Seconds between renewals of the time stamp."""
 STALE_SECONDS = 120.0
-"""Silence after which a holder is taken for dead: longer than a shared file system hides changes."""
+"""Seconds of silence after which a holder counts as dead: longer than a shared file system hides changes."""
 WATCH_SECONDS = 40.0
 """Seconds for which the file of an apparently dead holder on another machine is watched for changes."""
 SETTLE_SECONDS = 2.0
@@ -73,27 +73,27 @@ def holder_of(folder: Path) -> Holder | None:
         record = json.loads(file.read_bytes())
         host, job, token = (str(record[name]) for name in ("host", "job", "token"))
         return Holder(host, int(record["pid"]), job, token, time.time() - file.stat().st_mtime)
-    except (OSError, ValueError, LookupError, TypeError):  # given back, or damaged: nobody writes such a file
+    except (OSError, ValueError, LookupError, TypeError):  # released, or damaged: no process writes such a file
         return None
 
 
 class RunLock:
-    """The lock of one folder, held from its making until `release`.
+    """The lock of one folder, held from construction until `release`.
 
-    Raises InUseError where somebody else holds it.
+    Raises InUseError where another process holds it.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.token = folder, secrets.token_hex(8)
         self.lost = False
-        """Whether somebody else has taken it since, after a long silence of this process."""
+        """Whether another process has taken the lock since, after a long silence of this process."""
         self._stream = self._take()
         self._ended = threading.Event()
         self._pulse = threading.Thread(target=self._beat, name="lock", daemon=True)
         self._pulse.start()
 
     def release(self) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         self._ended.set()
         self._pulse.join()
         with contextlib.suppress(OSError):
@@ -124,7 +124,7 @@ class RunLock:
         return stream
 
     def _outlast(self, holder: Holder) -> None:
-        """Return once a holder on another machine is known to be dead. Raises InUseError where it lives."""
+        """Return once a holder on another machine is known to be dead. Raises InUseError where it is alive."""
         if holder.alive:
             raise self._in_use(holder)
         stamp = self._stamp()
@@ -135,7 +135,8 @@ class RunLock:
                 raise self._in_use(holder_of(self.folder) or holder)
 
     def _stamp(self) -> float:
-        """Time of the last sign of life, by the clock of the file system; opening the file makes it look there."""
+        """Time of the last sign of life, by the clock of the file system; opening the file makes a shared file system
+        refresh it."""
         with (self.folder / LOCK).open() as stream:
             return os.fstat(stream.fileno()).st_mtime
 
@@ -155,7 +156,7 @@ class RunLock:
     def _beat(self) -> None:
         """Give signs of life until the end, or until the lock is lost."""
         while not self._ended.wait(HEARTBEAT_SECONDS):
-            with contextlib.suppress(OSError):  # a full or vanished disk shows where results are written
+            with contextlib.suppress(OSError):  # a full or vanished disk is reported where results are written
                 if self._taken_over():
                     self.lost = True
                     return
@@ -167,13 +168,13 @@ class RunLock:
 
 
 def _job() -> str:
-    """The scheduler's number of this job; empty outside of one."""
+    """The scheduler's number of this job; empty outside a job."""
     array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
     return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID", "")
 
 
 def _process_exists(pid: int) -> bool:
-    if pid <= 0:  # to `kill` a group of processes
+    if pid <= 0:  # to `kill` these numbers mean a group of processes
         return False
     try:
         os.kill(pid, 0)

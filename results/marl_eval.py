@@ -41,7 +41,7 @@ ABSOLUTE_NOTE = (
 )
 LEVELS = ("environment", "task", "algorithm", "run", "evaluation")
 Tree = dict[str, dict[str, dict[str, dict[str, Any]]]]
-"""Environment, task, algorithm and run, to the evaluations of that run."""
+"""Environment -> task -> algorithm -> run -> the evaluations of that run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +51,11 @@ class Export:
     tree: Tree
     runs: int
     left_out: tuple[str, ...]
-    """Every run that is not in the tree, and why."""
+    """Runs that are not in the tree, with the reasons."""
     notes: tuple[str, ...]
 
     def text(self) -> str:
-        """The file, one line an evaluation: the same results give the same bytes, and every number in it is finite."""
+        """The text of the file, one line per evaluation: equal results give equal bytes, and all numbers are finite."""
         return _text(self.tree) + "\n"
 
 
@@ -99,7 +99,7 @@ def _text(value: dict[str, Any], depth: int = 0) -> str:
 
 
 def _names(task: str, variant: str) -> tuple[str, str]:
-    """Names of environment and task: lower case, because the tools look them up so, and no commas."""
+    """Names of environment and task in lower case, as the tools look them up, and without commas."""
     environment, _, rest = task.partition("/")
     full = rest or environment
     return _plain(environment), _plain(full if variant == "default" else f"{full}-{variant}")
@@ -110,7 +110,7 @@ def _plain(name: str) -> str:
 
 
 def _comparable(algorithms: dict[str, list[Run]], policy: str, left_out: list[str]) -> dict[str, list[Run]]:
-    """The runs of a task that are exported; says of the others why not."""
+    """The runs of a task to export; the reasons for all others are appended to `left_out`."""
     runs = [run for its in algorithms.values() for run in its]
     reasons = {run.key: _unfit(run, policy) for run in runs}
     steps = {run.key: _steps(run, policy) for run in runs if reasons[run.key] is None}
@@ -130,7 +130,7 @@ def _comparable(algorithms: dict[str, list[Run]], policy: str, left_out: list[st
 
 
 def _unfit(run: Run, policy: str) -> str | None:
-    """Why a run cannot be exported, whatever the others are like."""
+    """Reason why a run cannot be exported, independently of the others."""
     if reason := uncounted(run):
         return reason
     evaluations = _evaluations(run, policy)
@@ -154,7 +154,7 @@ def _words(steps: tuple[int, ...]) -> str:
 
 
 def _shared_metrics(runs: Sequence[Run], policy: str) -> tuple[list[str], list[str]]:
-    """Names of the scores that are finite in every evaluation, and of those that are in some only."""
+    """Names of the scores that are finite in every evaluation, and of those that are finite in some only."""
     names = [
         {name for name, value in evaluation.scores.items() if math.isfinite(value)}
         for run in runs
@@ -206,7 +206,7 @@ def _uneven(environment: str, tasks: dict[str, dict[str, dict[str, Any]]]) -> li
 
 
 def _compact(kept: dict[tuple[str, str], dict[str, list[Run]]], policy: str) -> list[str]:
-    """Whether earlier evaluations hold fewer returns than the last one, as those of compact sets do."""
+    """A note where earlier evaluations hold fewer returns than the last one, as in compact sets."""
     shorter = 0
     for algorithms in kept.values():
         for run in (run for runs in algorithms.values() for run in runs):
@@ -218,8 +218,8 @@ def _compact(kept: dict[tuple[str, str], dict[str, list[Run]]], policy: str) -> 
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line: 0 when the file was written, 1 with one line on standard error otherwise. Runs that are left out
-    are named on standard error."""
+    """Command line: 0 when the file was written, 1 with one line on standard error otherwise. Runs left out are named
+    on standard error."""
     parser = argparse.ArgumentParser(
         prog="python -m results.marl_eval", description="Write results in the JSON form of the marl-eval tools."
     )

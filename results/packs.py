@@ -1,4 +1,4 @@
-"""Packs of GPU leases, made by `python -m benchmark.lease`: read whole or refused, and added to a published set.
+"""Packs of GPU leases, made by `python -m benchmark.lease`: read completely or rejected, and added to a published set.
 
 A pack is a folder: lease.json with the checksums of its other files, runs-K.zip with the folders of finished runs and
 reference policies, timings.json. See `benchmark/lease/pack.py`.
@@ -31,23 +31,23 @@ TIMING_KEY = ("gpu", "what", "task", "algorithm", "mode", "runs")
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """The contents of a pack: results of a lease of a GPU."""
+    """The contents of a pack, the results of a GPU lease."""
 
     folder: Path
     results: Results | None
-    """None where no run was finished."""
+    """Finished runs; None where there are none."""
     timings: tuple[dict[str, Any], ...]
     rehearsal: bool
 
 
 def read_pack(folder: Path) -> Pack:
-    """A pack in which every file is as it was written.
+    """The pack in a folder, after all checksums have been verified.
 
-    Raises ResultsError, naming the file, where one is missing, cut off or changed, where an archive holds other runs
-    than lease.json says, or where a run is not finished.
+    Raises ResultsError, naming the file, where one is missing, truncated or changed, where an archive holds other runs
+    than those in lease.json, or where a run is not finished.
     """
     if not (folder / MANIFEST).exists():
-        raise ResultsError(f"{folder} is no pack of a lease: it has no {MANIFEST}; it may have been fetched in part")
+        raise ResultsError(f"{folder} is not a pack of a lease: it has no {MANIFEST}; it may be incomplete")
     record = read_json(folder / MANIFEST)
     if record.get("format") != FORMAT:
         raise ResultsError(f"{folder / MANIFEST}: format is {record.get('format')!r}, this version reads {FORMAT}")
@@ -88,10 +88,10 @@ def _unpacked(archives: Mapping[str, Path], folder: Path) -> Results:
                     for name in archive.namelist():
                         parts = PurePosixPath(name).parts
                         if ".." in parts or name.startswith("/"):
-                            raise ResultsError(f"{path} holds {name}, which lies outside; it is no pack of a lease")
+                            raise ResultsError(f"{path} holds {name}, outside its folder: it is not a pack of a lease")
                     archive.extractall(place)
             except zipfile.BadZipFile as error:
-                raise ResultsError(f"{path} is no archive ({error}); fetch the pack again") from error
+                raise ResultsError(f"{path} is not an archive ({error}); fetch the pack again") from error
         try:
             return load_runs(Path(place))
         except ResultsError as error:
@@ -99,15 +99,15 @@ def _unpacked(archives: Mapping[str, Path], folder: Path) -> Results:
 
 
 def with_packs(base: Results | None, place: Path, packs: Sequence[Pack]) -> tuple[Results, list[str]]:
-    """A published set and the runs of packs, as one.
+    """A published set merged with the runs of packs.
 
     Args:
-        base: what is published so far, in `place`.
+        base: the published set in `place`.
 
-    Returns: the runs of all, and lines that say what was added and what was left out. Of a run that is in both, the
-    one that was published first stays; so do the reference policies of a task.
+    Returns all runs, and lines that say what was added and what was left out. Of a run in both, the one published first
+    is kept, and likewise for the reference policies of a task.
 
-    Raises ResultsError, naming both, where a run is there twice with other settings.
+    Raises ResultsError, naming both folders, where a run occurs twice with different settings.
     """
     runs = {run.key: (place, run) for run in base.runs} if base else {}
     references = dict(base.references) if base else {}
@@ -167,8 +167,8 @@ def read_timings(path: Path) -> list[dict[str, Any]]:
 
 
 def add_timings(path: Path, packs: Sequence[Pack]) -> int:
-    """Add the timings of packs to a file, in the place of older ones about the same; how many there are then. Those of
-    a machine without a GPU are left out."""
+    """Add the timings of packs to a file, replacing older ones of the same measurement. Returns the number of timings
+    in the file. Timings of a machine without a GPU are left out."""
     about = {_timing_key(entry): entry for entry in read_timings(path)}
     for pack in packs:
         about |= {_timing_key(entry): entry for entry in pack.timings if entry.get("gpu")}

@@ -1,4 +1,4 @@
-"""The tasks of the paper's Table 1 and its algorithms, from which suites, tables and figures are made."""
+"""The tasks of the paper's Table 1 and its algorithms, on which suites, tables and figures are based."""
 
 from __future__ import annotations
 
@@ -48,4 +48,4 @@ TABLE_1 = (
 )
 """The 13 rows of Table 1."""
 COMPARED_TASKS = tuple(task.name for task in TABLE_1)
-"""Their names."""
+"""Names of the tasks in Table 1."""

@@ -5,7 +5,7 @@
     python -m results.publish --trials DIR --output results/published/SUITE
 
 The second form adds the runs of GPU leases (`results.packs`) to the set, and their timings to a file; the third adds
-what the runs of the set did elsewhere (`benchmark.transfer`), which lies in their folders below DIR.
+the transfer trials of the set's runs (`benchmark.transfer`), from their folders below DIR.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ MANIFEST = "manifest.json"
 CODE_FACTS = ("commit", "dirty", "started", "from_step", "micro_batch", "note", "python", "torch", "numpy")
 HARDWARE_FACTS = ("device", "gpu", "cpu", "cores")
 PUBLISHED_MACHINE_FACTS = CODE_FACTS + HARDWARE_FACTS
-"""Facts of machine.json that may explain a number. Others, such as the host or the command, are not published."""
+"""Facts of machine.json that may explain a number. Others, such as host and command, are not published."""
 
 NAME = pa.dictionary(pa.int32(), pa.string())
 KEY_FIELDS = [("task", NAME), ("algorithm", NAME), ("variant", NAME), ("seed", pa.int32())]
@@ -157,13 +157,13 @@ def with_trials(results: Results, runs: Results) -> Results:
 
 
 def publish(results: Results, output: Path, suite: str = "") -> tuple[Path, ...]:
-    """Write a set of runs, those of `suite` if they are of one; returns the paths of its files: the Parquet files,
-    the GIFs of episodes, the manifest.
+    """Write a set of runs; `suite` is the name of their suite, if any. Returns the paths of its files: the Parquet
+    files, the GIFs of episodes, the manifest.
 
-    The manifest comes last and carries the checksums of the others: where an older set was there before and the
-    writing is cut off, either that one is left or, between one file and the next taking its place, one that is refused
-    when it is read. Raises ResultsError when the folder cannot be written, when sets or run folders lie in it, or when
-    its episodes are too large or not as they were recorded.
+    The manifest is written last and contains the checksums of the others. If the replacement of an older set is
+    interrupted, the older set remains or, between the moves of two files, a set that readers reject. Raises
+    ResultsError when the folder cannot be written, when sets or run folders lie in it, or when its episodes are too
+    large or differ from the recorded ones.
     """
     _refuse_to_hide(output, suite or "NAME")
     contents = {
@@ -220,7 +220,8 @@ def written(paths: Sequence[Path]) -> list[str]:
 
 
 def _refuse_to_hide(output: Path, name: str) -> None:
-    """A folder is read as one set as soon as it holds a manifest: what else lies in it would not be found again."""
+    """Raises ResultsError where the folder contains sets or run folders: once it holds a manifest it is read as one
+    set, and they would no longer be found."""
     sets, run = subfolders_with_sets(output), next(seed_folders(output), None)
     if sets or run:
         what = f"published sets ({', '.join(sets)})" if sets else f"run folders ({run}, ...)"
@@ -234,8 +235,8 @@ def subfolders_with_sets(directory: Path) -> list[str]:
 
 
 def read_published(directory: Path) -> Results:
-    """The published set in `directory`, equal to the run folders that it was made from, but for machine facts that
-    are not published. Raises ResultsError when a file is missing or its checksum is wrong; that of a GIF is checked
+    """The published set in `directory`, equal to the run folders it was made from except for machine facts that are not
+    published. Raises ResultsError when a file is missing or its checksum is wrong; the checksum of a GIF is verified
     when `results.episodes.read_gif` reads it."""
     path = directory / MANIFEST
     manifest = read_json(path)
@@ -262,7 +263,7 @@ def read_published(directory: Path) -> Results:
 
 
 def verify(directory: Path) -> None:
-    """Read all of the set in `directory`, its GIFs included. Raises ResultsError as `read_published` does."""
+    """Read the whole set in `directory`, including its GIFs. Raises ResultsError like `read_published`."""
     for episode in read_published(directory).episodes.values():
         read_gif(episode)
 
@@ -288,7 +289,7 @@ def _verified(path: Path, expected: str) -> bytes:
 def _parquet(columns: dict[str, list[Any]], schema: pa.Schema) -> bytes:
     table = pa.table({name: pa.array(columns[name], type=schema.field(name).type) for name in schema.names}, schema)
     repeated = [field.name for field in schema if field.type == NAME or pa.types.is_integer(field.type)]
-    buffer = pa.BufferOutputStream()  # a dictionary of numbers that never come twice would be larger than they are
+    buffer = pa.BufferOutputStream()  # a dictionary of numbers that never repeat would be larger than the numbers
     pq.write_table(table, buffer, compression="zstd", use_dictionary=repeated)
     return bytes(buffer.getvalue())
 
@@ -319,7 +320,7 @@ def _is_interpretation(row: MetricRow) -> bool:
 
 
 def _key_columns(counts: Sequence[tuple[Run, int]]) -> dict[str, list[Any]]:
-    """The key of each run as often as it has rows."""
+    """Columns of run keys, each key repeated as often as its run has rows."""
     columns: dict[str, list[Any]] = {name: [] for name, _ in KEY_FIELDS}
     for run, count in counts:
         for name, column in columns.items():
@@ -344,7 +345,7 @@ def _by_key(data: bytes) -> Iterator[tuple[RunKey, list[list[Any]]]]:
 
 
 def _codes(column: pa.Array) -> np.ndarray:
-    """One integer a row: equal numbers, equal values."""
+    """One integer per row; equal values have equal integers."""
     return (column.indices if pa.types.is_dictionary(column.type) else column).to_numpy()
 
 
@@ -387,8 +388,8 @@ def _read_trials(data: bytes) -> dict[RunKey, list[Trial]]:
 
 
 def _read_metrics(data: bytes, prefix: str = "") -> dict[RunKey, list[MetricRow]]:
-    """Rows of metrics of each run, under names that start with `prefix`. Metrics and timings of one step are rows of
-    their own, as they were logged."""
+    """Rows of metrics of each run, under names that start with `prefix`. Metrics and timings of one step are separate
+    rows, as they were logged."""
     found: dict[RunKey, list[MetricRow]] = defaultdict(list)
     for key, (steps, names, values) in _by_key(data):
         timing = [name.startswith(TIMING) for name in names]
@@ -458,16 +459,16 @@ def _returns_to_json(returns: dict[str, tuple[float, ...]]) -> dict[str, Any]:
 
 
 def _packs(folders: Sequence[Path], rehearsed: bool) -> list[Pack]:
-    """Packs of leases. Raises ResultsError for that of a rehearsal, unless these are wanted."""
+    """Packs of leases. Raises ResultsError for the pack of a rehearsal, unless rehearsals are accepted."""
     packs = [read_pack(folder) for folder in folders]
     for pack in packs:
         if pack.rehearsal and not rehearsed:
-            raise ResultsError(f"{pack.folder} is of a rehearsal: its runs are of nothing (--rehearsed takes them)")
+            raise ResultsError(f"{pack.folder} is from a rehearsal, not a lease (--rehearsed accepts it)")
     return packs
 
 
 def _added(output: Path, packs: Sequence[Pack]) -> Results:
-    """The set in `output`, if there is one, and the runs of packs; what was added is printed."""
+    """The set in `output`, if there is one, merged with the runs of packs; prints what was added."""
     base = read_published(output) if (output / MANIFEST).exists() else None
     results, lines = with_packs(base, output, packs)
     print(*lines, sep="\n")
@@ -479,22 +480,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m results.publish",
         description="Publish every run below a folder, finished or not, as one set, or add the runs of GPU leases to a "
-        "set. For the runs of a suite, once all are as they should be: python -m benchmark.sweep collect --suite SUITE",
+        "set. For the runs of a suite, once all are complete: python -m benchmark.sweep collect --suite SUITE",
     )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--results", type=Path, metavar="DIR", help="folder that holds the run folders")
     source.add_argument("--packs", type=Path, nargs="+", metavar="DIR", help="packs of leases, added to the set")
     source.add_argument("--trials", type=Path, metavar="DIR", help="run folders whose trials are added to the set")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder of the set")
-    parser.add_argument("--suite", default="", help="the suite that the runs are of, if they are of one")
+    parser.add_argument("--suite", default="", help="suite of the runs, if any")
     parser.add_argument(
-        "--compact", action="store_true", help=f"{COMPACT_NOTE}: a smaller set that draws the same curves and scores"
+        "--compact", action="store_true", help=f"{COMPACT_NOTE}: a smaller set that gives the same curves and scores"
     )
     parser.add_argument("--without-episodes", action="store_true", help="leave out the GIFs of recorded episodes")
     parser.add_argument(
-        "--timings", type=Path, default=GPU_TIMINGS, metavar="FILE", help="of --packs; default: %(default)s"
+        "--timings", type=Path, default=GPU_TIMINGS, metavar="FILE", help="--packs: timings file; default: %(default)s"
     )
-    parser.add_argument("--rehearsed", action="store_true", help="--packs: even those of rehearsals, for a trial")
+    parser.add_argument("--rehearsed", action="store_true", help="--packs: accept packs of rehearsals")
     options = parser.parse_args(arguments)
     try:
         packs = [] if options.packs is None else _packs(options.packs, options.rehearsed)

@@ -30,7 +30,7 @@ class Evaluation:
 @dataclass(frozen=True, slots=True)
 class Trial:
     """A trained policy on fixed episodes of some task: with another number of agents than in training, on another map,
-    or while messages are lost."""
+    or with lost messages."""
 
     task: str
     agents: int
@@ -45,7 +45,7 @@ class Trial:
     scores: dict[str, float] = field(default_factory=dict)
     """Other scores, means over episodes."""
     drop: float = 0.0
-    """Chance that a message is lost."""
+    """Probability that a message is lost."""
     drop_agents: float = 0.0
     """Probability that all messages of an agent are lost for a whole episode."""
     delay: int = 0
@@ -84,7 +84,7 @@ class Status:
     step: int
     message: str
     updated: str
-    """ISO time of the last sign of life."""
+    """ISO time of the last update."""
     wall_seconds: float
 
     @property
@@ -94,7 +94,7 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run: what was asked (config), where (machine), how far (status), and what came out."""
+    """One run: its request (config), machine, progress (status) and results."""
 
     key: RunKey
     config: dict[str, Any]
@@ -107,11 +107,11 @@ class Run:
     full_evaluations: tuple[Evaluation, ...] = ()
     """The trained policies on longer episodes, for tasks that have them: the whole hour of traffic."""
     trials: tuple[Trial, ...] = ()
-    """The trained policies elsewhere: with other numbers of agents, with lost messages."""
+    """Trials of the trained policies: with other numbers of agents, with lost messages."""
 
     @property
     def config_hash(self) -> str:
-        """Runs with the same one were made with the same settings."""
+        """Hash of the settings; equal for runs made with the same settings."""
         return hash_of(self.config)
 
     @property
@@ -124,7 +124,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class References:
-    """Scripted policies on the evaluation episodes of one task: policy name to the return of every episode."""
+    """Scripted policies on the evaluation episodes of one task: policy name -> return of every episode."""
 
     task: str
     evaluation_seed: int
@@ -139,15 +139,15 @@ class Episode:
     """A recorded episode of a run's trained policy. Its GIF stays in its file until `results.episodes.read_gif`."""
 
     path: Path = field(compare=False)
-    """The GIF: equal episodes may lie in different places."""
+    """Path of the GIF, which is ignored in comparisons."""
     sha256: str
     bytes: int
     episode_return: float
-    """The reported score of what was played."""
+    """The reported score of the recorded steps."""
     steps: int
-    """Environment steps that were played."""
+    """Recorded environment steps."""
     episode_steps: int
-    """Environment steps of a whole episode."""
+    """Environment steps of the whole episode."""
     policy: str
     """greedy or sampled."""
     seed: int
@@ -163,13 +163,13 @@ class Episode:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """Every run under one folder, in the order of their keys, and the reference policies of their tasks."""
+    """All runs below one folder, in the order of their keys, and the reference policies of their tasks."""
 
     runs: tuple[Run, ...]
     references: dict[str, References] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    """Notes on findings that are no runs: seed folders without a config, repeated copies of a run."""
+    """Notes that concern no single run: seed folders without a config, repeated copies of a run."""
     episodes: dict[RunKey, Episode] = field(default_factory=dict)
-    """Recorded episodes, of those runs that have one."""
+    """Recorded episodes of the runs that have one."""
     lost: dict[str, str] = field(default_factory=dict)
-    """Folders of runs that lost the file that says what they are, to what is wrong. A note says it too."""
+    """Folders of runs without their config.json -> what is wrong with them, which is also in the notes."""

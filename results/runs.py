@@ -1,4 +1,4 @@
-"""Run folders to records. `results.layout` says what lies where."""
+"""Reading of run folders into records; the files are described in `results.layout`."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ INTERPRETATION = "interpretation/"
 """Prefixes of the names of values from timing.jsonl and interpretation.jsonl."""
 CONFIG_KEYS = ("task", "algorithm", "variant", "seed", "total_steps", "config_hash")
 INTERPRETATION_POINTS = 80
-"""Sums kept of what agents did and were up against: the paper draws 69 of them, of 20,000 steps each."""
+"""Number of rows of traffic statistics kept for each run; the paper draws 69 of them, of 20,000 steps each."""
 METRIC_POINTS = 200
-"""Rows of training metrics and of timings kept for each run: enough for a curve, small enough to publish."""
+"""Number of rows of training metrics and of timings kept for each run: enough for a curve, small enough to publish."""
 
 
 def load_runs(directory: Path, wanted: Collection[RunKey] | None = None) -> Results:
-    """Every run below `directory`, finished or not; runs that are not `wanted` are not read.
+    """All runs below `directory`, finished or not; runs that are not `wanted` are not read.
 
-    Raises ResultsError when there is none, when a file is corrupt (naming file and line), when a config disagrees
-    with the folder it lies in, or when one run was made twice with different configs.
+    Raises ResultsError where there are none, where a file is corrupt (naming file and line), where a config disagrees
+    with its folder, or where one run was made twice with different configs.
     """
     folders = list(seed_folders(directory))
     if wanted is not None:
@@ -57,7 +57,7 @@ def load_runs(directory: Path, wanted: Collection[RunKey] | None = None) -> Resu
         for folder in without
         if folder.as_posix() not in lost
     ]
-    if wanted is not None:  # what is missing of them is for the caller to say
+    if wanted is not None:  # missing runs are reported by the caller
         notes = []
     runs = [(folder, load_run(folder)) for folder in folders if (folder / layout.CONFIG).exists()]
     if not runs and lost:
@@ -85,7 +85,7 @@ def load_runs(directory: Path, wanted: Collection[RunKey] | None = None) -> Resu
 
 
 def load_run(folder: Path) -> Run:
-    """One run folder. A torn last line is left out, with a note, when the run has not finished."""
+    """The run in one folder. A truncated last line is left out, with a note, when the run has not finished."""
     config = read_json(folder / layout.CONFIG)
     key = _key_of(folder, config)
     machine_file = folder / layout.MACHINE
@@ -109,13 +109,14 @@ def load_run(folder: Path) -> Run:
 
 
 def thin(rows: list[MetricRow], bin_width: float) -> list[MetricRow]:
-    """The last row of every `bin_width` steps, so that equal settings keep equal steps, however long each ran."""
+    """The last row of every `bin_width` steps, so that runs with equal settings keep the same steps, whatever their
+    lengths."""
     last_of_bin = {int((row.step - 1) // bin_width): row for row in rows}
     return list(last_of_bin.values())
 
 
 def added_up(rows: list[MetricRow], bin_width: float) -> list[MetricRow]:
-    """The sum of the rows of every `bin_width` steps, at the last of their steps."""
+    """The sums of the rows of every `bin_width` steps, at the last of their steps."""
     bins: dict[int, list[MetricRow]] = {}
     for row in rows:
         bins.setdefault(int((row.step - 1) // bin_width), []).append(row)
@@ -205,7 +206,7 @@ def _evaluation(row: dict[str, Any], where: str) -> Evaluation:
 
 
 def _load_interpretation(folder: Path, may_end_torn: bool, notes: list[str], total_steps: int) -> list[MetricRow]:
-    """Sums of interpretation.jsonl; none where the task keeps no such account."""
+    """Sums from interpretation.jsonl; empty where the task keeps no such statistics."""
     path = folder / layout.INTERPRETATION
     if not path.exists():
         return []
@@ -214,7 +215,7 @@ def _load_interpretation(folder: Path, may_end_torn: bool, notes: list[str], tot
 
 
 def _load_full_evaluation(path: Path) -> tuple[Evaluation, ...]:
-    """The trained policies on longer episodes; none where the task has no such evaluation."""
+    """Evaluations of the trained policies on longer episodes; empty where the task has none."""
     return full_evaluations_from_json(read_json(path).get("evaluations", []), str(path)) if path.exists() else ()
 
 
@@ -224,15 +225,15 @@ def full_evaluations_from_json(rows: list[dict[str, Any]], where: str) -> tuple[
 
 
 def _load_trials(path: Path, notes: list[str]) -> tuple[Trial, ...]:
-    """The trained policies elsewhere. A torn last line is left out with a note: the command that adds lines makes the
-    trial again."""
+    """Trials of the trained policies. A truncated last line is left out with a note: the command that adds lines
+    repeats the trial."""
     rows, torn = read_json_lines(path, may_end_torn=True)
     notes.extend([torn] if torn else [])
     return trials_from_json([row for _, row in rows], str(path))
 
 
 def trials_from_json(rows: list[dict[str, Any]], where: str) -> tuple[Trial, ...]:
-    """Trials, of equal ones the last; `where` names the file in errors."""
+    """Trials, only the last of equal ones; `where` names the file in errors."""
     found: dict[tuple[Any, ...], Trial] = {}
     for number, row in enumerate(rows, start=1):
         try:
@@ -288,9 +289,9 @@ def _read_metrics(path: Path, may_end_torn: bool, notes: list[str], prefix: str)
 
 
 def _numbers(line: dict[str, Any], prefix: str) -> dict[str, float]:
-    """Named numbers of one line; a nested object gives names with a slash, an absent value (null) gives none.
+    """Named numbers of one line; names of nested objects are joined with a slash, and null values are dropped.
 
-    The few names that come again in every line are kept once.
+    Names are interned, since the same few occur in every line.
     """
     numbers: dict[str, float] = {}
     for name, value in line.items():
@@ -302,7 +303,7 @@ def _numbers(line: dict[str, Any], prefix: str) -> dict[str, float]:
 
 
 def _append_newest(rows: list[Row], row: Row, name: str, notes: list[str]) -> None:
-    """Append a row; one that goes back in steps was written after a resume and replaces what it repeats."""
+    """Append a row; a row with an earlier step was written after a resume and replaces the rows it repeats."""
     length = len(rows)
     while rows and rows[-1].step >= row.step:
         rows.pop()
@@ -312,7 +313,8 @@ def _append_newest(rows: list[Row], row: Row, name: str, notes: list[str]) -> No
 
 
 def _without_repetitions(runs: Iterable[tuple[Path, Run]]) -> tuple[list[tuple[Path, Run]], list[str]]:
-    """One run for each key. Copies with one config keep the one that came furthest; two configs are an error."""
+    """One run for each key. Of copies with one config, the most advanced one is kept; different configs are an
+    error."""
     kept: dict[RunKey, tuple[Path, Run]] = {}
     notes = []
     for folder, run in runs:
@@ -327,7 +329,7 @@ def _without_repetitions(runs: Iterable[tuple[Path, Run]]) -> tuple[list[tuple[P
             )
         if (run.status.finished, run.status.step) > (other.status.finished, other.status.step):
             kept[run.key] = (folder, run)
-        notes.append(f"{run.key} was found twice with the same config: the copy that came furthest is used")
+        notes.append(f"{run.key} was found twice with the same config: the most advanced copy is used")
     return list(kept.values()), notes
 
 

@@ -1,1 +1,1 @@
-"""Sweeps on SLURM clusters, through submitit: profiles of clusters, jobs, and what became of them (see README.md)."""
+"""Sweeps on SLURM clusters, through submitit: cluster profiles, jobs, and their outcomes (see README.md)."""

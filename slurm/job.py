@@ -48,7 +48,8 @@ class SweepJob:
             raise RuntimeError("; ".join(failed))
 
     def checkpoint(self, requests: tuple[RunRequest, ...]) -> DelayedSubmission:
-        """Called by submitit on the scheduler's signal: stop the runs after a checkpoint; what to queue again."""
+        """Called by submitit on the scheduler's signal: stop the runs after a checkpoint. Returns the job to queue
+        again."""
         if self._pool is not None:
             self._pool.stop()
         return DelayedSubmission(SweepJob(self.results, self.snapshot, self.device), requests)

@@ -29,11 +29,11 @@ from slurm.snapshot import take_snapshot
 from slurm.submissions import add_submission, cancel_jobs, explain_lost, jobs_of
 
 POLL_SECONDS = 10.0
-"""Seconds between checks of the runs that are waited for."""
+"""Seconds between checks of runs that have not ended."""
 
 
 class SlurmLauncher(Launcher):
-    """Runs as jobs of a cluster, described by a profile. They go on when the command has ended."""
+    """Runs as jobs of a cluster, described by a profile. They continue after the command has ended."""
 
     detached: ClassVar[bool] = True
 
@@ -49,16 +49,17 @@ class SlurmLauncher(Launcher):
 
     @property
     def device(self) -> str:
-        """Of the runs: a GPU that does not work in a job that has one is an error, no reason to take the CPU."""
+        """Device of the runs. In a job that has a GPU, a GPU that does not work is an error, not a reason to use the
+        CPU."""
         chosen = self.options.device
         return chosen if chosen != "auto" else "cuda" if self.profile.gpus else "cpu"
 
     def prepare(self) -> str:
-        """Settings are the same everywhere, and a login node need not have the device: the CPU."""
+        """The CPU: settings are resolved equally everywhere, and a login node may lack the device of the jobs."""
         return "cpu"
 
     def refuse(self, runs: Sequence[PlannedRun]) -> None:
-        """Mark what needs more memory than the profile gives. A GPU's memory is not known here."""
+        """Mark the runs that need more memory than the profile gives. The memory of a GPU is unknown here."""
         if self.device == "cpu":
             refuse_what_needs_more(runs, self.profile.memory_gib)
 
@@ -76,11 +77,11 @@ class SlurmLauncher(Launcher):
         return explain_lost(self.options.results, states)
 
     def cancel(self, keys: Collection[RunKey]) -> list[str]:
-        """End the living jobs that have one of these runs."""
+        """Cancel the active jobs that have one of these runs."""
         return cancel_jobs(self.options.results, keys)
 
     def wait(self, refresh: Callable[[], tuple[str, list[RunState]]]) -> Outcome:
-        """Say what changes until no job has any of the suite's runs; what was lost or stopped has failed, too."""
+        """Report changes until no job has any of the suite's runs; lost and stopped runs count as failed."""
         said = ""
         while True:
             text, states = refresh()
@@ -96,10 +97,10 @@ class SlurmLauncher(Launcher):
 
 
 def submit(plans: Sequence[PlannedRun], results: Path, suite: str, profile: Profile, device: str) -> list[str]:
-    """Queue runs, as arrays of jobs with `profile.runs_per_job` runs each; the numbers of the jobs.
+    """Queue runs as arrays of jobs with `profile.runs_per_job` runs each. Returns the numbers of the jobs.
 
-    Raises UserError where SLURM is not here or refuses the jobs, or where it cannot be written down which they are:
-    such jobs are cancelled.
+    Raises UserError where SLURM is missing or rejects the jobs, or where their record cannot be written; the jobs are
+    then cancelled.
     """
     require_slurm()
     import submitit
@@ -109,8 +110,7 @@ def submit(plans: Sequence[PlannedRun], results: Path, suite: str, profile: Prof
     results = results.resolve()
     if "%" in str(results):
         raise UserError(
-            f"--results {results}: SLURM puts numbers of jobs in place of percent signs in paths; choose a folder "
-            "without them"
+            f"--results {results}: SLURM replaces percent signs in paths with job numbers; choose a folder without them"
         )
     store = results / SWEEP
     snapshot = take_snapshot(store / "snapshots")
@@ -129,7 +129,7 @@ def submit(plans: Sequence[PlannedRun], results: Path, suite: str, profile: Prof
             jobs = executor.map_array(SweepJob(results, snapshot, device), part)
         except submitit.core.utils.FailedJobError as error:
             words = str(error).strip().splitlines()[-1].removeprefix("sbatch: error: ")
-            raise UserError(f"SLURM refuses the jobs: {words}; mend the profile, or --override it") from error
+            raise UserError(f"SLURM rejects the jobs: {words}; fix the profile, or --override it") from error
         owned = {
             str(job.job_id): [request.key for request in requests] for job, requests in zip(jobs, part, strict=True)
         }
@@ -143,8 +143,8 @@ def submit(plans: Sequence[PlannedRun], results: Path, suite: str, profile: Prof
 
 
 def surroundings(snapshot: Path) -> list[str]:
-    """Shell lines that tell a job where its code is, and the data that the project does not ship where a folder of it
-    is named here."""
+    """Shell lines that tell a job where its code is, and the data that the project does not include, where this process
+    has a folder of it."""
     places: dict[str, object] = {"PYTHONPATH": snapshot}
     if names := os.environ.get(IMPORT_VARIABLE):
         places = {"PYTHONPATH": f"{snapshot}{os.pathsep}{Path.cwd()}", IMPORT_VARIABLE: names}

@@ -1,9 +1,9 @@
-"""Profiles of clusters: what one job of a sweep asks for and where it goes, as small TOML files.
+"""Cluster profiles: what one job of a sweep requests and where it goes, as small TOML files.
 
     profile = override(load("gpu"), ["partition=long", "minutes=600"])
 
-`slurm/profiles/gpu.toml` explains every key. A profile knows nothing of runs; `slurm_setup` and the like are submitit's
-names for what ends up in the batch script.
+`slurm/profiles/gpu.toml` explains every key. A profile contains nothing about runs; `slurm_setup` and the like are
+submitit's names for lines of the batch script.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SRUN_CPUS = "export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK"
 
 
 Word = Annotated[str, Form(r"\S+", "text without spaces")]
-"""What a cluster calls something."""
+"""A name that a cluster gives to one of its resources."""
 ShellLines = Annotated[tuple[str, ...], Form(r"(?s).*", 'a list of shell lines, such as ["module load cuda"]')]
 
 
@@ -41,9 +41,9 @@ class Profile:
     """
 
     cpus: Annotated[int, Range(1, 4096)]
-    """CPUs of every run."""
-    memory_gib: Annotated[float, Range(0.1, 65_536)]  # SLURM takes 0 for all that a node has
-    """Memory of every run, in GiB."""
+    """CPUs per run."""
+    memory_gib: Annotated[float, Range(0.1, 65_536)]  # SLURM reads 0 as all memory of a node
+    """Memory per run in GiB."""
     minutes: Annotated[int, Range(1, 525_600)]
     """Time limit of a job. If a run needs longer, its job is queued again and continues from the checkpoint."""
     partition: Word | None = None
@@ -88,7 +88,7 @@ class Profile:
         for option, value in self.extra.items():
             _check_option(option, value)
         if self.gpus == 0 and _asks_for_gpus(self._options()):
-            raise UserError("extra asks for GPUs but gpus = 0: set gpus to how many they are")
+            raise UserError("extra asks for GPUs but gpus = 0: set gpus to their number")
 
     def submitit_parameters(self) -> dict[str, Any]:
         """Arguments of `update_parameters` of submitit's `AutoExecutor(cluster="slurm")`."""
@@ -117,7 +117,7 @@ class Profile:
 
 
 KEYS = {name: kind for name, kind in kinds(Profile).items() if name != "name"}
-"""Every key of a profile and what it takes."""
+"""Every key of a profile, with its type."""
 _NEEDED = [
     setting.name
     for setting in dataclasses.fields(Profile)
@@ -137,7 +137,7 @@ _STANDS_FOR = {
     "constraint": "constraint",
     "exclude": "exclude",
 }
-"""Options of sbatch that have a key of their own."""
+"""Options of sbatch that correspond to a key of the profile."""
 _OF_THE_SWEEP = (
     "array",
     "chdir",
@@ -150,7 +150,7 @@ _OF_THE_SWEEP = (
     "open_mode",
     "output",
 )
-"""Options of sbatch that would break what a sweep does."""
+"""Options of sbatch that would interfere with the sweep."""
 
 
 def load(name_or_path: str) -> Profile:
@@ -166,15 +166,13 @@ def load(name_or_path: str) -> Profile:
                 f"no profile {name_or_path!r}: there are {', '.join(names())}, or give the path of a .toml file"
             )
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # with a mark, as some editors write it
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors write a byte order mark
         return _built(values, name_or_path)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise UserError(
-            f"cannot read profile {path}: {reason}; profiles with a name are {', '.join(names())}"
-        ) from error
+        raise UserError(f"cannot read profile {path}: {reason}; named profiles are {', '.join(names())}") from error
     except tomllib.TOMLDecodeError as error:
-        raise UserError(f"profile {path} is not TOML: {error}; text must stand in quotes") from error
+        raise UserError(f"profile {path} is not TOML: {error}; text must be quoted") from error
     except UnicodeDecodeError as error:
         raise UserError(f"profile {path} is not text in UTF-8") from error
     except UserError as error:
@@ -182,7 +180,7 @@ def load(name_or_path: str) -> Profile:
 
 
 def names() -> list[str]:
-    """The profiles that come with the project."""
+    """Names of the project's profiles."""
     return sorted(file.stem for file in FOLDER.glob("*.toml"))
 
 
@@ -191,9 +189,9 @@ def override(profile: Profile, assignments: Sequence[str]) -> Profile:
 
     Args:
         assignments: `cpus=4`, `partition=none` (leave it to the cluster), `extra.nice=100`, `setup=module load cuda`
-            (one line, in place of all) or `setup=["one line", "another"]`.
+        (one line that replaces all others) or `setup=["one line", "another"]`.
 
-    Raises UserError, one line, for what cannot be.
+    Raises UserError for an invalid assignment.
     """
     changes: dict[str, Any] = {}
     extra = dict(profile.extra)
@@ -236,7 +234,7 @@ def _check_key(key: str) -> None:
 
 
 def _asks_for_gpus(options: Mapping[str, Any]) -> bool:
-    """Whether there is another way of asking for GPUs among them, which takes the place of `gpus_per_node`."""
+    """Whether the options request GPUs in another way, which replaces `gpus_per_node`."""
     ways = ("gpus", "gpus_per_node", "gpus_per_task", "gpus_per_socket")
     return any(way in options for way in ways) or str(options.get("gres", "")).startswith("gpu")
 
@@ -257,7 +255,7 @@ def _check_option(option: str, value: Any) -> None:
 
 
 def _scalar(text: str) -> str | int | float | bool:
-    """A number, true, false, or else the text itself."""
+    """A number, true, false, or otherwise the text itself."""
     if text in ("true", "false"):
         return text == "true"
     for kind in (int, float):

@@ -12,19 +12,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from benchmark.errors import UserError
 
 ASK_SECONDS = 30
-"""Longest wait for an answer."""
+"""Seconds to wait for an answer."""
 MOST_JOBS = 500
-"""Jobs in one question: command lines have a limit."""
+"""Largest number of jobs in one query, since command lines are limited."""
 WAITING = ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD")
 AT_WORK = ("RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING")
 
 
 class SchedulerSilentError(RuntimeError):
-    """The scheduler does not answer now; jobs may live all the same."""
+    """Raised where the scheduler does not answer; its jobs may nevertheless be active."""
 
 
 def require_slurm() -> None:
-    """Raises UserError where SLURM's commands are not here."""
+    """Raises UserError where SLURM's commands are not found."""
     missing = [name for name in ("sbatch", "srun", "squeue", "scancel") if shutil.which(name) is None]
     if missing:
         raise UserError(
@@ -37,7 +37,7 @@ def living(jobs: Mapping[str, str]) -> dict[str, str]:
     """The waiting and running jobs among those given by number (12, or 12_3 of an array) and name: `queued` or
     `running`.
 
-    A job with another name is not one of ours, since schedulers may reuse numbers after a reset. Raises
+    A job with another name does not belong to the sweep, since schedulers may reuse numbers after a reset. Raises
     SchedulerSilentError where the scheduler does not answer.
     """
     found: dict[str, str] = {}
@@ -86,7 +86,7 @@ def _ask(command: list[str]) -> list[str]:
         done = subprocess.run(command, capture_output=True, text=True, timeout=ASK_SECONDS)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise SchedulerSilentError(f"{command[0]} does not answer: {error}") from error
-    # The scheduler forgets ended jobs: asking for them alone is an error, but not one of ours.
+    # The scheduler forgets ended jobs: a query for these alone fails, which is not an error here.
     if done.returncode and "Invalid job id" not in done.stderr:
         raise SchedulerSilentError(f"{command[0]}: {done.stderr.strip() or f'exit status {done.returncode}'}")
     return done.stdout.splitlines()

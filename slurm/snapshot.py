@@ -1,4 +1,4 @@
-"""A copy of the code that jobs run, made when they are submitted: editing files afterwards changes no queued run."""
+"""A copy of the code for jobs, made at submission, so that later edits do not change queued runs."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ LEFT_OUT = ("__pycache__", "*.pyc", "*.nbi", "*.nbc", "*.stamp", "*.tmp")
 
 
 def take_snapshot(store: Path) -> Path:
-    """Copy the packages below `store` into a folder named after their content, and say in it which commit they are of.
-    Equal code is copied once. Raises UserError where that cannot be written."""
+    """Copy the packages below `store` into a folder named after their content, with a note of their commit. Equal code
+    is copied once. Raises UserError where the copy cannot be written."""
     facts = git_facts()
     with readable_os_errors(store):
         store.mkdir(parents=True, exist_ok=True)
@@ -37,7 +37,7 @@ def take_snapshot(store: Path) -> Path:
             temporary.rename(target)
         except OSError:
             shutil.rmtree(temporary, ignore_errors=True)
-            if not target.exists():  # somebody else may have made the same one
+            if not target.exists():  # another process may have made the same copy
                 raise
     return target
 
@@ -50,7 +50,7 @@ def _fingerprint(facts: dict[str, object]) -> str:
 
 
 def _files() -> list[Path]:
-    """The files to copy: the packages with their data, but of `results` only the code, without runs and published
+    """The files to copy: the packages with their data, but only the code of `results`, without runs and published
     sets."""
     files = [file for package in PACKAGES for file in sorted((ROOT / package).rglob("*")) if file.is_file()]
     kept = (file for file in files if "__pycache__" not in file.relative_to(ROOT).parts)

@@ -22,7 +22,7 @@ from slurm.queue import SchedulerSilentError, cancel, endings, living
 
 
 def jobs_of(results: Path) -> Jobs:
-    """Which runs are in whose hands. Asks the scheduler only where something was ever submitted."""
+    """The jobs of a results folder by run. The scheduler is asked only where jobs were submitted."""
     keys_of: dict[str, list[RunKey]] = {}
     names: dict[str, str] = {}
     cancelled: set[str] = set()
@@ -31,14 +31,14 @@ def jobs_of(results: Path) -> Jobs:
         for job, keys in record.get("jobs", {}).items():
             keys_of[job] = [RunKey(*key) for key in keys]
             names[job] = record["name"]
-            cancelled.discard(job)  # a number that was given out again
+            cancelled.discard(job)  # a reused job number
     last = {key: job for job, keys in keys_of.items() for key in keys if job not in cancelled}
     if not keys_of:
         return Jobs()
     try:
         alive = living(names)
     except SchedulerSilentError as error:
-        # Nobody knows: every job may live. Saying so keeps runs from being submitted twice.
+        # Without an answer every job may be active; saying so keeps runs from being submitted twice.
         return Jobs({key: {job: "queued"} for key, job in last.items()}, last, str(error))
     now: dict[RunKey, dict[str, str]] = {}
     for job, state in alive.items():
@@ -48,7 +48,8 @@ def jobs_of(results: Path) -> Jobs:
 
 
 def cancel_jobs(results: Path, keys: Collection[RunKey]) -> list[str]:
-    """End the living jobs that have one of these runs; their numbers. Other runs of the same jobs end with them.
+    """Cancel the active jobs that have one of these runs; other runs of the same jobs end with them. Returns the
+    numbers of the jobs.
 
     Raises UserError where the scheduler does not answer.
     """
@@ -66,12 +67,13 @@ def cancel_jobs(results: Path, keys: Collection[RunKey]) -> list[str]:
 
 
 def explain_lost(results: Path, states: Sequence[RunState]) -> list[RunState]:
-    """The states; those of lost runs say how their jobs have ended, as far as the scheduler's accounting knows."""
+    """The states; those of lost runs say how their jobs ended, where the scheduler's accounting knows."""
     lost = {state.job for state in states if state.state == "lost"}
     known = endings(lost) if lost else {}
     return [
         dataclasses.replace(
-            state, message=f"its job ended {known.get(state.job, 'without a word')}; see {log_of(results, state.job)}"
+            state,
+            message=f"its job ended {known.get(state.job, 'without a message')}; see {log_of(results, state.job)}",
         )
         if state.state == "lost"
         else state
@@ -82,8 +84,8 @@ def explain_lost(results: Path, states: Sequence[RunState]) -> list[RunState]:
 def add_submission(
     results: Path, suite: str, name: str, profile: str, snapshot: str, owned: Mapping[str, Sequence[RunKey]]
 ) -> None:
-    """Write down the jobs of a submission by number, with their runs; `name` is what the scheduler calls them. Raises
-    UserError where that cannot be written."""
+    """Record the jobs of a submission by number, with their runs; `name` is their name in the scheduler. Raises
+    UserError where the record cannot be written."""
     _write(results, {"suite": suite, "name": name, "profile": profile, "snapshot": snapshot, "jobs": dict(owned)})
 
 

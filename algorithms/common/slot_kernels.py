@@ -1,12 +1,13 @@
-"""Compiled loops over lists of neighbours: attention and sums, forward and backward. See `algorithms.common.slots`.
+"""Compiled loops over neighbour lists: attention and sums, forward and backward. See `algorithms.common.slots`.
 
-A batch is worked on copy by copy and agent by agent on one thread, so that all sums have one order, whatever the number
-of threads elsewhere. What agents receive from the gradients of others is added up in rows that fit the cache.
+A batch is processed copy by copy and agent by agent on one thread, so that all sums have the same order, whatever the
+number of threads elsewhere. Gradients that an agent receives from its neighbours are accumulated in rows that fit in
+the cache.
 
-Tensors are handed over by the addresses of their float32 numbers, lists as int32 with -1 where there is no neighbour. A
-row is an agent of a copy; `..._row` is how far one row is from the next, which may be more than is read of it.
-`x`, `y` and `z` are `lanes` numbers at once. Numba's cache does not see changes in other files, so all that the kernels
-know stands in this one.
+Tensors are passed as addresses of float32 values, lists as int32 with -1 where there is no neighbour. A row is one
+agent of one copy; `..._row` is the distance between consecutive rows, which may exceed the number of values read from
+each. `x`, `y` and `z` are vectors of `lanes` values. Numba's cache does not notice changes in other files, so that
+everything the kernels depend on is in this one.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ from envs.numba_cache import keep_somewhere
 keep_somewhere(Path(__file__).parent)
 
 _CHUNK = 16
-"""Exponentials taken at once."""
+"""Number of exponentials computed at once."""
 _FLOAT, _INT32, _INT64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 
 
 class _LanesType(types.Type):
-    """Some float32 at once, in a register."""
+    """A vector of float32 values in a register."""
 
     def __init__(self, width: int) -> None:
         self.width = width
@@ -45,7 +46,7 @@ class _LanesModel(models.PrimitiveModel):
 
 
 def _place(builder: Any, address: Any, index: Any, kind: Any) -> Any:
-    """Pointer to the element of type `kind` with number `index`."""
+    """Pointer to the element of type `kind` with index `index`."""
     return builder.gep(builder.inttoptr(address, kind.as_pointer()), [index])
 
 
@@ -76,7 +77,7 @@ def _store(typing_context, address, index, x):
 @intrinsic(prefer_literal=True)
 @no_type_check
 def _fill(typing_context, number, width):
-    """The same number in every lane."""
+    """A vector with the same number in every lane."""
     lanes = _LanesType(width.literal_value)
 
     def generate(context, builder, sig, args):
@@ -86,7 +87,7 @@ def _fill(typing_context, number, width):
 
 
 def _vector_function(builder: Any, name: str, vector: Any, arguments: int) -> Any:
-    """A function of LLVM on vectors."""
+    """An LLVM function on vectors."""
     function = ir.FunctionType(vector, [vector] * arguments)
     return cgutils.get_or_insert_function(builder.module, function, f"llvm.{name}.v{vector.count}f32")
 
@@ -112,7 +113,7 @@ def _multiply_add(typing_context, x, y, z):
 @intrinsic
 @no_type_check
 def _at_least(typing_context, x, y):
-    """The larger of x and y; x where that is no number."""
+    """The larger of x and y; x where that is NaN."""
 
     def generate(context, builder, sig, args):
         return builder.select(builder.fcmp_ordered("<", args[0], args[1]), args[1], args[0])
@@ -123,7 +124,7 @@ def _at_least(typing_context, x, y):
 @intrinsic
 @no_type_check
 def _where_above(typing_context, x, y, z):
-    """x where y is above z, else zero."""
+    """x where y is above z, otherwise zero."""
 
     def generate(context, builder, sig, args):
         zero = ir.Constant(args[0].type, [0.0] * args[0].type.count)
@@ -135,7 +136,7 @@ def _where_above(typing_context, x, y, z):
 @intrinsic
 @no_type_check
 def _total(typing_context, x):
-    """Sum of the lanes, by halves."""
+    """Sum of the lanes, by pairwise halving."""
 
     def generate(context, builder, sig, args):
         part, width = args[0], args[0].type.count
@@ -157,7 +158,7 @@ def _total(typing_context, x):
 @intrinsic
 @no_type_check
 def _exponential(typing_context, x):
-    """exp of numbers up to zero; what would be less than the smallest normal number is about that."""
+    """exp of numbers up to zero; results below the smallest normal number are replaced by about that number."""
 
     def generate(context, builder, sig, args):
         width = args[0].type.count
@@ -213,7 +214,7 @@ def _read_integer(typing_context, address, index):
 
 
 class Kernels(NamedTuple):
-    """Compiled functions, for vectors of one width."""
+    """Compiled functions for vectors of one width."""
 
     attend: Any
     attend_backward: Any
@@ -222,7 +223,8 @@ class Kernels(NamedTuple):
 
 
 def kernels(size: int) -> Kernels:
-    """Those for heads, or sums, of `size` features; compiled at first use (seconds) and kept between runs."""
+    """The functions for heads, or sums, of `size` features; compiled at first use, which takes seconds, and cached
+    between runs."""
     return _kernels(next(lanes for lanes in (16, 8, 1) if size % lanes == 0))
 
 
@@ -231,16 +233,17 @@ def _kernels(lanes: int) -> Kernels:
     return Kernels(*_attention(lanes), *_sums(lanes))
 
 
-# What is kept is found again by the contents of closures, so that these must be plain numbers.
+# The cache finds functions by the contents of their closures, which must therefore be plain numbers.
 _compiled = njit(cache=True, nogil=True, error_model="numpy")
 
 
 def _attention(lanes: int) -> tuple[Any, Any]:
-    """attend: message (copy, agent, head, feature) and weights (copy, agent, slot, head); False where a list has a
-    number that is no agent's. Queries, keys and values count as `lowest` where they are less. Without values (address
-    0) there is no message.
+    """attend: message (copy, agent, head, feature) and weights (copy, agent, slot, head); returns False where a list
+    contains an invalid index. Queries, keys and values below `lowest` are raised to it. Without values (address 0)
+    there is no message.
 
-    attend_backward: gradients of query, key and value, given those of message and weights (0 where there are none).
+    attend_backward: gradients of query, key and value, given those of message and weights (address 0 where there are
+    none).
     """
 
     @_compiled
@@ -252,7 +255,7 @@ def _attention(lanes: int) -> tuple[Any, Any]:
         width = heads * size
         floor = _fill(np.float32(lowest), lanes)
         scale = np.float32(1.0 / np.sqrt(size))
-        scores = np.empty(slots * heads + _CHUNK, np.float32)  # of those who are there, the heads side by side
+        scores = np.empty(slots * heads + _CHUNK, np.float32)  # of neighbours present, heads side by side
         sender, place = np.empty(slots, np.int64), np.empty(slots, np.int64)
         for row in range(copies * agents):
             copy, agent = row // agents, row % agents
@@ -368,7 +371,7 @@ def _attention(lanes: int) -> tuple[Any, Any]:
                             y = _at_least(_load(query, row * query_row + c, lanes), floor)
                             z = _load(by_key, sender * by_key_row + c, lanes)
                             _store(by_key, sender * by_key_row + c, _multiply_add(x, y, z))
-            if agent == agents - 1 and lowest == 0:  # all gradients of the copy are there: they pass where it is above
+            if agent == agents - 1 and lowest == 0:  # complete: they pass above the bound
                 for other in range(row + 1 - agents, row + 1):
                     for c in range(0, width, lanes):
                         x = _load(by_query, other * by_query_row + c, lanes)
@@ -385,8 +388,8 @@ def _attention(lanes: int) -> tuple[Any, Any]:
 
 
 def _sums(lanes: int) -> tuple[Any, Any]:
-    """add: sums, or means, of the neighbours' values (copy, agent, feature); False where a list has a number that is no
-    agent's. add_backward: gradients of the values."""
+    """add: sums or means of the neighbours' values (copy, agent, feature); returns False where a list contains an
+    invalid index. add_backward: gradients of the values."""
 
     @_compiled
     @no_type_check

@@ -1,15 +1,15 @@
 """The operators of `algorithms.common.slots` on CUDA, in Triton: attention and sums over neighbour lists.
 
-Nothing is gathered into memory: a program reads the rows of the neighbours where they are, computes scores, weights and
-message in registers, and writes each result once. No sum depends on the order in which programs run: what an agent
-receives from the gradients of others is added up by one program, in the order of the reverse lists
-(`algorithms.common.slots.reverse_lists`). So there are no atomic additions, and equal inputs give equal bits. Products
-are summed in float32; there is no matrix product that TF32 could round.
+Nothing is gathered into memory: a program reads the rows of the neighbours in place, computes scores, weights and
+message in registers, and writes each result once. No sum depends on the order in which programs run: gradients that an
+agent receives from its neighbours are accumulated by one program, in the order of the reverse lists
+(`algorithms.common.slots.reverse_lists`). There are thus no atomic additions, and equal inputs give equal bits.
+Products are summed in float32; there is no matrix product that TF32 could round.
 
-Lists of neighbours are not checked here, because the host would have to wait for it: where a list has a number that is
-no agent's, its agent receives NaN, which ends a run with the name of the metric that is not finite.
+Neighbour lists are not checked here, because the host would have to wait for the result. Where a list contains an
+invalid index, its agent receives NaN, which ends a run with the name of the metric that is not finite.
 
-This module needs Triton, which the CPU builds of torch do not bring, and is imported where it is used. Triton's
+This module needs Triton, which CPU builds of torch do not include, and is imported where it is used. Triton's
 interpreter (`TRITON_INTERPRET=1`, set before Triton is imported) runs the same kernels on tensors of a CPU.
 """
 
@@ -26,17 +26,17 @@ from torch import Tensor
 from algorithms.common.slots import even_rows, fitting, parts, reverse_lists
 
 TILE = 2048
-"""Numbers that a program keeps of keys or values at once, unless one agent's are more: 16 for each of 128 threads."""
+"""Number of keys or values that a program holds at once, unless a single agent has more: 16 for each of 128 threads."""
 COLUMNS = 128
 """Features that a program sums at once."""
 READERS = 8
-"""Readers of an agent whose gradients are added up at once."""
+"""Number of receivers of an agent whose gradients are summed at once."""
 
 
 @triton.jit
 @no_type_check
 def _read(rows, place, there, ACTIVATED: tl.constexpr):
-    """Numbers where they are there, through a ReLU or not; else zero."""
+    """The values at `place` where `there` holds, optionally through a ReLU, and zero elsewhere."""
     x = tl.load(rows + place, mask=there, other=0.0)
     if ACTIVATED:
         x = tl.where(x < 0, 0.0, x)
@@ -46,7 +46,7 @@ def _read(rows, place, there, ACTIVATED: tl.constexpr):
 @triton.jit
 @no_type_check
 def _lists_of(lists, row, exists, agents, ONE_GRAPH: tl.constexpr, SLOTS: tl.constexpr, SLOTS_TILE: tl.constexpr):
-    """The neighbours of some rows, -1 where there is none, and which slots there are."""
+    """The neighbours of a block of rows, -1 where there is none, and the mask of valid slots."""
     slot = tl.arange(0, SLOTS_TILE)
     is_slot = exists[:, None] & (slot < SLOTS)[None, :]
     listed = row % agents if ONE_GRAPH else row
@@ -60,7 +60,7 @@ def _attend(
     ONE_GRAPH: tl.constexpr, SLOTS: tl.constexpr, SIZE: tl.constexpr, ACTIVATED: tl.constexpr, VALUES: tl.constexpr,
     ROWS_TILE: tl.constexpr, SLOTS_TILE: tl.constexpr, SIZE_TILE: tl.constexpr,
 ):  # fmt: skip
-    """Message and weights of one head, for some rows: agents of all copies, one below the other."""
+    """Message and weights of one head for a block of rows, which are the agents of all copies in sequence."""
     row = tl.program_id(0).to(tl.int64) * ROWS_TILE + tl.arange(0, ROWS_TILE)
     head = tl.program_id(1)
     column = tl.arange(0, SIZE_TILE)
@@ -97,7 +97,8 @@ def _attend_backward_receivers(
     MESSAGE: tl.constexpr, WEIGHTS: tl.constexpr,
     ROWS_TILE: tl.constexpr, SLOTS_TILE: tl.constexpr, SIZE_TILE: tl.constexpr,
 ):  # fmt: skip
-    """Gradients by the queries of some rows and, for `_attend_backward_senders`, by the scores before scaling."""
+    """Gradients with respect to the queries of a block of rows and, for `_attend_backward_senders`, to the unscaled
+    scores."""
     row = tl.program_id(0).to(tl.int64) * ROWS_TILE + tl.arange(0, ROWS_TILE)
     head = tl.program_id(1)
     column = tl.arange(0, SIZE_TILE)
@@ -135,7 +136,7 @@ def _attend_backward_senders(
     ONE_GRAPH: tl.constexpr, SLOTS: tl.constexpr, SIZE: tl.constexpr, ACTIVATED: tl.constexpr,
     MESSAGE: tl.constexpr, VALUES: tl.constexpr, READERS_TILE: tl.constexpr, COLUMNS_TILE: tl.constexpr,
 ):  # fmt: skip
-    """Gradients by the key and the value of one agent of one copy, all heads side by side."""
+    """Gradients with respect to the key and the value of one agent of one copy, with all heads side by side."""
     row = tl.program_id(0).to(tl.int64)
     first = row - row % agents
     place = tl.program_id(1) * COLUMNS_TILE + tl.arange(0, COLUMNS_TILE)
@@ -178,7 +179,7 @@ def _add(
     ONE_GRAPH: tl.constexpr, SLOTS: tl.constexpr, MEAN: tl.constexpr,
     ROWS_TILE: tl.constexpr, SLOTS_TILE: tl.constexpr, COLUMNS_TILE: tl.constexpr,
 ):  # fmt: skip
-    """Sums or means of the neighbours' values, for some rows."""
+    """Sums or means of the neighbours' values for a block of rows."""
     row = tl.program_id(0).to(tl.int64) * ROWS_TILE + tl.arange(0, ROWS_TILE)
     place = tl.program_id(1) * COLUMNS_TILE + tl.arange(0, COLUMNS_TILE)
     other, _ = _lists_of(lists, row, row < rows, agents, ONE_GRAPH, SLOTS, SLOTS_TILE)
@@ -202,7 +203,7 @@ def _add_backward(
     ONE_GRAPH: tl.constexpr, SLOTS: tl.constexpr, MEAN: tl.constexpr,
     READERS_TILE: tl.constexpr, SLOTS_TILE: tl.constexpr, COLUMNS_TILE: tl.constexpr,
 ):  # fmt: skip
-    """Gradient of `_add` by the values of one agent of one copy."""
+    """Gradient of `_add` with respect to the values of one agent of one copy."""
     row = tl.program_id(0).to(tl.int64)
     first = row - row % agents
     place = tl.program_id(1) * COLUMNS_TILE + tl.arange(0, COLUMNS_TILE)
@@ -337,7 +338,7 @@ def _differentiate(
     readers: Tensor | None,
     results: tuple[Tensor, Tensor, Tensor | None],
 ) -> None:
-    """Write the gradients of `_compute` by query, key and value into `results`."""
+    """Write the gradients of `_compute` with respect to query, key and value into `results`."""
     fitting(lists, query, key, query if value is None else value)
     readers = reverse_lists(lists) if readers is None else readers
     copies, agents, heads, size = query.shape
@@ -368,10 +369,10 @@ def _differentiate(
 
 
 def _power(number: int) -> int:
-    """The next power of two, as blocks must have."""
+    """The next power of two, as required for block sizes."""
     return triton.next_power_of_2(max(number, 1))
 
 
 def _distance(part: Tensor) -> int:
-    """How far one row, an agent of a copy, is from the next."""
+    """Distance between consecutive rows, each of which is one agent of one copy."""
     return part.stride(1) if part.shape[1] > 1 else part.stride(0)

@@ -22,7 +22,7 @@ LAUNCHERS = {
 }
 """Name -> module and class."""
 HERE, QUEUE = "local", "slurm"
-"""The launchers that are used where none is named: by the action submit the second, by all others the first."""
+"""Default launchers: `QUEUE` for the action submit, `HERE` for all others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +36,9 @@ class LaunchOptions:
     workers: int = 1
     """Concurrent runs on this machine."""
     profile: str = ""
-    """Profile of the resources of a cluster's jobs."""
+    """Resource profile of a cluster's jobs."""
     override: tuple[str, ...] = ()
-    """Changes of the profile, as KEY=VALUE."""
+    """Changes to the profile, as KEY=VALUE."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +46,11 @@ class Jobs:
     """The jobs of a results folder."""
 
     now: Mapping[RunKey, Mapping[str, str]] = field(default_factory=dict)
-    """By run: numbers of the living jobs that have it, and what they do, `queued` or `running`."""
+    """Run -> numbers of its active jobs, and their states, `queued` or `running`."""
     last: Mapping[RunKey, str] = field(default_factory=dict)
-    """By run: the last job that had it; none where it was cancelled by us."""
+    """Run -> its last job; runs whose job was cancelled on request are left out."""
     silent: str = ""
-    """Why the scheduler gave no answer; empty where it did."""
+    """Why the scheduler did not answer; empty where it did."""
 
 
 class Outcome(NamedTuple):
@@ -65,10 +65,10 @@ class Outcome(NamedTuple):
 
 
 class Launcher(Protocol):
-    """A way to make runs."""
+    """Protocol of a way to make runs."""
 
     detached: ClassVar[bool]
-    """Whether its jobs go on when the command that submitted them has ended."""
+    """Whether its jobs continue after the command that submitted them has ended."""
 
     def __init__(self, options: LaunchOptions) -> None: ...
 
@@ -78,12 +78,12 @@ class Launcher(Protocol):
         ...
 
     def refuse(self, runs: Sequence[PlannedRun]) -> None:
-        """Mark the runs that cannot be made there, with the reason."""
+        """Mark the runs that cannot be made with this launcher, with the reason."""
         ...
 
     def submit(self, runs: Sequence[PlannedRun], references: Sequence[Sequence[RunConfig]]) -> list[str]:
         """Submit runs, and the reference policies of tasks, each given by its runs. Returns the numbers of the jobs.
-        Raises UserError where that is not possible; nothing is submitted then."""
+        Raises UserError, before anything is submitted, where that is not possible."""
         ...
 
     def jobs(self) -> Jobs:
@@ -91,7 +91,7 @@ class Launcher(Protocol):
         ...
 
     def explain(self, states: Sequence[RunState]) -> list[RunState]:
-        """The states, in which lost runs have the reason why their jobs ended, as far as it is known."""
+        """The states, with the reason why a job ended, where known, for lost runs."""
         ...
 
     def cancel(self, keys: Collection[RunKey]) -> list[str]:
@@ -104,14 +104,14 @@ class Launcher(Protocol):
 
 
 def launcher(name: str, options: LaunchOptions) -> Launcher:
-    """A launcher by its name, one of `LAUNCHERS`."""
+    """The launcher of this name, one of `LAUNCHERS`."""
     module, kind = LAUNCHERS[name]
     made: Launcher = getattr(import_module(module), kind)(options)
     return made
 
 
 def jobs_of_all(launchers: Sequence[Launcher]) -> Jobs:
-    """The jobs of a results folder, whichever launcher they are of."""
+    """The jobs of a results folder, from all launchers."""
     now: dict[RunKey, dict[str, str]] = {}
     last: dict[RunKey, str] = {}
     silent = []
@@ -125,7 +125,7 @@ def jobs_of_all(launchers: Sequence[Launcher]) -> Jobs:
 
 
 class WithoutJobs(Launcher):
-    """What launchers have in common whose runs end with the command: no job outlives it."""
+    """Base class of launchers whose runs end with the command, so that no job outlives it."""
 
     detached: ClassVar[bool] = False
 
@@ -133,25 +133,25 @@ class WithoutJobs(Launcher):
         self.options = options
 
     def prepare(self) -> str:
-        """The device that is asked for. Raises UserError where it is not here."""
+        """The requested device. Raises UserError where this machine lacks it."""
         from benchmark.options import choose_device
 
         return choose_device(self.options.device)
 
     def refuse(self, runs: Sequence[PlannedRun]) -> None:
-        """Mark what this machine cannot make."""
+        """Mark the runs that this machine cannot make."""
         from benchmark.plan import refuse_what_cannot_run
 
         refuse_what_cannot_run(runs)
 
     def jobs(self) -> Jobs:
-        """None: who is at work on a run is said by the lock of its folder."""
+        """No jobs: the lock of a run's folder tells which process works on it."""
         return Jobs()
 
     def explain(self, states: Sequence[RunState]) -> list[RunState]:
-        """The states as they are."""
+        """The states, unchanged."""
         return list(states)
 
     def cancel(self, keys: Collection[RunKey]) -> list[str]:
-        """None: Ctrl-C ends the command that has the runs."""
+        """No jobs to cancel: Ctrl-C ends the command together with its runs."""
         return []

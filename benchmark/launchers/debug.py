@@ -1,4 +1,4 @@
-"""One run after the other in this process: errors come with their traceback, breakpoints work."""
+"""Runs one after the other in this process: errors come with their traceback, breakpoints work."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmark.status import RunState
 
 
 class DebugLauncher(WithoutJobs):
-    """No process but this one."""
+    """Launcher that uses only the current process."""
 
     def submit(self, runs: Sequence[PlannedRun], references: Sequence[Sequence[RunConfig]]) -> list[str]:
         """Store the runs, which `wait` makes."""
@@ -20,7 +20,7 @@ class DebugLauncher(WithoutJobs):
 
     def wait(self, refresh: Callable[[], tuple[str, list[RunState]]]) -> Outcome:
         """Make the runs and play the reference policies. Exceptions propagate unchanged."""
-        from benchmark.references import write_references_for  # here, as a status needs none
+        from benchmark.references import write_references_for  # imported late, as a status does not need it
         from benchmark.runs import run
 
         for item in self._runs:

@@ -1,11 +1,11 @@
-"""Importing this takes the server that warm processes are forked from out of the terminal's session.
+"""Importing this module moves the server that warm processes are forked from out of the terminal's session.
 
-A closed terminal or a signal to all of a shell's job reaches the sweep, which stops its runs after a checkpoint, and
-never the server, whose end would leave them alone (`benchmark.launchers.warm`).
+A closed terminal, or a signal to the whole process group of a shell job, then reaches the sweep, which stops its runs
+after a checkpoint, but not the server, whose death would orphan them (`benchmark.launchers.warm`).
 """
 
 import contextlib
 import os
 
-with contextlib.suppress(PermissionError):  # already the first of its group
+with contextlib.suppress(PermissionError):  # already the leader of its group
     os.setsid()

@@ -14,8 +14,8 @@ class LocalLauncher(WithoutJobs):
     """A pool of processes on this machine; GPUs take turns."""
 
     def submit(self, runs: Sequence[PlannedRun], references: Sequence[Sequence[RunConfig]]) -> list[str]:
-        """Get ready; the processes are started by `wait`."""
-        from benchmark.launchers.pool import Pool, references_command  # here, as a status needs none
+        """Prepare the runs, whose processes are started by `wait`."""
+        from benchmark.launchers.pool import Pool, references_command  # imported late, as a status does not need it
         from benchmark.options import devices_of
 
         options = self.options
@@ -25,7 +25,7 @@ class LocalLauncher(WithoutJobs):
         return []
 
     def wait(self, refresh: Callable[[], tuple[str, list[RunState]]]) -> Outcome:
-        """Run all. Raises KeyboardInterrupt when that is stopped."""
+        """Make all runs. Raises KeyboardInterrupt where it is stopped."""
         pool = self._pool
         pool.run(self._runs)
         failed, elsewhere = len(pool.failed), len(pool.elsewhere)

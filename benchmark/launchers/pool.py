@@ -1,4 +1,4 @@
-"""Runs side by side on this machine, each a process of its own, started warm (`benchmark.launchers.warm`)."""
+"""Concurrent runs on this machine, each in a separate process, started warm (`benchmark.launchers.warm`)."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ from results.folder import status_of
 from results.layout import OUTPUT, SWEEP, run_folder
 
 POLL_SECONDS = 0.5
-"""The longest until processes are looked at again."""
+"""Longest interval in seconds between two checks of the processes."""
 REFERENCES_LOG = f"{SWEEP}/references.log"
 """Log of the process that plays the reference policies, in the results folder."""
 MOST_DEATHS = 3
-"""How often a run may be killed without having come any further."""
+"""Number of times that a run may be killed without having made progress."""
 
 
 Process = WarmProcess | subprocess.Popen[bytes]
 
 
 def command_of(request: RunRequest, device: str, results: Path) -> list[str]:
-    """The module and its arguments that make a run, or go on with it."""
+    """The module and arguments that start or continue a run."""
     task, algorithm, variant, seed = request.key
     command = ["benchmark.train", "--task", task, "--algorithm", algorithm, "--seed", str(seed)]
     command += ["--total-steps", str(request.total_steps), "--variant", variant]
@@ -47,7 +47,7 @@ def command_of(request: RunRequest, device: str, results: Path) -> list[str]:
 
 
 def references_command(configs: Sequence[RunConfig], results: Path) -> list[str]:
-    """The module and its arguments that play the reference policies of one task for runs of it."""
+    """The module and arguments that play the reference policies of one task for its runs."""
     command = ["benchmark.references", "--tasks", configs[0].task, "--results", str(results)]
     episodes, seed = evaluation_of(configs)
     command += ["--episodes", str(episodes), "--seed", str(seed)]
@@ -55,15 +55,16 @@ def references_command(configs: Sequence[RunConfig], results: Path) -> list[str]
 
 
 def environment_of(threads: int) -> dict[str, str]:
-    """Environment variables of a run's process: as many threads as its settings say, for all libraries, and packages
-    from where this process has them, so that a folder called envs in the working directory is never taken for ours."""
+    """Environment variables of a run's process: the number of threads of its settings, for all libraries, and the path
+    of the packages that this process uses, so that a folder called envs in the working directory does not shadow the
+    project's."""
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
     paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
     return os.environ | dict.fromkeys(names, str(threads)) | {"PYTHONPATH": paths, "PYTHONSAFEPATH": "1"}
 
 
 def start(request: RunRequest, config: RunConfig, device: str, results: Path) -> Process:
-    """Begin or go on with a run in a process of its own, which does not hear this one's Ctrl-C. What it prints goes to
+    """Start or continue a run in a separate process, which does not receive this one's Ctrl-C. Its output goes to
     output.log in its folder. Raises UserError where that cannot be written."""
     log = run_folder(results, request.key) / OUTPUT
     with readable_os_errors(log.parent):
@@ -73,8 +74,8 @@ def start(request: RunRequest, config: RunConfig, device: str, results: Path) ->
 
 
 def start_process(command: Sequence[str], log: Path, threads: int) -> Process:
-    """Start `python -m COMMAND` in a session of its own; what it prints is appended to `log`. Warm on one thread; cold
-    on more, as libraries read at import how many they may use."""
+    """Start `python -m COMMAND` in a new session, with its output appended to `log`. The process is warm with one
+    thread and cold with more, because libraries read the number of threads at import."""
     module, *arguments = command
     environment = environment_of(threads)
     if threads == 1:
@@ -90,15 +91,15 @@ def start_process(command: Sequence[str], log: Path, threads: int) -> Process:
 
 
 def reason_of(folder: Path, returncode: int) -> str:
-    """Why a process that ended did not finish the run of a folder; empty where it did."""
+    """The reason why a process that ended did not finish the run of a folder; empty where it did."""
     try:
         status = status_of(folder)
     except UserError:
         status = {"state": "absent"}
     if returncode == 0 and status.get("state") == "finished":
         return ""
-    if returncode == NoSpaceError.exit_status:  # it may have been unable to say so
-        return f"cannot write {folder}: the disk is full or the quota used up: free some space"
+    if returncode == NoSpaceError.exit_status:  # the process may have been unable to record it
+        return f"cannot write {folder}: the disk is full or the quota exceeded: free some space"
     if returncode < 0:
         return f"stopped by {signal.Signals(-returncode).name}; its last checkpoint is kept"
     message = status.get("message") if status.get("state") == "failed" else ""
@@ -111,26 +112,26 @@ def _last_line(file: Path) -> str:
 
 
 class Pool:
-    """Runs a few processes at a time, and the next one when one ends. GPUs take turns. The reference policies of the
-    tasks are played beside the runs, by one process more."""
+    """Makes a few runs at a time, starting the next one whenever one ends. GPUs take turns. One further process plays
+    the reference policies of the tasks concurrently."""
 
     def __init__(self, results: Path, workers: int, devices: Sequence[str], references: Sequence[list[str]]) -> None:
         self.results, self.workers, self.devices = results, workers, tuple(devices)
         self.references = list(references)
-        """Modules and arguments that write them, to be run one after the other."""
+        """Commands that play the reference policies, run one after the other."""
         self._playing: Process | None = None
         self.unplayed = 0
-        """How many of these failed."""
+        """Number of these commands that failed."""
         self.waiting: list[PlannedRun] = []
         self.running: dict[Process, tuple[PlannedRun, str]] = {}
         self.failed: list[PlannedRun] = []
         self._deaths: dict[str, tuple[int, int]] = {}
         self.elsewhere: list[PlannedRun] = []
-        """Runs that somebody else has finished or is at work on."""
+        """Runs that another process has finished or is working on."""
 
     def run(self, plans: Sequence[PlannedRun]) -> None:
-        """Run all; returns when every one has finished or failed. Ctrl-C, SIGTERM and SIGHUP stop all of them
-        after a checkpoint, and raise KeyboardInterrupt."""
+        """Make all runs; returns when every one has finished or failed. Ctrl-C, SIGTERM and SIGHUP stop all of them
+        after a checkpoint and raise KeyboardInterrupt."""
         self.waiting = list(plans)
         total = sum(item.request.total_steps for item in plans)
         bar = tqdm(total=total, desc="sweep", unit="step", unit_scale=True, disable=not sys.stderr.isatty())
@@ -154,7 +155,7 @@ class Pool:
                 signal.signal(number, handler)
 
     def _rest(self) -> None:
-        """Wait until a warm process ends, but not for long: cold ones have to be asked, and progress is to be shown."""
+        """Wait until a warm process ends, for a limited time: cold processes must be polled, and progress is shown."""
         processes = [*self.running, self._playing]
         ends = [process.sentinel for process in processes if isinstance(process, WarmProcess)]
         if ends:
@@ -163,7 +164,7 @@ class Pool:
             time.sleep(POLL_SECONDS)
 
     def _play_references(self) -> None:
-        """Begin with the next one when one has ended."""
+        """Start the next command for reference policies once the previous one has ended."""
         log = self.results / REFERENCES_LOG
         if self._playing is not None and self._playing.poll() is not None:
             if self._playing.returncode:
@@ -198,7 +199,7 @@ class Pool:
         _say(f"started   {item.name}" + (f" on {device}" if len(self.devices) > 1 else ""))
 
     def _collect(self) -> int:
-        """Take note of processes that ended; returns the steps of their runs."""
+        """Handle processes that have ended; returns the steps of their runs."""
         steps = 0
         for process in [process for process in self.running if process.poll() is not None]:
             item, _ = self.running.pop(process)
@@ -210,7 +211,7 @@ class Pool:
             elif process.returncode < 0 and self._may_begin_again(item):
                 steps -= item.request.total_steps
                 self.waiting.append(item)
-                _say(f"KILLED    {item.name}: {reason}; it will go on from there")
+                _say(f"KILLED    {item.name}: {reason}; it will continue from there")
             elif reason:
                 self._fail(item, reason)
             else:
@@ -218,12 +219,12 @@ class Pool:
         return steps
 
     def _goes_on_alone(self, item: PlannedRun, process: Process) -> bool:
-        """Whether a run is still at work although nobody can say any more how its process ends."""
+        """Whether a run is still active although the exit status of its process can no longer be known."""
         return process.returncode == SERVER_DIED and state_of(self.results, item.request).state == "running"
 
     def _may_begin_again(self, item: PlannedRun) -> bool:
-        """Whether a run whose process was killed is started once more: not for ever where it does not get any further,
-        as when memory is too small for it."""
+        """Whether a run whose process was killed is started once more: not endlessly where it makes no progress, for
+        example because it exceeds the memory."""
         step = self._steps_of(item)
         before, deaths = self._deaths.get(item.name, (-1, 0))
         deaths = deaths + 1 if step <= before else 1
@@ -242,7 +243,7 @@ class Pool:
         return state_of(self.results, item.request).step
 
     def stop(self) -> None:
-        """Ask what still runs to write a checkpoint and stop, and wait for it."""
+        """Ask running processes to write a checkpoint and stop, and wait for them."""
         if self._playing is not None and self._playing.poll() is None:
             self._playing.send_signal(signal.SIGTERM)
             self._playing.wait()
@@ -253,7 +254,7 @@ class Pool:
 
 
 def _interrupt(number: int, frame: object) -> None:
-    """What Ctrl-C does, for other signals."""
+    """Handler that treats other signals like Ctrl-C."""
     raise KeyboardInterrupt
 
 

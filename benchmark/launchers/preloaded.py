@@ -1,6 +1,7 @@
-"""Importing this loads what every run needs, for the server that warm processes are forked from.
+"""Importing this module loads what every run needs, for the server that warm processes are forked from.
 
-No thread may be started here and no GPU touched: forked processes would inherit them broken (see warm.py).
+It must neither start a thread nor initialise a GPU: forked processes would inherit them in a broken state (see
+warm.py).
 """
 
 import contextlib
@@ -17,10 +18,10 @@ from benchmark.machine import running_code
 from envs.errors import EnvironmentNotAvailableError
 
 torch.optim.Adam([torch.zeros(1)])  # imports torch._dynamo, which takes as long as torch itself
-numba.njit(lambda: 0)()  # loads the rest of numba, which waits for the first function that is compiled
+numba.njit(lambda: 0)()  # loads the rest of numba, which is otherwise deferred to the first compilation
 for name in algorithms.ALGORITHMS:
     import_module(algorithms.module_of(name))
 for name in ("mpe", "games", "jungle", "traffic"):
-    with contextlib.suppress(EnvironmentNotAvailableError):  # runs of it will say so
+    with contextlib.suppress(EnvironmentNotAvailableError):  # runs that need it report the error
         import_module(f"envs.{name}.environment")
 running_code()

@@ -1,10 +1,10 @@
-"""Processes that start warm: forked from a server in which everything is imported already, they begin in milliseconds.
+"""Warm processes: forked from a server that has already imported everything, they start in milliseconds.
 
 Importing torch and what a first gradient step needs takes several seconds, longer than a small run trains. Each process
-is as isolated as one that is started cold: it has its own memory, session, environment variables and output file.
+is as isolated as a cold one: it has separate memory, session, environment variables and output file.
 
-The server imports the code once, when the first process is started; so all runs of a sweep are made with the code that
-was there when it began, and with the commit recorded at that moment.
+The server imports the code once, when the first process is started. All runs of a sweep are therefore made with the
+code as it was when the sweep began, and with the commit recorded at that moment.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from pathlib import Path
 from benchmark.errors import UserError, report_errors
 
 SERVER_DIED = 255
-"""Exit status of processes whose server was killed; they may be running still."""
+"""Exit status of processes whose server was killed; they may still be running."""
 
 
 PAUSES = (0.1, 1.0)
-"""Seconds before further tries to start a process."""
+"""Seconds to wait before each further attempt to start a process."""
 
 
 class WarmProcess:
-    """A module's `main` as a process, with those methods of `subprocess.Popen` that a pool needs."""
+    """A module's `main` as a process, with the methods of `subprocess.Popen` that a pool needs."""
 
     def __init__(self, module: str, arguments: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
         """Start `python -m MODULE ARGUMENTS` with exactly these environment variables; stdout and stderr are appended
@@ -41,7 +41,7 @@ class WarmProcess:
         for pause in (*PAUSES, None):
             self._process: ForkServerProcess = context.Process(target=_work, args=work)
             try:
-                with _environment(environment):  # which a server begins with that is started now
+                with _environment(environment):  # inherited by a server that is started now
                     self._process.start()
                 return
             except (OSError, EOFError) as error:  # the server has just died: a new one is started in its place
@@ -56,15 +56,15 @@ class WarmProcess:
 
     @property
     def sentinel(self) -> int:
-        """What `multiprocessing.connection.wait` waits for: it is ready once the process has ended."""
+        """Object to wait for with `multiprocessing.connection.wait`; it is ready once the process has ended."""
         return self._process.sentinel
 
     def poll(self) -> int | None:
-        """As `returncode`."""
+        """The same as `returncode`."""
         return self._process.exitcode
 
     def wait(self) -> int:
-        """Wait for the end; returns the exit status."""
+        """Wait for the process to end; returns the exit status."""
         self._process.join()
         assert self._process.exitcode is not None
         return self._process.exitcode
@@ -78,7 +78,7 @@ class WarmProcess:
 
 @contextmanager
 def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Exactly these environment variables inside."""
+    """Set exactly these environment variables inside the context."""
     before = dict(os.environ)
     _replace(variables)
     try:
@@ -93,7 +93,7 @@ def _replace(variables: Mapping[str, str]) -> None:
 
 
 def _work(module: str, arguments: list[str], log: str, environment: dict[str, str], folder: str) -> None:
-    """What a warm process does."""
+    """Main function of a warm process."""
     os.setsid()
     output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
     for stream in (sys.stdout, sys.stderr):

@@ -1,15 +1,16 @@
-"""Minutes of a GPU, used to the last second: versions, tests, timings, then runs of the paper that end in time.
+"""A few minutes on a GPU: versions, tests, timings, then as many runs of the paper as finish within the time limit.
 
     python -m benchmark.lease --output DIR --seconds 540
-    python -m benchmark.lease --output DIR --seconds 90 --rehearse          all of it in little, on the CPU
+    python -m benchmark.lease --output DIR --seconds 90 --rehearse          a small-scale rehearsal on the CPU
 
-For a machine that lends a GPU: copy the working tree without .git, run this there, where COMMIT is what
-`git rev-parse HEAD` says here, and fetch DIR:
+On a machine with a GPU for a limited time: copy the working tree without .git, run the command below there, with
+COMMIT the output of `git rev-parse HEAD` in the original checkout, and copy DIR back:
 
     BENCHMARK_COMMIT=COMMIT python3 -m benchmark.lease --output DIR --seconds 540
 
-`python -m results.publish --packs DIR --output results/published/paper --suite all` adds it to what is published. What
-is published, or lies in packs of earlier leases (`--earlier`), is not made again, so that leases add up; a finished run
-is the unit, and one that does not end is lost. Nothing that fails ends the rest: every phase has a limit of time and
-does its work in processes of its own. At the end, or at SIGTERM, what is there is packed (`benchmark.lease.pack`).
+`python -m results.publish --packs DIR --output results/published/paper --suite all` adds the results to the
+published set. Runs that are published, or contained in the packs of earlier leases (`--earlier`), are not repeated, so
+that successive leases accumulate. Only finished runs count: a run that is cut off is lost. A failure does not stop the
+lease: every phase has a time limit and works in separate processes. At the end, or on SIGTERM, the results so far are
+packed (`benchmark.lease.pack`).
 """

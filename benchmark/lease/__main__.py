@@ -1,4 +1,4 @@
-"""The command: `python -m benchmark.lease --output DIR --seconds S [--rehearse]`, see `benchmark.lease`."""
+"""The command `python -m benchmark.lease --output DIR --seconds S [--rehearse]`; see `benchmark.lease`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ LEAST_SECONDS = 30.0
 
 
 class Ended(BaseException):
-    """Somebody wants the lease to end."""
+    """Raised by a signal that asks the lease to end."""
 
 
 def _end(number: int, frame: object) -> None:
@@ -45,7 +45,7 @@ def _end(number: int, frame: object) -> None:
 
 
 class Lease:
-    """One lease: its phases, and what it brings home."""
+    """A lease: its phases and the results that it packs."""
 
     def __init__(self, options: argparse.Namespace, folder: Path) -> None:
         self.options = options
@@ -67,14 +67,14 @@ class Lease:
         self.end_looking_up: Callable[[], None] = lambda: None
 
     def run(self) -> int:
-        """The phases one after the other, then the pack; the exit status is 2 where there is no device."""
+        """Run all phases, then write the pack. Returns the exit status, which is 2 where there is no device."""
         try:
             with self.site.phase("facts"):
                 self.find_facts()
             if self.site.facts:
                 self.use()
         except Ended:
-            self.site.say("ended from outside: packing what is there")
+            self.site.say("stopped by a signal: packing the results so far")
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         self.site.stop()
         self.site.say(f"packing {len(self.packer.finished())} runs and {len(self.timings)} timings")
@@ -83,7 +83,7 @@ class Lease:
         return 0 if self.site.facts else 2
 
     def use(self) -> None:
-        """What a device is leased for."""
+        """The phases that use the device."""
         self.play_references()
         self.end_looking_up = look_up_memory(self.programme, self.site.modes[0], self.site.device)
         with self.site.phase("tests"):
@@ -97,7 +97,7 @@ class Lease:
             self.train()
 
     def find_facts(self) -> None:
-        """Versions, GPU and modes."""
+        """Find out versions, GPU and available modes."""
         site = self.site
         child = site.work("facts")
         limit = min(FACTS_SECONDS * site.slack, site.left)
@@ -106,7 +106,7 @@ class Lease:
         lines = child.new_lines()
         found = next((line for line in lines if line.startswith("{")), None)
         if found is None:
-            site.say(f"nothing can be done here: {lines[-1] if lines else f'no answer in {limit:.0f} s'}")
+            site.say(f"the device cannot be used: {lines[-1] if lines else f'no answer in {limit:.0f} s'}")
             return
         site.facts = json.loads(found)
         machine = site.facts["machine"]
@@ -114,16 +114,17 @@ class Lease:
         site.say(", ".join(f"{name} {version or 'missing'}" for name, version in site.facts["packages"].items()))
         site.say(f"GPU: {json.dumps(site.facts['gpu'])}" if "gpu" in site.facts else "no GPU: a rehearsal on the CPU")
         for mode, reason in site.facts["modes"].items():
-            site.say(f"mode {mode}: {reason or 'can be had'}")
+            site.say(f"mode {mode}: {reason or 'available'}")
 
     def done(self) -> set[RunKey]:
-        """Runs that are published or packed already."""
+        """Runs that are already published or packed."""
         runs = [run for run in self.published if run["status"]["state"] == "finished"]
         runs += [run for record in self.earlier for run in record["runs"]]
         return set(map(RunKey.of, runs))
 
     def play_references(self) -> None:
-        """Reference policies of the tasks that come first, beside all else, which also compiles their engines."""
+        """Play the reference policies of the first tasks, concurrently with everything else; this also compiles their
+        engines."""
         done = self.done()
         wanted = [request.key.task for request in self.programme.requests if request.key not in done]
         tasks = list(dict.fromkeys(wanted))[: len(programme.FIRST_TASKS)]
@@ -133,7 +134,7 @@ class Lease:
             self.site.start("references", command + (["--episodes", "2"] if self.options.rehearse else []))
 
     def test(self) -> None:
-        """The tests that need a GPU, unless they have passed in a lease of the same code."""
+        """Run the tests that need a GPU, unless they have passed in an earlier lease of the same code."""
         commit = self.site.facts["machine"]["commit"]
         same = [record["tests"] for record in self.earlier if commit and record["machine"]["commit"] == commit]
         if not self.options.again and any(
@@ -146,7 +147,7 @@ class Lease:
         self.tests = gpu_tests.run(self.site, files)
 
     def train(self) -> None:
-        """The runs that are missing."""
+        """Train the missing runs."""
         here = [entry for entry in self.known if entry["gpu"] == self.site.origin["gpu"]]
         timings = [*here, *self.timings]
         before = [record.get("mode") for record in self.earlier if record["runs"]]
@@ -155,7 +156,7 @@ class Lease:
         Trainer(self.site, self.programme, self.mode, timings, done, self.results, finished, self.pack).run()
 
     def pack(self) -> None:
-        """Write the pack as it is now; what cannot be packed is said."""
+        """Write the pack as it is now, and report what could not be packed."""
         record = {
             "rehearsal": self.options.rehearse,
             "seconds": round(time.monotonic() - self.site.begin, 1),
@@ -177,26 +178,26 @@ class Lease:
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Command line of `python -m benchmark.lease`. Raises UserError for what cannot be."""
+    """Command line of `python -m benchmark.lease`. Raises UserError for invalid values."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmark.lease",
         description=benchmark.lease.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder of the pack")
-    parser.add_argument("--seconds", type=float, required=True, help="after which all has to be packed")
-    parser.add_argument("--rehearse", action="store_true", help="all of it in little, on the CPU")
-    parser.add_argument("--mode", choices=tuple(MODES), help="of the runs; default: as earlier runs, or the fastest")
+    parser.add_argument("--seconds", type=float, required=True, help="time limit, within which the pack is written")
+    parser.add_argument("--rehearse", action="store_true", help="a small-scale rehearsal on the CPU")
+    parser.add_argument("--mode", choices=tuple(MODES), help="default: that of earlier runs, or the fastest")
     parser.add_argument("--published", type=Path, default=PUBLISHED, metavar="DIR", help="the set that runs add to")
     parser.add_argument("--earlier", type=Path, nargs="+", default=[], metavar="DIR", help="packs of earlier leases")
-    parser.add_argument("--timings", type=Path, default=FILE, metavar="FILE", help="timings that are known")
+    parser.add_argument("--timings", type=Path, default=FILE, metavar="FILE", help="timings not to be repeated")
     parser.add_argument("--again", action="store_true", help="repeat tests and timings of earlier leases")
     options = parser.parse_args(arguments)
     if not LEAST_SECONDS <= options.seconds < float("inf"):
         raise UserError(f"--seconds {options.seconds:g}: expected {LEAST_SECONDS:.0f} or more")
     for path in options.earlier:
         if not (path / MANIFEST).exists():
-            raise UserError(f"--earlier {path}: no pack of a lease, it has no {MANIFEST}")
+            raise UserError(f"--earlier {path}: not a pack of a lease: it has no {MANIFEST}")
     return options
 
 

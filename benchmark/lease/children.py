@@ -1,4 +1,4 @@
-"""Processes with a limit: what they start ends with them, and what they say is kept."""
+"""Child processes with a time limit: their descendants end with them, and their output is kept."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pathlib import Path
 
 POLL_SECONDS = 0.1
 PATIENCE = 3.0
-"""Seconds for a process to end when it is asked to, before it is killed."""
+"""Seconds that a process has to end when asked, before it is killed."""
 
 
 class Child:
-    """A process in a session of its own, whose output goes to a file."""
+    """A process in a separate session, whose output goes to a file."""
 
     def __init__(self, command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> None:
         self.log, self.begin = log, time.monotonic()
@@ -28,21 +28,21 @@ class Child:
 
     @property
     def ended(self) -> bool:
-        """Whether it runs no more."""
+        """Whether the process has ended."""
         return self.process.poll() is not None
 
     @property
     def returncode(self) -> int:
-        """Of a process that has ended."""
+        """Exit status of a process that has ended."""
         return self.process.wait()
 
     @property
     def seconds(self) -> float:
-        """Since it was started."""
+        """Seconds since the process was started."""
         return time.monotonic() - self.begin
 
     def new_lines(self) -> list[str]:
-        """The whole lines that it has written since the last call."""
+        """The complete lines written since the last call."""
         with self.log.open("rb") as stream:
             stream.seek(self._read)
             data = stream.read()
@@ -51,13 +51,13 @@ class Child:
         return whole.decode(errors="replace").splitlines()
 
     def wait(self, seconds: float) -> bool:
-        """Whether it has ended within so many seconds."""
+        """Wait for at most `seconds`; returns whether the process has ended."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(max(0.0, seconds))
         return self.ended
 
     def stop(self, at_once: bool = False) -> None:
-        """End it and all that it has started, which are asked before they are killed unless it has to be `at_once`."""
+        """End the process and its descendants: they are asked first and killed later, or killed `at_once`."""
         if not at_once and not self.ended:
             self._signal(signal.SIGTERM)
             self.wait(PATIENCE)
@@ -70,6 +70,6 @@ class Child:
 
 
 def last_line(child: Child) -> str:
-    """What it said at the end."""
+    """The last line of the process's output."""
     lines = child.log.read_text(errors="replace").strip().splitlines()
     return lines[-1] if lines else f"exit status {child.returncode}"

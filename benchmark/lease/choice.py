@@ -1,4 +1,4 @@
-"""In which mode the runs of a lease are made."""
+"""Choice of the mode in which the runs of a lease are made."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from benchmark.modes import PLAIN, mode_of
 from benchmark.profiling.gpu_timings import Entry
 
 COMPARED = "graph"
-"""Captured float32: with what the losses of faster modes are compared."""
+"""Reference for the losses of faster modes: captured float32."""
 ALIKE = 0.1
-"""Relative difference of losses over the first block up to which two modes count as computing the same."""
+"""Largest relative difference of losses over the first block at which two modes count as equivalent."""
 
 
 def choose_mode(
@@ -26,46 +26,49 @@ def choose_mode(
     tests: GpuTests,
     timings: Sequence[Entry],
 ) -> str:
-    """The mode that is `wanted`; else that of most runs which the new ones add to, so that runs which differ in seeds
-    alone are alike; else the fastest whose name no failed test bears and whose losses are those of captured float32;
-    that itself where no test has passed.
+    """The mode for new runs, by these rules in turn:
+
+      1. the mode `wanted`, where one is named;
+      2. the mode of most earlier runs that the new ones extend, so that runs of one kind differ in their seeds alone;
+      3. the fastest mode that is named in no failed test and whose losses agree with those of captured float32;
+      4. captured float32, where no test has passed.
 
     Args:
-        published: runs as the manifest of a set has them.
+        published: runs as listed in the manifest of a set.
         earlier: modes of earlier leases.
 
-    Raises UserError where the mode that is wanted, or that of the runs before, cannot be had here.
+    Raises UserError where the mode of rule 1 or 2 is not available here.
     """
     if wanted is None:
         settings = [run["config"]["training"] for run in published if run["status"]["state"] == "finished"]
         before = Counter([*map(mode_of, settings), *earlier])
         wanted = before.most_common(1)[0][0] if before else None
         if wanted is not None:
-            site.say(f"the runs before were made in mode {wanted}: these are, too")
+            site.say(f"earlier runs were made in mode {wanted}, which is used again")
     if wanted is not None:
         if wanted not in site.modes:
-            raise UserError(f"mode {wanted} cannot be had here: {site.facts['modes'][wanted]}")
+            raise UserError(f"mode {wanted} is not available here: {site.facts['modes'][wanted]}")
         return wanted
     for mode in reversed(site.modes):
         reason = doubt(mode, tests, timings)
         if not reason:
             return mode
-        site.say(f"mode {mode} is not taken: {reason}")
+        site.say(f"mode {mode} is not used: {reason}")
     return PLAIN
 
 
 def doubt(mode: str, tests: GpuTests, timings: Sequence[Entry]) -> str:
-    """Why runs should not be made in a mode; empty where nothing speaks against it."""
+    """Reason not to make runs in a mode; empty where there is none."""
     if mode == PLAIN:
         return ""
     failed = [name for name in tests.failures if any(word in name for word in mode.split("+"))]
     if failed:
-        return f"{len(failed)} tests of it failed, {failed[0]} for one"
+        return f"{len(failed)} of its tests failed, for example {failed[0]}"
     if mode != COMPARED and not tests.trusted:
         return "no GPU test has passed with this code"
     timed = [entry for entry in timings if entry.get("mode") == mode and "losses" in entry]
     if not timed:
-        return "nothing was timed in it"
+        return "it has no timings"
     compared = {(e["task"], e["algorithm"]): e for e in timings if e.get("mode") == COMPARED and "losses" in e}
     for entry in timed:
         other = compared.get((entry["task"], entry["algorithm"]), entry)

@@ -1,4 +1,4 @@
-"""The tests that need a GPU, as one process with a limit of time, and what it said."""
+"""The tests that need a GPU, run as one process with a time limit, and their outcome."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from benchmark.lease.site import Site
 
 FILES = ("tests/benchmark/test_gpu*.py", "tests/algorithms/test_gpu*.py")
 NEEDED = ("pytest", "hypothesis", "jaxtyping")
-"""Packages without which no test can be collected; those for many processes and limits are used where they are."""
+"""Packages without which no test can be collected; those for parallel tests and time limits are optional."""
 WORKERS = 6
 TEST_SECONDS = 60
-"""For one test."""
+"""Time limit of a single test in seconds."""
 SHARE, MOST_SECONDS = 0.2, 120.0
-"""Of the whole lease, and at most."""
+"""Time limit of all tests: a share of the lease, and an upper bound in seconds."""
 SHOWN = 12
 PASSED_BEFORE = "passed in an earlier lease of this commit"
 _RESULT = re.compile(r"^(?:\[gw\d+\].*?)?\b(PASSED|FAILED|ERROR|SKIPPED)\b.*?(tests/\S+)", re.MULTILINE)
@@ -26,23 +26,23 @@ _PLAIN = re.compile(r"^(tests/\S+) (PASSED|FAILED|ERROR|SKIPPED)", re.MULTILINE)
 
 @dataclass(slots=True)
 class GpuTests:
-    """How many tests came to what, by the lines of a verbose pytest, which may have been cut off."""
+    """Counts of test outcomes, parsed from the output of a verbose pytest, which may have been cut off."""
 
     passed: int = 0
     skipped: int = 0
     failures: list[str] = field(default_factory=list)
-    """Names of those that failed."""
+    """Names of the failed tests."""
     note: str = ""
-    """Why there are none, or not all."""
+    """Why there are no tests, or not all of them."""
     output: str = ""
 
     @property
     def trusted(self) -> bool:
-        """Whether this code has passed tests, here or in an earlier lease."""
+        """Whether tests of this code have passed, in this lease or an earlier one."""
         return self.passed > 0 or self.note == PASSED_BEFORE
 
     def read(self, output: str) -> None:
-        """Take the output of pytest into account."""
+        """Parse the output of pytest and add its outcomes."""
         self.output = output
         found = {name: result for result, name in _RESULT.findall(output)}
         found |= dict(_PLAIN.findall(output))
@@ -51,7 +51,7 @@ class GpuTests:
         self.failures = [name for name, result in found.items() if result in ("FAILED", "ERROR")]
 
     def summary(self) -> list[str]:
-        """In words."""
+        """A summary in lines of text."""
         lines = [f"tests: {self.passed} passed, {len(self.failures)} failed, {self.skipped} skipped"]
         lines += [f"FAILED {name}" for name in self.failures[:SHOWN]]
         if len(self.failures) > SHOWN:
@@ -62,9 +62,9 @@ class GpuTests:
 
 
 def command(packages: Mapping[str, str | None], files: list[str]) -> tuple[list[str], str]:
-    """The command line of the tests with the packages that there are, and the reason where there can be none.
+    """The command line that runs the tests with the available packages, and the reason where they cannot be run.
 
-    The project's own options for pytest ask for packages that a bare GPU machine lacks: they are left out.
+    The project's own pytest options are omitted, since they require packages that a bare GPU machine lacks.
     """
     missing = [name for name in NEEDED if not packages.get(name)]
     if missing:
@@ -92,7 +92,7 @@ def command(packages: Mapping[str, str | None], files: list[str]) -> tuple[list[
 
 
 def run(site: Site, files: list[str]) -> GpuTests:
-    """Pass the tests within their share of the lease; failures are said and end nothing."""
+    """Run the tests within their share of the lease; failures are reported and stop nothing."""
     tests = GpuTests()
     line, tests.note = command(site.facts["packages"], files)
     if tests.note:

@@ -1,13 +1,13 @@
-"""What a lease brings home: at most 8 files of 16 MiB in one folder.
+"""The pack of a lease: its results as at most 8 files of 16 MiB in one folder.
 
-    lease.json      what was done where: code, hardware, phases, tests; the runs, and the archive each of them is in;
-                    the checksums of the other files. It is written last.
-    report.txt      what was said meanwhile
+    lease.json      code, hardware, phases and tests; the runs, with the archive that contains each of them; the
+                    checksums of the other files. It is written last.
+    report.txt      the report printed during the lease
     timings.json    entries of `benchmark.profiling.gpu_timings`
     gpu_tests.txt   the end of the output of the tests
     runs-K.zip      the folders of finished runs, one to four archives of whole runs, and of reference policies
 
-A pack is written again whenever a run has finished: one that is cut off later has all that was there before.
+A pack is rewritten whenever runs have finished, so that a lease that is cut off loses only its unfinished runs.
 """
 
 from __future__ import annotations
@@ -30,30 +30,30 @@ MANIFEST = "lease.json"
 MOST_BYTES = 16 * 2**20
 MOST_ARCHIVES = 4
 ROOM = MOST_BYTES - 2**20
-"""Of an archive for compressed files; the rest is for names and what the format needs."""
+"""Bytes of compressed files in an archive; the rest is reserved for names and the format's overhead."""
 TEXT_BYTES = 2**20
-"""Kept of the end of texts."""
+"""Bytes kept from the end of texts."""
 
 
 @dataclass(slots=True)
 class Archive:
-    """What goes into one zip file."""
+    """The contents of one zip file."""
 
     files: list[Path] = field(default_factory=list)
     size: int = 0
 
 
 class Packer:
-    """Packs the finished runs of a results folder; what it has learned of the size of a file stays true."""
+    """Packs the finished runs of a results folder; compressed sizes of files are remembered between calls."""
 
     def __init__(self, results: Path, output: Path) -> None:
         self.results, self.output = results, output
         self._sizes: dict[Path, int] = {}
 
     def pack(self, record: Mapping[str, Any], texts: Mapping[str, str]) -> list[str]:
-        """Write the pack: `record` is what lease.json says besides, `texts` are the small files by name.
+        """Write the pack: `record` holds the other fields of lease.json, `texts` the small files by name.
 
-        Returns what had to be left out, in words. Raises OSError where the folder cannot be written.
+        Returns one sentence for everything that had to be left out. Raises OSError where the folder cannot be written.
         """
         archives, left_out = self._arranged()
         runs, contents = [], {}
@@ -79,7 +79,8 @@ class Packer:
         return [file.parent for file in sorted(self.results.rglob(layout.STATUS)) if _is_finished(file)]
 
     def _arranged(self) -> tuple[list[Archive], list[str]]:
-        """Whole runs in as few archives as hold them, then policies where there is room."""
+        """Archives that hold whole runs, as few as possible, then trained policies where there is room; and what was
+        left out."""
         archives: list[Archive] = [Archive()]
         references = sorted(self.results.rglob(layout.REFERENCES))
         self._add(archives[0], references)
@@ -109,7 +110,7 @@ class Packer:
             archive.size += self._size(file)
 
     def _size(self, file: Path) -> int:
-        """Bytes in an archive."""
+        """Compressed size of a file in bytes."""
         if file not in self._sizes:
             self._sizes[file] = len(zlib.compress(file.read_bytes(), 6)) + 2 * len(str(file)) + 200
         return self._sizes[file]

@@ -1,4 +1,4 @@
-"""What a lease of a GPU is used for: the runs that are wanted and what is timed, the most valuable first."""
+"""Programme of a lease: the runs to make and the timings to take, in decreasing order of value."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from results.keys import RunKey
 from results.paper import COMPARED_ALGORITHMS
 
 Item = dict[str, Any]
-"""Something to time, as `benchmark.lease.work` reads it."""
+"""A timing to take, as read by `benchmark.lease.work`."""
 
 FIRST_TASKS = (
     "mpe/cooperative_navigation_15",
@@ -22,43 +22,43 @@ FIRST_TASKS = (
     "cityflow/hangzhou_16",
     "mpe/cooperative_navigation_30",
 )
-"""Tasks that are trained before all others."""
+"""Tasks trained before all others."""
 STEPPED = ("mpe/cooperative_navigation_15", "magent/jungle_20", "cityflow/hangzhou_16")
-"""Tasks whose environments are timed alone, ..."""
+"""Tasks whose environments are timed without a learner."""
 STEPPED_COPIES = (100, 20, 4)
-"""... with so many copies."""
+"""Numbers of copies with which these environments are timed."""
 AGENTS = (15, 30, 100, 200)
-"""Numbers of agents of cooperative navigation with which training is timed in every mode."""
+"""Numbers of agents of cooperative navigation for which training is timed in every mode."""
 ENGINE = "cityflow"
-"""Platform whose environments step on the CPU, so that its runs go on beside those of others."""
+"""Platform whose environments step on the CPU, so that its runs proceed concurrently with those of the others."""
 WITHOUT_EFFECT = {"training.checkpoint_replay_gib": 0, "training.checkpoint_seconds": 1e6}
-"""A run that is not finished is lost: checkpoints would be for nothing."""
+"""Settings that turn checkpoints off, since an unfinished run is lost anyway."""
 TOGETHER_SECONDS = 25.0
-"""For these runs, after which they hang."""
+"""Time limit in seconds for timing several runs in one process."""
 
 
 @dataclass(frozen=True, slots=True)
 class Programme:
-    """What one lease does, in the order of its value."""
+    """The work of one lease, in decreasing order of value."""
 
     requests: tuple[RunRequest, ...]
-    """The runs that are wanted, without the settings of a mode."""
+    """Runs to make, without the settings of a mode."""
     tasks: tuple[str, ...]
     """Cooperative navigation with growing numbers of agents, for timings in every mode."""
     stepped: tuple[str, ...]
     algorithms: tuple[str, ...]
     settings: Mapping[str, Any]
-    """Of everything that is trained; small in a rehearsal."""
+    """Settings of all trained runs; small in a rehearsal."""
     slack: float
-    """How much longer than on a machine with a GPU things may take: a rehearsal may have a busy CPU."""
+    """Factor on time limits compared with a machine with a GPU, since a rehearsal may share a busy CPU."""
     together_steps: int
-    """Environment steps of runs by which one and several in one process are compared, ..."""
+    """Environment steps of the runs that compare one run with several runs in one process."""
     together_runs: int
-    """... and how many: runs that differ in seeds alone."""
+    """Number of these runs, which differ only in their seeds."""
 
     def items(self, modes: Sequence[str], folder: Path) -> list[Item]:
-        """What to time in the modes that there are, of which the last is the fastest: first what the length of the
-        runs is predicted by."""
+        """Timings to take in the available modes, of which the last is the fastest; those that predict the length of
+        runs come first."""
         fast, first, later = modes[-1], self.tasks[0], self.tasks[1:]
         asked = list(dict.fromkeys(request.key.task for request in self.requests))
         wanted = asked[: len(FIRST_TASKS)]
@@ -99,7 +99,7 @@ class Programme:
         }
 
     def request_in_mode(self, request: RunRequest, mode: str) -> RunRequest:
-        """A wanted run with the settings of a mode."""
+        """A requested run with the settings of a mode."""
         overrides = in_mode(request.overrides, mode, request.key.task) | _small_copies(self.settings)
         return replace(request, overrides=overrides | WITHOUT_EFFECT)
 
@@ -110,7 +110,7 @@ def _small_copies(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def paper() -> Programme:
-    """The suite `all`, the first tasks first."""
+    """The suite `all`, with the first tasks at the front."""
     requests = suites.paper()
     order = {task: number for number, task in enumerate(FIRST_TASKS)}
     requests = sorted(requests, key=lambda request: order.get(request.key.task, len(order)))
@@ -119,11 +119,11 @@ def paper() -> Programme:
 
 
 REHEARSAL = "rehearsal"
-"""Variant of rehearsed runs, which are of nothing but the rehearsal."""
+"""Variant of rehearsed runs, which keeps them apart from all others."""
 
 
 def rehearsal() -> Programme:
-    """All of it in little, for a CPU: two algorithms, three small tasks, two seeds at most."""
+    """A small-scale rehearsal on a CPU: two algorithms, three small tasks, at most two seeds."""
     settings: dict[str, Any] = {
         "training.num_envs": 4,
         "training.batch_size": 16,

@@ -1,4 +1,4 @@
-"""Which runs to begin when time is short and a run that does not end is lost."""
+"""Choice of the runs to begin when time is short and unfinished runs are lost."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from benchmark.requests import RunRequest
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The missing seeds of one task and algorithm, which are trained side by side in one process."""
+    """The missing seeds of one task and algorithm, which are trained concurrently in one process."""
 
     requests: tuple[RunRequest, ...]
     seconds: Callable[[int], float]
-    """Predicted for so many of them."""
+    """Predicted seconds for a given number of these runs."""
     most: int
-    """As many as memory holds at once."""
+    """Largest number of runs that memory holds at once."""
 
     @property
     def task(self) -> str:
-        """The task of all of them."""
+        """The task of all runs of the group."""
         return self.requests[0].key.task
 
     def within(self, left: float) -> Group | None:
-        """As many of them as end within `left` seconds; None where not even one does."""
+        """As many of these runs as finish within `left` seconds; None where not even one does."""
         for count in range(min(len(self.requests), self.most), 0, -1):
             if self.seconds(count) <= left:
                 return Group(self.requests[:count], self.seconds, self.most)
@@ -37,12 +37,12 @@ class Group:
 
     @property
     def predicted(self) -> float:
-        """Seconds for all of them."""
+        """Predicted seconds for all runs of the group."""
         return self.seconds(len(self.requests))
 
 
 def grouped(requests: Iterable[RunRequest]) -> list[tuple[RunRequest, ...]]:
-    """The requests by task, algorithm and variant, in the order in which these come first."""
+    """The requests grouped by task, algorithm and variant, in the order of first occurrence."""
     found: dict[tuple[str, str, str], list[RunRequest]] = {}
     for request in requests:
         found.setdefault(request.key.kind, []).append(request)
@@ -52,9 +52,9 @@ def grouped(requests: Iterable[RunRequest]) -> list[tuple[RunRequest, ...]]:
 def choose(groups: Sequence[Group], left: float) -> list[Group]:
     """The groups to train one after the other in `left` seconds, the longest first.
 
-    Tasks are served in the order in which they come first in `groups`. Of a task, short groups are taken before long
-    ones, so that many runs end; of a group that does not end in time, as many runs as do. Begun are the longest first:
-    what then goes wrong with a prediction is seen while there is time to take less.
+    Tasks are served in the order of their first occurrence in `groups`. Within a task, short groups are preferred to
+    long ones, so that many runs finish; a group that would not finish in time is reduced to as many runs as do. The
+    longest group begins first, so that an error of its prediction shows while there is still time to drop others.
     """
     chosen = []
     for task in dict.fromkeys(group.task for group in groups):

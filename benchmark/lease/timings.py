@@ -1,4 +1,4 @@
-"""The timings of a lease: which are missing, taken in the order of their value in a process of their own."""
+"""Missing timings of a lease, taken in the order of their value in a separate process."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from benchmark.profiling.gpu_timings import Entry
 
 SECONDS = 75.0
 REHEARSED_SHARE = 0.3
-"""Of a rehearsal's time."""
+"""Share of a rehearsal's time."""
 ITEM_SECONDS = 30.0
-"""For one timing, after which it hangs."""
+"""Time limit of one timing in seconds; beyond it the process is taken to hang."""
 
 
 def take(site: Site, items: Sequence[Item], known: Sequence[Entry], timings: list[Entry]) -> None:
-    """Measure what is not `known` yet, within the phase's time, and append it to `timings` one by one."""
+    """Take the timings not yet `known`, within the phase's time, and append them to `timings` one by one."""
     taken = {gpu_timings.key_of(entry) for entry in known}
     todo = [item for item in items if gpu_timings.key_of(site.origin | item) not in taken]
     site.say(f"{len(items)} timings, {len(items) - len(todo)} of them known")
@@ -33,11 +33,12 @@ def take(site: Site, items: Sequence[Item], known: Sequence[Entry], timings: lis
 
 
 def _take_some(site: Site, items: Sequence[Item], limit: float, timings: list[Entry]) -> int:
-    """Measure in one process, until the limit or until an item hangs or breaks it; how many are done with."""
+    """Measure in one process until the limit, or until an item hangs or crashes it. Returns the number of items dealt
+    with."""
     child = site.work("timings", given=json.dumps(list(items)))
     done, since = 0, time.monotonic()
     while time.monotonic() < limit:
-        ended = child.ended  # asked before its lines are read, so that none is missed
+        ended = child.ended  # ended is asked before the lines are read, so that none is missed
         for line in child.new_lines():
             if line.startswith("{"):
                 since, found = time.monotonic(), json.loads(line)
@@ -71,5 +72,5 @@ def _note(site: Site, item: Item, found: dict[str, object], timings: list[Entry]
 
 
 def name_of(item: Item) -> str:
-    """What is timed, in words."""
+    """Description of a timed item."""
     return " ".join(str(item[name]) for name in ("what", "task", "algorithm", "mode", "copies", "runs") if name in item)

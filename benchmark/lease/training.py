@@ -1,4 +1,4 @@
-"""The runs of a lease: which are missing, how long each takes, and two lanes for those that end in time."""
+"""The runs of a lease: which are missing, how long each takes, and two lanes for those that finish in time."""
 
 from __future__ import annotations
 
@@ -28,52 +28,52 @@ from results.keys import RunKey
 from results.layout import CONFIG
 
 START_SECONDS = 15.0
-"""Of a process of runs before their first step."""
+"""Seconds from the start of a process of runs to its first step."""
 MARGIN = 1.15
-"""By which runs are predicted to take longer than their timings say, ..."""
+"""Factor by which runs are predicted to take longer than their timings."""
 SIDE_BY_SIDE = 1.3
-"""... and those of one lane while the other has runs, too."""
+"""A further factor for a lane while the other has runs too."""
 FASTEST_PACE, SLOWEST_PACE = 0.5, 3.0
-"""Limits of what the length of one group may say about the next."""
+"""Limits of the correction that the duration of one group applies to the next."""
 MEMORY_SHARE = 0.9
-"""Of the free memory that runs may take by their estimates."""
+"""Share of the free memory that runs may take by their estimates."""
 
 
 @dataclass(slots=True)
 class Lane:
-    """One group of runs after the other."""
+    """A sequence of groups of runs, trained one after the other."""
 
     name: str
     child: Child | None = None
     group: Group | None = None
     pace: float = 1.0
-    """How much longer the groups so far took than predicted."""
+    """Actual over predicted duration of the groups so far."""
 
     def has(self, request: RunRequest) -> bool:
-        """Whether a run is made in this lane: those with an engine on the CPU have one for themselves."""
+        """Whether a run belongs to this lane: runs with an engine on the CPU have a lane to themselves."""
         return request.key.task.startswith(ENGINE) == (self.name == "engine")
 
 
 @dataclass(slots=True)
 class Trainer:
-    """Makes the runs of a programme that are missing and end in time."""
+    """Trains the missing runs of a programme that finish in time."""
 
     site: Site
     programme: Programme
     mode: str
     timings: Sequence[Entry]
-    """Of this GPU, in any mode."""
+    """Timings taken on this GPU, in any mode."""
     done: set[RunKey]
-    """Runs that are published, packed, or made, and those that have failed here."""
+    """Runs that are published, packed or made, or have failed in this lease."""
     results: Path
     finished: Callable[[], Sequence[Path]]
-    """The folders of all finished runs."""
+    """Gives the folders of all finished runs."""
     pack: Callable[[], None]
     """Called after each group."""
     lanes: tuple[Lane, Lane] = field(default_factory=lambda: (Lane("tensors"), Lane("engine")))
 
     def run(self) -> None:
-        """Both lanes side by side, until nothing more ends in time."""
+        """Run both lanes concurrently, until no further group finishes in time."""
         site = self.site
         site.say(f"{len(self.missing())} runs are missing; they are made in mode {self.mode}")
         self._say_what_is_left_out()
@@ -82,7 +82,7 @@ class Trainer:
                 if lane.child is None:
                     self._begin(lane)
             if all(lane.child is None for lane in self.lanes):
-                site.say("no missing run ends in the time that is left")
+                site.say("no missing run finishes in the remaining time")
                 return
             time.sleep(POLL_SECONDS)
             for lane in self.lanes:
@@ -95,12 +95,12 @@ class Trainer:
                 self._take(lane)
 
     def missing(self) -> list[RunRequest]:
-        """The wanted runs that are still to be made, in their order and with their settings."""
+        """The requested runs that are still missing, in order and with their settings."""
         requests = (request for request in self.programme.requests if request.key not in self.done)
         return [self.programme.request_in_mode(request, self.mode) for request in requests]
 
     def groups(self, lane: Lane) -> list[Group]:
-        """The missing runs of a lane whose length is known."""
+        """Groups of missing runs of a lane whose duration can be predicted."""
         found = (self._group(requests, lane) for requests in grouped(filter(lane.has, self.missing())))
         return [group for group in found if group is not None]
 
@@ -111,7 +111,7 @@ class Trainer:
             if known is None:
                 return None
             most = self._most_in_memory(config)
-        except MENDABLE:  # said by `_say_what_is_left_out`
+        except MENDABLE:  # reported by `_say_what_is_left_out`
             return None
         beside = any(other.child is not None for other in self.lanes if other is not lane)
         factor = MARGIN * lane.pace * (SIDE_BY_SIDE if beside else 1.0)
@@ -132,7 +132,7 @@ class Trainer:
         return int(MEMORY_SHARE * free / memory.estimate(config).total)
 
     def _say_what_is_left_out(self) -> None:
-        """Kinds of runs that nothing predicts or that cannot be made here."""
+        """Report the kinds of runs that nothing predicts or that cannot be made here."""
         known = {(group.task, group.requests[0].key.algorithm) for lane in self.lanes for group in self.groups(lane)}
         reasons: Counter[str] = Counter()
         for request in self.missing():
@@ -146,10 +146,10 @@ class Trainer:
             request.resolve(self.site.device).spec()
         except MENDABLE as error:
             return str(error)
-        return f"nothing like them was timed that tells of mode {self.mode}"
+        return f"no timing predicts them in mode {self.mode}"
 
     def _begin(self, lane: Lane) -> None:
-        """The first of the groups that are chosen now, if any."""
+        """Begin the first of the groups now chosen, if any."""
         chosen = choose(self.groups(lane), self.site.left)
         if not chosen:
             return
@@ -162,7 +162,7 @@ class Trainer:
         )
 
     def _take(self, lane: Lane) -> None:
-        """Take note of how the group of a lane ended, or end it."""
+        """Record how the group of a lane ended, or end it when its time is up."""
         child, group = lane.child, lane.group
         assert child is not None
         assert group is not None
@@ -182,8 +182,8 @@ class Trainer:
 
 
 def look_up_memory(programme: Programme, mode: str, device: str) -> Callable[[], None]:
-    """Begin to find out, beside all else, how much memory each kind of run takes: it takes a moment for each, which is
-    kept, and not to be waited for when runs could begin. Returns what ends it, which has to be called."""
+    """Begin to estimate the memory of each kind of run in a thread, so that runs need not wait for it; results are
+    cached. Returns a function that stops the thread and must be called."""
     from benchmark import memory
 
     over = threading.Event()
@@ -192,7 +192,7 @@ def look_up_memory(programme: Programme, mode: str, device: str) -> Callable[[],
         for requests in grouped(programme.requests):
             if over.is_set():
                 return
-            with contextlib.suppress(*MENDABLE):  # what cannot be made here is said when runs are chosen
+            with contextlib.suppress(*MENDABLE):  # reported when runs are chosen
                 memory.estimate(programme.request_in_mode(requests[0], mode).resolve(device))
 
     thread = threading.Thread(target=look_up)
@@ -206,7 +206,7 @@ def look_up_memory(programme: Programme, mode: str, device: str) -> Callable[[],
 
 
 def _as_run(line: str) -> dict[str, Any]:
-    """What a line of `benchmark.lease.work` says about a run; nothing where it is of something else."""
+    """The run that a line of `benchmark.lease.work` reports; empty where the line reports something else."""
     return json.loads(line) if line.startswith('{"task"') else {}
 
 

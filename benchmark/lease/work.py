@@ -1,4 +1,4 @@
-"""What a lease has done by processes of their own, so that what fails, hangs or breaks the GPU does not end it:
+"""Work of a lease done in separate processes, so that a failure, a hang or a broken GPU does not end the lease:
 
 python -m benchmark.lease.work facts --device cuda                   one line of JSON
 python -m benchmark.lease.work timings ITEMS.json --device cuda      a line for each item, when it begins and ends
@@ -35,21 +35,21 @@ from results.keys import RunKey
 from results.layout import run_folder
 
 PACKAGES = ("numpy", "numba", "torch", "triton", "pytest", "xdist", "pytest_timeout", "hypothesis", "jaxtyping")
-"""Packages that are asked for; runs need the first three, tests the others."""
+"""Packages whose versions are recorded; runs need the first three, tests the others."""
 TIMED_SECONDS = 0.25
-"""Of blocks under the clock, at least ..."""
+"""Minimum seconds of timed blocks."""
 FEWEST_BLOCKS, MOST_BLOCKS = 2, 50
-"""... so many and at most so many."""
+"""Limits of the number of timed blocks."""
 TIMED_STEPS = 12
-"""Environment steps under the clock."""
+"""Timed environment steps."""
 TIMED_REPLAY = 20_000
-"""Transitions that a replay holds while training is timed."""
+"""Transitions in the replay memory while training is timed."""
 BROKEN = 3
-"""Exit status where the device does not work any more in this process: a new one has to go on."""
+"""Exit status where the device no longer works in this process, so that a new one must continue."""
 
 
 def facts(device: str) -> dict[str, Any]:
-    """Versions, GPU, and which modes there are. Raises UserError where there is no such device."""
+    """Versions, GPU and available modes. Raises UserError where there is no such device."""
     import torch
 
     from benchmark.options import choose_device
@@ -73,7 +73,7 @@ def facts(device: str) -> dict[str, Any]:
 
 
 def _version(name: str) -> str | None:
-    """Of a package that can be imported; None where it is missing, the reason where it is broken."""
+    """Version of an importable package; None where it is missing, the error where it is broken."""
     if importlib.util.find_spec(name) is None:
         return None
     try:
@@ -91,14 +91,14 @@ def _driver() -> str | None:
 
 
 def time_items(items: Sequence[Mapping[str, Any]], device: str) -> int:
-    """Measure one item after the other and print what was found, or why nothing was; the exit status."""
+    """Measure items one after the other and print each result, or why there is none. Returns the exit status."""
     measures = {"training": time_training, "environment": time_environment, "together": time_together}
     for number, item in enumerate(items):
         print(json.dumps({"begin": number}), flush=True)
         begin = time.perf_counter()
         try:
             found = measures[item["what"]](item, device)
-        except Exception as error:  # whatever it is, the next item may do better
+        except Exception as error:  # any failure: the next item may succeed
             found = {"error": f"{type(error).__name__}: {_first_line(error)}"}
         found["seconds"] = round(time.perf_counter() - begin, 2)
         print(json.dumps({"end": number, **found}), flush=True)
@@ -114,7 +114,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _usable(device: str) -> bool:
-    """Whether the device still works, with its cache emptied."""
+    """Whether the device still works once its cache is emptied."""
     import torch
 
     if not device.startswith("cuda"):
@@ -129,7 +129,8 @@ def _usable(device: str) -> bool:
 
 
 def time_training(item: Mapping[str, Any], device: str) -> dict[str, Any]:
-    """Blocks before the first gradient step and blocks with all of them, of training as it is; one evaluation."""
+    """Times of ordinary training: blocks before the first gradient step, blocks with gradient steps, and an evaluation;
+    the fields are those of `benchmark.profiling.gpu_timings`."""
     import torch
 
     from benchmark.profiling.update_cost import begin_peak, peak
@@ -152,7 +153,7 @@ def time_training(item: Mapping[str, Any], device: str) -> dict[str, Any]:
     while not training.updates:
         first = block()
     losses = {name: value for name, value in training.take_metrics().items() if name.startswith("loss/")}
-    block()  # the first after a capture fills caches
+    block()  # the first block after a capture fills caches
     updates = training.updates
     blocks: list[float] = []
     while len(blocks) < FEWEST_BLOCKS or (sum(blocks) < TIMED_SECONDS and len(blocks) < MOST_BLOCKS):
@@ -174,7 +175,7 @@ def time_training(item: Mapping[str, Any], device: str) -> dict[str, Any]:
 
 
 def time_environment(item: Mapping[str, Any], device: str) -> dict[str, Any]:
-    """One step of all copies, with actions that are always the first."""
+    """Milliseconds of one step of all copies, with a constant action."""
     import torch
 
     import envs
@@ -187,7 +188,7 @@ def time_environment(item: Mapping[str, Any], device: str) -> dict[str, Any]:
 
 
 def time_together(item: Mapping[str, Any], device: str) -> dict[str, Any]:
-    """How much longer several runs in one process take than one, by the times in their logs."""
+    """Duration of several runs in one process relative to one run, from the times in their logs."""
     found = []
     folder = Path(item["folder"])
     for count in (1, item["runs"]):
@@ -206,7 +207,7 @@ def time_together(item: Mapping[str, Any], device: str) -> dict[str, Any]:
 
 
 def _logged_seconds(folder: Path) -> float:
-    """From the second line of a run's log of times, which is after all captures, to the last one."""
+    """Seconds from the second line of a run's log of times, which follows all captures, to the last one."""
     rows = [json.loads(line)["wall_seconds"] for line in (folder / layout.TIMING).read_text().splitlines()]
     if len(rows) < 3 or rows[-1] <= rows[1]:
         raise UserError(f"{folder}: too short to be timed; take more steps")
@@ -214,7 +215,7 @@ def _logged_seconds(folder: Path) -> float:
 
 
 def _clocked(call: Callable[[], Any], device: str) -> float:
-    """Seconds of a call until the device has done all of it."""
+    """Seconds of a call, including the work that it leaves to the device."""
     import torch
 
     begin = time.perf_counter()
@@ -227,9 +228,10 @@ def _clocked(call: Callable[[], Any], device: str) -> float:
 def train_together(
     requests: Sequence[RunRequest], results: Path, device: str, seconds: float
 ) -> list[Path | Exception]:
-    """Train runs side by side for at most so many seconds: in one process where this version can, else in one for each.
+    """Train runs concurrently for at most `seconds`: in one process where this version can, otherwise in one process
+    each.
 
-    Returns the folder of each run that is finished, and for the others the reason why not.
+    Returns for each run its folder, or the reason why it is not finished.
     """
     if importlib.util.find_spec("benchmark.together") is not None:
         return in_this_process(requests, results, device, seconds)
@@ -239,16 +241,16 @@ def train_together(
 def in_this_process(
     requests: Sequence[RunRequest], results: Path, device: str, seconds: float
 ) -> list[Path | Exception]:
-    """By `benchmark.together`."""
+    """Train the runs in this process, by `benchmark.together`."""
     together = importlib.import_module("benchmark.together")
     configs = [request.resolve(device) for request in requests]
     return together.run_together(configs, results, quiet=True, deadline=time.monotonic() + seconds)
 
 
 def in_processes(requests: Sequence[RunRequest], results: Path, device: str, seconds: float) -> list[Path | Exception]:
-    """By `benchmark.train`, one process each; those that have not ended in time are killed."""
+    """Train each run in a process of `benchmark.train`; processes that exceed the limit are killed."""
     deadline = time.monotonic() + seconds
-    configs = [request.resolve(device) for request in requests]  # before any is begun
+    configs = [request.resolve(device) for request in requests]  # checked before any run begins
     started = []
     for request, config in zip(requests, configs, strict=True):
         environment = environment_of(config.training.threads)
@@ -275,7 +277,7 @@ def in_processes(requests: Sequence[RunRequest], results: Path, device: str, sec
 
 
 def make_runs(requests: Sequence[RunRequest], results: Path, device: str, seconds: float) -> int:
-    """Train and print a line for each run; the exit status is 1 where one was not finished."""
+    """Train runs and print a line for each. Returns the exit status, which is 1 where a run is unfinished."""
     outcomes = train_together(requests, results, device, seconds)
     for request, outcome in zip(requests, outcomes, strict=True):
         reason = "" if isinstance(outcome, Path) else f"{type(outcome).__name__}: {outcome}"
@@ -299,7 +301,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(json.dumps(facts(options.device)), flush=True)
         return 0
     if options.given is None:
-        raise UserError(f"{options.work}: the file that says what to do is missing")
+        raise UserError(f"{options.work}: the JSON file of items or runs is missing")
     given = json.loads(options.given.read_text())
     if options.work == "timings":
         return time_items(given, options.device)
@@ -309,12 +311,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def as_json(requests: Sequence[RunRequest]) -> str:
-    """Requests as `runs` reads them."""
+    """Requests in the form that `runs` reads."""
     return json.dumps([dataclasses.asdict(request) for request in requests])
 
 
 def from_json(given: Sequence[Mapping[str, Any]]) -> list[RunRequest]:
-    """The requests that `as_json` wrote."""
+    """The requests written by `as_json`."""
     return [RunRequest(RunKey(*record["key"]), record["total_steps"], record["overrides"]) for record in given]
 
 

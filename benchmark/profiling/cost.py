@@ -1,13 +1,13 @@
-"""What a gradient step costs, by algorithm and number of agents: a table of times and memory.
+"""Table of the cost of a gradient step in time and memory, by algorithm and number of agents.
 
     python -m benchmark.profiling.cost --algorithms ip pic --agents 15 30 100
     python -m benchmark.profiling.cost --device cuda --output cost.md --csv
     python -m benchmark.profiling.cost --tasks cityflow/hangzhou_16 my_city/config.json
 
-Every cell is measured in a process of its own (`measure`), on one CPU thread or on a GPU, on made-up batches
-in the shapes of the paper's tasks (`synthetic`): cooperative navigation, and the road grid for 1,225 agents;
-or in those of the tasks that are named.
-A cell that cannot be measured has a note that says why. Progress is on stderr. Ctrl-C ends with the cells so far.
+Every cell is measured in a separate process (`measure`), on one CPU thread or on a GPU, on synthetic batches with the
+shapes of the paper's tasks (`synthetic`), which are cooperative navigation and, for 1,225 agents, the road grid; or
+with the shapes of the tasks given. A cell that cannot be measured has a note with the reason. Progress goes to stderr.
+Ctrl-C ends the command, which still writes the cells measured so far.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ AGENTS = (15, 30, 100, 200, 1225)
 
 
 class Cell(NamedTuple):
-    """What to measure."""
+    """A cell of the table: what to measure."""
 
     algorithm: str
     agents: int
     task: str = ""
-    """Whose shape is taken; empty for those of the paper's tasks."""
+    """Task whose shape is used; empty for the shapes of the paper's tasks."""
     map: str = ""
-    """Path of its configuration, where it has one."""
+    """Path of the task's configuration, where it has one."""
 
     @property
     def shape(self) -> str:
-        """What is measured, in words."""
+        """Description of the measured shape."""
         return self.task or f"{self.agents} agents"
 
 
@@ -57,7 +57,7 @@ Table = dict[Cell, Cost]
 
 
 def measure_apart(cell: Cell, batch: int, device: str, acceleration: str = "none") -> Cost:
-    """The cost of a cell, measured in a process of its own; whatever goes wrong there becomes a note."""
+    """Cost of a cell, measured in a separate process; a failure becomes a note."""
     command = [sys.executable, "-m", "benchmark.profiling.measure", "--algorithm", cell.algorithm]
     command += ["--task", cell.map or cell.task] if cell.task else ["--agents", str(cell.agents)]
     command += ["--batch", str(batch), "--device", device, "--acceleration", acceleration]
@@ -72,7 +72,7 @@ def measure_apart(cell: Cell, batch: int, device: str, acceleration: str = "none
 
 
 def fill(cells: list[Cell], batch: int, device: str, acceleration: str = "none") -> tuple[Table, bool]:
-    """Measure the cells one after the other; returns what was measured, and whether that is all of it."""
+    """Measure the cells one after the other. Returns the measurements, and whether they are complete."""
     table: Table = {}
     for number, cell in enumerate(cells, 1):
         _say(f"{number} of {len(cells)}: {cell.algorithm}, {cell.shape} ... ", end="")
@@ -86,7 +86,7 @@ def fill(cells: list[Cell], batch: int, device: str, acceleration: str = "none")
 
 
 def describe(cost: Cost, batch: int) -> str:
-    """A cost in words; the batch is named where it is not the usual one. Empty where nothing was measured."""
+    """A cost in words, with its batch where that differs from `batch`. Empty where nothing was measured."""
     if cost.seconds is None or cost.bytes is None:
         return ""
     seconds = f"{cost.seconds:.3g} s" if cost.seconds >= 1 else f"{1e3 * cost.seconds:.3g} ms"
@@ -95,14 +95,14 @@ def describe(cost: Cost, batch: int) -> str:
 
 
 def markdown(table: Table, cells: list[Cell], batch: int, device: str, acceleration: str = "none") -> str:
-    """One row for each algorithm, one column for each number of agents, notes below."""
+    """Table with a row for each algorithm and a column for each number of agents, followed by notes."""
     facts = machine_facts(device)
     where = facts["gpu"] or f"one thread of {facts['cpu']}"
     where += "" if acceleration == "none" else f" with acceleration={acceleration}"
     shapes = list(dict.fromkeys(cell[1:] for cell in cells))
     lines = [
         f"One gradient step on {where}, torch {facts['torch']}: median time of {TIMED} updates after a warm-up, and "
-        f"the most memory taken at once beside the networks. Batches of {batch} transitions where no other is named.",
+        f"peak memory without the networks. Batches of {batch} transitions where no other is named.",
         "",
         f"| algorithm | {' | '.join(Cell('', *shape).shape for shape in shapes)} |",
         f"|---|{'---:|' * len(shapes)}",
@@ -123,8 +123,8 @@ def markdown(table: Table, cells: list[Cell], batch: int, device: str, accelerat
 
 
 def csv_text(table: Table) -> str:
-    """One line for each cell that was tried: algorithm, agents, batch, seconds, bytes and note; and task, where tasks
-    were named."""
+    """One line for each measured cell: algorithm, agents, batch, seconds, bytes and note, with the task where tasks
+    were given."""
     stream, named = io.StringIO(), any(cell.task for cell in table)
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(["algorithm", "agents", "batch", "seconds", "bytes", "note", *["task"] * named])
@@ -145,17 +145,17 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     shapes = parser.add_mutually_exclusive_group()
     shapes.add_argument("--agents", nargs="+", type=int, default=list(AGENTS), help=f"default: {AGENTS}")
     shapes.add_argument("--tasks", nargs="+", default=[], help="names, or paths of CityFlow configurations")
-    parser.add_argument("--batch", type=int, default=1024, help="transitions of a gradient step; 1024")
+    parser.add_argument("--batch", type=int, default=1024, help="transitions per gradient step; default: 1024")
     parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or cuda:K; default: cpu")
     parser.add_argument("--acceleration", choices=OF_UPDATES, default="none", help="see benchmark/acceleration.py")
-    parser.add_argument("--output", type=Path, metavar="FILE.md", help="write the table there instead of printing it")
-    parser.add_argument("--csv", action="store_true", help="give the numbers as CSV too (with --output: in FILE.csv)")
+    parser.add_argument("--output", type=Path, metavar="FILE.md", help="file for the table, instead of printing it")
+    parser.add_argument("--csv", action="store_true", help="also give the numbers as CSV (with --output: in FILE.csv)")
     options = parser.parse_args(arguments)
     from benchmark.acceleration import require
 
     for name in options.algorithms:
         if name not in algorithms.ALGORITHMS:
-            algorithms.config_type(name)  # raises, with the names that there are
+            algorithms.config_type(name)  # raises for an unknown name
     if min(options.agents) < 2:
         raise UserError(f"--agents {min(options.agents)}: expected two or more")
     if options.batch < 1:
@@ -171,7 +171,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def _shape_of(task: str) -> tuple[int, str, str]:
-    """A task's number of agents, its name and its configuration. Raises what `envs.spec` raises."""
+    """Number of agents, name and configuration of a task. Raises what `envs.spec` raises."""
     name, settings = envs.locate(task)
     return envs.spec(task).num_agents, name, settings.get("map", "")
 

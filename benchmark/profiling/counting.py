@@ -1,7 +1,7 @@
-"""What a GPU would have to do, counted without one: operations, FLOPs and bytes of the steps of a run.
+"""The work of a GPU, counted without one: operations, FLOPs and bytes of the steps of a run.
 
-The steps are taken on torch's `meta` device, where tensors have shapes and no data, under a dispatch mode that sees
-every operation. `benchmark.profiling.device_model` makes seconds of the counts.
+Steps are executed on torch's `meta` device, where tensors have shapes but no data, under a dispatch mode that sees
+every operation. `benchmark.profiling.device_model` converts the counts to seconds.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from envs.protocols import EnvironmentSpec
 
 META = torch.device("meta")
 FUSED_NAMESPACE = "neighbours"
-"""Of the operators of `algorithms.common.slots`, whose schema says what a fused kernel over neighbour lists reads and
-writes: on `meta` they stand for the one on the GPU."""
+"""Namespace of the operators of `algorithms.common.slots`, whose schemas say what a fused kernel over neighbour lists
+reads and writes: on `meta` they stand for the GPU's kernel."""
 BACKWARD_PASSES = 2
-"""Kernels of the backward pass of fused attention: by queries, and by keys and values over the reverse lists."""
+"""Kernels of the backward pass of fused attention: one by queries, one by keys and values over the reverse lists."""
 NO_KERNEL = frozenset(
     [
         "empty",
@@ -50,49 +50,49 @@ NO_KERNEL = frozenset(
         "resize_",
     ]
 )
-"""Operations that launch nothing, and are no views by their schema."""
+"""Operations that launch no kernel although their schema does not mark them as views."""
 SEVERAL_KERNELS = {"sort": 4, "argsort": 4, "topk": 3, "randperm": 3, "one_hot": 2, "_foreach_norm": 2}
-"""Kernels that CUDA launches for an operation, where it is not one; by torch's sources, not measured."""
+"""Operations for which CUDA launches several kernels, with their number according to torch's sources, not measured."""
 GATHERS = ("index", "gather", "index_select", "embedding")
-"""Operations that read the rows they take, not all of their input."""
+"""Operations that read only the rows they gather, not their whole input."""
 FOREACH = ("linalg_vector_norm", "mul_")
-"""Operations on one parameter after the other, which are launched together where a device has `_foreach` kernels."""
+"""Operations applied to one parameter after the other, launched together where a device has `_foreach` kernels."""
 DRAWS = ("rand", "randn", "randint")
 LARGEST_BATCH = 1 << 20
-"""Transitions whose gradients are computed at once."""
+"""Largest number of transitions whose gradients are computed at once."""
 PARAMETER_PASSES = 7
-"""Times that fused Adam reads or writes the bytes of the parameters: these, gradients and two moments in, all but the
-gradients out."""
+"""Number of times that fused Adam reads or writes the bytes of the parameters: it reads parameters, gradients and two
+moments, and writes all of them but the gradients."""
 
 
 @dataclass(slots=True)
 class Count:
-    """The operations of a step, in their order."""
+    """The operations of a step, in order."""
 
     operations: list[tuple[int, int, int]] = field(default_factory=list)
-    """FLOPs of matrix products, bytes moved and kernels, of every operation that launches any."""
+    """FLOPs of matrix products, bytes moved, and kernels launched, for every operation that launches a kernel."""
     views: int = 0
-    """Operations that launch nothing but cost the host time."""
+    """Number of operations that launch nothing but take time on the host."""
 
     @property
     def flops(self) -> int:
-        """Of all operations."""
+        """FLOPs of all operations."""
         return sum(operation[0] for operation in self.operations)
 
     @property
     def bytes(self) -> int:
-        """Moved by all operations, each for itself."""
+        """Bytes moved by all operations, each counted separately."""
         return sum(operation[1] for operation in self.operations)
 
     @property
     def kernels(self) -> int:
-        """Launched by all operations."""
+        """Kernels launched by all operations."""
         return sum(operation[2] for operation in self.operations)
 
 
 class Counter(TorchDispatchMode):
-    """Counts what is done on the `meta` device inside it. A value that is read there is 1, so that code which waits for
-    the device goes on; random numbers are drawn on `meta` whatever the device of the generator."""
+    """Dispatch mode that counts operations on the `meta` device. A value read from the device is 1, so that code that
+    waits for the device continues; random numbers are drawn on `meta`, whatever the device of the generator."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -138,10 +138,11 @@ class Counter(TorchDispatchMode):
 
 
 def fused_cost(name: str, args: tuple[Any, ...]) -> tuple[int, int]:
-    """FLOPs and kernels of an operator over neighbour lists, from its edges.
+    """FLOPs and kernels of an operator over neighbour lists, computed from its edges.
 
-    Forward, each edge and feature takes a product and a sum for the score and as many for the message; backward twice
-    that, and the scores once more, which are not kept. Sums over neighbours take one addition.
+    In the forward pass each edge and feature takes a product and a sum for the score, and the same for the message; the
+    backward pass takes twice that, and recomputes the scores, which are not kept. Sums over neighbours take one
+    addition.
     """
     lists = next(argument for argument in args if isinstance(argument, Tensor) and argument.dtype == torch.int32)
     first = args[0]
@@ -155,7 +156,7 @@ def fused_cost(name: str, args: tuple[Any, ...]) -> tuple[int, int]:
 
 
 def _bytes(tensor: Tensor) -> int:
-    """What has to move of a tensor: rows that are expanded are in the cache after the first."""
+    """Bytes of a tensor that have to be moved: expanded rows are in the cache after the first."""
     size = tensor.element_size()
     for length, stride in zip(tensor.shape, tensor.stride(), strict=True):
         size *= length if stride else 1
@@ -163,7 +164,7 @@ def _bytes(tensor: Tensor) -> int:
 
 
 def counted(call: Callable[[], Any]) -> Count:
-    """What a call does on the `meta` device."""
+    """Count of the operations of a call on the `meta` device."""
     with Counter() as counter:
         call()
     return counter.count
@@ -171,11 +172,11 @@ def counted(call: Callable[[], Any]) -> Count:
 
 @lru_cache(maxsize=256)
 def gradient_step(algorithm: str, spec: EnvironmentSpec, batch_size: int, fused: bool) -> Count:
-    """One gradient step on a GPU, with the algorithm's defaults: a batch is drawn from the replay, its rewards are
-    scaled, and every network learns.
+    """Count of one gradient step on a GPU with the algorithm's default settings: sampling a batch from the replay
+    memory, scaling its rewards, and updating every network.
 
     Args:
-        fused: attention by a fused kernel over the neighbour lists, instead of the one that `auto` takes on a GPU.
+        fused: use the fused attention kernel over neighbour lists, instead of the kernel that `auto` selects on a GPU.
     """
     learner = _learner(algorithm, spec, fused)
     count = counted(lambda: learner.update(_sampled(spec, learner.action_width, batch_size), torch.Generator()))
@@ -187,7 +188,7 @@ def gradient_step(algorithm: str, spec: EnvironmentSpec, batch_size: int, fused:
 
 @lru_cache(maxsize=256)
 def choice_of_actions(algorithm: str, spec: EnvironmentSpec, copies: int, fused: bool) -> Count:
-    """One choice of actions for so many copies of a task, with the algorithm's defaults."""
+    """Count of one choice of actions for `copies` copies of a task, with the algorithm's default settings."""
     learner = _learner(algorithm, spec, fused)
     batch = blank_batch(spec, copies, learner.action_width)
     return counted(lambda: learner.act(batch.observation, batch.graph, torch.Generator(), False))
@@ -195,7 +196,7 @@ def choice_of_actions(algorithm: str, spec: EnvironmentSpec, copies: int, fused:
 
 @lru_cache(maxsize=64)
 def environment_step(task: str, copies: int) -> Count:
-    """One step of so many copies of a particle task or of Jungle, as tensors."""
+    """Count of one step of `copies` copies of a particle task or of Jungle, whose environments work on tensors."""
     with Counter():
         environment = envs.make(task, copies, "meta")
         environment.reset(0)
@@ -205,8 +206,8 @@ def environment_step(task: str, copies: int) -> Count:
 
 
 def _learner(algorithm: str, spec: EnvironmentSpec, fused: bool) -> Any:
-    """A learner on `meta` that takes the kernels of a GPU, and whose optimisers take no steps: one fused kernel there,
-    many here."""
+    """A learner on `meta` that uses the kernels of a GPU, and whose optimisers make no steps: they are one fused kernel
+    on a GPU, many operations here."""
     settings = dataclasses.replace(algorithms.config_type(algorithm)(), micro_batch=LARGEST_BATCH)
     heads = getattr(settings, "heads", 1)
     if hasattr(settings, "kernel"):
@@ -224,7 +225,7 @@ def _optimisers(learner: Any) -> list[Any]:
 
 
 def _sampled(spec: EnvironmentSpec, action_width: int, batch_size: int) -> Batch:
-    """A batch from a replay of two episodes."""
+    """A batch sampled from a replay memory of two episodes."""
     replay = Replay(spec, 1, 2 * spec.episode_length, META, action_width=action_width)
     replay.episode = 2
     if spec.static_graph:

@@ -1,10 +1,11 @@
-"""GPU-hours of runs, from counted FLOPs and bytes and a model of the device. A model: nothing here was measured.
+"""GPU-hours of runs, predicted from counted FLOPs and bytes by a model of the device; nothing here is measured.
 
-A kernel takes max(FLOPs / rate, bytes / bandwidth, shortest kernel) + gap; what fits the cache has the bandwidth of the
-cache. Without capture the host needs a time for every kernel and every view, and a step takes the longer of both. With
-capture the host takes part no more, but for the engine of traffic tasks, which stays on the CPU.
+A kernel takes max(FLOPs / rate, bytes / bandwidth, shortest kernel) + gap; operations that fit in the cache have the
+bandwidth of the cache. Without capture the host needs a fixed time for every kernel and every view, and a step takes
+the longer of host time and device time. With capture the host takes no part, except for the engine of traffic tasks,
+which stays on the CPU.
 
-`before` is training as the defaults have it; `after` has captured blocks, many copies in lockstep (`suites.COPIES`),
+`before` is training with the default settings; `after` has captured blocks, many copies in lockstep (`suites.COPIES`),
 TF32 and fused attention over the neighbour lists.
 """
 
@@ -21,32 +22,32 @@ from results.records import POLICIES
 
 @dataclass(frozen=True, slots=True)
 class DeviceModel:
-    """A GPU and the host beside it."""
+    """A GPU and its host."""
 
     name: str
     fp32: float
-    """Products of matrices, in FLOP/s, as skinny as these are."""
+    """Rate of matrix products in FLOP/s, at the narrow shapes of these networks."""
     tf32: float
     bandwidth: float
-    """Bytes a second from and to the memory, ..."""
+    """Bandwidth of the memory in bytes per second."""
     cache_bandwidth: float
-    """... and for operations on no more than `cache_bytes`."""
+    """Bandwidth in bytes per second of operations on at most `cache_bytes`."""
     cache_bytes: float
     shortest_kernel: float
-    """Seconds."""
+    """Duration of the shortest kernel in seconds."""
     gap: float
-    """Seconds from one kernel to the next."""
+    """Time between consecutive kernels in seconds."""
     host_kernel: float
-    """Seconds of the host for a launch from Python."""
+    """Host time per kernel launch from Python in seconds."""
     host_view: float
-    """Seconds of the host for an operation that launches nothing."""
+    """Host time per operation that launches nothing in seconds."""
     transfer: float
-    """Seconds of a small copy between host and device."""
+    """Duration of a small copy between host and device in seconds."""
     cores: int
-    """Of the host, over which copies of a traffic task spread once they may."""
+    """Cores of the host, over which the copies of a traffic task are spread where that is enabled."""
 
     def device_seconds(self, count: Count, tf32: bool = False) -> float:
-        """Kernels one after the other."""
+        """Device time in seconds, with kernels executed one after the other."""
         rate = self.tf32 if tf32 else self.fp32
         total = 0.0
         for flops, moved, kernels in count.operations:
@@ -55,11 +56,11 @@ class DeviceModel:
         return total
 
     def host_seconds(self, count: Count) -> float:
-        """Launches and views one after the other."""
+        """Host time of all launches and views in seconds."""
         return count.kernels * self.host_kernel + count.views * self.host_view
 
     def seconds(self, count: Count, captured: bool, tf32: bool) -> float:
-        """Of a step."""
+        """Duration of a step in seconds."""
         device = self.device_seconds(count, tf32)
         return device if captured else max(device, self.host_seconds(count))
 
@@ -78,24 +79,25 @@ MODELS = {
     "h100": DeviceModel("h100", 40e12, 250e12, 3.0e12, 5.5e12, 30e6, 1.6e-6, 0.7e-6, 5e-6, 1.5e-6, 20e-6, 16),
     "h200": DeviceModel("h200", 40e12, 250e12, 4.3e12, 5.5e12, 30e6, 1.6e-6, 0.7e-6, 5e-6, 1.5e-6, 20e-6, 16),
 }
-"""By name; h200 has the memory bandwidth of its data sheet in proportion."""
+"""Device models by name; the memory bandwidth of h200 is scaled by the ratio of the data sheets."""
 ENGINE_SECONDS = 50e-6
-"""Of a traffic engine on one core, for each intersection, copy and decision: between what was measured with random
-actions on a Xeon, 26e-6 in Hangzhou and 93e-6 on 225 intersections."""
+"""Seconds of a traffic engine on one core per intersection, copy and decision: a value between those measured with
+random actions on a Xeon, 26e-6 in Hangzhou and 93e-6 on 225 intersections."""
 TRANSFERS = 3
-"""Copies between host and device for a decision of a traffic task: actions out, observations and rewards in."""
+"""Copies between host and device per decision of a traffic task: actions out, observations and rewards in."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """How runs are made."""
+    """Settings of runs for the model."""
 
     name: str
     captured: bool
     tf32: bool
     fused: bool
     many_copies: bool
-    """As many as `benchmark.suites.COPIES` says, and traffic on all cores; else the default on one core."""
+    """Whether there are as many copies as in `benchmark.suites.COPIES`, and traffic uses all cores; otherwise the
+    default number on one core."""
 
     def copies(self, config: RunConfig) -> int:
         """Copies of the task in lockstep."""
@@ -109,7 +111,8 @@ AFTER = Setup("after", captured=True, tf32=True, fused=True, many_copies=True)
 
 
 def run_seconds(config: RunConfig, model: DeviceModel, setup: Setup) -> float:
-    """Of a whole run with the algorithm's defaults: rounds of act and environment step, gradient steps, evaluations."""
+    """Duration in seconds of a whole run with the algorithm's default settings: rounds of actions and environment
+    steps, gradient steps, evaluations."""
     settings, spec, copies = config.training, config.spec(), setup.copies(config)
     updates = config.total_steps * settings.gradient_steps / settings.update_interval
     count = counting.gradient_step(config.algorithm, spec, settings.batch_size, setup.fused)
@@ -125,7 +128,7 @@ def run_seconds(config: RunConfig, model: DeviceModel, setup: Setup) -> float:
 
 
 def round_seconds(config: RunConfig, model: DeviceModel, setup: Setup, copies: int) -> float:
-    """Of one choice of actions and one environment step of all copies."""
+    """Duration in seconds of one choice of actions and one environment step of all copies."""
     spec = config.spec()
     chosen = counting.choice_of_actions(config.algorithm, spec, copies, setup.fused)
     act = model.seconds(chosen, setup.captured, setup.tf32)

@@ -1,19 +1,19 @@
-"""What was measured on GPUs: `results/gpu_timings.json`, and how long a run takes by it.
+"""Timings measured on GPUs, `results/gpu_timings.json`, and the duration of runs that they predict.
 
     {"format": 1, "timings": [ENTRY, ...]}
 
-Every entry says where it was measured (`gpu`, `torch`, `commit`) and what it is about; times are milliseconds:
+Every entry says where it was measured (`gpu`, `torch`, `commit`) and what was measured; times are milliseconds:
 
     what "training"     task, algorithm, agents, mode (`benchmark.modes`), copies; round_ms (one choice of actions and
-                        one environment step of all copies), gradient_step_ms, block_ms, evaluation_ms (all of one
-                        evaluation), first_block_ms (with what is compiled and captured), peak_gib and the part of
-                        replay_gib in it, losses (of the first block)
+                        one environment step of all copies), gradient_step_ms, block_ms, evaluation_ms (one whole
+                        evaluation), first_block_ms (including compilation and capture), peak_gib, replay_gib (the
+                        replay memory's part of it), losses (of the first block)
     what "environment"  task, agents, copies; step_ms of all copies
-    what "together"     task, algorithm, mode, runs; times_one: how much longer that many runs in one process take than
-                        one
+    what "together"     task, algorithm, mode, runs; times_one: duration of that many runs in one process relative to
+                        one run
 
-`python -m benchmark.lease` measures, `python -m results.publish --packs` adds up. An entry takes the place of an older
-one about the same on the same GPU.
+`python -m benchmark.lease` measures them and `python -m results.publish --packs` merges them into the file. An entry
+replaces an older one of the same measurement on the same GPU.
 """
 
 from __future__ import annotations
@@ -32,33 +32,34 @@ from results.files import read_json
 FORMAT = 1
 FILE = Path(__file__).resolve().parents[2] / "results" / "gpu_timings.json"
 KEY = ("gpu", "what", "task", "algorithm", "mode", "runs")
-"""What tells entries apart, besides the copies of an environment; names that an entry lacks count as None."""
+"""Fields that distinguish entries, besides the copies of an environment; fields that an entry lacks count as None."""
 LOG_SECONDS = 2e-3
-"""For a line of each log."""
+"""Seconds to write a line of each log."""
 
 Entry = Mapping[str, Any]
 
 
 def read_timings(path: Path = FILE) -> list[Entry]:
-    """The entries of a file, none where there is no file. Raises UserError for a file of another form."""
+    """The entries of a file; none where the file does not exist. Raises UserError for a file in another format."""
     if not path.exists():
         return []
     record = read_json(path)
     if record.get("format") != FORMAT or not isinstance(record.get("timings"), list):
         raise UserError(
-            f"{path}: expected format {FORMAT} and a list of timings; remove it, or take a version that fits"
+            f"{path}: expected format {FORMAT} and a list of timings; remove it, or use a version that reads it"
         )
     return record["timings"]
 
 
 def key_of(entry: Entry) -> tuple[Any, ...]:
-    """What an entry is about."""
+    """The key of an entry: what was measured, and where."""
     copies = entry.get("copies") if entry["what"] == "environment" else None
     return (*(entry.get(name) for name in KEY), copies)
 
 
 def find(timings: Iterable[Entry], config: RunConfig, mode: str) -> Entry | None:
-    """The timing of such training in a mode; of particle tasks, of any with as many agents. The last one counts."""
+    """The timing of such training in a mode, the last where there are several; for particle tasks, that of any task
+    with as many agents."""
     agents = config.spec().num_agents
     same, alike = None, None
     for entry in timings:
@@ -71,13 +72,13 @@ def find(timings: Iterable[Entry], config: RunConfig, mode: str) -> Entry | None
 
 
 def run_seconds(config: RunConfig, entry: Entry) -> float:
-    """How long a run takes by a timing of its kind: rounds, gradient steps, evaluations, logs."""
+    """Seconds of a run by a timing of its kind: rounds, gradient steps, evaluations, logs."""
     settings = config.training
     rounds = config.total_steps / entry["copies"]
     updates = config.total_steps * settings.gradient_steps / settings.update_interval
     evaluations = config.total_steps / settings.evaluation_interval + 1
     full = envs.full_evaluation(config.task)
-    if full:  # the same policies once more, in longer episodes
+    if full:  # evaluation of the same policies in longer episodes
         longer = envs.spec(config.task, **dataclasses.asdict(config.environment) | full)
         evaluations += longer.episode_length / config.spec().episode_length
     logs = config.total_steps / settings.log_interval
@@ -88,8 +89,8 @@ def run_seconds(config: RunConfig, entry: Entry) -> float:
 
 
 def estimate(timings: Sequence[Entry], config: RunConfig, mode: str) -> tuple[float, float] | None:
-    """Seconds of a run in a mode, and of its first block, by a timing of its kind; where it has been timed in other
-    modes alone, by these, made longer as the same algorithm's blocks are on tasks that were timed in both. None where
+    """Seconds of a run in a mode, and of its first block, by a timing of its kind. Where only other modes have been
+    timed, their timing is scaled by the ratio of the same algorithm's blocks on tasks timed in both modes. None where
     nothing is known."""
     entry = find(timings, config, mode)
     if entry is not None:
@@ -103,7 +104,8 @@ def estimate(timings: Sequence[Entry], config: RunConfig, mode: str) -> tuple[fl
 
 
 def _slower(timings: Sequence[Entry], algorithm: str, mode: str, other: str) -> float | None:
-    """How much longer a block takes in one mode than in another, where that is most; None where no task has both."""
+    """Largest ratio of the durations of a block in the two modes over tasks timed in both; None where there is no such
+    task."""
     blocks: dict[str, dict[str, float]] = {mode: {}, other: {}}
     for entry in timings:
         if entry["what"] == "training" and entry["algorithm"] == algorithm and entry["mode"] in blocks:
@@ -113,8 +115,8 @@ def _slower(timings: Sequence[Entry], algorithm: str, mode: str, other: str) -> 
 
 
 def together_factor(timings: Sequence[Entry], runs: int) -> float:
-    """How much longer so many runs in one process take than one, by what was measured, of several the largest; by
-    nothing, as long as one after the other."""
+    """Duration of `runs` runs in one process relative to one, the largest measured; without measurements, `runs`, as if
+    they were made one after the other."""
     if runs == 1:
         return 1.0
     measured = [timing for timing in timings if timing.get("what") == "together"]
@@ -123,6 +125,7 @@ def together_factor(timings: Sequence[Entry], runs: int) -> float:
 
 
 def fastest_mode(timings: Iterable[Entry], config: RunConfig) -> tuple[str, Entry] | None:
-    """The mode in which such a run takes least by what was measured, but for the plain one; None without any."""
+    """The mode, other than the plain one, in which such a run is fastest by the timings, and its entry; None without
+    timings."""
     found = [(mode, entry) for mode in MODES if mode != PLAIN and (entry := find(timings, config, mode)) is not None]
     return min(found, key=lambda pair: run_seconds(config, pair[1]), default=None)

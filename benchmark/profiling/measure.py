@@ -1,9 +1,9 @@
-"""What one gradient step costs: its time and its memory, for one algorithm and one number of agents.
+"""Time and memory of one gradient step, for one algorithm and one number of agents.
 
     python -m benchmark.profiling.measure --algorithm ip --agents 15 --batch 1024 --device cpu
 
-prints one line of JSON. It is a program of its own so that each measurement has a fresh process: memory that an earlier
-one has left to the allocator would hide the peak of the next. `benchmark.profiling.cost` makes a table of them.
+The result is printed as one line of JSON. Every measurement needs a new process, because memory left to the allocator
+by an earlier one would hide the peak of the next. `benchmark.profiling.cost` makes a table of them.
 """
 
 from __future__ import annotations
@@ -18,22 +18,21 @@ from benchmark.console import first_line
 from benchmark.errors import report_errors
 
 WARM_UPS, TIMED = 1, 3
-"""Updates before and under the clock: large ones take a minute each."""
+"""Numbers of untimed and timed updates; large ones take a minute each."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Of one gradient step, or why it was not taken."""
+    """Cost of one gradient step, or the reason why it was not measured."""
 
     batch: int
-    """Transitions of the step."""
+    """Transitions in the batch."""
     seconds: float | None = None
     """Median time of an update."""
     bytes: int | None = None
-    """The most memory taken at once by batch, gradients, activations and optimiser state; the networks themselves are
-    not counted."""
+    """Peak memory of batch, gradients, activations and optimiser state in bytes, without the networks themselves."""
     note: str = ""
-    """Why there are no numbers."""
+    """Reason why there are no numbers."""
 
 
 def main(arguments: list[str] | None = None) -> int:

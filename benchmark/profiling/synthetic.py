@@ -1,4 +1,5 @@
-"""Made-up tasks and transitions: the shapes of the paper's tasks without their dynamics, to measure learners."""
+"""Synthetic tasks and transitions with the shapes of the paper's tasks but without their dynamics, for measuring
+learners."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ ROAD_GRID_AGENTS = 1225
 
 
 def problem(num_agents: int) -> EnvironmentSpec:
-    """The shape of a task with so many agents: a road grid for 1,225, else cooperative navigation.
+    """Specification of a task with `num_agents` agents: a road grid for 1,225, otherwise cooperative navigation.
 
     Raises ValueError for fewer than two agents.
     """
@@ -26,7 +27,7 @@ def problem(num_agents: int) -> EnvironmentSpec:
 
 
 def navigation_spec(num_agents: int) -> EnvironmentSpec:
-    """Like `mpe/cooperative_navigation_N` from 6 agents on."""
+    """Specification of `mpe/cooperative_navigation_N`, for 6 agents and more."""
     return EnvironmentSpec(
         num_agents=num_agents,
         observation_dim=26,
@@ -39,7 +40,8 @@ def navigation_spec(num_agents: int) -> EnvironmentSpec:
 
 
 def road_grid_spec(num_agents: int) -> EnvironmentSpec:
-    """A square grid of intersections with traffic lights of 8 phases, which hear those next to them."""
+    """Specification of a square grid of intersections with traffic lights of 8 phases, which receive messages from
+    adjacent ones."""
     return EnvironmentSpec(
         num_agents=num_agents,
         observation_dim=24,
@@ -54,12 +56,12 @@ def road_grid_spec(num_agents: int) -> EnvironmentSpec:
 def random_batch(
     spec: EnvironmentSpec, size: int, action_width: int, generator: torch.Generator, static: Graph | None = None
 ) -> Batch:
-    """Transitions without meaning, on the generator's device.
+    """Random transitions, on the generator's device.
 
-    Actions are indices, or, for a learner whose `action_width` is not 0, vectors: rows of a softmax over discrete
-    actions, or parts uniform in [-1, 1] where the task's are continuous; none that an agent lacks. A static graph is
-    `static` (1, agent, neighbour) for all transitions, by default a grid (raises ValueError where the agents make no
-    square); other graphs are drawn uniformly.
+    Actions are indices, or vectors for a learner whose `action_width` is not 0: rows of a softmax over discrete
+    actions, or components uniform in [-1, 1] where the task's actions are continuous. Unavailable actions do not occur.
+    A static graph is `static` (1, agent, neighbour) for all transitions, by default a grid (raises ValueError where the
+    number of agents is not a square); other graphs are drawn uniformly.
     """
     device, shape = generator.device, torch.Size((size, spec.num_agents))
     missing = missing_actions(spec, device)
@@ -92,9 +94,9 @@ def random_batch(
 
 
 def random_graph(spec: EnvironmentSpec, size: int, generator: torch.Generator) -> Graph:
-    """`max_neighbours` distinct others for every agent (batch, agent, neighbour), all subsets equally likely.
+    """`max_neighbours` distinct other agents for every agent (batch, agent, neighbour), all subsets equally likely.
 
-    Floyd's algorithm: step j draws from 0 to j, and takes j itself where the draw has been taken before.
+    Floyd's algorithm: step j draws from 0 to j, and takes j itself where the drawn number has been taken before.
     """
     others, slots = spec.num_agents - 1, spec.max_neighbours
     device = generator.device
@@ -104,12 +106,12 @@ def random_graph(spec: EnvironmentSpec, size: int, generator: torch.Generator) -
         repeated = (taken == drawn[..., None]).any(-1)
         taken[..., slot] = torch.where(repeated, last, drawn)
     agent = torch.arange(spec.num_agents, device=device)[:, None]
-    neighbours = taken + (taken >= agent)  # from numbers among the others to numbers of agents
+    neighbours = taken + (taken >= agent)  # from ranks among the others to indices of agents
     return Graph(neighbours, torch.ones_like(taken, dtype=torch.bool))
 
 
 def grid_graph(spec: EnvironmentSpec, size: int, device: torch.device) -> Graph:
-    """The one graph of a square grid, as wide as `size` transitions but held once; missing neighbours are masked."""
+    """Graph of a square grid, expanded to `size` transitions but stored once; missing neighbours are masked."""
     side = math.isqrt(spec.num_agents)
     if side * side != spec.num_agents or spec.max_neighbours < 4:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""How long a run will take, measured with a few small steps on this machine."""
+"""Duration of a run on this machine, estimated from a few small steps."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _PROBE_BATCH = 64
 
 
 def estimate_seconds(config: RunConfig) -> float:
-    """Wall seconds of a whole run: environment steps, choices of actions and gradient steps measured one by one.
+    """Wall-clock seconds of a whole run: environment steps, choices of actions and gradient steps, measured separately.
 
-    Gradient steps are timed as written, without `training.acceleration`, on at most 64 transitions, and scaled to the
-    batch: rough where batches are large.
+    Gradient steps are timed eagerly, without `training.acceleration`, on at most 64 transitions, and scaled to the
+    batch; the estimate is rough for large batches.
     """
     settings = config.training
     torch.set_num_threads(settings.threads)

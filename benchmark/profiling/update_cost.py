@@ -23,12 +23,12 @@ from benchmark.units import GIB
 
 
 def measure(algorithm: str, agents: int, batch: int, device: str, acceleration: str = "none", task: str = "") -> Cost:
-    """Time and memory of an update on a made-up batch of `agents` agents (`synthetic`), or in the shape of a
-    `task` and on its graph where that is static, on one thread.
+    """Time and memory of an update on a synthetic batch of `agents` agents (`synthetic`), or with the shape of a
+    `task`, and on its graph where that is static, using one thread.
 
     `acceleration` is one of `benchmark.acceleration`; with `compile` the memory on a CPU is mostly the compiler's. The
-    batch of the road grid is halved until the update fits by the estimate of its memory. Where another does not fit,
-    or memory runs out all the same, the result has a note instead of numbers.
+    batch of the road grid is halved until the estimated memory of the update fits. Where the update of another task
+    does not fit, or memory runs out nevertheless, the result has a note instead of numbers.
     """
     spec, settings = envs.spec(task) if task else problem(agents), algorithms.config_type(algorithm)()
     static = envs.make(task, 1).reset(0).graph if task and spec.static_graph else None
@@ -44,7 +44,7 @@ def measure(algorithm: str, agents: int, batch: int, device: str, acceleration: 
 
 
 def fit(algorithm: str, spec: EnvironmentSpec, settings: Any, batch: int, free: int, device: str) -> tuple[int, str]:
-    """The batch to measure with, and why there can be none (empty where there can)."""
+    """The batch size to measure with, and the reason where none is possible (otherwise empty)."""
     size = batch
     if spec.num_agents == ROAD_GRID_AGENTS:
         while size > 1 and memory.reserved_bytes(algorithm, spec, settings, size, device) > free:
@@ -68,7 +68,7 @@ def _measure(
     generator = stream(0, "update", device)
     other = algorithms.make(algorithm, spec, settings, str(device))
     first = random_batch(spec, 2, other.action_width, generator, static)
-    other.update(first, generator)  # loads what is compiled once for all
+    other.update(first, generator)  # loads everything that is compiled only once
     learner = algorithms.make(algorithm, spec, settings, str(device))
     learner.schedule(0, 1)
     update = accelerate(learner, acceleration, device)
@@ -85,8 +85,8 @@ def _measure(
 
 
 def begin_peak(device: torch.device) -> int:
-    """Bytes in use now; `peak` counts from here on. On a CPU where the kernel does not let a process reset its own
-    peak, it counts from the start of the process, which is little more in a fresh one."""
+    """Bytes in use now; `peak` counts from this call. On a CPU whose kernel does not let a process reset its peak,
+    `peak` counts from the start of the process, which makes little difference in a new one."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return torch.cuda.memory_allocated(device)
@@ -96,7 +96,7 @@ def begin_peak(device: torch.device) -> int:
 
 
 def peak(device: torch.device) -> int:
-    """The most bytes in use at once since `begin_peak`: allocated tensors on a GPU, resident memory on a CPU."""
+    """Largest number of bytes in use since `begin_peak`: allocated tensors on a GPU, resident memory on a CPU."""
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _resident("VmHWM")
 
 

@@ -1,4 +1,4 @@
-"""Facts: scores, ranks, comparisons, interpretation and statistics, computed once and drawn elsewhere."""
+"""Facts: scores, ranks, comparisons, interpretation and statistics, computed once here and drawn elsewhere."""
 
 from figures.analysis.analysis import Analysis
 

@@ -1,4 +1,4 @@
-"""Ablations of IP: runs whose configs differ in one setting and in nothing else, whatever their names."""
+"""Ablations of IP: runs whose configurations differ in exactly one setting, whatever their variants are called."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DEFAULTS = ("road graph", "k = 8", "2 hops")
 
 @dataclass(frozen=True, slots=True)
 class Ablation:
-    """One panel of the paper's Figure 6: which setting differs, on which task."""
+    """One panel of the paper's Figure 6: the setting that differs, and the task."""
 
     task: str
     title: str
@@ -32,7 +32,7 @@ class Ablation:
     """Dotted name in the config."""
     label: Callable[[Any], str]
     level: Callable[[Any], float] | None = None
-    """The place of a value on an ordered scale; None where values have no order."""
+    """Position of a value on an ordered scale; None where values have no order."""
 
 
 def _graph(value: Any) -> str:
@@ -40,7 +40,7 @@ def _graph(value: Any) -> str:
 
 
 def _neighbours(value: Any) -> str:
-    """The paper's default for 30 agents and more is 8 (5.3)."""
+    """Label of a number of neighbours; the paper's default for 30 agents and more is 8 (5.3)."""
     return "k = 8" if value is None else f"k = {value}"
 
 
@@ -70,7 +70,7 @@ class Setting:
     level: float | None
     runs: tuple[Run, ...]
     finals: dict[str, tuple[float, ...]]
-    """Policy to the final score of each seed that counts."""
+    """Policy -> final score of each seed that counts."""
 
     def summary(self, policy: str) -> Summary | None:
         return summarise(self.finals[policy]) if self.finals.get(policy) else None
@@ -78,27 +78,27 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class AblationResult:
-    """What was run of one panel."""
+    """The runs of one panel."""
 
     ablation: Ablation
     settings: tuple[Setting, ...]
-    """In the order of their values; empty where no two were run."""
+    """In the order of their values; empty where fewer than two were run."""
     random: float | None
     """Mean return of random play."""
     trends: dict[str, Trend]
-    """Policy to the trend of final scores over the ordered setting."""
+    """Policy -> trend of final scores over the ordered setting."""
     adjusted: dict[str, float]
-    """Policy to the p of that trend, corrected by Holm for all trends of the same policy in the figure."""
+    """Policy -> p value of that trend, with Holm's correction over all trends of the same policy in the figure."""
 
     @property
     def base(self) -> str:
-        """The shortest name among the variants, which is that of the settings it starts from; empty without runs."""
+        """The shortest variant name, which is that of the unchanged settings; empty without runs."""
         names = {run.key.variant for setting in self.settings for run in setting.runs}
         return min(names, key=lambda name: (name != PAPER_VARIANT, len(name), name), default="")
 
     @property
     def default(self) -> Setting | None:
-        """IP as it is; None where it was not run."""
+        """IP with its default settings; None where it was not run."""
         return next((setting for setting in self.settings if setting.label in DEFAULTS), None)
 
 
@@ -113,10 +113,10 @@ def ablation_results(results: Results) -> list[AblationResult]:
 
 
 def ablated_runs(results: Results, ablation: Ablation) -> dict[Any, tuple[Run, ...]]:
-    """Value of the ablated setting to the runs of IP with it, all else in their configs being equal.
+    """Value of the ablated setting -> the runs of IP with that value, whose configurations otherwise agree.
 
-    Of several such groups the one with the paper's settings (its default variant) is taken, then the one with most
-    values, then most runs. Empty where no two values were run.
+    Of several such groups, the one with the paper's settings (its default variant) is preferred, then the one with most
+    values, then the one with most runs. Empty where fewer than two values were run.
     """
     groups: dict[str, dict[Any, list[Run]]] = defaultdict(lambda: defaultdict(list))
     for run in results.runs:
@@ -166,6 +166,6 @@ def _setting(ablation: Ablation, value: Any, runs: Sequence[Run]) -> Setting:
 
 
 def _order(label: str) -> tuple[float, str]:
-    """Numbers by their size; of the graphs, the road graph first."""
+    """Sort key: numbers by size; of the graphs, the road graph first."""
     numbers = [word for word in label.split() if word.isdigit()]
     return (float(numbers[0]), "") if numbers else (0.0 if label in DEFAULTS else 1.0, label)

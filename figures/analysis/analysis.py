@@ -37,7 +37,7 @@ CellName = tuple[str, str]
 
 
 class Analysis:
-    """The facts of one set of results; each is computed when it is first asked for, and kept."""
+    """The facts of one set of results; each is computed on first access and cached."""
 
     def __init__(self, results: Results) -> None:
         self.results = results
@@ -46,7 +46,7 @@ class Analysis:
 
     @cached_property
     def groups(self) -> dict[CellName, dict[str, list[Run]]]:
-        """(task, variant) to algorithm to its runs, in the order of figures."""
+        """(task, variant) -> algorithm -> its runs, in the order of figures."""
         return group_runs(self.results)
 
     @cached_property
@@ -66,20 +66,20 @@ class Analysis:
 
     @cached_property
     def shown(self) -> dict[str, str]:
-        """Task to the variant that the figures of the paper show of it."""
+        """Task -> the variant that the paper's figures show."""
         return shown_variants(self.groups)
 
     def shown_algorithms(self, task: str) -> dict[str, list[Run]]:
-        """The runs of the variant that is shown of a task, by algorithm; none where it was not run."""
+        """The runs of a task's shown variant by algorithm; empty where the task was not run."""
         return self.groups[task, self.shown[task]] if task in self.shown else {}
 
     def shown_runs(self, task: str) -> tuple[Run, ...]:
-        """All of them in one row."""
+        """The runs of a task's shown variant in one sequence."""
         return tuple(run for runs in self.shown_algorithms(task).values() for run in runs)
 
     @cached_property
     def issues(self) -> tuple[Issue, ...]:
-        """Issues: runs that failed, stopped early, are missing or do not match."""
+        """Runs that failed, stopped early, are missing or do not match."""
         return find_issues(self.results)
 
     @cached_property
@@ -89,19 +89,19 @@ class Analysis:
 
     @cached_property
     def scores_by_cell(self) -> dict[tuple[str, str, str], Score]:
-        """Task, variant and algorithm to its score."""
+        """(task, variant, algorithm) -> score."""
         return {(score.task, score.variant, score.algorithm): score for score in self.scores}
 
     @cached_property
     def scores_of(self) -> dict[CellName, list[Score]]:
-        """Task and variant to the scores of its algorithms."""
+        """(task, variant) -> the scores of its algorithms."""
         found: dict[CellName, list[Score]] = {}
         for score in self.scores:
             found.setdefault((score.task, score.variant), []).append(score)
         return found
 
     def aggregates(self, policy: str | None = None) -> list[Aggregate]:
-        """Normalised score over the tasks of each variant; by the headline policies, unless one is named."""
+        """Normalised score over the tasks of each variant, by the headline policies unless one policy is named."""
         return aggregate(self.scores, policy)
 
     @cached_property
@@ -116,11 +116,12 @@ class Analysis:
 
     @cached_property
     def evaluations(self) -> dict[tuple[RunKey, str], tuple[Values, Values]]:
-        """Run and policy to the steps of its evaluations and their mean returns."""
+        """(run, policy) -> environment steps of its evaluations, and their mean returns."""
         return run_evaluations(self.results)
 
     def curve(self, task: str, variant: str, algorithm: str, policy: str | None = None) -> Curve:
-        """Learning curve of one algorithm, headline policy unless one is named; ValueError for an unknown policy."""
+        """Learning curve of one algorithm, for the headline policy unless one is named. Raises ValueError for an
+        unknown policy."""
         policy = headline_policy(algorithm) if policy is None else policy
         if policy not in POLICIES:
             raise ValueError(f"policy is {policy!r}, expected one of {', '.join(POLICIES)}")
@@ -132,7 +133,7 @@ class Analysis:
 
     @cached_property
     def step_costs(self) -> dict[tuple[str, str, str], StepCost]:
-        """Task, variant and algorithm to what an environment step costs, where its runs logged that."""
+        """(task, variant, algorithm) -> cost of an environment step, where its runs logged it."""
         found = {}
         for cell, algorithms in self.groups.items():
             for name, runs in algorithms.items():
@@ -143,7 +144,7 @@ class Analysis:
 
     @cached_property
     def headline_rows(self) -> list[RankRow]:
-        """Ranks on the variants that are shown of the paper's tasks, in the paper's order."""
+        """Ranks on the shown variants of the paper's tasks, in the paper's order."""
         cells = [(task, self.shown[task]) for task in COMPARED_TASKS if task in self.shown]
         return self._rank_rows(cells)
 
@@ -166,7 +167,7 @@ class Analysis:
 
     @cached_property
     def comparison(self) -> Comparison | None:
-        """All tasks together; None where fewer than two can be compared."""
+        """Comparison over all tasks; None where fewer than two can be compared."""
         return comparison(self.scores, self.shown)
 
     @cached_property
@@ -190,7 +191,7 @@ class Analysis:
         return ablation_results(self.results)
 
     def account(self, task: str) -> Account | None:
-        """Traffic statistics of the shown runs of a task; None where they have none."""
+        """Traffic statistics of the shown runs of a task; None where there are none."""
         if task not in self._accounts:
             shown = self.shown.get(task)
             self._accounts[task] = account_of(task, shown, self.shown_runs(task)) if shown is not None else None
@@ -198,7 +199,8 @@ class Analysis:
 
     @cached_property
     def accounts(self) -> list[Account]:
-        """The paper's task where it has intervals to show, else every traffic task that has."""
+        """Traffic statistics of the paper's task where it has intervals to show, otherwise of every traffic task that
+        has."""
         tasks = sorted((task for task in self.tasks if platform_of(task) == PLATFORM), key=natural_key)
         found = [account for task in tasks if (account := self.account(task)) is not None]
         return [account for account in found if account.task == PAPER_TASK] or found
@@ -210,17 +212,17 @@ class Analysis:
 
     @cached_property
     def trial_scores(self) -> list[TrialScore]:
-        """Policies elsewhere: with other numbers of agents, on other maps, with lost messages."""
+        """Scores of policies with other numbers of agents, on other maps, and with lost messages."""
         return trial_scores(self.results.runs)
 
     @cached_property
     def size_panels(self) -> list[TrialPanel]:
-        """Normalised score by policies with other numbers of agents than they were trained with."""
+        """Normalised scores of policies with other numbers of agents than in training."""
         return size_panels(self.trial_scores)
 
     @cached_property
     def loss_panels(self) -> list[TrialPanel]:
-        """Normalised score by policies while messages are lost."""
+        """Normalised scores of policies with lost messages."""
         return loss_panels(self.trial_scores)
 
     @cached_property

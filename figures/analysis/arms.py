@@ -9,13 +9,13 @@ from figures.analysis.scores import Score
 from figures.analysis.statistics import holm, mean_difference
 
 FULL, CONTROLS = "M2", ("deaf", "M0")
-"""Endings of the variants' names."""
+"""Suffixes of the variants' names."""
 ALGORITHM = "ip"
 
 
 @dataclass(frozen=True, slots=True)
 class ArmDifference:
-    """Normalised score by IP with two rounds minus that of a control, in percentage points, headline policy."""
+    """Normalised score of IP with two rounds minus that of a control, in percentage points, for the headline policy."""
 
     task: str
     base: str
@@ -24,15 +24,15 @@ class ArmDifference:
     """One of `CONTROLS`."""
     difference: float
     half_width: float
-    """Of Welch's 95 % interval."""
+    """Half width of Welch's 95 % interval."""
     adjusted_p: float
-    """After Holm's correction for all such comparisons."""
+    """p value with Holm's correction over all such comparisons."""
     below_random: bool
-    """Neither is better than random play."""
+    """Whether neither is better than random play."""
 
 
 def arm_differences(analysis: Analysis) -> list[ArmDifference]:
-    """Every pair of two or more finished seeds on either side."""
+    """Every pair with two or more finished seeds on each side."""
     made = []
     for (task, variant), scores in analysis.scores_of.items():
         base, _, ending = variant.rpartition("-")

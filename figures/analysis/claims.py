@@ -1,9 +1,10 @@
-"""The paper's printed numbers and claims, compared with measurements.
+"""Comparison of the paper's printed numbers and claims with measurements.
 
 Scores are those of each algorithm's headline policy.
 
-Its numbers and claims are in `paper_values.json`, each with the words it was taken from. Runs test them only with the
-paper's own settings (variant `default`), finished, and as long as the paper's; others are shown as what they are.
+Numbers and claims are in `paper_values.json`, each with the words of the paper that state it. Only finished runs with
+the paper's settings (variant `default`) and at least the paper's length test them; other runs are shown with a note of
+their settings.
 """
 
 from __future__ import annotations
@@ -51,29 +52,29 @@ class Entry:
     where: str
     """Section or table."""
     line: int
-    """Of the paper's text, from 1."""
+    """Line of the paper's text, from 1."""
     quote: str
     """Words on that line."""
     printed: str
     """The number as printed, part of the quote; empty for a claim."""
     text: str
-    """What it is about; of a claim, what it says."""
+    """Subject of the number, or statement of the claim."""
     tasks: tuple[str, ...] = ()
     platforms: tuple[str, ...] = ()
-    """Of tasks, for a setting that only these have."""
+    """Platforms of the tasks concerned, for a setting that only these have."""
     better: tuple[str, ...] = ()
-    """Algorithms, or `algorithm:ablation`, that a number is of, or that are claimed to be better."""
+    """Algorithms, or `algorithm:ablation`: those that a number belongs to, or that are claimed to be better."""
     worse: tuple[str, ...] = ()
     mean: float | None = None
     std: float | None = None
     steps: int = 0
-    """Environment steps a run must have to test it: exactly, for a number; at least, for a claim."""
+    """Environment steps that a run needs to test the entry: exactly, for a number; at least, for a claim."""
     value: float | None = None
-    """Of a setting."""
+    """Value of a setting."""
     config: str = ""
     """Dotted name of a setting in a run's config, or two of them as `one / other`."""
     here: str = ""
-    """What this project has, for a setting that is in no config."""
+    """This project's value of a setting that is in no config."""
     deviations: tuple[str, ...] = ()
     """Rows of DEVIATIONS.md."""
     note: str = ""
@@ -135,7 +136,8 @@ def find(analysis: Analysis, entry: Entry, task: str) -> Finding:
 
 
 def compare_means(better: Summary, worse: Summary) -> str:
-    """Whether Welch's 95 % interval of the difference of two means excludes a tie, and in which direction."""
+    """Outcome of the claim that a mean is the better one, by Welch's 95 % interval of the difference: `CLAIMED`,
+    `OPPOSITE`, or `UNDECIDED` where the interval contains 0."""
     half_width = welch_half_width(better, worse)
     difference = better.mean - worse.mean
     if half_width is None or not math.isfinite(difference):
@@ -144,7 +146,8 @@ def compare_means(better: Summary, worse: Summary) -> str:
 
 
 def compare_spreads(steady: Summary, varied: Summary) -> str:
-    """Whether a two-sided F test at 5 % tells two variances apart, and which is the smaller."""
+    """Outcome of the claim that a variance is the smaller one, by a two-sided F test at 5 %: `CLAIMED`, `OPPOSITE` or
+    `UNDECIDED`."""
     if steady.std is None or varied.std is None:
         return UNDECIDED
     for first, second, outcome in ((varied, steady, CLAIMED), (steady, varied, OPPOSITE)):
@@ -155,7 +158,7 @@ def compare_spreads(steady: Summary, varied: Summary) -> str:
 
 
 def find_setting(analysis: Analysis, entry: Entry) -> Finding:
-    """A setting as this project has it, or as the runs had it."""
+    """Finding for a setting: this project's value, or that of the runs."""
     if entry.kind == "task":
         known = entry.tasks[0] in COMPARED_TASKS and entry.tasks[0].endswith(f"_{entry.value:g}")
         return Finding(entry.tasks[0], "agrees" if known else "differs")
@@ -174,8 +177,8 @@ def find_setting(analysis: Analysis, entry: Entry) -> Finding:
 
 
 def setting_runs(analysis: Analysis) -> tuple[Run, ...]:
-    """The runs whose settings are shown: those of variant `default`, else those that are shown of the paper's tasks,
-    else those that are shown of any."""
+    """The runs whose settings are shown: those of variant `default`, otherwise the shown runs of the paper's tasks,
+    otherwise the shown runs of any task."""
     runs = analysis.results.runs
     usual = tuple(run for run in runs if run.key.variant == PAPER_VARIANT)
     shown = [run for task in dict.fromkeys(run.key.task for run in runs) for run in analysis.shown_runs(task)]
@@ -183,7 +186,7 @@ def setting_runs(analysis: Analysis) -> tuple[Run, ...]:
 
 
 def setting_of(run: Run, entry: Entry) -> float | None:
-    """A setting of one run; None for one that it does not have, or that is not a number."""
+    """A setting of one run; None where the run lacks it or it is not a number."""
     if entry.platforms and platform_of(run.key.task) not in entry.platforms:
         return None
     flat = flatten(run.config)
@@ -197,7 +200,8 @@ def setting_of(run: Run, entry: Entry) -> float | None:
 
 
 def describe(values: Iterable[tuple[float, Run]]) -> str:
-    """`0.95`; `0.01 (IP, PIC); 0.001 (IQL)`; or by task, or by both, where values depend on these."""
+    """The values in words: `0.95`; `0.01 (IP, PIC); 0.001 (IQL)`; or by task, or by both, where values depend on
+    these."""
     pairs = list(values)
     keys: tuple[Callable[[Run], str], ...] = (
         lambda run: "",
@@ -222,7 +226,7 @@ def _sides(entry: Entry) -> tuple[str, ...]:
 
 
 def _base_variant(analysis: Analysis, entry: Entry, task: str) -> str | None:
-    """The variant to look at: for a comparison of ablations, one that has both itself and an ablation of it."""
+    """The variant to examine: for a comparison of ablations, one that exists together with an ablation of it."""
     ablated = [side for side in _sides(entry) if ":" in side]
     if not ablated:
         return analysis.shown.get(task)
@@ -254,7 +258,7 @@ def _value(entry: Entry, score: Score) -> Summary | None:
 
 
 def _tests(entry: Entry, score: Score) -> bool:
-    """Whether a score is of finished runs with the paper's settings and length."""
+    """Whether a score comes from finished runs with the paper's settings and length."""
     long_enough = score.steps == entry.steps if entry.kind == "score" else score.steps >= entry.steps
     settings = {_variant_of(PAPER_VARIANT, side) for side in _sides(entry)}
     return score.variant in settings and long_enough and not score.provisional and not score.unfinished
@@ -262,7 +266,7 @@ def _tests(entry: Entry, score: Score) -> bool:
 
 def _outcomes(entry: Entry, values: dict[str, Summary | None]) -> list[str]:
     """One outcome for each comparison that the claim makes."""
-    bar = Summary(WELL, 0.0, 2)  # has no error of its own: Welch's interval is that of the mean alone
+    bar = Summary(WELL, 0.0, 2)  # without an error of its own: Welch's interval is that of the mean alone
     pairs: list[tuple[Summary | None, Summary | None]]
     if entry.kind == "well":
         pairs = [(values.get(side), bar) for side in entry.better]
@@ -289,7 +293,7 @@ def _verdict(entry: Entry, counts: Counter[str], tested: bool) -> str:
 
 
 def _measured(entry: Entry, sides: dict[str, Score | None], values: dict[str, Summary | None]) -> str:
-    """The values of all sides, the best first, and what they were measured with."""
+    """The values of all sides, the best first, and the settings they were measured with."""
     known = {side: value for side, value in values.items() if value is not None}
     unit = " %" if entry.kind in ("well", "badly") else ""
     ordered = sorted(known, key=lambda side: -known[side].mean)
@@ -299,7 +303,7 @@ def _measured(entry: Entry, sides: dict[str, Score | None], values: dict[str, Su
 
 
 def _unequal(sides: dict[str, Score | None]) -> str:
-    """Note on unequal conditions of a comparison, appended to its verdict; empty for most."""
+    """Note on unequal conditions of a comparison, appended to its verdict; usually empty."""
     scores = [score for score in sides.values() if score is not None]
     words = ["unequal rewards"] if len({score.learned_from for score in scores}) > 1 else []
     fallen = [algorithm_label(score.algorithm) for score in scores if score.collapsed]
@@ -334,8 +338,8 @@ def _number(entry: Entry, task: str, score: Score | None) -> Finding:
 
 
 def _interpreted(analysis: Analysis, entry: Entry, task: str) -> Finding:
-    """Verdict on how well greens follow traffic: a distance, or a comparison of distances or divergences; lower is
-    better."""
+    """Verdict on how well greens follow traffic: a distance, or a comparison of distances or divergences, where lower
+    is better."""
     account = analysis.account(task)
     present = {run.key.algorithm for run in account.runs} if account else set()
     wanted = [side for side in algorithm_order(set(_sides(entry))) if side in present]

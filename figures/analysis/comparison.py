@@ -1,4 +1,5 @@
-"""All tasks at once: normalised scores of the algorithms, their distribution, and how often IP beats each baseline."""
+"""Comparison over all tasks: normalised scores of the algorithms, their distribution, and how often IP beats each
+baseline."""
 
 from __future__ import annotations
 
@@ -25,30 +26,31 @@ from results.keys import natural_key
 from results.paper import COMPARED_ALGORITHMS
 
 GAME_PLATFORM = "game"
-"""Games with a known optimum show what a method can express; they are no part of the benchmark."""
+"""Platform of the games with a known optimum, which show what a method can express and are not part of the
+benchmark."""
 OURS = "ip"
 PROFILE_LIMITS = (-100.0, 200.0)
-"""Normalised score, in %, beyond which profiles are not drawn: single runs that are far worse than random play."""
+"""Normalised scores in % beyond which profiles are not drawn, because single runs are far worse than random play."""
 PROFILE_POINTS = 301
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The normalised score by every seed of every compared algorithm on the tasks that all of them finished."""
+    """Normalised score of every seed of every compared algorithm on the tasks that all of them finished."""
 
     tasks: tuple[tuple[str, str], ...]
     """Task and variant."""
     normalised_scores: dict[str, tuple[Values, ...]]
-    """Algorithm to the normalised score by each seed, in %, on each of the tasks, headline policy; algorithms in their
-    order."""
+    """Algorithm -> normalised score of each seed, in %, on each of the tasks, for the headline policy; algorithms in
+    drawing order."""
     unequal: dict[str, int]
-    """Algorithm to the tasks on which it learned from the team's reward and others did not."""
+    """Algorithm -> number of tasks on which it learned from the team's reward and others did not."""
     collapses: dict[str, int]
-    """Algorithm to the tasks on which its policy collapsed."""
+    """Algorithm -> number of tasks on which its policy collapsed."""
 
     @property
     def seed_counts(self) -> set[int]:
-        """Every number of seeds that an algorithm has on a task."""
+        """The different numbers of seeds that an algorithm has on a task."""
         return {values.size for strata in self.normalised_scores.values() for values in strata}
 
     def runs(self, name: str) -> int:
@@ -57,13 +59,13 @@ class Comparison:
 
 
 def comparison(scores: Sequence[Score], shown: Mapping[str, str]) -> Comparison | None:
-    """The compared tasks: the shown variant of each task other than the matrix and toy games on which every algorithm
-    of the paper that these results hold has finished runs and a finite normalised score.
+    """The compared tasks: of each task other than the matrix and toy games, the shown variant, provided that all of the
+    paper's algorithms in these results have finished runs and a finite normalised score on it.
 
-    None where fewer than two algorithms or tasks are left.
+    None where fewer than two algorithms or tasks remain.
 
     Args:
-        shown: task to the variant that is shown of it.
+        shown: task -> the variant shown of it.
     """
     candidates = [score for score in scores if _is_compared(score) and score.variant == shown[score.task]]
     everyone = algorithm_order({score.algorithm for score in candidates})
@@ -85,7 +87,7 @@ def comparison(scores: Sequence[Score], shown: Mapping[str, str]) -> Comparison 
 
 
 def normalised_estimates(compared: Comparison) -> dict[str, Estimate]:
-    """Interquartile mean over all runs of each algorithm of the normalised score, in %, with its bootstrap interval."""
+    """Interquartile mean of the normalised score over all runs of each algorithm, in %, with its bootstrap interval."""
     found = {}
     for name, strata in compared.normalised_scores.items():
         centre = interquartile_mean(np.concatenate(strata))
@@ -95,7 +97,7 @@ def normalised_estimates(compared: Comparison) -> dict[str, Estimate]:
 
 
 def improvement_estimates(compared: Comparison) -> dict[str, Estimate]:
-    """Probability that a run of IP beats one of each baseline on the same task; empty without IP."""
+    """Probability that a run of IP beats a run of each baseline on the same task; empty without IP."""
     found: dict[str, Estimate] = {}
     if OURS not in compared.normalised_scores:
         return found
@@ -109,7 +111,7 @@ def improvement_estimates(compared: Comparison) -> dict[str, Estimate]:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Share of runs of one algorithm above each normalised score, and its bootstrap band."""
+    """Share of runs of one algorithm above each normalised score, with its bootstrap band."""
 
     share: Values
     low: Values
@@ -117,7 +119,7 @@ class Profile:
 
 
 def profile_thresholds(compared: Comparison) -> Values:
-    """Normalised scores in % from the smallest to the largest of a run, within `PROFILE_LIMITS`."""
+    """Normalised scores in % from the smallest to the largest of any run, within `PROFILE_LIMITS`."""
     pooled = np.concatenate([values for strata in compared.normalised_scores.values() for values in strata])
     low, high = np.clip([pooled.min() - 2, pooled.max() + 2], *PROFILE_LIMITS)
     return np.linspace(low, high, PROFILE_POINTS)

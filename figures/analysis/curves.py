@@ -1,4 +1,4 @@
-"""Learning curves: mean over seeds by environment step, and how many transitions and seconds a step costs."""
+"""Learning curves: mean over seeds by environment step, and the transitions and seconds that a step costs."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from results.keys import RunKey
 from results.records import POLICIES, Results, Run
 
 Evaluations = Mapping[tuple[RunKey, str], tuple[Values, Values]]
-"""Run and policy to the steps of its evaluations and their mean returns, NaN where one is not finite."""
+"""(run, policy) -> environment steps of its evaluations and their mean returns, NaN where one is not finite."""
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A curve of several seeds."""
+    """A curve over several seeds."""
 
     means: SeedMeans
     seeds: int
-    """Seeds that have a value."""
+    """Number of seeds with a value."""
     stopped: tuple[float, ...] = ()
-    """The last step of each run that no score counts, because it failed or was not evaluated to its end."""
+    """Last step of each run that does not count towards scores, because it failed or was not evaluated to its end."""
 
     @property
     def empty(self) -> bool:
@@ -58,7 +58,7 @@ def run_evaluations(results: Results) -> dict[tuple[RunKey, str], tuple[Values, 
 
 
 def learning_curve(runs: Sequence[Run], policy: str, evaluations: Evaluations) -> Curve:
-    """The returns of one policy over the seeds of one algorithm, or of one setting of it."""
+    """Returns of one policy over the seeds of one algorithm, or of one setting of it."""
     evaluated = [(run, evaluations[run.key, policy]) for run in runs if (run.key, policy) in evaluations]
     finite = [(run, steps[np.isfinite(means)]) for run, (steps, means) in evaluated if np.isfinite(means).any()]
     stopped = tuple(float(steps[-1]) for run, steps in finite if not ended(run))
@@ -84,7 +84,7 @@ class StepCost:
     """Cost of an environment step of one algorithm on one task and variant, median over its runs."""
 
     transitions: float
-    """Transitions that gradient steps took: gradient steps times batch size."""
+    """Transitions used by gradient steps: gradient steps times batch size."""
     update_seconds: float | None
     """Seconds of updates; None where no run timed them."""
     seconds_per_update: float | None

@@ -1,11 +1,10 @@
-"""How well signals match traffic (paper, C.3): the share of each movement in the vehicles and in the greens.
+"""Match of signals and traffic (paper, C.3): the share of each movement among the vehicles and among the greens.
 
-A movement is a heading of arrival and a turn, such as `east_left`. Runs keep account of `present`, the vehicles
-that want to make it, of `arrived`, those that have come since the last decision, and of `greens`, the sampled
-decisions that let them, in rows that are sums since the row before (`envs/traffic/account.py`; DEVIATIONS.md,
-traffic-movements). Right turns need no green and no phase is theirs: movements that nobody opened in any run of a task
-are left out, and the shares of the others add up to one. Divergences at each intersection, of an episode's counts
-there, are in the rows as they are.
+A movement is a heading of arrival and a turn, such as `east_left`. Runs count `present`, the vehicles that want to make
+it, `arrived`, those that have come since the last decision, and `greens`, the sampled decisions that let them pass, in
+rows of sums since the previous row (`envs/traffic/account.py`; DEVIATIONS.md, traffic-movements). Right turns need no
+green and have no phase: movements that were not opened in any run of a task are left out, and the shares of the others
+add up to one. Rows also hold divergences at each intersection, computed from the counts of an episode there.
 """
 
 from __future__ import annotations
@@ -26,11 +25,11 @@ from results.records import Run
 PRESENT, ARRIVED, GREENS = "interpretation/present/", "interpretation/arrived/", "interpretation/greens/"
 AT_INTERSECTIONS = "interpretation/at_intersections/"
 Traffic = Literal["present", "arrived"]
-"""Which vehicles are counted."""
+"""Kinds of vehicles that are counted."""
 BINS, KEPT_BINS = 80, 69
-"""The paper's 69 intervals of about 20,000 steps are the last of the 80 that make up its 1,600,000 steps."""
+"""The paper's 69 intervals of about 20,000 steps are the last of 80 equal parts of its 1,600,000 steps."""
 LAST_PARTS = 4
-"""The last of as many parts of the intervals is shown beside the mean over all."""
+"""Number of equal parts of the intervals of which the last is shown beside the mean over all."""
 HALF_COUNT = 0.5
 """Added to the vehicles and to the greens of every movement before divergences are taken: a movement that has vehicles
 and no green in an interval would make the divergence infinite. Distances are taken without it."""
@@ -48,22 +47,23 @@ class Interval:
     start: int
     end: int
     volumes: dict[str, float]
-    """Vehicles by movement, one count for each vehicle and decision."""
+    """Movement -> vehicles, counted once per vehicle and decision."""
     greens: dict[str, float]
-    """Decisions by movement that they open, in equal shares."""
+    """Movement -> decisions that open it, in equal shares."""
     arrivals: dict[str, float] = field(default_factory=dict)
-    """Vehicles by movement, one count for each vehicle and road; empty in runs that did not count them."""
+    """Movement -> vehicles, counted once per vehicle and road; empty in runs without these counts."""
     at_intersections: dict[str, float] = field(default_factory=dict)
-    """Sums of divergences at each intersection, and of how many `episodes` there; empty as above."""
+    """Sums of divergences at each intersection, and the number of `episodes` in them; empty in runs without these
+    counts."""
 
     def traffic(self, kind: Traffic) -> dict[str, float]:
-        """The vehicles of one kind by movement."""
+        """Movement -> vehicles of one kind."""
         return self.volumes if kind == "present" else self.arrivals
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Distances between the greens of one interval and its traffic."""
+    """Distances between the greens and the traffic of one interval."""
 
     end: int
     divergence: float
@@ -76,7 +76,7 @@ class Match:
     """KL(volumes || equal green for every movement) in nats, the divergence of a policy that ignores traffic."""
     even_distance: float
     infinite: bool
-    """A movement had vehicles and no green: only `HALF_COUNT` keeps the divergence finite."""
+    """Whether a movement had vehicles and no green, so that only `HALF_COUNT` keeps the divergence finite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +86,14 @@ class Account:
     task: str
     variant: str
     runs: tuple[Run, ...]
-    """Those with at least one interval."""
+    """Runs with at least one interval."""
     movements: tuple[str, ...]
     intervals: dict[RunKey, list[Interval]]
     matched: dict[Traffic, dict[RunKey, list[Match]]]
-    """Of each run, interval by interval; empty lists where a run did not count such vehicles."""
+    """Kind of vehicles -> run -> matches by interval; empty lists where a run did not count such vehicles."""
 
     def matches(self, run: Run, traffic: Traffic = "present") -> list[Match]:
-        """The matches of one run, interval by interval."""
+        """The matches of one run by interval."""
         return self.matched[traffic][run.key]
 
     def counts(self, traffic: Traffic) -> bool:
@@ -101,8 +101,8 @@ class Account:
         return any(self.matched[traffic].values())
 
     def counted(self, algorithm: str) -> tuple[Run, ...]:
-        """The finished runs of an algorithm; where it has none, those that are not: early intervals differ from late
-        ones, so that a run that stopped is not to be averaged with one that went on."""
+        """The finished runs of an algorithm, or its unfinished ones where none has finished: early intervals differ
+        from late ones, so that unfinished and finished runs must not be averaged."""
         runs = tuple(run for run in self.runs if run.key.algorithm == algorithm)
         return tuple(run for run in runs if run.status.finished) or runs
 
@@ -113,26 +113,26 @@ class MatchSummaries:
 
     distance: Summary
     pooled_distance: Summary
-    """Of all intervals of a run added up."""
+    """Distance over all intervals of a run added up."""
     even_distance: Summary
     divergence: Summary
     reverse: Summary
     even_divergence: Summary
     last_distance: Summary
-    """Mean over the last quarter of a run's intervals, at least one: what the trained policy does."""
+    """Mean over the last quarter of a run's intervals, at least one, which describes the trained policy."""
     last_divergence: Summary
     last_even_divergence: Summary
-    """Of equal green, in the same intervals."""
+    """Divergence of equal greens in the same intervals."""
 
     def __iter__(self) -> Iterator[Summary]:
-        """In the order in which they are declared."""
+        """The summaries in the order of declaration."""
         return iter(getattr(self, summary.name) for summary in fields(self))
 
 
 @dataclass(frozen=True, slots=True)
 class LocalSummaries:
-    """Divergences at each intersection, of an episode's counts there, nats: means over intersections and episodes, then
-    over the intervals of a run, summarised over seeds."""
+    """Divergences at each intersection in nats, computed from the counts of an episode there: means over intersections
+    and episodes, then over the intervals of a run, summarised over seeds."""
 
     divergence: Summary
     even_divergence: Summary
@@ -141,7 +141,7 @@ class LocalSummaries:
 
 
 def account_of(task: str, variant: str, shown: Sequence[Run]) -> Account | None:
-    """Traffic statistics of the shown runs of one task; None where they have no interval."""
+    """Traffic statistics of the shown runs of one task; None where they have no intervals."""
     runs = [run for run in shown if any(_named(row.values, GREENS) for row in run.metrics)]
     intervals = {run.key: joined(intervals_of(run), episode_steps(run)) for run in runs}
     movements = opened_movements(runs)
@@ -152,7 +152,8 @@ def account_of(task: str, variant: str, shown: Sequence[Run]) -> Account | None:
 
 
 def episode_steps(run: Run) -> int:
-    """Environment steps of one episode of all copies of a traffic task. Raises ResultsError without such settings."""
+    """Environment steps of one episode of all copies of a traffic task. Raises ResultsError where the settings are
+    missing."""
     try:
         environment, training = run.config["environment"], run.config["training"]
         decisions = int(environment["episode_seconds"]) // int(environment["decision_seconds"])
@@ -165,7 +166,7 @@ def episode_steps(run: Run) -> int:
 
 
 def summaries_of(account: Account, algorithm: str, traffic: Traffic = "present") -> MatchSummaries:
-    """One algorithm over the seeds that count. Raises ValueError where it has no run in the account."""
+    """Summaries of one algorithm over the seeds that count. Raises ValueError where it has no run in the account."""
     rows = []
     for run in account.counted(algorithm):
         whole = pooled(account.intervals[run.key])
@@ -180,8 +181,8 @@ def summaries_of(account: Account, algorithm: str, traffic: Traffic = "present")
 
 
 def local_summaries_of(account: Account, algorithm: str, traffic: Traffic) -> LocalSummaries | None:
-    """The divergences at each intersection of one algorithm over the seeds that count; None where they were not
-    counted, or no episode ended in the intervals."""
+    """Divergences of one algorithm at each intersection over the seeds that count; None where they were not counted, or
+    no episode ended in the intervals."""
     rows = []
     for run in account.counted(algorithm):
         sums = [one.at_intersections for one in account.intervals[run.key] if one.at_intersections.get("episodes")]
@@ -194,21 +195,21 @@ def local_summaries_of(account: Account, algorithm: str, traffic: Traffic) -> Lo
 
 
 def _last_quarter(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The last of `LAST_PARTS` equal parts, at least one row."""
+    """The last of `LAST_PARTS` equal parts of the rows, at least one row."""
     return rows[-max(1, len(rows) // LAST_PARTS) :]
 
 
 def _numbers(one: Match, together: Match) -> tuple[float, ...]:
-    """In the order of the first of `MatchSummaries`."""
+    """The first fields of `MatchSummaries`, in order."""
     return one.distance, together.distance, one.even_distance, one.divergence, one.reverse, one.even_divergence
 
 
 def intervals_of(run: Run) -> list[Interval]:
-    """The intervals of one run that the paper looks at: the last 69 of 80 parts of its planned steps.
+    """The intervals of one run that the paper examines: the last 69 of 80 parts of its planned steps.
 
-    A row counts if it starts in them; a run that logs less often than 80 times has fewer and wider intervals, and an
-    unfinished one ends early. Intervals in which nothing was counted are left out.
-    Raises ResultsError where volumes and greens do not have the same movements.
+    A row counts where it starts within them; a run that logs less often than 80 times has fewer and wider intervals,
+    and an unfinished one ends early. Intervals without counts are left out. Raises ResultsError where volumes and
+    greens have different movements.
     """
     rows = [row for row in run.metrics if any(name.startswith((PRESENT, GREENS)) for name in row.values)]
     starts = [0, *(row.step for row in rows)]
@@ -227,14 +228,14 @@ def intervals_of(run: Run) -> list[Interval]:
 
 
 def in_the_papers_part(start: int, total_steps: int) -> bool:
-    """Whether an interval from step `start` on lies in the last 69 of 80 parts of a run."""
+    """Whether an interval that starts at step `start` lies in the last 69 of 80 parts of a run."""
     return start * BINS >= (BINS - KEPT_BINS) * total_steps
 
 
 def joined(intervals: Sequence[Interval], steps: int) -> list[Interval]:
-    """Neighbouring intervals added up until each has at least `steps` steps; what is left at the end is left out.
+    """Adjacent intervals merged until each has at least `steps` steps; an incomplete rest is left out.
 
-    Traffic builds up during an episode, so an interval must hold whole episodes to say something of all of it.
+    Traffic builds up during an episode, so that an interval must hold whole episodes to be representative.
     """
     done: list[Interval] = []
     open_ones: list[Interval] = []
@@ -252,7 +253,7 @@ def pooled(intervals: Sequence[Interval]) -> Interval | None:
 
 
 def opened_movements(runs: Iterable[Run]) -> tuple[str, ...]:
-    """The movements that got green in any row of any of the runs, in the order of the first row that names them."""
+    """The movements that got green in any row of any run, in the order of the first row that names them."""
     names: dict[str, bool] = {}
     for run in runs:
         for row in run.metrics:
@@ -262,7 +263,7 @@ def opened_movements(runs: Iterable[Run]) -> tuple[str, ...]:
 
 
 def shares(counts: ArrayLike, added: float = 0.0) -> Shares:
-    """Counts as parts of their sum, `added` to each first. Raises ValueError where there is nothing to share."""
+    """Counts as shares of their sum, after adding `added` to each. Raises ValueError where the sum is 0."""
     values = np.asarray(counts, dtype=float) + added
     if values.ndim != 1 or (values < 0).any() or not values.sum() > 0:
         raise ValueError(f"counts are {values.tolist()}: expected a list of numbers from 0 on, not all 0")
@@ -270,7 +271,7 @@ def shares(counts: ArrayLike, added: float = 0.0) -> Shares:
 
 
 def divergence(p: Shares, q: Shares) -> float:
-    """KL(p || q) = sum of p log(p / q), nats; infinite where q is 0 and p is not, never below 0."""
+    """KL(p || q) = sum of p log(p / q) in nats, at least 0; infinite where q is 0 and p is not."""
     present = p > 0
     if (q[present] == 0).any():
         return float("inf")
@@ -305,12 +306,12 @@ def match(interval: Interval, movements: Sequence[str], kind: Traffic = "present
 
 
 def matches(intervals: Iterable[Interval], movements: Sequence[str], kind: Traffic = "present") -> list[Match]:
-    """The match of each interval in turn, without intervals that had no vehicle or no green."""
+    """The matches of all intervals, without those that had no vehicle or no green."""
     return [matched for interval in intervals if (matched := match(interval, movements, kind)) is not None]
 
 
 def widths(intervals: Iterable[Interval]) -> list[int]:
-    """The different lengths of intervals, in environment steps, shortest first."""
+    """The distinct lengths of intervals in environment steps, the shortest first."""
     return sorted({interval.end - interval.start for interval in intervals})
 
 

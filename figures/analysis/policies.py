@@ -1,7 +1,8 @@
-"""Which policy an algorithm is judged by, what it learned from, and whether its policy collapsed.
+"""Headline policies, learning signals and collapsed policies of algorithms.
 
-The headline policy of an algorithm that learns a stochastic policy is the sampled one: its Algorithm draws actions, and
-so does its behaviour. That of a Q-learner is the greedy one: it explores with noise that is no part of what it learned.
+The headline policy of an algorithm that learns a stochastic policy is the sampled one, since both its definition and
+its behaviour draw actions. The headline policy of a Q-learner is the greedy one, since its exploration noise is not
+part of what it learns.
 """
 
 from __future__ import annotations
@@ -13,20 +14,21 @@ from results.records import POLICIES, Run
 STOCHASTIC = frozenset({"ip", "maddpg", "maddpgs", "pic"})
 """Algorithms that learn a stochastic policy; every other one is a Q-learner."""
 MIXERS = frozenset({"qmix", "vdn"})
-"""Algorithms whose value is the team's, whatever the agents are paid."""
+"""Algorithms whose value is the team's, whatever reward the agents get."""
 CENTRAL_CRITICS = frozenset({"maddpg", "maddpgs", "pic"})
 """Algorithms whose setting `value` says whether critics are fitted to the team's mean reward or to each agent's."""
 TEAM, AGENT, DIFFERENCE = "team reward", "agent rewards", "difference rewards"
-"""What an algorithm learned from: one reward for all, each agent's, or each agent's difference to the team's."""
+"""Learning signals: one reward for all, each agent's reward, or each agent's difference to the team's."""
 REWARDS = {"shared": TEAM, "local": AGENT, "difference": DIFFERENCE}
-"""The setting environment.reward and what it pays."""
+"""Values of the setting environment.reward and the rewards they mean."""
 ONE_PAYOFF = ("game/climbing_", "game/penalty_", "game/two_step_", "game/walk_")
-"""Beginnings of the names of games that pay everyone the same, whatever the setting."""
+"""Prefixes of the names of games that pay all agents the same, whatever the setting."""
 ENTROPY = "policy/entropy"
 ENTROPY_BOUND = 0.1
-"""Nats per agent; the uniform policy has 1.6 (five actions) to 2.2 (nine)."""
+"""Entropy in nats per agent below which a policy counts as deterministic; the uniform policy has 1.6 (five actions) to
+2.2 (nine)."""
 LEARNED = 10.0
-"""Normalised score in % from which on a run has learned something."""
+"""Normalised score in % from which on a run counts as having learned something."""
 
 POLICY_WORDS = (
     "Each algorithm by its headline policy: sampled for those that learn a stochastic policy (IP, MADDPG, MADDPGS, "
@@ -44,7 +46,7 @@ COLLAPSED_WORDS = (
 
 
 def headline_policy(algorithm: str) -> str:
-    """`sampled` or `greedy`: the policy by which an algorithm is judged."""
+    """The policy by which an algorithm is judged, `sampled` or `greedy`."""
     return "sampled" if algorithm in STOCHASTIC else "greedy"
 
 
@@ -70,12 +72,11 @@ def entropies(run: Run) -> list[tuple[int, float]]:
 
 
 def collapsed(run: Run, scale: tuple[float, float] | None) -> bool:
-    """Whether the policy became almost deterministic before it had learned anything, and stayed useless.
+    """Whether the policy became almost deterministic before it had learned anything, and remained useless.
 
     Args:
-        scale: (offset, factor) of the normalised score in %, as `statistics.normalisation` gives it; without one
-        nothing is said
-            to have collapsed.
+        scale: (offset, factor) of the normalised score in %, as given by `statistics.normalisation`; without one no
+        policy counts as collapsed.
     """
     low = [step for step, value in entropies(run) if value < ENTROPY_BOUND]
     if not low or scale is None:

@@ -31,9 +31,9 @@ from results.paper import COMPARED_ALGORITHMS
 
 DASH = "\u2013"
 ROUNDING = 1e-7
-"""Means that differ by less than this part of their size are equal: returns are rounded to float32."""
+"""Relative difference below which means count as equal, because returns are rounded to float32."""
 UNFINISHED, NOT_FINITE, ALONE, COLLAPSED = "unfinished", "not finite", "alone", "collapsed"
-"""Why an algorithm that has runs has no rank."""
+"""Reasons why an algorithm with runs has no rank."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +41,17 @@ class Rank:
     """The rank of one algorithm on one task, 1 for the best."""
 
     place: float
-    """By the mean over seeds alone; equal means share the mean of their places."""
+    """Rank by the mean over seeds alone; equal means share the mean of their ranks."""
     first: int
     last: int
-    """`first` to `last`: the ranks that Welch's intervals leave open."""
+    """Ranks from `first` to `last` are those that Welch's intervals leave open."""
     seeds: int
     below_random: bool = False
-    """No better than random play."""
+    """Whether it is no better than random play."""
 
     @property
     def text(self) -> str:
-        """`2`, or `1-3` (with an en dash) where the rank is shared."""
+        """The rank in words: `2`, or `1-3` (with an en dash) where it is shared."""
         return str(self.first) if self.first == self.last else f"{self.first}{DASH}{self.last}"
 
 
@@ -75,8 +75,8 @@ class Lead:
 
 @dataclass(frozen=True, slots=True)
 class RankRow:
-    """The algorithms that learned from the same reward on one task and variant: those with a rank, and why the others
-    have none."""
+    """The algorithms that learned from the same reward on one task and variant: those with a rank, and the reasons why
+    the others have none."""
 
     task: str
     variant: str
@@ -85,22 +85,22 @@ class RankRow:
     lead: Lead | None
     """None where fewer than two algorithms have a rank."""
     unranked: dict[str, str]
-    """Algorithm to `UNFINISHED`, `NOT_FINITE`, `COLLAPSED` or `ALONE`."""
+    """Algorithm -> `UNFINISHED`, `NOT_FINITE`, `COLLAPSED` or `ALONE`."""
     equal_steps: bool
-    """Whether the scores that are ranked were reached after the same number of environment steps."""
+    """Whether the ranked scores were reached after the same number of environment steps."""
     finals: dict[str, Values]
-    """Final score of each seed of the algorithms that have a rank, headline policy."""
+    """Algorithm -> final scores of its seeds, for ranked algorithms and headline policies."""
 
     @property
     def winner(self) -> str | None:
-        """The one algorithm that is surely better than every other, after the same number of steps, and better than
-        random play."""
+        """The algorithm that is significantly better than every other after the same number of steps, and better than
+        random play; None where there is none."""
         first = [name for name, rank in self.ranks.items() if rank.last == 1 and not rank.below_random]
         return first[0] if first and self.equal_steps else None
 
     @property
     def names(self) -> set[str]:
-        """Everyone who has runs."""
+        """All algorithms with runs."""
         return set(self.ranks) | set(self.unranked)
 
 
@@ -113,13 +113,14 @@ class MeanRanks:
     """Task and variant."""
     ranks: dict[str, Estimate]
     seeds: int
-    """The fewest seeds of an algorithm on one of the tasks; a single one has no spread, and gives no interval."""
+    """Smallest number of seeds of an algorithm on one of the tasks; a single seed has no spread and gives no
+    interval."""
     test: Friedman | None
     """None for a single task."""
 
 
 def rank_rows(task: str, variant: str, scores: Sequence[Score]) -> list[RankRow]:
-    """A row for each reward that algorithms of one task and variant learned from; none where one was run alone."""
+    """Rows of one task and variant, one for each learning signal; none for an algorithm that was run alone."""
     if len(scores) < 2:
         return []
     signals = dict.fromkeys(score.learned_from for score in scores)
@@ -129,8 +130,9 @@ def rank_rows(task: str, variant: str, scores: Sequence[Score]) -> list[RankRow]
 def rank_row(task: str, variant: str, scores: Sequence[Score]) -> RankRow:
     """The row of algorithms that learned from the same reward.
 
-    A provisional score (no seed has finished) and one with a seed whose final score is not finite get no rank: to leave
-    out the seed that diverged would make the algorithm look better than it is. Nor does one whose policy collapsed.
+    A provisional score (no seed has finished) gets no rank, and neither does a score with a seed whose final score is
+    not finite: leaving out the seed that diverged would flatter the algorithm. An algorithm whose policy collapsed has
+    no rank either.
     """
     unranked = {score.algorithm: reason for score in scores if (reason := _unranked(score)) is not None}
     ranked = [score for score in scores if score.algorithm not in unranked]
@@ -148,8 +150,8 @@ def rank_row(task: str, variant: str, scores: Sequence[Score]) -> RankRow:
 def mean_rank_groups(rows: Sequence[RankRow]) -> list[MeanRanks]:
     """Mean ranks of the paper's algorithms over rows of the same reward.
 
-    For each reward, of those algorithms that every row has, and of all that any row has, over the rows in which all of
-    them have a rank. None without such a row, or with a single algorithm.
+    For each reward there are two groups: the algorithms present in every row, and those present in any row, over the
+    rows in which all of them have a rank. Empty without such a row, or with a single algorithm.
     """
     found: list[MeanRanks] = []
     for signal in dict.fromkeys(row.learned_from for row in rows):

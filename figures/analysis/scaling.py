@@ -1,4 +1,4 @@
-"""The scaling law of N: the normalised score of each algorithm as the number of agents grows."""
+"""Scaling with the number of agents N: the normalised score of each algorithm as N grows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SERIES = {
     "cooperative navigation": "mpe/cooperative_navigation_",
     "synthetic traffic signals": "cityflow/synthetic_",
 }
-"""Families of tasks that differ in the number of agents alone, by the beginning of their names."""
+"""Prefixes of task names, for families of tasks that differ only in the number of agents."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,21 +30,21 @@ class ScalingPoint:
     variant: str
     steps: int
     normalised: Summary
-    """Normalised score by the headline policy, in %."""
+    """Normalised score of the headline policy, in %."""
     normalised_seeds: tuple[float, ...]
     collapsed: bool
 
 
 @dataclass(frozen=True, slots=True)
 class ScalingCurve:
-    """One algorithm over the numbers of agents that it was run with, fewest first."""
+    """One algorithm over the numbers of agents it was run with, the smallest first."""
 
     algorithm: str
     points: tuple[ScalingPoint, ...]
     trend: Trend | None
     """Trend of the normalised score in % per doubling of N; None below two numbers of agents or three seeds."""
     adjusted_p: float | None = None
-    """After Holm's correction for all trends of all panels."""
+    """p value with Holm's correction over all trends of all panels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,8 @@ class ScalingPanel:
 def scaling_panels(scores: Sequence[Score], groups: Groups) -> list[ScalingPanel]:
     """A panel for each series and reward that was run with two or more numbers of agents.
 
-    Of a task and reward, the variant with most of the paper's algorithms is shown, then that with most runs.
+    For each task and reward, the variant with most of the paper's algorithms is shown; among equals, that with most
+    runs.
     """
     by_cell: dict[tuple[str, str], list[Score]] = {}
     for score in scores:
@@ -77,7 +78,7 @@ def scaling_panels(scores: Sequence[Score], groups: Groups) -> list[ScalingPanel
 
 
 def _chosen(groups: Groups, prefix: str) -> dict[tuple[str, str], tuple[str, str]]:
-    """Task and reward to the task and variant that is shown."""
+    """(task, reward) -> the task and variant shown."""
     found: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for (task, variant), algorithms in groups.items():
         if task.startswith(prefix) and agents_of(task) is not None:
@@ -91,7 +92,7 @@ def _chosen(groups: Groups, prefix: str) -> dict[tuple[str, str], tuple[str, str
 
 
 def _reward(algorithms: Mapping[str, Sequence[Run]]) -> str:
-    """Reward mode of most runs of a cell."""
+    """Reward setting of most runs of a cell."""
     rewards = [str(run.config.get("environment", {}).get("reward", "")) for runs in algorithms.values() for run in runs]
     return max(dict.fromkeys(rewards), key=rewards.count)
 

@@ -1,4 +1,4 @@
-"""Final scores: returns and normalised scores of each algorithm on each task, and who leads."""
+"""Final scores: returns and normalised scores of each algorithm on each task, and the leading algorithms."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from results.records import POLICIES, References, Results, Run
 
 BOOTSTRAP_SEED = 0
 SCALE_TOPS = ("optimal", "assignment", "max_pressure", "greedy")
-"""The reference policy that stands for 100 %: the first of these that a task has."""
+"""Reference policies that define 100 %: the first of these that a task has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,24 +36,24 @@ class Score:
     variant: str
     algorithm: str
     summaries: dict[str, Summary]
-    """Policy to the summary of its final scores over seeds."""
+    """Policy -> summary of its final scores over seeds."""
     normalised_scores: dict[str, Summary]
-    """Policy to the normalised score, in %; empty where the task has no such references."""
+    """Policy -> normalised score in %; empty where the task lacks the reference policies."""
     normalised_seeds: dict[str, tuple[float, ...]]
-    """Policy to the normalised score by each seed, in %."""
+    """Policy -> normalised score of each seed, in %."""
     seeds: int
     unfinished: int
-    """Runs that failed, were not evaluated to their end, or diverged (`results.checks.uncounted`): they do not count,
-    unless the score is provisional."""
+    """Number of runs that failed, were not evaluated to their end, or diverged (`results.checks.uncounted`); they do
+    not count unless the score is provisional."""
     provisional: bool
-    """No seed has finished: the score is that of unfinished runs."""
+    """Whether no seed has finished, so that the score is that of unfinished runs."""
     steps: int
     """Environment steps after which the last evaluation counted was made (the earliest, where seeds differ)."""
     seed_finals: dict[str, tuple[float, ...]] = field(default_factory=dict)
-    """Policy to the final score of each seed that counts."""
+    """Policy -> final score of each seed that counts."""
     diverged: int = 0
-    """Finished runs that do not count, as their last returns are not finite: what the others reached is no fair
-    comparison, so the algorithm is neither ranked nor in bold here."""
+    """Number of finished runs that do not count because their last returns are not finite. A comparison of the
+    remaining seeds would be unfair, so that the algorithm is neither ranked nor set in bold."""
     learned_from: str = TEAM
     """Reward that the algorithm learned from, see `policies`; joined by " or " where its seeds differ."""
     collapsed_seeds: int = 0
@@ -71,7 +71,7 @@ class Score:
 
     @property
     def normalised(self) -> Summary | None:
-        """Normalised score by the headline policy, in %."""
+        """Normalised score of the headline policy, in %."""
         return self.normalised_scores.get(self.policy)
 
     @property
@@ -81,7 +81,7 @@ class Score:
 
     @property
     def finals(self) -> tuple[float, ...]:
-        """Final score of each seed, headline policy."""
+        """Final score of each seed for the headline policy."""
         return self.seed_finals.get(self.policy, ())
 
     @property
@@ -97,19 +97,19 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Aggregate:
-    """Normalised score by one algorithm over several tasks, in %."""
+    """Normalised score of one algorithm over several tasks, in %."""
 
     variant: str
     algorithm: str
     learned_from: str
-    """Of all those tasks, joined by " or "."""
+    """Learning signals on all those tasks, joined by " or " where they differ."""
     tasks: int
     runs: int
     mean: float
     interquartile_mean: float
     low: float
     high: float
-    """`low` to `high`: 95 % interval of the interquartile mean."""
+    """Upper end of the 95 % interval of the interquartile mean."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +125,10 @@ class ReferenceScore:
 
 
 def final_scores(results: Results, groups: Groups | None = None) -> list[Score]:
-    """One score for each task, variant and algorithm that has a run, in the order of the figures.
+    """One score for each task, variant and algorithm with runs, in the order of the figures.
 
     Args:
-        groups: the runs as `results.checks.group_runs` gives them, where they are at hand.
+        groups: the runs as grouped by `results.checks.group_runs`, where available.
     """
     scores = []
     for (task, variant), algorithms in (group_runs(results) if groups is None else groups).items():
@@ -139,7 +139,7 @@ def final_scores(results: Results, groups: Groups | None = None) -> list[Score]:
 
 
 def final_of(run: Run, policy: str) -> float | None:
-    """Final score of one run, finished or not: the mean over its last evaluations; None where it has none, NaN where
+    """Final score of one run, finished or not: the mean over its last evaluations; None without evaluations, NaN where
     one of them is not finite."""
     evaluations = (evaluation for evaluation in run.evaluations if evaluation.policy == policy)
     last = sorted(evaluations, key=lambda evaluation: evaluation.step)[-FINAL_EVALUATIONS:]
@@ -152,9 +152,9 @@ def final_of(run: Run, policy: str) -> float | None:
 def leaders(scores: list[Score]) -> set[str]:
     """The algorithms to set in bold among the scores of one task and variant, by their headline policies.
 
-    Only algorithms that learned from the same reward are compared. Bold are the best mean and all that Welch's 95 %
-    interval does not distinguish from it. None is bold where the comparison means little: fewer than two algorithms, a
-    provisional score, a single seed, unequal numbers of steps, or no two algorithms that differ significantly.
+    Only algorithms that learned from the same reward are compared. Bold are the best mean and all means that Welch's 95
+    % interval does not distinguish from it. None is bold where the comparison means little: fewer than two algorithms,
+    a provisional score, a single seed, unequal numbers of steps, or no two algorithms that differ significantly.
     Collapsed policies are not compared, and scores no better than random play are never bold.
     """
     bold: set[str] = set()
@@ -185,13 +185,13 @@ def _leaders(scores: list[Score]) -> set[str]:
 
 
 def aggregate(scores: list[Score], policy: str | None = None) -> list[Aggregate]:
-    """Normalised score over the tasks of a variant that every algorithm finished; the interval is a bootstrap within
+    """Normalised scores over the tasks of a variant that every algorithm finished; the interval is a bootstrap within
     tasks.
 
     Args:
-        policy: of all algorithms; None for the headline policy of each.
+        policy: policy of all algorithms; None for the headline policy of each.
 
-    A variant with fewer than two such tasks or algorithms has no rows: one task needs no aggregate.
+    A variant with fewer than two such tasks or algorithms has no rows.
     """
     variants = sorted({score.variant for score in scores}, key=lambda name: (name != "default", name))
     return [row for variant in variants for row in _aggregate_variant(scores, policy, variant)]
@@ -252,7 +252,7 @@ def reference_scores(results: Results) -> list[ReferenceScore]:
 
 
 def task_scale(references: References | None) -> tuple[float, float] | None:
-    """(offset, factor) of the normalised score on a task; None where its references do not bound one."""
+    """(offset, factor) of the normalised score on a task; None where its reference policies do not bound one."""
     top = next((name for name in SCALE_TOPS if references is not None and name in references.returns), None)
     if references is None or top is None or "random" not in references.returns:
         return None

@@ -1,7 +1,8 @@
-"""Which variant of a task a figure of the paper shows: the paper's own settings where they were run, else the fullest.
+"""Selection of the variant of a task that a figure of the paper shows: the paper's settings where they were run,
+otherwise the variant with most algorithms.
 
-Published sets come from suites for a CPU, whose settings differ from the paper's; their variants have names of their
-own, and every figure that shows one says so.
+Published sets come from suites for a CPU, whose settings differ from the paper's; their variants have separate names,
+and every figure that shows one says so.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from results.records import Run
 
 PAPER_VARIANT = "default"
 Groups = Mapping[tuple[str, str], Mapping[str, list[Run]]]
-"""(task, variant) to algorithm to its runs."""
+"""(task, variant) -> algorithm -> its runs."""
 
 
 def shown_variants(groups: Groups) -> dict[str, str]:
-    """Task to the variant to show: `default` where it has runs, else the one with most of the paper's algorithms,
-    then most runs, then the first by name."""
+    """Task -> the variant to show: `default` where it has runs, otherwise the one with most of the paper's algorithms;
+    among equals, the one with most runs, then the first by name."""
     tasks: dict[str, list[str]] = {}
     for task, variant in groups:
         tasks.setdefault(task, []).append(variant)
@@ -29,6 +30,6 @@ def shown_variants(groups: Groups) -> dict[str, str]:
 
 
 def _preference(variant: str, algorithms: Mapping[str, list[Run]]) -> tuple[bool, int, int, str]:
-    """Sorts the variant to show first."""
+    """Sort key that puts the variant to show first."""
     known = len(set(algorithms) & set(COMPARED_ALGORITHMS))
     return variant != PAPER_VARIANT, -known, -sum(map(len, algorithms.values())), variant

@@ -1,4 +1,5 @@
-"""Measured speed of this project, of the original environments and of other suites, from a file of measurements."""
+"""Measured speed of this project, of the original environments and of other suites, read from a file of
+measurements."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from results.errors import ResultsError
 
 FILE = Path(__file__).resolve().parents[2] / "results" / "speed.json"
 HERE = "here"
-"""This project, in the file."""
+"""Name of this project in the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class SpeedRow:
     task: str
     copies: int
     rates: dict[str, float]
-    """Suite, `HERE` among them, to steps a second of all copies."""
+    """Suite, including `HERE` -> steps per second of all copies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class Measurement:
 
 
 def load_speed(path: Path = FILE) -> list[Measurement]:
-    """Every measurement of the file; none where there is no file. Raises ResultsError for anything else in it."""
+    """All measurements of the file; none where the file does not exist. Raises ResultsError for any other content."""
     if not path.exists():
         return []
     try:

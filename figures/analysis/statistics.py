@@ -1,12 +1,12 @@
-"""The statistics of every figure and table: pure functions, one formula each.
+"""Statistics of all figures and tables: pure functions, one formula each.
 
-The unit of replication is the seed: episodes are averaged within a seed first, deviations are over seeds.
+The unit of replication is the seed: episodes are averaged within a seed first, and deviations are over seeds.
 
 Formulas over tasks take one array of seeds for each task, a stratum. Tasks may have different numbers of seeds; a task
-that an algorithm lacks is never filled in, it is left out by the caller or refused here. Their definitions are those of
-Agarwal et al. (2021), "Deep reinforcement learning at the edge of the statistical precipice". Every interval is a
-percentile bootstrap that redraws seeds with replacement within each stratum and takes its random numbers from the
-generator it is given. With few seeds such intervals are too narrow: two seeds redraw to three means.
+that an algorithm lacks is never filled in, but left out by the caller or rejected here. Definitions follow Agarwal et
+al. (2021), "Deep reinforcement learning at the edge of the statistical precipice". Every interval is a percentile
+bootstrap that resamples seeds with replacement within each stratum, with random numbers from the given generator. With
+few seeds such intervals are too narrow: resampling two seeds gives only three means.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A number and the two ends of its interval."""
+    """An estimate and the two ends of its interval."""
 
     value: float
     low: float
@@ -41,7 +41,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Mean over seeds, sample standard deviation (None for a single seed), and how many seeds."""
+    """Mean over seeds, sample standard deviation (None for a single seed), and number of seeds."""
 
     mean: float
     std: float | None
@@ -73,24 +73,23 @@ class SeedMeans:
     steps: Values
     mean: Values
     std: Values
-    """Sample standard deviation; NaN where a single seed is left."""
+    """Sample standard deviation; NaN for a single seed."""
     count: Values
-    """Seeds that have a value at that step."""
+    """Number of seeds with a value at that step."""
 
     @property
     def complete(self) -> NDArray[np.bool_]:
-        """Whether as many seeds are there as at the fullest step."""
+        """Whether a step has as many seeds as the fullest step."""
         return np.asarray(self.count == self.count.max(initial=0))
 
 
 def across_seeds(seeds: Sequence[tuple[ArrayLike, ArrayLike]]) -> SeedMeans:
     """Mean curve over seeds on the union of their steps.
 
-    Seeds meet only where they have the very same step; nothing is interpolated. Values that are not finite
-    are left out.
+    Seeds are averaged only at identical steps; nothing is interpolated. Values that are not finite are left out.
 
     Args:
-        seeds: steps and values of each seed, no step twice.
+        seeds: steps and values of each seed, with no step twice.
     """
     pairs = [(np.asarray(steps, dtype=float), np.asarray(values, dtype=float)) for steps, values in seeds]
     pairs = [(steps[finite], values[finite]) for steps, values in pairs if (finite := np.isfinite(values)).any()]
@@ -127,7 +126,8 @@ def interquartile_mean(values: ArrayLike, axis: None = None) -> float: ...
 @overload
 def interquartile_mean(values: ArrayLike, axis: int) -> Values: ...
 def interquartile_mean(values: ArrayLike, axis: int | None = None) -> float | Values:
-    """Mean of what is left after floor(n / 4) values are cut from each end, of all values or along one axis."""
+    """Mean of the remaining values after the floor(n / 4) smallest and largest are cut off, over all values or along
+    one axis."""
     array = np.asarray(values, dtype=float)
     ordered = np.sort(array.reshape(-1) if axis is None else np.moveaxis(array, axis, -1), axis=-1)
     cut = ordered.shape[-1] // 4
@@ -147,8 +147,8 @@ def welch_half_width(a: Summary, b: Summary, level: float = LEVEL) -> float | No
 
 
 def welch_freedom(a: Summary, b: Summary, share_a: float, share_b: float) -> float:
-    """Degrees of freedom by Satterthwaite of share_a var(a) + share_b var(b); both with two or more seeds, not both
-    without any variance."""
+    """Satterthwaite's degrees of freedom of share_a var(a) + share_b var(b); both with two or more seeds, and not both
+    with zero variance."""
     part_a, part_b = (a.std or 0.0) ** 2 * share_a, (b.std or 0.0) ** 2 * share_b
     return (part_a + part_b) ** 2 / (part_a**2 / (a.count - 1) + part_b**2 / (b.count - 1))
 
@@ -166,10 +166,11 @@ def mean_difference(a: Summary, b: Summary, level: float = LEVEL) -> tuple[float
 
 
 def prediction_half_width(a: Summary, b: Summary, level: float = LEVEL) -> float | None:
-    """Half the width of the interval that holds the difference of one new seed of either side; None when either has a
-    single seed.
+    """Half the width of the prediction interval for the difference of one new seed of either side; None when either has
+    a single seed.
 
-    t sqrt(s_a^2 (1 + 1/n_a) + s_b^2 (1 + 1/n_b)), Satterthwaite's degrees of freedom, normal seeds.
+    t sqrt(s_a^2 (1 + 1/n_a) + s_b^2 (1 + 1/n_b)) with Satterthwaite's degrees of freedom, for normally distributed
+    seeds.
     """
     if a.std is None or b.std is None:
         return None
@@ -189,7 +190,8 @@ def mean_half_width(summary: Summary, level: float = LEVEL) -> float | None:
 
 
 def new_seed_half_width(summary: Summary, level: float = LEVEL) -> float | None:
-    """Half the width of the interval that holds one new seed: t s sqrt(1 + 1/n), normal seeds; None for one seed."""
+    """Half the width of the prediction interval for one new seed: t s sqrt(1 + 1/n), for normally distributed seeds;
+    None for one seed."""
     if summary.std is None:
         return None
     return float(stats.t.ppf(0.5 + level / 2, summary.count - 1)) * summary.std * math.sqrt(1 + 1 / summary.count)
@@ -217,9 +219,9 @@ class Trend:
     half_width: float
     """Half width of the 95 % interval of the slope."""
     p: float
-    """Two-sided, of no slope."""
+    """Two-sided p value of the hypothesis of no slope."""
     count: int
-    """Values."""
+    """Number of values."""
 
 
 def trend(factor: ArrayLike, values: ArrayLike, level: float = LEVEL) -> Trend | None:
@@ -240,7 +242,7 @@ def trend(factor: ArrayLike, values: ArrayLike, level: float = LEVEL) -> Trend |
 
 @dataclass(frozen=True, slots=True)
 class Friedman:
-    """Ranks over tasks, and whether they differ by more than chance."""
+    """Mean ranks over tasks, with a test of whether they differ by more than chance."""
 
     ranks: dict[str, float]
     """Mean rank over tasks, 1 for the best."""
@@ -248,7 +250,7 @@ class Friedman:
     p: float
     """p value under equal algorithms: Friedman's chi square with Iman and Davenport's correction."""
     critical_difference: float
-    """Nemenyi's: mean ranks further apart differ at 5 %, all pairs taken into account."""
+    """Nemenyi's critical difference: mean ranks further apart differ at 5 %, with all pairs taken into account."""
 
 
 NEMENYI = (1.960, 2.343, 2.569, 2.728, 2.850, 2.949, 3.031, 3.102, 3.164)
@@ -280,12 +282,12 @@ def friedman(tasks: Sequence[Mapping[str, float]]) -> Friedman | None:
 
 
 def redrawn(values: Values, generator: np.random.Generator, replications: int = REPLICATIONS) -> Values:
-    """Samples of as many seeds as there are, with replacement; shape (replication, seed)."""
+    """Resamples of the seeds with replacement, of the same size; shape (replication, seed)."""
     return values[generator.integers(0, values.size, (replications, values.size))]
 
 
 def redrawn_weights(count: int, generator: np.random.Generator, replications: int = REPLICATIONS) -> Values:
-    """Resamples as the share of each of `count` seeds; shape (replication, seed)."""
+    """Resamples as the weight of each of `count` seeds; shape (replication, seed)."""
     indices = generator.integers(0, count, (replications, count))
     return np.asarray((indices[:, :, None] == np.arange(count)).mean(axis=1))
 
@@ -333,7 +335,7 @@ def performance_profile_band(
     replications: int = REPLICATIONS,
     level: float = LEVEL,
 ) -> tuple[Values, Values]:
-    """Lower and upper end of the interval of the performance profile at each threshold, taken one by one."""
+    """Lower and upper end of the pointwise interval of the performance profile at each threshold."""
     levels = np.asarray(thresholds, dtype=float)
     shares = np.zeros((replications, levels.size))
     for values in _checked(strata):
@@ -342,14 +344,14 @@ def performance_profile_band(
 
 
 def improvement_probability(first: Sequence[Values], second: Sequence[Values]) -> float:
-    """P(X > Y) + P(X = Y) / 2 of a seed of the first algorithm and one of the second, mean over tasks.
+    """P(X > Y) + P(X = Y) / 2 for a seed of the first algorithm and one of the second, mean over tasks.
 
     Args:
-        first: the values of algorithm X on each task, one for each seed.
-        second: the same of algorithm Y, on the same tasks in the same order.
+        first: values of algorithm X on each task, one for each seed.
+        second: values of algorithm Y on the same tasks in the same order.
 
     Raises:
-        ValueError: not the same number of tasks, no task, one without seeds, or a value that is not finite.
+        ValueError: unequal numbers of tasks, no task, a task without seeds, or a value that is not finite.
     """
     return float(np.mean([_wins(x, y).mean() for x, y in _paired(first, second)]))
 
@@ -361,7 +363,7 @@ def improvement_interval(
     replications: int = REPLICATIONS,
     level: float = LEVEL,
 ) -> tuple[float, float]:
-    """Interval of `improvement_probability`: seeds of both algorithms are redrawn, each for itself, in each task."""
+    """Interval of `improvement_probability`: in each task the seeds of both algorithms are resampled independently."""
     shares = np.zeros(replications)
     for x, y in _paired(first, second):
         rows = redrawn_weights(x.size, generator, replications)
@@ -372,9 +374,9 @@ def improvement_interval(
 
 
 def ranks(values: ArrayLike) -> Values:
-    """Ranks along the last axis: 1 for the largest; those who tie share the mean of the ranks they take.
+    """Ranks along the last axis, 1 for the largest; ties share the mean of their ranks.
 
-    rank_a = 1 + sum_b [x_b > x_a] + 1/2 sum_(b != a) [x_b = x_a]. Raises ValueError where a value is not a number.
+    rank_a = 1 + sum_b [x_b > x_a] + 1/2 sum_(b != a) [x_b = x_a]. Raises ValueError where a value is NaN.
     """
     array = np.asarray(values, dtype=float)
     if np.isnan(array).any():
@@ -386,12 +388,12 @@ def ranks(values: ArrayLike) -> Values:
 def rank_distribution(
     groups: Sequence[Values], generator: np.random.Generator, replications: int = REPLICATIONS
 ) -> Values:
-    """Ranks on one task of the means of redrawn seeds: the sampling distribution of the rank of each algorithm.
+    """Sampling distribution of the rank of each algorithm on one task: ranks of the means of resampled seeds.
 
-    Means are compared in float32, the precision of the returns, so that the order of a sum breaks no tie.
+    Means are compared in float32, the precision of the returns, so that the order of summation breaks no tie.
 
     Args:
-        groups: the values of each algorithm, one for each seed.
+        groups: values of each algorithm, one for each seed.
 
     Returns:
         Ranks of shape (replication, algorithm); their mean over replications is the expected rank.
@@ -445,5 +447,5 @@ def _paired(first: Sequence[Values], second: Sequence[Values]) -> list[tuple[Val
 
 
 def _wins(x: Values, y: Values) -> Values:
-    """1 where the row's value is the larger, 1/2 where both are equal, 0 otherwise; shape (x, y)."""
+    """1 where the row's value is larger, 1/2 where both are equal, 0 otherwise; shape (x, y)."""
     return np.asarray((1 + np.sign(x[:, None] - y[None, :])) / 2)

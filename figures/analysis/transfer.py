@@ -1,4 +1,4 @@
-"""Policies elsewhere: what they reach with other numbers of agents, on other maps, and while messages are lost."""
+"""Transfer of policies: their scores with other numbers of agents, on other maps, and with lost messages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from results.records import Run, Trial
 
 @dataclass(frozen=True, slots=True)
 class TrialScore:
-    """Trials of one algorithm and variant that differ in the seed of training alone."""
+    """Trials of one algorithm and variant that differ only in the seed of training."""
 
     algorithm: str
     variant: str
@@ -26,11 +26,12 @@ class TrialScore:
     returns: Summary
     """Mean return over seeds."""
     normalised: Summary | None
-    """Normalised score between the reference policies on the same episodes, in %; None where they do not bound one."""
+    """Normalised score relative to the reference policies on the same episodes, in %; None where they do not bound
+    one."""
     normalised_references: dict[str, float]
     """Normalised score of every reference policy."""
     normalised_seeds: dict[int, float]
-    """Seed of training to the normalised score, in %."""
+    """Seed of training -> normalised score in %."""
 
     @property
     def whole(self) -> bool:
@@ -49,7 +50,7 @@ class TrialCurve:
 
 @dataclass(frozen=True, slots=True)
 class TrialPanel:
-    """The curves of policies that were trained on one task."""
+    """The curves of policies trained on one task."""
 
     trained_on: str
     steps: int
@@ -57,7 +58,7 @@ class TrialPanel:
     curves: tuple[TrialCurve, ...]
 
     def reference_curves(self) -> dict[str, list[tuple[float, float]]]:
-        """Reference policies at the places of the points: normalised score in %."""
+        """Reference policy -> its normalised scores in % at the positions of the points."""
         found: dict[str, dict[float, float]] = {}
         for curve in self.curves:
             for place, score in curve.points:
@@ -67,7 +68,7 @@ class TrialPanel:
 
 
 def trial_scores(runs: Iterable[Run]) -> list[TrialScore]:
-    """One score for each algorithm, variant, task of training and kind of trial."""
+    """One score for each algorithm, variant, training task and kind of trial."""
     found: dict[tuple[object, ...], list[tuple[Run, Trial]]] = {}
     for run in runs:
         for trial in run.trials:
@@ -101,13 +102,13 @@ def fall(base: TrialScore, other: TrialScore) -> Summary | None:
 
 
 def size_panels(scores: Sequence[TrialScore]) -> list[TrialPanel]:
-    """Normalised score over the number of agents, all messages arriving: a panel for each task of training."""
+    """Normalised score over the number of agents with all messages delivered: a panel for each training task."""
     alike = [score for score in scores if score.whole and _series(score.trial.task) == _series(score.trained_on)]
     return _panels(alike, lambda score: float(score.trial.agents))
 
 
 def loss_panels(scores: Sequence[TrialScore]) -> list[TrialPanel]:
-    """Normalised score over the share of lost messages, where the policy was trained: a panel for each task."""
+    """Normalised score over the share of lost messages on the training task: a panel for each task."""
     there = [
         score
         for score in scores
@@ -121,7 +122,7 @@ def _series(task: str) -> str:
 
 
 def _panels(scores: Sequence[TrialScore], place: Callable[[TrialScore], float]) -> list[TrialPanel]:
-    """Panels of curves with two points and more. Of a policy played greedily and sampled, each is a curve."""
+    """Panels of curves with two or more points. A policy played greedily and sampled has a curve for each."""
     found: dict[tuple[str, int], dict[tuple[str, str, str], dict[float, TrialScore]]] = {}
     for score in scores:
         if score.normalised is not None:

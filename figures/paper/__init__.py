@@ -1,1 +1,1 @@
-"""The paper's figures and tables, redrawn from runs: what is drawn here decides nothing."""
+"""The paper's figures and tables, redrawn from runs; nothing is computed here that is not drawn."""

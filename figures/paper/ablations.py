@@ -23,11 +23,11 @@ MARKERS = "osDv^PX*"
 SIZE = PanelSize(width=2.9, height=2.1, right=1.0, bottom=1.08)
 POLICY = headline_policy(ALGORITHM)
 BELOW = " \u2193"
-"""Marks what is no better than random play."""
+"""Mark of scores no better than random play."""
 
 
 def draw(analysis: Analysis) -> Figure | None:
-    """The figure, with an empty panel for an ablation that was not run; None where none was. Use inside
+    """Figure 6, with an empty panel for an ablation that was not run; None where none was. Use inside
     `figure_style()`."""
     panels = [_panel(analysis, result) for result in analysis.ablations]
     if not any(panel.curves for panel in panels):
@@ -36,11 +36,11 @@ def draw(analysis: Analysis) -> Figure | None:
 
 
 def caption(analysis: Analysis) -> str:
-    """Caption of the figure, in whole sentences."""
+    """Caption of the figure."""
     parts = [
-        f"Intention Propagation alone, {POLICY} policy, with random play as a broken line. The runs of a panel "
-        "differ in the named setting and in nothing else; with 30 agents the paper's default is 8 neighbours, and "
-        f"2 hops everywhere. {CURVES_EXPLAINED}"
+        f"Intention Propagation alone, {POLICY} policy, with random play as a dashed line. The runs of a panel differ "
+        "only in the named setting; with 30 agents the paper's default is 8 neighbours, and 2 hops everywhere. "
+        f"{CURVES_EXPLAINED}"
     ]
     variants = {result.ablation.title[:3]: result.base for result in analysis.ablations}
     other = [f"{letter} {name}" for letter, name in variants.items() if name not in ("", PAPER_VARIANT)]
@@ -53,7 +53,7 @@ def caption(analysis: Analysis) -> str:
 
 
 def table(analysis: Analysis) -> Table:
-    """Final scores of the curves of every panel, how far each is from IP's default, and the trends of ordered
+    """Final scores of the curves of every panel, their differences from IP's default, and the trends of ordered
     settings."""
     rows = [row for result in analysis.ablations for row in _rows(result)]
     return Table(HEADER, rows, _table_caption(analysis), words=2)
@@ -73,8 +73,8 @@ HEADER = (
 TABLE_CAPTION = (
     f"Final return, headline policy first ({POLICY}): a seed's mean over its last 3 evaluations, then mean \u00b1 "
     "sample standard deviation over the seeds that were evaluated to the end; Student's interval of the mean. The "
-    "interval of the difference is Welch's; one that holds 0 says that so few seeds cannot tell the two settings "
-    "apart. \u2193: no better than random play, so that no difference from it is an improvement."
+    "interval of the difference is Welch's; where it contains 0, these seeds do not tell the two settings apart. "
+    "\u2193: no better than random play, so that no difference from it is an improvement."
 )
 
 
@@ -118,19 +118,19 @@ def _difference_cells(score: Summary | None, base: Summary | None) -> list[Cell]
 
 
 def _table_caption(analysis: Analysis) -> str:
-    """The rules, then the trend of every ordered setting."""
+    """Caption of the table: its rules, then the trend of every ordered setting."""
     words = [trend_words(result) for result in analysis.ablations if result.trends]
     if not words:
         return TABLE_CAPTION
     return (
         f"{TABLE_CAPTION} Ordered settings are tested by the slope of a straight line through the final scores of all "
-        f"seeds, p corrected by Holm for {counted(len(words), 'trend')} of each policy; more hops also mean more "
-        f"parameters and depth. {' '.join(words)}"
+        f"seeds, p values corrected by Holm for {counted(len(words), 'trend')} of each policy; more hops also mean "
+        f"more parameters and depth. {' '.join(words)}"
     )
 
 
 def trend_words(result: AblationResult) -> str:
-    """`(d) Hops: sampled +85 a step (12 to 158), p = 0.03; greedy ...`, as one sentence."""
+    """Trends of a panel in one sentence: `(d) Hops: sampled +85 a step (12 to 158), p = 0.03; greedy ...`."""
     parts = []
     for policy, found in result.trends.items():
         digits = decimals(abs(found.slope) + found.half_width)
@@ -149,7 +149,7 @@ def _panel(analysis: Analysis, result: AblationResult) -> Panel:
 
 
 def _styles(panel: Panel) -> dict[str, AlgorithmStyle]:
-    """A ramp from dark to light, which keeps its order under every form of colour blindness and in print."""
+    """Styles from dark to light, whose order is preserved under every form of colour blindness and in print."""
     colours = seaborn.color_palette("viridis", len(panel.curves) + 1).as_hex()[: len(panel.curves)]
     return {
         name: AlgorithmStyle(name, colour, MARKERS[index % len(MARKERS)])

@@ -60,7 +60,7 @@ def draw_tasks(analysis: Analysis, titles: Titles) -> Figure | None:
 
 
 def tasks_caption(analysis: Analysis, titles: Titles) -> str:
-    """What is shown, how to read it, and which cells are missing, in whole sentences."""
+    """Caption: what is shown, how to read it, and which cells are missing."""
     parts = [POLICY_WORDS, CURVES_EXPLAINED]
     signals = {titles[task][:3]: words for task in titles if (words := learned_words(analysis, task))}
     if signals:
@@ -78,7 +78,7 @@ def tasks_caption(analysis: Analysis, titles: Titles) -> str:
 
 
 def learned_words(analysis: Analysis, task: str) -> str:
-    """`team reward (QMIX, PIC), agent rewards (IP)`: what the curves of a task learned from; empty without runs."""
+    """Learning signals of a task's curves: `team reward (QMIX, PIC), agent rewards (IP)`; empty without runs."""
     scores = analysis.scores_of.get((task, analysis.shown.get(task, "")), [])
     groups: dict[str, list[str]] = {}
     for score in scores:
@@ -94,7 +94,7 @@ def _panel(analysis: Analysis, task: str, title: str) -> Panel:
 
 
 def _absent(analysis: Analysis, task: str) -> str:
-    """The paper's algorithms that the panel of a task lacks, as words."""
+    """The paper's algorithms missing from the panel of a task, in words."""
     present = analysis.shown_algorithms(task)
     absent = [algorithm_label(name) for name in COMPARED_ALGORITHMS if name not in present]
     return ", ".join(absent) if present else "all"

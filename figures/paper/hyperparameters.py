@@ -13,7 +13,7 @@ SAME = {"agrees": "yes", "smaller runs: as printed": "yes", "not tested": DASH}
 
 
 def table(analysis: Analysis) -> Table:
-    """One row for each parameter, named as in the paper."""
+    """Table with one row for each parameter, named as in the paper."""
     entries = [entry for entry in load_paper() if entry.where == "Table 2"]
     rows = [_row(analysis, entry) for entry in entries]
     bold = {(index, 3) for index, row in enumerate(rows) if row[3][0] == "no"}
@@ -37,7 +37,7 @@ def _caption(analysis: Analysis) -> str:
     )
     where = f"Values are {source}: {', '.join(shown)}. " if runs else "Nothing was run. "
     return (
-        f"{where}Where algorithms or tasks differ, each value names its own. Optimizer, nonlinearity and target update "
-        "interval are no settings here but what the code does. Deviation: rows of DEVIATIONS.md that say what differs, "
-        "in which runs, and why."
+        f"{where}Where algorithms or tasks differ, each value is named with them. Optimizer, nonlinearity and target "
+        "update interval are fixed in the code. Deviation: rows of DEVIATIONS.md that say what differs, in which "
+        "runs, and why."
     )

@@ -1,4 +1,4 @@
-"""Redraws the paper's Figure 7: how far the greens of learned signals are from the traffic, with its distances."""
+"""The paper's Figure 7 redrawn: how far the greens of learned signals are from the traffic, with distances."""
 
 from __future__ import annotations
 
@@ -48,11 +48,12 @@ COLUMNS = 2
 SIZE = PanelSize(width=3.7, height=2.5, left=0.72, right=0.28)
 TRAFFIC: dict[Traffic, str] = {"present": "vehicles present", "arrived": "arrivals"}
 LOWEST = 1e-3
-"""Nats at which the vertical axis ends at the latest."""
+"""Lower limit of the vertical axis in nats."""
 
 
 def draw(analysis: Analysis) -> Figure | None:
-    """One panel for each task that is shown; None where no run kept account. Use inside `figure_style()`."""
+    """Figure with a panel for each task shown; None where no run has traffic statistics. Use inside
+    `figure_style()`."""
     shown = analysis.accounts
     if not shown:
         return None
@@ -78,21 +79,21 @@ def draw(analysis: Analysis) -> Figure | None:
 
 
 def caption(analysis: Analysis) -> str:
-    """Caption of the figure, in whole sentences."""
+    """Caption of the figure."""
     shown = analysis.accounts
     parts = [
-        "Kullback\u2013Leibler divergence KL(v \u2016 g) in nats: v are the shares of the movements in the vehicles "
-        "on incoming roads, or in those that arrive there, g their shares in the greens that the sampled policy "
-        "gave, during training. The lower, the better green follows traffic. A movement is a heading of arrival and "
-        "a turn, over all intersections; right turns, which need no green, are left out. Line: mean over seeds; "
-        "band: one sample standard deviation to either side; hairline: fewer than all seeds have come that far. "
-        "Broken line: as much green for every movement, mean over all runs of the panel. The paper shows the last 69"
-        " of 80 parts of a run, 20,000 steps each; here the same part of each run, in the intervals that its rows of"
-        " the log allow, but none shorter than an episode of all its copies, because traffic builds up during an "
-        "episode. Where a deviation is larger than its mean, the band goes on below the axis. Vehicles that are "
-        "present are counted at every decision, so a movement that gets no green fills up and counts for more; an "
-        "arrival is counted once. Runs whose logs have no arrivals have one panel. The table has the divergences at "
-        "each intersection besides.",
+        "Kullback\u2013Leibler divergence KL(v \u2016 g) in nats: v are the shares of the movements among the "
+        "vehicles on incoming roads, or among the vehicles that arrive there, and g their shares in the greens of the "
+        "sampled policy, during training. Lower values mean that green follows traffic more closely. A movement is a "
+        "heading of arrival and a turn, over all intersections; right turns, which need no green, are left out. Line: "
+        "mean over seeds; band: one sample standard deviation to either side; hairline: not all seeds have reached "
+        "the step. Dashed line: equal green for every movement, mean over all runs of the panel. The paper shows the "
+        "last 69 of 80 parts of a run, 20,000 steps each; here the same part of each run is shown, in the intervals "
+        "of its log, merged until each spans at least an episode of all its copies, because traffic builds up during "
+        "an episode. Where a deviation is larger than its mean, the band extends below the axis. Vehicles present are "
+        "counted at every decision, so that a movement without green fills up and weighs more; an arrival is counted "
+        "once. Runs whose logs have no arrivals have one panel. The table also has the divergences at each "
+        "intersection.",
     ]
     other = [
         f"{task_title(account.task)}: variant {account.variant}"
@@ -170,7 +171,7 @@ def _curve(account: Account, kind: Traffic, runs: Sequence[Run]) -> Curve:
 
 
 def intervals_text(account: Account) -> str:
-    """`69 intervals of 20,000 steps`: how many a run has at most, and how long they are."""
+    """Largest number of intervals of a run, and their length: `69 intervals of 20,000 steps`."""
     count = max(len(account.intervals[run.key]) for run in account.runs)
     lengths = widths(one for run in account.runs for one in account.intervals[run.key])
     length = " to ".join(f"{steps:,}" for steps in sorted({lengths[0], lengths[-1]}))
@@ -178,7 +179,7 @@ def intervals_text(account: Account) -> str:
 
 
 def _rows(account: Account, algorithm: str) -> Iterator[list[Cell]]:
-    """Over all intersections together: vehicles that are present, and arrivals where they were counted."""
+    """Rows over all intersections together: vehicles present, and arrivals where they were counted."""
     runs = account.counted(algorithm)
     for kind, words in TRAFFIC.items():
         each = [one for run in runs for one in account.matches(run, kind)]
@@ -192,7 +193,7 @@ def _rows(account: Account, algorithm: str) -> Iterator[list[Cell]]:
 
 
 def _local_rows(account: Account, algorithm: str) -> Iterator[list[Cell]]:
-    """At each intersection by itself, where runs have counted so: divergences alone."""
+    """Rows of divergences at each intersection, where runs counted them."""
     for kind, words in TRAFFIC.items():
         found = local_summaries_of(account, algorithm, kind)
         if found is None:
@@ -222,7 +223,7 @@ def _last_cells(account: Account, algorithm: str) -> list[Cell]:
 
 
 def _seeds_text(account: Account, algorithm: str) -> str:
-    """`3`; `2 (1 unfinished)` when a third does not count yet; `1 unfinished` when there are only such."""
+    """Number of seeds: `3`; `2 (1 unfinished)` when a third does not count yet; `1 unfinished` when no other exists."""
     states = [run.status.finished for run in account.runs if run.key.algorithm == algorithm]
     finished, unfinished = sum(states), len(states) - sum(states)
     if not finished:
@@ -234,17 +235,17 @@ def _table_caption() -> str:
     printed = {entry.better[0]: entry.printed for entry in load_paper() if entry.kind == "distance"}
     words = ", ".join(f"{value} for {algorithm_label(name)}" for name, value in printed.items())
     return (
-        "How far green is from traffic. Distance: Euclidean distance between the shares of movements in the vehicles "
-        "and in the greens, of each interval, mean over the intervals of a run; then mean \u00b1 sample standard "
-        "deviation over finished seeds. Pooled: the distance between the shares over all intervals together. The "
-        f"paper prints {words}, on 49 signals after 1,600,000 steps, and does not say which of the two these are. KL: "
-        f"Kullback\u2013Leibler divergences in nats, mean over intervals, with {number(HALF_COUNT, 1)} added to the "
-        "counts of every movement. Without green: intervals in which a movement had vehicles and no green, so that "
-        f"only this addition keeps the divergence finite. Last quarter: mean over the last of {LAST_PARTS} equal "
-        "parts of the intervals, what the trained policy does; the mean over all of them includes what it did before. "
-        "Equal green: as much green for every movement, with the traffic of the same runs; a policy that looks at "
-        "nothing. Vehicles are those present at each decision, or arrivals, each counted once on a road; where runs "
-        "have counted so, divergences are also taken at each intersection from the counts of an episode there, with "
+        "Distance of green from traffic. Distance: Euclidean distance between the shares of movements among the "
+        "vehicles and among the greens in each interval, mean over the intervals of a run; then mean \u00b1 sample "
+        "standard deviation over finished seeds. Pooled: the distance between the shares over all intervals together. "
+        f"The paper prints {words}, on 49 signals after 1,600,000 steps, and does not say which of the two these are. "
+        f"KL: Kullback\u2013Leibler divergences in nats, mean over intervals, with {number(HALF_COUNT, 1)} added to "
+        "the counts of every movement. Without green: intervals in which a movement had vehicles and no green, so "
+        f"that only this addition keeps the divergence finite. Last quarter: mean over the last of {LAST_PARTS} equal "
+        "parts of the intervals, which describes the trained policy; the mean over all of them includes earlier "
+        "stages of training. Equal green: a policy that gives equal green to every movement, with the traffic of the "
+        "same runs. Vehicles are those present at each decision, or arrivals, each counted once on a road; where runs "
+        "counted them, divergences are also computed at each intersection from the counts of an episode there, with "
         "the same addition, and are means over intersections and episodes. Right turns are left out, and the shares "
         "of the others add up to one."
     )

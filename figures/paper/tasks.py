@@ -1,4 +1,4 @@
-"""The paper's Table 1, its tasks, with what was run of each."""
+"""The paper's Table 1: its tasks, with the runs of each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HEADER = ("Platform", "Scenario", "Task", "Variant", "Finished runs", "N", "Step
 
 
 def table(analysis: Analysis) -> Table:
-    """One row for each task of the paper, whether it was run or not."""
+    """Table with one row for each task of the paper, run or not."""
     return Table(HEADER, [_row(analysis, entry) for entry in load_paper() if entry.kind == "task"], CAPTION, words=5)
 
 
@@ -59,6 +59,6 @@ def _span(steps: Sequence[int]) -> str:
 
 CAPTION = (
     "The paper's tasks, scenarios named as in its Table 1, and the runs of the variant that is shown of each: "
-    f"{PAPER_VARIANT}, the paper's own settings, where it was run, else that with most algorithms. Steps are "
+    f"{PAPER_VARIANT}, the paper's own settings, where it was run, otherwise the one with most algorithms. Steps are "
     "environment steps of a run, over all its copies of the task."
 )

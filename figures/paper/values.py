@@ -12,7 +12,7 @@ from figures.tables import DASH, Cell, Table
 
 
 def table(analysis: Analysis) -> Table:
-    """Every printed result and claim, a row for each task that was run and one for those that were not; then the
+    """Every printed result and claim, with a row for each task that was run and one row for all others; then the
     settings outside Tables 1 and 2."""
     rows = []
     for entry in load_paper():
@@ -25,7 +25,7 @@ def table(analysis: Analysis) -> Table:
 
 
 def _row(entry: Entry, tasks: Sequence[str], finding: Finding) -> list[Cell]:
-    words = entry.quote.replace("$", "").replace("*", "")  # marks of its formulas and italics
+    words = entry.quote.replace("$", "").replace("*", "")  # markup of formulas and italics
     quote = f"\u201c{words}\u201d ({entry.where})"
     paper = f"{entry.printed}: {quote}" if entry.printed else quote
     remarks = [entry.note, f"DEVIATIONS.md: {', '.join(entry.deviations)}" if entry.deviations else ""]
@@ -35,15 +35,14 @@ def _row(entry: Entry, tasks: Sequence[str], finding: Finding) -> list[Cell]:
 
 
 CAPTION = (
-    "Every result and claim that the paper prints, in its own words, beside the final scores of this project. "
+    "Every result and claim that the paper prints, in its own words, compared with the final scores of this project. "
     f"{POLICY_WORDS} Scores: mean \u00b1 sample standard deviation over seeds. Only finished runs of variant default "
-    "that are as long as the paper's test anything. A ranking agrees if Welch's 95 % interval excludes a tie in the "
-    "claimed direction for every pair, differs if it does so in the other direction for one, and is not shown "
-    f"otherwise. A printed mean and deviation, taken as those of {PAPER_SEEDS} seeds, agree if that interval includes "
-    f"a tie. Variances over seeds are compared by a two-sided F test at 5 %. Doing well means more than {WELL:g} % of "
-    "the normalised score (0 % is random play, 100 % the reference policy), our own reading, and is shown by the 95 % "
-    "interval of the mean. That something is enough is not contradicted if nothing else is shown to be better. "
-    "Smaller runs have other settings than the paper's, named by their variant: what they show is no test of the "
-    "paper, and their numbers are not comparable with its numbers. The settings of Tables 1 and 2 have tables of "
-    "their own."
+    "with the paper's length test a result. A ranking agrees if Welch's 95 % interval excludes a tie in the claimed "
+    "direction for every pair, differs if it does so in the other direction for one, and is not shown otherwise. A "
+    f"printed mean and deviation, taken as those of {PAPER_SEEDS} seeds, agree if that interval includes a tie. "
+    f"Variances over seeds are compared by a two-sided F test at 5 %. Doing well means more than {WELL:g} % of the "
+    "normalised score (0 % is random play, 100 % the reference policy), a threshold of this project, and is shown by "
+    "the 95 % interval of the mean. A claim that a setting suffices is not contradicted where no other is shown to be "
+    "better. Smaller runs have other settings than the paper's, named by their variant: they do not test the paper, "
+    "and their numbers are not comparable with its numbers. The settings of Tables 1 and 2 are in separate tables."
 )

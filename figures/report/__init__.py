@@ -1,1 +1,1 @@
-"""The report and what it shows beyond the paper: ranks, comparisons, curves of everything, cost, every run."""
+"""The report, with its contents beyond the paper: ranks, comparisons, all learning curves, cost, all runs."""

@@ -1,7 +1,7 @@
 """Data of a small chart for each logged metric of the runs of one task.
 
-A report has hundreds of these charts. The page draws them with uPlot when their block is unfolded; here values are put
-into equal bins of steps and written as JSON.
+A report has hundreds of these charts. The page draws them with uPlot when their block is unfolded; here values are
+averaged in equal bins of steps and written as JSON.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ Values = NDArray[np.float64]
 Points = tuple[Values, Values]
 """Steps and values."""
 Series = dict[str, dict[str, dict[int, list[Points]]]]
-"""Metric, then algorithm, then seed, to parts of what was logged; only finite values below `LARGEST` in size."""
+"""Metric -> algorithm -> seed -> parts of the logged values; only finite values below `LARGEST` in size."""
 BINS = 50
 LARGEST = 1e100
-"""Values beyond this size are not drawn: their squares would overflow."""
+"""Values beyond this size are not drawn, because their squares would overflow."""
 DIGITS = 4
 """Significant digits of a value in a chart."""
 COUNTERS = frozenset({"update", "timing/wall_seconds"})
-"""Logged values that only count upwards: they are kept in the data and not drawn."""
+"""Logged values that only increase; they are kept in the data and not drawn."""
 UNDRAWN = ("timing/seconds/", "interpretation/")
 FIRST = ("train/return", "policy/entropy", "timing/env_steps_per_second")
 NAMES = {"timing/env_steps_per_second": "environment steps per second"}
@@ -43,18 +43,18 @@ class BinnedCurve:
     std: Values
     """Sample standard deviation; NaN for a single seed."""
     complete: NDArray[np.bool_]
-    """Whether as many seeds are in the bin as in the fullest one."""
+    """Whether a bin has as many seeds as the fullest one."""
 
 
 def chart_data(runs: Sequence[Run], styles: Mapping[str, AlgorithmStyle]) -> str | None:
     """The charts of one task and variant as JSON; None when the runs logged nothing.
 
-    An object: `steps`, the ends of the bins; `algorithms`, name and colour of each; `charts`, a name and for each
-    algorithm that logged it its place in `algorithms`, means, standard deviations and whether all seeds are in the
-    bin, null where a bin has none.
+    The JSON object has `steps`, the ends of the bins; `algorithms`, with name and colour of each; and `charts`, each
+    with a name and, for each algorithm that logged the metric, its index in `algorithms`, means, standard deviations
+    and whether all seeds are in the bin, null for an empty bin.
 
     Args:
-        styles: of the algorithms of these runs, in drawing order.
+        styles: styles of the algorithms of these runs, in drawing order.
     """
     series = diagnostic_series(runs)
     if not series:
@@ -69,12 +69,12 @@ def chart_data(runs: Sequence[Run], styles: Mapping[str, AlgorithmStyle]) -> str
     steps = _numbers(np.linspace(width, BINS * width, BINS), np.ones(BINS, dtype=bool))
     labels = ",".join(f"[{json.dumps(styles[name].label)},{json.dumps(styles[name].colour)}]" for name in present)
     text = f'{{"steps":{steps},"algorithms":[{labels}],"charts":[{",".join(charts)}]}}'
-    return text.replace("<", "\\u003c")  # no name ends the script element that holds it
+    return text.replace("<", "\\u003c")  # no name may end the script element that holds the data
 
 
 def diagnostic_series(runs: Sequence[Run]) -> Series:
-    """Everything the runs logged besides counters, seconds of stages and the account of what agents did, and the
-    scores of the greedy evaluation as `evaluation/<name>`."""
+    """All values that the runs logged, except counters, seconds of stages and traffic statistics, and the scores of the
+    greedy evaluation as `evaluation/<name>`."""
     series: Series = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
     for run in runs:
         rows = [(row.step, row.values) for row in run.metrics]
@@ -94,7 +94,7 @@ def diagnostic_series(runs: Sequence[Run]) -> Series:
 
 
 def _collect(series: Series, run: Run, names: Sequence[str], steps: Values, table: Values) -> None:
-    """Rows that name the same metrics, metric by metric."""
+    """Collect rows with the same metrics, metric by metric."""
     for name, column in zip(names, table.T, strict=True):
         if name not in COUNTERS and not name.startswith(UNDRAWN):
             kept = np.abs(column) < LARGEST
@@ -103,12 +103,12 @@ def _collect(series: Series, run: Run, names: Sequence[str], steps: Values, tabl
 
 
 def metric_order(names: set[str]) -> list[str]:
-    """Training return, entropy and throughput first, then every other metric by name."""
+    """Sort order: training return, entropy and throughput first, then all other metrics by name."""
     return [name for name in FIRST if name in names] + sorted(names - set(FIRST))
 
 
 def binned_curve(seeds: Sequence[Points], bin_width: float) -> BinnedCurve:
-    """Values averaged within each seed and bin of `bin_width` steps (the first bin has step 0, too), then over seeds.
+    """Values averaged within each seed and bin of `bin_width` steps, then over seeds; the first bin includes step 0.
 
     Args:
         seeds: steps and values of each seed, at least one of each.
@@ -161,6 +161,6 @@ def _numbers(values: Values, known: NDArray[np.bool_]) -> str:
 
 CAPTION = (
     f"Means of each seed within {BINS} equal bins of environment steps; line: mean over seeds, band: one sample "
-    "standard deviation, hairline: fewer than all seeds have come that far. evaluation/ is the greedy policy. Values "
-    f"that are not finite are left out here and listed under the issues; any beyond {LARGEST:g} are left out, too."
+    "standard deviation, hairline: not all seeds have reached the step. evaluation/ is the greedy policy. Values that "
+    f"are not finite are left out here and listed under the issues; values beyond {LARGEST:g} are also left out."
 )

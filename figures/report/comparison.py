@@ -1,5 +1,5 @@
-"""All tasks at once, drawn: normalised score, performance profiles, and the chance that IP does better than each
-baseline."""
+"""Figures of the comparison over all tasks: normalised score, performance profiles, and the probability that IP beats
+each baseline."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from results.paper import COMPARED_ALGORITHMS
 
 PANEL = PanelSize(width=2.55, height=2.1, left=0.96, right=0.34)
 UNEQUAL = "*"
-"""Marks algorithms that learned from the team's reward where others had each agent's."""
+"""Mark of algorithms that learned from the team's reward where others learned from each agent's."""
 
 
 def draw(analysis: Analysis) -> Figure | None:
-    """Three panels, two where IP was not run; None where fewer than two tasks can be compared.
+    """Figure of three panels, or two where IP was not run; None where fewer than two tasks can be compared.
 
     Use inside `figure_style()`.
     """
@@ -63,7 +63,7 @@ def draw(analysis: Analysis) -> Figure | None:
 def draw_intervals(
     axes: Axes, compared: Comparison, estimates: Mapping[str, Estimate], styles: dict[str, AlgorithmStyle]
 ) -> None:
-    """Interquartile mean of the normalised score, one algorithm a row."""
+    """Interquartile mean of the normalised score, one row per algorithm."""
     _title(axes, "Normalised score", compared, list(compared.normalised_scores))
     _dots(axes, compared, estimates, styles)
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
@@ -74,7 +74,7 @@ def draw_intervals(
 def draw_profiles(
     axes: Axes, compared: Comparison, shares: Mapping[str, Profile], styles: dict[str, AlgorithmStyle]
 ) -> None:
-    """Share of runs above a given normalised score, one curve an algorithm."""
+    """Share of runs above a given normalised score, one curve per algorithm."""
     _title(axes, "Performance profile", compared, list(compared.normalised_scores))
     thresholds = profile_thresholds(compared)
     for index, (name, style) in reversed(list(enumerate(styles.items()))):
@@ -97,13 +97,13 @@ def draw_profiles(
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}".replace("-", "\u2212"))
     axes.set_xlabel("normalised score (%)")
-    axes.set_ylabel("runs that close more (%)")
+    axes.set_ylabel("runs above the score (%)")
 
 
 def draw_improvement(
     axes: Axes, compared: Comparison, estimates: Mapping[str, Estimate], styles: dict[str, AlgorithmStyle]
 ) -> None:
-    """Probability that IP beats each baseline, one baseline a row; a line where neither is favoured."""
+    """Probability that IP beats each baseline, one row per baseline, with a line at one half."""
     _title(axes, f"{styles[OURS].label} against each baseline", compared, list(compared.normalised_scores))
     axes.axvline(0.5, color=MUTED, linewidth=0.9, linestyle=(0, (4, 2)), zorder=1)
     _dots(axes, compared, estimates, styles)
@@ -113,12 +113,12 @@ def draw_improvement(
 
 
 def caption(analysis: Analysis) -> str:
-    """What is compared and how to read it, in whole sentences; why not, where nothing can be compared."""
+    """Caption: what is compared and how to read it, or why nothing can be compared."""
     compared = analysis.comparison
     if compared is None:
         return (
             "Nothing is compared over tasks: there are fewer than two tasks other than matrix and toy games on which "
-            "two or more algorithms of the paper have runs, all of them have finished ones, and the reference "
+            "two or more algorithms of the paper have runs, all of these have finished runs, and the reference "
             "policies are known."
         )
     styles = algorithm_styles(compared.normalised_scores)
@@ -129,19 +129,18 @@ def caption(analysis: Analysis) -> str:
         _absent_words(compared),
         _unequal_words(compared),
         "A run is one seed, its score the mean over its last 3 evaluations. Normalised score: 0 % is the random "
-        "policy, 100 % the reference policy of the task, which is a yardstick and differs in strength from task to "
-        "task.",
+        "policy, 100 % the reference policy of the task, whose strength differs from task to task.",
         "Left: mean of the middle half of all runs of an algorithm.",
         "Middle: share of runs above the normalised score on the horizontal axis, mean over tasks."
         if OURS in compared.normalised_scores
         else "Right: share of runs above the normalised score on the horizontal axis, mean over tasks.",
         _clipped_words(compared),
-        "Right: probability that a run of IP does better than one of the baseline on the same task, ties counted half, "
-        "mean over tasks; broken line: neither is favoured."
+        "Right: probability that a run of IP does better than one of the baseline on the same task, ties counted "
+        "half, mean over tasks; dashed line: neither is favoured."
         if OURS in compared.normalised_scores
         else "",
-        "Whiskers and bands: 95 % percentile bootstrap (2,000 draws), seeds redrawn within each task; with few seeds "
-        "they are too narrow, and they say nothing of other tasks. A whisker shorter than its dot is not seen.",
+        "Whiskers and bands: 95 % percentile bootstrap (2,000 draws), resampling seeds within each task; with few "
+        "seeds they are too narrow, and they do not extend to other tasks. A whisker shorter than its dot is hidden.",
         _seeds_words(compared),
     ]
     return " ".join(part for part in parts if part)
@@ -151,7 +150,7 @@ BRACKETS = "Words in brackets name settings other than the paper's."
 
 
 def _title(axes: Axes, title: str, compared: Comparison, names: Sequence[str]) -> None:
-    """The title of a panel and, below it, how many tasks and runs it rests on."""
+    """Title of a panel and, below it, the numbers of tasks and runs behind it."""
     counts = sorted({compared.runs(name) for name in names})
     runs = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     words = f"{len(compared.tasks)} tasks, {runs} runs of each algorithm"
@@ -162,7 +161,7 @@ def _title(axes: Axes, title: str, compared: Comparison, names: Sequence[str]) -
 def _dots(
     axes: Axes, compared: Comparison, estimates: Mapping[str, Estimate], styles: dict[str, AlgorithmStyle]
 ) -> None:
-    """A dot and a whisker for each algorithm, the first at the top."""
+    """A dot and an interval for each algorithm, the first at the top."""
     for row, (name, estimate) in enumerate(estimates.items()):
         style = styles[name]
         axes.plot([estimate.low, estimate.high], [row, row], color=style.colour, linewidth=1.8, zorder=3)
@@ -201,13 +200,13 @@ def _seeds_words(compared: Comparison) -> str:
 
 
 def _unequal_words(compared: Comparison) -> str:
-    """Who is no equal of the others, and on how many tasks."""
+    """Algorithms with a different learning signal from the others, and the number of tasks concerned."""
     parts = []
     marked = [f"{algorithm_label(name)} on {count}" for name, count in compared.unequal.items() if count]
     if marked:
         parts.append(
-            f"{UNEQUAL} learned from one team reward on tasks where others learned from each agent's reward, and is no "
-            f"equal of theirs there: {listed(marked)} of {counted(len(compared.tasks), 'task')}."
+            f"{UNEQUAL} learned from one team reward on tasks where others learned from each agent's reward, so that "
+            f"they are not comparable there: {listed(marked)} of {counted(len(compared.tasks), 'task')}."
         )
     fallen = [f"{algorithm_label(name)} on {count}" for name, count in compared.collapses.items() if count]
     if fallen:

@@ -20,7 +20,7 @@ def hour_tables(analysis: Analysis) -> list[tuple[str, Table]]:
 
 
 def speed_table(analysis: Analysis) -> Table:
-    """Tasks down, algorithms across: median over runs, and the range."""
+    """Table of environment steps per second, tasks by algorithms: median over runs, and the range."""
     names = algorithm_order(set(analysis.algorithms))
     rows: list[list[Cell]] = []
     for (task, variant), algorithms in analysis.groups.items():
@@ -49,7 +49,7 @@ def stage_table(analysis: Analysis) -> Table:
 
 
 def _hours_table(runs: Sequence[Run]) -> Table:
-    """Tasks down, algorithms across, sums at both ends."""
+    """Table of hours, tasks by algorithms, with sums of rows and columns."""
     names = algorithm_order({run.key.algorithm for run in runs})
     rows: list[list[Cell]] = []
     for (task, variant), algorithms in group_runs(Results(tuple(runs))).items():
@@ -82,6 +82,6 @@ def _speed(value: float) -> str:
 SPEED_CAPTION = (
     "Steps of all copies of a task together, from the start of a run to its end, evaluations included: median over "
     "runs and, below it, the slowest and the fastest. Runs that share a machine slow one another down; results do not "
-    "say which did."
+    "record which runs did."
 )
 STAGE_CAPTION = "Share of the timed seconds, over all runs of an algorithm."

@@ -20,7 +20,7 @@ class CoverageRow:
     variant: str
     anchor: str
     cells: list[dict[str, int]]
-    """For each algorithm, the words of the states that its runs are in and how many; empty where nobody ran it."""
+    """For each algorithm, the states of its runs in words, with counts; empty without runs."""
 
 
 def coverage_rows(analysis: Analysis, names: Sequence[str]) -> list[CoverageRow]:
@@ -34,7 +34,7 @@ def coverage_rows(analysis: Analysis, names: Sequence[str]) -> list[CoverageRow]
 
 
 def scope_words(analysis: Analysis) -> str:
-    """How many of the paper's tasks were run, with whose settings, and which algorithms were not."""
+    """How many of the paper's tasks were run, with which settings, and which algorithms are missing."""
     present = set(analysis.tasks) & set(COMPARED_TASKS)
     usual = {task for task, variant in analysis.groups if variant == PAPER_VARIANT} & present
     without = [name for name in COMPARED_ALGORITHMS if name not in analysis.algorithms]

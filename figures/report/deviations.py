@@ -1,4 +1,4 @@
-"""DEVIATIONS.md as a chapter of the report: its headings, paragraphs and tables, and nothing else of Markdown."""
+"""DEVIATIONS.md as a chapter of the report; of Markdown, only its headings, paragraphs and tables are supported."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ CELL_BREAK = re.compile(r"(?<!\\)\|")
 
 
 def deviations_html(path: Path = FILE) -> str:
-    """The file as HTML; where it is not there, as in an installed package, where to find it."""
+    """The file as HTML; where it is missing, as in an installed package, the place where it is found."""
     if not path.exists():
         return f"<p>They are listed in <code>{path.name}</code> at the root of the project's repository.</p>"
     return markdown_html(path.read_text(encoding="utf-8"))
 
 
 def markdown_html(text: str) -> str:
-    """Headings (one level lower, without the first), paragraphs and tables as HTML; everything is escaped.
+    """Headings (one level lower, without the first), paragraphs and tables as HTML; all text is escaped.
 
-    Rows that follow a table after a blank line belong to it: they have no header of their own.
+    Rows that follow a table after a blank line belong to it, since they have no header.
     """
     parts: list[str] = []
     for kind, lines in _blocks(text):
@@ -41,7 +41,7 @@ def markdown_html(text: str) -> str:
 
 
 def link_deviations(html: str, path: Path = FILE) -> str:
-    """The page text with every id of a deviation of several words, where it stands as text, as a link to its row."""
+    """The text of the page, in which ids of deviations of more than one word become links to their rows."""
     if not path.exists():
         return html
     ids = [
@@ -59,9 +59,10 @@ def link_deviations(html: str, path: Path = FILE) -> str:
 
 
 def inline_html(text: str) -> str:
-    """Code, bold words and the words of links; everything else as it stands, escaped.
+    """Code, bold text and the text of links; everything else unchanged and escaped.
 
-    Links keep their words alone, followed by an address outside the project: the report opens without a network.
+    Of links the text is kept, followed by the address where it is outside the project: the report opens without a
+    network.
     """
     parts, end = [], 0
     for found in INLINE.finditer(text):
@@ -87,11 +88,11 @@ def _marked(found: re.Match[str]) -> str:
 
 
 Line = tuple[str, str, str]
-"""A line, and of a heading its marks and its words."""
+"""A line; of a heading, its marks and its text."""
 
 
 def _blocks(text: str) -> Iterator[tuple[str, list[Line]]]:
-    """Neighbouring lines of one kind; tables that only blank lines part come as one."""
+    """Adjacent lines of one kind; tables separated only by blank lines are joined."""
     pending: list[Line] = []
     for kind, lines in groupby(map(_line, text.splitlines()), key=lambda pair: pair[0]):
         block = [line for _, line in lines]
@@ -118,7 +119,7 @@ def _line(line: str) -> tuple[str, Line]:
 
 
 def _table(lines: Sequence[str]) -> str:
-    """A table whose first cells are ids, which links can lead to."""
+    """A table whose first cells are ids, the targets of links."""
     header, *rows = [table_cells(line) for line in lines if not RULE.fullmatch(line.strip())]
     head = "".join(f'<th class="plain" scope="col">{inline_html(name)}</th>' for name in header)
     body = []

@@ -1,4 +1,5 @@
-"""Jungle's moral dilemma: what agents earn, how often they hit one another, and how often they eat, as they learn."""
+"""Jungle's moral dilemma: what agents earn, how often they attack one another, and how often they eat, over
+training."""
 
 from __future__ import annotations
 
@@ -25,13 +26,13 @@ PANELS = {
     "attacks_per_agent": "blows dealt to other agents",
     "food_per_agent": "meals",
 }
-"""Scores of an evaluation, each a mean over agents, and what their panels are called."""
+"""Scores of an evaluation, each a mean over agents, and the titles of their panels."""
 SIZE = PanelSize(width=2.5, height=1.9, left=0.55, right=0.35)
 LEGEND_ROW = 0.24
 
 
 def dilemma_curves(analysis: Analysis, task: str, variant: str) -> dict[str, dict[str, Curve]]:
-    """Score to algorithm to its curve, headline policy; empty where no evaluation has these scores."""
+    """Score -> algorithm -> its curve for the headline policy; empty where no evaluation has these scores."""
     algorithms = analysis.groups[task, variant]
     found = {
         score: {
@@ -45,7 +46,8 @@ def dilemma_curves(analysis: Analysis, task: str, variant: str) -> dict[str, dic
 
 
 def draw_dilemma(analysis: Analysis, task: str, variant: str) -> Figure | None:
-    """One row of panels, all algorithms in each; None without evaluations. Use inside `figure_style()`."""
+    """Figure of one row of panels with all algorithms in each; None without evaluations. Use inside
+    `figure_style()`."""
     curves = dilemma_curves(analysis, task, variant)
     if not curves:
         return None
@@ -75,11 +77,11 @@ def draw_dilemma(analysis: Analysis, task: str, variant: str) -> Figure | None:
 
 
 def dilemma_caption() -> str:
-    """Caption of the figure, in whole sentences."""
+    """Caption of the figure."""
     return (
-        f"{POLICY_WORDS} With each action an agent moves, stays, or strikes a cell beside it. "
-        "Striking food pays 0.99, striking an agent pays 1.99 and costs the one who is struck 4, striking nothing "
-        "costs 0.01. So blows pay whoever deals them and ruin everybody together: a learner that is paid for itself "
-        "alone first falls for them. The return of the team, which the learning curves show, is that of an agent times "
-        "the number of agents. Line: mean over seeds; band: one sample standard deviation to either side."
+        f"{POLICY_WORDS} With each action an agent moves, stays, or attacks an adjacent cell. Attacking food pays "
+        "0.99, attacking an agent pays 1.99 and costs the victim 4, attacking nothing costs 0.01. Attacks thus pay "
+        "the attacker and harm the team: a learner with an individual reward learns them first. The team's return in "
+        "the learning curves is the return of an agent times the number of agents. Line: mean over seeds; band: one "
+        "sample standard deviation to either side."
     )

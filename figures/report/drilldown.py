@@ -1,4 +1,4 @@
-"""Every task and variant as a block to unfold: its runs, its issues, what happened inside them, their settings."""
+"""Every task and variant as a collapsible block: its runs, issues, logged metrics and settings."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from results.records import POLICIES, Run
 __all__ = ["CAPTION", "STATES", "Block", "block_anchor", "blocks", "issues_of", "state_counts"]
 
 STATES = {"finished": "finished", "running": "unfinished", "failed": "failed"}
-"""State of a run to the word for readers, which is also its class in the style sheet."""
+"""State of a run -> its display name, which is also its class in the style sheet."""
 HEADER = ("Algorithm", "Seed", "State", "Greedy", "Sampled", "Steps", "Time", "Steps/s", "Machine", "Commit", "Config")
 
 
@@ -40,7 +40,7 @@ class Block:
     anchor: str
     title: str
     labels: str
-    """Of the algorithms."""
+    """Names of the algorithms."""
     states: dict[str, int]
     total: str
     """Hours of all runs together."""
@@ -61,18 +61,18 @@ def blocks(analysis: Analysis) -> list[Block]:
 
 
 def state_counts(runs: Sequence[Run]) -> dict[str, int]:
-    """Word of a state, as readers know it, to how many runs are in it; only those that some run is in."""
+    """Display name of a state -> number of runs in it, for states with runs."""
     states = [run.status.state for run in runs]
     return {word: states.count(state) for state, word in STATES.items() if state in states}
 
 
 def block_anchor(task: str, variant: str) -> str:
-    """Name of a block, for links: only characters that need no escape anywhere."""
+    """Anchor of a block, made of characters that need no escaping."""
     return re.sub(r"[^\w.,=+-]", "-", f"runs-{task}-{variant}")
 
 
 def issues_of(issues: Sequence[Issue], task: str, variant: str, algorithms: Sequence[str]) -> list[Issue]:
-    """The issues of one task and variant among all: those of its runs, of itself, and of the task as a whole."""
+    """The issues of one task and variant: those of its runs, of the pair itself, and of the task as a whole."""
     subjects = {task, f"{task} ({variant})", *(f"{task}/{name}/{variant}" for name in algorithms)}
     return [issue for issue in issues if issue.subject in subjects]
 

@@ -1,4 +1,5 @@
-"""Recorded episodes in the report: a few of them, each with what it shows; they rest for readers who want it so."""
+"""Recorded episodes in the report: a few of them, with captions; animations stop for readers who prefer reduced
+motion."""
 
 from __future__ import annotations
 
@@ -19,33 +20,33 @@ from results.records import Episode
 OURS = "ip"
 MOST = 12
 MOST_BYTES = 3_000_000
-"""Of all GIFs in a report together."""
+"""Largest total size of all GIFs in a report in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A moving picture ready for the page."""
+    """An animation ready for the page."""
 
     title: str
     facts: str
     gif: str
-    """As a data URI."""
+    """The GIF as a data URI."""
     still: str
-    """The first frame, likewise."""
+    """The first frame as a data URI."""
     pixels: int
 
 
 def episode_pictures(analysis: Analysis) -> list[Picture]:
-    """Moving pictures with captions; none where no run has a recorded episode.
+    """Animations with captions; empty where no run has a recorded episode.
 
-    Raises ResultsError where a GIF is missing or is not the one that was recorded.
+    Raises ResultsError where a GIF is missing or differs from the recorded one.
     """
     episodes = analysis.results.episodes
     return [_picture(cell, episodes[cell]) for cell in chosen_episodes(analysis)]
 
 
 def chosen_episodes(analysis: Analysis) -> list[RunKey]:
-    """Of each task and variant the episode of IP, and that of the best other algorithm; the paper's tasks first, as
+    """For each task and variant the episode of IP and that of the best other algorithm, the paper's tasks first, as
     many as the page should hold."""
     episodes = analysis.results.episodes
     means = {cell: score.summary.mean for cell, score in analysis.scores_by_cell.items() if score.summary is not None}

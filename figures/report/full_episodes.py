@@ -1,4 +1,4 @@
-"""Trained policies on longer episodes than those they were trained on: the whole hour of traffic tasks."""
+"""Trained policies on longer episodes than in training: whole hours of traffic."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from results.records import Run
 
 CAPTION = (
     "Mean return over seeds, ± one sample standard deviation, of the trained policies on the longer episode; for "
-    f"traffic, minus the average travel time over the whole hour. {POLICY_WORDS} In brackets the other policy. On the "
-    "right, reference policies."
+    f"traffic, minus the average travel time over the whole hour. {POLICY_WORDS} The other policy is in brackets; "
+    "reference policies are on the right."
 )
 
 
 def full_episode_table(analysis: Analysis) -> Table | None:
-    """Tasks down, algorithms and reference policies across; None where no run has such an evaluation."""
+    """Table of tasks by algorithms and reference policies; None where no run has such an evaluation."""
     references = analysis.results.references
     groups = {
         key: algorithms

@@ -18,13 +18,13 @@ AXES: dict[str, tuple[str, Callable[[StepCost], float | None]]] = {
     "transitions": ("transitions in gradient steps", lambda cost: cost.transitions),
     "compute": ("seconds of updates", lambda cost: cost.update_seconds),
 }
-"""Other axes than environment steps: what they are called, and how much of it an environment step costs."""
+"""Axes other than environment steps: their labels, and their units per environment step."""
 LOGARITHMIC = ("compute",)
-"""Those of these axes on which algorithms differ by factors."""
+"""Axes on which algorithms differ by orders of magnitude."""
 
 
 def panels_of(analysis: Analysis, platform: str) -> list[Panel]:
-    """The panels of one platform of tasks, tasks in natural order, the default variant of each first."""
+    """The panels of one platform, tasks in natural order, the default variant of each first."""
     panels = []
     for (task, variant), algorithms in analysis.groups.items():
         if platform_of(task) == platform:
@@ -39,12 +39,12 @@ def draw_platform(analysis: Analysis, platform: str) -> Figure:
 
 
 def platform_caption(platform: str) -> str:
-    """Caption of the figure, in whole sentences."""
+    """Caption of the figure."""
     return f"{platform_title(platform)} tasks. {POLICY_WORDS} {CURVES_EXPLAINED}"
 
 
 def draw_budget(analysis: Analysis, axis: str) -> Figure | None:
-    """Tasks on which several algorithms were run, in the variant that is shown, over another axis of `AXES`.
+    """Figure of tasks with several algorithms, in the shown variant, over another axis of `AXES`.
 
     None where no run of such a task logged what the axis needs.
     """
@@ -67,18 +67,18 @@ def draw_budget(analysis: Analysis, axis: str) -> Figure | None:
 
 
 def budget_caption(axis: str) -> str:
-    """What the other axis is, in whole sentences."""
+    """Caption that explains the axis."""
     return f"{BUDGET_WORDS[axis]} {POLICY_WORDS} {CURVES_EXPLAINED}"
 
 
 BUDGET_WORDS = {
     "transitions": (
-        "The same curves over transitions that gradient steps took: gradient steps times batch size, which can be "
+        "The same curves over the transitions used in gradient steps: gradient steps times batch size, which can be "
         "equal for algorithms that differ in environment steps."
     ),
     "compute": (
-        "The same curves over the seconds that updates took: the seconds an update took, median over the runs of an "
-        "algorithm, times its updates, on a logarithmic axis; without acting, the environment and evaluations. Runs "
-        "that shared a machine slowed one another down, so that only large differences mean something."
+        "The same curves over the time of updates in seconds: the median time of an update over the runs of an "
+        "algorithm, times the number of updates, on a logarithmic axis; acting, the environment and evaluations are "
+        "excluded. Runs that shared a machine slowed one another down, so that only large differences are meaningful."
     ),
 }

@@ -1,8 +1,8 @@
-"""One self-contained report: what was found, every score, every curve, and what was run to get them.
+"""One self-contained report: findings, scores, curves, and the runs behind them.
 
-Texts and layout are in `templates`, typography and behaviour in `static`; nothing is loaded when the page is
-opened. Charts of logged metrics are drawn by uPlot, which ships in `static/uplot`; without a script everything else
-can be read.
+Texts and layout are in `templates`, typography and behaviour in `static`; nothing is loaded from elsewhere when the
+page is opened. Charts of logged metrics are drawn by uPlot, which is included in `static/uplot`; without scripts
+everything else remains readable.
 """
 
 from __future__ import annotations
@@ -38,9 +38,10 @@ from results.paper import COMPARED_ALGORITHMS
 FOLDER = Path(__file__).parent
 TITLE = "Intention Propagation benchmark"
 DOTS_PER_INCH = 96
-"""CSS pixels."""
+"""CSS pixels per inch."""
 SMALLEST = 68
-"""CSS pixels an inch of a drawing has at least: on a narrow screen it scrolls inside its block rather than shrink."""
+"""Smallest scale of a drawing in CSS pixels per inch: on a narrow screen it scrolls inside its block instead of
+shrinking."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Chapter:
-    """A chapter of the report; its anchor is what the table of contents links to."""
+    """A chapter of the report; the table of contents links to its anchor."""
 
     anchor: str
     heading: str
@@ -64,10 +65,10 @@ class Chapter:
 
 
 def build_report(analysis: Analysis, shown: Sequence[Shown], absent: Sequence[str]) -> str:
-    """The report as HTML text. The same results and drawings give the same text, byte for byte.
+    """The report as HTML text. Equal results and drawings give the same text, byte for byte.
 
     Args:
-        absent: headings of figures for which there is no run.
+        absent: headings of figures without runs.
 
     Raises ResultsError where a recorded episode cannot be read.
     """
@@ -82,12 +83,12 @@ def build_report(analysis: Analysis, shown: Sequence[Shown], absent: Sequence[st
 
 
 def scores_page(table: Table) -> str:
-    """The score table as a page of its own."""
+    """The score table as a separate page."""
     return _render("scores.html", title="Final scores", table_of_scores=table)
 
 
 def table_html(table: Table) -> str:
-    """One table as the report has it, sortable, with its caption."""
+    """A table in the style of the report, sortable, with its caption."""
     return str(_macros(_environment()).table(table))
 
 
@@ -107,11 +108,11 @@ CHAPTERS = (
     Chapter("method", "How to read this report", "method.html"),
 )
 OPTIONAL = {"figures", "paper", "comparison", "proof", "episodes"}
-"""Chapters that are left out where they have nothing to show."""
+"""Chapters left out where they have nothing to show."""
 
 
 def _facts(analysis: Analysis, shown: Sequence[Shown], absent: Sequence[str]) -> dict[str, Any]:
-    """Everything that the templates name."""
+    """The values of all names in the templates."""
     by_chapter: dict[str, list[Shown]] = {chapter.anchor: [] for chapter in CHAPTERS}
     for exhibit in shown:
         by_chapter[exhibit.chapter].append(exhibit)
@@ -191,12 +192,12 @@ def _environment() -> Environment:
 
 
 def _macros(environment: Environment) -> Any:
-    """What shows a table, a figure or issues."""
+    """The template macros that show a table, a figure or issues."""
     return environment.get_template("macros.html").module
 
 
 def _static(name: str) -> Markup:
-    """A file of `static`, as it is."""
+    """The contents of a file of `static`."""
     return Markup((FOLDER / "static" / name).read_text(encoding="utf-8"))
 
 
@@ -206,7 +207,7 @@ def _lines(text: str) -> Markup:
 
 
 def _sort_key(key: float | str) -> str:
-    """Absent and broken numbers sort below every number."""
+    """Sort key in which absent and invalid numbers come below every number."""
     return "-Infinity" if isinstance(key, float) and not math.isfinite(key) else str(key)
 
 
@@ -215,5 +216,5 @@ def _svg_uri(svg: str) -> str:
 
 
 def _linked(html: Markup) -> Markup:
-    """Ids of deviations as links to their rows."""
+    """The text with ids of deviations as links to their rows."""
     return Markup(link_deviations(str(html)))

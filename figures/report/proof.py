@@ -1,4 +1,4 @@
-"""Matrix and toy games: who reaches the known optimum of which small game, as one table."""
+"""Matrix and toy games: which algorithms reach the known optimum of each game, as one table."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ SETTINGS = (
     "training.reward_scale",
     "algorithm_settings.hidden",
 )
-"""Settings that the caption spells out."""
+"""Settings named in the caption."""
 LESSONS = {
     "climbing": "the best pair of actions ruins both agents when one of them misses it, so that averaging over what "
-    "the other may do leads away from it; the second best pair closes about 72 %, the action that looks safe 59 %",
-    "penalty": "two best pairs, a large penalty for mixing them and a safe action, which closes about 73 %",
-    "two_step": "the first step pays nothing and decides what the second can pay; the safe branch closes about 69 %",
+    "the other may do leads away from it; the second best pair reaches about 72 %, the action that looks safe 59 %",
+    "penalty": "two best pairs, a large penalty for mixing them and a safe action, which reaches about 73 %",
+    "two_step": "the first step pays nothing and decides what the second can pay; the safe branch reaches about 69 %",
     "chain": "what an agent likes best must give way to what its neighbours on a chain do; it sees its own preferences "
     "only, and the best joint action depends on those of all",
-    "ring": "as the chain, but closed",
+    "ring": "like the chain, but closed",
     "echo": "each agent must name what only its predecessor sees: without messages nothing beats guessing, 0 %",
-    "walk": "one agent and nobody to hear: plain reinforcement learning, a near lure against a far reward",
+    "walk": "a single agent without messages: plain reinforcement learning, a near lure against a far reward",
 }
 """Difficulty that each game poses to a learner."""
 
@@ -48,20 +48,20 @@ class Verdict:
     share: float
     """Mean over seeds of the normalised score, in %."""
     reached: int
-    """Seeds that closed `REACHED` per cent or more."""
+    """Number of seeds with a normalised score of at least `REACHED` %."""
     seeds: int
     provisional: bool
 
     @property
     def text(self) -> str:
-        """`98 % (3/3)`."""
+        """Text of the cell: `98 % (3/3)`."""
         share = 0.0 if abs(self.share) < 0.5 else self.share  # no negative zero
         return f"{number(share, 0)} % ({self.reached}/{self.seeds}){chr(0x2020) if self.provisional else ''}"
 
 
 def verdict(score: Score, policy: str | None = None) -> Verdict | None:
-    """The verdict of a score, by the headline policy unless one is named; None where there is no evaluation, or no
-    reference policy to compare with."""
+    """The verdict on a score, by the headline policy unless one is named; None without an evaluation or reference
+    policies to compare with."""
     normalised_scores = score.normalised_seeds.get(policy or score.policy, ())
     if not normalised_scores:
         return None
@@ -70,8 +70,8 @@ def verdict(score: Score, policy: str | None = None) -> Verdict | None:
 
 
 def table(analysis: Analysis) -> Table:
-    """A row for each game and variant by the headline policies, one by the other policies below it; bold where every
-    seed reached the optimum. Without rows where the results hold no games."""
+    """Table with a row for each game and variant by the headline policies, and one by the other policies below it; bold
+    where every seed reached the optimum. Without rows where the results hold no games."""
     games = [cell for cell in analysis.scores_of if platform_of(cell[0]) == PLATFORM]
     styles = algorithm_styles(score.algorithm for cell in games for score in analysis.scores_of[cell])
     header = ("Game", *(style.label for style in styles.values()), "Random", "Optimal")
@@ -106,16 +106,16 @@ OTHER = "\u21b3 other policy"
 CAPTION = (
     "Small games whose optimum is computed exactly. Each cell: the normalised score in % (0: random play, 100: the "
     "optimum), mean over finished seeds of their last 3 evaluations, and how many seeds reach the optimum, that is "
-    f"score at least {REACHED:.0f} %; bold where all of them do. {POLICY_WORDS} Below each row, the other "
-    "policies: greedy where the headline is sampled, and the noise of exploration for Q-learners. \u2020: no seed has "
-    "finished. The last two columns are mean returns of the reference policies on the same episodes. What this does "
-    "not show: how algorithms scale, how many samples they need, or what they could reach with settings chosen for "
-    "each game; a cell below the optimum says that these settings did not find it, not that the method cannot."
+    f"score at least {REACHED:.0f} %; bold where all of them do. {POLICY_WORDS} Below each row, the other policies: "
+    "greedy where the headline policy is sampled, and the exploration policy for Q-learners. \u2020: no seed has "
+    "finished. The last two columns are mean returns of the reference policies on the same episodes. The table does "
+    "not show how algorithms scale, how many samples they need, or what they could reach with settings tuned for each "
+    "game; a cell below the optimum shows that these settings did not find it, not that the method cannot."
 )
 
 
 def lessons_of(analysis: Analysis) -> list[tuple[str, str]]:
-    """Name and lesson of every game that was played, in the order of the rows."""
+    """Name and difficulty of every game that was played, in the order of the rows."""
     names = dict.fromkeys(run.key.task.split("/", 1)[1].rpartition("_")[0] for run in _played(analysis))
     return [(name.replace("_", " ").capitalize(), LESSONS[name]) for name in names if name in LESSONS]
 

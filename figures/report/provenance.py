@@ -15,12 +15,12 @@ from results.records import Results, Run
 
 DIRTY_NOTE = "+ after a commit: made with uncommitted changes."
 CELL_KEYS = IDENTITY_KEYS | {"task", "algorithm", "variant"}
-"""Config entries that headings and tables around the settings say already."""
+"""Config entries already named in the headings and tables around the settings."""
 ABSENT = object()
 
 
 def duration(seconds: float) -> str:
-    """A time in words: `45 s`, `12 min`, `3 h 05 min`."""
+    """A duration in words: `45 s`, `12 min`, `3 h 05 min`."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
@@ -28,7 +28,7 @@ def duration(seconds: float) -> str:
 
 
 def short_duration(seconds: float) -> str:
-    """A sum of times, rounded: `12 min`, `5.1 h`, `1,204 h`."""
+    """A sum of durations, rounded: `12 min`, `5.1 h`, `1,204 h`."""
     hours = seconds / 3600
     return duration(seconds) if hours < 1 else f"{hours:.1f} h" if hours < 100 else f"{hours:,.0f} h"
 
@@ -39,24 +39,24 @@ def count_text(count: int) -> str:
 
 
 def commit_text(machine: Mapping[str, Any]) -> str:
-    """The first letters of the commit, with a plus sign for uncommitted changes."""
+    """The first digits of the commit, with a plus sign for uncommitted changes."""
     commit = machine.get("commit")
     return (str(commit)[:10] + ("+" if machine.get("dirty") else "")) if commit else "unknown"
 
 
 def numbered_machines(results: Results) -> dict[tuple[str, ...], int]:
-    """Code and hardware that runs were made with, as in `machine_facts`, each with its number from 1."""
+    """Code and hardware of the runs, as in `machine_facts`, numbered from 1."""
     return {facts: number for number, facts in enumerate(sorted(set(map(machine_facts, results.runs))), start=1)}
 
 
 def machine_facts(run: Run) -> tuple[str, ...]:
-    """What the numbers of a run may depend on besides its config, and its speed does: code and hardware."""
+    """Code and hardware of a run, on which its numbers may depend besides its config, and its speed does."""
     facts = (_fact(run.machine.get(name)) or DASH for name in ("python", "torch", "cpu", "cores", "gpu"))
     return commit_text(run.machine), *facts
 
 
 def machines_table(analysis: Analysis) -> Table:
-    """Code and hardware, with the runs and the time of each."""
+    """Table of code and hardware, with the runs and their total time."""
     rows: list[list[Cell]] = []
     for facts, number in numbered_machines(analysis.results).items():
         runs = [run for run in analysis.results.runs if machine_facts(run) == facts]
@@ -72,14 +72,14 @@ class Settings:
     """The settings of all runs of one task and variant."""
 
     labels: list[str]
-    """Of the algorithms."""
+    """Names of the algorithms."""
     rows: list[tuple[str, list[str]]]
-    """Dotted name, and the value of each algorithm as JSON; a single one where all share it."""
+    """Dotted name, and the value of each algorithm as JSON; a single value where all share it."""
 
 
 def settings_of(algorithms: Mapping[str, Sequence[Run]]) -> Settings:
     """The settings of all runs of one task and variant. Where the seeds of an algorithm differ, each value is listed
-    with its seeds; a dash where an algorithm has no such setting."""
+    with its seeds; a dash marks settings that an algorithm lacks."""
     columns = {name: _settings(runs) for name, runs in algorithms.items()}
     rows = []
     for name in dict.fromkeys(name for column in columns.values() for name in column):
@@ -91,14 +91,14 @@ def settings_of(algorithms: Mapping[str, Sequence[Run]]) -> Settings:
 
 
 def _settings(runs: Sequence[Run]) -> dict[str, str]:
-    """Dotted name of every setting, and its value as JSON."""
+    """Dotted name of every setting -> its value as JSON."""
     flat = [flatten(run.config) for run in runs]
     names = dict.fromkeys(name for config in flat for name in config if name not in CELL_KEYS)
     return {name: _by_seed(runs, [config.get(name, ABSENT) for config in flat]) for name in names}
 
 
 def _by_seed(runs: Sequence[Run], values: Sequence[Any]) -> str:
-    """`0.01`; where seeds differ `0.01 (seed 0), 0.02 (seeds 1, 2)`."""
+    """Value of a setting: `0.01`; where seeds differ `0.01 (seed 0), 0.02 (seeds 1, 2)`."""
     seeds: dict[str, list[int]] = {}
     for run, value in zip(runs, values, strict=True):
         text = "absent" if value is ABSENT else json.dumps(value, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""Tables of ranks: who wins, by how much, how sure, and over all tasks."""
+"""Tables of ranks: the winner, its lead and significance, on each task and over all tasks."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ BELOW = "\u2193"
 
 
 def table(analysis: Analysis) -> Table:
-    """The tasks of the paper."""
+    """Ranks on the tasks of the paper."""
     rows = analysis.headline_rows
     return rank_table(rows, " ".join([missing_words(analysis), *([CAPTION] if rows else [])]))
 
 
 def other_table(analysis: Analysis) -> Table | None:
-    """Every other task and variant with two or more algorithms; None where there is none."""
+    """Ranks on all other tasks and variants with two or more algorithms; None where there is none."""
     rows = analysis.other_rows
     caption = f"Tasks that the paper does not have, and further settings of those that it has. {CAPTION}"
     return rank_table(rows, caption) if rows else None
 
 
 def rank_table(rows: Sequence[RankRow], caption: str = "") -> Table:
-    """One row for each task, variant and reward that algorithms learned from."""
+    """Table with one row for each task, variant and learning signal."""
     names = list(algorithm_styles(name for row in rows for name in row.names))
     header = (
         "Task",
@@ -56,7 +56,7 @@ def rank_table(rows: Sequence[RankRow], caption: str = "") -> Table:
 
 
 def mean_table(analysis: Analysis) -> Table:
-    """Mean ranks over tasks, and whether they differ by more than chance."""
+    """Mean ranks over tasks, with a test of whether they differ by more than chance."""
     groups = analysis.mean_ranks
     names = list(algorithm_styles(name for group in groups for name in group.ranks))
     header = ("Learned from", "Tasks", *map(algorithm_label, names), "Friedman p", "Critical difference", "Pairs apart")
@@ -70,7 +70,7 @@ def mean_table(analysis: Analysis) -> Table:
 
 
 def verdict_table(analysis: Analysis) -> Table:
-    """Who wins each task of the paper, by how much, how sure: the first thing that a reader sees."""
+    """The winner of each task of the paper, its lead and significance; the first table of the report."""
     rows: list[list[Cell]] = []
     bold = set()
     for row in analysis.headline_rows:
@@ -83,9 +83,9 @@ def verdict_table(analysis: Analysis) -> Table:
 
 
 VERDICT_CAPTION = (
-    "The first of those that learned from the same reward, its normalised score (0 %: random play, 100 %: a reference "
-    "policy), and its lead over the next in percentage points, with Welch's 95 % interval. Bold: surely ahead of every "
-    "other."
+    "The best of the algorithms that learned from the same reward, its normalised score (0 %: random play, 100 %: a "
+    "reference policy), and its lead over the next in percentage points, with Welch's 95 % interval. Bold: "
+    "significantly ahead of every other."
 )
 
 
@@ -117,20 +117,20 @@ def pairs_apart(group: MeanRanks) -> list[tuple[str, str]]:
 
 
 def missing_words(analysis: Analysis) -> str:
-    """Which of the paper's tasks have no row, in one sentence."""
+    """The paper's tasks without a row, in one sentence."""
     present = {row.task for row in analysis.headline_rows}
     absent = [task for task in COMPARED_TASKS if task not in present]
     if not absent:
         return f"All {len(COMPARED_TASKS)} tasks of the paper are here."
     titles = "; ".join(task_title(task) for task in absent)
     return (
-        f"Missing are {len(absent)} of the paper's {len(COMPARED_TASKS)} tasks, of whose shown settings there are no "
-        f"runs of two algorithms: {titles}."
+        f"Missing are {len(absent)} of the paper's {len(COMPARED_TASKS)} tasks, which lack runs of two algorithms in "
+        f"the shown settings: {titles}."
     )
 
 
 def winner_words(row: RankRow) -> str:
-    """Who wins a row, in a few words: `IP`, `IP or DGN: not told apart`, `nobody: ...`."""
+    """The winner of a row in a few words: `IP`, `IP or DGN: not told apart`, `nobody: ...`."""
     if not row.ranks:
         reasons = listed(sorted(set(row.unranked.values())))
         return f"nobody ranked ({reasons})"
@@ -145,24 +145,24 @@ def winner_words(row: RankRow) -> str:
 
 CAPTION = (
     f"Rank of each algorithm by its final score among those that learned from the same reward. {POLICY_WORDS} Score: "
-    "its mean over the last 3 evaluations of a seed, then over finished seeds. A range holds the ranks that the seeds "
+    "mean over the last 3 evaluations of a seed, then over finished seeds. A range contains the ranks that the seeds "
     "leave open: an algorithm counts as better than another only where Welch's 95 % interval of the difference of "
     "their means excludes 0; the intervals are not widened for the number of pairs. Bold: better than every other "
     "algorithm of the row, and than random play. The last columns give the difference between the best mean and the "
-    "next, in units of return, with that interval, and with the wider one that would hold the difference of one new "
-    f"seed of each. \u2193: no better than random play. {LEARNED_WORDS} {COLLAPSED_WORDS} Words in brackets name "
-    "settings other than the paper's. A dash is a cell that nobody ran or that stands in another row; unfinished: no "
+    "next, in units of return, with that interval, and with the wider prediction interval for the difference of one "
+    f"new seed of each. \u2193: no better than random play. {LEARNED_WORDS} {COLLAPSED_WORDS} Words in brackets name "
+    "settings other than the paper's. A dash marks a cell that was not run or is in another row; unfinished: no "
     "finished seed was evaluated; not finite: a seed diverged; alone: no other algorithm has a score to compare with. "
-    "\u2021: scores were reached after unequal numbers of steps, nothing is bold."
+    "\u2021: scores were reached after unequal numbers of steps, so that nothing is bold."
 )
 MEAN_CAPTION = (
     "Rank of the mean over seeds, averaged over the tasks other than matrix and toy games on which every algorithm of "
-    "the row has a rank and all learned from the same reward; in brackets its 95 % interval, a bootstrap that redraws "
-    "the seeds of each algorithm within each task (none where one has a single seed; with few seeds it is too narrow, "
-    "and it says nothing of tasks that are not here). Friedman: the chance of ranks that differ as much where all "
-    "algorithms are equal, with the correction of Iman and Davenport; tasks are its units. Nemenyi's critical "
-    "difference: mean ranks further apart differ at 5 %, all pairs taken into account; with few tasks almost nothing "
-    "is."
+    "the row has a rank and all learned from the same reward; in brackets its 95 % interval, a bootstrap that "
+    "resamples the seeds of each algorithm within each task (none where one has a single seed; with few seeds it is "
+    "too narrow, and it does not extend to other tasks). Friedman: the probability of ranks that differ at least as "
+    "much if all algorithms are equal, with the correction of Iman and Davenport and tasks as units. Nemenyi's "
+    "critical difference: mean ranks further apart differ at 5 %, with all pairs taken into account; with few tasks "
+    "hardly any ranks do."
 )
 
 

@@ -1,4 +1,4 @@
-"""The scaling law of N: normalised scores against the number of agents."""
+"""Scaling with the number of agents N: normalised scores against N."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ COLUMNS = 3
 
 
 def draw(analysis: Analysis) -> Figure | None:
-    """One panel for each series of tasks and reward; None where nothing was run with two numbers of agents."""
+    """Figure with a panel for each series of tasks and reward; None where nothing was run with two numbers of
+    agents."""
     panels = analysis.scaling
     if not panels:
         return None
@@ -42,20 +43,20 @@ def draw(analysis: Analysis) -> Figure | None:
 
 
 def caption(analysis: Analysis) -> str:
-    """Caption of the figure, in whole sentences."""
+    """Caption of the figure."""
     steps = sorted({point.steps for panel in analysis.scaling for curve in panel.curves for point in curve.points})
     span = " to ".join(f"{step:,}" for step in dict.fromkeys((steps[0], steps[-1]))) if steps else "no"
     return (
-        f"Normalised score in % against the number of agents on a logarithmic axis. {POLICY_WORDS} "
-        "Points: mean over seeds, with Student's 95 % interval (none for a single seed); hollow: collapsed. Of every "
-        "task, the runs with most algorithms whose environment pays the reward that the panel names. These runs "
-        f"differ in more than N: they are {span} environment steps long, and the yardstick at 100 % is another at "
-        f"each N, so that a slope is no law yet. Slopes are in the table. {COLLAPSED_WORDS}"
+        f"Normalised score in % against the number of agents on a logarithmic axis. {POLICY_WORDS} Points: mean over "
+        "seeds, with Student's 95 % interval (none for a single seed); hollow: collapsed. For every task, the variant "
+        "with most algorithms among those with the panel's reward is shown. These runs differ in more than N: they "
+        f"are {span} environment steps long, and the reference policy at 100 % differs with N, so that a slope is not "
+        f"yet a scaling law. Slopes are in the table. {COLLAPSED_WORDS}"
     )
 
 
 def table(analysis: Analysis) -> Table:
-    """A row for each curve: slope for a doubling of N, its interval and corrected p, then its points."""
+    """Table with a row for each curve: slope per doubling of N, its interval and corrected p value, then its points."""
     rows: list[list[Cell]] = []
     for panel in analysis.scaling:
         rows += [_row(panel, curve) for curve in panel.curves]
@@ -64,14 +65,14 @@ def table(analysis: Analysis) -> Table:
 
 HEADER = ("Series", "Reward", "Algorithm", "Slope", "95 % interval", "p (Holm)", "Normalised score by N, steps")
 TABLE_CAPTION = (
-    "Slope: change of the normalised score, in percentage points, for a doubling of N: least squares through all "
-    "seeds, with Student's interval; p corrected by Holm for all slopes of the table. Points: normalised score in %, "
+    "Slope: change of the normalised score, in percentage points, per doubling of N: least squares through all seeds, "
+    "with Student's interval; p values corrected by Holm for all slopes of the table. Points: normalised score in %, "
     "mean ± standard deviation over seeds, and environment steps of a run."
 )
 
 
 def panel_title(panel: ScalingPanel) -> str:
-    """`Cooperative navigation, team reward`."""
+    """Title of a panel: `Cooperative navigation, team reward`."""
     return f"{panel.series[:1].upper()}{panel.series[1:]}, {REWARDS.get(panel.reward, panel.reward)}"
 
 

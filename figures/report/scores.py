@@ -1,4 +1,4 @@
-"""Score tables of the report: tasks down, algorithms across; over tasks; reference policies."""
+"""Score tables of the report: tasks by algorithms, aggregates over tasks, and reference policies."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from figures.style import algorithm_styles
 from figures.tables import ABSENT, AGGREGATE_CAPTION, Cell, Table, number, plus_minus
 
 TEAM_MARK = " \u1d57"
-"""Behind the score of an algorithm that learned from the team's reward where others did not."""
+"""Mark after the score of an algorithm that learned from the team's reward where others did not."""
 MATRIX_CAPTION = (
     f"{POLICY_WORDS} Mean \u00b1 sample standard deviation over finished seeds of the mean over their last 3 "
     f"evaluations. \u1d57: learned from one team reward where others learned from each agent's. {LEARNED_WORDS} Bold: "
-    "among those that learned from the same reward, the best and all that Welch's 95 % interval cannot tell from it. "
-    "c: collapsed. \u2193: no better than random play. \u2020: no seed has finished."
+    "among those that learned from the same reward, the best and all that Welch's 95 % interval does not distinguish "
+    "from it. c: collapsed. \u2193: no better than random play. \u2020: no seed has finished."
 )
 
 
 def policy_table(analysis: Analysis, other: bool, alone: bool | None = None) -> Table:
-    """Tasks and variants down, algorithms across, and the reference policies at both ends of the normalised score.
+    """Table of tasks and variants by algorithms, with the reference policies at both ends of the normalised score.
 
     Args:
-        other: show the other policy of each algorithm than its headline policy.
-        alone: only the tasks and variants of a single algorithm, or only those of several.
+        other: show the other policy of each algorithm instead of its headline policy.
+        alone: show only the tasks and variants with a single algorithm, or only those with several.
     """
     cells = [cell for cell, scores in analysis.scores_of.items() if alone is None or (len(scores) == 1) == alone]
     styles = algorithm_styles(score.algorithm for cell in cells for score in analysis.scores_of[cell])
@@ -52,7 +52,7 @@ def policy_table(analysis: Analysis, other: bool, alone: bool | None = None) -> 
 
 
 def aggregate_table(rows: list[Aggregate]) -> Table:
-    """Normalised score over tasks."""
+    """Table of normalised scores over tasks."""
     header = (
         "Variant",
         "Algorithm",
@@ -80,7 +80,7 @@ def aggregate_table(rows: list[Aggregate]) -> Table:
 
 
 def reference_table(analysis: Analysis) -> Table:
-    """The reference policies."""
+    """Table of the reference policies."""
     header = ("Task", "Policy", "Return", "Standard error", "Episodes", "Evaluation seed")
     cells: list[list[Cell]] = [
         [

@@ -16,7 +16,8 @@ SIZE = PanelSize(width=4.2, height=2.2, left=2.4, right=1.2, top=0.42)
 
 
 def draw(analysis: Analysis) -> Figure | None:
-    """A panel for each measurement, a row for each task, a mark for each suite: steps a second, logarithmic."""
+    """Figure with a panel for each measurement, a row for each task and a mark for each suite, over steps per second on
+    a logarithmic axis."""
     found = analysis.speed
     if not found:
         return None
@@ -27,9 +28,9 @@ def draw(analysis: Analysis) -> Figure | None:
 
 
 def caption(analysis: Analysis) -> str:
-    """Where the numbers come from, in whole sentences."""
+    """Caption: the sources of the numbers."""
     parts = [
-        f"{measurement.what[:1].upper()}{measurement.what[1:]} a second of all copies together, {measurement.setup}; "
+        f"{measurement.what[:1].upper()}{measurement.what[1:]} per second, all copies together, {measurement.setup}; "
         f"{measurement.hardware}, {measurement.date} ({measurement.command})."
         for measurement in analysis.speed
     ]
@@ -37,7 +38,7 @@ def caption(analysis: Analysis) -> str:
 
 
 def table(analysis: Analysis) -> Table:
-    """A row for each task, a column for each suite, and how often as fast this project is."""
+    """Table with a row for each task and a column for each suite, and this project's speed relative to the others."""
     suites = suites_of(analysis.speed)
     rows: list[list[Cell]] = []
     for measurement in analysis.speed:
@@ -57,12 +58,12 @@ def table(analysis: Analysis) -> Table:
 
 
 def copies_text(count: int) -> str:
-    """`1 copy`, `64 copies`."""
+    """Number of copies in words: `1 copy`, `64 copies`."""
     return f"{count} {'copy' if count == 1 else 'copies'}"
 
 
 def suites_of(measurements: list[Measurement]) -> list[str]:
-    """Every suite that was measured, this project first."""
+    """All measured suites, this project first."""
     names = (name for measurement in measurements for row in measurement.rows for name in row.rates)
     return list(dict.fromkeys((HERE, *names)))
 

@@ -1,4 +1,4 @@
-"""Policies elsewhere: other numbers of agents, other maps, lost messages; nothing is trained there."""
+"""Transfer of policies, without further training: other numbers of agents, other maps, lost messages."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ from figures.tables import ABSENT, Cell, Table, interval, number, plus_minus
 SIZE = PanelSize(width=2.9, height=2.1, left=0.72, right=0.85)
 COLUMNS = 2
 LINES = ("-", "--", ":", "-.")
-"""Of the variants of one algorithm in a panel, in turn."""
+"""Line styles for the variants of one algorithm in a panel, in turn."""
 BOUNDS = ("random", "optimal", "assignment", "max_pressure", "greedy")
-"""Reference policies at 0 and 100 %, which need no further line."""
+"""Reference policies at 0 and 100 %, which need no separate line."""
 UNSEEN = -30.0
-"""Normalised score in % below which no axis goes: what is worse is told by the table."""
+"""Lower limit of the vertical axes, normalised score in %; lower scores are only in the table."""
 
 
 def draw_sizes(analysis: Analysis) -> Figure | None:
-    """Normalised score over the number of agents; None where nothing was tried elsewhere."""
+    """Normalised score over the number of agents; None without such trials."""
     figure = _draw(analysis.size_panels, lambda place, shift: place * 2 ** (0.08 * shift))
     for axes, panel in zip(figure.axes if figure else (), analysis.size_panels, strict=bool(figure)):
         agents = sorted({place for curve in panel.curves for place, _ in curve.points})
@@ -54,7 +54,7 @@ def draw_sizes(analysis: Analysis) -> Figure | None:
 
 
 def draw_losses(analysis: Analysis) -> Figure | None:
-    """Normalised score over the share of lost messages; None where none were lost."""
+    """Normalised score over the share of lost messages; None without such trials."""
     figure = _draw(analysis.loss_panels, lambda place, shift: place + 1.5 * shift)
     for axes in figure.axes if figure else ():
         axes.set_xlabel("messages lost (%)")
@@ -63,27 +63,28 @@ def draw_losses(analysis: Analysis) -> Figure | None:
 
 
 def sizes_caption(analysis: Analysis) -> str:
-    """Caption of the figure, in whole sentences."""
+    """Caption of the figure."""
     return (
-        "Policies played with numbers of agents that they were not trained with (the upright line), without any "
-        "training there. Normalised score between random play (0 %) and the reference policy (100 %) at each N. "
+        "Policies played with numbers of agents other than that of training (the vertical line), without further "
+        "training. Normalised score between random play (0 %) and the reference policy (100 %) at each N. "
         f"{POLICY_WORDS} Points: mean over seeds of training, with Student's 95 % interval (none for a single seed). "
-        f"Dotted grey: other reference policies. No axis goes below {number(UNSEEN, 0)} %: the table has what is worse."
+        f"Dotted grey: other reference policies. No axis goes below {number(UNSEEN, 0)} %: the table has lower scores."
     )
 
 
 def losses_caption(analysis: Analysis) -> str:
-    """Caption of the figure, in whole sentences."""
+    """Caption of the figure."""
     return (
-        "Policies where they were trained, while messages between agents are lost: each directed edge at each step by "
-        "itself. Nothing was trained with losses. A policy without messages keeps its score exactly; the fall "
-        "of the others says how far their actions depend on messages. At 100 % no message arrives. Points and "
-        "intervals as in the figure of other numbers of agents; silent agents and late messages are in the table."
+        "Policies on their training task with lost messages: each directed edge loses its message independently at "
+        "each step. No policy was trained with losses. A policy without messages keeps its score exactly; the "
+        "decrease of the others shows how much their actions depend on messages. At 100 % no message arrives. Points "
+        "and intervals as in the figure for other numbers of agents; silent agents and late messages are in the table."
     )
 
 
 def sizes_table(analysis: Analysis) -> Table:
-    """A row for each policy and place, all messages arriving; of trials on several numbers of episodes, the most."""
+    """Table with a row for each policy and task with all messages delivered; of trials on several numbers of episodes,
+    the largest."""
     most: dict[tuple[object, ...], TrialScore] = {}
     for score in analysis.trial_scores:
         trial = score.trial
@@ -95,7 +96,7 @@ def sizes_table(analysis: Analysis) -> Table:
 
 
 def losses_table(analysis: Analysis) -> Table:
-    """A row for each policy and kind of loss, with what it loses against the same episodes without losses."""
+    """Table with a row for each policy and kind of loss, with the decrease from the same episodes without losses."""
     groups: dict[tuple[object, ...], list[TrialScore]] = {}
     for score in analysis.trial_scores:
         trial = score.trial
@@ -121,14 +122,14 @@ TABLE_CAPTION = (
 LOSSES_TABLE_CAPTION = (
     "Return and normalised score in %: mean ± standard deviation over seeds of training, each a mean over the same "
     "episodes. Points lost: percentage points against the same policies with all messages in time, mean over seeds of "
-    "the difference of each, with Student's interval of it."
+    "their differences, with Student's interval."
 )
 
 
 def _loss(score: TrialScore) -> Cell:
     trial = score.trial
     words = [f"{100 * trial.drop:g} % lost"] if trial.drop else []
-    words += [f"{100 * trial.drop_agents:g} % of agents unheard"] if trial.drop_agents else []
+    words += [f"{100 * trial.drop_agents:g} % of agents silent"] if trial.drop_agents else []
     words += [f"{trial.delay} step late"] if trial.delay else []
     return (", ".join(words) or "all in time", ", ".join(words))
 
@@ -179,7 +180,8 @@ def _draw(panels: Sequence[TrialPanel], dodge: Callable[[float, float], float]) 
 def _draw_panel(
     axes: Axes, panel: TrialPanel, styles: dict[str, AlgorithmStyle], dodge: Callable[[float, float], float]
 ) -> None:
-    """`dodge` moves a place by a fraction, so that the intervals of several curves stay apart."""
+    """Draw one panel. `dodge` shifts positions by a fraction, so that the intervals of several curves do not
+    overlap."""
     axes.set_title(f"Trained on {task_title(panel.trained_on)}", loc="left", pad=8, fontweight="bold")
     axes.axhline(0, color=MUTED, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
     axes.axhline(100, color=MUTED, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)

@@ -67,9 +67,9 @@ def test_what_is_written_plays_as_the_run(
         assert curve.size == (480, 300)
     capsys.readouterr()
     assert report_errors(lambda: export.main([str(folder)])) == 2
-    assert "is there already: remove it" in capsys.readouterr().err
+    assert "already exists: remove it" in capsys.readouterr().err
     assert report_errors(lambda: export.main([str(written), "--output", "again"])) == 2
-    assert "is no run folder" in capsys.readouterr().err
+    assert "is not a run folder" in capsys.readouterr().err
     assert evaluate.main([str(written), "--episodes", "2"]) == 0
 
 

@@ -68,7 +68,7 @@ def test_annealed_schedules_are_said(tmp_path: Path, capsys: pytest.CaptureFixtu
     run(configured(300, **changes), tmp_path, quiet=True)
     capsys.readouterr()
     path = run(configured(600, **changes), tmp_path)
-    words = "until here learning_rate and epsilon went by the earlier length, from here on by the new one"
+    words = "until here learning_rate and epsilon followed the earlier length, from here on the new one"
     assert f"resumed at step 300: grown from 300 to 600 steps; {words}" in capsys.readouterr().err
     assert words in json.loads((path / "machine.json").read_text())["starts"][1]["note"]
 

@@ -126,7 +126,7 @@ def test_misuse_is_refused() -> None:
     with pytest.raises(RuntimeError, match="empty"):
         replay.sample(1, torch.Generator())
     fill(replay, 2)
-    with pytest.raises(RuntimeError, match="begun anew"):
+    with pytest.raises(RuntimeError, match="restarted after"):
         replay.begin_episode(make_step(0))
     fill_rest = [replay.add(torch.zeros(ENVS, AGENTS), make_step(9)) for _ in range(LENGTH - 2)]
     assert len(fill_rest) == 2

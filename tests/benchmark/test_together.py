@@ -174,7 +174,7 @@ def test_what_cannot_be_in_one_process_is_refused(tmp_path: Path, monkeypatch: p
     one = small_config()
     others = {
         r"with training\.threads 1 and 2 cannot be in one process": small_config(seed=1, training_threads=2),
-        "is asked for twice": small_config(),
+        "is given twice": small_config(),
         "compile is for one run in a process": small_config(seed=1, training_acceleration="compile"),
         "with device cpu and cuda cannot be in one process": replace(small_config(seed=1), device="cuda"),
     }

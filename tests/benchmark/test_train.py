@@ -193,7 +193,7 @@ elif where == "checkpoint":
     torch.save = half
 elif where == "rename":
     Path.replace = die_in(Path.replace, before=False)
-elif where == "torn line":
+elif where == "truncated line":
     append = files.AppendLog.append
     def torn(self, record):
         global calls
@@ -226,7 +226,7 @@ def killed_run(where: str, count: int, results: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("where", "count"),
-    [("update", 37), ("evaluation", 4), ("log", 6), ("checkpoint", 3), ("rename", 14), ("torn line", 7)],
+    [("update", 37), ("evaluation", 4), ("log", 6), ("checkpoint", 3), ("rename", 14), ("truncated line", 7)],
 )
 def test_killed_run_ends_like_an_uninterrupted_one(where: str, count: int, tmp_path: Path, uninterrupted: Path) -> None:
     """SIGKILL in the middle of an update, an evaluation, a log line, a checkpoint or a rename."""

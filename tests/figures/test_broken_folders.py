@@ -114,13 +114,13 @@ def words_of(path: Path) -> str:
         f"{TASK} (default) 2 no run of maddpg",
         f"{TASK}/qmix/default 2 at step 2,000 of 4,000: loss is not finite",
         f"{TASK}/pic/default 2 at step 0 of 4,000 (status.json is missing: the run was killed before its first report)",
-        f"{TASK}/pic/default 2 evaluation.jsonl ends in a torn line (7), which was left out",
+        f"{TASK}/pic/default 2 evaluation.jsonl ends in a truncated line (7), which was left out",
         f"{TASK}/maddpg/default/seed_2 has no config.json: the run never started, it is not counted",
         f"{TASK}/maddpgs/default 2 finished, but was last evaluated at step 2,000 of 4,000",
         f"{TASK}/dgn/default 2 finished, but greedy returns are not finite at step 4,000: no score counts it",
         f"{TASK}/dgn/default 1 greedy returns are not finite from step 0 on (9 evaluations)",
         f"{TASK}/dgn/default 2 sampled returns are not finite from step 4000 on (1 evaluations)",
-        f"{TASK}/ip/default/seed_0 was found twice with the same config: the copy that came furthest is used",
+        f"{TASK}/ip/default/seed_0 was found twice with the same config: the most advanced copy is used",
     ],
 )
 def test_report_names_everything_that_is_wrong(drawn: Path, words: str) -> None:
@@ -209,6 +209,6 @@ def test_torn_line_of_a_finished_run_is_one_clear_error(tmp_path: Path, capsys: 
     assert main(["--results", str(tmp_path / "raw"), "--output", str(tmp_path / "out")]) == 1
     error = capsys.readouterr().err
     assert error == (
-        f"error: corrupt file {folder}/evaluation.jsonl, line 19: is torn, although the run says it finished; run this "
+        f"error: corrupt file {folder}/evaluation.jsonl, line 19: is truncated, although the run finished; run this "
         "seed again\n"
     )

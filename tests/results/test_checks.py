@@ -80,6 +80,6 @@ def test_code_that_is_not_the_commit_and_changed_machines_are_reported(tmp_path:
     starts = [{"commit": "a", "gpu": "H100"}, {"commit": "a", "gpu": "A100", "note": "replay refilled", "dirty": True}]
     write_run(tmp_path, COMPLETE, machine={"starts": starts})
     messages = [issue.message for issue in issues_of(tmp_path)]
-    assert "made with uncommitted changes: the commit alone is not the code" in messages
+    assert "made with uncommitted changes: its commit is not the code" in messages
     assert "resumed with another gpu" in messages
     assert "replay refilled" in messages

@@ -212,7 +212,7 @@ def test_several_commits_and_changed_code_are_noted(raw: Path, dirty: bool) -> N
     (note,) = read_published(raw / "collected").notes
     assert f"note: {note}" in lines
     changed = " with uncommitted changes" if dirty else ""
-    assert note.startswith("the runs were not all made by one commit as it is: 0123456789 (3 runs), ")
+    assert note.startswith("the runs were not all made by one unmodified commit: 0123456789 (3 runs), ")
     assert "aaaaaaaaaa (1 runs)" in note
     assert f"bbbbbbbbbb{changed} (1 runs)" in note
 

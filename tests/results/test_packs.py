@@ -132,7 +132,7 @@ def remove(folder: Path) -> str:
 
 def lose_the_manifest(folder: Path) -> str:
     (folder / MANIFEST).unlink()
-    return f"{folder} is no pack of a lease: it has no {MANIFEST}"
+    return f"{folder} is not a pack of a lease: it has no {MANIFEST}"
 
 
 def tear_the_manifest(folder: Path) -> str:
@@ -173,7 +173,7 @@ def test_an_archive_that_reaches_outside_is_refused(tmp_path: Path) -> None:
     facts = {"sha256": packs.hashlib.sha256(data).hexdigest(), "bytes": len(data)}
     record["files"]["runs-1.zip"] = facts
     (folder / MANIFEST).write_text(json.dumps(record))
-    with pytest.raises(ResultsError, match=r"holds \.\./outside, which lies outside"):
+    with pytest.raises(ResultsError, match=r"holds \.\./outside, outside its folder"):
         read_pack(folder)
 
 

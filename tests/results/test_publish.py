@@ -331,7 +331,7 @@ def test_an_episode_under_another_name_is_refused(study: Path, tmp_path: Path) -
     write_episode(study / str(IP_0), b"GIF")
     *_, path = publish(load_runs(study), tmp_path / "published")
     path.write_text(path.read_text().replace(GIF_0, "../raw/elsewhere.gif"))
-    with pytest.raises(ResultsError, match=r"episode of .*seed_0 is called \.\./raw/elsewhere\.gif"):
+    with pytest.raises(ResultsError, match=r"episode of .*seed_0 is in \.\./raw/elsewhere\.gif"):
         read_published(tmp_path / "published")
 
 

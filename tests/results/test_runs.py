@@ -1,4 +1,4 @@
-"""Run folders are read whole or refused with a name: torn lines, resumed runs, wrong folders, repeated cells."""
+"""Run folders are read whole or refused with a name: truncated lines, resumed runs, wrong folders, repeated cells."""
 
 from __future__ import annotations
 
@@ -51,16 +51,16 @@ def test_torn_last_line_of_an_unfinished_run_is_left_out_and_reported(tmp_path: 
     with (folder / name).open("a") as file:
         file.write('{"step": 3000, "pol')
     run = load_run(folder)
-    assert run.notes == (f"{name} ends in a torn line ({lines + 1}), which was left out",)
+    assert run.notes == (f"{name} ends in a truncated line ({lines + 1}), which was left out",)
     assert len(run.evaluations) == 3
-    assert any("torn line" in issue.message for issue in find_issues(load_runs(tmp_path)))
+    assert any("truncated line" in issue.message for issue in find_issues(load_runs(tmp_path)))
 
 
 def test_torn_last_line_of_a_finished_run_is_an_error(tmp_path: Path) -> None:
     folder = write_run(tmp_path, CURVES)
     with (folder / "evaluation.jsonl").open("a") as file:
         file.write('{"step": 30')
-    with pytest.raises(ResultsError, match=r"evaluation\.jsonl, line 4: is torn, although the run says it finished"):
+    with pytest.raises(ResultsError, match=r"evaluation\.jsonl, line 4: is truncated, although the run finished"):
         load_runs(tmp_path)
 
 

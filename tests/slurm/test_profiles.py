@@ -140,9 +140,7 @@ def test_missing_profiles_list_those_there_are(tmp_path: Path) -> None:
         with pytest.raises(UserError) as error:
             load(name)
         assert message(error).startswith(f"no profile {name!r}: there are cpu, dev, gpu, or give the path")
-    with pytest.raises(
-        UserError, match=r"absent\.toml: no such file or directory; profiles with a name are cpu, dev, gpu"
-    ):
+    with pytest.raises(UserError, match=r"absent\.toml: no such file or directory; named profiles are cpu, dev, gpu"):
         load(str(tmp_path / "absent.toml"))
 
 
@@ -225,7 +223,7 @@ def test_jobs_ask_for_gpus_in_one_way() -> None:
     for option, value in (("gres", "gpu:a100:1"), ("gpus-per-task", "1"), ("gpus", "a100:1")):
         parameters = override(SMALL, ["gpus=1", f"extra.{option}={value}"]).submitit_parameters()
         assert "gpus_per_node" not in parameters
-        with pytest.raises(UserError, match="extra asks for GPUs but gpus = 0: set gpus to how many they are"):
+        with pytest.raises(UserError, match="extra asks for GPUs but gpus = 0: set gpus to their number"):
             override(SMALL, [f"extra.{option}={value}"])
 
 
@@ -296,5 +294,5 @@ def test_percent_signs_in_a_path_are_refused(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr("slurm.launcher.require_slurm", lambda: None)
     with pytest.raises(UserError) as caught:
         submit([], tmp_path / "per%j cent", "smoke", SMALL, "cpu")
-    assert "puts numbers of jobs in place of percent signs in paths" in message(caught)
+    assert "replaces percent signs in paths with job numbers" in message(caught)
     assert not list(tmp_path.iterdir())

@@ -44,7 +44,7 @@ def test_living_jobs_have_their_runs(answer: Path, tmp_path: Path) -> None:
     assert [run.state for run in states] == ["queued", "lost", "queued", "lost"]
     messages = [run.message for run in explain_lost(tmp_path, states)]
     assert "its job ended OUT_OF_MEMORY; see" in messages[1]
-    assert "without a word" in messages[3]
+    assert "without a message" in messages[3]
     assert "7_3_0_log.err" in messages[3]
 
 

@@ -168,7 +168,7 @@ def test_without_accounting(cluster_turn: None, profile: Path, undisturbed: dict
         assert "2 jobs cancelled" in done.stdout, done.stdout + done.stderr
         text = wait_until(results, ended)
         assert "4 runs: 1 finished, 1 lost, 2 absent" in text
-        assert "its job ended without a word" in text
+        assert "its job ended without a message" in text
         sweep(results, "retry", "--launcher", "slurm", "--profile", profile)
         text = wait_until(results, ended)
         assert "4 runs: 4 finished" in text

@@ -34,8 +34,8 @@ def test_the_fastest_is_taken(site: Stage) -> None:
 @pytest.mark.parametrize(
     ("tests", "timings", "reason"),
     [
-        (GpuTests(9, failures=["tests/algorithms/test_gpu_slots.py::test_fused[ip]"]), ALL, "1 tests of it failed"),
-        (GpuTests(9), ALL[:-1], "nothing was timed in it"),
+        (GpuTests(9, failures=["tests/algorithms/test_gpu_slots.py::test_fused[ip]"]), ALL, "1 of its tests failed"),
+        (GpuTests(9), ALL[:-1], "it has no timings"),
         (GpuTests(9), [*ALL[:-1], timing("fused", 1.2)], "loss/q of ip is 1.2, but 1 in mode graph"),
         (GpuTests(9), [*ALL[:-1], timing("fused", float("nan"))], "loss/q of ip is nan"),
     ],
@@ -43,7 +43,7 @@ def test_the_fastest_is_taken(site: Stage) -> None:
 def test_what_is_doubted_is_not_taken(site: Stage, tests: GpuTests, timings: list[Any], reason: str) -> None:
     assert reason in doubt("fused", tests, timings)
     assert choose_mode(site, None, [], [], tests, timings) == "graph+tf32", "blocks+tf32 cannot be had"
-    assert any(f"mode fused is not taken: {reason}" in line for line in site.said)
+    assert any(f"mode fused is not used: {reason}" in line for line in site.said)
 
 
 def test_without_tests_captured_float32_is_the_most(site: Stage) -> None:
@@ -68,7 +68,7 @@ def test_runs_are_made_as_those_before(site: Stage) -> None:
 
 
 def test_a_mode_that_cannot_be_had_is_refused(site: Stage) -> None:
-    with pytest.raises(UserError, match=r"mode blocks\+tf32 cannot be had here: no such setting"):
+    with pytest.raises(UserError, match=r"mode blocks\+tf32 is not available here: no such setting"):
         choose_mode(site, "blocks+tf32", [], [], GpuTests(9), ALL)
     with pytest.raises(UserError, match="cannot be had"):
         choose_mode(site, None, [], ["blocks+tf32"], GpuTests(9), ALL)

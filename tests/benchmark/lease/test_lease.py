@@ -38,7 +38,7 @@ def begin(output: Path, *arguments: str) -> subprocess.Popen[str]:
     [
         (["--seconds", "3"], "--seconds 3: expected 30 or more"),
         (["--seconds", "nan"], "--seconds nan: expected 30 or more"),
-        (["--seconds", "60", "--earlier", "nowhere"], "nowhere: no pack of a lease"),
+        (["--seconds", "60", "--earlier", "nowhere"], "nowhere: not a pack of a lease"),
     ],
 )
 def test_mistakes_are_found_at_once(arguments: list[str], message: str) -> None:
@@ -51,7 +51,7 @@ def test_without_a_device_it_ends_at_once_and_says_so(tmp_path: Path) -> None:
     process = begin(tmp_path, "--seconds", "600")
     said = process.communicate(timeout=PATIENCE)[0]
     assert process.returncode == 2
-    assert "nothing can be done here: error: --device cuda: this machine has 0 CUDA devices" in said
+    assert "the device cannot be used: error: --device cuda: this machine has 0 CUDA devices" in said
     record = json.loads((tmp_path / MANIFEST).read_text())
     assert (record["runs"], [phase["name"] for phase in record["phases"]]) == ([], ["facts"])
     assert "nothing can be done here" in (tmp_path / "report.txt").read_text()
@@ -67,7 +67,7 @@ def test_sigterm_packs_what_is_there(tmp_path: Path) -> None:
     process.send_signal(signal.SIGTERM)
     said = process.communicate(timeout=PATIENCE)[0]
     assert process.returncode == 0
-    assert "ended from outside: packing what is there" in said
+    assert "stopped by a signal: packing the results so far" in said
     record = json.loads((tmp_path / MANIFEST).read_text())
     assert record["machine"]["device"] == "cpu"
     assert [phase["name"] for phase in record["phases"]] == ["facts"]

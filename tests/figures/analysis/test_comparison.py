@@ -218,4 +218,4 @@ def test_those_that_learned_from_less_are_marked(tmp_path: Path) -> None:
         figure = draw(analysis)
     assert figure is not None
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["IP", "QMIX*"]
-    assert "is no equal of theirs there: QMIX on 2 of 2 tasks." in caption(analysis)
+    assert "so that they are not comparable there: QMIX on 2 of 2 tasks." in caption(analysis)

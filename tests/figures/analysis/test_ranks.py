@@ -229,7 +229,7 @@ def test_a_collapsed_policy_has_no_rank() -> None:
 
 
 def test_nothing_below_random_play_wins() -> None:
-    """IP is surely better than IQL, and both are no better than random play."""
+    """IP is significantly better than IQL, and both are no better than random play."""
     scores = [
         replace(
             score(name, finals), normalised_scores=dict.fromkeys(POLICIES, summarise([normalised - 1, normalised + 1]))

@@ -25,7 +25,7 @@ def write_normalised(
 
 @pytest.fixture
 def study(tmp_path: Path) -> Analysis:
-    """IP is surely ahead of IQL in Jungle, and cannot be told apart from it in navigation."""
+    """IP is significantly ahead of IQL in Jungle, and cannot be told apart from it in navigation."""
     for task, top in ((NAVIGATION, "assignment"), (JUNGLE, "greedy")):
         write_references(tmp_path, task, random=[0.0], **{top: [100.0]})
     write_normalised(tmp_path, JUNGLE, "ip", [80.0, 82.0])
@@ -43,8 +43,8 @@ def by_title(analysis: Analysis) -> dict[str, str]:
 
 def test_who_wins_in_words(study: Analysis) -> None:
     words = by_title(study)["Who wins"]
-    assert "one is surely first in 1 of 2 comparisons: IP on Jungle, N = 20 from team reward." in words
-    assert "Jungle, N = 20, team reward: IP first with a normalised score of 81 ± 1 %, 30.0 points before IQL" in words
+    assert "one is significantly first in 1 of 2 comparisons: IP on Jungle, N = 20 from team reward." in words
+    assert "Jungle, N = 20, team reward: IP first with a normalised score of 81 ± 1 %, 30.0 points ahead of " in words
     assert "not told apart: IQL and IP." in words
 
 
@@ -56,9 +56,9 @@ def test_over_tasks_in_words(study: Analysis) -> None:
 
 
 def test_nothing_below_random_play_is_called_better(study: Analysis) -> None:
-    """Two rounds are surely above a deaf policy, and both are worse than random play."""
+    """Two rounds are significantly above a deaf policy, and both are worse than random play."""
     words = by_title(study)["Does propagation help in navigation"]
-    assert "surely better than a deaf policy of the same size in 0 of 1 settings (worse in 0)" in words
+    assert "significantly better than a deaf policy of the same size in 0 of 1 settings (worse in 0)" in words
     assert "70.0 points" in words
     assert "both no better than random play" in words
 
