@@ -323,7 +323,7 @@ def _download(address: str, label: str) -> bytes:
                     bar.update(len(block))
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise EnvironmentNotAvailableError(
-            f"cannot download {address}: {error}; try again later, or put the file, compressed with gzip, to "
+            f"cannot download {address}: {error}; try again later, or put the file, compressed with gzip, at "
             f"{label} in the data folder"
         ) from error
     return bytes(content)

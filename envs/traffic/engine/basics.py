@@ -160,8 +160,8 @@ def take_slot(vehicles: np.ndarray, p: Pool, counts: np.ndarray, settled: int) -
     """A slot for a new vehicle, which gets a unique priority.
 
     The priority consists of 32 random bits, read as a signed integer and redrawn while it is in use. The first
-    `settled` members of the pool are sorted, and so are those after them; `settle` merges the two. Without unsettled
-    members, a single vehicle is in its final position at once if it comes last.
+    `settled` members of the pool are sorted, and so are those after them; `settle` merges the two. With `settled` = 0,
+    the vehicle is inserted at its final position at once.
     """
     while True:
         priority = draw(p.random, counts)

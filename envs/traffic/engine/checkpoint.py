@@ -81,10 +81,10 @@ def _part(saved: dict[str, Any], name: str, own: Any) -> Any:
     if name in GIVEN or not isinstance(own, np.ndarray):
         return own
     if name not in saved:
-        raise ValueError(f"this is no state of a traffic engine: {name} is missing")
+        raise ValueError(f"this is not a state of a traffic engine: {name} is missing")
     part = np.array(saved[name])
     fits = len(part) == len(own) or name in FREE_LENGTH
     used, dtype = RECORDS.get(name, (own.dtype, own.dtype))
     if part.dtype != dtype or part.shape[1:] != own.shape[1:] or not fits:
-        raise ValueError(f"the state is of another road network or flow: {name} has shape {part.shape}")
+        raise ValueError(f"the state belongs to another road network or flow: {name} has shape {part.shape}")
     return part if used == dtype else _reordered(part, used)

@@ -85,9 +85,9 @@ class Simulation:
             else:
                 fits = name in SLOTS or np.shape(given[name]) == np.shape(own)
             if not fits:
-                raise ValueError(f"the state is of another road network, interval or flow: {name} does not fit")
+                raise ValueError(f"the state belongs to another road network, interval or flow: {name} does not fit")
         if not self.lane_change and state.traffic.vehicles["partner_type"][inspection.pool(state)].any():
-            raise ValueError("there are lane changes under way in the state, which this engine does not have")
+            raise ValueError("the state has lane changes under way, which this engine does not support")
         self.state = state
         complete(state, self._network_at, self._state_at)
 
@@ -120,9 +120,9 @@ class Simulation:
                 name = inspection.vehicle_name(vehicle)
                 lane = self.network.drivable_ids[vehicle["drivable"]]
                 raise RuntimeError(
-                    f"vehicle {name} cannot follow its route from lane {lane}: no lane link leads on from there, and "
-                    "it comes too fast to stop or has gone round in a circle, where CityFlow ends the program; reset "
-                    "the engine, and add a lane link or change the route"
+                    f"vehicle {name} cannot follow its route from lane {lane}: no lane link continues it there, and "
+                    "the vehicle was too fast to stop or drove in a circle, where CityFlow would crash; reset the "
+                    "engine, and add a lane link or change the route"
                 )
 
     def _until_sorting(self, steps: int) -> int:

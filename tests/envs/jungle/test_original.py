@@ -120,8 +120,8 @@ def reached(engine: OriginalEngine, actions: torch.Tensor) -> None:
 @pytest.mark.parametrize(
     ("cells", "message"),
     [
-        ([(5, 5), (5, 5)], "two units of a copy stand on the same cell"),
-        ([(5, 5), (1, 16)], "two units of a copy stand on the same cell"),
+        ([(5, 5), (5, 5)], "two units of a copy are on the same cell"),
+        ([(5, 5), (1, 16)], "two units of a copy are on the same cell"),
         ([(0, 5), (6, 5)], "coordinates from 1 to 16"),
         ([(5, 17), (6, 5)], "coordinates from 1 to 16"),
     ],
