@@ -77,7 +77,7 @@ class Copy:
         if over and len(over) < len(self.agents):
             some = min(over, key=self.number.__getitem__)
             raise ForeignEnvironmentError(
-                f"{self.where}: {some} ended at step {self.time} while others continue; expected all agents to end at once"
+                f"{self.where}: {some} ended at step {self.time} while others go on; expected all agents to end at once"
             )
         self.ended = bool(over) and any(terminated.get(agent) for agent in self.agents)
         if over and not self.ended and not last:
