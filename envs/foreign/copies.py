@@ -77,7 +77,7 @@ class Copy:
         if over and len(over) < len(self.agents):
             some = min(over, key=self.number.__getitem__)
             raise ForeignEnvironmentError(
-                f"{self.where}: {some} ended at step {self.time} and others go on; expected all agents to end together"
+                f"{self.where}: {some} ended at step {self.time} while others go on; expected all agents to end at once"
             )
         self.ended = bool(over) and any(terminated.get(agent) for agent in self.agents)
         if over and not self.ended and not last:
@@ -95,7 +95,7 @@ class Copy:
         if odd:
             raise ForeignEnvironmentError(
                 f"{self.where}: {min(odd, key=str)} came or went at step {self.time}; expected the same "
-                f"{len(self.agents)} agents all the time"
+                f"{len(self.agents)} agents throughout"
             )
 
     def remember(self, observation: Mapping[str, Any], reward: Mapping[str, float], infos: Mapping[str, Any]) -> Moment:
@@ -112,7 +112,7 @@ class Copy:
             mask = mask_of(infos, self.agents)
             if mask != self.facts.action_mask:
                 raise ForeignEnvironmentError(
-                    f"{self.where}: the action_mask changed at step {self.time}; expected the same actions all the time"
+                    f"{self.where}: the action_mask changed at step {self.time}; expected a constant mask"
                 )
         paid = np.array([float(reward[agent]) for agent in self.agents])
         neighbours, there = self.graph(seen, infos)
@@ -155,7 +155,7 @@ class Copy:
         mistaken = [one for one in numbers if not isinstance(one, int | np.integer) or not 0 <= one < len(self.agents)]
         if mistaken:
             raise ForeignEnvironmentError(
-                f"{self.where}: {agent} has the neighbour {mistaken[0]!r}, which is no other agent"
+                f"{self.where}: {agent} has the neighbour {mistaken[0]!r}, which is not another agent"
             )
         return list(dict.fromkeys(int(one) for one in numbers if one != self.number[agent]))
 

@@ -92,10 +92,10 @@ class ForeignEnvironment:
         number of copies, or is incomplete."""
         missing = sorted(set(self.state_dict()) - set(state))
         if missing:
-            raise ValueError(f"this is no state of a PettingZoo environment: {', '.join(missing)} missing")
+            raise ValueError(f"this is not a state of a PettingZoo environment: {', '.join(missing)} missing")
         saved, here = (state["task"], len(state["observation"])), (self.task, self.num_envs)
         if saved != here:
-            raise ValueError(f"the state is of (task, copies) {saved}; this environment is {here}")
+            raise ValueError(f"the state belongs to (task, copies) {saved}; this environment is {here}")
         self._seed, self._next_episode = state["seed"], state["next_episode"]
         self._time, self.continued = None, True
         if state["time"] is None:

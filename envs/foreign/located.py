@@ -75,7 +75,7 @@ def locate(task: str, given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     package, expected = package_of(module), str(given.get("package") or "")
     if expected and package != expected:
         raise ForeignEnvironmentError(
-            f"{source} is of {package}, that of the run {expected}: install that version, or begin new runs with "
+            f"{source} is from {package}, that of the run {expected}: install that version, or start new runs with "
             "another --results folder"
         )
     FOUND[name] = source
@@ -124,8 +124,8 @@ def make_environment(source: str, arguments: str) -> Any:
         raise ForeignEnvironmentError(f"{PREFIX}{source}: {call} fails: {_words(error)}") from error
     if hasattr(environment, "agent_iter"):
         raise ForeignEnvironmentError(
-            f"{PREFIX}{source}: in this environment agents take turns; expected a parallel one, such as the module's "
-            "parallel_env, or pettingzoo.utils.aec_to_parallel makes"
+            f"{PREFIX}{source}: agents take turns in this environment; expected a parallel one, such as the module's "
+            "parallel_env, or the result of pettingzoo.utils.aec_to_parallel"
         )
     parts = ("possible_agents", "observation_space", "action_space", "reset", "step")
     lacking = [name for name in parts if getattr(environment, name, None) is None]
@@ -156,19 +156,19 @@ def facts_of(source: str, arguments: str) -> Facts:
             if type(space).__name__ not in kinds:
                 raise ForeignEnvironmentError(
                     f"{where}: {what} of {agent} are {type(space).__name__}; expected {' or '.join(kinds)}: wrap the "
-                    "environment in a function of yours that gives them so"
+                    "environment in a function that converts them"
                 )
             first = spaces[agents[0]]
             same = space.shape == first.shape if what == "observations" else space == first
             if not same:
                 raise ForeignEnvironmentError(
-                    f"{where}: {what} of {agents[0]} and {agent} are unlike, {_shown(first)} and "
-                    f"{_shown(space)}; expected equal spaces of all agents"
+                    f"{where}: {what} of {agents[0]} and {agent} differ, {_shown(first)} and "
+                    f"{_shown(space)}; expected equal spaces for all agents"
                 )
     _, infos = environment.reset(seed=0)
     if set(environment.agents) != set(agents):
         raise ForeignEnvironmentError(
-            f"{where}: {len(environment.agents)} of {len(agents)} agents are there at the start; expected fixed agents"
+            f"{where}: {len(environment.agents)} of {len(agents)} agents are present at first; expected fixed agents"
         )
     shape, action = observations[agents[0]].shape, actions[agents[0]]
     discrete = type(action).__name__ == "Discrete"
@@ -210,11 +210,11 @@ def time_limit(source: str, arguments: str) -> int:
             return step
         if any(terminated.values()):
             raise ForeignEnvironmentError(
-                f"{PREFIX}{source}: a random episode ended by itself after {step} steps, so that its time limit is not "
-                "known: give it by --set environment.episode_length=STEPS"
+                f"{PREFIX}{source}: a random episode terminated after {step} steps, so its time limit is "
+                "unknown: set it with --set environment.episode_length=STEPS"
             )
     raise ForeignEnvironmentError(
-        f"{PREFIX}{source}: an episode goes on after {MOST_STEPS} steps: give its length by --set "
+        f"{PREFIX}{source}: an episode continues after {MOST_STEPS} steps: set its length with --set "
         "environment.episode_length=STEPS"
     )
 
@@ -248,7 +248,7 @@ def _require_equal_episodes(where: str, first: Any, second: Any, facts: Facts) -
     for step in range(PROBE_STEPS + 1):
         if any(not np.array_equal(seen[0].get(agent), seen[1].get(agent)) for agent in facts.agents):
             raise ForeignEnvironmentError(
-                f"{where}: reset(seed=1) gave two episodes that differ after {step} steps; expected all its random "
+                f"{where}: reset(seed=1) gave episodes that differ after {step} steps; expected all its random "
                 "numbers to come from a generator that reset(seed) seeds"
             )
         if not first.agents:
@@ -256,7 +256,7 @@ def _require_equal_episodes(where: str, first: Any, second: Any, facts: Facts) -
         if odd := set(first.agents) ^ set(facts.agents):
             raise ForeignEnvironmentError(
                 f"{where}: {min(odd, key=str)} came or went at step {step}; expected the same {len(facts.agents)} "
-                "agents all the time"
+                "agents throughout"
             )
         actions = _random_actions(facts, generator)
         seen = [environment.step(actions)[0] for environment in (first, second)]
@@ -274,7 +274,7 @@ def parse_arguments(text: str) -> dict[str, Any]:
             value, end = None, -1
         if end < 0 or not key.isidentifier() or rest[end : end + 1] not in ("", ","):
             raise ForeignEnvironmentError(
-                f"arguments={text}: expected name=value pairs with commas between them and values as in JSON, such as "
+                f"arguments={text}: expected comma-separated name=value pairs with JSON values, such as "
                 "N=3,continuous_actions=false"
             )
         arguments[key], rest = value, rest[end + 1 :]
@@ -288,8 +288,8 @@ def join_arguments(arguments: Mapping[str, Any]) -> str:
         return ",".join(f"{key}={json.dumps(arguments[key], separators=(',', ':'))}" for key in sorted(arguments))
     except TypeError as error:
         raise ForeignEnvironmentError(
-            f"{error}: expected arguments that are texts, numbers, true, false, none or lists: write a function of "
-            "yours that makes the others"
+            f"{error}: expected arguments that are strings, numbers, true, false, none or lists: write a "
+            "function that creates the others"
         ) from error
 
 

@@ -51,7 +51,7 @@ class Settings:
         if needed and not self.columns:
             raise ValueError(f"graph = {self.graph!r}: needs columns, such as columns=2:4")
         if self.columns and not needed:
-            raise ValueError(f"columns = {self.columns!r}: graph = {self.graph!r} has no use for it; leave it out")
+            raise ValueError(f"columns = {self.columns!r}: graph = {self.graph!r} does not use it; leave it out")
 
     @property
     def span(self) -> slice:

@@ -92,10 +92,10 @@ class GameEnvironment:
         incomplete."""
         missing = sorted(set(self.state_dict()) - set(state))
         if missing:
-            raise ValueError(f"this is no state of a game: {', '.join(missing)} missing")
+            raise ValueError(f"this is not a state of a game: {', '.join(missing)} missing")
         saved, expected = (state["task"], tuple(state["state"].shape)), (self.task, tuple(self._state.shape))
         if saved != expected:
-            raise ValueError(f"the state is of (task, shape) {saved}; this environment is {expected}")
+            raise ValueError(f"the state belongs to (task, shape) {saved}; this environment is {expected}")
         self._seed, self._next_episode, self._time = state["seed"], state["next_episode"], state["time"]
         self._state, self._return = (state[name].to(self.device, copy=True) for name in ("state", "return"))
 

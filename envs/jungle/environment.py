@@ -123,7 +123,7 @@ class JungleEnvironment:
             raise ValueError(f"cells inside the wall have coordinates from 1 to {last}")
         numbers = (cells[..., 1] * self.jungle.side + cells[..., 0]).sort(dim=-1).values
         if (numbers.diff(dim=-1) == 0).any():
-            raise ValueError("two units of a copy stand on the same cell; give each its own")
+            raise ValueError("two units of a copy are on the same cell; give each a different one")
         return self._begin(cells[:, : self.jungle.num_agents], cells[:, self.jungle.num_agents :])
 
     def step(self, actions: Int[Tensor, "env agent"]) -> Step:
@@ -182,11 +182,11 @@ class JungleEnvironment:
         incomplete."""
         missing = sorted(set(self.state_dict()) - set(state))
         if missing:
-            raise ValueError(f"this is no state of Jungle: {', '.join(missing)} missing")
+            raise ValueError(f"this is not a state of Jungle: {', '.join(missing)} missing")
         saved = (state["task"], tuple(state["position"].shape), tuple(state["food"].shape))
         expected = (self.jungle.task, (self.num_envs, self.jungle.num_agents, 2), tuple(self._food.shape))
         if saved != expected:
-            raise ValueError(f"the state is of (task, agents, foods) {saved}; this environment is {expected}")
+            raise ValueError(f"the state belongs to (task, agents, foods) {saved}; this environment is {expected}")
         self._seed, self._next_episode, self._time = state["seed"], state["next_episode"], state["time"]
         self._food, self._acted = state["food"].cpu().clone(), False
         self._clock.fill_(self.time)

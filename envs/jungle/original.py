@@ -54,7 +54,7 @@ class OriginalEngine:
             for handle, cells in zip(world.get_handles(), groups, strict=True):
                 world.add_agents(handle, method="custom", pos=cells)
                 if not np.array_equal(world.get_pos(handle), cells):
-                    raise RuntimeError("magent2 has placed units elsewhere than asked; is it version 0.3.4?")
+                    raise RuntimeError("magent2 has placed units elsewhere than requested; is it version 0.3.4?")
         self._position[:] = position.numpy()
 
     @property

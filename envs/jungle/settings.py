@@ -43,7 +43,7 @@ class Settings:
             return "numba" if device.type == "cpu" else "torch"
         if self.backend != "torch" and device.type != "cpu":
             raise ValueError(
-                f"backend={self.backend!r} computes on the device cpu, not {device}: make it by envs.make, which "
+                f"backend={self.backend!r} runs on the device cpu, not {device}: create it with envs.make, which "
                 "copies what it gives, or choose backend='torch' or 'auto'"
             )
         return self.backend

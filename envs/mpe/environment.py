@@ -149,11 +149,11 @@ class ParticleEnvironment:
         is incomplete."""
         missing = sorted(set(self.state_dict()) - set(state))
         if missing:
-            raise ValueError(f"this is no state of a particle environment: {', '.join(missing)} missing")
+            raise ValueError(f"this is not a state of a particle environment: {', '.join(missing)} missing")
         saved = (state["task"], tuple(state["position"].shape), state["position"].dtype)
         expected = (self.scenario.task, tuple(self._position.shape), self._dtype)
         if saved != expected:
-            raise ValueError(f"the state is of (task, shape, type) {saved}; this environment is {expected}")
+            raise ValueError(f"the state belongs to (task, shape, type) {saved}; this environment is {expected}")
         self._seed, self._time = state["seed"], state["time"]
         self._first_episode, self._next_episode = state["first_episode"], state["next_episode"]
         self._position.copy_(state["position"])

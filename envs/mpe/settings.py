@@ -63,7 +63,7 @@ class Settings:
         """Whether steps on `device` use numba. Raises ValueError for numba on any device but a CPU."""
         if self.backend == "numba" and device.type != "cpu":
             raise ValueError(
-                f"backend='numba' computes on the device cpu, not {device}: make it by envs.make, which copies what it "
+                f"backend='numba' runs on the device cpu, not {device}: create it with envs.make, which copies what it "
                 "gives, or choose backend='torch' or 'auto'"
             )
         return self.backend != "torch" and device.type == "cpu"

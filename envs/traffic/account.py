@@ -1,4 +1,4 @@
-"""What signals did and what traffic wanted of them, for the paper's policy interpretation (C.3)."""
+"""Statistics of signals' decisions and of traffic demand, for the paper's policy interpretation (C.3)."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from envs.traffic.original import OriginalSimulation
 from envs.traffic.signals import MOVEMENTS, Signals
 
 HALF_COUNT = 0.5
-"""Added to the vehicles and to the greens of every movement of an intersection before a divergence is taken."""
+"""Count added to the vehicles and greens of every movement of an intersection before computing a divergence."""
 AT_INTERSECTIONS = ("present", "arrived", "present_even", "arrived_even", "episodes")
 _TOTALS = ("present", "arrived", "greens", "actions", "decisions", "at_intersections")
 _OF_EPISODE = ("episode_present", "episode_arrived", "episode_greens")
 
 
 class Account:
-    """Counts of decisions and vehicles: totals since they were last taken, and those of the running episodes.
+    """Counts of decisions and vehicles: totals since the last `take`, and counts of the current episodes.
 
-    E copies, N agents, M movements. Right turns need no green and are left out of greens; a decision is shared equally
-    by the movements that it opens.
+    E copies, N agents, M movements. Right turns need no green and are excluded from greens; a decision is split equally
+    among the movements that it opens.
     """
 
     def __init__(self, signals: Signals, num_envs: int) -> None:
@@ -36,12 +36,12 @@ class Account:
         self.episode_present, self.episode_arrived, self.episode_greens = (np.zeros(shape) for _ in range(3))
 
     def begin(self) -> None:
-        """Forget the running episodes, of which nothing was taken yet but the totals."""
+        """Discard the counts of the current episodes; totals are kept."""
         for name in _OF_EPISODE:
             getattr(self, name)[:] = 0.0
 
     def count(self, chosen: np.ndarray, simulations: Sequence[Simulation | OriginalSimulation]) -> None:
-        """Add a decision of every agent, (env, agent) int64, and the vehicles that are there when it is taken."""
+        """Add a decision of every agent, (env, agent) int64, and the vehicles present when it is taken."""
         signals, agents = self._signals, np.arange(chosen.shape[1])
         self.decisions += chosen.size
         self.actions += np.bincount(chosen.ravel(), minlength=signals.num_actions)
@@ -57,7 +57,7 @@ class Account:
             self.episode_arrived[copy] += arrived
 
     def end(self) -> None:
-        """Add the divergences at the intersections of the episodes that end here."""
+        """Add the divergences at all intersections of the episodes that end now."""
         green, opens = self.episode_greens, np.broadcast_to(self._opens, self.episode_greens.shape)
         even = opens.astype(float)
         used = ((self.episode_present * opens).sum(-1) > 0) & (opens.sum(-1) > 1)
@@ -69,15 +69,15 @@ class Account:
         self.at_intersections += [*sums, used.sum()]
 
     def take(self) -> dict[str, dict[str, float]]:
-        """The totals since the last call, which begin anew.
+        """Totals since the last call; resets them.
 
-        `present`: vehicles on incoming lanes by movement, counted at every decision. `arrived`: those that were not on
-        this road at the decision before; one that drives through a road between two decisions is not seen. `greens`:
-        shares of decisions given to each movement. `actions`: decisions by action, and `all` of them.
-        `at_intersections`: sums, over the intersections and episodes that ended, of KL(vehicles || greens) in nats,
-        with the counts of an episode at an intersection: of vehicles `present` and `arrived`; the same with as much
-        green for every movement that any action opens there, `present_even` and `arrived_even`; and of how many
-        `episodes` at an intersection these are sums. Movements are those of `signals.MOVEMENTS`.
+        `present`: vehicles on incoming lanes by movement, counted at every decision. `arrived`: vehicles that were not
+        on the same road at the previous decision; a vehicle that passes a whole road between two decisions is missed.
+        `greens`: shares of decisions given to each movement. `actions`: decisions by action, and `all` of them.
+        `at_intersections`: sums, over intersections and completed episodes, of KL(vehicles || greens) in nats, computed
+        from the counts of an episode at an intersection. `present` and `arrived` use these vehicles; `present_even` and
+        `arrived_even` compare them with equal green for every movement that any action opens there; `episodes` is the
+        number of terms in these sums. Movements are those of `signals.MOVEMENTS`.
         """
         actions = dict(zip(map(str, range(len(self.actions))), self.actions.tolist(), strict=True))
         taken = {
@@ -90,11 +90,11 @@ class Account:
         return taken
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        """All counts, tensors of float64."""
+        """All counts as float64 tensors."""
         return {name: torch.from_numpy(getattr(self, name).copy()) for name in _TOTALS + _OF_EPISODE}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from counts. Raises ValueError where some are missing or of another shape."""
+        """Continue from saved counts. Raises ValueError if some are missing or have another shape."""
         for name in _TOTALS + _OF_EPISODE:
             part = getattr(self, name)
             if name not in state or tuple(state[name].shape) != part.shape:
@@ -103,8 +103,8 @@ class Account:
 
 
 def divergences(traffic: np.ndarray, greens: np.ndarray, counted: np.ndarray) -> np.ndarray:
-    """KL(traffic || greens), nats, (...,), of counts (..., movement), over the movements that are `counted`, with
-    `HALF_COUNT` added to each; 0 where none is counted."""
+    """KL(traffic || greens) in nats, (...,), from counts (..., movement), over the movements in `counted` and with
+    `HALF_COUNT` added to each; 0 where `counted` is empty."""
     p, q = (np.where(counted, counts + HALF_COUNT, 0.0) for counts in (traffic, greens))
     p, q = (part / np.maximum(part.sum(-1, keepdims=True), HALF_COUNT) for part in (p, q))
     terms = p * np.log(np.where(counted, p, 1.0) / np.where(counted, q, 1.0))

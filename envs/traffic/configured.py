@@ -63,7 +63,7 @@ def changed(file: Path, found: str, expected: str) -> TrafficFileError:
     """The error to raise for a file that differs from the one a run was started with."""
     return TrafficFileError(
         f"{file} has changed: its sha256 is {found[:12]}..., that of the run {expected[:12]}...; restore the file, or "
-        "begin new runs with another --results folder"
+        "start new runs with another --results folder"
     )
 
 
@@ -113,7 +113,9 @@ def _folder_name(config: Path) -> str:
     """The folder's name, with characters that task names cannot contain replaced by _."""
     name = re.sub(r"[^A-Za-z0-9_.-]", "_", config.parent.name).lstrip(".-")
     if not name:
-        raise TrafficFileError(f"{config}: its folder gives the task no name: put it in a folder with a name")
+        raise TrafficFileError(
+            f"{config}: its folder yields no name for the task: put it in a folder with another name"
+        )
     return name
 
 
@@ -136,5 +138,5 @@ def _require_free(task: str, city: ConfiguredCity) -> None:
     if before is not None and before.config != city.config and before.files() != city.files():
         raise TrafficFileError(
             f"{city.config} and {before.config} would both be {task}: give one of their folders another name, or each "
-            "configuration a folder of its own"
+            "configuration a separate folder"
         )

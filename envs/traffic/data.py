@@ -1,18 +1,19 @@
-"""Road networks and vehicles of real cities: `python -m envs.traffic.data fetch` gets them, `find` says where they are,
-`python -m envs.traffic.data list` lists them.
+"""Road networks and vehicles of real cities: `python -m envs.traffic.data fetch` downloads them, `find` locates them,
+and `python -m envs.traffic.data list` lists them.
 
-The maps are not part of this project. Their sources state no licence, which leaves open whether copies may be passed
-on; so every user takes them from there, and a checksum says whether they are the ones that results were recorded with:
+The maps are not part of this project. Their sources state no licence, so it is unclear whether copies may be
+redistributed. Users therefore download them from the sources, and checksums ensure that they are the maps with which
+results were recorded:
 
 * hangzhou_16 (Gudang sub-district, 4 x 4) and manhattan_48 (16 x 3) from traffic-signal-control/sample-code;
 * hangzhou_5816_16 (a heavier flow on the same roads), jinan_12, jinan_2000_12 and jinan_2500_12 (3 x 4 with three
   flows) from LiangZhang1996/Efficient_XLight;
 * newyork_16 (16 x 1), los_angeles_4 (1 x 4) and cologne_1 from DaRL-LibSignal/LibSignal, the last two converted from
-  another simulator: of Los Angeles, CityFlow can drive only those vehicles whose way passes no virtual intersection;
-* manhattan_96, derived by `envs.traffic.synthetic.manhattan` from the topology of a large map in
-  Chacha-Chen/MPLight, which bears way numbers of OpenStreetMap: (c) OpenStreetMap contributors, Open Database License.
+  another simulator: in Los Angeles, CityFlow can drive only vehicles whose route passes no virtual intersection;
+* manhattan_96, derived by `envs.traffic.synthetic.manhattan` from the topology of a large map in Chacha-Chen/MPLight,
+  which carries way numbers of OpenStreetMap: (c) OpenStreetMap contributors, Open Database License.
 
-They are kept, compressed, in `$IPB_DATA` or, where that is not set, below ~/.cache (`envs.data_folder`).
+They are stored compressed in `$IPB_DATA` or, if that is not set, below ~/.cache (`envs.data_folder`).
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ from envs.traffic.synthetic.manhattan import derive, encode
 COMMAND = "python -m envs.traffic.data fetch"
 SOURCE = "https://raw.githubusercontent.com"
 TIMEOUT = 30.0
-"""Seconds without an answer."""
+"""Seconds to wait for a response."""
 BLOCK = 1 << 16
 ATTRIBUTION = (
     "The sources state no licence: use the maps for yourself, do not pass them on. "
@@ -50,31 +51,31 @@ ATTRIBUTION = (
 
 
 class DataFile(NamedTuple):
-    """One file of the data folder."""
+    """A file of the data folder."""
 
     name: str
-    """Path in the folder; compressed with gzip."""
+    """Path in the folder; the file is compressed with gzip."""
     sha256: str
-    """Of the JSON text, not compressed."""
+    """SHA-256 of the uncompressed JSON text."""
     repository: str = ""
-    """Owner and name on GitHub; empty for what is derived."""
+    """Owner and name on GitHub; empty for derived files."""
     path: str = ""
-    """In the repository."""
+    """Path in the repository."""
     revision: str = "master"
-    """Branch; HEAD is the one that the repository shows first."""
+    """Branch; HEAD stands for the default branch."""
 
 
 class CityMap(NamedTuple):
-    """A map and what it is made of."""
+    """A map and its files."""
 
     roadnet: DataFile
     flow: DataFile
     topology: DataFile | None = None
-    """What the others are derived from."""
+    """File from which the others are derived, if they are."""
 
 
 class MapFiles(NamedTuple):
-    """Where a map's two files are, in CityFlow's format and compressed with gzip."""
+    """Paths of a map's two files, in CityFlow's format and compressed with gzip."""
 
     roadnet: Path
     flow: Path
@@ -213,11 +214,11 @@ MAPS |= {
         ),
     ),
 }
-"""The maps by name; the number is that of signalised intersections."""
+"""The maps by name, which includes the number of signalised intersections."""
 
 
 def find(name: str) -> MapFiles:
-    """The files of a map in the data folder, checked once in a process.
+    """The files of a map in the data folder, checked once per process.
 
     Raises:
         ValueError: there is no map of this name.
@@ -238,7 +239,7 @@ def find(name: str) -> MapFiles:
 
 
 def listing() -> list[str]:
-    """A line on each map: where it is, or what is wrong and what to do."""
+    """A line for each map with its location, or with the problem and its remedy."""
     lines = []
     for name in MAPS:
         try:
@@ -255,19 +256,19 @@ def fetch(
     source: str = SOURCE,
     report: Callable[[str], None] = print,
 ) -> None:
-    """Bring maps into a folder; files that are there and sound are left alone.
+    """Fetch maps into a folder; existing valid files are left alone.
 
     Args:
-        names: of the maps.
-        folder: where to.
-        beside: copies are taken from here where it has them; by default the data folder.
-        source: address of what has the others, as `source/owner/repository/revision/path`.
+        names: names of the maps.
+        folder: destination.
+        beside: folder from which existing copies are taken; by default the data folder.
+        source: base address of all other files, as `source/owner/repository/revision/path`.
         report: receives a line about each map.
 
     Raises:
-        ValueError: there is no map of one of these names.
-        EnvironmentNotAvailableError: a file cannot be had, is not the expected one, or cannot be written. Files that
-            were complete before that stay; there are never incomplete ones.
+        ValueError: one of the names is not a map.
+        EnvironmentNotAvailableError: a file cannot be obtained, is not the expected one, or cannot be written. Files
+            completed before remain; incomplete files never exist.
     """
     copies = data_folder() if beside is None else beside
     for name in names:
@@ -287,7 +288,7 @@ def fetch(
 
 
 def _bring(file: DataFile, folder: Path, beside: Path, source: str) -> str:
-    """Make sure that one file is in the folder; returns in words where it is from."""
+    """Ensure that a file is in the folder; returns a description of its origin."""
     target, copy = folder / file.name, beside / file.name
     if _is_sound(target, file.sha256):
         return f"already in {folder}"
@@ -322,14 +323,14 @@ def _download(address: str, label: str) -> bytes:
                     bar.update(len(block))
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise EnvironmentNotAvailableError(
-            f"cannot download {address}: {error}; try again later, or put the file, compressed with gzip, to "
+            f"cannot download {address}: {error}; try again later, or put the file, compressed with gzip, at "
             f"{label} in the data folder"
         ) from error
     return bytes(content)
 
 
 def _read(path: Path) -> bytes:
-    """What a compressed file holds."""
+    """The uncompressed content of a file."""
     try:
         return gzip.decompress(path.read_bytes())
     except (OSError, EOFError, zlib.error) as error:
@@ -346,7 +347,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _is_sound(path: Path, sha256: str) -> bool:
-    """Whether a file is there and the expected one."""
+    """Whether a file exists and has the expected content."""
     if not path.is_file():
         return False
     try:
@@ -385,12 +386,12 @@ class _Parser(argparse.ArgumentParser):
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = _Parser(prog="python -m envs.traffic.data", description="Road networks and vehicles of real cities.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="fetch|list")
-    commands.add_parser("list", help="say which maps are here, and where")
-    fetching = commands.add_parser("fetch", help="get the maps and check them", description=ATTRIBUTION)
+    commands.add_parser("list", help="list the maps and their locations")
+    fetching = commands.add_parser("fetch", help="download and check the maps", description=ATTRIBUTION)
     fetching.add_argument(
-        "--source", nargs="+", default=list(MAPS), metavar="MAP", help=f"some of {', '.join(MAPS)}; all of them"
+        "--source", nargs="+", default=list(MAPS), metavar="MAP", help=f"any of {', '.join(MAPS)}; default: all"
     )
-    fetching.add_argument("--folder", type=Path, metavar="DIR", help="where to; $IPB_DATA or below ~/.cache")
+    fetching.add_argument("--folder", type=Path, metavar="DIR", help="destination; $IPB_DATA or below ~/.cache")
     return parser.parse_args(arguments)
 
 

@@ -1,10 +1,10 @@
-"""Pictures of traffic tasks.
+"""Drawings of traffic tasks.
 
-Every road is a band to the right of its middle line, coloured by the share of its fullest lane that standing vehicles
-fill. Where there is room, each lane is a band of its own, and vehicles are dots. Bands are wider than true where those
-would be too thin to see, and end where the crossing ones begin; a vehicle half-way along its lane is shown half-way
-along the band. Green strokes in an intersection are the movements that its signal opens, right turns left out, as they
-are always open. Everything that does not change is drawn once for each network and size.
+Every road is a band to the right of its centre line, coloured by the fraction of its fullest lane that standing
+vehicles occupy. If there is room, each lane is a separate band and vehicles are dots. Bands that would be too thin to
+see are drawn wider than true, and they end where crossing ones begin; a vehicle halfway along its lane is shown halfway
+along the band. Green strokes in an intersection are the movements that its signal opens, except right turns, which are
+always open. Everything that does not change is drawn once per network and size.
 """
 
 from __future__ import annotations
@@ -55,46 +55,47 @@ QUEUE_COLOURS: tuple[Colour, ...] = (
     (168, 45, 22),
     (116, 17, 25),
 )
-"""From a lane without queue to a full one: each darker than the one before, so that every eye sees their order."""
+"""Colours from an empty lane to one full of queue, each darker than the last, so that their order is visible to
+everyone."""
 QUEUE_LIMITS = (0.0, 0.1, 0.2, 0.35, 0.5, 0.75)
-"""Shares of a lane, filled with standing vehicles, above which the next colour begins."""
+"""Fractions of a lane occupied by standing vehicles above which the next colour begins."""
 OPEN_COLOUR, VEHICLE_COLOUR, NEIGHBOUR_COLOUR = GREEN, INK, BLUE
 PLAZA_COLOUR = mix(QUEUE_COLOURS[0], WHITE, 0.45)
-"""Of intersections."""
+"""Colour of intersections."""
 PALETTE: tuple[Colour, ...] = (*QUEUE_COLOURS, PLAZA_COLOUR, OPEN_COLOUR, NEIGHBOUR_COLOUR, *NEUTRALS)
-"""All colours."""
+"""All colours of the drawings."""
 
 PADDING = 8.0
-"""Between the city and the border of the white square; like all sizes here in pixels of a reference frame."""
+"""Margin between the city and the border of the white square; like all sizes here in pixels of a reference frame."""
 LANE_SHARE, THINNEST_LANE, WIDEST_LANE = 0.04, 0.55, 3.6
-"""Width of a lane: at least this share of the length of a usual road, within these limits."""
+"""Width of a lane: at least this fraction of the length of a typical road, within these limits."""
 LANES_SHOWN = 1.3
-"""From this width of a lane on, lanes are bands of their own."""
+"""Minimum width of a lane for lanes to be separate bands."""
 VEHICLES_SHOWN = 2.0
-"""From this width of a lane on, vehicles are dots."""
+"""Minimum width of a lane for vehicles to be shown as dots."""
 MEDIAN = 0.8
-"""Between the two directions of a street."""
+"""Gap between the two directions of a street."""
 LONGEST_CUT = 0.3
-"""Share of a road that an intersection may take at one end."""
+"""Largest fraction of a road that an intersection may cover at one end."""
 SMALLEST_SINE = 0.3
-"""Of the angle between two roads that cross or turn; below it they are taken as parallel."""
+"""Sine of the angle between two roads below which they count as parallel."""
 SHORTEST = 1e-9
-"""Metres; shorter lane links, of which some maps have some of no length, are drawn as if they were so long."""
+"""Minimum length of a lane link in metres when drawn; some maps have links of no length."""
 TRACK_POINTS = 17
-"""Places along a lane or lane link between which vehicles are put in straight lines."""
+"""Number of points along a lane or lane link between which positions of vehicles are interpolated linearly."""
 STROKE_POINTS = 7
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The square of the city that a square frame shows; y points up in the city and down in the frame."""
+    """The square part of the city shown by a square frame; y points up in the city and down in the frame."""
 
     size: int
-    """Side of the frame in pixels."""
+    """Side length of the frame in pixels."""
     centre: tuple[float, float]
-    """Metres."""
+    """Centre of the square in metres."""
     width: float
-    """Metres of the white square's side, less the padding."""
+    """Side length of the white square without the padding, in metres."""
 
     @property
     def scale(self) -> float:
@@ -103,20 +104,20 @@ class View:
 
     @property
     def unit(self) -> float:
-        """Pixels per pixel of a reference frame."""
+        """Pixels of the frame per pixel of a reference frame."""
         return self.size / REFERENCE
 
     def pixels(self, position: np.ndarray) -> np.ndarray:
-        """Column and row (..., 2), with fractions, of places (..., 2) in metres; pixel centres are at one half."""
+        """Fractional column and row (..., 2) of positions (..., 2) in metres; pixel centres are at one half."""
         return self.size / 2 + (position - np.array(self.centre)) * (self.scale, -self.scale)
 
     def image_points(self, position: np.ndarray) -> np.ndarray:
-        """The same in the supersampled image, where whole numbers are pixel centres."""
+        """Fractional column and row in the supersampled image, where integers are pixel centres."""
         return self.pixels(position) * SUPERSAMPLING - 0.5
 
 
 def view_of(network: Network, size: int) -> View:
-    """The view of all frames of a network: the smallest square around its roads and intersections."""
+    """The view used for all frames of a network: the smallest square around its roads and intersections."""
     points = np.concatenate((network.points, *network.road_points))
     low, high = points.min(0), points.max(0)
     x, y = ((low + high) / 2).tolist()
@@ -125,37 +126,37 @@ def view_of(network: Network, size: int) -> View:
 
 @dataclass(frozen=True, eq=False)
 class Streets:
-    """A network as it is drawn in one size. All points are those of the supersampled image."""
+    """A network as drawn in one size. All points are in the supersampled image."""
 
     view: View
     lane_width: float
-    """Pixels of the frame."""
+    """Width of a lane in pixels of the frame."""
     bands: list[list[Point]]
-    """Middle line of every lane or, where lanes are too thin, of every road."""
+    """Centre line of every lane or, if lanes are too thin, of every road."""
     band_widths: np.ndarray
-    """(band,) float64, pixels of the supersampled image, like `stroke_width`."""
+    """(band,) float64, widths in pixels of the supersampled image, like `stroke_width`."""
     band_of_lane: np.ndarray
-    """(L,) int."""
+    """(L,) int, band of each lane."""
     tracks: np.ndarray
-    """(D, TRACK_POINTS, 2) float64: where vehicles drive; empty where they are too small to be seen."""
+    """(D, TRACK_POINTS, 2) float64, paths of vehicles; empty if vehicles are too small to be shown."""
     strokes: list[list[Point]]
-    """Movements, right turns left out."""
+    """Curves of the movements other than right turns."""
     stroke_lights: np.ndarray
-    """(stroke,) int: place of the movement in `NetworkArrays.open` in the first phase."""
+    """(stroke,) int, index into `NetworkArrays.open` of the movement in the first phase."""
     stroke_agents: np.ndarray
-    """(stroke,) int, agent."""
+    """(stroke,) int, agent at the intersection."""
     stroke_width: float
     background: Image.Image
-    """The empty city."""
+    """Image of the empty city."""
 
 
 def can_draw(environment: object) -> bool:
-    """Whether this is a city."""
+    """Whether `environment` is a traffic environment."""
     return isinstance(environment, TrafficEnvironment)
 
 
 def draw_traffic(environment: Environment, copy: int, size: int, neighbours: bool) -> np.ndarray:
-    """See `envs.drawing.draw`. Shows time, average travel time so far, and how many vehicles there are."""
+    """A frame as for `envs.drawing.draw`, captioned with time, average travel time so far and numbers of vehicles."""
     assert isinstance(environment, TrafficEnvironment)
     signals = environment.signals
     streets = streets_of(signals, size)
@@ -180,11 +181,11 @@ def draw_traffic(environment: Environment, copy: int, size: int, neighbours: boo
 
 
 def caption(environment: TrafficEnvironment, copy: int) -> list[tuple[str, str]]:
-    """The two lines above the city: what is on the left, what is on the right."""
+    """The two lines above the city, each as its left and right part."""
     simulation, settings = environment.batch.simulations[copy], environment.settings
     name = environment.task.partition("/")[2].replace("_", " ")
     now, end = environment.decision * settings.decision_seconds, settings.episode_seconds
-    # Shadows of lane changes are no vehicles.
+    # Shadows of lane changes do not count as vehicles.
     driving = len(driving_slots(simulation.state)) if isinstance(simulation, Simulation) else simulation.running
     return [
         (name, f"{now:,} of {end:,} s    average travel time {simulation.average_travel_time():,.1f} s"),
@@ -193,7 +194,7 @@ def caption(environment: TrafficEnvironment, copy: int) -> list[tuple[str, str]]
 
 
 def queue_shares(environment: TrafficEnvironment, copy: int) -> np.ndarray:
-    """(L,) float64: share of each lane that standing vehicles fill, with the gaps that they keep."""
+    """Fraction of each lane occupied by standing vehicles including their gaps, (L,) float64."""
     kinds = environment.city.flows.arrays.kinds
     room = float((kinds["length"] + kinds["min_gap"]).mean()) if len(kinds) else 0.0
     standing = environment.batch.simulations[copy].lane_waiting()
@@ -201,18 +202,18 @@ def queue_shares(environment: TrafficEnvironment, copy: int) -> np.ndarray:
 
 
 def queue_levels(shares: np.ndarray) -> np.ndarray:
-    """Places in `QUEUE_COLOURS`, int, of the shares of lanes that are filled; 0 only where nothing stands."""
+    """Indices into `QUEUE_COLOURS` for the occupied fractions of lanes; 0 only for lanes without queue."""
     return np.searchsorted(QUEUE_LIMITS, shares)
 
 
 def driving_slots(state: State) -> np.ndarray:
-    """Slots of the vehicles on the roads, without the shadows of lane changes."""
+    """Slots of the vehicles on the roads, without shadows of lane changes."""
     slots, vehicles = pool(state), state.traffic.vehicles
     return slots[vehicles["running"][slots] & (vehicles["partner_type"][slots] != SHADOW)]
 
 
 def vehicle_points(tracks: np.ndarray, network: Network, simulation: Simulation | OriginalSimulation) -> np.ndarray:
-    """(vehicle, 2) float64: where the vehicles on the roads are in the supersampled image. tracks: see `Streets`."""
+    """Positions of the vehicles on the roads in the supersampled image, (vehicle, 2) float64. tracks: see `Streets`."""
     if isinstance(simulation, Simulation):
         slots, vehicles = driving_slots(simulation.state), simulation.state.traffic.vehicles
         drivable, distance = vehicles["drivable"][slots], vehicles["distance"][slots]
@@ -228,7 +229,7 @@ def vehicle_points(tracks: np.ndarray, network: Network, simulation: Simulation 
 
 
 def _open_strokes(streets: Streets, signals: Signals, actions: np.ndarray) -> list[int]:
-    """Strokes that are open while agents show `actions` (agent,); none of those that show nothing yet."""
+    """Strokes that are open while agents show `actions` (agent,); none for agents that show nothing yet."""
     arrays = signals.network.arrays
     phases = np.where(actions >= 0, signals.phases(actions), FIRST_PHASE)
     stride = arrays.light_stride[signals.agents]
@@ -247,7 +248,7 @@ def _draw_neighbours(brush: Brush, signals: Signals, streets: Streets) -> None:
 
 @lru_cache(maxsize=4)
 def streets_of(signals: Signals, size: int) -> Streets:
-    """How the network of some signals is drawn in frames of a size."""
+    """The drawing of the signals' network in frames of the given size."""
     network, view = signals.network, view_of(signals.network, size)
     arrays, lane_width = network.arrays, _lane_width(network, view)
     lanes = _lanes(network, lane_width, view)
@@ -291,7 +292,7 @@ def streets_of(signals: Signals, size: int) -> Streets:
 
 
 def _lane_width(network: Network, view: View) -> float:
-    """Pixels of the frame: true, but at least a share of the length of a usual road."""
+    """The true width of a lane in pixels of the frame, but at least a fraction of the length of a typical road."""
     arrays = network.arrays
     usual = float(np.median(arrays.length[: len(network.lane_ids)])) * view.scale
     wanted = min(max(LANE_SHARE * usual, THINNEST_LANE * view.unit), WIDEST_LANE * view.unit)
@@ -299,11 +300,11 @@ def _lane_width(network: Network, view: View) -> float:
 
 
 def _lanes(network: Network, lane_width: float, view: View) -> list[np.ndarray]:
-    """For each lane (points, 2) in the supersampled image: its middle line in the width in which it is drawn."""
+    """Centre line of each lane as drawn, (points, 2) in the supersampled image."""
     arrays = network.arrays
     starts = np.concatenate(([0], np.cumsum([len(line) for line in network.road_points]))).astype(np.int32)
     lanes = np.diff(arrays.road_lane_starts)
-    # Half of the median is one more lane on the inside of each road.
+    # Half of the median acts as one more lane on the inside of each road.
     first = arrays.road_lane_starts + np.arange(len(lanes) + 1, dtype=np.int32)
     widths = np.full(first[-1], lane_width / view.scale)
     widths[first[:-1]] = MEDIAN * view.unit / 2 / view.scale
@@ -315,8 +316,8 @@ def _lanes(network: Network, lane_width: float, view: View) -> list[np.ndarray]:
 
 
 def _cuts(network: Network, street: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Metres by which roads (R,) stop short of the middle of the intersections at their beginning and at their end: the
-    true width, or what crossing streets take. street: (R,) metres that each road takes beside its line."""
+    """Metres by which roads (R,) stop short of the centres of the intersections at their beginning and end: the true
+    width or, if larger, that of crossing streets. street: (R,) metres that each road extends beside its line."""
     arrays = network.arrays
     parts = np.array([line[:2] for line in network.road_points] + [line[-2:] for line in network.road_points])
     steps = parts[:, 1] - parts[:, 0]
@@ -335,7 +336,7 @@ def _cuts(network: Network, street: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 
 def _plazas(network: Network, lanes: list[np.ndarray], lane_width: float) -> list[list[Point]]:
-    """The corners of every intersection with roads on several sides: those of the ends of its roads, around them."""
+    """Outline of every intersection with roads on several sides, through the corners of its roads' ends."""
     arrays, half = network.arrays, lane_width * SUPERSAMPLING / 2
     corners: list[list[np.ndarray]] = [[] for _ in network.points]
     for road, (first, end) in enumerate(pairwise(arrays.road_lane_starts.tolist())):
@@ -346,7 +347,7 @@ def _plazas(network: Network, lanes: list[np.ndarray], lane_width: float) -> lis
             (arrays.road_to[road], -1, slice(-2, None)),
         ):
             x, y = _direction(lanes[first][part])
-            right = np.array((-y, x)) * half  # rows grow downwards
+            right = np.array((-y, x)) * half  # rows count downwards
             corners[intersection] += [lanes[first][place] - right, lanes[end - 1][place] + right]
     result = []
     for corner_points, virtual in zip(corners, network.virtual, strict=True):
@@ -359,8 +360,8 @@ def _plazas(network: Network, lanes: list[np.ndarray], lane_width: float) -> lis
 
 
 def _strokes(signals: Signals, ends: np.ndarray, begins: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each movement that yellow does not open a curve (stroke, STROKE_POINTS, 2) in the middle of its lane links,
-    its light in the first phase and its agent. ends, begins: see `_curves`, of all lane links."""
+    """For each movement that yellow does not open: a curve (stroke, STROKE_POINTS, 2) along the middle of its lane
+    links, its light in the first phase, and its agent. ends, begins: of all lane links; see `_curves`."""
     arrays = signals.network.arrays
     agent_of = np.full(len(signals.network.points), -1)
     agent_of[signals.agents] = np.arange(len(signals.agents))
@@ -380,9 +381,9 @@ def _strokes(signals: Signals, ends: np.ndarray, begins: np.ndarray) -> tuple[np
 
 
 def _curves(ends: np.ndarray, begins: np.ndarray, count: int) -> np.ndarray:
-    """(curve, count, 2): quadratic curves from points with directions to others, each (curve, 4) x, y, x, y.
+    """Quadratic curves (curve, count, 2) between points with directions, each given as (curve, 4): x, y, x, y.
 
-    They touch the directions where these meet between the points, and are straight otherwise."""
+    A curve is tangent to both directions if these meet between the points, and otherwise straight."""
     start, end, along, onward = ends[:, :2], begins[:, :2], ends[:, 2:], begins[:, 2:]
     gap, cross = end - start, along[:, 0] * onward[:, 1] - along[:, 1] * onward[:, 0]
     turns = np.abs(cross) > SMALLEST_SINE
@@ -394,7 +395,7 @@ def _curves(ends: np.ndarray, begins: np.ndarray, count: int) -> np.ndarray:
 
 
 def _even(line: np.ndarray) -> np.ndarray:
-    """(TRACK_POINTS, 2): points at equal distances along a polyline."""
+    """Points at equal distances along a polyline, (TRACK_POINTS, 2)."""
     steps = np.diff(line, axis=0)
     place = np.concatenate(([0.0], np.cumsum(np.hypot(steps[:, 0], steps[:, 1]))))
     wanted = np.linspace(0.0, place[-1], TRACK_POINTS)
@@ -411,7 +412,7 @@ def _points(line: np.ndarray) -> list[Point]:
 
 
 def _signs(brush: Brush, streets: Streets) -> list[Sign]:
-    """What the legend explains."""
+    """The entries of the legend."""
     swatch = 5.0
 
     def scale(at: Point, radius: float) -> None:

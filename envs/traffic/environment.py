@@ -186,11 +186,11 @@ class TrafficEnvironment:
         missing = sorted(set(expected) - set(state))
         if missing:
             raise ValueError(
-                f"this is no state of a traffic environment of this version: {', '.join(missing)} missing; begin anew"
+                f"this is not a state of a traffic environment of this version: {', '.join(missing)} missing; restart"
             )
         saved, present = (state["task"], tuple(state["current"].shape)), (self.task, self._current.shape)
         if saved != present:
-            raise ValueError(f"the state is of (task, shape) {saved}; this environment is {present}")
+            raise ValueError(f"the state belongs to (task, shape) {saved}; this environment is {present}")
         if self.settings.vehicles == "drawn" and state["time"] is not None:
             self._seed = state["seed"]
             self._begin(range(state["next_episode"] - self.num_envs, state["next_episode"]))

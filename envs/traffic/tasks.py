@@ -116,7 +116,7 @@ def make_spec(task: str, settings: Settings) -> EnvironmentSpec:
     cannot be drawn."""
     if settings.vehicles == "drawn" and (side_of(task) is None or settings.engine == "cityflow"):
         raise EnvironmentNotAvailableError(
-            f"vehicles='drawn' is for synthetic cities on our own engine, not for {task} with "
+            f"vehicles='drawn' is for synthetic cities with the built-in engine, not for {task} with "
             f"engine={settings.engine!r}: leave it out"
         )
     side = side_of(task)

@@ -114,7 +114,7 @@ def test_a_run_that_cannot_go_on_begins_a_new_episode() -> None:
         (["--algorithm", "iql", "--set", "environment.continuous=true"], "iql needs discrete actions"),
         (["--algorithm", "iql", "--set", "environment.speed=3"], "--set environment.speed: "),
         (["--algorithm", "iql", "--set", "environment.graph=nearest"], "needs columns"),
-        (["--algorithm", "iql", "--set", "environment.fault=unlike actions"], "are unlike"),
+        (["--algorithm", "iql", "--set", "environment.fault=unlike actions"], "differ"),
         (["--algorithm", "iql", "--set", "training.batch=3"], "--set training.batch: no such setting"),
     ],
 )

@@ -171,7 +171,7 @@ def test_a_saved_state_goes_on_exactly(workers: int, continuous: bool) -> None:
     assert len(expected) == LIMIT + 1
     with pytest.raises(ValueError, match="missing"):
         parts.load_state_dict({"seed": 1})
-    with pytest.raises(ValueError, match=r"is of \(task, copies\)"):
+    with pytest.raises(ValueError, match=r"belongs to \(task, copies\)"):
         envs.make(LINE, 3, continuous=continuous).load_state_dict(whole.state_dict())
 
 
@@ -199,33 +199,33 @@ MISTAKES: list[tuple[str, dict[str, Any], str]] = [
     ("pettingzoo:tests.envs.line_world:LineWorl", {}, "has no function LineWorl; did you mean LineWorld?"),
     ("pettingzoo:tests.envs.line_world:broken", {}, r"broken\(\) fails: OSError: no such level"),
     ("pettingzoo:tests.envs.line_world:something_else", {}, "made a SimpleNamespace without possible_agents"),
-    ("pettingzoo:tests.envs.line_world:taking_turns", {}, "in this environment agents take turns"),
+    ("pettingzoo:tests.envs.line_world:taking_turns", {}, "agents take turns in this environment"),
     (LINE, {"agent": 3}, "--set environment.agent: .* no such argument; did you mean agents"),
-    (LINE, {"arguments": "agents"}, "expected name=value pairs"),
+    (LINE, {"arguments": "agents"}, "expected comma-separated name=value pairs"),
     (LINE, {"agents": 0}, "no possible_agents"),
     (LINE, {"fault": "dictionary"}, "observations of walker_0 are Dict; expected Box"),
-    (LINE, {"fault": "unlike observations"}, r"walker_0 and walker_1 are unlike, Box\(2,\) and Box\(3,\)"),
-    (LINE, {"fault": "unlike actions"}, r"are unlike, Discrete\(3\) and Discrete\(4\); expected equal spaces"),
+    (LINE, {"fault": "unlike observations"}, r"walker_0 and walker_1 differ, Box\(2,\) and Box\(3,\)"),
+    (LINE, {"fault": "unlike actions"}, r"differ, Discrete\(3\) and Discrete\(4\); expected equal spaces"),
     (LINE, {"fault": "several choices"}, "actions of walker_0 are MultiDiscrete; expected Box or Discrete"),
     (LINE, {"fault": "unbounded", "continuous": True}, "actions have no bounds"),
-    (LINE, {"fault": "late"}, "2 of 3 agents are there at the start; expected fixed agents"),
-    (LINE, {"fault": "leaves", "episode_length": LIMIT}, "walker_2 ended at step 1 and others go on"),
+    (LINE, {"fault": "late"}, "2 of 3 agents are present at first; expected fixed agents"),
+    (LINE, {"fault": "leaves", "episode_length": LIMIT}, "walker_2 ended at step 1 while others go on"),
     (
         LINE,
         {"fault": "vanishes"},
         "walker_2 came or went at step 1; expected the same 3 agents",
     ),
-    (LINE, {"fault": "unseeded"}, "gave two episodes that differ after 0 steps"),
-    (LINE, {"fault": "ends"}, "ended by itself after 3 steps.*environment.episode_length=STEPS"),
+    (LINE, {"fault": "unseeded"}, "gave episodes that differ after 0 steps"),
+    (LINE, {"fault": "ends"}, "terminated after 3 steps.*environment.episode_length=STEPS"),
     (LINE, {"episode_length": LIMIT + 1}, f"its own time limit came after {LIMIT} steps"),
     (LINE, {"fault": "mask", "episode_length": LIMIT}, "the action_mask changed at step 2"),
     (LINE, {"fault": "silent", "graph": "infos"}, 'the info of walker_0 has no "neighbours"'),
-    (LINE, {"fault": "stranger", "graph": "infos"}, "walker_0 has the neighbour 'nobody', which is no other agent"),
+    (LINE, {"fault": "stranger", "graph": "infos"}, "walker_0 has the neighbour 'nobody', which is not another agent"),
     (LINE, {"fault": "stateless", "graph": "state", "columns": "0:9"}, "there is no state"),
     (LINE, {"graph": "state", "columns": "0:4"}, "are 4 numbers; expected 9, a row of 3"),
     (LINE, {"graph": "nearest", "columns": "1:3"}, "columns = 1:3: observations have 2 numbers"),
     (LINE, {"graph": "nearest"}, "needs columns, such as columns=2:4"),
-    (LINE, {"columns": "0:2"}, "has no use for it"),
+    (LINE, {"columns": "0:2"}, "does not use it"),
     (LINE, {"num_neighbours": 2}, "graph = 'full' joins all agents"),
     (LINE, {"graph": "state", "columns": "1:10", "num_neighbours": 1}, "walker_2 has 2 neighbours; expected at most 1"),
     (LINE, {"package": "line-world==0.1"}, "that of the run line-world==0.1: install that version"),

@@ -309,9 +309,9 @@ def test_a_state_is_a_snapshot_and_one_of_something_else_is_refused() -> None:
     environment.reset()
     assert all(torch.equal(state[name], value) for name, value in before.items())
     for other in (make("game/chain_8", 2), make("game/ring_8", 3), make("game/ring_4", 2)):
-        with pytest.raises(ValueError, match="the state is of"):
+        with pytest.raises(ValueError, match="the state belongs to"):
             other.load_state_dict(state)
-    with pytest.raises(ValueError, match="no state of a game: time missing"):
+    with pytest.raises(ValueError, match="not a state of a game: time missing"):
         environment.load_state_dict({name: value for name, value in state.items() if name != "time"})
 
 

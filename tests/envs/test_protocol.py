@@ -193,7 +193,7 @@ def test_a_state_of_something_else_is_refused() -> None:
         particles("mpe/cooperative_navigation_3", 4),
         particles("mpe/cooperative_navigation_3", 2, dtype="float64"),
     ):
-        with pytest.raises(ValueError, match="the state is of"):
+        with pytest.raises(ValueError, match="the state belongs to"):
             other.load_state_dict(state)
     partial = {name: state[name] for name in state if name not in ("position", "totals")}
     with pytest.raises(ValueError, match="position, totals missing"):
@@ -292,7 +292,7 @@ def test_settings() -> None:
     for settings, error, message in bad:
         with pytest.raises(error, match=message):
             envs.make("mpe/cooperative_navigation_3", 1, **settings)
-    with pytest.raises(ValueError, match=r"computes on the device cpu, not meta: make it by envs\.make"):
+    with pytest.raises(ValueError, match=r"runs on the device cpu, not meta: create it with envs\.make"):
         Settings(backend="numba").uses_numba(torch.device("meta"))
     with pytest.raises(ValueError, match="num_envs must be at least 1"):
         envs.make("mpe/cooperative_navigation_3", 0)

@@ -67,8 +67,8 @@ def _require_told_apart(network: Network, place: str, given: JsonObject) -> None
     """Raise TrafficFileError if several lane links share the id of the one on which a vehicle is."""
     if f"{place}#" in network.repeated_keys:
         raise TrafficFileError(
-            f"{given.where} is on {place}, the id of several lane links, which CityFlow's snapshots do not tell apart; "
-            "take the snapshot when nobody is there, or with this engine"
+            f"{given.where} is on {place}, the id of several lane links, which CityFlow's snapshots do not separate; "
+            "take the snapshot when no vehicle is there, or with this engine"
         )
 
 

@@ -71,7 +71,7 @@ def _load(path: Path) -> Any:
         raise TrafficFileError(f"{path}: the file cannot be read ({error})") from error
     if not content:
         raise TrafficFileError(
-            f"{path}: the file is empty, as CityFlow leaves it where some gap is not a number; take the snapshot again "
+            f"{path}: the file is empty, as CityFlow leaves it if some gap is not a number; take the snapshot again "
             "some steps later"
         )
     try:

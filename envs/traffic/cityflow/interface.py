@@ -279,7 +279,7 @@ class Engine:
         """Continue from a snapshot, deterministically. Raises ValueError for a snapshot of an engine with other
         files."""
         if archive.network is not self.network and archive.network.drivable_ids != self.network.drivable_ids:
-            raise ValueError("the snapshot is of another road network")
+            raise ValueError("the snapshot belongs to another road network")
         self._go_on(copied(archive.state))
 
     def load_from_file(self, path: str | Path) -> None:
@@ -294,7 +294,7 @@ class Engine:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue exactly from `state`. Raises ValueError if it is incomplete or of an engine with other files."""
         if "pushed" not in state:
-            raise ValueError("this is no state of a traffic engine: pushed is missing")
+            raise ValueError("this is not a state of a traffic engine: pushed is missing")
         self.simulation.load(checkpoint.from_state_dict(state, self.state))
         self._pushed = int(state["pushed"])
 

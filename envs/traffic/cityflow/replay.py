@@ -82,7 +82,7 @@ class ReplayWriter:
         except (OSError, ValueError) as error:
             raise TrafficFileError(
                 f"cannot write the replay {path}: {getattr(error, 'strerror', None) or error}; give replayLogFile, or "
-                "the replay_file of set_replay_file, in a folder that can be written to"
+                "the replay_file of set_replay_file, in a writable folder"
             ) from error
         arrays = network.arrays
         self._roads = [r for r in range(len(network.road_ids)) if not network.virtual[arrays.road_to[r]]]

@@ -1,6 +1,7 @@
-"""The simulator: the state, one step of it compiled, one simulation and many of them.
+"""The simulator: its state, the compiled step, single simulations and batches of them.
 
-`state` has the arrays that change; `pointer` and `handles` let compiled code get at them; `basics`, `arrivals`,
-`driving`, `lane_change` and `step` are the compiled step; `simulation` runs it, `batch` runs many copies; `inspection`
-and `movements` read the state, `checkpoint` saves it.
+`state` defines the arrays that change; `pointer` and `handles` give compiled code access to them; `basics`, `queues`,
+`arrivals`, `driving`, `lane_change` and `step` form the compiled step; `simulation` runs it, `team` with several
+threads, and `batch` runs many copies; `locality` sorts vehicles in memory; `inspection` and `movements` read the state;
+`checkpoint` saves it.
 """

@@ -1,4 +1,4 @@
-"""How vehicles come into being: flows make them, a lane is drawn for them, and they enter where there is room."""
+"""Arrival of vehicles: flows create them, a lane is drawn for each, and they enter where there is room."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from envs.traffic.network.map import Map
 
 @kernel
 def wake_flows(f: FlowArrays, t: Traffic, p: Pool, w: Sources, dt: float, lane_change: bool) -> bool:
-    """Start the flows that are due; whether there are slots for all vehicles that this step may make."""
+    """Activate the flows that are due; returns whether there are slots for all vehicles that this step may create."""
     clock, following = p.times[FLOW_CLOCK], t.counts[NEXT_FLOW]
     while following < w.flows and f.start[w.order[following]] <= clock:
         flow = w.order[following]
@@ -53,7 +53,7 @@ def wake_flows(f: FlowArrays, t: Traffic, p: Pool, w: Sources, dt: float, lane_c
     needed = 0
     flow = next_member(w.active, 0, w.flows)
     while flow >= 0:
-        needed += 2 + int(min(dt / f.interval[flow], dt))  # an interval below 1 s is that of a single vehicle
+        needed += 2 + int(min(dt / f.interval[flow], dt))  # only flows of a single vehicle have intervals below 1 s
         prefetch(f.end, flow, 0)
         prefetch(w.now, flow, 0)
         prefetch(f.kind, flow, 0)
@@ -67,8 +67,8 @@ def wake_flows(f: FlowArrays, t: Traffic, p: Pool, w: Sources, dt: float, lane_c
 
 @kernel
 def make_vehicle(t: Traffic, p: Pool, kind: int, route: int, enter_time: float, settled: int) -> int:
-    """A new vehicle that waits for its lane to be drawn; see `take_slot` for `settled`. Draws its priority, and the
-    number of a thread, which does nothing here but keeps the stream of random numbers that of CityFlow."""
+    """A new vehicle whose lane is still to be drawn; see `take_slot` for `settled`. Draws its priority and a thread
+    number, which is unused but keeps the stream of random numbers equal to CityFlow's."""
     v = take_slot(t.vehicles, p, t.counts, settled)
     draw(p.random, t.counts)
     reset_vehicle(t.vehicles, v)
@@ -83,7 +83,7 @@ def make_vehicle(t: Traffic, p: Pool, kind: int, route: int, enter_time: float, 
 
 @kernel
 def reset_vehicle(vehicles, v: int) -> None:  # type: ignore[no-untyped-def]
-    """Everything but the priority as it is for a vehicle that has just been made."""
+    """Reset all fields but the priority to those of a new vehicle."""
     vehicle = vehicles[v]
     vehicle.speed = vehicle.distance = vehicle.gap = vehicle.next_speed = vehicle.next_distance = 0.0
     vehicle.leader_gap = vehicle.follower_gap = vehicle.last_change = vehicle.offset = vehicle.custom_speed = 0.0
@@ -101,7 +101,7 @@ def reset_vehicle(vehicles, v: int) -> None:  # type: ignore[no-untyped-def]
 
 @kernel
 def run_flows(f: FlowArrays, t: Traffic, p: Pool, w: Sources, dt: float) -> None:
-    """Make the vehicles of this step."""
+    """Create the vehicles of this step."""
     clock, now, settled = p.times[FLOW_CLOCK], t.counts[STEP] * dt, t.counts[POOL]
     flow = next_member(w.active, 0, w.flows)
     while flow >= 0:
@@ -123,8 +123,8 @@ def run_flows(f: FlowArrays, t: Traffic, p: Pool, w: Sources, dt: float) -> None
 
 @kernel
 def choose_lanes(m: Map, t: Traffic, p: Pool, w: Sources, k: Lanes) -> None:
-    """Put every new vehicle into the buffer of one of the lanes that lead on, drawn at random, road by road. A vehicle
-    without route is taken away and its flow is switched off."""
+    """Add every new vehicle to the queue of one of the lanes that continue its route, drawn at random, road by road. A
+    vehicle without a route is removed and its flow disabled."""
     new, count = p.new, t.counts[NEW]
     for i in range(count):
         route = t.vehicles[new[i]].route
@@ -161,7 +161,7 @@ def choose_lanes(m: Map, t: Traffic, p: Pool, w: Sources, k: Lanes) -> None:
 
 @kernel
 def _sort_by_first_road(t: Traffic, new: np.ndarray, scratch: np.ndarray, count: int) -> None:
-    """Merge sort, which keeps the order of those who begin on the same road."""
+    """Sort new vehicles by their first road with a merge sort, which is stable."""
     width = 1
     while width < count:
         for start in range(0, count, 2 * width):
@@ -188,7 +188,7 @@ def _first_road(t: Traffic, v: int) -> int:
 
 @inlined
 def _queue(t: Traffic, k: Lanes, lane: int, v: int) -> None:
-    """Let a vehicle wait for a lane."""
+    """Add a vehicle to the queue of a lane."""
     t.vehicles[v].drivable = lane
     t.vehicles[v].behind = NONE
     if t.queues[lane].waiting_size == 0:
@@ -202,7 +202,7 @@ def _queue(t: Traffic, k: Lanes, lane: int, v: int) -> None:
 
 @kernel
 def enter(m: Map, t: Traffic, k: Lanes) -> None:
-    """Let the first waiting vehicle of each lane in, where there is room."""
+    """Let the first waiting vehicle enter each lane that has room."""
     lane = next_member(k.waited, 0, m.lanes)
     while lane >= 0:
         v = t.queues[lane].waiting_first
@@ -228,6 +228,6 @@ def enter(m: Map, t: Traffic, k: Lanes) -> None:
 
 @kernel
 def push(state: np.ndarray, kind: int, route: int, enter_time: float) -> int:
-    """A new vehicle that was not made by a flow; its slot."""
+    """Create a vehicle that does not belong to a flow; returns its slot."""
     t = traffic_at(state)
     return make_vehicle(t, pool_at(state), kind, route, enter_time, 0)

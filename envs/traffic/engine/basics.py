@@ -1,8 +1,8 @@
-"""Small parts of the kernels: sets of bits, the random generator, the pool, plans of where to drive next.
+"""Building blocks of the kernels: bit sets, the random generator, the pool, and plans of the next drivables.
 
-Names that are the same in all kernels: `m` the `Map`, `t` the `Traffic`, `p` the `Pool`, `w` the `Sources`, `k` the
-`Lanes`, `f` the `FlowArrays`, `v` a vehicle's slot, `dt` seconds of a step. Lane links are numbered as drivables.
-Functions marked `inlined` are pasted into the kernels that use them. Compiled code is kept between runs; see `cache`.
+All kernels use the same names: `m` for the `Map`, `t` for `Traffic`, `p` for the `Pool`, `w` for `Sources`, `k` for
+`Lanes`, `f` for `FlowArrays`, `v` for a vehicle's slot, `dt` for the seconds of a step. Lane links are numbered as
+drivables. Functions marked `inlined` are inlined into the kernels that use them. Compiled code is cached between runs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ kernel = njit(cache=True, error_model="numpy", nogil=True)
 inlined = njit(inline="always", error_model="numpy")
 
 FARTHEST = 1000
-"""Drivables beyond those of its route that a vehicle sees ahead at most, going round and round."""
+"""Maximum number of drivables beyond those of its route that a vehicle looks ahead, on a route with cycles."""
 
 _ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 _ONE = np.uint64(1)
@@ -33,7 +33,7 @@ for _bit in range(64):
 
 @kernel
 def next_member(words: np.ndarray, start: int, end: int) -> int:
-    """The smallest member of a set of bits, all below `end`, that is not below `start`; -1 if there is none."""
+    """The smallest member, from `start` on, of a bit set whose members are below `end`; -1 if there is none."""
     word, limit = start >> 6, (end + 63) >> 6
     if word >= limit:
         return -1
@@ -49,7 +49,7 @@ def next_member(words: np.ndarray, start: int, end: int) -> int:
 
 @kernel
 def next_members(words: np.ndarray, start: int, end: int) -> tuple[int, int, int, int, int]:
-    """The five smallest members not below `start`; -1 for those that there are not."""
+    """The five smallest members from `start` on; -1 where there are fewer."""
     first = next_member(words, start, end)
     second = -1 if first < 0 else next_member(words, first + 1, end)
     third = -1 if second < 0 else next_member(words, second + 1, end)
@@ -59,11 +59,11 @@ def next_members(words: np.ndarray, start: int, end: int) -> tuple[int, int, int
 
 @inlined
 def fetch_ahead(m: Map, t: Traffic, second: int, third: int, fourth: int, fifth: int, end: int) -> int:
-    """Have processors fetch what is needed of drivables that are visited one after the other, each farther on than the
-    next; -1 where there are fewer. Returns who comes after the fifth, below `end`.
+    """Prefetch the data of the drivables to be visited next, in stages: more for nearer ones; -1 where there are fewer.
+    Returns the drivable after the fifth, below `end`.
 
-    Of the first vehicle on a drivable it is known in time whether it comes near an intersection: if so, the lane link
-    that it takes is fetched, then the lane behind and whom the link crosses.
+    For the first vehicle on a drivable it is known early enough whether it approaches an intersection; if so, its next
+    lane link is prefetched, then the lane behind that and the links it crosses.
     """
     following = -1
     if fifth >= 0:
@@ -89,7 +89,7 @@ def fetch_ahead(m: Map, t: Traffic, second: int, third: int, fourth: int, fifth:
 
 @inlined
 def link_in_sight(m: Map, t: Traffic, drivable: int) -> int:
-    """The lane link that the first vehicle of a drivable is on or comes near; negative where there is none."""
+    """The lane link that the first vehicle of a drivable is on or approaches; negative if there is none."""
     link = drivable
     if drivable < m.lanes:
         vehicle = t.vehicles[t.queues[drivable].first]
@@ -101,7 +101,7 @@ def link_in_sight(m: Map, t: Traffic, drivable: int) -> int:
 
 @inlined
 def fetch_behind(m: Map, t: Traffic, v: int) -> None:
-    """Have processors fetch the vehicle behind another one, which comes next, with its plan if it may need that."""
+    """Prefetch the vehicle behind `v`, which is visited next, and its plan if that may be needed."""
     vehicle = t.vehicles[v]
     prefetch(t.vehicles, vehicle.behind, 0)
     if m.places[vehicle.drivable].length - vehicle.distance <= t.kinds[vehicle.kind].look_ahead:
@@ -111,13 +111,13 @@ def fetch_behind(m: Map, t: Traffic, v: int) -> None:
 
 @kernel
 def include(words: np.ndarray, member: int) -> None:
-    """Put a number into a set of bits."""
+    """Add a number to a bit set."""
     words[member >> 6] |= _ONE << np.uint64(member & 63)
 
 
 @kernel
 def exclude(words: np.ndarray, member: int) -> None:
-    """Take a number out of a set of bits."""
+    """Remove a number from a bit set."""
     words[member >> 6] &= ~(_ONE << np.uint64(member & 63))
 
 
@@ -143,8 +143,8 @@ def draw(random: np.ndarray, counts: np.ndarray) -> int:
 
 @kernel
 def place_in_pool(priorities: np.ndarray, start: int, end: int, priority: int) -> int:
-    """Where a vehicle of this priority stands, or would stand, among the members of the pool from `start` to before
-    `end`, which are in order."""
+    """The position that a vehicle of this priority has, or would have, among the sorted members of the pool in [start,
+    end)."""
     low, high = start, end
     while low < high:
         middle = (low + high) >> 1
@@ -157,11 +157,11 @@ def place_in_pool(priorities: np.ndarray, start: int, end: int, priority: int) -
 
 @kernel
 def take_slot(vehicles: np.ndarray, p: Pool, counts: np.ndarray, settled: int) -> int:
-    """A slot for a new vehicle, which gets a priority that no other has.
+    """A slot for a new vehicle, which gets a unique priority.
 
-    The priority is 32 random bits, read as a signed number, drawn again while somebody has it. The first `settled`
-    members of the pool are in order, and so are those behind them; `settle` puts them together. A vehicle that comes
-    alone is in its place at once where nobody is behind.
+    The priority consists of 32 random bits, read as a signed integer and redrawn while it is in use. The first
+    `settled` members of the pool are sorted, and so are those after them; `settle` merges the two. With `settled` = 0,
+    the vehicle is inserted at its final position at once.
     """
     while True:
         priority = draw(p.random, counts)
@@ -185,7 +185,7 @@ def take_slot(vehicles: np.ndarray, p: Pool, counts: np.ndarray, settled: int) -
 
 @kernel
 def settle(vehicles: np.ndarray, p: Pool, counts: np.ndarray, settled: int) -> None:
-    """Put the members of the pool behind the first `settled`, both in order, in their places among these."""
+    """Merge the members of the pool after the first `settled` into these; both parts are sorted."""
     added, end, scratch = counts[POOL] - settled, settled, p.moved
     for i in range(added):
         scratch[i] = p.members[settled + i]
@@ -200,7 +200,7 @@ def settle(vehicles: np.ndarray, p: Pool, counts: np.ndarray, settled: int) -> N
 
 @kernel
 def drop_slot(vehicles: np.ndarray, p: Pool, counts: np.ndarray, slot: int) -> None:
-    """Take one vehicle out of the pool and give its slot back."""
+    """Remove a vehicle from the pool and free its slot."""
     place = place_in_pool(p.priorities, 0, counts[POOL], vehicles[slot].priority)
     counts[POOL] -= 1
     for i in range(place, counts[POOL]):
@@ -211,7 +211,7 @@ def drop_slot(vehicles: np.ndarray, p: Pool, counts: np.ndarray, slot: int) -> N
 
 @kernel
 def drop_slots(vehicles: np.ndarray, p: Pool, counts: np.ndarray, dropped: np.ndarray, count: int) -> None:
-    """Take `count` vehicles out of the pool and give their slots back. dropped: who, scratch afterwards."""
+    """Remove `count` vehicles from the pool and free their slots. dropped: their slots; overwritten."""
     for i in range(count):
         dropped[i] = place_in_pool(p.priorities, 0, counts[POOL], vehicles[dropped[i]].priority)
     sort_whole_numbers(dropped, count)
@@ -242,7 +242,7 @@ def sort_whole_numbers(numbers: np.ndarray, count: int) -> None:
 
 @kernel
 def leads_to(m: Map, lane: int, road: int) -> bool:
-    """Whether some lane link leaves `lane` for `road`."""
+    """Whether some lane link leads from `lane` to `road`."""
     for i in range(m.places[lane].leaving, m.places[lane].leaving_end):
         if m.places[m.places[m.leaving[i]].end].road == road:
             return True
@@ -251,11 +251,11 @@ def leads_to(m: Map, lane: int, road: int) -> bool:
 
 @kernel
 def following_drivable(m: Map, roads: np.ndarray, place: int, end: int, drivable: int) -> int:
-    """The drivable after `drivable` for a vehicle whose route is `roads` from `place` to before `end`; NONE at the end,
-    or where the lane has no link that goes on.
+    """The drivable after `drivable` for a vehicle whose route is `roads` in [place, end); NONE at the end of the route,
+    or if the lane has no suitable link.
 
-    Of the links to the next road, from whose end the road after that can be reached, the one whose end lane is nearest
-    in number to the present lane.
+    Among the links to the next road from whose end the road after that can be reached, this is the one whose end lane
+    is nearest in index to the current lane.
     """
     if drivable >= m.lanes:
         return m.places[drivable].end
@@ -278,10 +278,10 @@ def following_drivable(m: Map, roads: np.ndarray, place: int, end: int, drivable
 
 @kernel
 def extend_plan(m: Map, t: Traffic, v: int, i: int) -> int:
-    """The i-th next drivable of a vehicle, where its plan is not yet that long; NONE if there is none.
+    """The i-th next drivable of a vehicle whose plan is not yet that long; NONE if there is none.
 
-    That there is none is part of the plan, too: on a route that visits a road twice, the answer would be another one
-    later. There plans may also go round and round; they end after `FARTHEST` drivables more than the route has.
+    NONE becomes part of the plan as well, because on a route that visits a road twice the result could differ later.
+    On such routes plans may also run in circles; they end `FARTHEST` drivables beyond the length of the route.
     """
     vehicle = t.vehicles[v]
     start, end = t.route_starts[vehicle.route], t.route_starts[vehicle.route + 1]
@@ -309,7 +309,7 @@ def planned(m: Map, t: Traffic, v: int, i: int) -> int:
 
 @inlined
 def next_drivable(m: Map, t: Traffic, v: int) -> int:
-    """`planned(m, t, v, 0)`, without looking at the plan where it is known anyway."""
+    """`planned(m, t, v, 0)`, without reading the plan if the result is known otherwise."""
     drivable = t.vehicles[v].drivable
     if drivable >= m.lanes:
         following = m.places[drivable].end
@@ -322,14 +322,14 @@ def next_drivable(m: Map, t: Traffic, v: int) -> int:
 
 @inlined
 def ends_on(t: Traffic, v: int, road: int) -> bool:
-    """Whether a road is the last of a vehicle's route. The road counts, not its place: a route may visit it before."""
+    """Whether `road` is the last road of a vehicle's route, which the route may also visit before."""
     return t.route_roads[t.route_starts[t.vehicles[v].route + 1] - 1] == road
 
 
 @inlined
 def sees_nobody(m: Map, t: Traffic, v: int) -> bool:
-    """Whether a vehicle with nobody ahead on its drivable is on a lane whose end is beyond its horizon, and nobody is
-    on the links that leave it."""
+    """Whether a vehicle with none ahead on its drivable is on a lane whose end is beyond its horizon and whose outgoing
+    links are empty."""
     vehicle = t.vehicles[v]
     far = m.places[vehicle.drivable].length - vehicle.distance
     beyond = far > t.kinds[vehicle.kind].look_ahead and vehicle.drivable < m.lanes
@@ -338,10 +338,10 @@ def sees_nobody(m: Map, t: Traffic, v: int) -> bool:
 
 @kernel
 def look_for_leader(m: Map, t: Traffic, v: int) -> None:
-    """Leader and gap of a vehicle with nobody ahead on its drivable: whoever is next on its way within its horizon.
+    """Set leader and gap of a vehicle with none ahead on its drivable: the next vehicle on its way within its horizon.
 
-    Others are where they will be at the end of the step, their `next_distance`; that is `distance` between two steps.
-    At a lane link, everybody who left the same lane counts, whichever link they took. Without leader the gap stays.
+    Other vehicles are taken at the end of the step, at their `next_distance`, which equals `distance` between steps. At
+    a lane link, all vehicles that left the same lane count, whichever link they took. Without a leader the gap stays.
     """
     vehicle = t.vehicles[v]
     vehicle.leader = NONE
@@ -386,7 +386,7 @@ def look_for_leader(m: Map, t: Traffic, v: int) -> None:
 
 @inlined
 def follow(t: Traffic, v: int, ahead: int) -> None:
-    """Leader and gap of a vehicle behind `ahead` on its drivable."""
+    """Set leader and gap of a vehicle behind `ahead` on its drivable."""
     vehicle, leader = t.vehicles[v], t.vehicles[ahead]
     vehicle.leader = ahead
     vehicle.gap = leader.distance - t.kinds[leader.kind].length - vehicle.distance
@@ -394,7 +394,7 @@ def follow(t: Traffic, v: int, ahead: int) -> None:
 
 @inlined
 def set_leader(m: Map, t: Traffic, v: int, ahead: int) -> None:
-    """Leader and gap of a vehicle behind `ahead` on its drivable, or at the front of it (NONE)."""
+    """Set leader and gap of a vehicle behind `ahead` on its drivable, or at its front if `ahead` is NONE."""
     if ahead == NONE:
         look_for_leader(m, t, v)
     else:

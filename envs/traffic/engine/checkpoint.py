@@ -1,4 +1,4 @@
-"""The state of a simulation as a dictionary of arrays, and back: what checkpoints hold."""
+"""Conversion of a simulation's state to a dictionary of arrays for checkpoints, and back."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from envs.traffic.engine.state import QUEUE, SLOTS, VEHICLE, State, mapped
 from envs.traffic.network.layout import lined_up
 
 SCRATCH = frozenset({"moved", "segment_first", "segment_last"})
-"""Parts that every step makes anew."""
+"""Parts that every step recomputes."""
 DERIVED = frozenset({"alerts", "priorities"})
-"""Parts that follow from others; `queues.complete` fills them in."""
+"""Parts derived from others, which `queues.complete` fills in."""
 GIVEN = frozenset({"order", "segment_starts"})
-"""Parts that follow from the files."""
+"""Parts derived from the files."""
 FREE_LENGTH = SLOTS | {"kinds", "route_starts", "route_roads"}
 
 _VEHICLE_NAMES = (
@@ -29,8 +29,8 @@ _QUEUE_NAMES = ("first", "last", "size", "departing", "waiting_first", "waiting_
 
 
 def _record(names: tuple[str, ...], like: np.dtype, *more: str) -> np.dtype:
-    """A record of some of the fields of another one, in this order, and of whole numbers that stand for nothing any
-    more."""
+    """A record type with the named fields of `like`, in this order, and with `more` integer fields that are no longer
+    used."""
     types = [(name, np.int32 if like[name] == np.int8 else like[name]) for name in names]
     return np.dtype([*types, *((name, np.int32) for name in more)], align=True)
 
@@ -39,23 +39,23 @@ RECORDS = {
     "vehicles": (VEHICLE, _record(_VEHICLE_NAMES, VEHICLE)),
     "queues": (QUEUE, _record(_QUEUE_NAMES, QUEUE, "stamp", "announced")),
 }
-"""Records of a step, and how they are saved: the order of the former changes with what is fastest."""
+"""Record types as saved, whose order is fixed, while that of the engine's records may change for speed."""
 
 
 def state_dict(state: State) -> dict[str, np.ndarray]:
-    """What is needed to go on exactly: copies, without what every step makes anew."""
+    """Copies of all parts needed to continue exactly, without those that every step recomputes."""
     parts = {name: part for group in state for name, part in group._asdict().items()}
     kept = parts.keys() - SCRATCH - DERIVED - GIVEN
     return {name: _saved(name, parts[name]) for name in parts if name in kept and isinstance(parts[name], np.ndarray)}
 
 
 def _saved(name: str, part: np.ndarray) -> np.ndarray:
-    """A copy, records in the order in which they are saved."""
+    """A copy of a part, with records converted to the saved type."""
     return _reordered(part, RECORDS[name][1]) if name in RECORDS else part.copy()
 
 
 def _reordered(records: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Records of another type with the same names, as far as both have them."""
+    """Records converted to another type, field by field by name, as far as both have them."""
     result = lined_up(records.shape, dtype)
     for name in dtype.names or ():
         if name in (records.dtype.names or ()):
@@ -64,8 +64,8 @@ def _reordered(records: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 def from_state_dict(saved: dict[str, Any], like: State) -> State:
-    """The state to go on from, once it has been completed (`queues.complete`). Raises ValueError if parts are missing
-    or of another network than that of `like`."""
+    """The state to continue from, which must then be completed (`queues.complete`). Raises ValueError if parts are
+    missing or belong to another network than `like`."""
     state = mapped(like, lambda name, own: _part(saved, name, own))
     capacity = {len(part) for part in (state.traffic.vehicles, state.traffic.plans, state.pool.members)}
     capacity |= {len(state.pool.free), len(state.pool.new)}
@@ -81,10 +81,10 @@ def _part(saved: dict[str, Any], name: str, own: Any) -> Any:
     if name in GIVEN or not isinstance(own, np.ndarray):
         return own
     if name not in saved:
-        raise ValueError(f"this is no state of a traffic engine: {name} is missing")
+        raise ValueError(f"this is not a state of a traffic engine: {name} is missing")
     part = np.array(saved[name])
     fits = len(part) == len(own) or name in FREE_LENGTH
     used, dtype = RECORDS.get(name, (own.dtype, own.dtype))
     if part.dtype != dtype or part.shape[1:] != own.shape[1:] or not fits:
-        raise ValueError(f"the state is of another road network or flow: {name} has shape {part.shape}")
+        raise ValueError(f"the state belongs to another road network or flow: {name} has shape {part.shape}")
     return part if used == dtype else _reordered(part, used)

@@ -1,7 +1,7 @@
-"""How fast a vehicle drives: following its leader, stopping, yielding where lane links cross.
+"""Speed of vehicles: following the leader, stopping, and yielding where lane links cross.
 
-Every formula is evaluated from left to right as written, in double precision, so that all results equal those of
-CityFlow to the last bit. `smaller` and `larger` treat what is not a number as CityFlow does.
+Every formula is evaluated from left to right as written, in double precision, so that all results are bitwise equal to
+CityFlow's. `smaller` and `larger` treat NaN as CityFlow does.
 """
 
 from __future__ import annotations
@@ -16,30 +16,30 @@ from envs.traffic.network.layout import NONE
 from envs.traffic.network.map import Map
 
 YIELD_DISTANCE = 5.0
-"""Metres before a cross at which a yielding vehicle stops."""
+"""Distance before a cross at which a yielding vehicle stops, in metres."""
 TURN_SPEED = 8.3333
-"""Largest speed at which a turn is begun, m/s."""
+"""Maximum speed at the beginning of a turn, m/s."""
 SLOW = 2.0
-"""The end of a lane counts as free if its last vehicle is at least this fast, m/s."""
+"""Speed in m/s from which the last vehicle of a lane no longer blocks its entry."""
 RANK_OF_RIGHT, RANK_OF_LEFT = 1, 2
 FAR = 1.0
-"""Metres farther from the end of a lane than a vehicle needs to stop there: more than any rounding."""
+"""Margin in metres beyond the stopping distance from which the end of a lane is ignored; exceeds any rounding error."""
 LEAST_A = 1e-9
-"""s^2/m: half the inverse of a deceleration beyond which braking distances are lost in rounding."""
+"""Smallest half inverse of a deceleration, in s^2/m, for which braking distances are not lost in rounding."""
 NOT_YIELDING = 100.0
-"""m/s: the speed that neighbours who change lanes leave to a vehicle which need not yield, and to all where nobody
-changes lanes."""
+"""Upper limit in m/s on the speed of vehicles that need not yield to a neighbour's lane change, and of all vehicles in
+simulations without lane changes."""
 
 
 @inlined
 def smaller(x: float, y: float) -> float:
-    """The smaller one; y where either is not a number."""
+    """The smaller of two numbers; y if either is NaN."""
     return x if x < y else y
 
 
 @inlined
 def larger(x: float, y: float) -> float:
-    """The larger one; y where either is not a number."""
+    """The larger of two numbers; y if either is NaN."""
     return x if x > y else y
 
 
@@ -61,9 +61,9 @@ def safe_speed(
     target: float,
     dt: float,
 ) -> float:
-    """Largest next speed that still ends `target` metres behind a leader who brakes; -100 if there is none.
+    """Largest next speed that still ends `target` metres behind a braking leader; -100 if there is none.
 
-    a: half the inverse of the own deceleration, with the products that are needed of it.
+    a: half the inverse of the vehicle's deceleration, passed along with products of it.
     """
     c = speed * dt / 2 + target - 0.5 * leader_speed * leader_speed / leader_deceleration - gap
     b = 0.5 * dt
@@ -79,7 +79,7 @@ def safe_speed(
 
 @inlined
 def following_speed(t: Traffic, v: int, dt: float) -> float:
-    """Speed that keeps the distance to the leader, or a speed that was set by hand."""
+    """Speed that keeps the distance to the leader, or a speed that was set from outside."""
     vehicle = t.vehicles[v]
     kind = t.kinds[vehicle.kind]
     result = kind.max_speed
@@ -124,7 +124,7 @@ def following_speed(t: Traffic, v: int, dt: float) -> float:
 
 @kernel
 def stopping_speed(speed: float, acceleration: float, deceleration: float, distance: float, dt: float) -> float:
-    """Next speed of a vehicle that wants to stop after `distance` metres; not a number if both are zero."""
+    """Next speed of a vehicle that is to stop after `distance` metres; NaN if speed and distance are zero."""
     faster = speed + acceleration * dt
     if (speed + faster) * dt / 2 + faster * faster / deceleration / 2 < distance:
         return faster
@@ -137,7 +137,7 @@ def stopping_speed(speed: float, acceleration: float, deceleration: float, dista
 
 @kernel
 def steps_to(speed: float, top_speed: float, acceleration: float, distance: float, turns: bool, dt: float) -> float:
-    """Estimated number of steps until a vehicle has gone `distance` metres on a lane link."""
+    """Estimated number of steps until a vehicle has driven `distance` metres on a lane link."""
     target = TURN_SPEED if turns else top_speed
     if distance <= 0:
         return 0.0
@@ -156,7 +156,7 @@ def steps_to(speed: float, top_speed: float, acceleration: float, distance: floa
 
 @inlined
 def can_yield(speed: float, deceleration: float, length: float, distance: float) -> bool:
-    """Whether a vehicle can still stop before a cross, or has left it behind."""
+    """Whether a vehicle can still stop before a cross, or has passed it."""
     return (distance > 0 and 0.5 * speed * speed / deceleration < distance - YIELD_DISTANCE) or (
         distance < 0 and distance + length < 0
     )
@@ -164,7 +164,7 @@ def can_yield(speed: float, deceleration: float, length: float, distance: float)
 
 @kernel
 def in_deadlock(vehicles: np.ndarray, foe: int) -> bool:
-    """Whether following who blocks whom from `foe` runs into a circle."""
+    """Whether the chain of blocking vehicles from `foe` on contains a cycle."""
     fast = slow = foe
     while fast != NONE and vehicles[fast].blocker != NONE:
         slow = vehicles[slow].blocker
@@ -216,18 +216,18 @@ def may_pass(
 
 @inlined
 def is_open(m: Map, t: Traffic, link: int) -> bool:
-    """Whether the present phase lets vehicles onto a lane link."""
+    """Whether the current phase opens a lane link."""
     intersection = m.places[link].intersection
     return m.open[m.places[link].light + t.phase[intersection] * m.lights[intersection].stride] != 0
 
 
 @kernel
 def expected(m: Map, t: Traffic, link: int, distance: float, comes: bool) -> tuple[int, float]:
-    """Whom a cross `distance` metres along a lane link has to expect, NONE for nobody, and how far away: still to go
-    where positive, past where negative.
+    """The vehicle to expect at a cross `distance` metres along a lane link (or NONE), and its distance: positive before
+    the cross, negative past it.
 
-    That is the vehicle nearest behind the cross whose rear has not cleared it: who has just left the link, one of those
-    on it, or, where anybody `comes`, who comes onto it next.
+    This is the foremost vehicle whose rear has not cleared the cross: the one that has just left the link, one on the
+    link, or, if `comes`, the one that enters it next.
     """
     v = t.queues[link].waiting_last
     if v != NONE and t.vehicles[v].previous == link and t.queues[m.places[link].end].last == v:
@@ -249,7 +249,7 @@ def expected(m: Map, t: Traffic, link: int, distance: float, comes: bool) -> tup
 
 @kernel
 def crossing_speed(m: Map, t: Traffic, v: int, link: int, travelled: float, limit: float, dt: float) -> float:
-    """Speed that lets everybody pass who goes first where lane link `link` crosses others; notes who that is.
+    """Speed that yields to all vehicles with right of way where lane link `link` crosses others; records to which.
 
     travelled: position on the link, negative before its start.
     """
@@ -297,7 +297,7 @@ def crossing_speed(m: Map, t: Traffic, v: int, link: int, travelled: float, limi
 
 @inlined
 def intersection_speed(m: Map, t: Traffic, v: int, dt: float) -> float:
-    """Speed that lights, turns and crossing traffic allow; the vehicle's largest where none of them matters."""
+    """Speed allowed by lights, turns and crossing traffic; the vehicle's maximum if none of them applies."""
     vehicle = t.vehicles[v]
     kind = t.kinds[vehicle.kind]
     result = kind.max_speed
@@ -329,7 +329,7 @@ def intersection_speed(m: Map, t: Traffic, v: int, dt: float) -> float:
 
 @inlined
 def wanted_speed(m: Map, t: Traffic, v: int, dt: float) -> float:
-    """The next speed of a vehicle as far as it can brake. Notes in `next_blocker` whom it yields to."""
+    """The desired next speed of a vehicle, before the limit on braking; records in `next_blocker` to whom it yields."""
     vehicle = t.vehicles[v]
     kind = t.kinds[vehicle.kind]
     vehicle.next_blocker = NONE
@@ -341,15 +341,15 @@ def wanted_speed(m: Map, t: Traffic, v: int, dt: float) -> float:
 
 @inlined
 def speed_to_lane_end(m: Map, t: Traffic, v: int, speed: float, dt: float) -> float:
-    """`speed`, or less where the lane does not lead on along the route: the vehicle stops its gap before the end. Where
-    it could do so from its largest speed, it need not look."""
+    """`speed`, reduced if the lane does not continue along the route, so that the vehicle stops its gap before the end.
+    The route is not checked while the vehicle could stop from its maximum speed."""
     result = speed
     vehicle = t.vehicles[v]
     kind = t.kinds[vehicle.kind]
     rest = m.places[vehicle.drivable].length - vehicle.distance
     stops = kind.max_speed * kind.max_speed * kind.brake_a + (kind.max_speed + vehicle.speed) * dt / 2 + kind.min_gap
     far = rest > stops + FAR and 2 * (rest - kind.min_gap) / dt - dt > kind.max_speed
-    far = far and speed <= kind.max_speed and kind.brake_a > LEAST_A  # not where anything is absurd
+    far = far and speed <= kind.max_speed and kind.brake_a > LEAST_A  # only for sensible values
     if not far and next_drivable(m, t, v) == NONE and not ends_on(t, v, m.places[vehicle.drivable].road):
         end = safe_speed(
             kind.brake_a,
@@ -368,16 +368,17 @@ def speed_to_lane_end(m: Map, t: Traffic, v: int, speed: float, dt: float) -> fl
 
 @inlined
 def braked_speed(t: Traffic, v: int, speed: float, dt: float) -> float:
-    """`speed`, or what is reached by braking as hard as possible; negative if the vehicle stops within the step."""
+    """`speed`, or the speed reached by maximum braking if that is larger; negative if the vehicle stops within the
+    step."""
     vehicle = t.vehicles[v]
     return larger(speed, vehicle.speed - t.kinds[vehicle.kind].max_deceleration * dt)
 
 
 @inlined
 def decide_movement(m: Map, t: Traffic, v: int, speed: float, dt: float) -> bool:
-    """Where a vehicle will be at the end of the step, left in its `next_...` fields; whether it was possible.
+    """Write the vehicle's position at the end of the step to its `next_...` fields; returns whether that was possible.
 
-    It is not where the lane at whose end the vehicle arrives does not lead on, and its road is not the route's last.
+    It is not possible to pass the end of a lane that neither continues the route nor lies on its last road.
     """
     vehicle = t.vehicles[v]
     if speed < 0:

@@ -1,4 +1,4 @@
-"""How compiled code gets at the arrays of Python: the same tuples, of pointers instead of arrays."""
+"""Access of compiled code to arrays of Python: the same tuples with pointers instead of arrays."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _uint8, _uint32, _uint64, _bool = (pointer_to(t) for t in (np.uint8, np.uint32, 
 
 @_unpack
 def map_at(a: np.ndarray) -> Map:
-    """The `Map` from its addresses."""
+    """The `Map` given its addresses."""
     return Map(
         _places(a[0]),
         _int32(a[1]),
@@ -39,7 +39,7 @@ def map_at(a: np.ndarray) -> Map:
 
 @_unpack
 def flows_at(a: np.ndarray) -> FlowArrays:
-    """The `FlowArrays` from their addresses."""
+    """The `FlowArrays` given their addresses."""
     return FlowArrays(
         _int32(a[0]), _float64(a[1]), _int64(a[2]), _int64(a[3]), _int32(a[4]), _int32(a[5]), _int32(a[6]), a[7]
     )
@@ -47,7 +47,7 @@ def flows_at(a: np.ndarray) -> FlowArrays:
 
 @_unpack
 def traffic_at(a: np.ndarray) -> Traffic:
-    """The `Traffic` from the addresses of a `State`."""
+    """The `Traffic` given the addresses of a `State`."""
     return Traffic(
         _vehicles(a[0]),
         _int32(a[1]),
@@ -64,7 +64,7 @@ def traffic_at(a: np.ndarray) -> Traffic:
 
 @_unpack
 def pool_at(a: np.ndarray) -> Pool:
-    """The `Pool` from the addresses of a `State`."""
+    """The `Pool` given the addresses of a `State`."""
     return Pool(
         _int32(a[10]),
         _int32(a[11]),
@@ -79,11 +79,11 @@ def pool_at(a: np.ndarray) -> Pool:
 
 @_unpack
 def sources_at(a: np.ndarray) -> Sources:
-    """The `Sources` from the addresses of a `State`."""
+    """The `Sources` given the addresses of a `State`."""
     return Sources(_float64(a[18]), _float64(a[19]), _int32(a[20]), _bool(a[21]), _int32(a[22]), _uint64(a[23]), a[24])
 
 
 @_unpack
 def lanes_at(a: np.ndarray) -> Lanes:
-    """The `Lanes` from the addresses of a `State`."""
+    """The `Lanes` given the addresses of a `State`."""
     return Lanes(_uint64(a[25]), _float64(a[26]), _float64(a[27]), _int32(a[28]), _int32(a[29]), _int32(a[30]))

@@ -1,4 +1,4 @@
-"""Reading an engine's state: counts, tables, names. Nothing here changes anything."""
+"""Read-only access to an engine's state: counts, tables, names."""
 
 from __future__ import annotations
 
@@ -17,43 +17,43 @@ from envs.traffic.network.layout import NONE
 from envs.traffic.network.map import Map
 
 STANDING = 0.1
-"""Vehicles slower than this wait, m/s."""
+"""Speed in m/s below which a vehicle counts as standing."""
 VEHICLE_ID = re.compile(r"(flow_(0|[1-9][0-9]{0,9})|manually_pushed)_(0|[1-9][0-9]{0,9})(_shadow)?")
-"""Groups 2 to 4: flow, unless the vehicle was pushed; number; whether it is a shadow."""
+"""Pattern of vehicle ids. Groups 2 to 4: flow, unless the vehicle was pushed; number; suffix of a shadow."""
 
 
 class VehicleTable(NamedTuple):
-    """All vehicles of an engine in ascending order of priority, one row for each."""
+    """All vehicles of an engine, one row each, in ascending order of priority."""
 
     ids: list[str]
     running: np.ndarray
-    """bool; False for vehicles that wait to enter."""
+    """bool, False for vehicles waiting to enter."""
     drivable: np.ndarray
-    """int32 into `network.drivable_ids`; the lane they wait for where they do not run."""
+    """int32, index into `network.drivable_ids`; for waiting vehicles the lane they wait for."""
     distance: np.ndarray
-    """float64, metres along the drivable."""
+    """float64, position along the drivable in metres."""
     speed: np.ndarray
-    """float64, m/s."""
+    """float64, speed in m/s."""
     gap: np.ndarray
     """float64, metres to the rear of the leader; NaN without one."""
     leader: np.ndarray
-    """int32 row of this table; -1 for none."""
+    """int32, row of the leader in this table; -1 for none."""
     blocker: np.ndarray
-    """int32 row of this table: to whom the vehicle yields; -1 for none."""
+    """int32, row of the vehicle to which this one yields; -1 for none."""
     enter_link_time: np.ndarray
     """int32, step at which the lane link was entered; 2147483647 on a lane."""
     priority: np.ndarray
-    """int32."""
+    """int32, unique priority."""
     enter_time: np.ndarray
-    """float64, seconds."""
+    """float64, creation time in seconds."""
     partner_type: np.ndarray
-    """int32: 0 not changing lanes, 1 changing, 2 its shadow."""
+    """int32, 0 not changing lanes, 1 changing, 2 the shadow of a changing vehicle."""
     offset: np.ndarray
-    """float64, metres sideways in a lane change."""
+    """float64, lateral offset in metres during a lane change."""
 
 
 def vehicle_name(vehicle: Any) -> str:
-    """Id of one vehicle record."""
+    """Id of a vehicle record."""
     flow, number = int(vehicle["flow"]), int(vehicle["number"])
     name = f"manually_pushed_{number}" if flow == PUSHED else f"flow_{flow}_{number}"
     return f"{name}_shadow" if vehicle["partner_type"] == SHADOW else name
@@ -74,7 +74,7 @@ def pool(state: State) -> np.ndarray:
 
 
 def on_drivable(state: State, drivable: int) -> Iterator[int]:
-    """Slots of the vehicles on a lane or lane link, front first."""
+    """Slots of the vehicles on a lane or lane link, from front to rear."""
     slot = int(state.traffic.queues[drivable]["first"])
     while slot != NONE:
         yield slot
@@ -82,7 +82,7 @@ def on_drivable(state: State, drivable: int) -> Iterator[int]:
 
 
 def waiting_for(state: State, lane: int) -> Iterator[int]:
-    """Slots of the vehicles that wait to enter a lane, next one first."""
+    """Slots of the vehicles waiting to enter a lane, next one first."""
     slot = int(state.traffic.queues[lane]["waiting_first"])
     for _ in range(state.traffic.queues[lane]["waiting_size"]):
         yield slot
@@ -90,7 +90,7 @@ def waiting_for(state: State, lane: int) -> Iterator[int]:
 
 
 def average_travel_time(state: State, now: float) -> float:
-    """Mean seconds since vehicles were made, over finished and present ones; 0 if there were none."""
+    """Average travel time in seconds, over finished and present vehicles; 0 if there have been none."""
     enter_times = state.traffic.vehicles["enter_time"][pool(state)]
     count = int(state.traffic.counts[FINISHED]) + len(enter_times)
     if not count:
@@ -106,7 +106,7 @@ def _travel_time(enter_times: np.ndarray, total: float, now: float) -> float:
 
 
 def lane_waiting(state: State, lanes: int) -> np.ndarray:
-    """Standing vehicles on every lane, (lane,) int32."""
+    """Number of standing vehicles on every lane, (lane,) int32."""
     counts = np.zeros(lanes, dtype=np.int32)
     _count_standing(state.traffic.vehicles, pool(state), counts)
     return counts
@@ -121,7 +121,8 @@ def _count_standing(vehicles: np.ndarray, slots: np.ndarray, counts: np.ndarray)
 
 
 def lane_near(m: Map, state: State, seconds: float) -> np.ndarray:
-    """Running vehicles on every lane that could reach its end within `seconds` at the speed limit, (lane,) int32."""
+    """Number of running vehicles per lane that could reach its end within `seconds` at the speed limit, (lane,)
+    int32."""
     counts = np.zeros(m.lanes, dtype=np.int32)
     _count_near(m.places, state.traffic.vehicles, pool(state), seconds, counts)
     return counts
@@ -140,10 +141,10 @@ def _count_near(
 
 
 def vehicle_table(state: State) -> VehicleTable:
-    """All vehicles by priority."""
+    """The table of all vehicles, by priority."""
     slots = pool(state)
     vehicles = state.traffic.vehicles[slots]
-    row = np.full(len(state.pool.free) + 1, NONE, dtype=np.int32)  # of the last entry, for none
+    row = np.full(len(state.pool.free) + 1, NONE, dtype=np.int32)  # the last entry, index -1, stands for none
     row[slots] = np.arange(len(slots), dtype=np.int32)
     gap = np.where(vehicles["leader"] == NONE, np.nan, vehicles["gap"])
     return VehicleTable(
@@ -164,8 +165,8 @@ def vehicle_table(state: State) -> VehicleTable:
 
 
 def vehicle_positions(network: Network, state: State, slots: np.ndarray) -> np.ndarray:
-    """Position and direction (x, y, radians) of the fronts of some running vehicles, (vehicle, 3) float64. Those that
-    change lanes are between them."""
+    """Position and direction (x, y, radians) of the fronts of running vehicles, (vehicle, 3) float64. Vehicles that are
+    changing lanes are placed between the lanes."""
     places = np.empty((len(slots), 3))
     _place(network.shape_points, network.shape_starts, state.traffic.vehicles, slots, places)
     return places
@@ -183,7 +184,7 @@ def _place(points: np.ndarray, starts: np.ndarray, vehicles: np.ndarray, slots: 
 
 
 def lane_colours(network: Network, state: State) -> np.ndarray:
-    """(lane,) int: 0 red, 1 green (every link of the lane is open), 2 without lights that change."""
+    """Colour of every lane, (lane,) int: 0 red, 1 green (every link of the lane is open), 2 without changing lights."""
     colours = np.zeros(len(network.lane_ids), dtype=np.int32)
     _colour(network.map, network.arrays.road_to, state.traffic.phase, colours)
     return colours

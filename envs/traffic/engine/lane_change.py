@@ -1,9 +1,9 @@
-"""Lane changes: who wants another lane and tells its neighbours there, and the shadow that drives on both lanes until
-the change is done.
+"""Lane changes: vehicles that want another lane signal to their neighbours there, and a shadow occupies the second lane
+until the change is complete.
 
-CityFlow itself visits vehicles in the order of their memory addresses, so that its results with lane changes cannot be
-repeated. Here they are visited in ascending order of priority, with stable sorts, and gaps start at zero: one of the
-orders CityFlow could have taken, always the same.
+CityFlow visits vehicles in the order of their memory addresses, so its results with lane changes are not reproducible.
+Here vehicles are visited in ascending order of priority, with stable sorts, and gaps start at zero: a fixed order that
+CityFlow could have taken.
 """
 
 from __future__ import annotations
@@ -48,17 +48,18 @@ from envs.traffic.network.layout import NONE
 from envs.traffic.network.map import Map
 
 PAUSE = 3.0
-"""Seconds from one change of a vehicle to its next wish."""
+"""Seconds after a change before a vehicle may want another."""
 NO_CHANGE_ZONE = 30.0
-"""Metres before the end of a lane in which nobody wants to change."""
+"""Metres before the end of a lane within which vehicles do not want to change."""
 SIDEWAYS, LEAST_SIDEWAYS = 0.2, 1.0
-"""Speed across lanes: a share of the speed, but at least so many m/s."""
+"""Lateral speed: a fraction of the speed, and its minimum in m/s."""
 UNLIMITED = 1.7976931348623157e308
 
 
 @kernel
 def change_lanes(m: Map, t: Traffic, p: Pool, k: Lanes, dt: float) -> None:
-    """Find out who wants to change, let them tell their neighbours, and begin the changes that are safe."""
+    """Find the vehicles that want to change, let them signal to their neighbours, and begin the changes that are
+    safe."""
     cut_segments(m, t, k)
     count = 0
     for i in range(t.counts[POOL]):
@@ -83,7 +84,7 @@ def change_lanes(m: Map, t: Traffic, p: Pool, k: Lanes, dt: float) -> None:
 
 @kernel
 def cut_segments(m: Map, t: Traffic, k: Lanes) -> None:
-    """Sort the vehicles of every lane into its equal parts, from the front on; the first takes all that are left."""
+    """Divide the vehicles of every lane among its equal segments, from the front on; the first takes the rest."""
     for place in range(k.segment_starts[m.lanes]):
         k.segment_first[place] = k.segment_last[place] = NONE
     lane = next_member(t.occupied, 0, m.drivables)
@@ -107,7 +108,7 @@ def cut_segments(m: Map, t: Traffic, k: Lanes) -> None:
 
 @inlined
 def next_at_or_after(m: Map, t: Traffic, k: Lanes, lane: int, distance: float, segment: int) -> int:
-    """The first vehicle of a lane that is not behind `distance`, looking from its part of the lane forwards."""
+    """The nearest vehicle of a lane at or ahead of `distance`, searching forwards from the given segment."""
     found, part = NONE, segment
     while found == NONE and part < m.places[lane].segments:
         v = k.segment_last[k.segment_starts[lane] + part]
@@ -120,7 +121,7 @@ def next_at_or_after(m: Map, t: Traffic, k: Lanes, lane: int, distance: float, s
 
 @inlined
 def next_before(t: Traffic, k: Lanes, lane: int, distance: float, segment: int) -> int:
-    """The first vehicle of a lane that is behind `distance`, looking from its part of the lane backwards."""
+    """The nearest vehicle of a lane behind `distance`, searching backwards from the given segment."""
     found, part = NONE, segment
     while found == NONE and part >= 0:
         v = k.segment_first[k.segment_starts[lane] + part]
@@ -133,7 +134,7 @@ def next_before(t: Traffic, k: Lanes, lane: int, distance: float, segment: int) 
 
 @inlined
 def room_on(m: Map, t: Traffic, k: Lanes, v: int, lane: int) -> float:
-    """Gap that a vehicle would have on another lane of its road."""
+    """The gap ahead that a vehicle would have on another lane of its road."""
     vehicle = t.vehicles[v]
     other = next_at_or_after(m, t, k, lane, vehicle.distance, vehicle.segment)
     if other == NONE:
@@ -153,7 +154,7 @@ def leads_on(m: Map, t: Traffic, v: int, lane: int) -> bool:
 
 @kernel
 def make_signal(m: Map, t: Traffic, k: Lanes, v: int, dt: float) -> None:
-    """Let a vehicle say which lane it wants, if any: one with more room ahead."""
+    """Determine the lane that a vehicle wants, if any: one with more room ahead."""
     vehicle = t.vehicles[v]
     vehicle.sends, vehicle.signal_target, vehicle.signal_direction = True, NONE, 0
     lane = vehicle.drivable
@@ -180,10 +181,10 @@ def make_signal(m: Map, t: Traffic, k: Lanes, v: int, dt: float) -> None:
 
 @kernel
 def find_target_neighbours(m: Map, t: Traffic, k: Lanes, v: int) -> None:
-    """Who would be ahead of and behind a vehicle on the lane it wants, and the gaps to them."""
+    """Find the vehicles that would be ahead of and behind a vehicle on its target lane, and the gaps to them."""
     vehicle = t.vehicles[v]
     target = vehicle.signal_target
-    segment = min(vehicle.segment, m.places[target].segments - 1)  # the vehicle may be on its way to another road
+    segment = min(vehicle.segment, m.places[target].segments - 1)  # the vehicle may be moving to another road
     leader = next_at_or_after(m, t, k, target, vehicle.distance, segment)
     if leader != NONE:
         other = t.vehicles[leader]
@@ -210,7 +211,7 @@ def find_target_neighbours(m: Map, t: Traffic, k: Lanes, v: int) -> None:
 
 @kernel
 def send_signal(t: Traffic, v: int, receiver: int) -> None:
-    """Tell a neighbour of the wish of vehicle v; it listens to the higher priority."""
+    """Signal the wish of vehicle v to a neighbour, which heeds the signal of the highest priority."""
     if receiver == NONE or t.vehicles[receiver].changing:
         return
     other, priority = t.vehicles[receiver], t.vehicles[v].priority
@@ -221,7 +222,7 @@ def send_signal(t: Traffic, v: int, receiver: int) -> None:
 
 @inlined
 def braking_distance(t: Traffic, v: int) -> float:
-    """Metres to a stop at full braking; 0 for nobody."""
+    """Distance in metres to a stop at full braking; 0 for NONE."""
     distance = 0.0
     if v != NONE:
         vehicle = t.vehicles[v]
@@ -231,7 +232,7 @@ def braking_distance(t: Traffic, v: int) -> float:
 
 @inlined
 def may_change(m: Map, t: Traffic, v: int) -> bool:
-    """Whether a vehicle that wants to change can begin now."""
+    """Whether a vehicle that wants to change can begin its change now."""
     vehicle = t.vehicles[v]
     return (
         not vehicle.changing
@@ -244,7 +245,7 @@ def may_change(m: Map, t: Traffic, v: int) -> bool:
 
 @kernel
 def insert_shadow(m: Map, t: Traffic, p: Pool, k: Lanes, v: int) -> None:
-    """Begin a change: a second vehicle with the same motion takes its place on the wanted lane."""
+    """Begin a change: a shadow, a second vehicle with the same motion, is inserted into the target lane."""
     w = take_slot(t.vehicles, p, t.counts, 0)
     priority = t.vehicles[w].priority
     t.vehicles[w], p.tallies[w] = t.vehicles[v], p.tallies[v]
@@ -278,7 +279,7 @@ def insert_shadow(m: Map, t: Traffic, p: Pool, k: Lanes, v: int) -> None:
 
 @inlined
 def _insert_ahead_of(m: Map, t: Traffic, lane: int, follower: int, v: int) -> None:
-    """Put a vehicle into the list of a lane just ahead of another, or at the rear (NONE)."""
+    """Insert a vehicle into the list of a lane just ahead of `follower`, or at the rear if that is NONE."""
     ahead = t.queues[lane].last if follower == NONE else t.vehicles[follower].ahead
     t.vehicles[v].ahead, t.vehicles[v].behind = ahead, follower
     if ahead == NONE:
@@ -298,7 +299,7 @@ def _insert_ahead_of(m: Map, t: Traffic, lane: int, follower: int, v: int) -> No
 
 @inlined
 def _insert_into_segment(t: Traffic, k: Lanes, place: int, v: int) -> None:
-    """Put a vehicle into a part of a lane, before the first that is not farther along."""
+    """Insert a vehicle into a segment of a lane, ahead of the first vehicle that is not farther along."""
     behind, ahead = k.segment_first[place], NONE
     while behind != NONE and t.vehicles[behind].distance > t.vehicles[v].distance:
         ahead = behind
@@ -316,7 +317,7 @@ def _insert_into_segment(t: Traffic, k: Lanes, place: int, v: int) -> None:
 
 @inlined
 def yielding_speed(t: Traffic, v: int, dt: float) -> float:
-    """Speed that lets whoever told this vehicle of its wish come in ahead of it."""
+    """Speed that lets the vehicle whose signal this one received move in ahead of it."""
     vehicle = t.vehicles[v]
     result = NOT_YIELDING
     if vehicle.received != NONE:
@@ -341,14 +342,14 @@ def yielding_speed(t: Traffic, v: int, dt: float) -> float:
 
 @kernel
 def changing_speed(m: Map, t: Traffic, v: int, dt: float) -> float:
-    """The next speed of a vehicle where lanes can be changed."""
+    """The next speed of a vehicle in simulations with lane changes."""
     result = smaller(wanted_speed(m, t, v, dt), yielding_speed(t, v, dt))
     return braked_speed(t, v, speed_to_lane_end(m, t, v, result, dt), dt)
 
 
 @kernel
 def decide_with_lane_changes(m: Map, t: Traffic, p: Pool, dt: float) -> int:
-    """Decide the movement of every vehicle; returns how many leave their drivable, kept in `moved`."""
+    """Decide the movement of every vehicle; returns the number that leave their drivable, listed in `moved`."""
     for i in range(t.counts[POOL]):
         v = p.members[i]
         vehicle = t.vehicles[v]
@@ -375,14 +376,14 @@ def decide_with_lane_changes(m: Map, t: Traffic, p: Pool, dt: float) -> int:
 
 @inlined
 def _part(t: Traffic, v: int) -> None:
-    """End a change of a vehicle that stays where it is."""
+    """End the change of a vehicle, which stays on its lane without its partner."""
     t.vehicles[v].changing = False
     t.vehicles[v].partner_type, t.vehicles[v].partner, t.vehicles[v].offset = NOT_PAIRED, NONE, 0.0
 
 
 @inlined
 def _drift(m: Map, t: Traffic, v: int, dt: float) -> None:
-    """Move a changing vehicle sideways; across, its shadow becomes the vehicle."""
+    """Move a changing vehicle sideways; once it is across, its shadow becomes the vehicle."""
     vehicle = t.vehicles[v]
     farthest = (m.widths[vehicle.drivable] + m.widths[vehicle.signal_target]) / 2
     direction = vehicle.signal_direction
@@ -396,8 +397,8 @@ def _drift(m: Map, t: Traffic, v: int, dt: float) -> None:
 
 @inlined
 def _collect(m: Map, t: Traffic, p: Pool) -> int:
-    """Gather who leaves its drivable, drivable by drivable. A pair of which one has reached the end of its route is
-    separated: the shadow of a vehicle that has ended goes with it."""
+    """Collect the vehicles that leave their drivable, drivable by drivable. If one of a pair has reached the end of its
+    route, the pair is separated; the shadow of a vehicle that has ended is removed with it."""
     for i in range(t.counts[POOL]):
         vehicle = t.vehicles[p.members[i]]
         if vehicle.running and vehicle.ended and vehicle.partner_type != NOT_PAIRED:
@@ -422,7 +423,7 @@ def _collect(m: Map, t: Traffic, p: Pool) -> int:
 
 @kernel
 def forget_signals(t: Traffic, p: Pool) -> None:
-    """What was said counts for one step, but a changing vehicle keeps its own signal."""
+    """Clear all signals, which are valid for one step; a changing vehicle keeps the one it sent."""
     for i in range(t.counts[POOL]):
         vehicle = t.vehicles[p.members[i]]
         if vehicle.running:

@@ -1,8 +1,8 @@
-"""Vehicles that are near each other in the city come to lie near each other in memory.
+"""Memory locality: vehicles that are close in the city are kept close in memory.
 
-A step visits vehicles drivable by drivable. In a large city their records do not fit into the caches of a processor,
-and slots are given out as they become free, so that nearly every look at a vehicle is a look into main memory. Now and
-then slots are given out anew in the order in which a step visits them. No result depends on who has which slot.
+A step visits vehicles drivable by drivable. In a large city their records do not fit into the processor's caches, and
+slots are reused as they become free, so that nearly every access to a vehicle goes to main memory. At intervals, slots
+are therefore reassigned in the order in which a step visits them. Results do not depend on the assignment of slots.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from envs.traffic.engine.state import FREE, NEW, PLAN, POOL, State
 from envs.traffic.network.layout import NONE
 
 LEAST_VEHICLES = 4_000
-"""Vehicles from which on it pays."""
+"""Number of vehicles from which sorting pays off."""
 INTERVAL = 20
-"""Steps between."""
+"""Number of steps between sorts."""
 
 
 def sort_slots(state: State) -> None:
-    """Give out all slots anew, without lane changes."""
+    """Reassign all slots; only for simulations without lane changes."""
     t, p, lanes = state.traffic, state.pool, len(state.lanes.seconds)
     members, free = int(t.counts[POOL]), int(t.counts[FREE])
     new = np.full(len(p.free), NONE, dtype=np.int32)
@@ -45,7 +45,7 @@ def _carry_running(
     new_vehicles: np.ndarray,
     new_plans: np.ndarray,
 ) -> int:
-    """Number the vehicles on drivable after drivable, from the front on, and copy them; returns how many they are."""
+    """Number the vehicles on the drivables in order, from front to rear, and copy them; returns their number."""
     number = 0
     for drivable in range(len(queues)):
         queue = queues[drivable]
@@ -77,7 +77,7 @@ def _carry_waiting(
     new_plans: np.ndarray,
     number: int,
 ) -> None:
-    """The same for all others, by priority."""
+    """Number and copy all other vehicles, by priority."""
     for v in members:
         if new[v] == NONE:
             new[v] = number
@@ -89,7 +89,7 @@ def _carry_waiting(
 
 @kernel
 def _translate(vehicles: np.ndarray, new: np.ndarray) -> None:
-    """Put the new slots of those whom vehicles know in place of the old ones."""
+    """Replace the slots to which vehicles refer by the new ones."""
     for slot in range(len(vehicles)):
         vehicle = vehicles[slot]
         vehicle.ahead = NONE if vehicle.ahead == NONE else new[vehicle.ahead]
@@ -101,7 +101,7 @@ def _translate(vehicles: np.ndarray, new: np.ndarray) -> None:
 
 @kernel
 def _translate_waiting(queues: np.ndarray, lanes: int, waited: np.ndarray, new: np.ndarray) -> None:
-    """The same for those who wait to enter lanes, and those who have left lane links."""
+    """Replace the slots of vehicles waiting to enter lanes, and of those that have left lane links."""
     lane = next_member(waited, 0, lanes)
     while lane >= 0:
         queue = queues[lane]

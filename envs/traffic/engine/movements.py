@@ -1,6 +1,6 @@
-"""How much traffic wants to go which way: the data of the paper's policy interpretation.
+"""Traffic demand by movement, the data for the paper's policy interpretation.
 
-A movement is a heading of arrival and a turn (`signals.MOVEMENTS`).
+A movement is a heading of arrival combined with a turn (`signals.MOVEMENTS`).
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ def count_movements(
     arrived: np.ndarray,
 ) -> None:
     """Add the vehicles on incoming lanes to `present`, (agent, movement) float64, by the lane link that they will take,
-    and to `arrived`, of the same shape, those that were not counted on this road before. A vehicle that changes lanes
-    is present on both, as CityFlow has it, and arrives once.
+    and those not yet counted on their road to `arrived`, of the same shape. A vehicle that is changing lanes is present
+    on both, as in CityFlow, and arrives once.
 
     network, state: addresses; link_agent, link_movement: see `Signals`.
     """

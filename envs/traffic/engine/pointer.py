@@ -1,11 +1,11 @@
 """Arrays as bare pointers, for compiled code that passes many of them around.
 
-To compiled code a numpy array is seven machine words and a reference count. A step of the traffic engine works on some
-thirty arrays in dozens of small functions, and copying those words took nine tenths of its time. A pointer is one word:
-the address of the first element. Elements are read and written by index, without any check of bounds; records are read
-as references, so that `vehicles[v].speed = 3.0` works.
+In compiled code a numpy array consists of seven machine words and a reference count. A step of the traffic engine works
+on some thirty arrays in dozens of small functions, and copying those words took nine tenths of its time. A pointer is
+one word, the address of the first element. Elements are read and written by index, without bounds checks; records are
+read as references, so that `vehicles[v].speed = 3.0` works.
 
-Python hands over a tuple of arrays as one array of addresses (`addresses`), and compiled code makes pointers of them
+Python passes a tuple of arrays as one array of addresses (`addresses`), which compiled code converts to pointers
 (`pointer_to`). The arrays must outlive the call.
 """
 
@@ -24,9 +24,9 @@ from numba.extending import intrinsic, lower_builtin, models, register_model
 
 
 def addresses(*groups: Iterable[np.ndarray | int]) -> np.ndarray:
-    """Where the arrays of some tuples begin, one after the other, (part,) int64; whole numbers stand for themselves.
+    """Addresses of the arrays in the given tuples, in order, (part,) int64; integers are passed through.
 
-    Raises ValueError for an array with gaps.
+    Raises ValueError for an array that is not contiguous.
     """
     result = []
     for group in groups:
@@ -41,7 +41,7 @@ def addresses(*groups: Iterable[np.ndarray | int]) -> np.ndarray:
 
 
 def pointer_to(dtype: Any) -> Callable[[int], Any]:
-    """A function for compiled code that makes a pointer to elements of type `dtype` from an address."""
+    """A function for compiled code that converts an address to a pointer to elements of type `dtype`."""
     pointer_type = _PointerType(from_dtype(np.dtype(dtype)))
 
     @intrinsic
@@ -67,7 +67,7 @@ class _PointerModel(models.PrimitiveModel):
 
 
 def _element(context: Any, builder: Any, pointer_type: _PointerType, pointer: Any, index: Any) -> Any:
-    """Address of an element."""
+    """The address of an element."""
     data = context.get_data_type(pointer_type.dtype).as_pointer()
     return builder.gep(builder.bitcast(pointer, data), [index])
 
@@ -126,5 +126,5 @@ def _prefetch(typing_context: Any, pointer: Any, index: Any, offset: Any) -> Any
 
 
 prefetch: Any = _prefetch
-"""`prefetch(pointer, index, offset)` has a processor fetch what is `offset` bytes behind the start of an element, and
-does not wait for it. Nothing is read: the index may be any number."""
+"""`prefetch(pointer, index, offset)` starts loading the memory `offset` bytes after the start of an element into the
+cache, without waiting. Nothing is read, so the index may be any number."""

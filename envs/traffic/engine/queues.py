@@ -1,7 +1,7 @@
-"""Lists of vehicles on drivables, and who is to be expected on lane links because of them.
+"""Lists of vehicles on drivables, and the vehicles that lane links expect as a consequence.
 
-What a lane link has in `waiting_first` and `waiting_last` (see `state.QUEUE`) changes only when a vehicle becomes the
-first of a lane, or leaves the link behind: it is kept up then, instead of being found for all lanes in every step.
+The `waiting_first` and `waiting_last` of a lane link (see `state.QUEUE`) change only when a vehicle becomes the first
+of a lane or leaves the link. They are updated then, instead of being recomputed for all lanes in every step.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from envs.traffic.network.layout import NONE
 from envs.traffic.network.map import Map
 
 CLEARED = 1.0
-"""Metres beyond the end of a lane link at which a rear has cleared all of its crosses: more than any rounding."""
+"""Metres beyond the end of a lane link at which a rear has certainly cleared all crosses, whatever the rounding."""
 
 
 @inlined
 def append(m: Map, t: Traffic, drivable: int, v: int) -> None:
-    """Put a vehicle at the rear of a drivable."""
+    """Append a vehicle at the rear of a drivable."""
     vehicle = t.vehicles[v]
     tail = t.queues[drivable].last
     vehicle.ahead = tail
@@ -39,8 +39,8 @@ def append(m: Map, t: Traffic, drivable: int, v: int) -> None:
 
 @inlined
 def arrive(m: Map, t: Traffic, drivable: int, v: int) -> None:
-    """Put a vehicle on a drivable that it reaches in this step: behind everybody else, but before those who have just
-    reached it, too, and have not come as far, or as far with a larger priority."""
+    """Insert a vehicle into a drivable that it reaches in this step: behind all others, except those that have also
+    just reached it and are less far along, or equally far with a larger priority."""
     vehicle = t.vehicles[v]
     ahead, behind = t.queues[drivable].last, NONE
     while ahead != NONE and t.vehicles[ahead].moves:
@@ -68,7 +68,7 @@ def arrive(m: Map, t: Traffic, drivable: int, v: int) -> None:
 
 @inlined
 def unlink(m: Map, t: Traffic, drivable: int, v: int) -> None:
-    """Take a vehicle out of the list of a drivable."""
+    """Remove a vehicle from the list of a drivable."""
     vehicle = t.vehicles[v]
     ahead, behind = vehicle.ahead, vehicle.behind
     if ahead == NONE:
@@ -91,7 +91,7 @@ def unlink(m: Map, t: Traffic, drivable: int, v: int) -> None:
 
 @inlined
 def forget_onward(t: Traffic, lane: int) -> None:
-    """The first vehicle of a lane will be another one, or takes another way."""
+    """Invalidate `onward` of a lane, because its first vehicle changes or takes another link."""
     link = t.queues[lane].onward
     if link >= 0:
         t.queues[link].waiting_first = NONE
@@ -101,7 +101,7 @@ def forget_onward(t: Traffic, lane: int) -> None:
 
 @kernel
 def note_onward(m: Map, t: Traffic, lane: int) -> None:
-    """Let the lane link that the first vehicle of a lane takes next know of it; what was known is forgotten."""
+    """Record the first vehicle of a lane at the lane link that it takes next, replacing any earlier record."""
     v = t.queues[lane].first
     link = planned(m, t, v, 0)
     t.queues[lane].onward = link
@@ -112,7 +112,7 @@ def note_onward(m: Map, t: Traffic, lane: int) -> None:
 
 @kernel
 def renote_onward(network: np.ndarray, addresses: np.ndarray, lane: int) -> None:
-    """See `note_onward`, given the addresses of network and state, where something else may have been noted."""
+    """`note_onward`, given the addresses of network and state, where another link may hold an earlier record."""
     t = traffic_at(addresses)
     forget_onward(t, lane)
     note_onward(map_at(network), t, lane)
@@ -120,7 +120,7 @@ def renote_onward(network: np.ndarray, addresses: np.ndarray, lane: int) -> None
 
 @inlined
 def note_leaving(m: Map, t: Traffic, v: int) -> None:
-    """Let the lane link from which a vehicle has come to its lane know whether it may stand out onto it still."""
+    """Record a vehicle at the lane link that it has left for its lane if its rear may still be on the link."""
     vehicle = t.vehicles[v]
     link = vehicle.previous
     if link >= m.lanes and m.places[link].end == vehicle.drivable:
@@ -134,8 +134,7 @@ def note_leaving(m: Map, t: Traffic, v: int) -> None:
 
 @kernel
 def find_onward(network: np.ndarray, addresses: np.ndarray) -> None:
-    """Find what lanes and lane links know of vehicles that come onto links and leave them, given the addresses of
-    network and state."""
+    """Compute all records of vehicles that enter and leave lane links, given the addresses of network and state."""
     m, t = map_at(network), traffic_at(addresses)
     for link in range(m.lanes, m.drivables):
         t.queues[link].waiting_first = t.queues[link].waiting_last = NONE
@@ -152,7 +151,7 @@ def find_onward(network: np.ndarray, addresses: np.ndarray) -> None:
 
 
 def complete(state: State, network: np.ndarray, addresses: np.ndarray) -> None:
-    """Fill in what follows from the rest of a state that was read, given the addresses of network and state."""
+    """Fill in the derived parts of a state that was loaded, given the addresses of network and state."""
     vehicles, members = state.traffic.vehicles, state.pool.members
     state.pool.priorities[:] = vehicles["priority"][members]
     vehicles["yields"] = vehicles["blocker"] != NONE

@@ -1,9 +1,8 @@
-"""The changing part of an engine, as arrays that can be copied, saved and handed to compiled kernels.
+"""The changing part of an engine, as arrays that can be copied, saved and passed to compiled kernels.
 
-Vehicles live in slots. The vehicles on a drivable form a list from the front to the rear, linked through `ahead` and
-`behind`; so do those that wait to enter a lane. The pool is every vehicle that exists, waiting ones included, in
-ascending order of priority. A vehicle is one record, and so is what is known of a drivable, because a step reads most
-of it together.
+Vehicles occupy slots. The vehicles on a drivable form a linked list from front to rear through `ahead` and `behind`;
+so do those waiting to enter a lane. The pool contains all existing vehicles, including waiting ones, in ascending order
+of priority. A vehicle is one record, and so is the state of a drivable, because a step reads most of it together.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from envs.traffic.network.layout import NONE, VEHICLE_KIND, FlowArrays, lined_up
 from envs.traffic.network.map import Map
 
 PLAN = 16
-"""Next drivables that a vehicle remembers; those farther ahead are found anew each time."""
+"""Number of next drivables that a vehicle stores; those farther ahead are recomputed each time."""
 
 DRIVER = np.dtype(
     [
@@ -32,11 +31,11 @@ DRIVER = np.dtype(
     ],
     align=True,
 )
-"""A vehicle kind and what follows from it: how far it looks ahead (m), and the quadratic of its stopping distance."""
+"""A vehicle kind with derived values: its look-ahead distance (m), and the quadratic of its stopping distance."""
 
 VEHICLE = np.dtype(
     [
-        # the first 64 bytes: all that most vehicles need in a step
+        # the first 64 bytes: all that a step needs of most vehicles
         ("speed", np.float64),
         ("distance", np.float64),
         ("gap", np.float64),
@@ -51,7 +50,7 @@ VEHICLE = np.dtype(
         ("ended", np.bool_),
         ("has_custom_speed", np.bool_),
         ("yields", np.bool_),
-        # the next 64: who changes drivables, and who comes near a crossing
+        # the next 64 bytes: for vehicles that change drivables or approach a crossing
         ("ahead", np.int32),
         ("blocker", np.int32),
         ("next_drivable", np.int32),
@@ -88,10 +87,10 @@ VEHICLE = np.dtype(
     ],
     align=True,
 )
-"""One vehicle, three lines of a cache, in the order of use. `distance` is that of its front along `drivable` (m);
-`next_...` is what the running step has decided, `next_drivable` only where the vehicle `moves`; `yields` is false only
-where `blocker` is nobody; `previous` is the drivable before; `flow` is -1 for a vehicle that was pushed. Partner types:
-0 none, 1 real, 2 shadow. `counted` tells whether a vehicle that has ended counts as finished."""
+"""A vehicle, in three cache lines ordered by use. `distance` is the position of its front along `drivable` (m);
+`next_...` are the decisions of the current step, with `next_drivable` valid only if the vehicle `moves`; `yields` is
+false only if there is no `blocker`; `previous` is the previous drivable; `flow` is -1 for pushed vehicles. Partner
+types: 0 none, 1 real, 2 shadow. `counted` says whether a vehicle that has ended counts as finished."""
 
 QUEUE = np.dtype(
     [
@@ -106,119 +105,119 @@ QUEUE = np.dtype(
     ],
     align=True,
 )
-"""Who is on a drivable, front and rear, and how many. Lanes: vehicles on the lane links that leave it, who waits to
-enter, and in `onward` the lane link that the first vehicle takes next, NONE where there is none and UNKNOWN where it is
-not known yet.
+"""The front and rear vehicle on a drivable and the number of vehicles. For lanes also the number of vehicles on their
+outgoing links, the vehicles waiting to enter, and in `onward` the lane link that the first vehicle takes next (NONE if
+there is none, UNKNOWN if it is not yet known).
 
-Nobody waits for a lane link. It has in `waiting_first` the first vehicle of the lane before, where that takes this link
-next (NONE elsewhere), and in `waiting_last` who was the last to leave it and still stood out onto it, which may have
-changed since. All of this follows from the rest (`queues.find_onward`)."""
+No vehicles wait for a lane link. Instead, its `waiting_first` is the first vehicle of the preceding lane if that takes
+this link next (otherwise NONE), and its `waiting_last` is the last vehicle that left it while its rear was still on it,
+which may have cleared it since. These values are derived from the rest (`queues.find_onward`)."""
 
 UNKNOWN = -2
 
 ALERT = np.dtype([("on", np.bool_), ("comes", np.bool_), ("leaves", np.bool_)])
-"""Whether anybody is on a lane link, comes onto it next, or may stand out onto it still: what is asked of all links
-that cross another one, in few bytes. It follows from the rest, too."""
+"""Whether any vehicle is on a lane link, enters it next, or may still have its rear on it. Compact, because it is read
+for all links that cross another one; derived from the rest."""
 
 PUSHED = -1
-"""`flow` of a vehicle that was pushed by hand."""
+"""`flow` of a pushed vehicle."""
 NOT_PAIRED, REAL, SHADOW = 0, 1, 2
 
-# Places in `Traffic.counts`
+# Indices into `Traffic.counts`
 STEP, FINISHED, RUNNING, POOL, FREE, NEXT_FLOW, RANDOM, NEW, STATUS, CULPRIT = range(10)
-# Places in `Pool.times`
+# Indices into `Pool.times`
 CUMULATIVE, FLOW_CLOCK = range(2)
 # Values of `counts[STATUS]`
 FINE, FULL, STRANDED, INVALID_ROUTE = range(4)
 
 TWISTER = 624
-"""Words of the random generator (Mersenne twister)."""
+"""Number of words in the state of the random generator (Mersenne twister)."""
 
 
 class Traffic(NamedTuple):
-    """What drives. V slots; D, L, I, C as in `layout`."""
+    """Vehicles, queues and phases. V slots; D, L, I, C as in `layout`."""
 
     vehicles: np.ndarray
-    """(V,) VEHICLE."""
+    """(V,) VEHICLE, one per slot."""
     plans: np.ndarray
-    """(V, PLAN) int32, next drivables already chosen; to compiled code one row after the other."""
+    """(V, PLAN) int32, next drivables already chosen; flattened row by row for compiled code."""
     queues: np.ndarray
-    """(D,) QUEUE."""
+    """(D,) QUEUE, one per drivable."""
     occupied: np.ndarray
-    """Bits of the drivables with vehicles."""
+    """Bit set of the drivables with vehicles."""
     alerts: np.ndarray
-    """(D,) ALERT."""
+    """(D,) ALERT, meaningful for lane links."""
     phase: np.ndarray
-    """(I,) int32."""
+    """(I,) int32, current phase of each intersection."""
     counts: np.ndarray
-    """int64: step, finished vehicles, running vehicles, and the lengths of lists."""
+    """int64, step, finished vehicles, running vehicles, and the lengths of lists."""
     kinds: np.ndarray
-    """DRIVER."""
+    """DRIVER, one per kind of vehicle."""
     route_starts: np.ndarray
-    """int32 into `route_roads`."""
+    """int32, offsets into `route_roads`."""
     route_roads: np.ndarray
-    """int32."""
+    """int32, roads of all routes, end to end."""
 
 
 class Pool(NamedTuple):
-    """Which vehicles there are, and the random generator that tells them apart."""
+    """Existing vehicles and free slots, and the random generator, which draws priorities."""
 
     members: np.ndarray
     """(V,) int32, slots in ascending order of priority; `counts[POOL]` of them."""
     priorities: np.ndarray
-    """(V,) int32, those of the members."""
+    """(V,) int32, priorities of the members."""
     free: np.ndarray
-    """(V,) int32, a stack of slots without vehicle; `counts[FREE]` of them."""
+    """(V,) int32, a stack of free slots; `counts[FREE]` of them."""
     new: np.ndarray
-    """(V,) int32, vehicles that wait for their lane to be drawn; `counts[NEW]` of them."""
+    """(V,) int32, vehicles whose lane has not been drawn yet; `counts[NEW]` of them."""
     moved: np.ndarray
-    """(V,) int32, scratch."""
+    """(V,) int32, scratch space."""
     random: np.ndarray
-    """(TWISTER,) uint32."""
+    """(TWISTER,) uint32, state of the random generator."""
     times: np.ndarray
-    """float64 seconds: travel time of finished vehicles, clock of the flows."""
+    """float64 seconds: total travel time of finished vehicles, clock of the flows."""
     tallies: np.ndarray
-    """(V,) int32, 1 + the place in its route of the road on which a vehicle was last counted as an arrival, 0 before
+    """(V,) int32, 1 + the position on its route of the road where a vehicle was last counted as an arrival; 0 before
     the first."""
 
 
 class Sources(NamedTuple):
-    """How far the flows are. F flows."""
+    """Progress of the flows. F flows."""
 
     now: np.ndarray
     """(F,) float64, seconds since the last vehicle."""
     stopped: np.ndarray
-    """(F,) float64, clock at which the flow ended or was switched off; NaN before."""
+    """(F,) float64, clock at which the flow ended or was disabled; NaN before."""
     made: np.ndarray
-    """(F,) int32, vehicles so far."""
+    """(F,) int32, number of vehicles created so far."""
     valid: np.ndarray
-    """(F,) bool; False once a vehicle had no route."""
+    """(F,) bool, False once a vehicle had no route."""
     order: np.ndarray
-    """(F,) int32, flows by starting time."""
+    """(F,) int32, flows sorted by starting time."""
     active: np.ndarray
-    """Bits of the flows that have started and not ended."""
+    """Bit set of the flows that have started and not ended."""
     flows: int
     """Number of flows."""
 
 
 class Lanes(NamedTuple):
-    """What concerns lanes apart from driving."""
+    """State of lanes and lights that does not concern driving."""
 
     waited: np.ndarray
-    """Bits of the lanes with waiting vehicles."""
+    """Bit set of the lanes with waiting vehicles."""
     seconds: np.ndarray
-    """(L,) float64, vehicle-seconds on each lane and waiting for it, since it was last set to zero."""
+    """(L,) float64, vehicle-seconds on each lane and waiting to enter it, since last reset."""
     remaining: np.ndarray
-    """(I,) float64 seconds to the end of the phase in the built-in cycle."""
+    """(I,) float64, seconds to the end of the phase in the built-in cycle."""
     segment_first: np.ndarray
-    """int32, front vehicle of each lane segment; `segment_starts` says where a lane's begin."""
+    """int32, front vehicle of each lane segment; see `segment_starts`."""
     segment_last: np.ndarray
     segment_starts: np.ndarray
-    """(L + 1,) int32."""
+    """(L + 1,) int32, starts of the lanes' segments."""
 
 
 class State(NamedTuple):
-    """All that changes."""
+    """The complete changing state of a simulation."""
 
     traffic: Traffic
     pool: Pool
@@ -229,16 +228,16 @@ class State(NamedTuple):
 SHARED = frozenset({"order", "kinds", "route_starts", "route_roads", "segment_starts"})
 """Parts that kernels never write to."""
 SLOTS = frozenset({"vehicles", "plans", "members", "priorities", "free", "new", "moved", "tallies"})
-"""Parts with one entry for each slot."""
+"""Parts with one entry per slot."""
 
 
 def words(size: int) -> np.ndarray:
-    """An empty set of the numbers below `size`, as bits."""
+    """An empty bit set for numbers below `size`."""
     return np.zeros((size + 63) // 64, dtype=np.uint64)
 
 
 def drivers(kinds: np.ndarray, interval: float) -> np.ndarray:
-    """What follows from vehicle kinds for steps of `interval` seconds."""
+    """DRIVER records of vehicle kinds, for steps of `interval` seconds."""
     result = np.zeros(len(kinds), dtype=DRIVER)
     for name in VEHICLE_KIND.names or ():
         result[name] = kinds[name]
@@ -254,7 +253,7 @@ def drivers(kinds: np.ndarray, interval: float) -> np.ndarray:
 
 
 def new_state(m: Map, flows: FlowArrays, interval: float, lane_change: bool, capacity: int) -> State:
-    """An engine before its first step, its random generator not yet seeded."""
+    """The state before the first step, with an unseeded random generator."""
     num_flows, lights = len(flows.kind), len(m.lights)
     segments = m.places["segments"][: m.lanes] if lane_change else np.zeros(m.lanes, dtype=np.int32)
     segment_starts = np.concatenate(([0], np.cumsum(segments))).astype(np.int32)
@@ -290,8 +289,7 @@ def new_state(m: Map, flows: FlowArrays, interval: float, lane_change: bool, cap
 
 
 def restart(state: State, m: Map, flows: FlowArrays) -> None:
-    """Take all vehicles away and begin again; the random generator goes on, and flows without route stay switched
-    off."""
+    """Remove all vehicles and restart; the random generator continues, and flows without a route stay disabled."""
     traffic, pool, sources, lanes = state
     position, capacity = traffic.counts[RANDOM], len(pool.free)
     for part in (traffic.occupied, traffic.phase, traffic.counts, pool.times, pool.tallies, sources.made):
@@ -316,7 +314,7 @@ def seed(state: State, value: int) -> None:
 
 
 def grown(state: State, capacity: int) -> State:
-    """The same state with more slots."""
+    """A copy of the state with more slots."""
     before, added = len(state.pool.free), capacity - len(state.pool.free)
 
     def longer(group: Any) -> Any:
@@ -336,7 +334,7 @@ def grown(state: State, capacity: int) -> State:
 
 
 def copied(state: State) -> State:
-    """An independent copy; what kernels never write to is shared."""
+    """An independent copy; parts that kernels never write to are shared."""
 
     def own(name: str, part: Any) -> Any:
         if name in SHARED or not isinstance(part, np.ndarray):
@@ -349,7 +347,7 @@ def copied(state: State) -> State:
 
 
 def mapped(state: State, change: Callable[[str, Any], Any]) -> State:
-    """The state that has `change(name, part)` in place of every part."""
+    """The state with every part replaced by `change(name, part)`."""
     groups: list[Any] = []
     for group in state:
         parts: dict[str, Any] = group._asdict()

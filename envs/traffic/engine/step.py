@@ -1,7 +1,7 @@
-"""One step of the engine, from the vehicles that appear to the lights that change; all decisions are taken from the
-state before, then carried out together.
+"""One step of the engine, from new vehicles to changing lights. All decisions are based on the previous state and then
+carried out together.
 
-Only drivables with vehicles, lanes with waiting vehicles and flows that are running are visited.
+Only drivables with vehicles, lanes with waiting vehicles and active flows are visited.
 """
 
 from __future__ import annotations
@@ -59,11 +59,11 @@ from envs.traffic.network.map import Map
 
 @kernel
 def decide(m: Map, t: Traffic, moved: np.ndarray, dt: float, start: int, end: int) -> tuple[int, int]:
-    """Decide the movement of every vehicle; returns how many leave their drivable, kept in `moved`, and who cannot go
-    on, the last of several (NONE).
+    """Decide the movement of every vehicle; returns the number of vehicles that leave their drivable, which are listed
+    in `moved`, and the last vehicle that cannot continue (or NONE).
 
-    As all phases with `start` and `end`, of the drivables from `start` to before `end`, multiples of 64 or the number
-    of all. Threads that share the drivables out change nothing that others read.
+    Like all phases with `start` and `end`, this covers the drivables in [start, end), where both are multiples of 64 or
+    the total number. Threads working on different ranges never write what others read.
     """
     count, stranded = 0, NONE
     drivable, second, third, fourth, fifth = next_members(t.occupied, start, end)
@@ -87,9 +87,8 @@ def decide(m: Map, t: Traffic, moved: np.ndarray, dt: float, start: int, end: in
 
 @kernel
 def move(m: Map, t: Traffic, p: Pool, count: int, dt: float) -> int:
-    """Take the `count` vehicles in `moved` off their drivables and put those that go on onto their new ones. All new
-    vehicles wait for lanes already, so that the list of them is free for those that have ended: they come into it, and
-    how many they are is returned."""
+    """Move the `count` vehicles in `moved` from their drivables to the next ones. Vehicles that have ended are written
+    to the list of new vehicles, which is unused at this point, and their number is returned."""
     moved, ended, going, gone = p.moved, p.new, 0, 0
     for i in range(count):
         v = moved[i]
@@ -112,8 +111,8 @@ def move(m: Map, t: Traffic, p: Pool, count: int, dt: float) -> int:
 
 @kernel
 def commit(m: Map, t: Traffic, k: Lanes, dt: float, start: int, end: int) -> int:
-    """Make what was decided the present state, find leaders and gaps, and add this step's vehicle-seconds of the lanes;
-    returns who has got off its route, the last of several (NONE)."""
+    """Apply the decisions, find leaders and gaps, and add this step's vehicle-seconds of the lanes; returns the last
+    vehicle that has left its route (or NONE)."""
     step, stranded = t.counts[STEP], NONE
     drivable, second, third, fourth, fifth = next_members(t.occupied, start, end)
     while drivable >= 0:
@@ -160,7 +159,7 @@ def commit(m: Map, t: Traffic, k: Lanes, dt: float, start: int, end: int) -> int
 
 @inlined
 def _find_on_route(m: Map, t: Traffic, v: int) -> bool:
-    """Find the place of a vehicle's lane on its route; False for one whose plan went round a circle, and off it."""
+    """Find the position of a vehicle's lane on its route; False if its plan ran in a circle and left the route."""
     vehicle = t.vehicles[v]
     place, last = t.route_starts[vehicle.route] + vehicle.route_position, t.route_starts[vehicle.route + 1]
     while place < last and t.route_roads[place] != m.places[vehicle.drivable].road:
@@ -171,7 +170,7 @@ def _find_on_route(m: Map, t: Traffic, v: int) -> bool:
 
 @inlined
 def _shorten_plan(t: Traffic, v: int, drivable: int) -> None:
-    """Forget the plan of a vehicle up to the drivable it has reached."""
+    """Drop the plan of a vehicle up to the drivable that it has reached."""
     length = t.vehicles[v].plan_length
     done = 0
     while done < length and t.plans[v * PLAN + done] != drivable:
@@ -184,7 +183,7 @@ def _shorten_plan(t: Traffic, v: int, drivable: int) -> None:
 
 @kernel
 def find_leaders(m: Map, t: Traffic, start: int, end: int) -> None:
-    """Leader and gap of every vehicle."""
+    """Find leader and gap of every vehicle."""
     drivable = next_member(t.occupied, start, end)
     while drivable >= 0:
         ahead = NONE
@@ -210,7 +209,7 @@ def cycle_lights(m: Map, t: Traffic, k: Lanes, dt: float) -> None:
 
 @kernel
 def count_waiting_seconds(m: Map, t: Traffic, k: Lanes, dt: float) -> None:
-    """Add this step's vehicle-seconds of those who wait to enter."""
+    """Add this step's vehicle-seconds of vehicles waiting to enter."""
     lane = next_member(k.waited, 0, m.lanes)
     while lane >= 0:
         k.seconds[lane] += t.queues[lane].waiting_size * dt
@@ -219,7 +218,7 @@ def count_waiting_seconds(m: Map, t: Traffic, k: Lanes, dt: float) -> None:
 
 @kernel
 def begin(m: Map, f: FlowArrays, t: Traffic, p: Pool, w: Sources, k: Lanes, dt: float, lane_change: bool) -> bool:
-    """Let new vehicles come and enter; False, and nothing is changed but STATUS, where there are too few slots."""
+    """Create new vehicles and let vehicles enter. Returns False and changes only STATUS if there are too few slots."""
     t.counts[STATUS] = FINE
     if not wake_flows(f, t, p, w, dt, lane_change):
         t.counts[STATUS] = FULL
@@ -233,7 +232,7 @@ def begin(m: Map, f: FlowArrays, t: Traffic, p: Pool, w: Sources, k: Lanes, dt: 
 
 @inlined
 def fails(t: Traffic, stranded: int) -> bool:
-    """Whether some vehicle cannot go on, which is noted."""
+    """Whether `stranded` is a vehicle, which is then recorded in `counts`."""
     if stranded != NONE:
         t.counts[STATUS], t.counts[CULPRIT] = STRANDED, stranded
     return stranded != NONE
@@ -241,7 +240,7 @@ def fails(t: Traffic, stranded: int) -> bool:
 
 @kernel
 def end_step(m: Map, t: Traffic, k: Lanes, dt: float, built_in_lights: bool) -> None:
-    """Let time go on."""
+    """Advance the lights and the step counter."""
     if built_in_lights:
         cycle_lights(m, t, k, dt)
     t.counts[STEP] += 1
@@ -258,10 +257,9 @@ def advance(
     lane_change: bool,
     built_in_lights: bool,
 ) -> int:
-    """Take up to `steps` steps of `dt` seconds, given the addresses of network, flows and state; returns how many were
-    taken. Fewer than asked for mean that
-    `counts[STATUS]` wants attention: FULL before a step that needs more slots, STRANDED in the midst of one (the state
-    is of no use then); INVALID_ROUTE after one that met a flow without route."""
+    """Take up to `steps` steps of `dt` seconds, given the addresses of network, flows and state; returns the number of
+    steps taken. If it is smaller, `counts[STATUS]` gives the reason: FULL before a step that needs more slots, STRANDED
+    in the middle of one (the state is then unusable), INVALID_ROUTE after one that met a flow without a route."""
     m, f = map_at(network), flows_at(flows)
     t, p, w, k = traffic_at(state), pool_at(state), sources_at(state), lanes_at(state)
     for taken in range(steps):
@@ -290,7 +288,7 @@ def advance(
     return steps
 
 
-# The same step in parts, for several threads: what stands between two of these functions waits for all threads
+# The same step in parts for several threads, which synchronise between these functions
 
 
 @kernel
@@ -322,7 +320,7 @@ def commit_part(network: np.ndarray, state: np.ndarray, dt: float, start: int, e
 
 @kernel
 def drop(state: np.ndarray, count: int) -> None:
-    """Give back the slots of the `count` vehicles that `move` has found to have ended."""
+    """Free the slots of the `count` vehicles that ended according to `move`."""
     t, p = traffic_at(state), pool_at(state)
     drop_slots(t.vehicles, p, t.counts, p.new, count)
 
@@ -335,5 +333,5 @@ def finish_step(network: np.ndarray, state: np.ndarray, dt: float, built_in_ligh
 
 @kernel
 def leads_on(network: np.ndarray, roads: np.ndarray, lane: int) -> bool:
-    """Whether a vehicle on `lane`, part of the first of some roads, can go on to the next one."""
+    """Whether a vehicle on `lane`, a lane of the first of `roads`, can continue to the next road."""
     return following_drivable(map_at(network), roads, 0, roads.size, lane) != NONE

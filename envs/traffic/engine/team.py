@@ -1,9 +1,9 @@
-"""Several threads that take the steps of one simulation together, with the numbers of one thread, bit for bit.
+"""Steps of one simulation computed by several threads, with results bitwise equal to those of one thread.
 
-Each phase of a step that decides or looks for every vehicle reads what the phase before has left and writes to the
-vehicle alone. So drivables are shared out among the threads, in stretches with as many vehicles each, and all threads
-wait for each other between two phases. What is in order stays with one thread: flows, random numbers, the lists of
-drivables and of vehicles. Lane changes, which are decided one after the other, are not for several threads.
+Each phase of a step that decides or searches for every vehicle reads the results of the previous phase and writes only
+to that vehicle. Drivables are therefore divided among the threads, in ranges with about equal numbers of vehicles, and
+all threads synchronise between phases. Sequential work stays with one thread: flows, random numbers, the lists of
+drivables and vehicles. Lane changes are decided sequentially and therefore do not use several threads.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from envs.traffic.engine.step import (
 from envs.traffic.network.layout import NONE
 
 LEAST_DRIVABLES = 20_000
-"""Lanes and lane links of a city below which several threads lose more by waiting than they gain."""
+"""Number of lanes and lane links of a city below which several threads lose more by synchronising than they gain."""
 BALANCED = 100
-"""Steps after which drivables are shared out anew."""
+"""Number of steps after which drivables are redistributed."""
 _WORD = 64
-"""Drivables whose bits are in one word: no stretch ends within."""
+"""Number of drivables per word of a bit set; ranges end only between words."""
 
 
 class Team:
-    """Threads for one simulation without lane changes."""
+    """A team of threads for one simulation without lane changes."""
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
@@ -54,7 +54,7 @@ class Team:
         dt: float,
         built_in_lights: bool,
     ) -> int:
-        """As `step.advance`, for the addresses of network, flows and state."""
+        """Take steps like `step.advance`, given the addresses of network, flows and state."""
         counts, moved = state.traffic.counts, state.pool.moved
         self._moved = [moved, *(np.empty(len(moved), dtype=np.int32) for _ in range(1, self.threads))]
         for taken in range(steps):
@@ -80,13 +80,14 @@ class Team:
         return steps
 
     def _each(self, phase: Callable[[int, int, int], Any]) -> list[Any]:
-        """What a phase returns for every stretch, given its number, start and end; the first is done by the caller."""
+        """The results of a phase for every range, called with its number, start and end; the calling thread computes
+        the first."""
         first, *others = [(i, *stretch) for i, stretch in enumerate(self._stretches)]
         waiting = [self._workers.submit(phase, *stretch) for stretch in others]
         return [phase(*first), *(done.result() for done in waiting)]
 
     def _fails(self, counts: np.ndarray, stranded: list[int]) -> bool:
-        """Whether some vehicle cannot go on; notes the last of them."""
+        """Whether some vehicle cannot continue; records the last such vehicle."""
         culprits = [v for v in stranded if v != NONE]
         if culprits:
             counts[STATUS], counts[CULPRIT] = STRANDED, culprits[-1]
@@ -94,12 +95,12 @@ class Team:
 
 
 def stretches(sizes: np.ndarray, count: int) -> list[tuple[int, int]]:
-    """Start and end of `count` stretches of drivables, in their order, with about as many vehicles each; between words
-    of bits. sizes: (drivable,) vehicles."""
+    """Start and end of `count` consecutive ranges of drivables with about equal numbers of vehicles, ending between
+    words of bits. sizes: number of vehicles on each drivable, (drivable,)."""
     words = -(-len(sizes) // _WORD)
     padded = np.zeros(words * _WORD, dtype=np.int64)
     padded[: len(sizes)] = sizes
-    total = np.cumsum(padded.reshape(words, _WORD).sum(1) + 1)  # the 1 for looking into each word
+    total = np.cumsum(padded.reshape(words, _WORD).sum(1) + 1)  # the 1 is the cost of reading each word
     ends = np.searchsorted(total, total[-1] * np.arange(1, count) / count).tolist()
     bounds = [0, *(int(end) * _WORD for end in ends), len(sizes)]
     return list(pairwise(bounds))

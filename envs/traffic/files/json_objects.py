@@ -163,7 +163,7 @@ def write_atomically(path: Path, content: bytes) -> None:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise TrafficFileError(
-            f"cannot write {path}: {error.strerror or error}; give a folder that can be written to and has room"
+            f"cannot write {path}: {error.strerror or error}; give a writable folder with enough space"
         ) from error
 
 

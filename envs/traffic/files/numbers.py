@@ -117,4 +117,4 @@ def _has_difficult_numbers(text: bytes) -> bool:
 
 
 def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name} is not a JSON number")

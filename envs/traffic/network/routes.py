@@ -81,7 +81,7 @@ def expand_route(network: Network, anchors: Sequence[int]) -> np.ndarray | None:
     numbers = np.array(anchors, np.int64)
     wrong = numbers[(numbers < 0) | (numbers >= len(network.road_ids))]
     if wrong.size:
-        raise ValueError(f"anchor {wrong[0]} is no road; expected numbers from 0 to {len(network.road_ids) - 1}")
+        raise ValueError(f"anchor {wrong[0]} is not a road; expected numbers from 0 to {len(network.road_ids) - 1}")
     starts, roads = _expand(network, numbers, np.array([0, len(numbers)]))
     return roads if starts[1] > 0 else None
 

@@ -199,7 +199,7 @@ def test_saving_is_a_snapshot(backend: str, generator: torch.Generator) -> None:
 def test_a_state_of_something_else_is_refused() -> None:
     state = make("magent/jungle_6", 2, "numba").state_dict()
     for other in (make("magent/jungle_7", 2, "numba"), make("magent/jungle_6", 4, "numba")):
-        with pytest.raises(ValueError, match="the state is of"):
+        with pytest.raises(ValueError, match="the state belongs to"):
             other.load_state_dict(state)
     partial = {name: state[name] for name in state if name not in ("position", "totals")}
     with pytest.raises(ValueError, match="position, totals missing"):
@@ -262,8 +262,8 @@ def test_bad_placements_are_refused(backend: str) -> None:
         (agents.float(), foods, "position: torch.float32"),
         (agents - 1, foods, "coordinates from 1 to 9"),
         (agents + 1, foods, "coordinates from 1 to 9"),
-        (agents, agents[:, :1], "two units of a copy stand on the same cell"),
-        (agents[:, [0, 0]], foods, "two units of a copy stand on the same cell"),
+        (agents, agents[:, :1], "two units of a copy are on the same cell"),
+        (agents[:, [0, 0]], foods, "two units of a copy are on the same cell"),
     ):
         with pytest.raises(ValueError, match=message):
             environment.place(position, food)

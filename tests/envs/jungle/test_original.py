@@ -120,8 +120,8 @@ def reached(engine: OriginalEngine, actions: torch.Tensor) -> None:
 @pytest.mark.parametrize(
     ("cells", "message"),
     [
-        ([(5, 5), (5, 5)], "two units of a copy stand on the same cell"),
-        ([(5, 5), (1, 16)], "two units of a copy stand on the same cell"),
+        ([(5, 5), (5, 5)], "two units of a copy are on the same cell"),
+        ([(5, 5), (1, 16)], "two units of a copy are on the same cell"),
         ([(0, 5), (6, 5)], "coordinates from 1 to 16"),
         ([(5, 17), (6, 5)], "coordinates from 1 to 16"),
     ],
@@ -137,7 +137,7 @@ def test_taken_cells_and_walls_are_refused(cells: list[tuple[int, int]], message
 def test_the_engine_notices_a_unit_that_is_left_out(cell: tuple[int, int]) -> None:
     """Should a bad placement get past the environment."""
     engine = OriginalEngine(jungle("magent/jungle_2"), 1, 1, 25)
-    with pytest.raises(RuntimeError, match="elsewhere than asked"):
+    with pytest.raises(RuntimeError, match="elsewhere than requested"):
         engine.place(torch.tensor([[(5, 5), cell]]), torch.tensor([[(7, 7)]]))
 
 

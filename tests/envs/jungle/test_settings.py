@@ -72,7 +72,7 @@ def test_settings() -> None:
         with pytest.raises(error, match=message):
             envs.make("magent/jungle_6", 1, **settings)
     for backend in ("numba", "magent2"):
-        with pytest.raises(ValueError, match=f"backend='{backend}' computes on the device cpu, not meta"):
+        with pytest.raises(ValueError, match=f"backend='{backend}' runs on the device cpu, not meta"):
             Settings(backend=backend).engine(torch.device("meta"))
     with pytest.raises(ValueError, match="num_envs must be at least 1, not 0"):
         envs.make("magent/jungle_6", 0)

@@ -228,7 +228,7 @@ def test_a_state_of_something_else_is_refused() -> None:
     environment.reset(0)
     state = environment.state_dict()
     for other in (city("cityflow/synthetic_9", 2), city(TASK, 1)):
-        with pytest.raises(ValueError, match=r"the state is of \(task, shape\) \('cityflow/synthetic_4', \(2, 4\)\)"):
+        with pytest.raises(ValueError, match=r"belongs to \(task, shape\) \('cityflow/synthetic_4', \(2, 4\)\)"):
             other.load_state_dict(state)
     partial = {name: part for name, part in state.items() if name not in ("queues", "seed")}
     with pytest.raises(ValueError, match="queues, seed missing"):

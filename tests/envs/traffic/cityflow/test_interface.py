@@ -913,9 +913,9 @@ def test_states_of_other_engines_are_refused(name: str) -> None:
     engine, other = make_engine(corridor(2), [flow(STRAIGHT)]), others()[name]
     engine.run(5)
     before = everything(engine)
-    with pytest.raises(ValueError, match="is of another road network"):
+    with pytest.raises(ValueError, match="belongs to another road network"):
         engine.load(other.snapshot())
-    with pytest.raises(ValueError, match="is of another road network"):
+    with pytest.raises(ValueError, match="belongs to another road network"):
         engine.load_state_dict(other.state_dict())
     assert everything(engine) == before
     engine.run(5)
@@ -926,9 +926,9 @@ def test_states_with_lane_changes_are_refused_where_there_are_none() -> None:
     engine, other = make_engine(corridor(2), flows), make_engine(corridor(2), flows, laneChange=True)
     while other.get_vehicle_count() == len(other.get_vehicles()):
         other.next_step()
-    with pytest.raises(ValueError, match="is of another road network, interval or flow: segment"):
+    with pytest.raises(ValueError, match="belongs to another road network, interval or flow: segment"):
         engine.load(other.snapshot())
-    with pytest.raises(ValueError, match="there are lane changes under way"):
+    with pytest.raises(ValueError, match="the state has lane changes under way"):
         engine.load_state_dict(other.state_dict())
     assert everything(engine) == everything(make_engine(corridor(2), flows))
 

@@ -98,8 +98,8 @@ def test_integers_beyond_64_bits_are_reals() -> None:
     [
         ("[1, 2", "Expecting"),
         ("{'a': 1}", "property name"),
-        ("[NaN]", "NaN is no JSON number"),
-        ("[-Infinity]", "-Infinity is no JSON number"),
+        ("[NaN]", "NaN is not a JSON number"),
+        ("[-Infinity]", "-Infinity is not a JSON number"),
         ("[1e400]", "too large"),
         ("[1" + "0" * 5000 + "]", "too large"),
         ("[0.1e99999999999999999999999999999]", "too large"),

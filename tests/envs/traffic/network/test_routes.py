@@ -121,9 +121,9 @@ def test_routes_through_anchors() -> None:
     assert expand(roads[1], roads[0]) is None
     assert expand(roads[0], roads[1], roads[0]) is None
     assert expand_route(network, []) is None
-    with pytest.raises(ValueError, match="anchor 24 is no road; expected numbers from 0 to 23"):
+    with pytest.raises(ValueError, match="anchor 24 is not a road; expected numbers from 0 to 23"):
         expand_route(network, [0, 24])
-    with pytest.raises(ValueError, match="anchor -1 is no road"):
+    with pytest.raises(ValueError, match="anchor -1 is not a road"):
         expand_route(network, [-1])
 
 
