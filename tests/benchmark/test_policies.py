@@ -208,7 +208,7 @@ def test_command_writes_what_was_played(trained: Path, tmp_path: Path, capsys: p
     assert list(played.returns) == trial["returns"]
     assert "20 % of messages lost" in capsys.readouterr().out
     assert evaluate.main([str(folder_of(trained, "iql")), "--drop", "0.2"]) == 0
-    assert "there was nothing to lose" in capsys.readouterr().out
+    assert "losses have no effect" in capsys.readouterr().out
 
 
 def unfinished(results: Path, tmp_path: Path) -> Path:
@@ -225,7 +225,7 @@ MISUSES = {
     "another observation size": (["RUN", "--agents", "3"], "observations of 26 numbers"),
     "other actions": (["RUN", "--task", "magent/jungle_6"], "with 5 actions, magent/jungle_6 has 9 actions"),
     "continuous actions": (["RUN", "--set", "environment.actions=continuous"], "has vectors of 2 numbers as actions"),
-    "one agent": (["RUN", "--agents", "1"], "--agents 1: mpe/cooperative_navigation cannot be made with so many"),
+    "one agent": (["RUN", "--agents", "1"], "--agents 1: mpe/cooperative_navigation does not exist with this number"),
     "too many agents": (["RUN", "--agents", "1001"], "6 to 1000 agents"),
     "more than all lost": (["RUN", "--drop", "1.5"], "--drop 1.5: expected a share"),
     "a share that is no number": (["RUN", "--drop", "some"], "expected a share"),
