@@ -139,10 +139,10 @@ def test_channel_loses_what_it_says() -> None:
     channel = Channel(Losses(drop_agents=0.5), stream(0, "messages", torch.device("cpu")))
     first, again = (channel(step.observation, step.graph).graph for _ in range(2))
     assert torch.equal(first.mask, again.mask)
-    assert channel.heard is not None
-    sender = channel.heard.gather(1, step.graph.neighbours.long().flatten(1)).view_as(first.mask)
+    assert channel.audible is not None
+    sender = channel.audible.gather(1, step.graph.neighbours.long().flatten(1)).view_as(first.mask)
     assert torch.equal(first.mask, step.graph.mask & sender)
-    assert 0.4 < channel.heard.float().mean() < 0.6
+    assert 0.4 < channel.audible.float().mean() < 0.6
 
 
 def test_late_messages_are_those_of_the_step_before(trained: Path) -> None:
@@ -336,7 +336,7 @@ def test_transfer_goes_on_where_it_was_killed(trained: Path, tmp_path: Path) -> 
     file = folder_of(results, "dgn") / "transfer.jsonl"
     content = file.read_bytes()
     file.write_bytes(content[:-40])
-    assert any("torn" in note for note in load_run(file.parent).notes)
+    assert any("truncated" in note for note in load_run(file.parent).notes)
     assert transfer.main(command) == 0
     assert file.read_bytes() == content
     file.write_bytes(b'{"task": 3}\n' + content)

@@ -77,7 +77,7 @@ def test_a_seed_that_lost_its_settings(kept: str, raw: Path) -> None:
     assert [note for note in results.notes if "seed_1" in note] == [f"{WANTED[1]}: {results.lost[str(WANTED[1])]}"]
     (left_out,) = export(results).left_out
     assert left_out.startswith(f"{WANTED[1]}: config.json is missing")
-    with pytest.raises(ResultsError, match=r"damaged: .* seed 1: config\.json is missing.*: restore that file") as error:
+    with pytest.raises(ResultsError, match=r"damaged: .*1: config\.json is missing.*: restore that file") as error:
         collect(raw, WANTED, raw / "collected", "small")
     assert "never begun" not in str(error.value)
     assert str(error.value).count("config.json is missing") == 1
