@@ -139,8 +139,8 @@ class RunConfig:
         return identity_of(record)
 
     def record(self) -> dict[str, Any]:
-        """What is written down: the identity, where the task's city is if its files are not of this project, and where
-        the initial policy is."""
+        """The recorded settings: the identity, the path of the task's city where its files are not part of the project,
+        and the path of the initial policy."""
         record = self.identity()
         if city := getattr(self.environment, "map", ""):
             record["environment"]["map"] = city

@@ -1,23 +1,23 @@
 """Suites: named sets of runs.
 
-smoke        minutes: every available scenario and algorithm of the paper once, to see that all of it works
-quick        half an hour on two cores: learns visibly on small numbers of agents
-proof        half an hour on two cores: who finds the known optimum of each of the matrix and toy games
+smoke        minutes: every available scenario and algorithm of the paper once, as a check that all of them work
+quick        half an hour on two cores: visible learning with small numbers of agents
+proof        half an hour on two cores: which algorithms find the known optimum of each matrix and toy game
 propagation  an hour on two cores: IP with and without its rounds, by kind of reward
-signals      an hour on two cores: traffic signals, a synthetic city and a real one
-jungle       two hours on two cores: Jungle, and the dilemma in it
-pic          ten minutes on two cores: PIC as in recorded runs of its own program
+signals      an hour on two cores: traffic signals of a synthetic city and a real one
+jungle       two hours on two cores: Jungle and its dilemma
+pic          ten minutes on two cores: PIC as in recorded runs of its original program
 ablations-cpu       three quarters of an hour on two cores: graph, neighbours and hops of IP, small
-interpretation-cpu  half an hour on two cores: what signals give green to and what waits, 49 of them, small
+interpretation-cpu  half an hour on two cores: greens and waiting vehicles at 49 signals, small
 hops-cpu            an hour on two cores: IP with one round of Q, and with the policy's two
 temperature-cpu     an hour and a half on two cores: the scale of rewards and the weight of the entropy of IP
 lockstep-cpu        half an hour on two cores: IQL and IP with 4 copies of a task in lockstep, and with 100
-values-cpu          a quarter of an hour on two cores: MADDPG's critic of the team's reward, or of each agent's own
+values-cpu          a quarter of an hour on two cores: MADDPG with critics of the team's reward or of each agent's
 goals-cpu           an hour and a half on two cores: travel times by the rules of published tables, two real maps
-transfer-cpu        twenty minutes on two cores: IQL on 225 and 1,225 signals, anew and from a policy of 49 signals
+transfer-cpu        twenty minutes on two cores: IQL on 225 and 1,225 signals, new or from a policy of 49
 table1-cpu          many hours on two cores: the 13 tasks of the paper, seven algorithms and two controls of IP
 reward-cpu          hours on two cores: the particle tasks of the paper with difference rewards
-why-cpu             hours on two cores: what of IP makes a difference, by what agents see, rounds and inference
+why-cpu             hours on two cores: which parts of IP matter, by observations, rounds and inference
 ablations           the paper's Figure 6: graph, neighbours and hops of IP
 interpretation      the paper's Figure 7: 49 signals, all algorithms; these runs are part of `all`
 all          the paper: 13 tasks, 7 algorithms, 5 seeds
@@ -49,7 +49,8 @@ PAPER_SEEDS = (0, 1, 2, 3, 4)
 
 
 def smoke() -> list[RunRequest]:
-    """The smallest task of every MPE scenario, of city traffic, of Jungle and of the games, two thousand steps each."""
+    """The smallest task of every MPE scenario, of city traffic, of Jungle and of the games, with two thousand steps
+    each."""
     scenarios = ("cooperative_navigation_3", "heterogeneous_navigation_4", "cooperative_push_3", "prey_and_predator_3")
     tasks = (*(f"mpe/{scenario}" for scenario in scenarios), "cityflow/synthetic_4", "magent/jungle_6")
     tasks += ("game/two_step_2",)
@@ -87,7 +88,7 @@ INDIVIDUAL = ("ip", "dgn", "iql")
 
 
 def _small_navigation(agents: int, episodes: int, algorithm: str, seed: int) -> RunRequest:
-    """Shared reward, defaults, but for a quarter of Table 2's batch."""
+    """Shared reward and default settings, except for a quarter of Table 2's batch."""
     overrides: dict[str, Any] = {
         "training.batch_size": 256,
         "training.evaluation_interval": 2_500,
@@ -131,7 +132,8 @@ def propagation() -> list[RunRequest]:
 
 
 def _propagation_run(agents: int, reward: str, policy: str, seed: int, steps: int) -> RunRequest:
-    """The true neighbour order, so that agents see who is near; credit as the reward needs it."""
+    """A run with the true neighbour order, so that agents observe their nearest neighbours, and with the credit that
+    the reward requires."""
     overrides = FEW_TRANSITIONS | {
         "environment.reward": reward,
         "environment.neighbour_order": "true",
@@ -148,17 +150,18 @@ def _propagation_run(agents: int, reward: str, policy: str, seed: int, steps: in
 
 PENALISED = ("maddpg", "maddpgs", "pic")
 PENALTY = {"algorithm.logit_penalty": 0.1}
-"""A larger penalty of logits, and the algorithms that have one."""
+"""A larger penalty on logits, and the algorithms that have one."""
 SIGNAL_TASKS = {"cityflow/synthetic_9": 20_000, "cityflow/hangzhou_16": 20_000}
-"""Traffic tasks that are learned within minutes, and environment steps for it."""
+"""Traffic tasks that are learned within minutes, with their environment steps."""
 
 
 def signals() -> list[RunRequest]:
-    """All algorithms on a synthetic and a real map, with defaults but for small batches and the rate that suits them.
+    """All algorithms on a synthetic and a real map, with default settings except for small batches and a learning rate
+    that suits them, three seeds.
 
-    Three seeds. The real map has to be fetched before (`python -m envs.traffic.data fetch`). MADDPG, MADDPGS and PIC
-    once more with a larger penalty of logits: with their own, policies are deterministic after a few hundred updates,
-    before the critic knows what is good, and what they then do teaches it little.
+    The real map must be fetched first (`python -m envs.traffic.data fetch`). MADDPG, MADDPGS and PIC are repeated with
+    a larger penalty on logits: with the default one their policies are deterministic after a few hundred updates,
+    before the critic is accurate, and their later actions teach it little.
     """
     overrides: dict[str, Any] = {
         "training.batch_size": 128,
@@ -176,10 +179,11 @@ def signals() -> list[RunRequest]:
 
 
 def jungle() -> list[RunRequest]:
-    """All algorithms on Jungle, with defaults but for small batches and the rate that suits them. Three seeds.
+    """All algorithms on Jungle, with default settings except for small batches and a learning rate that suits them,
+    three seeds.
 
-    `individual` pays each agent for itself, as the paper's r_i does; `team` pays everyone the mean, for the algorithms
-    to which that makes a difference. `penalty` is for MADDPG, MADDPGS and PIC, as in `signals`.
+    `individual` pays each agent its individual reward, like the paper's r_i; `team` pays every agent the mean, for the
+    algorithms to which that makes a difference. `penalty` is for MADDPG, MADDPGS and PIC, as in `signals`.
     """
     overrides: dict[str, Any] = {
         "training.batch_size": 128,
@@ -197,8 +201,8 @@ def jungle() -> list[RunRequest]:
 
 
 def values() -> list[RunRequest]:
-    """MADDPG in Jungle and on nine signals with the settings of `jungle` and `signals`, its critic fitted to the team's
-    reward or to each agent's."""
+    """MADDPG in Jungle and on nine signals with the settings of `jungle` and `signals`, and a critic fitted to the
+    team's reward or to each agent's."""
     places = {("magent/jungle_20", "individual"), ("cityflow/synthetic_9", "signals")}
     requests = [request for request in (*jungle(), *signals()) if request.key.algorithm == "maddpg"]
     return [
@@ -214,7 +218,7 @@ def values() -> list[RunRequest]:
 
 
 def pic() -> list[RunRequest]:
-    """PIC as in the recorded runs of its own program: constant learning rate, batches of 1024, three seeds."""
+    """PIC as in the recorded runs of its original program: constant learning rate, batches of 1024, three seeds."""
     overrides: dict[str, Any] = {"training.evaluation_interval": 2_500, "algorithm.learning_rate_end": 0.01}
     steps = {3: 60_000, 6: 40_000}
     return [
@@ -229,8 +233,8 @@ def pic() -> list[RunRequest]:
 
 
 def proof() -> list[RunRequest]:
-    """The matrix and toy games, with one setting of sizes for every algorithm and otherwise its defaults, but
-    for the learning rate that goes with small batches."""
+    """The matrix and toy games, with the same sizes for every algorithm and otherwise its default settings, except for
+    the learning rate that suits small batches."""
     overrides: dict[str, Any] = {
         "training.num_envs": 20,
         "training.batch_size": 128,
@@ -257,15 +261,15 @@ steps is then one round, which costs a GPU hardly more than a round of 4. Traffi
 
 
 def paper_settings(task: str) -> dict[str, Any]:
-    """What the suites of the paper's size set besides Table 2 (DEVIATIONS.md, lockstep). It is the same wherever they
-    run, so that a run is the same run on every device: TF32 and recorded blocks have no effect on a CPU."""
+    """Settings of the suites of the paper's size in addition to Table 2 (DEVIATIONS.md, lockstep). They are the same on
+    every device, so that a run keeps its identity: TF32 and captured blocks have no effect on a CPU."""
     copies = COPIES.get(task.partition("/")[0])
     more = {} if copies is None else {"training.num_envs": copies}
     return more | {"training.tf32": True, "training.acceleration": "auto"}
 
 
 def paper() -> list[RunRequest]:
-    """Table 1 times seven algorithms times five seeds, with the settings of Table 2 and `paper_settings`."""
+    """Table 1 with seven algorithms and five seeds each, with the settings of Table 2 and `paper_settings`."""
     return [
         RunRequest(RunKey(task.name, algorithm, "default", seed), task.total_steps, paper_settings(task.name))
         for task in TABLE_1
@@ -276,15 +280,15 @@ def paper() -> list[RunRequest]:
 
 NEIGHBOURS = (3, 4, 5, 6, 7, 8, 9, 10)
 HOPS = (1, 2, 3, 4)
-"""Values of the paper's ablations; 8 neighbours and 2 hops are what IP has by default."""
+"""Values of the paper's ablations; the defaults of IP are 8 neighbours and 2 hops."""
 GRAPH_TASKS = ("cityflow/synthetic_49", "cityflow/synthetic_100")
-"""Where the road graph is compared with the full one."""
+"""Tasks on which the road graph is compared with the full one."""
 NEIGHBOUR_TASK = "mpe/cooperative_navigation_30"
 INTERPRETED_TASK = "cityflow/synthetic_49"
 
 
 def _ablated(task: str) -> dict[str, dict[str, Any]]:
-    """IP with its defaults, under the name of "", and variants that differ from them in one setting."""
+    """IP with its default settings, under the name "", and variants that differ from it in one setting."""
     if task in GRAPH_TASKS:
         return {"": {}, "graph-full": {"algorithm.graph": "full"}}
     neighbours = {f"neighbours-{count}": {"environment.num_neighbours": count} for count in NEIGHBOURS if count != 8}
@@ -293,7 +297,7 @@ def _ablated(task: str) -> dict[str, dict[str, Any]]:
 
 
 def ablations() -> list[RunRequest]:
-    """Figure 6 with the settings of `paper`. The runs with defaults are those of `all`."""
+    """Figure 6 with the settings of `paper`. Runs with default settings are those of `all`."""
     return [
         RunRequest(
             RunKey(task, "ip", variant or "default", seed), default_total_steps(task), paper_settings(task) | overrides
@@ -310,8 +314,8 @@ def interpretation() -> list[RunRequest]:
 
 
 def ablations_cpu() -> list[RunRequest]:
-    """`ablations` with few steps, small batches and three seeds; where agents navigate, with difference rewards and
-    the true neighbour order, because with the team's reward nothing is learned in so few steps."""
+    """`ablations` with few steps, small batches and three seeds. Navigation uses difference rewards and the true
+    neighbour order, because nothing is learned from the team's reward in so few steps."""
     difference = FEW_TRANSITIONS | {
         "environment.reward": "difference",
         "environment.neighbour_order": "true",
@@ -330,9 +334,9 @@ def ablations_cpu() -> list[RunRequest]:
 
 
 def interpretation_cpu() -> list[RunRequest]:
-    """All algorithms on 49 signals, a hundredth of the paper's steps, small batches and the rate that suits them. Three
-    seeds. The runs of IP are those of `ablations-cpu`; `small-penalty` is for MADDPG, MADDPGS and PIC, as in `signals`.
-    """
+    """All algorithms on 49 signals with a hundredth of the paper's steps, small batches and a learning rate that suits
+    them, three seeds. The runs of IP are those of `ablations-cpu`; `small-penalty` is for MADDPG, MADDPGS and PIC, as
+    in `signals`."""
     kinds: list[tuple[str, str, dict[str, Any]]] = [(name, "small", {}) for name in COMPARED_ALGORITHMS]
     kinds += [(name, "small-penalty", PENALTY) for name in PENALISED]
     steps = SMALL_STEPS[INTERPRETED_TASK]
@@ -370,8 +374,8 @@ SUITES = {
 
 
 def requests_of(suite: str) -> list[RunRequest]:
-    """The runs of a suite by its name, or of the TOML file that describes one (`benchmark.suite_file`). Raises
-    UserError for a name that there is not, and for such a file."""
+    """The runs of a suite, given by its name or by the TOML file that describes it (`benchmark.suite_file`). Raises
+    UserError for an unknown name or an invalid file."""
     if suite.endswith(ENDING):
         return read_suite(Path(suite))
     if suite not in SUITES:

@@ -1,6 +1,6 @@
 """Many runs: plan them, run them locally or on a cluster, report their progress, collect their results.
 
-    python -m benchmark.sweep --suite smoke                        run what is not finished, then collect
+    python -m benchmark.sweep --suite smoke                        make unfinished runs, then collect
     python -m benchmark.sweep --suite all --launcher slurm --profile gpu
     python -m benchmark.sweep --suite quick --set algorithm.hidden=64      the same suite with another setting
     python -m benchmark.sweep plan --suite all --estimate
@@ -11,7 +11,7 @@
 The same command continues where it stopped: finished runs are never repeated, and runs that another process works on or
 that wait in a queue are left alone. Every run has a separate process with its output in its folder (output.log), so
 that a failure affects no other run. Ctrl-C, SIGTERM and a closed terminal (SIGHUP) stop local runs after a checkpoint;
-jobs on a cluster go on.
+jobs on a cluster continue.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class Sweep:
         print_plan(plans, states)
         if self.options.device_model:
             from benchmark.profiling.gpu_timings import (
-                read_timings,  # here, as it loads torch: a sweep's status must be quick
+                read_timings,  # imported late, as it loads torch
             )
 
             print_modelled(plans, self.options.device_model, read_timings())
@@ -137,7 +137,7 @@ class Sweep:
         return int(self._hand_out()[1])
 
     def cancel(self) -> int:
-        """End the jobs that have these runs."""
+        """Cancel the jobs that have these runs."""
         keys = {request.key for request in self.requests}
         numbers = [number for one in self.launchers.values() for number in one.cancel(keys)]
         tell(f"{len(numbers)} jobs cancelled" + (f": {', '.join(numbers)}" if numbers else ""))
@@ -148,7 +148,7 @@ class Sweep:
 
     def collect(self) -> int:
         """Write the published form of the suite's runs."""
-        from results.collect import collect  # here, as it loads pandas
+        from results.collect import collect  # imported late, as it loads pandas
 
         if self.options.changed and self.options.output is None:
             raise UserError("collect --set needs --output DIR: the suite itself is collected in its results folder")
@@ -165,7 +165,7 @@ class Sweep:
         return 0
 
     def _collect_if_whole(self, failed: bool) -> int:
-        """Collect after the runs; not a part of a suite, which would take the place of the whole."""
+        """Collect after the runs, unless only a part of the suite was made, which would replace the whole."""
         if failed:
             return 1
         if self.options.tasks or self.options.algorithms or self.options.seeds:
@@ -181,7 +181,8 @@ class Sweep:
             return 0
 
     def _hand_out(self) -> tuple[list[PlannedRun], bool]:
-        """Give the launcher what is to make; all runs, and whether any was left out that could be mended."""
+        """Give the launcher the runs to make. Returns all runs, and whether any was left out for a reason that can be
+        fixed."""
         device = self.launcher.prepare()
         with self._alone():
             plans = plan_runs(self.requests, self.results, device, self._states())
@@ -195,7 +196,7 @@ class Sweep:
         return plans, _report_left_out(plans, self.options)
 
     def _report(self) -> tuple[str, list[RunState]]:
-        """How far the runs are, in words, and their states."""
+        """The progress of the runs in words, and their states."""
         jobs = self._jobs()
         states = list(self._states(jobs).values())
         for one in self.launchers.values():
@@ -240,7 +241,7 @@ class Sweep:
 
 
 def _report_left_out(plans: Sequence[PlannedRun], options: argparse.Namespace) -> bool:
-    """Say what was not made and why; whether anything of that can be mended here."""
+    """Report the runs left out, with the reasons. Returns whether any of the reasons can be fixed here."""
     for reason, count in Counter(item.reason for item in plans if item.config is None).items():
         tell(f"unavailable: {count} runs: {reason}")
     states = ("refused", "stale", "damaged", *(() if options.action == "retry" else ("failed",)))

@@ -26,8 +26,8 @@ __all__ = ["main", "parse_arguments", "run"]
 
 
 def run(config: RunConfig, results: str | Path, quiet: bool = False) -> Path:
-    """Train until `config.total_steps` in a folder below `results`, resuming where a checkpoint exists; returns the
-    run's folder. See `benchmark.runs.run`, which is imported here, as it takes torch to."""
+    """Train until `config.total_steps` in a folder below `results`, resuming where a checkpoint exists. Returns the
+    run's folder. See `benchmark.runs.run`, which is imported late because it loads torch."""
     from benchmark import runs
 
     return runs.run(config, results, quiet)

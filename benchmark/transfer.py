@@ -52,7 +52,7 @@ MESSAGES = (
     *(Losses(drop_agents=chance) for chance in (0.2, 0.5)),
     Losses(delay=1),
 )
-"""What `--messages` tries."""
+"""Losses tried by `--messages`."""
 
 
 def targets(task: str) -> tuple[str, ...]:

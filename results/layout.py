@@ -2,12 +2,12 @@
 
     DIR/<task>/references.json                    reference policies on the same evaluation episodes (optional)
     DIR/<task>/<algorithm>/<variant>/seed_<k>/
-        config.json           the request: task, algorithm, variant, seed, total_steps, all settings, config_hash
-        machine.json          code and hardware of every start: commit, dirty, python, torch, cpu, gpu, micro_batch
+        config.json           what was asked: task, algorithm, variant, seed, total_steps, all settings, config_hash
+        machine.json          what made it: commit, dirty, python, torch, cpu, gpu, micro_batch; again for every start
         status.json           running, finished or failed; step, total_steps, scores, message, updated, wall_seconds
         metrics.jsonl         one line for each logging interval: step and named numbers
         evaluation.jsonl      one line for each evaluation and policy: step, policy, return of every episode, scores
-        interpretation.jsonl  traffic statistics of tasks that keep them: sums since the previous line, by kind and name
+        interpretation.jsonl  for tasks that keep account of it (traffic): sums since the line before, by kind and name
         full_evaluation.json  the trained policies on a longer episode, for tasks that have one (traffic)
         transfer.jsonl        the trained policy elsewhere: with other numbers of agents, lost messages (optional)
         timing.jsonl          wall time by phase, environment steps a second
@@ -16,12 +16,12 @@
         episode.gif           a recorded episode of the trained policy (optional)
         episode.json          its facts: policy, seed, steps, return, sha256
         tensorboard/          the metrics as an event file, where training.tensorboard asks for it
-        output.log            output of the run's process in a sweep
-        lock                  the process that writes to the folder now
+        output.log            what the process of a sweep printed
+        lock                  who writes to the folder now
     FOLDER/                                       of a policy to share (`benchmark.export`): config.json, episode.gif
         weights.pt            the acting network alone
-        scores.json           scores of the policy, and the code and machine that trained it
-        card.md               the same in readable form
+        scores.json           what it reached, and what made it
+        card.md               the same for people
         curve.png             its learning curve
     DIR/.sweep/                                   of a sweep: its lock, its log, jobs of a cluster and their code
     DIR/collected/                                the published form of the runs

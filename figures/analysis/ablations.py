@@ -82,7 +82,7 @@ class AblationResult:
 
     ablation: Ablation
     settings: tuple[Setting, ...]
-    """In the order of their values; empty where fewer than two were run."""
+    """Settings in the order of their values; empty where fewer than two were run."""
     random: float | None
     """Mean return of random play."""
     trends: dict[str, Trend]

@@ -139,10 +139,10 @@ def test_channel_loses_what_it_says() -> None:
     channel = Channel(Losses(drop_agents=0.5), stream(0, "messages", torch.device("cpu")))
     first, again = (channel(step.observation, step.graph).graph for _ in range(2))
     assert torch.equal(first.mask, again.mask)
-    assert channel.heard is not None
-    sender = channel.heard.gather(1, step.graph.neighbours.long().flatten(1)).view_as(first.mask)
+    assert channel.audible is not None
+    sender = channel.audible.gather(1, step.graph.neighbours.long().flatten(1)).view_as(first.mask)
     assert torch.equal(first.mask, step.graph.mask & sender)
-    assert 0.4 < channel.heard.float().mean() < 0.6
+    assert 0.4 < channel.audible.float().mean() < 0.6
 
 
 def test_late_messages_are_those_of_the_step_before(trained: Path) -> None:
@@ -208,7 +208,7 @@ def test_command_writes_what_was_played(trained: Path, tmp_path: Path, capsys: p
     assert list(played.returns) == trial["returns"]
     assert "20 % of messages lost" in capsys.readouterr().out
     assert evaluate.main([str(folder_of(trained, "iql")), "--drop", "0.2"]) == 0
-    assert "there was nothing to lose" in capsys.readouterr().out
+    assert "losses have no effect" in capsys.readouterr().out
 
 
 def unfinished(results: Path, tmp_path: Path) -> Path:
@@ -225,7 +225,7 @@ MISUSES = {
     "another observation size": (["RUN", "--agents", "3"], "observations of 26 numbers"),
     "other actions": (["RUN", "--task", "magent/jungle_6"], "with 5 actions, magent/jungle_6 has 9 actions"),
     "continuous actions": (["RUN", "--set", "environment.actions=continuous"], "has vectors of 2 numbers as actions"),
-    "one agent": (["RUN", "--agents", "1"], "--agents 1: mpe/cooperative_navigation cannot be made with so many"),
+    "one agent": (["RUN", "--agents", "1"], "--agents 1: mpe/cooperative_navigation does not exist with this number"),
     "too many agents": (["RUN", "--agents", "1001"], "6 to 1000 agents"),
     "more than all lost": (["RUN", "--drop", "1.5"], "--drop 1.5: expected a share"),
     "a share that is no number": (["RUN", "--drop", "some"], "expected a share"),
@@ -336,7 +336,7 @@ def test_transfer_goes_on_where_it_was_killed(trained: Path, tmp_path: Path) -> 
     file = folder_of(results, "dgn") / "transfer.jsonl"
     content = file.read_bytes()
     file.write_bytes(content[:-40])
-    assert any("torn" in note for note in load_run(file.parent).notes)
+    assert any("truncated" in note for note in load_run(file.parent).notes)
     assert transfer.main(command) == 0
     assert file.read_bytes() == content
     file.write_bytes(b'{"task": 3}\n' + content)

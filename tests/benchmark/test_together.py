@@ -173,10 +173,10 @@ def test_a_signal_stops_all_after_a_checkpoint(alone: Path, tmp_path: Path) -> N
 def test_what_cannot_be_in_one_process_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = small_config()
     others = {
-        r"with training\.threads 1 and 2 cannot be in one process": small_config(seed=1, training_threads=2),
+        r"with training\.threads 1 and 2 cannot share a process": small_config(seed=1, training_threads=2),
         "is given twice": small_config(),
         "compile is for one run in a process": small_config(seed=1, training_acceleration="compile"),
-        "with device cpu and cuda cannot be in one process": replace(small_config(seed=1), device="cuda"),
+        "with device cpu and cuda cannot share a process": replace(small_config(seed=1), device="cuda"),
     }
     for message, other in others.items():
         with pytest.raises(UserError, match=message):

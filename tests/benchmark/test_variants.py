@@ -65,7 +65,7 @@ def test_long_names_are_short() -> None:
 
 
 def test_mistakes_are_one_line() -> None:
-    with pytest.raises(UserError, match=r"--set algorithm\.alpa: no run of these .*; did you mean algorithm\.alpha"):
+    with pytest.raises(UserError, match=r"--set algorithm\.alpa: none of these runs .*; did you mean algorithm\.alpha"):
         with_settings([IP, IQL], {"algorithm.alpa": "0.1"})
     with pytest.raises(UserError, match=r"did you mean training\.batch_size\?"):
         with_settings([IP, IQL], {"batch_size": "1"})

@@ -77,7 +77,7 @@ def test_a_seed_that_lost_its_settings(kept: str, raw: Path) -> None:
     assert [note for note in results.notes if "seed_1" in note] == [f"{WANTED[1]}: {results.lost[str(WANTED[1])]}"]
     (left_out,) = export(results).left_out
     assert left_out.startswith(f"{WANTED[1]}: config.json is missing")
-    with pytest.raises(ResultsError, match=r"damaged: .* seed 1: config\.json is lost.*: restore that file") as error:
+    with pytest.raises(ResultsError, match=r"damaged: .*1: config\.json is missing.*: restore that file") as error:
         collect(raw, WANTED, raw / "collected", "small")
     assert "never begun" not in str(error.value)
     assert str(error.value).count("config.json is missing") == 1
@@ -87,5 +87,5 @@ def test_nothing_but_lost_seeds(raw: Path) -> None:
     for cell in WANTED:
         (raw / str(cell) / "config.json").unlink()
     for wanted in (None, WANTED):
-        with pytest.raises(ResultsError, match=r"no run of .* can be counted: 3 as .*config\.json is lost"):
+        with pytest.raises(ResultsError, match=r"no run of .* can be counted: 3 as .*config\.json is missing"):
             load_runs(raw, wanted)

@@ -180,7 +180,7 @@ def test_an_archive_that_reaches_outside_is_refused(tmp_path: Path) -> None:
 def test_rehearsals_are_not_published(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = write_pack(tmp_path / "one", (0,), rehearsal=True)
     assert publish(tmp_path / "paper", folder) == 1
-    assert f"{folder} is of a rehearsal" in capsys.readouterr().err
+    assert f"{folder} is from a rehearsal" in capsys.readouterr().err
     assert not (tmp_path / "paper").exists()
 
 

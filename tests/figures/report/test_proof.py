@@ -71,7 +71,7 @@ def test_the_table_says_what_was_run_and_what_it_does_not_show(study: Path) -> N
     text = markdown(Analysis(load_runs(study)))
     assert "| Ring, N = 8 (proof) | **98 % (3/3)** | 50 % (0/1)\u2020 | 83 % (1/3) | 2.00 | 12.00 |" in text
     assert "total_steps 4000, training.batch_size 256" in text.replace("training.num_envs 4, ", "")
-    assert "What this does not show" in text
+    assert "The table does not show" in text
     assert f"- Ring: {LESSONS['ring']}." in text
     assert "Walk" not in text
 
