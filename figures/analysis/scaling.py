@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from figures.analysis.scores import Score
-from figures.analysis.selection import Groups
+from figures.analysis.selection import Groups, longest
 from figures.analysis.statistics import Summary, Trend, holm, trend
 from figures.names import agents_of
 from results.checks import algorithm_order
@@ -61,7 +61,7 @@ def scaling_panels(scores: Sequence[Score], groups: Groups) -> list[ScalingPanel
     """A panel for each series and reward that was run with two or more numbers of agents.
 
     For each task and reward, the variant with most of the paper's algorithms is shown; among equals, that with most
-    runs.
+    runs, then that with the longest runs.
     """
     by_cell: dict[tuple[str, str], list[Score]] = {}
     for score in scores:
@@ -84,9 +84,10 @@ def _chosen(groups: Groups, prefix: str) -> dict[tuple[str, str], tuple[str, str
         if task.startswith(prefix) and agents_of(task) is not None:
             found.setdefault((task, _reward(algorithms)), []).append((task, variant))
 
-    def preference(cell: tuple[str, str]) -> tuple[int, int, str]:
+    def preference(cell: tuple[str, str]) -> tuple[int, int, int, str]:
         algorithms = groups[cell]
-        return -len(set(algorithms) & set(COMPARED_ALGORITHMS)), -sum(map(len, algorithms.values())), cell[1]
+        known = len(set(algorithms) & set(COMPARED_ALGORITHMS))
+        return -known, -sum(map(len, algorithms.values())), -longest(algorithms), cell[1]
 
     return {key: min(cells, key=preference) for key, cells in found.items()}
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from figures.analysis import Analysis
+from figures.analysis.selection import shown_variants
 from figures.report.scaling import caption, draw, table
 from figures.style import figure_style
 from results.runs import load_runs
@@ -22,6 +23,7 @@ def write_normalised(
     algorithm: str = "iql",
     variant: str = "default",
     reward: str = "shared",
+    steps: int = 4000,
 ) -> None:
     """Runs with these normalised scores in %, one a seed."""
     task = f"mpe/cooperative_navigation_{agents}"
@@ -29,10 +31,12 @@ def write_normalised(
         write_references(root, task, random=[-1.0, 1.0], assignment=[99.0, 101.0])
     for seed, normalised in enumerate(normalised_scores):
         folder = write_run(
-            root, both([(4000, [normalised])]), task=task, algorithm=algorithm, variant=variant, seed=seed
+            root, both([(steps, [normalised])]), task=task, algorithm=algorithm, variant=variant, seed=seed
         )
         config = json.loads((folder / "config.json").read_text())
-        (folder / "config.json").write_text(json.dumps(config | {"environment": {"reward": reward}}))
+        (folder / "config.json").write_text(
+            json.dumps(config | {"environment": {"reward": reward}, "total_steps": steps})
+        )
 
 
 def test_slopes_are_for_a_doubling_of_n(tmp_path: Path) -> None:
@@ -72,6 +76,16 @@ def test_rewards_are_kept_apart_and_the_fullest_variant_is_shown(tmp_path: Path)
     assert titles == ["Cooperative navigation, difference rewards", "Cooperative navigation, team reward"]
     assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["3", "6"]
     assert "4,000 environment steps long" in caption(Analysis(load_runs(tmp_path)))
+
+
+def test_of_equally_full_variants_the_longest_is_shown(tmp_path: Path) -> None:
+    """Arms of a short comparison of settings do not stand for an algorithm that was also run for longer."""
+    for agents in (3, 6):
+        write_normalised(tmp_path, agents, [10.0], variant="arm")
+        write_normalised(tmp_path, agents, [20.0], variant="long", steps=8000)
+    analysis = Analysis(load_runs(tmp_path))
+    assert {point.variant for point in analysis.scaling[0].curves[0].points} == {"long"}
+    assert set(shown_variants(analysis.groups).values()) == {"long"}
 
 
 def test_one_number_of_agents_is_no_law(tmp_path: Path) -> None:
