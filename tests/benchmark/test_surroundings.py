@@ -191,7 +191,7 @@ def test_a_finished_run_that_lost_its_settings_is_not_taken_for_another(tmp_path
     record = json.loads((path / "config.json").read_text())
     (path / "config.json").unlink()
     for _ in range(2):
-        with pytest.raises(UserError, match=r"config\.json is lost"):
+        with pytest.raises(UserError, match=r"config\.json is missing"):
             train.run(small_config(steps=300, training_batch_size=8), tmp_path, quiet=True)
     assert not (path / "config.json").exists()
     (path / "config.json").write_text(json.dumps(record))
