@@ -214,6 +214,11 @@ def resolve(
         from benchmark.initial import with_digest
 
         built["training"] = with_digest(built["training"])
+    elif built["training"].initial_digest:
+        raise UserError(
+            f"training.initial_digest={built['training'].initial_digest}: no policy to check; give "
+            "training.initial_policy, the folder of the policy with these weights"
+        )
     usual = {group: types[group](**defaults.get(group, {})) for group in GROUPS}
     filled = ["training.initial_digest"] if built["training"].initial_digest else []
     changed = {key: value for key in [*overrides, *filled] if (value := _read(built, key)) != _read(usual, key)}

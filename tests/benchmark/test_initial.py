@@ -101,3 +101,5 @@ def test_policies_that_are_not_there_or_not_those_that_were_named(trained: Path)
         config("magent/jungle_6", training__initial_policy="nowhere")
     with pytest.raises(UserError, match=r"the weights have the digest .*, not 0000: name the policy"):
         config("magent/jungle_6", training__initial_policy=str(trained), training__initial_digest="0000")
+    with pytest.raises(UserError, match=r"training\.initial_digest=0000: no policy to check; give training\.initial_"):
+        config("magent/jungle_6", training__initial_digest="0000")
