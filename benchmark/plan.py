@@ -258,7 +258,8 @@ def print_estimates(plans: Sequence[PlannedRun], workers: int) -> None:
             print(f"{' '.join(key):<64} {needed}{fits}, {duration(seconds)} a run", flush=True)
         total += per_kind[key][1]
     unavailable = sum(item.config is None for item in plans)
-    print(f"total: about {duration(total / workers)} with {workers} workers, as measured on this machine now")
+    print(f"total: about {duration(total / workers)} with {workers} workers, each on a core of its own;", end=" ")
+    print("where two share one, about half as long again")
     if unavailable:
         print(f"not counted: {unavailable} runs that are unavailable (--dry-run lists them)")
 
