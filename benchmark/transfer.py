@@ -188,7 +188,7 @@ def read_trials(folder: Path) -> list[Trial]:
     from results.files import read_json_lines
     from results.runs import trials_from_json
 
-    rows, _ = read_json_lines(folder / TRANSFER, may_end_torn=True)
+    rows, _ = read_json_lines(folder / TRANSFER, may_be_truncated=True)
     return list(trials_from_json([row for _, row in rows], str(folder / TRANSFER)))
 
 

@@ -33,11 +33,11 @@ def read_json(path: Path, remedy: str = REMEDY) -> dict[str, Any]:
     return value
 
 
-def read_json_lines(path: Path, may_end_torn: bool) -> tuple[list[tuple[int, dict[str, Any]]], str | None]:
+def read_json_lines(path: Path, may_be_truncated: bool) -> tuple[list[tuple[int, dict[str, Any]]], str | None]:
     """The objects of a JSON-lines file, each with its line number (from 1), and a note on a truncated last line.
 
     A process killed while it writes leaves an incomplete line. It is accepted only as the last line, and only with
-    `may_end_torn`, for runs that have not finished; anywhere else it raises ResultsError with file and line. A missing
+    `may_be_truncated`, for runs that have not finished; anywhere else it raises ResultsError with file and line. A missing
     file has no lines.
     """
     if not path.exists():
@@ -53,7 +53,7 @@ def read_json_lines(path: Path, may_end_torn: bool) -> tuple[list[tuple[int, dic
         try:
             row = json.loads(line.decode("utf-8"))
         except ValueError as error:
-            if may_end_torn and number == len(lines):
+            if may_be_truncated and number == len(lines):
                 return rows, f"{path.name} ends in a truncated line ({number}), which was left out"
             hint = "is truncated, although the run finished" if number == len(lines) else "is not JSON"
             raise ResultsError(f"corrupt file {path}, line {number}: {hint}; run this seed again") from error

@@ -2,28 +2,28 @@
 
     DIR/<task>/references.json                    reference policies on the same evaluation episodes (optional)
     DIR/<task>/<algorithm>/<variant>/seed_<k>/
-        config.json           what was asked: task, algorithm, variant, seed, total_steps, all settings, config_hash
-        machine.json          what made it: commit, dirty, python, torch, cpu, gpu, micro_batch; again for every start
+        config.json           requested settings: task, algorithm, variant, seed, total_steps, all others, config_hash
+        machine.json          software and hardware of every start: commit, dirty, python, torch, cpu, gpu, micro_batch
         status.json           running, finished or failed; step, total_steps, scores, message, updated, wall_seconds
-        metrics.jsonl         one line for each logging interval: step and named numbers
-        evaluation.jsonl      one line for each evaluation and policy: step, policy, return of every episode, scores
-        interpretation.jsonl  for tasks that keep account of it (traffic): sums since the line before, by kind and name
-        full_evaluation.json  the trained policies on a longer episode, for tasks that have one (traffic)
-        transfer.jsonl        the trained policy elsewhere: with other numbers of agents, lost messages (optional)
-        timing.jsonl          wall time by phase, environment steps a second
+        metrics.jsonl         one line per logging interval: step and named metrics
+        evaluation.jsonl      one line per evaluation and policy: step, policy, return of every episode, scores
+        interpretation.jsonl  traffic tasks: sums since the previous line, by kind and name
+        full_evaluation.json  traffic tasks: the final policies on an episode of a full hour
+        transfer.jsonl        evaluations with other numbers of agents, on other maps or with lost messages (optional)
+        timing.jsonl          wall time by phase, environment steps per second
         checkpoint.pt         exact state to resume from, replaced atomically; removed at the end unless it is kept
         policy.pt             the trained learner, once the run is finished
         episode.gif           a recorded episode of the trained policy (optional)
-        episode.json          its facts: policy, seed, steps, return, sha256
-        tensorboard/          the metrics as an event file, where training.tensorboard asks for it
-        output.log            what the process of a sweep printed
-        lock                  who writes to the folder now
-    FOLDER/                                       of a policy to share (`benchmark.export`): config.json, episode.gif
+        episode.json          policy, seed, steps, return and sha256 of the recording
+        tensorboard/          the metrics as an event file, with training.tensorboard=true
+        output.log            output of the run's process in a sweep
+        lock                  the process that writes to the folder
+    FOLDER/                                       an exported policy (`benchmark.export`), with config.json, episode.gif
         weights.pt            the acting network alone
-        scores.json           what it reached, and what made it
-        card.md               the same for people
+        scores.json           scores of the policy, and how it was trained
+        card.md               the same as a model card
         curve.png             its learning curve
-    DIR/.sweep/                                   of a sweep: its lock, its log, jobs of a cluster and their code
+    DIR/.sweep/                                   lock and log of a sweep; jobs on a cluster and their code
     DIR/collected/                                the published form of the runs
 
 `<task>` is itself a path, such as `mpe/cooperative_navigation_3`. With equal seeds, metrics, evaluation, interpretation

@@ -96,12 +96,12 @@ def load_run(folder: Path) -> Run:
         machine = {}
         notes.append("machine.json is missing: the run cannot say which code and hardware made it")
     status = _load_status(folder / layout.STATUS)
-    torn = not status.finished
-    evaluations = _load_evaluations(folder / layout.EVALUATION, torn, notes)
+    unfinished = not status.finished
+    evaluations = _load_evaluations(folder / layout.EVALUATION, unfinished, notes)
     bin_width = max(1.0, int(config["total_steps"]) / METRIC_POINTS)
-    metrics = _load_metrics(folder / layout.METRICS, torn, notes, bin_width, prefix="")
-    timing = _load_metrics(folder / layout.TIMING, torn, notes, bin_width, prefix=TIMING)
-    counted = _load_interpretation(folder, torn, notes, int(config["total_steps"]))
+    metrics = _load_metrics(folder / layout.METRICS, unfinished, notes, bin_width, prefix="")
+    timing = _load_metrics(folder / layout.TIMING, unfinished, notes, bin_width, prefix=TIMING)
+    counted = _load_interpretation(folder, unfinished, notes, int(config["total_steps"]))
     rows = (*metrics, *timing, *counted)
     full = _load_full_evaluation(folder / layout.FULL_EVALUATION)
     trials = _load_trials(folder / layout.TRANSFER, notes)
@@ -176,9 +176,9 @@ def _load_status(path: Path) -> Status:
         raise ResultsError(f"corrupt file {path}: step and wall_seconds must be numbers") from error
 
 
-def _load_evaluations(path: Path, may_end_torn: bool, notes: list[str]) -> tuple[Evaluation, ...]:
-    rows, torn = read_json_lines(path, may_end_torn)
-    notes.extend([torn] if torn else [])
+def _load_evaluations(path: Path, may_be_truncated: bool, notes: list[str]) -> tuple[Evaluation, ...]:
+    rows, truncated = read_json_lines(path, may_be_truncated)
+    notes.extend([truncated] if truncated else [])
     by_policy: dict[str, list[Evaluation]] = {policy: [] for policy in POLICIES}
     for number, row in rows:
         evaluation = _evaluation(row, f"{path}, line {number}")
@@ -205,12 +205,12 @@ def _evaluation(row: dict[str, Any], where: str) -> Evaluation:
     return Evaluation(step, policy, tuple(returns.tolist()), scores)
 
 
-def _load_interpretation(folder: Path, may_end_torn: bool, notes: list[str], total_steps: int) -> list[MetricRow]:
+def _load_interpretation(folder: Path, may_be_truncated: bool, notes: list[str], total_steps: int) -> list[MetricRow]:
     """Sums from interpretation.jsonl; empty where the task keeps no such statistics."""
     path = folder / layout.INTERPRETATION
     if not path.exists():
         return []
-    rows = _read_metrics(path, may_end_torn, notes, INTERPRETATION)
+    rows = _read_metrics(path, may_be_truncated, notes, INTERPRETATION)
     return added_up(rows, max(1.0, total_steps / INTERPRETATION_POINTS))
 
 
@@ -227,8 +227,8 @@ def full_evaluations_from_json(rows: list[dict[str, Any]], where: str) -> tuple[
 def _load_trials(path: Path, notes: list[str]) -> tuple[Trial, ...]:
     """Trials of the trained policies. A truncated last line is left out with a note: the command that adds lines
     repeats the trial."""
-    rows, torn = read_json_lines(path, may_end_torn=True)
-    notes.extend([torn] if torn else [])
+    rows, truncated = read_json_lines(path, may_be_truncated=True)
+    notes.extend([truncated] if truncated else [])
     return trials_from_json([row for _, row in rows], str(path))
 
 
@@ -266,13 +266,13 @@ def trials_from_json(rows: list[dict[str, Any]], where: str) -> tuple[Trial, ...
     return tuple(found.values())
 
 
-def _load_metrics(path: Path, may_end_torn: bool, notes: list[str], bin_width: float, prefix: str) -> list[MetricRow]:
-    return thin(_read_metrics(path, may_end_torn, notes, prefix), bin_width)
+def _load_metrics(path: Path, may_be_truncated: bool, notes: list[str], bin_width: float, prefix: str) -> list[MetricRow]:
+    return thin(_read_metrics(path, may_be_truncated, notes, prefix), bin_width)
 
 
-def _read_metrics(path: Path, may_end_torn: bool, notes: list[str], prefix: str) -> list[MetricRow]:
-    lines, torn = read_json_lines(path, may_end_torn)
-    notes.extend([torn] if torn else [])
+def _read_metrics(path: Path, may_be_truncated: bool, notes: list[str], prefix: str) -> list[MetricRow]:
+    lines, truncated = read_json_lines(path, may_be_truncated)
+    notes.extend([truncated] if truncated else [])
     rows: list[MetricRow] = []
     first_broken: dict[str, int] = {}
     for number, line in lines:

@@ -157,7 +157,7 @@ def test_table_of_small_navigation_in_the_documents_is_that_of_the_published_run
 
 def test_table_of_pics_program_in_the_documents_is_that_of_the_published_runs() -> None:
     """The last evaluation; of ours, the least and the largest seed."""
-    lines = ["| agents | steps | PIC here, three seeds | its program, one run |", "|---:|---:|---:|---:|"]
+    lines = ["| agents | steps | PIC here, three seeds | published program, one run |", "|---:|---:|---:|---:|"]
     for agents, program in PIC_PROGRAM.items():
         returns: dict[int, float] = program["returns"]  # type: ignore[assignment]
         scale = program["assignment"] - program["random"]  # type: ignore[operator]
@@ -206,7 +206,7 @@ def test_table_of_the_critics_rounds_in_the_documents_is_that_of_the_published_r
         lines.append(table_row(f"navigation, 15 agents, normalised score in %, {policy}", finals))
     for policy in ("sampled", "greedy"):
         finals = [[final_return(run, policy) for run in runs_of("magent/jungle_20", "ip", name)] for name in ROUNDS]
-        lines.append(table_row(f"Jungle, 20 agents, team's sum, {policy}", finals))
+        lines.append(table_row(f"Jungle, 20 agents, team return, {policy}", finals))
     for policy in ("sampled", "greedy"):
         finals = [
             [final_return(run, policy) for run in runs_of("cityflow/synthetic_49", "ip", name)] for name in ROUNDS
@@ -218,7 +218,7 @@ def test_table_of_the_critics_rounds_in_the_documents_is_that_of_the_published_r
 TEMPERATURES = [(scale, ["0.02", "0.2", "tuned"]) for scale in ("raw", "standardised")]
 TEMPERATURES += [("advantage", ["0.02", "0.2", "0.5", "tuned"])]
 SCALE_NAMES = {
-    "raw": "rewards as they are",
+    "raw": "unscaled rewards",
     "standardised": "standardised rewards",
     "advantage": "standardised rewards, alpha in units of advantages",
 }
@@ -228,7 +228,7 @@ def test_table_of_temperatures_in_the_documents_is_that_of_the_published_runs() 
     """Means and standard deviations over three seeds, of each seed's last three evaluations."""
     lines = [
         "| rewards | alpha | navigation, 15 agents, normalised score in %, sampled | greedy "
-        "| Jungle, 20 agents, team's sum, sampled | greedy |",
+        "| Jungle, 20 agents, team return, sampled | greedy |",
         "|---|---|---:|---:|---:|---:|",
     ]
     for scale, weights in TEMPERATURES:
@@ -249,7 +249,7 @@ def test_table_of_temperatures_in_the_documents_is_that_of_the_published_runs() 
 
 LOCKSTEP_TASKS = {
     "mpe/cooperative_navigation_6": "navigation, 6 agents, normalised score in %",
-    "magent/jungle_20": "Jungle, 20 agents, team's sum",
+    "magent/jungle_20": "Jungle, 20 agents, team return",
 }
 
 
@@ -271,8 +271,8 @@ def test_table_of_copies_in_lockstep_is_that_of_the_published_runs() -> None:
     assert generated("copies in lockstep") == lines
 
 
-VALUE_TASKS = {"Jungle, 20 agents, team's sum": "magent/jungle_20", "9 signals": "cityflow/synthetic_9"}
-VALUES_TABLE = ("| | the team's value | each agent's value | random play |", "|---|---:|---:|---:|")
+VALUE_TASKS = {"Jungle, 20 agents, team return": "magent/jungle_20", "9 signals": "cityflow/synthetic_9"}
+VALUES_TABLE = ("| | team value | per-agent values | random play |", "|---|---:|---:|---:|")
 
 
 def test_table_of_what_critics_are_fitted_to_is_that_of_the_published_runs() -> None:
@@ -324,7 +324,7 @@ def signals_table() -> str:
     columns = [(task, hour, policy) for task in SIGNAL_TASKS for hour in (False, True) for policy in POLICIES]
     lines = []
     for algorithm, variant in SIGNAL_RUNS:
-        name = algorithm.upper() + ("" if variant == "signals" else ", larger penalty")
+        name = algorithm.upper() + ("" if variant == "signals" else ", larger logit penalty")
         cells = [travel_times(task, algorithm, variant, policy, hour) for task, hour, policy in columns]
         lines.append([name, *(f"{np.mean(cell):.0f} ± {np.std(cell, ddof=1):.0f}" for cell in cells)])
     for reference in ("random", "fixed_time", "max_pressure", "sotl"):
@@ -357,7 +357,7 @@ def forty_nine_table() -> str:
     assert account is not None
     lines = []
     for algorithm, variant in FORTY_NINE_RUNS:
-        name = algorithm.upper() + ("" if variant == "small" else ", larger penalty")
+        name = algorithm.upper() + ("" if variant == "small" else ", larger logit penalty")
         cells = [travel_times(FORTY_NINE, algorithm, variant, policy, hour) for hour, policy in columns]
         line = [name, *(f"{np.mean(cell):.0f} ± {np.std(cell, ddof=1):.0f}" for cell in cells)]
         summary = summaries_of(account, algorithm) if variant == "small" else None
@@ -405,7 +405,7 @@ JUNGLE = "magent/jungle_20"
 JUNGLE_RUNS = [(name, "individual") for name in COMPARED_ALGORITHMS]
 JUNGLE_RUNS += [(name, "penalty") for name in ("maddpg", "maddpgs", "pic")]
 JUNGLE_RUNS += [(name, "team") for name in ("ip", "dgn", "iql")]
-JUNGLE_NAMES = {"individual": "", "penalty": ", larger penalty", "team": ", paid the mean"}
+JUNGLE_NAMES = {"individual": "", "penalty": ", larger logit penalty", "team": ", mean reward"}
 
 
 def blows(run: Run, policy: str) -> list[float]:

@@ -25,7 +25,7 @@ RUNS = {
     "jungle": 39,
     "lockstep-cpu": 24,
     "pic": 6,
-    "proof": 147,
+    "proof": 245,
     "propagation": 45,
     "quick": 51,
     "signals": 60,
@@ -191,9 +191,9 @@ def test_shipped_sets_are_whole() -> None:
         counted = any(name.startswith("interpretation/") for r in results.runs for m in r.metrics for name in m.values)
         assert counted == (name in ("signals", "ablations-cpu", "interpretation-cpu", "values-cpu", "hops-cpu"))
     results = load_results(SHIPPED)
-    assert len(results.runs) == sum(RUNS.values()) - SHARED == 534
-    assert sum(len(run.evaluations) for run in results.runs) == 12_816
-    assert sum(len(row.values) for run in results.runs for row in run.metrics) == 445_683
+    assert len(results.runs) == sum(RUNS.values()) - SHARED == 632
+    assert sum(len(run.evaluations) for run in results.runs) == 14_972
+    assert sum(len(row.values) for run in results.runs for row in run.metrics) == 506_723
     assert results.notes[0] == COMPACT_NOTE
     sizes = {path: path.stat().st_size for path in SHIPPED.rglob("*.*") if path.is_file()}
     assert sum(size for path, size in sizes.items() if path.suffix != ".gif") < 9_000_000
