@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from results.checks import Issue, differing_seeds, merge_seeds, run_issues
+from results.compact import compacted
 from results.episodes import episodes_of_runs, too_large
 from results.errors import ResultsError
 from results.keys import RunKey
 from results.layout import LOST_CONFIG
-from results.publish import compacted, publish, verify, without_episodes, written
+from results.publish import publish, verify, without_episodes, written
 from results.records import Results, Run
 from results.runs import load_runs
 

@@ -14,19 +14,24 @@ import argparse
 import hashlib
 import json
 import sys
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from results.checks import SCORED_EVALUATIONS
+from results.columns import (
+    evaluations_file,
+    metrics_file,
+    read_evaluations,
+    read_metrics,
+    read_trials,
+    trials_file,
+)
+from results.compact import COMPACT_NOTE, compacted, compacted_trials
 from results.episodes import (
     episodes_from_manifest,
     episodes_of_runs,
@@ -43,103 +48,17 @@ from results.keys import RunKey
 from results.layout import seed_folders
 from results.packs import Pack, add_timings, read_pack, with_packs
 from results.records import Evaluation, MetricRow, Results, Run, Status, Trial
-from results.runs import (
-    INTERPRETATION,
-    TIMING,
-    full_evaluations_from_json,
-    load_runs,
-    references_from_json,
-)
+from results.runs import INTERPRETATION, full_evaluations_from_json, load_runs, references_from_json
 
 GPU_TIMINGS = Path("results/gpu_timings.json")
 FORMAT = 2
 MANIFEST = "manifest.json"
+TRIALS = "transfer.parquet"
+"""File of a set's transfer trials, if it has any."""
 CODE_FACTS = ("commit", "dirty", "started", "from_step", "micro_batch", "note", "python", "torch", "numpy")
 HARDWARE_FACTS = ("device", "gpu", "cpu", "cores")
 PUBLISHED_MACHINE_FACTS = CODE_FACTS + HARDWARE_FACTS
 """Facts of machine.json that may explain a number. Others, such as host and command, are not published."""
-
-NAME = pa.dictionary(pa.int32(), pa.string())
-KEY_FIELDS = [("task", NAME), ("algorithm", NAME), ("variant", NAME), ("seed", pa.int32())]
-EVALUATION_SCHEMA = pa.schema(
-    [
-        *KEY_FIELDS,
-        ("step", pa.int64()),
-        ("policy", NAME),
-        ("returns", pa.list_(pa.float32())),
-        ("scores", pa.map_(pa.string(), pa.float64())),
-    ]
-)
-METRIC_SCHEMA = pa.schema([*KEY_FIELDS, ("step", pa.int64()), ("name", NAME), ("value", pa.float64())])
-"""Files of metrics and timings, and of the statistics of agents and demand."""
-
-TRIALS = "transfer.parquet"
-"""File of a set's transfer trials, if it has any."""
-_RETURNS = pa.list_(pa.float64())
-TRIAL_SCHEMA = pa.schema(
-    [
-        *KEY_FIELDS,
-        ("task_played", NAME),
-        ("agents", pa.int64()),
-        ("policy", NAME),
-        ("episode_seed", pa.int64()),
-        ("steps", pa.int64()),
-        ("returns", _RETURNS),
-        ("scores", pa.map_(pa.string(), pa.float64())),
-        ("drop", pa.float64()),
-        ("drop_agents", pa.float64()),
-        ("delay", pa.int64()),
-        ("references", pa.map_(pa.string(), _RETURNS)),
-        ("commit", NAME),
-    ]
-)
-"""Columns of trials: the key of the run, then the fields of `Trial`, with task and seed renamed."""
-TRIAL_COLUMNS = {"task_played": "task", "episode_seed": "seed"}
-
-WHOLE_EVALUATIONS = SCORED_EVALUATIONS
-"""Number of last evaluations of each policy of which a compact set keeps every episode, those of the final scores."""
-COMPACT_NOTE = f"of all but the last {WHOLE_EVALUATIONS} evaluations of a run, only the mean over episodes is kept"
-
-
-def compacted(results: Results) -> Results:
-    """The results with the returns of earlier evaluations replaced by their mean, which keeps curves and scores."""
-    return replace(
-        results, runs=tuple(map(_compact_run, results.runs)), notes=(*dict.fromkeys((*results.notes, COMPACT_NOTE)),)
-    )
-
-
-def _averaged(evaluation: Evaluation) -> Evaluation:
-    """The evaluation with the mean of its returns in their place."""
-    return replace(evaluation, returns=(sum(evaluation.returns) / len(evaluation.returns),))
-
-
-def _compact_run(run: Run) -> Run:
-    kept: set[tuple[str, int]] = set()
-    for policy in {evaluation.policy for evaluation in run.evaluations}:
-        steps = sorted(evaluation.step for evaluation in run.evaluations if evaluation.policy == policy)
-        kept |= {(policy, step) for step in steps[-WHOLE_EVALUATIONS:]}
-    return replace(
-        run,
-        trials=tuple(map(_compact_trial, run.trials)),
-        evaluations=tuple(
-            evaluation if (evaluation.policy, evaluation.step) in kept else _averaged(evaluation)
-            for evaluation in run.evaluations
-        ),
-    )
-
-
-def _compact_trial(trial: Trial) -> Trial:
-    """The trial with the mean return of each reference policy."""
-    means: dict[str, tuple[float, ...]] = {
-        name: (sum(returns) / len(returns),) for name, returns in trial.references.items()
-    }
-    return replace(trial, references=means)
-
-
-def compacted_trials(results: Results) -> Results:
-    """The results with the mean return of each reference policy in the trials."""
-    runs = (replace(run, trials=tuple(map(_compact_trial, run.trials))) for run in results.runs)
-    return replace(results, runs=tuple(runs))
 
 
 def with_trials(results: Results, runs: Results) -> Results:
@@ -167,12 +86,12 @@ def publish(results: Results, output: Path, suite: str = "") -> tuple[Path, ...]
     """
     _refuse_to_hide(output, suite or "NAME")
     contents = {
-        "evaluations.parquet": _parquet(_evaluation_columns(results.runs), EVALUATION_SCHEMA),
-        "interpretation.parquet": _parquet(_metric_columns(results.runs, interpretation=True), METRIC_SCHEMA),
-        "metrics.parquet": _parquet(_metric_columns(results.runs, interpretation=False), METRIC_SCHEMA),
+        "evaluations.parquet": evaluations_file(results.runs),
+        "interpretation.parquet": metrics_file(results.runs, interpretation=True),
+        "metrics.parquet": metrics_file(results.runs, interpretation=False),
     }
     if any(run.trials for run in results.runs):
-        contents[TRIALS] = _parquet(_trial_columns(results.runs), TRIAL_SCHEMA)
+        contents[TRIALS] = trials_file(results.runs)
     episodes = episodes_of_runs(results)
     if reason := too_large(episodes.values()):
         raise ResultsError(f"not published: {reason}; or leave them out: --without-episodes")
@@ -246,11 +165,11 @@ def read_published(directory: Path) -> Results:
         )
     try:
         files = {name: _verified(directory / name, facts["sha256"]) for name, facts in manifest["files"].items()}
-        evaluations = _read_evaluations(files["evaluations.parquet"])
-        metrics = _read_metrics(files["metrics.parquet"])
-        for key, rows in _read_metrics(files["interpretation.parquet"], INTERPRETATION).items():
+        evaluations = read_evaluations(files["evaluations.parquet"])
+        metrics = read_metrics(files["metrics.parquet"])
+        for key, rows in read_metrics(files["interpretation.parquet"], INTERPRETATION).items():
             metrics[key] += rows
-        trials = _read_trials(files[TRIALS]) if TRIALS in files else {}
+        trials = read_trials(files[TRIALS]) if TRIALS in files else {}
         runs = tuple(_run_from_json(value, evaluations, metrics, trials) for value in manifest["runs"])
         references = {
             task: references_from_json(task, value, f"{path} ({task})")
@@ -284,121 +203,6 @@ def _verified(path: Path, expected: str) -> bytes:
             "it was changed or copied in part: fetch it again, or publish the runs again"
         )
     return data
-
-
-def _parquet(columns: dict[str, list[Any]], schema: pa.Schema) -> bytes:
-    table = pa.table({name: pa.array(columns[name], type=schema.field(name).type) for name in schema.names}, schema)
-    repeated = [field.name for field in schema if field.type == NAME or pa.types.is_integer(field.type)]
-    buffer = pa.BufferOutputStream()  # a dictionary of numbers that never repeat would be larger than the numbers
-    pq.write_table(table, buffer, compression="zstd", use_dictionary=repeated)
-    return bytes(buffer.getvalue())
-
-
-def _evaluation_columns(runs: Sequence[Run]) -> dict[str, list[Any]]:
-    columns = _key_columns([(run, len(run.evaluations)) for run in runs])
-    evaluations = [evaluation for run in runs for evaluation in run.evaluations]
-    return columns | {
-        "step": [evaluation.step for evaluation in evaluations],
-        "policy": [evaluation.policy for evaluation in evaluations],
-        "returns": [evaluation.returns for evaluation in evaluations],
-        "scores": [list(evaluation.scores.items()) for evaluation in evaluations],
-    }
-
-
-def _metric_columns(runs: Sequence[Run], interpretation: bool) -> dict[str, list[Any]]:
-    chosen = [(run, [row for row in run.metrics if _is_interpretation(row) == interpretation]) for run in runs]
-    rows = [row for _, its in chosen for row in its]
-    return _key_columns([(run, sum(len(row.values) for row in its)) for run, its in chosen]) | {
-        "step": [row.step for row in rows for _ in row.values],
-        "name": [name.removeprefix(INTERPRETATION) for row in rows for name in row.values],
-        "value": [value for row in rows for value in row.values.values()],
-    }
-
-
-def _is_interpretation(row: MetricRow) -> bool:
-    return next(iter(row.values), "").startswith(INTERPRETATION)
-
-
-def _key_columns(counts: Sequence[tuple[Run, int]]) -> dict[str, list[Any]]:
-    """Columns of run keys, each key repeated as often as its run has rows."""
-    columns: dict[str, list[Any]] = {name: [] for name, _ in KEY_FIELDS}
-    for run, count in counts:
-        for name, column in columns.items():
-            column += [getattr(run.key, name)] * count
-    return columns
-
-
-def _by_key(data: bytes) -> Iterator[tuple[RunKey, list[list[Any]]]]:
-    """For every run in a Parquet file, its key and its part of each column after the key's.
-
-    Columns are processed as a whole, since there may be millions of rows, and without pyarrow's threads, which
-    occasionally abort a process at exit (Arrow issue 34314).
-    """
-    table = pq.read_table(pa.BufferReader(data), use_threads=False, pre_buffer=False).unify_dictionaries()
-    columns = [column.combine_chunks() for column in table.columns]
-    keys, rest = columns[: len(KEY_FIELDS)], list(map(_values, columns[len(KEY_FIELDS) :]))
-    changes = np.any([np.diff(_codes(column)) != 0 for column in keys], axis=0).nonzero()[0] + 1
-    bounds = [0, *changes.tolist(), table.num_rows] if table.num_rows else []
-    for first, last in pairwise(bounds):
-        task, algorithm, variant, seed = (column[first].as_py() for column in keys)
-        yield RunKey(task, algorithm, variant, seed), [column[first:last] for column in rest]
-
-
-def _codes(column: pa.Array) -> np.ndarray:
-    """One integer per row; equal values have equal integers."""
-    return (column.indices if pa.types.is_dictionary(column.type) else column).to_numpy()
-
-
-def _values(column: pa.Array) -> list[Any]:
-    """A column as Python values, lists as tuples and maps as dicts; much faster than to_pylist."""
-    if pa.types.is_dictionary(column.type):
-        names = column.dictionary.to_pylist()
-        return [names[index] for index in column.indices.to_numpy().tolist()]
-    if not pa.types.is_nested(column.type):
-        return column.to_numpy().tolist()
-    ends = list(pairwise(column.offsets.to_numpy().tolist()))
-    if pa.types.is_list(column.type):
-        numbers = _values(column.values)
-        return [tuple(numbers[first:last]) for first, last in ends]
-    names, items = _values(column.keys.dictionary_encode()), _values(column.items)
-    return [dict(zip(names[first:last], items[first:last], strict=True)) for first, last in ends]
-
-
-def _read_evaluations(data: bytes) -> dict[RunKey, list[Evaluation]]:
-    found: dict[RunKey, list[Evaluation]] = defaultdict(list)
-    for key, columns in _by_key(data):
-        found[key] += map(Evaluation, *columns)
-    return found
-
-
-def _trial_columns(runs: Sequence[Run]) -> dict[str, list[Any]]:
-    columns = _key_columns([(run, len(run.trials)) for run in runs])
-    rows = [trial for run in runs for trial in run.trials]
-    for column in TRIAL_SCHEMA.names[len(KEY_FIELDS) :]:
-        values = [getattr(trial, TRIAL_COLUMNS.get(column, column)) for trial in rows]
-        columns[column] = [list(value.items()) if isinstance(value, dict) else value for value in values]
-    return columns
-
-
-def _read_trials(data: bytes) -> dict[RunKey, list[Trial]]:
-    found: dict[RunKey, list[Trial]] = defaultdict(list)
-    for key, columns in _by_key(data):
-        found[key] += map(Trial, *columns)  # the columns are in the order of the fields
-    return found
-
-
-def _read_metrics(data: bytes, prefix: str = "") -> dict[RunKey, list[MetricRow]]:
-    """Rows of metrics of each run, under names that start with `prefix`. Metrics and timings of one step are separate
-    rows, as they were logged."""
-    found: dict[RunKey, list[MetricRow]] = defaultdict(list)
-    for key, (steps, names, values) in _by_key(data):
-        timing = [name.startswith(TIMING) for name in names]
-        changes = (np.diff(steps) != 0) | np.diff(timing)
-        full = [prefix + name for name in names]
-        for first, last in pairwise([0, *(changes.nonzero()[0] + 1).tolist(), len(steps)]):
-            row = dict(zip(full[first:last], values[first:last], strict=True))
-            found[key].append(MetricRow(steps[first], row))
-    return found
 
 
 def _published_facts(facts: dict[str, Any]) -> dict[str, Any]:

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from results.collect import SHOWN, collect
+from results.compact import COMPACT_NOTE
 from results.errors import ResultsError
 from results.keys import RunKey
-from results.publish import COMPACT_NOTE, read_published
+from results.publish import read_published
 from tests.figures.synthetic import TASK, rising, write_references, write_run
 
 CURVE = rising(-470.0, -270.0, 4000, 500)

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from benchmark.suites import SUITES
+from results.compact import COMPACT_NOTE, compacted
 from results.errors import ResultsError
 from results.keys import RunKey
 from results.load import load_results, merged
-from results.publish import COMPACT_NOTE, compacted, publish, read_published
+from results.publish import publish, read_published
 from results.records import Episode, References, Results
 from results.runs import load_runs
 from tests.figures.synthetic import TASK, write_references, write_run, write_study

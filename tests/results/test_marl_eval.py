@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from results.compact import compacted
 from results.errors import ResultsError
 from results.load import load_results
 from results.marl_eval import ABSOLUTE_NOTE, export, main
-from results.publish import compacted, publish
+from results.publish import publish
 from results.records import Results
 from results.runs import load_runs
 from tests.figures.synthetic import rising, write_run, write_study

@@ -14,12 +14,13 @@ import pytest
 
 from figures.analysis.scores import final_scores
 from results.collect import collect
+from results.compact import COMPACT_NOTE, WHOLE_EVALUATIONS, compacted
 from results.episodes import MOST_BYTES, published_name, read_gif
 from results.errors import ResultsError
 from results.files import write_output
 from results.keys import RunKey
 from results.layout import GIF
-from results.publish import COMPACT_NOTE, WHOLE_EVALUATIONS, compacted, main, publish, read_published
+from results.publish import main, publish, read_published
 from results.records import Results, Run
 from results.runs import load_runs
 from tests.figures.synthetic import TASK, write_lines, write_run, write_study

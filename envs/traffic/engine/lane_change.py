@@ -11,7 +11,6 @@ from __future__ import annotations
 from envs.traffic.engine.basics import (
     ends_on,
     following_drivable,
-    include,
     inlined,
     kernel,
     look_for_leader,
@@ -29,7 +28,7 @@ from envs.traffic.engine.driving import (
     speed_to_lane_end,
     wanted_speed,
 )
-from envs.traffic.engine.queues import forget_onward, note_onward
+from envs.traffic.engine.queues import forget_onward, insert, note_onward
 from envs.traffic.engine.state import (
     CULPRIT,
     NOT_PAIRED,
@@ -281,20 +280,11 @@ def insert_shadow(m: Map, t: Traffic, p: Pool, k: Lanes, v: int) -> None:
 def _insert_ahead_of(m: Map, t: Traffic, lane: int, follower: int, v: int) -> None:
     """Insert a vehicle into the list of a lane just ahead of `follower`, or at the rear if that is NONE."""
     ahead = t.queues[lane].last if follower == NONE else t.vehicles[follower].ahead
-    t.vehicles[v].ahead, t.vehicles[v].behind = ahead, follower
     if ahead == NONE:
         forget_onward(t, lane)
-        t.queues[lane].first = v
+    insert(m, t, lane, v, ahead, follower)
+    if ahead == NONE:
         note_onward(m, t, lane)
-    else:
-        t.vehicles[ahead].behind = v
-    if follower == NONE:
-        t.queues[lane].last = v
-    else:
-        t.vehicles[follower].ahead = v
-    if t.queues[lane].size == 0:
-        include(t.occupied, lane)
-    t.queues[lane].size += 1
 
 
 @inlined

@@ -21,20 +21,7 @@ CLEARED = 1.0
 @inlined
 def append(m: Map, t: Traffic, drivable: int, v: int) -> None:
     """Append a vehicle at the rear of a drivable."""
-    vehicle = t.vehicles[v]
-    tail = t.queues[drivable].last
-    vehicle.ahead = tail
-    vehicle.behind = NONE
-    if tail == NONE:
-        t.queues[drivable].first = v
-        include(t.occupied, drivable)
-        t.alerts[drivable].on = True
-    else:
-        t.vehicles[tail].behind = v
-    t.queues[drivable].last = v
-    t.queues[drivable].size += 1
-    if drivable >= m.lanes:
-        t.queues[m.places[drivable].start].departing += 1
+    insert(m, t, drivable, v, t.queues[drivable].last, NONE)
 
 
 @inlined
@@ -50,6 +37,14 @@ def arrive(m: Map, t: Traffic, drivable: int, v: int) -> None:
         ):
             break
         ahead, behind = other.ahead, ahead
+    insert(m, t, drivable, v, ahead, behind)
+
+
+@inlined
+def insert(m: Map, t: Traffic, drivable: int, v: int, ahead: int, behind: int) -> None:
+    """Insert a vehicle into the list of a drivable between two neighbours there; NONE for `ahead` makes it the first,
+    NONE for `behind` the last."""
+    vehicle = t.vehicles[v]
     vehicle.ahead, vehicle.behind = ahead, behind
     if ahead == NONE:
         t.queues[drivable].first = v
