@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from figures.analysis import Analysis
+from figures.analysis.bootstrap import Estimate
 from figures.analysis.policies import AGENT, TEAM
 from figures.analysis.ranks import (
     ALONE,
@@ -22,7 +23,7 @@ from figures.analysis.ranks import (
     rank_rows,
 )
 from figures.analysis.scores import Score
-from figures.analysis.statistics import Estimate, summarise
+from figures.analysis.statistics import summarise
 from figures.report.page import table_html
 from figures.report.ranks import (
     mean_table,
