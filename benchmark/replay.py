@@ -16,7 +16,6 @@ from torch import Tensor
 from algorithms.protocols import Batch
 from envs.protocols import EnvironmentSpec, Graph, Step
 
-_GIB = 2**30
 _MANY = 2**62
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from figures import HEADLINE
+from figures import HEADLINE, LEVEL
 from figures.analysis.policies import headline_policy
 from figures.analysis.scores import final_of
-from figures.analysis.statistics import LEVEL, Summary, holm, summarise, welch_half_width
+from figures.analysis.statistics import Summary, holm, summarise, welch_half_width
 from figures.tables import DASH, Cell, Table, decimals, number, plus_minus
 from results.checks import differing_keys, group_runs
 from results.records import Results, Run

@@ -54,7 +54,7 @@ TRIAL_COLUMNS = {"task_played": "task", "episode_seed": "seed"}
 def evaluations_file(runs: Sequence[Run]) -> bytes:
     """The contents of evaluations.parquet: a row per evaluation."""
     evaluations = [evaluation for run in runs for evaluation in run.evaluations]
-    columns = {
+    columns: dict[str, list[Any]] = {
         "step": [evaluation.step for evaluation in evaluations],
         "policy": [evaluation.policy for evaluation in evaluations],
         "returns": [evaluation.returns for evaluation in evaluations],
@@ -76,7 +76,7 @@ def metrics_file(runs: Sequence[Run], interpretation: bool) -> bytes:
     value."""
     chosen = [(run, [row for row in run.metrics if _is_interpretation(row) == interpretation]) for run in runs]
     rows = [row for _, its in chosen for row in its]
-    columns = {
+    columns: dict[str, list[Any]] = {
         "step": [row.step for row in rows for _ in row.values],
         "name": [name.removeprefix(INTERPRETATION) for row in rows for name in row.values],
         "value": [value for row in rows for value in row.values.values()],

@@ -21,11 +21,6 @@ class Task:
     """Figure of the paper that shows the task; empty for tasks that are not in Table 1."""
 
     @property
-    def in_paper(self) -> bool:
-        """Whether the task is a row of Table 1."""
-        return bool(self.figure)
-
-    @property
     def platform(self) -> str:
         """cityflow, mpe, magent or game."""
         return self.name.split("/")[0]

@@ -31,15 +31,3 @@ def best_joint_action(
     for choice in reversed(choices):
         actions.append(choice[env, first, actions[-1]])
     return torch.stack(actions, dim=1)
-
-
-def joint_value(
-    preference: Float[Tensor, "env agent action"],
-    coupling: Float[Tensor, "action other"],
-    closed: bool,
-    action: Int[Tensor, "env agent"],
-) -> Float[Tensor, " env"]:
-    """The objective of `best_joint_action` for a given joint action."""
-    paid = preference.gather(-1, action[..., None]).squeeze(-1).sum(-1)
-    edges = coupling[action, action.roll(-1, 1)]
-    return paid + (edges if closed else edges[:, :-1]).sum(-1)

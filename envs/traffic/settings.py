@@ -22,27 +22,22 @@ class Protocol(NamedTuple):
     yellow_seconds: int
     """Seconds of yellow at the beginning of a decision that changes the phase; 0 for none."""
     episode_seconds: int
-    """Simulated seconds per episode, in training and evaluation."""
-    warm_up_seconds: int
-    """Seconds simulated before the first decision that are not measured."""
+    """Simulated seconds per episode, in training and evaluation; all of them are measured."""
     begins_green: bool
     """Whether every signal shows its first green phase at the beginning, so that choosing it first needs no yellow.
     Otherwise signals begin with the yellow phase, and every first decision is a change."""
-    travel_time: str
-    """Definition of the average travel time, in words."""
 
 
-_ALL_VEHICLES = (
-    "CityFlow's get_average_travel_time: all vehicles made so far, from the second that the flow makes them to their "
-    "arrival, or to the end of the episode for those that have not arrived or still wait to enter"
-)
 PROTOCOLS: dict[ProtocolName, Protocol] = {
-    "paper": Protocol(10, 5, 1000, 0, False, _ALL_VEHICLES),
-    "libsignal": Protocol(10, 5, 3600, 0, True, _ALL_VEHICLES),
+    "paper": Protocol(10, 5, 1000, False),
+    "libsignal": Protocol(10, 5, 3600, True),
 }
-"""Protocols by name. `paper`: 100 decisions per episode (Table 2); the paper leaves the rest open, which follows common
-practice (DEVIATIONS.md, traffic-decision). `libsignal`: LibSignal's defaults on CityFlow's maps (configs/tsc/base.yml:
-action_interval 10, yellow_length 5, steps and test_steps 3600; world/world_cityflow.py: phases and travel time)."""
+"""Protocols by name. The average travel time of both is CityFlow's get_average_travel_time: all vehicles made so far,
+from the second that the flow makes them to their arrival, or to the end of the episode for those that have not arrived
+or still wait to enter. `paper`: 100 decisions per episode (Table 2); the paper leaves the rest open, which follows
+common practice (DEVIATIONS.md, traffic-decision). `libsignal`: LibSignal's defaults on CityFlow's maps
+(configs/tsc/base.yml: action_interval 10, yellow_length 5, steps and test_steps 3600; world/world_cityflow.py: phases
+and travel time)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from figures.analysis.ablations import AblationResult, ablation_results
+from figures.analysis.bootstrap import Estimate
 from figures.analysis.comparison import (
     GAME_PLATFORM,
     Comparison,
@@ -24,7 +25,7 @@ from figures.analysis.scaling import ScalingPanel, scaling_panels
 from figures.analysis.scores import Aggregate, ReferenceScore, Score, aggregate, final_scores, reference_scores
 from figures.analysis.selection import shown_variants
 from figures.analysis.speed import Measurement, load_speed
-from figures.analysis.statistics import Estimate, Values
+from figures.analysis.statistics import Values
 from figures.analysis.transfer import TrialPanel, TrialScore, loss_panels, size_panels, trial_scores
 from figures.names import platform_of
 from results.checks import Issue, find_issues, group_runs

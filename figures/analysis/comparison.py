@@ -9,11 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from figures.analysis.policies import TEAM
-from figures.analysis.scores import BOOTSTRAP_SEED, Score
-from figures.analysis.statistics import (
+from figures.analysis.bootstrap import (
     Estimate,
-    Values,
     improvement_interval,
     improvement_probability,
     interquartile_mean,
@@ -21,6 +18,9 @@ from figures.analysis.statistics import (
     performance_profile_band,
     stratified_bootstrap_interval,
 )
+from figures.analysis.policies import TEAM
+from figures.analysis.scores import BOOTSTRAP_SEED, Score
+from figures.analysis.statistics import Values
 from results.checks import algorithm_order
 from results.keys import natural_key
 from results.paper import COMPARED_ALGORITHMS

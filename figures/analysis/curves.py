@@ -87,7 +87,6 @@ class StepCost:
     """Transitions used by gradient steps: gradient steps times batch size."""
     update_seconds: float | None
     """Seconds of updates; None where no run timed them."""
-    seconds_per_update: float | None
 
 
 def step_cost(runs: Iterable[Run]) -> StepCost | None:
@@ -101,14 +100,8 @@ def step_cost(runs: Iterable[Run]) -> StepCost | None:
         rates.append(count / step * int(run.config["training"]["batch_size"]))
         timed = _last(run, "timing/seconds/update")
         if timed is not None and count:
-            seconds.append((timed[1] / timed[0], timed[1] / timed[0] / (count / step)))
-    if not rates:
-        return None
-    return StepCost(
-        median(rates),
-        median(by_step for by_step, _ in seconds) if seconds else None,
-        median(by_update for _, by_update in seconds) if seconds else None,
-    )
+            seconds.append(timed[1] / timed[0])
+    return StepCost(median(rates), median(seconds) if seconds else None) if rates else None
 
 
 def _last(run: Run, name: str) -> tuple[int, Any] | None:

@@ -14,14 +14,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from figures.analysis.bootstrap import Estimate, mean_ranks
 from figures.analysis.scores import BOOTSTRAP_SEED, Score
 from figures.analysis.statistics import (
-    Estimate,
     Friedman,
     Summary,
     Values,
     friedman,
-    mean_ranks,
     prediction_half_width,
     ranks,
     welch_half_width,

@@ -7,15 +7,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from figures.analysis.bootstrap import interquartile_mean, stratified_bootstrap_interval
 from figures.analysis.policies import TEAM, collapsed, headline_policy, learned_from, other_policy
 from figures.analysis.selection import Groups
 from figures.analysis.statistics import (
     FINAL_EVALUATIONS,
     Summary,
     final_score,
-    interquartile_mean,
     normalisation,
-    stratified_bootstrap_interval,
     summarise,
     welch_half_width,
 )

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from figures.analysis import Analysis
+from figures.analysis.bootstrap import Estimate
 from figures.analysis.comparison import (
     OURS,
     PROFILE_LIMITS,
@@ -20,7 +21,6 @@ from figures.analysis.comparison import (
     profile_thresholds,
 )
 from figures.analysis.policies import POLICY_WORDS
-from figures.analysis.statistics import Estimate
 from figures.names import algorithm_label, counted, listed, task_title
 from figures.panels import LEGEND_ROW, curve_handle
 from figures.style import MUTED, AlgorithmStyle, PanelSize, algorithm_styles, panel_grid

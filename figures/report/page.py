@@ -87,11 +87,6 @@ def scores_page(table: Table) -> str:
     return _render("scores.html", title="Final scores", table_of_scores=table)
 
 
-def table_html(table: Table) -> str:
-    """A table in the style of the report, sortable, with its caption."""
-    return str(_macros(_environment()).table(table))
-
-
 CHAPTERS = (
     Chapter("headline", "Who wins, by how much, how sure", "headline.html"),
     Chapter("figures", "The paper\u2019s figures", "figures.html"),
@@ -187,13 +182,8 @@ def _environment() -> Environment:
         "largest": lambda width: round(DOTS_PER_INCH * width),
         "smallest": lambda width: round(SMALLEST * width),
     }
-    environment.globals["show"] = _macros(environment)
+    environment.globals["show"] = environment.get_template("macros.html").module
     return environment
-
-
-def _macros(environment: Environment) -> Any:
-    """The template macros that show a table, a figure or issues."""
-    return environment.get_template("macros.html").module
 
 
 def _static(name: str) -> Markup:

@@ -27,12 +27,6 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60:,} h {minutes % 60:02d} min"
 
 
-def short_duration(seconds: float) -> str:
-    """A sum of durations, rounded: `12 min`, `5.1 h`, `1,204 h`."""
-    hours = seconds / 3600
-    return duration(seconds) if hours < 1 else f"{hours:.1f} h" if hours < 100 else f"{hours:,.0f} h"
-
-
 def count_text(count: int) -> str:
     """A large count, shortened: `12,345`, `1.2 M`."""
     return f"{count:,}" if count < 1_000_000 else f"{count / 1e6:,.1f} M"

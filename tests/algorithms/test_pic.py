@@ -10,22 +10,12 @@ import torch
 
 from algorithms.pic import PIC, Config, GraphCritic
 from algorithms.protocols import Batch, EnvironmentSpec
+from tests.algorithms.actor_critic import Given
 from tests.algorithms.conftest import random_batch, ring, spec
 
 SIZES = (3, 15, 225)
 FORMS = ("published", "repaired")
 POOLINGS = ("max", "mean")
-
-
-class Given(torch.nn.Module):
-    """Logits that ignore the observation."""
-
-    def __init__(self, *logits: float) -> None:
-        super().__init__()
-        self.logits = torch.nn.Parameter(torch.tensor(logits))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.logits.expand(*x.shape[:-1], -1)
 
 
 def critic(num_agents: int, kinds: int = 1, **settings: Any) -> GraphCritic:

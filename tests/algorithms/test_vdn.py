@@ -4,18 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from algorithms.protocols import Batch
 from algorithms.vdn import VDN, Config
-from tests.algorithms.conftest import random_batch, spec
+from tests.algorithms.conftest import spec
 from tests.algorithms.test_iql import Table
-
-
-def fixed_batch(generator: torch.Generator) -> Batch:
-    return random_batch(2, spec(2), generator)._replace(
-        action=torch.tensor([[0, 1], [2, 2]]),
-        reward=torch.tensor([[1.0, -3.0], [0.5, 0.0]]),
-        terminated=torch.tensor([False, True]),
-    )
+from tests.algorithms.test_qmix import fixed_batch
 
 
 def test_loss_by_hand(generator: torch.Generator) -> None:

@@ -57,6 +57,13 @@ def equal(one: list[Step], two: list[Step]) -> bool:
     return all(torch.equal(a, b) for s, t in pairs for a, b in zip(tensors(s), tensors(t), strict=True))
 
 
+def joint_value(preference: torch.Tensor, coupling: torch.Tensor, closed: bool, action: torch.Tensor) -> torch.Tensor:
+    """The objective of `best_joint_action` for joint actions (env, agent)."""
+    paid = preference.gather(-1, action[..., None]).squeeze(-1).sum(-1)
+    edges = coupling[action, action.roll(-1, 1)]
+    return paid + (edges if closed else edges[:, :-1]).sum(-1)
+
+
 def mean_return(task: str, policy: str, episodes: int = 2000) -> float:
     environment = make(task, episodes, dtype="float64")
     environment.reset(20_200)
@@ -114,7 +121,7 @@ def test_the_optimum_is_that_of_all_joint_actions(task: str) -> None:
     found = rules.optimum(state)
     assert torch.equal(found, joint[values.argmax(-1)])
     coupling, closed = torch.tensor(games.COUPLING, dtype=torch.float64), "ring" in task
-    torch.testing.assert_close(optimum.joint_value(state, coupling, closed, found), values.amax(-1))
+    torch.testing.assert_close(joint_value(state, coupling, closed, found), values.amax(-1))
     environment.step(found)
     torch.testing.assert_close(environment.scores()["return"], values.amax(-1))
 
@@ -127,10 +134,8 @@ def test_the_optimum_of_any_coupling_is_that_of_all_joint_actions() -> None:
         preference = torch.randn(20, 5, 3, generator=generator)
         coupling = torch.randn(3, 3, generator=generator)
         best = optimum.best_joint_action(preference, coupling, closed)
-        values = [
-            optimum.joint_value(one.expand(len(joint), -1, -1), coupling, closed, joint).amax() for one in preference
-        ]
-        torch.testing.assert_close(optimum.joint_value(preference, coupling, closed, best), torch.stack(values))
+        values = [joint_value(one.expand(len(joint), -1, -1), coupling, closed, joint).amax() for one in preference]
+        torch.testing.assert_close(joint_value(preference, coupling, closed, best), torch.stack(values))
 
 
 def test_echo_pays_for_the_symbol_of_the_agent_before() -> None:

@@ -12,7 +12,7 @@ import torch
 import envs
 from benchmark.config import resolve
 from envs.traffic.environment import TrafficEnvironment
-from envs.traffic.settings import PROTOCOLS, Settings
+from envs.traffic.settings import Settings
 from results.identity import identity_of
 from tests.beside import needs_map
 from tests.envs.traffic.hand import city, random_actions
@@ -30,7 +30,6 @@ def test_what_protocols_set() -> None:
     assert envs.spec(TASK, protocol="libsignal").episode_length == 360
     with pytest.raises(ValueError, match="protocol = 'colight': expected one of paper, libsignal"):
         envs.make(TASK, 1, protocol="colight")
-    assert {protocol.warm_up_seconds for protocol in PROTOCOLS.values()} == {0}
 
 
 def test_runs_by_the_papers_protocol_are_the_runs_they_were() -> None:

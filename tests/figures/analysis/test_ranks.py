@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from figures.analysis import Analysis
+from figures.analysis.bootstrap import Estimate
 from figures.analysis.policies import AGENT, TEAM
 from figures.analysis.ranks import (
     ALONE,
@@ -22,8 +23,8 @@ from figures.analysis.ranks import (
     rank_rows,
 )
 from figures.analysis.scores import Score
-from figures.analysis.statistics import Estimate, summarise
-from figures.report.page import table_html
+from figures.analysis.statistics import summarise
+from figures.report.page import scores_page
 from figures.report.ranks import (
     mean_table,
     missing_words,
@@ -296,7 +297,7 @@ def test_table_in_words(study: Results) -> None:
     other = other_table(analysis)
     assert other is not None
     assert "| Cooperative navigation, N = 3 | team reward | 1\u20132 | 1\u20132 | 2 |" in other.markdown()
-    assert table_html(table(analysis)).count("<strong>") == 2
+    assert scores_page(table(analysis)).count("<strong>") == 2
     assert [row[1][0] for row in verdict_table(analysis).rows] == ["IP", "IQL"]
     assert [row[1][0] for row in mean_table(analysis).rows] == ["3 tasks"], "of the two that every row has"
 
@@ -335,7 +336,7 @@ def test_table_without_runs_says_what_is_missing() -> None:
     assert drawn.caption.startswith("Missing are 13 of the paper's 13 tasks")
     assert "CityFlow: Manhattan, N = 96" in drawn.caption
     assert other_table(empty) is None
-    assert table_html(drawn)
+    assert scores_page(drawn)
 
 
 def test_one_algorithm_makes_no_row(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from figures.analysis.scores import Score, aggregate, final_scores, leaders
 from figures.analysis.statistics import Summary
-from figures.report.page import table_html
+from figures.report.page import scores_page
 from figures.tables import DASH, Cell, Table, number, plus_minus, score_table, scores_frame
 from results.records import POLICIES
 from results.runs import load_runs
@@ -126,7 +126,7 @@ def test_numbers_read_well() -> None:
 
 def test_html_is_escaped_and_sortable() -> None:
     rows: list[list[Cell]] = [[("<b>", "<b>"), ("1.0", 1.0)], [("c", "c"), (DASH, -math.inf)]]
-    text = table_html(Table(("Name", "Score"), rows, bold={(1, 1)}))
+    text = scores_page(Table(("Name", "Score"), rows, bold={(1, 1)}))
     assert '<td data-sort="&lt;b&gt;">&lt;b&gt;</td>' in text
     assert f'<td class="number" data-sort="-Infinity"><strong>{DASH}</strong></td>' in text
 
