@@ -37,8 +37,8 @@ def read_json_lines(path: Path, may_be_truncated: bool) -> tuple[list[tuple[int,
     """The objects of a JSON-lines file, each with its line number (from 1), and a note on a truncated last line.
 
     A process killed while it writes leaves an incomplete line. It is accepted only as the last line, and only with
-    `may_be_truncated`, for runs that have not finished; anywhere else it raises ResultsError with file and line. A missing
-    file has no lines.
+    `may_be_truncated`, for runs that have not finished; anywhere else it raises ResultsError with file and line. A
+    missing file has no lines.
     """
     if not path.exists():
         return [], None

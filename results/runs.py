@@ -266,7 +266,9 @@ def trials_from_json(rows: list[dict[str, Any]], where: str) -> tuple[Trial, ...
     return tuple(found.values())
 
 
-def _load_metrics(path: Path, may_be_truncated: bool, notes: list[str], bin_width: float, prefix: str) -> list[MetricRow]:
+def _load_metrics(
+    path: Path, may_be_truncated: bool, notes: list[str], bin_width: float, prefix: str
+) -> list[MetricRow]:
     return thin(_read_metrics(path, may_be_truncated, notes, prefix), bin_width)
 
 

@@ -176,7 +176,7 @@ def summaries_of(account: Account, algorithm: str, traffic: Traffic = "present")
             last = _last_quarter(numbers).mean(axis=0)
             rows.append([*numbers.mean(axis=0), last[0], last[3], last[5]])
     if not rows:
-        raise ValueError(f"no run of {algorithm} kept account on {account.task}")
+        raise ValueError(f"no run of {algorithm} recorded movements on {account.task}")
     return MatchSummaries(*map(summarise, np.array(rows).T))
 
 
