@@ -1,4 +1,4 @@
-"""The headline table: who is told apart from whom, by hand, and what the table says where there is little to say."""
+"""The headline table: significant differences by hand, and tables with few runs."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def test_named_figures_alone_are_drawn(
 
 
 def test_what_is_drawn_no_longer_is_taken_away(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Files of an earlier call alone: what somebody else put there stays, and drawing a few removes nothing."""
+    """Only files of an earlier call: other files remain, and drawing a few figures removes nothing."""
     (tmp_path / "notes.txt").write_text("mine")
     assert main(["--results", str(study), "--output", str(tmp_path)]) == 0
     listing = tmp_path / "files.txt"
