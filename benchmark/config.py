@@ -50,11 +50,11 @@ class TrainingConfig:
     batch_size: Count = 1024
     """Transitions per gradient step (paper, Table 2)."""
     replay_capacity: Count = 1_000_000
-    """Capacity of the replay memory in transitions (paper, Table 2); never more than the run collects."""
+    """Capacity of the replay buffer in transitions (paper, Table 2); never more than the run collects."""
     learning_starts: Count = 1024
-    """Transitions in the replay memory before the first gradient step."""
+    """Transitions in the replay buffer before the first gradient step."""
     observation_dtype: Literal["float32", "float16"] = "float32"
-    """Type of observations in the replay memory: float32 or float16 (half the memory)."""
+    """Type of observations in the replay buffer: float32 or float16 (half the memory)."""
     reward_scale: Literal["standardise", "per_agent", "raw"] = "standardise"
     """Scaling of the rewards that learners see: standardise (subtract the running mean, divide by the running standard
     deviation), per_agent (divide by the number of agents) or raw. The reported score is never scaled."""
@@ -70,7 +70,7 @@ class TrainingConfig:
     """Minimum time between checkpoints in seconds; 0 writes one after every block of gradient steps. A run resumed from
     any checkpoint gives the same numbers."""
     checkpoint_replay_gib: Weight = 4.0
-    """Largest replay memory in GiB that is saved in checkpoints; 0: never. A run resumed without it refills the memory,
+    """Largest replay buffer in GiB that is saved in checkpoints; 0: never. A run resumed without it refills the buffer,
     and its record says so. While it is written, a checkpoint takes twice its size on the disk, for every active run."""
     keep_checkpoint: bool = False
     """Whether a finished run keeps its last checkpoint, from which a larger --total-steps continues it."""

@@ -92,7 +92,7 @@ def last_evaluations(run: Run) -> dict[str, Evaluation]:
         evaluation.policy: evaluation for evaluation in run.evaluations if evaluation.step == run.last_evaluation_step()
     }
     if set(last) != set(POLICIES):
-        raise UserError(f"{run.key.label} has no evaluation of both policies at its end: make the run again")
+        raise UserError(f"{run.key.label} has no evaluation of both policies at its end: rerun it")
     return last
 
 

@@ -83,7 +83,7 @@ def reserved_bytes(algorithm: str, spec: EnvironmentSpec, settings: Any, batch_s
 
 
 def batch_bytes(algorithm: str, spec: EnvironmentSpec, settings: Any, batch_size: int) -> int:
-    """Memory of a batch sampled from the replay memory."""
+    """Memory of a batch sampled from the replay buffer."""
     width = algorithms.action_width(algorithm, spec, settings)
     batch = blank_batch(spec, batch_size, width)
     tensors = [*(part for part in batch if isinstance(part, torch.Tensor)), *batch.graph, *batch.next_graph]

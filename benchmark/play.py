@@ -109,7 +109,7 @@ def _environment_and_policy(options: argparse.Namespace) -> tuple[Environment, A
     platform = options.task.partition("/")[0]
     if platform not in WATCHED:
         *most, last = WATCHED.values()
-        raise UserError(f"{options.task} has no pictures: only {', '.join(most)} and {last} can be watched")
+        raise UserError(f"{options.task} cannot be rendered: only {', '.join(most)} and {last} can be watched")
     names = {"greedy": GREEDY[platform], **names}
     changes = city | _changes(options, platform)
     generator = torch.Generator().manual_seed(options.seed)

@@ -309,7 +309,7 @@ def _file_of(path: Path) -> Path:
         raise UserError(f"{path} holds no trained policy: expected {FILES_OF_RUNS}, {FOLDERS}")
     status = status_of(path)
     if status["state"] == "finished":
-        raise UserError(f"{path} has no {POLICY}: it was removed; delete the folder to make the run again")
+        raise UserError(f"{path} has no {POLICY}: it was removed; delete the folder to rerun it")
     also = f", or name its {CHECKPOINT}" if (path / CHECKPOINT).exists() else ""
     raise UserError(
         f"{path} is not finished (its status: {status['state']}, step {status['step']}): finish it with the command "

@@ -194,7 +194,7 @@ def why_not(key: RunKey, folder: Path) -> str:
 
     platform = key.task.partition("/")[0]
     if platform not in WATCHED:
-        return f"{platform} tasks have no pictures"
+        return f"{platform} tasks cannot be rendered"
     try:
         state = status_of(folder).get("state")
     except UserError as error:
@@ -202,7 +202,7 @@ def why_not(key: RunKey, folder: Path) -> str:
     if state != "finished":
         return f"the run is not finished (its status: {state})"
     if not (folder / POLICY).exists():
-        return "it has no policy.pt: the trained policy was removed; delete its folder to make the run again"
+        return "it has no policy.pt: the trained policy was removed; delete its folder to rerun it"
     return ""
 
 

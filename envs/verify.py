@@ -1,7 +1,7 @@
 """Replay recorded traces of the published environments: `python -m envs.verify PATH ...`.
 
-A path is a file `TASK.npz` of a particle task (`envs.mpe.verify` says what is compared, and how exactly) or the folder
-of a case of the traffic engine (`envs.traffic.recordings.verify`). Jungle is compared with magent2 itself:
+A path is a file `TASK.npz` of a particle task (`envs.mpe.verify` documents the comparison and its tolerances) or the
+folder of a case of the traffic engine (`envs.traffic.recordings.verify`). Jungle is compared with magent2 itself:
 `envs.jungle.verify`.
 
 Exit code: 0 if all agree, 1 if something differs or a file is damaged, 2 for wrong usage.
@@ -20,7 +20,7 @@ from envs.mpe.settings import Backend
 
 
 def check(path: Path, backends: Iterable[Backend] = ("numba", "torch")) -> tuple[list[str], list[str]]:
-    """What to print about a path, and what differs. Raises TraceError if nothing can be compared."""
+    """The report on a path, and its differences. Raises TraceError if nothing can be compared."""
     if not path.exists():
         raise TraceError(f"{path}: no such file or folder")
     if path.is_dir():

@@ -16,7 +16,7 @@ from results.errors import FULL, NoSpaceError, ResultsError, UserError
 
 PARTIAL = ".partial"
 """Suffix of the hidden names of incomplete files."""
-REMEDY = "restore it or make it again"
+REMEDY = "restore it or create it again"
 
 
 def read_json(path: Path, remedy: str = REMEDY) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def read_json_lines(path: Path, may_be_truncated: bool) -> tuple[list[tuple[int,
             if may_be_truncated and number == len(lines):
                 return rows, f"{path.name} ends in a truncated line ({number}), which was left out"
             hint = "is truncated, although the run finished" if number == len(lines) else "is not JSON"
-            raise ResultsError(f"corrupt file {path}, line {number}: {hint}; run this seed again") from error
+            raise ResultsError(f"corrupt file {path}, line {number}: {hint}; rerun this seed") from error
         if not isinstance(row, dict):
             raise ResultsError(f"corrupt file {path}, line {number}: expected a JSON object")
         rows.append((number, row))
@@ -185,7 +185,7 @@ class AppendLog:
         if len(kept) < length or hashlib.sha256(kept).hexdigest() != position["sha256"]:
             raise UserError(
                 f"{self.path} is damaged: its first {length} bytes are not what the checkpoint recorded; "
-                f"restore the file, or delete {self.path.parent} to make the run again"
+                f"restore the file, or delete {self.path.parent} to rerun it"
             )
         if len(content) > length:
             with readable_os_errors(self.path), self.path.open("r+b") as stream:

@@ -164,7 +164,7 @@ def _shared_metrics(runs: Sequence[Run], policy: str) -> tuple[list[str], list[s
     named = {name for run in runs for evaluation in _evaluations(run, policy) for name in evaluation.scores}
     keys = [_plain(name) for name in sorted(shared)]
     if len({*keys, RETURN, STEP_COUNT}) < len(keys) + 2:
-        raise ResultsError(f"scores {', '.join(sorted(shared))} are not told apart from each other or from {RETURN}")
+        raise ResultsError(f"scores {', '.join(sorted(shared))} coincide in name with each other or with {RETURN}")
     return sorted(shared), sorted(named - shared)
 
 

@@ -43,7 +43,7 @@ FEWEST_BLOCKS, MOST_BLOCKS = 2, 50
 TIMED_STEPS = 12
 """Timed environment steps."""
 TIMED_REPLAY = 20_000
-"""Transitions in the replay memory while training is timed."""
+"""Transitions in the replay buffer while training is timed."""
 BROKEN = 3
 """Exit status where the device no longer works in this process, so that a new one must continue."""
 

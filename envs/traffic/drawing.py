@@ -26,15 +26,15 @@ from envs.canvas import (
     WHITE,
     Brush,
     Colour,
+    LegendEntry,
     Point,
-    Sign,
+    agent_edges,
     draw_legend,
     draw_progress,
-    links,
+    draw_text,
     margin,
     mix,
     page,
-    write,
 )
 from envs.protocols import Environment
 from envs.traffic.engine.inspection import pool
@@ -175,7 +175,7 @@ def draw_traffic(environment: Environment, copy: int, size: int, neighbours: boo
         for point in _points(vehicle_points(streets.tracks, signals.network, simulation)):
             brush.dot(point, 0.3 * streets.lane_width * SUPERSAMPLING, VEHICLE_COLOUR)
     frame = brush.image.reduce(SUPERSAMPLING)
-    write(frame, caption(environment, copy))
+    draw_text(frame, caption(environment, copy))
     draw_progress(frame, environment.decision / environment.spec.episode_length)
     return np.asarray(frame).copy()
 
@@ -239,8 +239,8 @@ def _open_strokes(streets: Streets, signals: Signals, actions: np.ndarray) -> li
 def _draw_neighbours(brush: Brush, signals: Signals, streets: Streets) -> None:
     points = _points(streets.view.image_points(signals.network.points[signals.agents]))
     pixel = min(brush.pixel, streets.lane_width * SUPERSAMPLING)
-    heard = [row[present].tolist() for row, present in zip(signals.neighbours, signals.mask, strict=True)]
-    for i, j in links(heard):
+    neighbours = [row[present].tolist() for row, present in zip(signals.neighbours, signals.mask, strict=True)]
+    for i, j in agent_edges(neighbours):
         brush.line([points[i], points[j]], NEIGHBOUR_COLOUR, pixel)
     for point in points:
         brush.dot(point, 1.8 * pixel, NEIGHBOUR_COLOUR)
@@ -287,7 +287,7 @@ def streets_of(signals: Signals, size: int) -> Streets:
         min(max(0.8 * lane_width, 0.5 * view.unit), 2 * view.unit) * SUPERSAMPLING,
         brush.image,
     )
-    draw_legend(brush, _signs(brush, streets))
+    draw_legend(brush, _legend(brush, streets))
     return streets
 
 
@@ -411,7 +411,7 @@ def _points(line: np.ndarray) -> list[Point]:
     return [(x, y) for x, y in line.tolist()]
 
 
-def _signs(brush: Brush, streets: Streets) -> list[Sign]:
+def _legend(brush: Brush, streets: Streets) -> list[LegendEntry]:
     """The entries of the legend."""
     swatch = 5.0
 
@@ -427,5 +427,8 @@ def _signs(brush: Brush, streets: Streets) -> list[Sign]:
     def vehicle(at: Point, radius: float) -> None:
         brush.dot(at, radius / 2, VEHICLE_COLOUR)
 
-    signs = [Sign("queue, none to full lane", scale, len(QUEUE_COLOURS) * swatch), Sign("green light", stroke)]
-    return [*signs, Sign("vehicle", vehicle)] if len(streets.tracks) else signs
+    signs = [
+        LegendEntry("queue, none to full lane", scale, len(QUEUE_COLOURS) * swatch),
+        LegendEntry("green light", stroke),
+    ]
+    return [*signs, LegendEntry("vehicle", vehicle)] if len(streets.tracks) else signs
