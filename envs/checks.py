@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 from torch import Tensor
+
+
+def require_copies(num_envs: int) -> None:
+    """Raises ValueError for less than one copy."""
+    if num_envs < 1:
+        raise ValueError(f"num_envs must be at least 1, not {num_envs}")
 
 
 def require_seed(seed: int) -> None:
@@ -44,3 +52,13 @@ def neighbour_count(num_neighbours: int | None, num_agents: int) -> int:
             "choose a smaller number or None"
         )
     return num_neighbours
+
+
+def require_complete(state: Collection[str], expected: Collection[str], kind: str) -> None:
+    """Raises ValueError for a state dict of an environment of this kind that lacks expected entries."""
+    missing = ", ".join(sorted(set(expected) - set(state)))
+    if missing:
+        raise ValueError(
+            f"this is not a state of {kind}: {missing} missing, as in a damaged file or one of another version; begin "
+            "with reset() instead"
+        )

@@ -38,9 +38,9 @@ settings.register_profile(
 settings.load_profile("unhurried")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _tasks_of_this_module() -> Iterator[None]:
-    """Tasks that the tests of a module register or locate are forgotten at its end."""
+@pytest.fixture(autouse=True)
+def _tasks_of_this_test() -> Iterator[None]:
+    """Tasks that a test registers or locates are forgotten at its end."""
     from envs.foreign.names import FOUND
     from envs.mpe.scenarios import SCENARIOS
     from envs.traffic_names import CONFIGURED  # here, after the shape checks are set up

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -161,19 +161,17 @@ class PropagationOptions(NamedTuple):
 class RoundsNetwork(nn.Module):
     """An encoder with weights for each kind of agent, M rounds of messages, and a head that reads their embeddings."""
 
+    round_type: ClassVar[type[PropagationLayer] | type[BeliefLayer]]
+    """The layer of a round."""
+
     def __init__(
-        self,
-        round_type: type[PropagationLayer] | type[BeliefLayer],
-        agent_kinds: tuple[int, ...],
-        input_dim: int,
-        output_dim: int,
-        options: PropagationOptions,
+        self, agent_kinds: tuple[int, ...], input_dim: int, output_dim: int, options: PropagationOptions
     ) -> None:
         super().__init__()
         self.options = options
         self.encoder = KindLinear(agent_kinds, input_dim, options.hidden)
         different = min(options.hops, 1) if options.tied else options.hops
-        self.rounds = nn.ModuleList(round_type(options.hidden, *options.layer) for _ in range(different))
+        self.rounds = nn.ModuleList(self.round_type(options.hidden, *options.layer) for _ in range(different))
         self.head = head(options.features, output_dim)
 
     def layers(self) -> list[nn.Module]:
@@ -188,10 +186,7 @@ class PropagationNetwork(RoundsNetwork):
     rounds, [mu_i^0, ..., mu_i^M] (paper B.2: the final feature is the embeddings of all layers).
     """
 
-    def __init__(
-        self, agent_kinds: tuple[int, ...], input_dim: int, output_dim: int, options: PropagationOptions
-    ) -> None:
-        super().__init__(PropagationLayer, agent_kinds, input_dim, output_dim, options)
+    round_type = PropagationLayer
 
     def forward(
         self, x: Float[Tensor, "batch agent feature"], neighbours: Neighbourhood
@@ -254,10 +249,7 @@ class BeliefNetwork(RoundsNetwork):
     """Embedded loopy belief propagation: like `PropagationNetwork`, but an agent's message to a neighbour excludes the
     message it received from that neighbour (paper 4.2, last paragraph)."""
 
-    def __init__(
-        self, agent_kinds: tuple[int, ...], input_dim: int, output_dim: int, options: PropagationOptions
-    ) -> None:
-        super().__init__(BeliefLayer, agent_kinds, input_dim, output_dim, options)
+    round_type = BeliefLayer
 
     def forward(
         self, x: Float[Tensor, "batch agent feature"], edges: DirectedEdges

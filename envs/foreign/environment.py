@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from envs.checks import require_indices, require_integers, require_seed
+from envs.checks import require_complete, require_copies, require_indices, require_integers
+from envs.episodes import EpisodeCounter
 from envs.foreign.copies import Moment, make_copies
 from envs.foreign.settings import Settings, make_spec
 from envs.protocols import Graph, Step
@@ -27,15 +28,14 @@ class ForeignEnvironment:
     """
 
     def __init__(self, task: str, settings: Settings, num_envs: int) -> None:
-        if num_envs < 1:
-            raise ValueError(f"num_envs must be at least 1, not {num_envs}")
+        require_copies(num_envs)
         self.spec = make_spec(settings)
         self.task, self.settings, self.num_envs, self.device = task, settings, num_envs, torch.device("cpu")
         self.continued = True
         """Whether the last `load_state_dict` led to the saved observations."""
         self._copies = make_copies(settings, num_envs)
         self._graph: Graph | None = None
-        self._seed, self._next_episode = 0, 0
+        self._counter = EpisodeCounter()
         self._seeds: list[int] = []
         self._actions: list[np.ndarray] = []
         self._observation = torch.zeros(num_envs, self.spec.num_agents, self.spec.observation_dim)
@@ -44,12 +44,8 @@ class ForeignEnvironment:
 
     def reset(self, seed: int | None = None) -> Step:
         """Begin the next episodes or, given a seed (0 to 2^63 - 1), the first episodes of that seed."""
-        if seed is not None:
-            require_seed(seed)
-            self._seed, self._next_episode = seed, 0
-        episodes = range(self._next_episode, self._next_episode + self.num_envs)
-        self._next_episode = episodes.stop
-        return self._begin([episode_seed(self._seed, episode) for episode in episodes])
+        episodes = self._counter.take(self.num_envs, seed)
+        return self._begin([episode_seed(self._counter.seed, episode) for episode in episodes])
 
     def step(self, actions: Tensor) -> Step:
         """Advance all copies by one step.
@@ -78,8 +74,8 @@ class ForeignEnvironment:
         taken = np.stack(self._actions) if self._actions else np.zeros((0, *shape))
         return {
             "task": self.task,
-            "seed": self._seed,
-            "next_episode": self._next_episode,
+            "seed": self._counter.seed,
+            "next_episode": self._counter.next_episode,
             "time": self._time,
             "seeds": list(self._seeds),
             "actions": torch.from_numpy(taken),
@@ -90,13 +86,11 @@ class ForeignEnvironment:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restart the episodes and repeat their actions. Raises ValueError if the state belongs to another task or
         number of copies, or is incomplete."""
-        missing = sorted(set(self.state_dict()) - set(state))
-        if missing:
-            raise ValueError(f"this is not a state of a PettingZoo environment: {', '.join(missing)} missing")
+        require_complete(state, self.state_dict(), "a PettingZoo environment")
         saved, here = (state["task"], len(state["observation"])), (self.task, self.num_envs)
         if saved != here:
             raise ValueError(f"the state belongs to (task, copies) {saved}; this environment is {here}")
-        self._seed, self._next_episode = state["seed"], state["next_episode"]
+        self._counter = EpisodeCounter(state["seed"], state["next_episode"])
         self._time, self.continued = None, True
         if state["time"] is None:
             return

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from envs.checks import require_indices, require_integers, require_seed
+from envs.checks import require_complete, require_copies, require_indices, require_integers
 from envs.draws import uniform
+from envs.episodes import EpisodeCounter
 from envs.games.games import Game
 from envs.games.settings import Settings, make_spec
 from envs.protocols import EnvironmentSpec, Graph, Step
@@ -22,8 +23,7 @@ class GameEnvironment:
     """
 
     def __init__(self, task: str, game: Game, settings: Settings, num_envs: int, device: torch.device) -> None:
-        if num_envs < 1:
-            raise ValueError(f"num_envs must be at least 1, not {num_envs}")
+        require_copies(num_envs)
         self.spec = make_spec(game)
         self.task, self.game, self.settings, self.num_envs, self.device = task, game, settings, num_envs, device
         self._dtype = settings.torch_dtype()
@@ -34,7 +34,7 @@ class GameEnvironment:
         shape = (num_envs, game.num_agents, game.num_features)
         self._state = torch.zeros(shape, dtype=torch.float64, device=device)
         self._return = torch.zeros(num_envs, dtype=torch.float64, device=device)
-        self._seed, self._next_episode = 0, 0
+        self._counter = EpisodeCounter()
         self._time: int | None = None
 
     @property
@@ -44,12 +44,8 @@ class GameEnvironment:
 
     def reset(self, seed: int | None = None) -> Step:
         """Begin the next episodes or, given a seed (0 to 2^63 - 1), the first episodes of that seed."""
-        if seed is not None:
-            require_seed(seed)
-            self._seed, self._next_episode = seed, 0
-        episodes = range(self._next_episode, self._next_episode + self.num_envs)
-        self._next_episode = episodes.stop
-        self._state = self.game.start(uniform(self._seed, episodes, self.game.draws, self.device))
+        episodes = self._counter.take(self.num_envs, seed)
+        self._state = self.game.start(uniform(self._counter.seed, episodes, self.game.draws, self.device))
         self._return = torch.zeros_like(self._return)
         self._time = 0
         return self._step(torch.zeros(self.num_envs, self.spec.num_agents, dtype=torch.float64, device=self.device))
@@ -80,8 +76,8 @@ class GameEnvironment:
         """The complete state as tensors and plain numbers; future episodes follow from the seed and their numbers."""
         return {
             "task": self.task,
-            "seed": self._seed,
-            "next_episode": self._next_episode,
+            "seed": self._counter.seed,
+            "next_episode": self._counter.next_episode,
             "time": self._time,
             "state": self._state.clone(),
             "return": self._return.clone(),
@@ -90,13 +86,11 @@ class GameEnvironment:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue exactly from `state`. Raises ValueError if it belongs to another task or number of copies, or is
         incomplete."""
-        missing = sorted(set(self.state_dict()) - set(state))
-        if missing:
-            raise ValueError(f"this is not a state of a game: {', '.join(missing)} missing")
+        require_complete(state, self.state_dict(), "a game")
         saved, expected = (state["task"], tuple(state["state"].shape)), (self.task, tuple(self._state.shape))
         if saved != expected:
             raise ValueError(f"the state belongs to (task, shape) {saved}; this environment is {expected}")
-        self._seed, self._next_episode, self._time = state["seed"], state["next_episode"], state["time"]
+        self._counter, self._time = EpisodeCounter(state["seed"], state["next_episode"]), state["time"]
         self._state, self._return = (state[name].to(self.device, copy=True) for name in ("state", "return"))
 
     def _step(self, reward: Float[Tensor, "env agent"]) -> Step:

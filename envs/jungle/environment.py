@@ -7,7 +7,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from envs.checks import require_indices, require_integers, require_seed
+from envs.checks import require_complete, require_copies, require_indices, require_integers
+from envs.episodes import EpisodeCounter
 from envs.jungle.kernels import NumbaEngine
 from envs.jungle.placement import starting_cells
 from envs.jungle.rules import TALLY, Jungle
@@ -53,8 +54,7 @@ class JungleEnvironment:
     """
 
     def __init__(self, jungle: Jungle, settings: Settings, num_envs: int, device: torch.device) -> None:
-        if num_envs < 1:
-            raise ValueError(f"num_envs must be at least 1, not {num_envs}")
+        require_copies(num_envs)
         self.spec = make_spec(jungle, settings)
         self.jungle, self.settings, self.num_envs, self.device = jungle, settings, num_envs, device
         self._engine = self._make_engine(settings.engine(device))
@@ -68,7 +68,7 @@ class JungleEnvironment:
         self._actions = torch.zeros(shape, dtype=torch.int64, device=device)
         self._acted = False
         """Whether `_actions` led to the current state."""
-        self._seed, self._next_episode = 0, 0
+        self._counter = EpisodeCounter()
         self._time: int | None = None
         self._clock = torch.zeros(1, dtype=torch.int64, device=device)
         """A copy of the step count on the device, for captured steps."""
@@ -101,12 +101,8 @@ class JungleEnvironment:
 
     def reset(self, seed: int | None = None) -> Step:
         """Begin the next episodes or, given a seed (0 to 2^63 - 1), the first episodes of that seed."""
-        if seed is not None:
-            require_seed(seed)
-            self._seed, self._next_episode = seed, 0
-        episodes = range(self._next_episode, self._next_episode + self.num_envs)
-        self._next_episode = episodes.stop
-        cells = starting_cells(self.jungle, self._seed, episodes)
+        episodes = self._counter.take(self.num_envs, seed)
+        cells = starting_cells(self.jungle, self._counter.seed, episodes)
         return self._begin(cells[:, : self.jungle.num_agents], cells[:, self.jungle.num_agents :])
 
     def place(self, position: Int[Tensor, "env agent xy"], food: Int[Tensor, "env food xy"]) -> Step:
@@ -169,8 +165,8 @@ class JungleEnvironment:
         """The complete state as tensors and plain numbers; future episodes follow from the seed and their numbers."""
         return {
             "task": self.jungle.task,
-            "seed": self._seed,
-            "next_episode": self._next_episode,
+            "seed": self._counter.seed,
+            "next_episode": self._counter.next_episode,
             "time": self._time,
             "position": self._engine.position,
             "food": self._food.clone(),
@@ -180,14 +176,12 @@ class JungleEnvironment:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue exactly from `state`. Raises ValueError if it belongs to another task or number of copies, or is
         incomplete."""
-        missing = sorted(set(self.state_dict()) - set(state))
-        if missing:
-            raise ValueError(f"this is not a state of Jungle: {', '.join(missing)} missing")
+        require_complete(state, self.state_dict(), "Jungle")
         saved = (state["task"], tuple(state["position"].shape), tuple(state["food"].shape))
         expected = (self.jungle.task, (self.num_envs, self.jungle.num_agents, 2), tuple(self._food.shape))
         if saved != expected:
             raise ValueError(f"the state belongs to (task, agents, foods) {saved}; this environment is {expected}")
-        self._seed, self._next_episode, self._time = state["seed"], state["next_episode"], state["time"]
+        self._counter, self._time = EpisodeCounter(state["seed"], state["next_episode"]), state["time"]
         self._food, self._acted = state["food"].cpu().clone(), False
         self._clock.fill_(self.time)
         self._totals.copy_(state["totals"])

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from envs.checks import require_seed
+from envs.checks import require_complete, require_copies
+from envs.episodes import EpisodeCounter
 from envs.mpe.graph import nearest_agents
 from envs.mpe.initial import prey_noise, starting_positions
 from envs.mpe.observation import Observer
@@ -29,8 +30,7 @@ class ParticleEnvironment:
     """
 
     def __init__(self, scenario: Scenario, settings: Settings, num_envs: int, device: torch.device) -> None:
-        if num_envs < 1:
-            raise ValueError(f"num_envs must be at least 1, not {num_envs}")
+        require_copies(num_envs)
         numba, dtype = settings.uses_numba(device), settings.torch_dtype()
         true_order = settings.neighbour_order == "true"
         movable = range(scenario.num_agents, scenario.num_agents + scenario.num_prey)
@@ -56,7 +56,7 @@ class ParticleEnvironment:
         self._velocity = torch.zeros_like(self._position)
         self._totals = torch.zeros(num_envs, 1 + len(self._rule.measures), dtype=torch.float64, device=device)
         self._noise: Tensor | None = None
-        self._seed, self._next_episode, self._first_episode = 0, 0, 0
+        self._counter, self._episodes = EpisodeCounter(), range(num_envs)
         self._time: int | None = None
         self._clock = torch.zeros(1, dtype=torch.int64, device=device)
         """A copy of the step count on the device, for captured steps."""
@@ -73,12 +73,8 @@ class ParticleEnvironment:
 
     def reset(self, seed: int | None = None) -> Step:
         """Begin the next episodes or, given a seed (0 to 2^63 - 1), the first episodes of that seed."""
-        if seed is not None:
-            require_seed(seed)
-            self._seed, self._next_episode = seed, 0
-        self._first_episode = self._next_episode
-        self._next_episode += self.num_envs
-        position = starting_positions(self.scenario, self._seed, self._episodes())
+        self._episodes = self._counter.take(self.num_envs, seed)
+        position = starting_positions(self.scenario, self._counter.seed, self._episodes)
         self._position.copy_(torch.from_numpy(position))
         self._velocity.zero_()
         self._begin()
@@ -135,9 +131,9 @@ class ParticleEnvironment:
         numbers."""
         return {
             "task": self.scenario.task,
-            "seed": self._seed,
-            "first_episode": self._first_episode,
-            "next_episode": self._next_episode,
+            "seed": self._counter.seed,
+            "first_episode": self._episodes.start,
+            "next_episode": self._counter.next_episode,
             "time": self._time,
             "position": self._position.clone(),
             "velocity": self._velocity.clone(),
@@ -147,15 +143,13 @@ class ParticleEnvironment:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue exactly from `state`. Raises ValueError if it belongs to another task, number of copies or dtype, or
         is incomplete."""
-        missing = sorted(set(self.state_dict()) - set(state))
-        if missing:
-            raise ValueError(f"this is not a state of a particle environment: {', '.join(missing)} missing")
+        require_complete(state, self.state_dict(), "a particle environment")
         saved = (state["task"], tuple(state["position"].shape), state["position"].dtype)
         expected = (self.scenario.task, tuple(self._position.shape), self._dtype)
         if saved != expected:
             raise ValueError(f"the state belongs to (task, shape, type) {saved}; this environment is {expected}")
-        self._seed, self._time = state["seed"], state["time"]
-        self._first_episode, self._next_episode = state["first_episode"], state["next_episode"]
+        self._counter, self._time = EpisodeCounter(state["seed"], state["next_episode"]), state["time"]
+        self._episodes = range(state["first_episode"], state["first_episode"] + self.num_envs)
         self._position.copy_(state["position"])
         self._velocity.copy_(state["velocity"])
         self._totals.copy_(state["totals"])
@@ -175,9 +169,6 @@ class ParticleEnvironment:
         """The current observations of the scripted prey."""
         return self._prey_observer.observe(self._position, self._velocity)
 
-    def _episodes(self) -> range:
-        return range(self._first_episode, self._first_episode + self.num_envs)
-
     def _begin(self) -> None:
         self._time = 0
         self._clock.zero_()
@@ -187,7 +178,7 @@ class ParticleEnvironment:
     def _draw_noise(self) -> None:
         """Draw the prey's noise (env, step, prey, action) for the current episodes."""
         if self.scenario.num_prey:
-            noise = gumbel_noise(prey_noise(self.scenario, self._seed, self._episodes()))
+            noise = gumbel_noise(prey_noise(self.scenario, self._counter.seed, self._episodes))
             self._noise = noise.to(self.device) if self._noise is None else self._noise.copy_(noise)
 
     def _prey_forces(self) -> Float[Tensor, "env prey xy"]:

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from envs.checks import require_integers, require_seed
+from envs.checks import require_complete, require_copies, require_integers
+from envs.episodes import EpisodeCounter
 from envs.protocols import EnvironmentSpec, Graph, Step
 from envs.shapes import Float, Int
 from envs.traffic.account import Account
@@ -45,8 +46,7 @@ class TrafficEnvironment:
     """
 
     def __init__(self, task: str, settings: Settings, num_envs: int, device: torch.device) -> None:
-        if num_envs < 1:
-            raise ValueError(f"num_envs must be at least 1, not {num_envs}")
+        require_copies(num_envs)
         self.city = city_of(task)
         self.spec: EnvironmentSpec = make_spec(task, settings)
         self.task, self.settings, self.num_envs, self.device = task, settings, num_envs, device
@@ -68,7 +68,7 @@ class TrafficEnvironment:
         self._current = np.full((num_envs, self.spec.num_agents), NO_PHASE, dtype=np.int64)
         self._queues = np.zeros(num_envs)
         self.account = Account(signals, num_envs)
-        self._seed, self._next_episode = 0, 0
+        self._counter = EpisodeCounter()
         self._time: int | None = None
 
     def use_threads(self, count: int | None) -> None:
@@ -89,13 +89,9 @@ class TrafficEnvironment:
 
     def reset(self, seed: int | None = None) -> Step:
         """Begin the next episodes or, given a seed (0 to 2^63 - 1), the first episodes of that seed."""
-        if seed is not None:
-            require_seed(seed)
-            self._seed, self._next_episode = seed, 0
-        episodes = range(self._next_episode, self._next_episode + self.num_envs)
-        self._next_episode = episodes.stop
+        episodes = self._counter.take(self.num_envs, seed)
         self._begin(episodes)
-        self.batch.seed([_engine_seed(self._seed, episode) for episode in episodes])
+        self.batch.seed([_engine_seed(self._counter.seed, episode) for episode in episodes])
         self._current[:] = NO_PHASE
         if self.settings.begins_green:
             self._current[:] = self.signals.action_mask.argmax(1)
@@ -111,7 +107,7 @@ class TrafficEnvironment:
             self.batch.restart()
             return
         for simulation, episode in zip(self._simulations(), episodes, strict=True):
-            simulation.take(drawn_flows(self.task, _flow_seed(self._seed, episode)))
+            simulation.take(drawn_flows(self.task, _flow_seed(self._counter.seed, episode)))
 
     def step(self, actions: Int[Tensor, "env agent"]) -> Step:
         """Show the chosen phases until the next decision.
@@ -170,8 +166,8 @@ class TrafficEnvironment:
         engines = [checkpoint.state_dict(simulation.state) for simulation in self._simulations()]
         return {
             "task": self.task,
-            "seed": self._seed,
-            "next_episode": self._next_episode,
+            "seed": self._counter.seed,
+            "next_episode": self._counter.next_episode,
             "time": self._time,
             "current": torch.from_numpy(self._current.copy()),
             "queues": torch.from_numpy(self._queues.copy()),
@@ -183,16 +179,12 @@ class TrafficEnvironment:
         """Continue exactly from `state`. Raises ValueError if it belongs to another task or number of copies, or is
         incomplete."""
         expected = ("task", "seed", "next_episode", "time", "current", "queues", "account", "engines")
-        missing = sorted(set(expected) - set(state))
-        if missing:
-            raise ValueError(
-                f"this is not a state of a traffic environment of this version: {', '.join(missing)} missing; restart"
-            )
+        require_complete(state, expected, "a traffic environment")
         saved, present = (state["task"], tuple(state["current"].shape)), (self.task, self._current.shape)
         if saved != present:
             raise ValueError(f"the state belongs to (task, shape) {saved}; this environment is {present}")
         if self.settings.vehicles == "drawn" and state["time"] is not None:
-            self._seed = state["seed"]
+            self._counter.seed = state["seed"]
             self._begin(range(state["next_episode"] - self.num_envs, state["next_episode"]))
         simulations, continued = self._simulations(), []
         for simulation, engine in zip(simulations, state["engines"], strict=True):
@@ -201,7 +193,7 @@ class TrafficEnvironment:
             continued.append(checkpoint.from_state_dict(parts, simulation.state))
         for simulation, engine_state in zip(simulations, continued, strict=True):
             simulation.load(engine_state)
-        self._seed, self._next_episode, self._time = state["seed"], state["next_episode"], state["time"]
+        self._counter, self._time = EpisodeCounter(state["seed"], state["next_episode"]), state["time"]
         self._current, self._queues = state["current"].cpu().numpy().copy(), state["queues"].cpu().numpy().copy()
         self.account.load_state_dict(state["account"])
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +36,6 @@ SHORT = SMALL | {
     "training.evaluation_episodes": 1,
     "training.evaluation_interval": 1000,
 }
-
-
-@pytest.fixture(autouse=True)
-def forget() -> Iterator[None]:
-    """Cities of a test are tasks in it alone."""
-    before = dict(traffic_names.CONFIGURED)
-    traffic_names.CONFIGURED.clear()
-    yield
-    traffic_names.CONFIGURED.clear()
-    traffic_names.CONFIGURED.update(before)
 
 
 @pytest.fixture

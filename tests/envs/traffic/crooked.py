@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from envs import traffic_names
-from envs.traffic.data import MAPS, CityMap, DataFile
+from envs.traffic.maps import MAPS, CityMap, DataFile
 from envs.traffic.synthetic import manhattan
 from envs.traffic.synthetic.manhattan import Road, encode, movements_at
 

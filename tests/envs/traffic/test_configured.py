@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,16 +20,6 @@ from envs.traffic.tasks import write_files
 from tests.beside import CASES, needs_cases
 
 TASK = "cityflow/town_2"
-
-
-@pytest.fixture(autouse=True)
-def forget() -> Iterator[None]:
-    """Cities of a test are tasks in it alone."""
-    before = dict(traffic_names.CONFIGURED)
-    traffic_names.CONFIGURED.clear()
-    yield
-    traffic_names.CONFIGURED.clear()
-    traffic_names.CONFIGURED.update(before)
 
 
 @pytest.fixture

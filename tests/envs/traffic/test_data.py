@@ -19,7 +19,8 @@ import pytest
 from envs.data_folder import EARLIER, VARIABLE, data_folder
 from envs.errors import EnvironmentNotAvailableError
 from envs.traffic import data
-from envs.traffic.data import MAPS, CityMap, DataFile, MapFiles, fetch, find, main
+from envs.traffic.data import MapFiles, fetch, find, main
+from envs.traffic.maps import MAPS, CityMap, DataFile
 from envs.traffic.synthetic.manhattan import derive, encode, shared_lanes
 from envs.traffic_names import REAL
 from tests.beside import MAPS as REAL_MAPS

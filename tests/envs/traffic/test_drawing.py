@@ -14,7 +14,6 @@ from envs.canvas import NEUTRALS, PAGE, SUPERSAMPLING, WHITE, Colour, margin
 from envs.drawing import draw
 from envs.traffic.cityflow.roster import Roster
 from envs.traffic.drawing import (
-    MEDIAN,
     NEIGHBOUR_COLOUR,
     OPEN_COLOUR,
     PALETTE,
@@ -25,13 +24,13 @@ from envs.traffic.drawing import (
     driving_slots,
     queue_levels,
     queue_shares,
-    streets_of,
     vehicle_points,
 )
 from envs.traffic.engine.inspection import pool
 from envs.traffic.engine.simulation import Simulation
 from envs.traffic.environment import TrafficEnvironment
 from envs.traffic.original import OriginalSimulation
+from envs.traffic.streets import MEDIAN, streets_of
 from envs.traffic.synthetic.grid import grid_roadnet
 from tests.beside import needs_map
 from tests.envs.traffic import crooked

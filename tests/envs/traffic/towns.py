@@ -15,7 +15,7 @@ import pytest
 
 from envs import traffic_names
 from envs.traffic import Engine
-from envs.traffic.data import MAPS, CityMap, DataFile
+from envs.traffic.maps import MAPS, CityMap, DataFile
 from envs.traffic.synthetic.grid import VEHICLE, grid_roadnet
 
 RIGHT_ANGLES = ("road_0_1_0", "road_1_1_1"), ("road_0_1_0", "road_1_1_0"), ("road_1_0_1", "road_1_1_1")
