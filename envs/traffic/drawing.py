@@ -186,8 +186,8 @@ def _legend(brush: Brush, streets: Streets) -> list[LegendEntry]:
     def vehicle(at: Point, radius: float) -> None:
         brush.dot(at, radius / 2, VEHICLE_COLOUR)
 
-    signs = [
+    entries = [
         LegendEntry("queue, none to full lane", scale, len(QUEUE_COLOURS) * swatch),
         LegendEntry("green light", stroke),
     ]
-    return [*signs, LegendEntry("vehicle", vehicle)] if len(streets.tracks) else signs
+    return [*entries, LegendEntry("vehicle", vehicle)] if len(streets.tracks) else entries
