@@ -10,7 +10,6 @@ the transfer trials of the set's runs (`benchmark.transfer`), from their folders
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import sys
@@ -26,7 +25,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from results.arguments import Parser
 from results.checks import SCORED_EVALUATIONS
+from results.commands import report_errors
 from results.episodes import (
     episodes_from_manifest,
     episodes_of_runs,
@@ -258,7 +259,7 @@ def read_published(directory: Path) -> Results:
         }
         episodes = episodes_from_manifest(manifest.get("episodes", {}), directory, str(path))
         return Results(runs, references, tuple(manifest["notes"]), episodes)
-    except (KeyError, TypeError, pa.ArrowException) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
         raise ResultsError(f"corrupt file {path}: {error!r}; publish the runs again") from error
 
 
@@ -433,7 +434,7 @@ def _run_from_json(
     key = RunKey.of(value)
     return Run(
         key=key,
-        config=value["config"],
+        config={**value["config"]},
         machine=value["machine"],
         status=Status(**value["status"]),
         evaluations=tuple(evaluations.get(key, [])),
@@ -477,7 +478,7 @@ def _added(output: Path, packs: Sequence[Pack]) -> Results:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line: 0 when the set was written and read back, 1 with one line on standard error otherwise."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m results.publish",
         description="Publish every run below a folder, finished or not, as one set, or add the runs of GPU leases to a "
         "set. For the runs of a suite, once all are complete: python -m benchmark.sweep collect --suite SUITE",
@@ -521,4 +522,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(report_errors(main))
