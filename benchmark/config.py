@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +14,7 @@ import algorithms
 import envs
 from benchmark.errors import MENDABLE, UserError
 from benchmark.tasks import located, training_defaults
-from envs.fields import Count, Natural, Range, Weight, check, closest, kinds
+from envs.fields import Count, Natural, Range, Weight, check, kinds
 from results.identity import FILES, OF_PACKAGES, WITHOUT_EFFECT, digest_of, identity_of
 from results.keys import RunKey
 
@@ -222,7 +223,7 @@ def resolve(
     usual = {group: types[group](**defaults.get(group, {})) for group in GROUPS}
     filled = ["training.initial_digest"] if built["training"].initial_digest else []
     changed = {key: value for key in [*overrides, *filled] if (value := _read(built, key)) != _read(usual, key)}
-    label = variant or variant_label(changed)
+    label = variant_label(changed) if variant is None else variant
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.,=+-]*", label) or len(label) > MOST_LABEL:
         raise UserError(f"variant {label!r}: use letters, digits and _ . , = + - only, at most {MOST_LABEL} of them")
     return RunConfig(
@@ -302,8 +303,13 @@ def name_hint(key: str, names: Sequence[str]) -> str:
     renamed = [now for was, now in RENAMED.items() if key in (was, was.split(".", 1)[1]) and now in names]
     if renamed:
         return f"this setting has been renamed; did you mean {renamed[0]}?"
-    hint = f"did you mean {' or '.join(same_name)}?" if same_name else closest(key, names, cutoff=0.5)
-    return hint or f"the settings are: {', '.join(names)}"
+    if same_name:
+        return f"did you mean {' or '.join(same_name)}?"
+    by_name = {name.split(".", 1)[1]: name for name in names}  # names of groups make any two settings similar
+    close = difflib.get_close_matches(key.rpartition(".")[2], by_name)
+    if close:
+        return f"did you mean {' or '.join(by_name[name] for name in close)}?"
+    return f"the settings are: {', '.join(names)}"
 
 
 def parse_assignments(pairs: list[str]) -> dict[str, str]:

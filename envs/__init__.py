@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from envs.commands import end_quietly
 from envs.errors import EnvironmentNotAvailableError, UnknownTaskError
 from envs.fields import closest
 from envs.platforms import PLATFORMS, Platform
@@ -36,6 +37,8 @@ __all__ = [
     "spec",
     "tasks",
 ]
+
+end_quietly()
 
 
 def tasks() -> tuple[str, ...]:

@@ -36,7 +36,7 @@ ALLOWED = {
     "results": {"results"},
     "figures": {"figures", "results"},
 }
-LIGHT = ("checks", "errors", "files", "folder", "identity", "keys", "layout", "lock", "paper", "records")
+LIGHT = ("checks", "errors", "files", "folder", "forms", "identity", "keys", "layout", "lock", "paper", "records")
 """Modules of results that a status needs: they load nothing heavy."""
 
 

@@ -22,6 +22,7 @@ from typing import NamedTuple, NoReturn
 
 from tqdm import tqdm
 
+from envs.commands import run
 from envs.data_folder import VARIABLE, data_folder
 from envs.errors import EnvironmentNotAvailableError, TrafficFileError
 from envs.traffic.files import write_atomically
@@ -236,4 +237,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

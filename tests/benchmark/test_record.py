@@ -207,7 +207,7 @@ def test_games_have_no_pictures(
 ) -> None:
     folder = results / "game/ring_8/ip/default/seed_0"
     folder.mkdir(parents=True)
-    config = {"task": "game/ring_8", "algorithm": "ip", "variant": "default", "seed": 0}
+    config = {"task": "game/ring_8", "algorithm": "ip", "variant": "default", "seed": 0, "total_steps": 1}
     (folder / "config.json").write_text(json.dumps(config))
     assert command("--results", results, "--algorithms", "ip", monkeypatch=monkeypatch) == 0
     assert "skipped game/ring_8 ip default seed 0: game tasks cannot be rendered" in capsys.readouterr().err
