@@ -132,7 +132,8 @@ def find(analysis: Analysis, entry: Entry, task: str) -> Finding:
         return MISSING
     counts = Counter(_outcomes(entry, values))
     tested = all(score is not None and _tests(entry, score) for score in sides.values())
-    return Finding(_measured(entry, sides, values), _verdict(entry, counts, tested) + _unequal(sides))
+    verdict = _verdict(entry, counts, tested)
+    return Finding(_measured(entry, sides, values), verdict if verdict == NOT_TESTED else verdict + _unequal(sides))
 
 
 def compare_means(better: Summary, worse: Summary) -> str:

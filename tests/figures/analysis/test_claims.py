@@ -52,10 +52,11 @@ def run(
     seed: int = 0,
     steps: int = 1_500_000,
     state: str = "finished",
+    reward: str = "shared",
 ) -> Run:
     """A run that scores `level` at its end."""
     evaluations = tuple(Evaluation(steps, policy, (level,), {}) for policy in POLICIES)
-    config = {"total_steps": steps, "config_hash": "0"}
+    config = {"total_steps": steps, "config_hash": "0", "environment": {"reward": reward}}
     return Run(
         RunKey(task, algorithm, variant, seed), config, {}, Status(state, steps, "", "", 1.0), evaluations, (), ()
     )
@@ -212,6 +213,9 @@ def test_missing_algorithms_keep_a_claim_untested() -> None:
         "smaller runs: 1 of 3 as claimed, 2 not measured"
     )
     assert judged("qmix-30", runs({"qmix": 50.0})).verdict == "not tested"
+    jungle = "magent/jungle_20"
+    without_ip = runs({"qmix": 50.0, "dgn": 40.0}, task=jungle, reward="local")
+    assert judged("ip-best", without_ip, task=jungle).verdict == "not tested", "though these two have unequal rewards"
     assert "no MADDPG, no MADDPGS" in judged("qmix-30", runs({"qmix": 50.0, "iql": 0.0})).ours
 
 
