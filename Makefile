@@ -1,26 +1,26 @@
-# The contract of the project: every target makes .venv when it is missing or out of date.
+# The entry points of the project. Every target creates .venv if it is missing or out of date.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 WORKERS ?= $(shell nproc)
-# Extras of pyproject.toml that .venv has; with EXTRAS=dev,kernels the tests of kernels for a GPU run too.
+# Extras of pyproject.toml to install into .venv; EXTRAS=dev,kernels also runs the tests of GPU kernels.
 EXTRAS ?= dev
-# Which tests `make test` passes, by their marks; `make test TESTS=beside` only those that need more than a clone holds.
+# Tests that `make test` runs, by their marks; `make test TESTS=beside` runs those that need files outside a clone.
 TESTS := not slow and not bench
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-# One thread a process: runs and tests go side by side instead, and sums keep their order.
+# One thread per process: runs and tests run in parallel instead, and sums keep their order.
 export OMP_NUM_THREADS := 1
 
 .PHONY: help smoke quick test test-slow check format bench clean
 
 help:
-	@echo "make smoke      a small sweep over all scenarios and algorithms, its figures and its report (minutes)"
-	@echo "make test       the tests, slow ones left out (minutes)"
-	@echo "make test-slow  the slow tests"
-	@echo "make check      lint, format and types"
-	@echo "make bench      speed of environments and learners"
-	@echo "make quick      the quick suite: learns visibly on small numbers of agents (about half an hour on two cores)"
-	@echo "make clean      remove what the targets made, results of smoke runs included"
+	@echo "make smoke      run a small sweep over all platforms and algorithms, with figures and a report (minutes)"
+	@echo "make test       run the tests except slow ones (minutes)"
+	@echo "make test-slow  run the slow tests"
+	@echo "make check      check lint, format and types"
+	@echo "make bench      measure the speed of environments and learners"
+	@echo "make quick      run the quick suite: learning with few agents (about half an hour on two cores)"
+	@echo "make clean      remove everything that the targets made, including results of smoke runs"
 
 .venv: $(INSTALLED)
 

@@ -87,7 +87,7 @@ def make(
 
 
 def action_width(name: str, spec: EnvironmentSpec, config: Any) -> int:
-    """Size of the action vectors that the learner returns and the replay memory stores; 0 for action indices."""
+    """Size of the action vectors that the learner returns and the replay buffer stores; 0 for action indices."""
     return learner_type(name).action_width_for(spec, config)
 
 

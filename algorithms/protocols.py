@@ -17,7 +17,7 @@ __all__ = ["Batch", "EnvironmentSpec", "Graph", "Learner"]
 
 
 class Batch(NamedTuple):
-    """Transitions sampled from the replay memory."""
+    """Transitions sampled from the replay buffer."""
 
     observation: Float[Tensor, "batch agent feature"]
     graph: Graph
@@ -36,7 +36,7 @@ class Learner(Protocol):
     """An algorithm that chooses actions, learns from batches, and can be saved and restored exactly."""
 
     action_width: int
-    """Size of the action vectors that `act` returns and the replay memory stores; 0 for action indices."""
+    """Size of the action vectors that `act` returns and the replay buffer stores; 0 for action indices."""
 
     def schedule(self, environment_step: int, total_steps: int) -> None:
         """Set everything that changes over training (learning rate, exploration). The runner calls it before each

@@ -15,10 +15,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from results.commands import end_quietly
+
 if TYPE_CHECKING:
     from benchmark.policies import Policy, load_policy
 
 __all__ = ["Policy", "load_policy"]
+
+end_quietly()
 
 # Allocate tensors of 2 MiB and more in huge pages where the kernel has them. Otherwise more than half of a gradient
 # step of 100 agents is spent on page faults, because the C library returns large blocks as soon as they are freed.

@@ -1,7 +1,7 @@
 """Building blocks of captured training (`training.acceleration=cuda_blocks`).
 
 A CUDA graph holds kernels with the addresses and Python numbers of the time of capture. Everything that changes from
-step to step is therefore kept in tensors at fixed addresses: the cursor of the replay memory, learning rates and
+step to step is therefore kept in tensors at fixed addresses: the cursor of the replay buffer, learning rates and
 epsilon, moments of the rewards, sums of metrics, the environment's state and clock, and the latest step.
 """
 

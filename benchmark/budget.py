@@ -44,7 +44,7 @@ def require_learning(config: RunConfig, spec: EnvironmentSpec) -> None:
 
 
 def replay_capacity(config: RunConfig) -> int:
-    """Capacity of a run's replay memory in transitions: no more than the run collects."""
+    """Capacity of a run's replay buffer in transitions: no more than the run collects."""
     return min(config.training.replay_capacity, config.total_steps + config.training.update_interval)
 
 

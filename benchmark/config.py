@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +14,7 @@ import algorithms
 import envs
 from benchmark.errors import MENDABLE, UserError
 from benchmark.tasks import located, training_defaults
-from envs.fields import Count, Natural, Range, Weight, check, closest, kinds
+from envs.fields import Count, Natural, Range, Weight, check, kinds
 from results.identity import FILES, OF_PACKAGES, WITHOUT_EFFECT, digest_of, identity_of
 from results.keys import RunKey
 
@@ -50,11 +51,11 @@ class TrainingConfig:
     batch_size: Count = 1024
     """Transitions per gradient step (paper, Table 2)."""
     replay_capacity: Count = 1_000_000
-    """Capacity of the replay memory in transitions (paper, Table 2); never more than the run collects."""
+    """Capacity of the replay buffer in transitions (paper, Table 2); never more than the run collects."""
     learning_starts: Count = 1024
-    """Transitions in the replay memory before the first gradient step."""
+    """Transitions in the replay buffer before the first gradient step."""
     observation_dtype: Literal["float32", "float16"] = "float32"
-    """Type of observations in the replay memory: float32 or float16 (half the memory)."""
+    """Type of observations in the replay buffer: float32 or float16 (half the memory)."""
     reward_scale: Literal["standardise", "per_agent", "raw"] = "standardise"
     """Scaling of the rewards that learners see: standardise (subtract the running mean, divide by the running standard
     deviation), per_agent (divide by the number of agents) or raw. The reported score is never scaled."""
@@ -70,7 +71,7 @@ class TrainingConfig:
     """Minimum time between checkpoints in seconds; 0 writes one after every block of gradient steps. A run resumed from
     any checkpoint gives the same numbers."""
     checkpoint_replay_gib: Weight = 4.0
-    """Largest replay memory in GiB that is saved in checkpoints; 0: never. A run resumed without it refills the memory,
+    """Largest replay buffer in GiB that is saved in checkpoints; 0: never. A run resumed without it refills the buffer,
     and its record says so. While it is written, a checkpoint takes twice its size on the disk, for every active run."""
     keep_checkpoint: bool = False
     """Whether a finished run keeps its last checkpoint, from which a larger --total-steps continues it."""
@@ -222,7 +223,7 @@ def resolve(
     usual = {group: types[group](**defaults.get(group, {})) for group in GROUPS}
     filled = ["training.initial_digest"] if built["training"].initial_digest else []
     changed = {key: value for key in [*overrides, *filled] if (value := _read(built, key)) != _read(usual, key)}
-    label = variant or variant_label(changed)
+    label = variant_label(changed) if variant is None else variant
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.,=+-]*", label) or len(label) > MOST_LABEL:
         raise UserError(f"variant {label!r}: use letters, digits and _ . , = + - only, at most {MOST_LABEL} of them")
     return RunConfig(
@@ -302,8 +303,13 @@ def name_hint(key: str, names: Sequence[str]) -> str:
     renamed = [now for was, now in RENAMED.items() if key in (was, was.split(".", 1)[1]) and now in names]
     if renamed:
         return f"this setting has been renamed; did you mean {renamed[0]}?"
-    hint = f"did you mean {' or '.join(same_name)}?" if same_name else closest(key, names, cutoff=0.5)
-    return hint or f"the settings are: {', '.join(names)}"
+    if same_name:
+        return f"did you mean {' or '.join(same_name)}?"
+    by_name = {name.split(".", 1)[1]: name for name in names}  # names of groups make any two settings similar
+    close = difflib.get_close_matches(key.rpartition(".")[2], by_name)
+    if close:
+        return f"did you mean {' or '.join(by_name[name] for name in close)}?"
+    return f"the settings are: {', '.join(names)}"
 
 
 def parse_assignments(pairs: list[str]) -> dict[str, str]:

@@ -25,9 +25,10 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.config import environment_settings, parse_assignments
 from benchmark.console import first_line, tell
-from benchmark.errors import UserError, report_errors
+from benchmark.errors import report_errors
 from benchmark.messages import Losses
 from benchmark.options import add_import, add_settings
+from results.arguments import Parser
 from results.files import write_output
 from results.records import POLICIES, Trial
 
@@ -83,7 +84,7 @@ def deaf(policy: Policy) -> str:
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Command line of `python -m benchmark.evaluate`."""
-    parser = argparse.ArgumentParser(prog="python -m benchmark.evaluate", description=first_line(__doc__))
+    parser = Parser(prog="python -m benchmark.evaluate", description=first_line(__doc__))
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run or of an exported policy, or a file")
     parser.add_argument(
         "--task", help="task to play instead of the training task, or the path of a CityFlow configuration"
@@ -115,11 +116,12 @@ def add_losses(parser: argparse.ArgumentParser, several: bool = False) -> None:
 
 
 def share(text: str) -> float:
-    """A number, whose range is checked by `Losses`. Raises UserError."""
+    """A number, whose range is checked by `Losses`. Raises ArgumentTypeError."""
     try:
         return float(text)
-    except ValueError:
-        raise UserError(f"{text!r}: expected a share of messages or agents, from 0 to 1, such as 0.2") from None
+    except ValueError as error:
+        words = f"expected a share of messages or agents, from 0 to 1, such as 0.2, not {text!r}"
+        raise argparse.ArgumentTypeError(words) from error
 
 
 if __name__ == "__main__":

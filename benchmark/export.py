@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean
@@ -27,9 +28,10 @@ import envs
 from benchmark.console import first_line, tell
 from benchmark.errors import UserError, report_errors
 from benchmark.options import add_import
-from benchmark.record import Recording, record_episode, why_not
+from benchmark.record import LARGEST, SMALLEST, Recording, record_episode, why_not
+from results.arguments import Parser, within
 from results.checkpoints import save_checkpoint
-from results.files import read_json, readable_os_errors, write_atomically, write_json
+from results.files import PARTIAL, read_json, readable_os_errors, write_atomically, write_json
 from results.keys import RunKey
 from results.layout import CARD, CONFIG, CURVE, GIF, SCORES, WEIGHTS
 from results.records import POLICIES, Evaluation, Run
@@ -71,18 +73,22 @@ def export(run_folder: Path, output: Path | None = None, recording: Recording | 
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} already exists: remove it, or choose another --output")
     recording = recording or Recording()
-    with readable_os_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        save_checkpoint(folder / WEIGHTS, {"acting": policy.acting_weights()})
-        write_json(folder / CONFIG, read_json(run_folder / CONFIG))
-        again = load_policy(folder)
-        check_equal(again, last, folder)
-        gif, facts = record_episode(folder, recording)
-        write_atomically(folder / GIF, gif)
-        write_atomically(folder / CURVE, learning_curve(run))
-        scores = scores_of(again, run, last, facts)
-        write_json(folder / SCORES, scores)
-        write_atomically(folder / CARD, card(scores, folder.name))
+    with readable_os_errors(folder, option="--output"):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.", suffix=PARTIAL) as hidden:
+            made = Path(hidden) / folder.name
+            made.mkdir()
+            save_checkpoint(made / WEIGHTS, {"acting": policy.acting_weights()})
+            write_json(made / CONFIG, read_json(run_folder / CONFIG))
+            again = load_policy(made)
+            check_equal(again, last, folder)
+            gif, facts = record_episode(made, recording)
+            write_atomically(made / GIF, gif)
+            write_atomically(made / CURVE, learning_curve(run))
+            scores = scores_of(again, run, last, facts)
+            write_json(made / SCORES, scores)
+            write_atomically(made / CARD, card(scores, folder.name))
+            made.replace(folder)  # complete, or not there at all
     return folder
 
 
@@ -92,7 +98,7 @@ def last_evaluations(run: Run) -> dict[str, Evaluation]:
         evaluation.policy: evaluation for evaluation in run.evaluations if evaluation.step == run.last_evaluation_step()
     }
     if set(last) != set(POLICIES):
-        raise UserError(f"{run.key.label} has no evaluation of both policies at its end: make the run again")
+        raise UserError(f"{run.key.label} has no evaluation of both policies at its end: rerun it")
     return last
 
 
@@ -198,11 +204,13 @@ def card(scores: Mapping[str, Any], name: str) -> str:
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Command line of `python -m benchmark.export`."""
-    parser = argparse.ArgumentParser(prog="python -m benchmark.export", description=first_line(__doc__))
+    parser = Parser(prog="python -m benchmark.export", description=first_line(__doc__))
     parser.add_argument("run", type=Path, metavar="RUN", help="the folder of a finished run")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="a new folder; default: ALGORITHM_TASK")
     parser.add_argument("--sampled", action="store_true", help="record an episode of the sampled policy")
-    parser.add_argument("--size", type=int, default=160, metavar="PIXELS", help="side of the frames; default: 160")
+    parser.add_argument(
+        "--size", type=within(SMALLEST, LARGEST), default=160, metavar="PIXELS", help="side of the frames; default: 160"
+    )
     add_import(parser)
     return parser.parse_args(arguments)
 

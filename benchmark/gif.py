@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from envs.canvas import Colour
-from envs.drawing import draw, pictures_of
+from envs.drawing import draw, renderer_of
 
 if TYPE_CHECKING:
     from envs.protocols import Environment
@@ -32,7 +32,7 @@ def camera(environment: Environment, size: int, neighbours: bool = False) -> Cal
 
     Raises TypeError for an environment that cannot be drawn.
     """
-    palette = gif_palette(pictures_of(environment).palette)
+    palette = gif_palette(renderer_of(environment).palette)
 
     def frame() -> Image.Image:
         frame = Image.fromarray(draw(environment, size=size, neighbours=neighbours))

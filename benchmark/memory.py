@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,7 +84,7 @@ def reserved_bytes(algorithm: str, spec: EnvironmentSpec, settings: Any, batch_s
 
 
 def batch_bytes(algorithm: str, spec: EnvironmentSpec, settings: Any, batch_size: int) -> int:
-    """Memory of a batch sampled from the replay memory."""
+    """Memory of a batch sampled from the replay buffer."""
     width = algorithms.action_width(algorithm, spec, settings)
     batch = blank_batch(spec, batch_size, width)
     tensors = [*(part for part in batch if isinstance(part, torch.Tensor)), *batch.graph, *batch.next_graph]
@@ -91,10 +92,10 @@ def batch_bytes(algorithm: str, spec: EnvironmentSpec, settings: Any, batch_size
 
 
 def available_bytes(device: str) -> int:
-    """Available memory on `device` in bytes; on a CPU, within the limits of a container."""
+    """Available memory on `device` in bytes; on a CPU, within the limits of a container and of `ulimit -v`."""
     if device.startswith("cuda"):
         return torch.cuda.mem_get_info(device)[0]
-    amounts = [_meminfo_available()]
+    amounts = [_meminfo_available(), *_address_space_left()]
     limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
     if limit.exists() and used.exists() and limit.read_text().strip().isdigit():
         amounts.append(int(limit.read_text()) - int(used.read_text()))
@@ -102,6 +103,8 @@ def available_bytes(device: str) -> int:
 
 
 MEMINFO = Path("/proc/meminfo")
+MAPPED = Path("/proc/self/statm")
+"""File whose first number is that of the pages that this process has mapped."""
 
 
 def _meminfo_available() -> int:
@@ -114,6 +117,15 @@ def _meminfo_available() -> int:
         with contextlib.suppress(OSError, ValueError):  # names unknown to the system
             return os.sysconf(pages) * os.sysconf("SC_PAGE_SIZE")
     raise UserError(f"this system does not say how much memory it has, neither in {MEMINFO} nor by sysconf")
+
+
+def _address_space_left() -> list[int]:
+    """Bytes that this process may still map where `ulimit -v` limits them; empty where it does not, or where the system
+    does not tell how many are mapped."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit == resource.RLIM_INFINITY or not MAPPED.exists():
+        return []
+    return [limit - int(MAPPED.read_text().split()[0]) * resource.getpagesize()]
 
 
 def require_for_all(configs: Sequence[RunConfig]) -> None:

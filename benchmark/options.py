@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import re
 import sys
+import traceback
 from pathlib import Path
 
 from benchmark.config import parse_assignments
-from benchmark.errors import UserError
+from benchmark.errors import MENDABLE, UserError
 
 IMPORT_VARIABLE = "BENCHMARK_IMPORT"
 """Environment variable that passes the modules of `--import` to child processes, separated by commas."""
@@ -21,13 +23,12 @@ def choose_device(name: str) -> str:
 
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    kind = name.partition(":")[0]
-    if kind not in ("cpu", "cuda"):
+    if name == "cpu":
+        return name
+    if not re.fullmatch(r"cuda(:\d+)?", name, re.ASCII):
         raise UserError(f"--device {name}: expected auto, cpu, cuda or cuda:K")
-    if kind == "cuda":
-        index = name.partition(":")[2] or "0"
-        if not index.isdigit() or int(index) >= torch.cuda.device_count():
-            raise UserError(f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices; use cpu")
+    if int(name.partition(":")[2] or "0") >= torch.cuda.device_count():
+        raise UserError(f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices; use cpu")
     return name
 
 
@@ -75,16 +76,29 @@ def _named() -> list[str]:
 
 
 def import_named(name: str) -> None:
-    """Import a module from the working directory or PYTHONPATH. Raises UserError where it does not exist."""
+    """Import a module from the working directory or PYTHONPATH. Raises UserError where it does not exist or fails."""
     here = str(Path.cwd())
     if here not in sys.path:  # as for the commands of an installed project
         sys.path.append(here)
+    if not all(part.isidentifier() for part in name.split(".")) or name.endswith(".py"):
+        raise UserError(f"--import {name}: expected the name of a module, such as my_tasks for the file my_tasks.py")
     try:
         importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name not in (name, name.partition(".")[0]):
-            raise
-        raise UserError(f"--import {name}: there is no such module in {here} or on PYTHONPATH") from error
+    except MENDABLE:
+        raise
+    except Exception as error:  # whatever a module of the user's does
+        if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
+            raise UserError(f"--import {name}: there is no such module in {here} or on PYTHONPATH") from error
+        raise UserError(f"--import {name}: the module fails with {_described(error)}; correct it") from error
+
+
+def _described(error: Exception) -> str:
+    """Type, message and place of an error in the code that was imported, as one line."""
+    message = str(error).partition("\n")[0]
+    if isinstance(error, SyntaxError):  # its message has the place
+        return f"{type(error).__name__}: {message}"
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {message} ({place.filename}, line {place.lineno})"
 
 
 def add_keep_checkpoint(parser: argparse.ArgumentParser) -> None:

@@ -18,7 +18,7 @@ from benchmark.errors import UserError
 from benchmark.requests import RunRequest
 from benchmark.status import RunState, duration, state_of
 from benchmark.tasks import located
-from results.files import read_json
+from results.forms import read_config
 from results.identity import changed_files, hash_of
 from results.keys import RunKey
 from results.layout import AGAIN, CONFIG, run_folder
@@ -68,7 +68,11 @@ def select(
     if not seeds:
         return template
     unique = {request.key.kind: request for request in template}.values()
-    return [dataclasses.replace(request, key=request.key._replace(seed=seed)) for request in unique for seed in seeds]
+    return [
+        dataclasses.replace(request, key=request.key._replace(seed=seed))
+        for request in unique
+        for seed in dict.fromkeys(seeds)
+    ]
 
 
 def with_maps(requests: Sequence[RunRequest], tasks: Sequence[str]) -> tuple[list[RunRequest], list[str]]:
@@ -133,7 +137,7 @@ def plan_runs(
 def _recorded(results: Path, key: RunKey) -> dict[str, Any]:
     """The settings that a run's folder was made with; empty where the run has not begun."""
     file = run_folder(results, key) / CONFIG
-    return read_json(file, AGAIN) if file.exists() else {}
+    return read_config(file, AGAIN) if file.exists() else {}
 
 
 def _other(recorded: Mapping[str, Any], config: RunConfig) -> str:

@@ -24,7 +24,7 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import envs
 from benchmark.config import environment_settings, parse_assignments
@@ -34,6 +34,7 @@ from benchmark.options import add_import, add_settings
 from envs.canvas import LARGEST, REFERENCE, SMALLEST
 from envs.errors import TrafficFileError, UnknownTaskError
 from envs.fields import closest
+from results.arguments import Parser, within
 
 if TYPE_CHECKING:
     import torch
@@ -109,13 +110,13 @@ def _environment_and_policy(options: argparse.Namespace) -> tuple[Environment, A
     platform = options.task.partition("/")[0]
     if platform not in WATCHED:
         *most, last = WATCHED.values()
-        raise UserError(f"{options.task} has no pictures: only {', '.join(most)} and {last} can be watched")
+        raise UserError(f"{options.task} cannot be rendered: only {', '.join(most)} and {last} can be watched")
     names = {"greedy": GREEDY[platform], **names}
     changes = city | _changes(options, platform)
     generator = torch.Generator().manual_seed(options.seed)
     if options.policy not in names:
         path = Path(options.policy)
-        if path.suffix != ".pt" and not path.exists():
+        if not options.policy or (path.suffix != ".pt" and not path.exists()):
             hint = closest(options.policy, names, most=1)
             raise UserError(
                 f"there is no policy {options.policy!r}; {hint}{' ' * bool(hint)}expected one of "
@@ -220,13 +221,8 @@ def _recording(environment: Environment, options: argparse.Namespace) -> Iterato
     print(f"{folder}: {' and '.join(name.name for name in names)} for CityFlow's viewer")
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message} (python -m benchmark.play --help explains all options)")
-
-
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = _Parser(prog="python -m benchmark.play", description="Play episodes, print their returns, draw a GIF.")
+    parser = Parser(prog="python -m benchmark.play", description="Play episodes, print their returns, draw a GIF.")
     parser.add_argument(
         "task",
         metavar="TASK",
@@ -239,19 +235,19 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--gif", type=Path, metavar="OUT.gif", help="the file to write")
     parser.add_argument(
-        "--episodes", type=_whole(1, 10_000), default=1, metavar="N", help="episodes, played in sequence; default: 1"
+        "--episodes", type=within(1, 10_000), default=1, metavar="N", help="episodes, played in sequence; default: 1"
     )
     parser.add_argument(
-        "--seed", type=_whole(0, 2**63 - 1), default=0, metavar="N", help="seed of positions and actions; default: 0"
+        "--seed", type=within(0, 2**63 - 1), default=0, metavar="N", help="seed of positions and actions; default: 0"
     )
     parser.add_argument(
         "--size",
-        type=_whole(SMALLEST, LARGEST),
+        type=within(SMALLEST, LARGEST),
         default=REFERENCE,
         metavar="PIXELS",
         help=f"side of the frames; default: {REFERENCE}",
     )
-    parser.add_argument("--fps", type=_whole(1, FASTEST), default=10, metavar="N", help="frame rate; default: 10")
+    parser.add_argument("--fps", type=within(1, FASTEST), default=10, metavar="N", help="frame rate; default: 10")
     parser.add_argument("--sampled", action="store_true", help="draw the actions of a trained policy")
     parser.add_argument("--neighbours", action="store_true", help="draw a line from each agent to its neighbours")
     add_import(parser)
@@ -260,7 +256,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     traffic = parser.add_argument_group(WATCHED["cityflow"])
     traffic.add_argument(
-        "--seconds", type=_whole(1, 86_400), metavar="N", help="length of an episode; 3600: a full hour; default: 1000"
+        "--seconds", type=within(1, 86_400), metavar="N", help="length of an episode; 3600: a full hour; default: 1000"
     )
     traffic.add_argument("--replay", type=Path, metavar="FOLDER", help="record the first episode for CityFlow's viewer")
     options = parser.parse_args(arguments)
@@ -269,21 +265,6 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     if options.gif is not None and options.gif.suffix.lower() != ".gif":
         raise UserError(f"--gif {options.gif}: expected a name that ends in .gif")
     return options
-
-
-def _whole(least: int, most: int) -> Callable[[str], int]:
-    """A parser of whole numbers within limits."""
-
-    def read(text: str) -> int:
-        try:
-            number = int(text)
-        except ValueError:
-            number = least - 1
-        if not least <= number <= most:
-            raise argparse.ArgumentTypeError(f"expected a whole number from {least} to {most}, not {text!r}")
-        return number
-
-    return read
 
 
 if __name__ == "__main__":

@@ -29,8 +29,8 @@ from benchmark.messages import NO_LOSSES, Channel, Losses, received_spec, throug
 from benchmark.tasks import training_defaults
 from envs.shapes import Float
 from results.checkpoints import load_checkpoint
-from results.files import read_json
 from results.folder import status_of
+from results.forms import read_config
 from results.identity import FILES
 from results.layout import CHECKPOINT, CONFIG, POLICY, WEIGHTS
 from results.records import POLICIES, Trial
@@ -274,11 +274,11 @@ def load_policy(path: str | Path, device: str = "cpu", city: str = "") -> Policy
     state = load_checkpoint(file, device)
     try:
         if "acting" in state:
-            record = read_json(file.parent / CONFIG)
+            record = read_config(file.parent / CONFIG)
         elif "learner" in state:
             record = state["config"]
         else:
-            record = read_json(file.parent / CONFIG)
+            record = read_config(file.parent / CONFIG)
         if city and envs.locate(city)[0] == record["task"]:
             record["environment"]["map"] = city
         config = config_from_record(record, device)
@@ -309,7 +309,7 @@ def _file_of(path: Path) -> Path:
         raise UserError(f"{path} holds no trained policy: expected {FILES_OF_RUNS}, {FOLDERS}")
     status = status_of(path)
     if status["state"] == "finished":
-        raise UserError(f"{path} has no {POLICY}: it was removed; delete the folder to make the run again")
+        raise UserError(f"{path} has no {POLICY}: it was removed; delete the folder to rerun it")
     also = f", or name its {CHECKPOINT}" if (path / CHECKPOINT).exists() else ""
     raise UserError(
         f"{path} is not finished (its status: {status['state']}, step {status['step']}): finish it with the command "

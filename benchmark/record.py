@@ -34,8 +34,10 @@ from benchmark.errors import MENDABLE, UserError, report_errors
 from benchmark.options import add_import
 from benchmark.progress import Progress
 from benchmark.suites import SUITES
+from results.arguments import Parser
 from results.files import read_json, readable_os_errors, write_atomically, write_json
 from results.folder import status_of
+from results.forms import read_config
 from results.keys import RunKey
 from results.layout import AGAIN, CONFIG, FACTS, GIF, POLICY, seed_folders
 
@@ -153,7 +155,7 @@ def find(results: Path) -> list[RunAt]:
 
 
 def _key_in(folder: Path) -> RunKey:
-    config = read_json(folder / CONFIG, AGAIN)
+    config = read_config(folder / CONFIG, AGAIN)
     try:
         return RunKey.of(config)
     except (KeyError, TypeError, ValueError) as error:
@@ -194,7 +196,7 @@ def why_not(key: RunKey, folder: Path) -> str:
 
     platform = key.task.partition("/")[0]
     if platform not in WATCHED:
-        return f"{platform} tasks have no pictures"
+        return f"{platform} tasks cannot be rendered"
     try:
         state = status_of(folder).get("state")
     except UserError as error:
@@ -202,7 +204,7 @@ def why_not(key: RunKey, folder: Path) -> str:
     if state != "finished":
         return f"the run is not finished (its status: {state})"
     if not (folder / POLICY).exists():
-        return "it has no policy.pt: the trained policy was removed; delete its folder to make the run again"
+        return "it has no policy.pt: the trained policy was removed; delete its folder to rerun it"
     return ""
 
 
@@ -296,7 +298,7 @@ def save_episode(folder: Path, gif: bytes, facts: dict[str, Any]) -> None:
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Command line of `python -m benchmark.record`. Raises UserError for invalid values."""
-    parser = argparse.ArgumentParser(prog="python -m benchmark.record", description=first_line(__doc__))
+    parser = Parser(prog="python -m benchmark.record", description=first_line(__doc__))
     parser.add_argument("--results", type=Path, metavar="DIR", help="default: results/SUITE, of all: results/raw")
     parser.add_argument("--suite", choices=sorted(SUITES), help="only the runs of this suite")
     add_import(parser)

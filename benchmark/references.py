@@ -7,7 +7,6 @@ writes DIR/<task>/references.json. A sweep does the same for its tasks.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from benchmark.console import first_line
 from benchmark.errors import InUseError, report_errors
 from benchmark.options import add_import, add_settings
 from benchmark.tasks import located, training_defaults
+from results.arguments import Parser, within
 from results.files import read_json, readable_os_errors, write_json
 from results.identity import FILES
 from results.layout import REFERENCES
@@ -133,12 +133,12 @@ def write_references_alone(
 def main() -> int:
     """Entry point of `python -m benchmark.references`."""
     defaults = TrainingConfig()
-    parser = argparse.ArgumentParser(prog="python -m benchmark.references", description=first_line(__doc__))
+    parser = Parser(prog="python -m benchmark.references", description=first_line(__doc__))
     parser.add_argument("--tasks", nargs="+", required=True, help="names, or paths of CityFlow configurations")
     parser.add_argument("--results", type=Path, default=Path("results/raw"))
     add_import(parser)
-    parser.add_argument("--episodes", type=int, help="default: those of an evaluation of the task")
-    parser.add_argument("--seed", type=int, default=defaults.evaluation_seed)
+    parser.add_argument("--episodes", type=within(1), help="default: those of an evaluation of the task")
+    parser.add_argument("--seed", type=within(0, 2**63 - 1), default=defaults.evaluation_seed)
     add_settings(parser, "a setting that tells where the tasks come from, such as environment.source")
     options = parser.parse_args()
     assignments = parse_assignments(options.assignments)

@@ -1,4 +1,4 @@
-"""Replay memory: one preallocated ring of whole episodes, on the training device.
+"""Replay buffer: one preallocated ring of whole episodes, on the training device.
 
 Time-major storage of shape (episode slot, time, env, ...). Each episode takes `episode_length + 1` time slots, so an
 observation is stored once and serves as the next observation of the step before it. All copies of a task run in
@@ -131,7 +131,7 @@ class Replay:
     def sample(self, batch_size: int, generator: torch.Generator) -> Batch:
         """Sample transitions uniformly with replacement. Raises RuntimeError where there are none."""
         if not len(self):
-            raise RuntimeError("the replay is empty")
+            raise RuntimeError("the replay buffer is empty")
         oldest: int | Tensor
         if self.cursor is None:
             index = torch.randint(len(self), (batch_size,), generator=generator, device=self.device)
@@ -212,6 +212,6 @@ def storage_layout(
 def replay_bytes(
     spec: EnvironmentSpec, num_envs: int, capacity: int, observation_dtype: torch.dtype, action_width: int = 0
 ) -> int:
-    """Memory of a replay memory of `capacity` transitions in bytes."""
+    """Memory of a replay buffer of `capacity` transitions in bytes."""
     layout = storage_layout(spec, num_envs, episode_slots(spec, num_envs, capacity), observation_dtype, action_width)
     return sum(math.prod(shape) * kind.itemsize for shape, kind in layout.values())

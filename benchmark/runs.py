@@ -52,21 +52,21 @@ class RunWriter:
         notes: list[str] = []
         block_began = None
         if self.folder.checkpoint.exists():
-            advice = f"restore it, or delete {self.folder.path} to make the run again"
+            advice = f"restore it, or delete {self.folder.path} to rerun it"
             state = load_checkpoint(self.folder.checkpoint, self.config.device, advice)
             try:
                 if state["format"] != CHECKPOINT_FORMAT:
                     raise KeyError(f"format {state['format']}, expected {CHECKPOINT_FORMAT}")
                 if not self.training.load_state_dict(state["training"]):
-                    notes.append("the replay was larger than training.checkpoint_replay_gib and is being refilled")
+                    notes.append("the replay buffer exceeded training.checkpoint_replay_gib and is being refilled")
                 block_began = state.get("block_began")
             except (KeyError, RuntimeError, ValueError, TypeError) as error:
                 raise UserError(
                     f"{self.folder.checkpoint} does not fit this version of the code ({str(error)[:120]}); "
-                    f"delete {self.folder.path} to make the run again"
+                    f"delete {self.folder.path} to rerun it"
                 ) from error
-            if self.training.began_anew:
-                notes.append("the environment did not come to the same state again, so that a new episode was begun")
+            if self.training.episode_restarted:
+                notes.append("the environment did not return to the same state, so a new episode was started")
             for name, position in state["logs"].items():
                 self.folder.logs[name].rewind(position)
             self.wall_before = state["wall_seconds"]

@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmark.errors import UserError
 from benchmark.requests import RunRequest
-from results.files import read_json
+from results.forms import read_config, read_status
 from results.keys import RunKey
 from results.layout import AGAIN, CONFIG, LOST_CONFIG, STATUS, lost_config, run_folder
 from results.lock import Holder, holder_of
@@ -109,14 +109,12 @@ def _read_record(folder: Path) -> tuple[dict[str, Any] | None, str]:
     if lost_config(folder):
         return None, LOST_CONFIG
     records = []
-    for name, key in ((CONFIG, "task"), (STATUS, "state")):
+    for name, read in ((CONFIG, read_config), (STATUS, read_status)):
         file = folder / name
         try:
-            records.append(read_json(file, AGAIN) if file.exists() else None)
+            records.append(read(file, AGAIN) if file.exists() else None)
         except UserError as error:
             return None, str(error)
-        if records[-1] is not None and key not in records[-1]:
-            return None, f"{file} does not say the {key} of its run: {AGAIN}"
     return records[-1], ""
 
 

@@ -43,7 +43,8 @@ from benchmark.status import RunState, report, state_of, watch
 from benchmark.suite_file import ENDING
 from benchmark.suites import SUITES, requests_of
 from benchmark.variants import with_settings
-from results.errors import ResultsError
+from results.arguments import Parser
+from results.errors import IncompleteError, ResultsError
 from results.files import readable_os_errors
 from results.keys import RunKey
 from results.layout import COLLECTED, SWEEP
@@ -70,6 +71,8 @@ def main() -> int:
     requests, options.tasks = with_maps(requests_of(options.suite), options.tasks)
     options.suite = Path(options.suite).stem if options.suite.endswith(ENDING) else options.suite
     results = options.results or Path("results") / ("raw" if options.suite == "all" else options.suite)
+    if results.exists() and not results.is_dir():
+        raise UserError(f"--results {results}: this is a file; give the folder of the runs")
     suite = select(requests, options.tasks, options.algorithms, options.seeds)
     requests = with_settings(suite, settings_of(options))
     options.changed = any(was.key != now.key for was, now in zip(suite, requests, strict=True))
@@ -158,9 +161,8 @@ class Sweep:
         chosen = {"incomplete": self.options.incomplete, "compact": self.options.compact, "hashes": hashes}
         try:
             lines = collect(self.results, [item.key for item in plans], output, self.options.suite, **chosen)
-        except ResultsError as error:
-            advice = "" if self.options.incomplete else " (the action collect with --incomplete accepts this)"
-            raise ResultsError(f"{error}{advice}") from error
+        except IncompleteError as error:
+            raise ResultsError(f"{error} (the action collect with --incomplete accepts this)") from error
         tell(*lines)
         return 0
 
@@ -259,7 +261,7 @@ def _report_left_out(plans: Sequence[PlannedRun], options: argparse.Namespace) -
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Command line of `python -m benchmark.sweep`."""
     actions = "\n".join(f"  {name:<8} {words}" for name, words in ACTIONS.items())
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m benchmark.sweep",
         description=f"{first_line(__doc__)}\n\nactions:\n{actions}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -307,6 +309,13 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         raise UserError(f"--workers {options.workers}: expected a positive number")
     if options.launcher is None:
         options.launcher = QUEUE if options.action == "submit" else HERE
+    if (
+        (options.profile or options.override)
+        and options.action in ("run", "retry", "plan")
+        and options.launcher != QUEUE
+    ):
+        given = f"--profile {options.profile}" if options.profile else f"--override {' '.join(options.override)}"
+        raise UserError(f"{given}: only --launcher {QUEUE} has profiles: add --launcher {QUEUE}, or leave this out")
     if options.device_model and not options.estimate:
         raise UserError("--device-model needs --estimate: python -m benchmark.sweep plan --suite all --estimate ...")
     if options.dry_run or (options.estimate and options.action == "run"):

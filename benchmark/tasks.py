@@ -51,7 +51,7 @@ TASKS = TABLE_1 + SIBLINGS + GAMES
 
 
 LARGE = 200
-"""Number of agents from which on the replay memory of traffic tasks holds observations in half precision."""
+"""Number of agents from which on the replay buffer of traffic tasks holds observations in half precision."""
 
 
 def training_defaults(name: str) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from benchmark.console import first_line
 from benchmark.errors import MENDABLE, InUseError, UserError, report_errors
 from benchmark.options import choose_device
 from benchmark.process import process_state
+from results.arguments import Parser
 from results.folder import is_finished, status_of
 from results.layout import run_folder
 
@@ -162,7 +163,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     """Command line of `python -m benchmark.together`."""
     from benchmark.suites import SUITES
 
-    parser = argparse.ArgumentParser(prog="python -m benchmark.together", description=first_line(__doc__))
+    parser = Parser(prog="python -m benchmark.together", description=first_line(__doc__))
     parser.add_argument("--suite", required=True, choices=sorted(SUITES))
     parser.add_argument("--tasks", nargs="+", default=[], help="only these tasks of the suite")
     parser.add_argument("--algorithms", nargs="+", default=[], help="only these algorithms of the suite")

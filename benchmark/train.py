@@ -21,6 +21,7 @@ from benchmark.console import first_line, tell
 from benchmark.errors import report_errors
 from benchmark.options import add_import, add_keep_checkpoint, add_settings, choose_device, settings_of
 from benchmark.tasks import TASKS, default_total_steps, located
+from results.arguments import Parser
 
 __all__ = ["main", "parse_arguments", "run"]
 
@@ -35,7 +36,7 @@ def run(config: RunConfig, results: str | Path, quiet: bool = False) -> Path:
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Command line of `python -m benchmark.train`."""
-    parser = argparse.ArgumentParser(prog="python -m benchmark.train", description=first_line(__doc__), add_help=False)
+    parser = Parser(prog="python -m benchmark.train", description=first_line(__doc__), add_help=False)
     parser.add_argument("-h", "--help", action="store_true", help="options, and settings of --task and --algorithm")
     parser.add_argument(
         "--task",
@@ -62,7 +63,7 @@ def _show_help(parser: argparse.ArgumentParser, given: list[str]) -> NoReturn:
     """Print the options, and the settings of the task and the algorithm that are named."""
     from benchmark.described import settings_help
 
-    named = argparse.ArgumentParser(add_help=False)
+    named = Parser(prog=parser.prog, add_help=False)
     named.add_argument("--task")
     named.add_argument("--algorithm")
     add_import(named)

@@ -21,13 +21,13 @@ from benchmark.process import set_process_state
 from benchmark.randomness import stream, stream_seed
 from benchmark.replay import Replay
 from benchmark.rewards import RewardScale
-from envs.protocols import Capturable, Graph, Replayed, Step
+from envs.protocols import Capturable, Graph, Step, Unsaveable
 
 _GENERATORS = ("actions", "replay", "update")
 
 
 class Training:
-    """A run in memory: environment, learner, replay memory and counters. `advance` continues it, `state_dict` saves
+    """A run in memory: environment, learner, replay buffer and counters. `advance` continues it, `state_dict` saves
     it."""
 
     def __init__(self, config: RunConfig) -> None:
@@ -69,7 +69,7 @@ class Training:
         self.metrics = MetricSums()
         self.ended_returns: list[torch.Tensor] = []
         """Returns of the episodes that have ended since the last line of the log, on the device."""
-        self.began_anew = False
+        self.episode_restarted = False
         """Whether the environment could not continue its episode when it was last restored, and has begun another."""
         self.seconds = dict.fromkeys(("act", "environment", "update", "evaluation"), 0.0)
         self.current = self.environment.reset(stream_seed(config.seed, "environment"))
@@ -229,7 +229,7 @@ class Training:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> bool:
-        """Continue from `state_dict`; returns whether the replay was part of it."""
+        """Continue from `state_dict`; returns whether it included the replay buffer."""
         self.learner.load_state_dict(state["learner"])
         self.environment.load_state_dict(state["environment"])
         for name, generator in self.generators.items():
@@ -242,8 +242,8 @@ class Training:
         self.current = Step(observation, Graph(neighbours, mask), *rest)
         if state["replay"] is not None:
             self.replay.load_state_dict(state["replay"])
-        self.began_anew = not self.environment.continued if isinstance(self.environment, Replayed) else False
-        if state["replay"] is None or self.began_anew:
+        self.episode_restarted = not self.environment.continued if isinstance(self.environment, Unsaveable) else False
+        if state["replay"] is None or self.episode_restarted:
             self.replay.abandon_episode()
             self.current = self.environment.reset()
             self.replay.begin_episode(self.current)

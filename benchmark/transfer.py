@@ -30,6 +30,7 @@ from benchmark.machine import running_code
 from benchmark.messages import NO_LOSSES, Losses
 from benchmark.options import add_import
 from benchmark.record import find, select
+from results.arguments import Parser, within
 from results.files import readable_os_errors, write_atomically
 from results.layout import TRANSFER
 from results.records import POLICIES, Trial
@@ -200,16 +201,16 @@ def write_trials(folder: Path, trials: Sequence[Trial]) -> None:
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Command line of `python -m benchmark.transfer`. Raises UserError for invalid values."""
-    parser = argparse.ArgumentParser(prog="python -m benchmark.transfer", description=first_line(__doc__))
+    parser = Parser(prog="python -m benchmark.transfer", description=first_line(__doc__))
     parser.add_argument("--results", type=Path, required=True, metavar="DIR", help="folder of the runs")
     for name in ("tasks", "algorithms", "variants"):
         parser.add_argument(f"--{name}", nargs="+", default=[], help=f"only runs of these {name}")
     parser.add_argument("--seeds", nargs="+", type=int, default=None, help="only runs of these seeds")
     parser.add_argument(
-        "--agents", nargs="+", type=int, default=[], metavar="N", help="numbers of agents; default: as usual"
+        "--agents", nargs="+", type=within(1), default=[], metavar="N", help="numbers of agents; default: as usual"
     )
     parser.add_argument("--to", nargs="+", default=[], metavar="TASK", help="tasks; default: the usual ones")
-    parser.add_argument("--episodes", type=int, metavar="E", help="default: those of an evaluation of each task")
+    parser.add_argument("--episodes", type=within(1), metavar="E", help="default: those of an evaluation of each task")
     parser.add_argument("--full", action="store_true", help="longer episodes: the whole hour of traffic")
     parser.add_argument(
         "--policy",
@@ -221,8 +222,6 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add_losses(parser, several=True)
     add_import(parser)
     options = parser.parse_args(arguments)
-    if options.episodes is not None and options.episodes < 1:
-        raise UserError(f"--episodes {options.episodes}: expected a positive number of episodes")
     options.suite = None
     options.seeds = "all" if options.seeds is None else options.seeds
     return options

@@ -5,7 +5,7 @@
     step = environment.reset(seed=0)
 
 A task is given by name, by the path of a CityFlow configuration or its folder for a custom city, or as
-`pettingzoo:package.module:function`, a function that makes a PettingZoo parallel environment.
+`pettingzoo:package.module:function`, a function that returns a PettingZoo parallel environment.
 `envs.tasks()` lists the tasks; `envs.settings(task)` gives the settings of a task, `envs.spec(task)` its specification
 for learners, and `envs.reference_policies(task)` its reference policies.
 """
@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from envs.commands import end_quietly
 from envs.errors import EnvironmentNotAvailableError, UnknownTaskError
 from envs.fields import closest
 from envs.platforms import PLATFORMS, Platform
@@ -37,6 +38,8 @@ __all__ = [
     "tasks",
 ]
 
+end_quietly()
+
 
 def tasks() -> tuple[str, ...]:
     """The sorted names of the tasks, including custom cities that were made from configurations. Some tasks can also be
@@ -49,15 +52,15 @@ def locate(task: str, settings: Mapping[str, Any] | None = None) -> tuple[str, d
 
     A path becomes the task `cityflow/<folder>_<signals>` in this process, and the settings `map`, `roadnet_sha256` and
     `flow_sha256` (and `lane_change`, where the configuration lets vehicles change lanes) are added unless they are
-    given. With these settings the name alone makes the task in another process. All functions of this module call
-    `locate`.
+    given. With these settings, the name is enough to make the task in another process. All functions of this module
+    call `locate`.
 
     `pettingzoo:package.module:function` becomes `pettingzoo/<package.module>_<function>_<agents>`, with the settings
     `source`, `arguments` and `package` (`envs.foreign.located`).
 
     An unknown name is returned unchanged. Raises TrafficFileError for a path without exactly one configuration, for
-    files that are missing, malformed or not those of the settings, and for a name that another city has;
-    UnknownTaskError where `task` is not the name of the city that the settings locate.
+    files that are missing, malformed or different from those of the settings, and for a name that another city has;
+    UnknownTaskError if `task` is not the name of the city that the settings locate.
     """
     given = dict(settings or {})
     if task.startswith("pettingzoo:") or given.get("source"):
@@ -72,7 +75,7 @@ def locate(task: str, settings: Mapping[str, Any] | None = None) -> tuple[str, d
 
     name = configure(str(path), *(str(given.get(sum_, "")) for sum_ in ("roadnet_sha256", "flow_sha256")))
     if path != task and name != task:
-        raise UnknownTaskError(f"{path} is the task {name}, not {task}: leave the setting map out, or name that task")
+        raise UnknownTaskError(f"{path} is the task {name}, not {task}: omit the setting map, or use that name")
     city = CONFIGURED[name]
     added = {"map": city.config, "roadnet_sha256": city.roadnet_sha256, "flow_sha256": city.flow_sha256}
     return name, ({"lane_change": True} if city.lane_change else {}) | given | added
@@ -96,7 +99,7 @@ def settings(task: str) -> type:
 def make(task: str, num_envs: int, device: str | torch.device = "cpu", **settings_given: Any) -> Environment:
     """`num_envs` copies of `task` in lockstep on `device`.
 
-    Raises what `locate` raises, EnvironmentNotAvailableError for a task whose data or program is not on this machine,
+    Raises what `locate` raises, EnvironmentNotAvailableError for a task whose data or program is not installed,
     and TypeError or ValueError for settings that `settings(task)` does not accept.
     """
     task, settings_given = locate(task, settings_given)
@@ -119,8 +122,8 @@ def reference_policies(task: str) -> dict[str, type[ReferencePolicy]]:
 
 
 def full_evaluation(task: str) -> dict[str, Any]:
-    """Settings that differ from training for a longer evaluation at the end of a run: the whole hour of traffic tasks.
-    Empty where there is none."""
+    """Settings that differ from training for a longer evaluation at the end of a run: the full hour for traffic tasks.
+    Empty if there is none."""
     task, _ = locate(task)
     return _platform(task).full_evaluation(task)
 
@@ -142,7 +145,6 @@ def _platform(task: str) -> Platform:
         return PLATFORMS[name]
     hint = closest(task, tasks())
     raise UnknownTaskError(
-        f"there is no task {task!r}{'; ' + hint if hint else '.'} envs.tasks() lists all of them, and the path of a "
-        "CityFlow configuration, or of the folder that holds one, is a task, too; so is "
-        "pettingzoo:package.module:function"
+        f"there is no task {task!r}{'; ' + hint if hint else '.'} envs.tasks() lists all of them; the path of a "
+        "CityFlow configuration or of its folder, and pettingzoo:package.module:function, are also accepted"
     )

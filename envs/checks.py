@@ -1,4 +1,4 @@
-"""Checks of what environments are given, the same for all of them."""
+"""Input checks shared by all environments."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def require_seed(seed: int) -> None:
 
 
 def require_integers(actions: Tensor, shape: tuple[int, ...]) -> None:
-    """Raises ValueError for actions of another shape, or that are not whole numbers."""
+    """Raises ValueError for actions of another shape or of a type that is not an integer."""
     integers = not (actions.is_floating_point() or actions.is_complex() or actions.dtype == torch.bool)
     if tuple(actions.shape) != shape or not integers:
         raise ValueError(
@@ -30,8 +30,8 @@ def require_integers(actions: Tensor, shape: tuple[int, ...]) -> None:
 
 
 def require_indices(actions: Tensor, num_actions: int) -> None:
-    """Raises ValueError for actions (env, agent) out of range. On a CPU only: elsewhere looking would wait for the
-    device."""
+    """Raises ValueError for actions (env, agent) out of range. On a CPU only: on other devices the check would have to
+    synchronise."""
     if actions.device.type != "cpu":
         return
     low, high = actions.aminmax()
@@ -42,8 +42,8 @@ def require_indices(actions: Tensor, num_actions: int) -> None:
 
 
 def neighbour_count(num_neighbours: int | None, num_agents: int) -> int:
-    """Width of the neighbour lists among `num_agents`: as asked for, or the paper's 4 below 30 agents and 8 from there
-    on. Raises ValueError if more are asked for than there are others."""
+    """Length of the neighbour lists: as requested, or the paper's 4 for fewer than 30 agents and 8 otherwise. Raises
+    ValueError if there are fewer other agents than requested neighbours."""
     if num_neighbours is None:
         return min(4 if num_agents < 30 else 8, num_agents - 1)
     if num_neighbours > num_agents - 1:

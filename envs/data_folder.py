@@ -1,7 +1,7 @@
-"""Where data lies that the project does not ship: real road maps, and the published weights of prey.
+"""The folder of data that the project does not ship: real road maps and the published prey weights.
 
-`IPB_DATA` names the folder, which has a folder for each map (`python -m envs.traffic.data list`) and one called prey.
-Where it is not set, the folder is intention-propagation-benchmark/traffic below `$XDG_CACHE_HOME` or ~/.cache.
+`IPB_DATA` names the folder, which contains a folder for each map (`python -m envs.traffic.data list`) and one called
+prey. The default is intention-propagation-benchmark/traffic below `$XDG_CACHE_HOME` or ~/.cache.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from pathlib import Path
 
 VARIABLE = "IPB_DATA"
 EARLIER = "IPB_TRAFFIC_DATA"
-"""What the variable was called while only maps were looked for there; it counts where the other is not set."""
+"""Former name of the variable, from when the folder held only maps; used if the other is not set."""
 
 
 def data_folder() -> Path:
-    """Where data is looked for and fetched to; it need not exist."""
+    """The folder that data is read from and downloaded to; it need not exist."""
     if chosen := os.environ.get(VARIABLE) or os.environ.get(EARLIER):
         return Path(chosen).expanduser()
     cache = os.environ.get("XDG_CACHE_HOME")

@@ -1,8 +1,8 @@
-"""Numbered random draws: the n-th number of a seed's stream, computed directly, on any device and without a state.
+"""Stateless random numbers: the n-th number of a seed's stream, computed directly on any device.
 
-The stream is SplitMix64 (Steele, Lea, Flood 2014) started at a hash of the seed. Episode e of a task that draws d
-numbers takes those from e d to (e + 1) d - 1, so a batch of copies plays the episodes of one copy after the other, and
-continuing a run needs the seed and the number of episodes only.
+The stream is SplitMix64 (Steele, Lea, Flood 2014), started at a hash of the seed. Episode e of a task that needs d
+numbers uses those from e d to (e + 1) d - 1. A batch of copies thus plays the same episodes as a single copy plays one
+after another, and resuming a run needs only the seed and the number of episodes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _MIX_2 = 0x94D049BB133111EB
 
 
 def uniform(seed: int, episodes: range, count: int, device: torch.device) -> Float[Tensor, "env draw"]:
-    """The `count` numbers, uniform in [0, 1) and float64, that decide each of these episodes of `seed`."""
+    """The `count` numbers, uniform in [0, 1) and float64, of each of these episodes of `seed`."""
     start = splitmix(torch.zeros(1, dtype=torch.int64, device=device), seed)
     index = torch.arange(episodes.start * count, episodes.stop * count, device=device)
     bits = splitmix(index, start)
@@ -34,7 +34,7 @@ def splitmix(index: Int[Tensor, " draw"], seed: int | Int[Tensor, "1"]) -> Int[T
 
 
 def _shift(bits: Int[Tensor, " draw"], places: int) -> Int[Tensor, " draw"]:
-    """Unsigned shift to the right."""
+    """Logical right shift."""
     return (bits >> places) & ((1 << (64 - places)) - 1)
 
 

@@ -12,7 +12,7 @@ class UnknownTaskError(TaskError, ValueError):
 
 
 class EnvironmentNotAvailableError(TaskError, RuntimeError):
-    """The task exists, but its data or the program that it needs is not on this machine."""
+    """The task exists, but its data or a program that it needs is not installed."""
 
 
 class PreyWeightsError(TaskError, RuntimeError):

@@ -2,7 +2,7 @@
 (`backend=numba`).
 
 A step synchronises with the device once, for the actions. Its output is transferred asynchronously through reused
-page-locked buffers; constant parts (masks, static graphs, flags) are transferred once.
+pinned buffers; constant parts (masks, static graphs, flags) are transferred once.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from envs.protocols import Environment, Graph, Interpretable, Replayed, Step, Threaded
+from envs.protocols import Environment, Graph, Interpretable, Step, Threaded, Unsaveable
 from envs.shapes import Float
 
 HOST = torch.device("cpu")
 _MOST_KEPT = 2
-"""Tensors of one name kept on the device: a flag is either true or false for all copies."""
+"""Maximum number of tensors kept on the device under one name: a flag is either true or false for all copies."""
 
 
 class Staging:
-    """Copies between the host and a device through buffers on the host, page-locked where the device is a GPU."""
+    """Copies between the host and a device through host buffers, which are pinned if the device is a GPU."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -39,8 +39,8 @@ class Staging:
         return buffer
 
     def begin(self) -> None:
-        """Wait until the buffers may be overwritten, that is until earlier transfers have completed, as they have after
-        `fetch`."""
+        """Wait until the buffers may be overwritten, that is, until earlier transfers have completed; after `fetch`
+        they have."""
         if self._sent is not None:
             self._sent.synchronize()
 
@@ -104,7 +104,7 @@ class HostEnvironment:
         return scores
 
     def state_dict(self) -> dict[str, Any]:
-        """The state of the environment on the host, which can go on without this one."""
+        """The state of the environment on the host, which can be restored without this wrapper."""
         return self.host.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -113,11 +113,11 @@ class HostEnvironment:
 
     @property
     def continued(self) -> bool:
-        """Whether the environment on the host went on exactly when it was last restored (`envs.protocols.Replayed`)."""
-        return self.host.continued if isinstance(self.host, Replayed) else True
+        """Whether the environment on the host continued exactly when last restored (`envs.protocols.Unsaveable`)."""
+        return self.host.continued if isinstance(self.host, Unsaveable) else True
 
     def use_threads(self, count: int | None) -> None:
-        """Step copies by `count` threads, where the environment on the host can."""
+        """Step copies with `count` threads, if the environment on the host supports it."""
         if isinstance(self.host, Threaded):
             self.host.use_threads(count)
 
@@ -146,7 +146,7 @@ class InterpretableHostEnvironment(HostEnvironment):
         return self.host.take_statistics()
 
 
-def beside(host: Environment, device: torch.device) -> Environment:
+def on_device(host: Environment, device: torch.device) -> Environment:
     """Wrap an environment on the host for `device`; on a CPU, returns it unchanged."""
     if device.type == "cpu":
         return host

@@ -4,12 +4,12 @@
     environment = parallel_env("mpe/cooperative_navigation_3", render_mode="rgb_array", reward="local")
     observations, infos = environment.reset(seed=0)
 
-PettingZoo's registry has all tasks once this module is imported:
+Importing this module registers all tasks with PettingZoo:
 
     pettingzoo.make("parallel", "intention-propagation/mpe.cooperative_navigation_3-v0", reward="local")
 
-The environment is one copy of that of `envs.make` with the same random streams: equal seeds and actions give equal
-numbers.
+The environment is a single copy of that of `envs.make` with the same random streams: equal seeds and actions give
+equal results.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ class ParallelEnvironment(ParallelEnv):
     """One copy of a task, with a dictionary entry for every agent: agent_0, agent_1, ...
 
     Actions are indices 0 to num_actions - 1, or, where they are continuous, vectors (action_dim,) from -1 to 1;
-    observations are float32 vectors (feature,), rewards plain numbers. The info of an agent lists the numbers of the
-    agent's neighbours under "neighbours". Where actions are missing for some agents, it also has an "action_mask"
+    observations are float32 vectors (feature,), rewards plain numbers. The info of an agent lists the indices of its
+    neighbours under "neighbours". Where actions are missing for some agents, it also has an "action_mask"
     (int8, 1 for each available action), which `sample` of the agent's action space accepts. All agents are truncated
     together, after `max_cycles` steps or at the time limit of the task, whichever comes first.
 
-    Raises what `envs.make` raises, and ValueError for an unknown `render_mode`, one for a task without pictures, or a
-    `max_cycles` below 1.
+    Raises what `envs.make` raises, and ValueError for an unknown `render_mode`, one for a task that cannot be
+    rendered, or a `max_cycles` below 1.
     """
 
-    metadata: dict[str, Any] = {  # noqa: RUF012  the name every PettingZoo environment has it under
+    metadata: dict[str, Any] = {  # noqa: RUF012  PettingZoo requires this name
         "name": "particle_task",
         "render_modes": ["rgb_array"],
         "render_fps": 10,
@@ -63,7 +63,7 @@ class ParallelEnvironment(ParallelEnv):
             raise ValueError(f"max_cycles must be None or at least 1, not {max_cycles}")
         self.environment = envs.make(task, num_envs=1, **settings)
         if render_mode is not None and isinstance(self.environment, GameEnvironment):
-            raise ValueError(f"{task} has no pictures: leave render_mode={render_mode!r} out")
+            raise ValueError(f"{task} cannot be rendered: omit render_mode={render_mode!r}")
         self.metadata = {**self.metadata, "name": task}
         self.render_mode = render_mode
         spec = self.environment.spec
@@ -88,8 +88,8 @@ class ParallelEnvironment(ParallelEnv):
     def reset(
         self, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, np.ndarray], Infos]:
-        """Begin an episode. A seed restarts the random streams; None goes on with them, or, at the first reset,
-        starts from a random seed. There are no `options`; they are ignored, as PettingZoo expects.
+        """Begin an episode. A seed restarts the random streams; None continues them or, at the first reset, starts from
+        a random seed. There are no `options`; they are ignored, as PettingZoo expects.
         """
         if seed is None and self._observation is None:
             seed = secrets.randbelow(2**63)
@@ -119,22 +119,22 @@ class ParallelEnvironment(ParallelEnv):
         return observations, rewards, dict.fromkeys(names, terminated), dict.fromkeys(names, truncated), infos
 
     def state(self) -> np.ndarray:
-        """The observations of all agents one after the other, (num_agents * observation_dim,) float32."""
+        """The concatenated observations of all agents, (num_agents * observation_dim,) float32."""
         if self._observation is None:
             raise RuntimeError("there is no state yet: call reset() first")
         return self._observation.reshape(-1).copy()
 
     def render(self) -> np.ndarray | None:
-        """A frame (height, width, 3), uint8; None, with a warning, if no `render_mode` was chosen."""
+        """A frame (height, width, 3), uint8; None, with a warning, if no `render_mode` was given."""
         if self.render_mode is None:
-            gymnasium.logger.warn("render() gives nothing because no render_mode was chosen; choose 'rgb_array'")
+            gymnasium.logger.warn("render() returns None because no render_mode was given; use 'rgb_array'")
             return None
         from envs.drawing import draw  # here, so that training through this adapter does not need Pillow
 
         return draw(self.environment)
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Does nothing: no resources are held."""
 
     def _joined(self, actions: dict[str, Any]) -> torch.Tensor:
         """The actions of all agents in order, (1, agent) or (1, agent, action_dim)."""
@@ -156,15 +156,15 @@ class ParallelEnvironment(ParallelEnv):
         return torch.tensor([[int(actions[name]) for name in self.agents]])
 
     def _keep(self, step: Step) -> dict[str, np.ndarray]:
-        """Remember the observations for `state` and hand out copies by agent."""
+        """Keep the observations for `state` and return copies by agent."""
         self._observation = step.observation[0].cpu().numpy().astype(np.float32)
         return dict(zip(self.possible_agents, self._observation.copy(), strict=True))
 
     def _infos(self, graph: Graph) -> Infos:
         neighbours, masks = graph.neighbours[0].tolist(), graph.mask[0].tolist()
         infos: Infos = {
-            name: {"neighbours": [j for j, there in zip(heard, mask, strict=True) if there]}
-            for name, heard, mask in zip(self.possible_agents, neighbours, masks, strict=True)
+            name: {"neighbours": [j for j, present in zip(indices, mask, strict=True) if present]}
+            for name, indices, mask in zip(self.possible_agents, neighbours, masks, strict=True)
         }
         if self.environment.spec.action_mask:
             for info, mask in zip(infos.values(), self._masks, strict=True):
@@ -189,7 +189,7 @@ def _is_vector(action: Any, size: int) -> bool:
         vector = np.asarray(action, np.float32)
     except (TypeError, ValueError):
         return False
-    return vector.shape == (size,) and bool((np.abs(vector) <= 1).all())  # also refuses what is not a number
+    return vector.shape == (size,) and bool((np.abs(vector) <= 1).all())  # also rejects NaN
 
 
 def _unbounded(size: int) -> Box:
@@ -218,7 +218,7 @@ def register_tasks() -> None:
 
     makers = {"parallel": (parallel_registry, "parallel_env"), "aec": (aec_registry, "aec_env")}
     for task in envs.tasks():
-        if task.startswith("pettingzoo/"):  # an environment that comes from there
+        if task.startswith("pettingzoo/"):  # an environment that comes from PettingZoo
             continue
         for kind, (registry, maker) in makers.items():
             name = registered_name(task)

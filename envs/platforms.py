@@ -1,7 +1,7 @@
 """The platforms by name. Each knows its tasks and how to make them, and imports its modules only when needed.
 
 To add one, write a class with the methods of `Platform` and add a line to `PLATFORMS`. An environment can belong to a
-platform only if that platform's environment module has been imported, which `pictures` checks before it imports more.
+platform only if that platform's environment module has been imported, which `renderer` checks before it imports more.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     import torch
 
-    from envs.canvas import Pictures
+    from envs.canvas import Renderer
     from envs.protocols import Environment, EnvironmentSpec, ReferencePolicy
 
 
@@ -25,7 +25,7 @@ class Platform(Protocol):
         ...
 
     def exists(self, task: str) -> bool:
-        """Whether the task can be made: one of `tasks`, or another size of one where sizes are free."""
+        """Whether the task can be made: one of `tasks`, or another size of a task with variable size."""
         ...
 
     def settings(self, task: str) -> type:
@@ -45,11 +45,11 @@ class Platform(Protocol):
         ...
 
     def full_evaluation(self, task: str) -> dict[str, Any]:
-        """Settings of a longer evaluation than that of a training episode; empty where there is none."""
+        """Settings of an evaluation on episodes longer than in training; empty if there is none."""
         ...
 
-    def pictures(self, environment: Environment) -> Pictures | None:
-        """The drawing functions for an environment; None for one of another platform or without pictures."""
+    def renderer(self, environment: Environment) -> Renderer | None:
+        """The renderer of an environment; None for one of another platform or without rendering."""
         ...
 
 
@@ -78,12 +78,12 @@ class ParticlePlatform:
         return make_spec(scenario(task), settings)
 
     def make(self, task: str, settings: Any, num_envs: int, device: torch.device) -> Environment:
-        from envs.host import HOST, beside
+        from envs.host import HOST, on_device
         from envs.mpe.environment import ParticleEnvironment
         from envs.mpe.scenarios import scenario
 
         if settings.backend == "numba":
-            return beside(ParticleEnvironment(scenario(task), settings, num_envs, HOST), device)
+            return on_device(ParticleEnvironment(scenario(task), settings, num_envs, HOST), device)
         return ParticleEnvironment(scenario(task), settings, num_envs, device)
 
     def reference_policies(self, task: str) -> dict[str, type[ReferencePolicy]]:
@@ -95,13 +95,13 @@ class ParticlePlatform:
     def full_evaluation(self, task: str) -> dict[str, Any]:
         return {}
 
-    def pictures(self, environment: Environment) -> Pictures | None:
+    def renderer(self, environment: Environment) -> Renderer | None:
         if "envs.mpe.environment" not in sys.modules:
             return None
-        from envs.canvas import Pictures
+        from envs.canvas import Renderer
         from envs.mpe import drawing
 
-        return Pictures(drawing.PALETTE, drawing.draw_particles) if drawing.can_draw(environment) else None
+        return Renderer(drawing.PALETTE, drawing.draw_particles) if drawing.can_draw(environment) else None
 
 
 class GamePlatform:
@@ -143,7 +143,7 @@ class GamePlatform:
     def full_evaluation(self, task: str) -> dict[str, Any]:
         return {}
 
-    def pictures(self, environment: Environment) -> Pictures | None:
+    def renderer(self, environment: Environment) -> Renderer | None:
         return None
 
 
@@ -171,10 +171,10 @@ class TrafficPlatform:
         return make_spec(task, settings)
 
     def make(self, task: str, settings: Any, num_envs: int, device: torch.device) -> Environment:
-        from envs.host import HOST, beside
+        from envs.host import HOST, on_device
         from envs.traffic.environment import TrafficEnvironment
 
-        return beside(TrafficEnvironment(task, settings, num_envs, HOST), device)
+        return on_device(TrafficEnvironment(task, settings, num_envs, HOST), device)
 
     def reference_policies(self, task: str) -> dict[str, type[ReferencePolicy]]:
         from envs.traffic.reference_policies import REFERENCE_POLICIES
@@ -186,13 +186,13 @@ class TrafficPlatform:
 
         return {"episode_seconds": FULL_SECONDS}
 
-    def pictures(self, environment: Environment) -> Pictures | None:
+    def renderer(self, environment: Environment) -> Renderer | None:
         if "envs.traffic.environment" not in sys.modules:
             return None
-        from envs.canvas import Pictures
+        from envs.canvas import Renderer
         from envs.traffic import drawing
 
-        return Pictures(drawing.PALETTE, drawing.draw_traffic) if drawing.can_draw(environment) else None
+        return Renderer(drawing.PALETTE, drawing.draw_traffic) if drawing.can_draw(environment) else None
 
 
 class JunglePlatform:
@@ -220,12 +220,12 @@ class JunglePlatform:
         return make_spec(jungle(task), settings)
 
     def make(self, task: str, settings: Any, num_envs: int, device: torch.device) -> Environment:
-        from envs.host import HOST, beside
+        from envs.host import HOST, on_device
         from envs.jungle.environment import JungleEnvironment
         from envs.jungle.rules import jungle
 
         if settings.backend in ("numba", "magent2"):
-            return beside(JungleEnvironment(jungle(task), settings, num_envs, HOST), device)
+            return on_device(JungleEnvironment(jungle(task), settings, num_envs, HOST), device)
         return JungleEnvironment(jungle(task), settings, num_envs, device)
 
     def reference_policies(self, task: str) -> dict[str, type[ReferencePolicy]]:
@@ -236,13 +236,13 @@ class JunglePlatform:
     def full_evaluation(self, task: str) -> dict[str, Any]:
         return {}
 
-    def pictures(self, environment: Environment) -> Pictures | None:
+    def renderer(self, environment: Environment) -> Renderer | None:
         if "envs.jungle.environment" not in sys.modules:
             return None
-        from envs.canvas import Pictures
+        from envs.canvas import Renderer
         from envs.jungle import drawing
 
-        return Pictures(drawing.PALETTE, drawing.draw_jungle) if drawing.can_draw(environment) else None
+        return Renderer(drawing.PALETTE, drawing.draw_jungle) if drawing.can_draw(environment) else None
 
 
 class ForeignPlatform:
@@ -268,9 +268,9 @@ class ForeignPlatform:
 
     def make(self, task: str, settings: Any, num_envs: int, device: torch.device) -> Environment:
         from envs.foreign.environment import ForeignEnvironment
-        from envs.host import beside
+        from envs.host import on_device
 
-        return beside(ForeignEnvironment(task, settings, num_envs), device)
+        return on_device(ForeignEnvironment(task, settings, num_envs), device)
 
     def reference_policies(self, task: str) -> dict[str, type[ReferencePolicy]]:
         from envs.foreign.reference_policies import REFERENCE_POLICIES
@@ -280,7 +280,7 @@ class ForeignPlatform:
     def full_evaluation(self, task: str) -> dict[str, Any]:
         return {}
 
-    def pictures(self, environment: Environment) -> Pictures | None:
+    def renderer(self, environment: Environment) -> Renderer | None:
         return None
 
 

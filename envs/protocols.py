@@ -154,7 +154,7 @@ class Capturable(Protocol):
 
 
 @runtime_checkable
-class Replayed(Protocol):
+class Unsaveable(Protocol):
     """An environment whose state cannot be saved: `load_state_dict` repeats the actions of the current episode."""
 
     continued: bool

@@ -1,4 +1,4 @@
-"""Names of the traffic tasks, apart from `envs.traffic`, which loads a compiler: listing tasks must be cheap."""
+"""Names of the traffic tasks, separate from `envs.traffic`, which imports a compiler: listing tasks must be cheap."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ REAL = (
     "los_angeles_4",
     "cologne_1",
 )
-"""Names of the real maps; the last number is that of signals, one before it is in the name of the flow's file."""
+"""Names of the real maps. The last number is the number of signals; a number before it identifies the flow file."""
 SIZES = (4, 9, 49, 100, 225, 1225, 10_000)
-"""Numbers of signals of the synthetic tasks that are listed; any square from 4 to 10,000 can be made."""
+"""Numbers of signals of the listed synthetic tasks; any square from 4 to 10,000 can be made."""
 LARGEST_SIDE = 100
 TASKS = tuple(f"cityflow/{name}" for name in (*REAL, *(f"synthetic_{size}" for size in SIZES)))
 FULL_SECONDS = 3600
-"""Seconds for which all tasks have traffic: the full hour."""
+"""Duration of the traffic of all tasks in seconds: the full hour."""
 
 
 class ConfiguredCity(NamedTuple):
@@ -39,26 +39,26 @@ class ConfiguredCity(NamedTuple):
     """Whether the configuration lets vehicles change lanes."""
 
     def files(self) -> tuple[str, str]:
-        """What makes two cities the same, wherever they lie: both sums."""
+        """Both checksums, which identify a city wherever its files are."""
         return self.roadnet_sha256, self.flow_sha256
 
 
 CONFIGURED: dict[str, ConfiguredCity] = {}
-"""Tasks that this process has made of CityFlow configurations (`envs.traffic.configured`), by name."""
+"""Tasks that this process has made from CityFlow configurations (`envs.traffic.configured`), by name."""
 
 
 def exists(task: str) -> bool:
-    """Whether a task can be made: one of this project, or of a configuration."""
+    """Whether a task can be made: one of this project, or one made from a configuration."""
     return is_listed(task) or task in CONFIGURED
 
 
 def is_listed(task: str) -> bool:
-    """Whether a task is one of this project: a listed one, or a grid of another size."""
+    """Whether a task belongs to this project: a listed task, or a grid of another size."""
     return task in TASKS or side_of(task) is not None
 
 
 def side_of(task: str) -> int | None:
-    """Rows and columns of a synthetic task; None for another task, or a number that is no square of 2 to 100."""
+    """Rows and columns of a synthetic task; None for another task, or a number that is not a square of 2 to 100."""
     match = re.fullmatch(r"cityflow/synthetic_([1-9]\d{0,4})", task)
     if match is None:
         return None

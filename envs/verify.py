@@ -1,7 +1,7 @@
 """Replay recorded traces of the published environments: `python -m envs.verify PATH ...`.
 
-A path is a file `TASK.npz` of a particle task (`envs.mpe.verify` says what is compared, and how exactly) or the folder
-of a case of the traffic engine (`envs.traffic.recordings.verify`). Jungle is compared with magent2 itself:
+A path is a file `TASK.npz` of a particle task (`envs.mpe.verify` documents the comparison and its tolerances) or the
+folder of a case of the traffic engine (`envs.traffic.recordings.verify`). Jungle is compared with magent2 itself:
 `envs.jungle.verify`.
 
 Exit code: 0 if all agree, 1 if something differs or a file is damaged, 2 for wrong usage.
@@ -9,18 +9,18 @@ Exit code: 0 if all agree, 1 if something differs or a file is damaged, 2 for wr
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import cast
 
+from envs.commands import Parser, run
 from envs.errors import TraceError
 from envs.mpe.settings import Backend
 
 
 def check(path: Path, backends: Iterable[Backend] = ("numba", "torch")) -> tuple[list[str], list[str]]:
-    """What to print about a path, and what differs. Raises TraceError if nothing can be compared."""
+    """The report on a path, and its differences. Raises TraceError if nothing can be compared."""
     if not path.exists():
         raise TraceError(f"{path}: no such file or folder")
     if path.is_dir():
@@ -39,7 +39,7 @@ def check(path: Path, backends: Iterable[Backend] = ("numba", "torch")) -> tuple
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m envs.verify", description="Replay recorded traces.")
+    parser = Parser(prog="python -m envs.verify", description="Replay recorded traces.")
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a .npz file, or a traffic case's folder")
     parser.add_argument("--backend", choices=("both", "numba", "torch"), default="both", help="of particle tasks")
     parser.add_argument("--quiet", action="store_true", help="print only what differs and the summary")
@@ -63,4 +63,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

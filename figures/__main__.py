@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import results
+from results.arguments import Parser
+from results.commands import report_errors
 from results.errors import UserError
 
 PUBLISHED = Path(results.__file__).parent / "published"
@@ -35,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m figures", description="Draw learning curves, score tables and one HTML report from results."
     )
     parser.add_argument(
@@ -58,4 +60,4 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(report_errors(main))

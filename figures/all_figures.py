@@ -45,7 +45,7 @@ def draw_all(analysis: Analysis, output: Path) -> Iterator[str]:
     written.append(report)
     yield f"wrote {report}"
     for path in _remove_others(output, written):
-        yield f"removed {path}, which is drawn no longer"
+        yield f"removed {path}, which is no longer drawn"
     yield f"wrote {output / LISTING}"
     yield from (f"nothing to draw for {heading}" for heading in absent)
 

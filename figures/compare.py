@@ -16,16 +16,20 @@ from pathlib import Path
 from typing import NoReturn
 
 from figures import HEADLINE, LEVEL
+from results.arguments import Parser
+from results.commands import report_errors
 from results.errors import ResultsError, UserError
 from results.records import POLICIES
 
 
-class _Parser(argparse.ArgumentParser):
+class _Parser(Parser):
     """Argument parser that exits with 1 for invalid options, since 2 is reserved for regressions."""
 
     def error(self, message: str) -> NoReturn:
-        self.print_usage(sys.stderr)
-        self.exit(1, f"error: {message}\n")
+        try:
+            super().error(message)
+        except UserError as error:
+            self.exit(1, f"error: {error}\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(report_text(report), end="")
         if options.fail_on_regression and not report.compared:
             raise ResultsError("nothing was compared, so a regression cannot be ruled out; the table says why")
-    except UserError as error:
+    except (UserError, MemoryError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 2 if options.fail_on_regression and report.regressions else 0
@@ -79,4 +83,4 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(report_errors(main))

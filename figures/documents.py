@@ -6,7 +6,6 @@ holds its numbers as text, so that machines that render text differently can tel
 
 from __future__ import annotations
 
-import argparse
 import io
 import sys
 from collections.abc import Callable, Sequence
@@ -14,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from results.arguments import Parser
+from results.commands import report_errors
 from results.errors import ResultsError
 from results.files import write_output
 
@@ -118,7 +119,7 @@ def _replaced(path: Path, document: str, name: str, text: str) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line: 0 where every document is up to date or was written, 1 where `--check` finds an outdated one or
     something cannot be read."""
-    parser = argparse.ArgumentParser(prog="python -m figures.documents", description=(__doc__ or "").split("\n")[0])
+    parser = Parser(prog="python -m figures.documents", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--check", action="store_true", help="write nothing, and exit with 1 where something differs")
     options = parser.parse_args(arguments)
     from figures.analysis import Analysis
@@ -144,4 +145,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(report_errors(main))

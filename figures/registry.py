@@ -74,12 +74,12 @@ EXHIBITS: list[Exhibit] = [
     _tasks("figure_8", "Figure 8: more particle environments, and Jungle", curves.FIGURE_8),
     Exhibit("table_1", "Table 1: tasks", PAPER, table=tasks.table),
     Exhibit("table_2", "Table 2: hyperparameters", PAPER, table=hyperparameters.table),
-    Exhibit("paper_values", "The paper says, we measured", PAPER, table=values.table),
+    Exhibit("paper_values", "The paper's values and claims", PAPER, table=values.table),
     Exhibit("comparison", "Comparison over tasks", OVERVIEW, comparison.draw, comparison.caption),
     Exhibit("scaling", "Scaling with the number of agents", OVERVIEW, scaling.draw, scaling.caption, scaling.table),
     Exhibit(
         "transfer",
-        "Other numbers of agents",
+        "Zero-shot transfer to other numbers of agents",
         OVERVIEW,
         transfer.draw_sizes,
         transfer.sizes_caption,
@@ -91,7 +91,7 @@ EXHIBITS: list[Exhibit] = [
     Exhibit("proof", "Matrix and toy games", PROOF, table=proof.table),
     _budget("transitions", "Tasks with several algorithms, by transitions"),
     _budget("compute", "Tasks with several algorithms, by compute"),
-    Exhibit("speed", "Speed against the originals and peers", COST, speed.draw, speed.caption, speed.table),
+    Exhibit("speed", "Speed compared with other suites", COST, speed.draw, speed.caption, speed.table),
 ]
 """All figures and tables in the order of the report."""
 

@@ -138,9 +138,9 @@ SCORE_HEADER = (
     "Return",
     "95 % of the mean",
     "95 % of a new seed",
-    "Gap %",
+    "Normalised %",
     "Other policy",
-    "Gap %",
+    "Its normalised %",
     "Seeds",
     "Steps",
     "Remark",
@@ -196,8 +196,8 @@ SCORES_CAPTION = (
     "is known, otherwise the assignment (MPE), max pressure (CityFlow) or agents that never attack one another "
     "(Jungle). Bold: among algorithms that learned from the same reward, the best mean, and all that Welch's 95 % "
     "interval does not distinguish from it; nothing is bold with fewer than two such algorithms, a single seed or "
-    f"unequal steps, or where no two can be told apart; scores no better than random play never are. {LEARNED_WORDS} "
-    f"{COLLAPSED_WORDS} †: no seed has finished, the score is provisional."
+    "unequal steps, or where no two differ significantly; scores no better than random play never are. "
+    f"{LEARNED_WORDS} {COLLAPSED_WORDS} †: no seed has finished, the score is provisional."
 )
 
 

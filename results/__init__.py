@@ -5,10 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from results.commands import end_quietly
+
 if TYPE_CHECKING:
     from results.records import Results
 
 __all__ = ["load_results"]
+
+end_quietly()
 
 
 def load_results(directory: str | Path) -> Results:

@@ -49,6 +49,8 @@ def load_checkpoint(path: Path, device: str, advice: str = REMEDY) -> dict[str, 
         state = torch.load(path, map_location=device, weights_only=True)
     except _DAMAGE as error:
         detail = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        if isinstance(error, pickle.UnpicklingError):  # whose message is advice about pickles
+            detail = "it is not a file that torch.save has written"
         raise UserError(f"{path} is damaged ({detail}); {advice}") from error
     if not isinstance(state, dict):
         raise UserError(f"{path} is not a checkpoint; {advice}")

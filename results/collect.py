@@ -10,7 +10,7 @@ from pathlib import Path
 from results.checks import Issue, differing_seeds, merge_seeds, run_issues
 from results.compact import compacted
 from results.episodes import episodes_of_runs, too_large
-from results.errors import ResultsError
+from results.errors import IncompleteError, ResultsError
 from results.keys import RunKey
 from results.layout import LOST_CONFIG
 from results.publish import publish, verify, without_episodes, written
@@ -38,9 +38,9 @@ def collect(
     episodes. `hashes` holds the config_hash that a run must have; a run with another one is stale, and runs without an
     entry may have any. Returns a summary and notes for readers of the set, in lines.
 
-    Raises ResultsError, and leaves `output` unchanged, where a run is missing, stale, failed or unfinished or the seeds
-    of an algorithm differ in their settings, unless `incomplete`; and in any case where a file is corrupt or there is
-    no run at all.
+    Raises IncompleteError, unless `incomplete`, where a run is missing, stale, failed or unfinished or the seeds of an
+    algorithm differ in their settings; and ResultsError in any case where a file is corrupt or there is no run at all.
+    `output` is then unchanged.
     """
     found, hashes = load_runs(directory, wanted), hashes or {}
     damaged = {key for key in wanted if any(f"/{name}".endswith(f"/{key}") for name in found.lost)}
@@ -50,7 +50,7 @@ def collect(
     wrong = [_text(issue) for issue in merge_seeds([*_absent(missing, stale, damaged), *_unfit(kept)])]
     if wrong and not incomplete:
         shown = "; ".join(wrong[:SHOWN]) + (f"; and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else "")
-        raise ResultsError(f"not collected: {shown}")
+        raise IncompleteError(f"not collected: {shown}")
     if not kept.runs:
         raise ResultsError(f"not collected: nothing would be left: {'; '.join(wrong[:SHOWN])}")
     notes = [*(f"collected although {text}" for text in wrong), *_code_notes(kept.runs)]

@@ -16,6 +16,10 @@ class ResultsError(UserError):
     """Results cannot be read or written; the message names the file and the remedy."""
 
 
+class IncompleteError(ResultsError):
+    """Runs of a suite are missing or unfit, which a reader may accept."""
+
+
 class InUseError(UserError):
     """A folder is locked by another process. Its exit status distinguishes it from other errors; the log of the run
     does not, because the process that holds the lock writes to the same file."""

@@ -16,7 +16,7 @@ from results.errors import FULL, NoSpaceError, ResultsError, UserError
 
 PARTIAL = ".partial"
 """Suffix of the hidden names of incomplete files."""
-REMEDY = "restore it or make it again"
+REMEDY = "restore it or create it again"
 
 
 def read_json(path: Path, remedy: str = REMEDY) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def read_json_lines(path: Path, may_be_truncated: bool) -> tuple[list[tuple[int,
             if may_be_truncated and number == len(lines):
                 return rows, f"{path.name} ends in a truncated line ({number}), which was left out"
             hint = "is truncated, although the run finished" if number == len(lines) else "is not JSON"
-            raise ResultsError(f"corrupt file {path}, line {number}: {hint}; run this seed again") from error
+            raise ResultsError(f"corrupt file {path}, line {number}: {hint}; rerun this seed") from error
         if not isinstance(row, dict):
             raise ResultsError(f"corrupt file {path}, line {number}: expected a JSON object")
         rows.append((number, row))
@@ -64,24 +64,25 @@ def read_json_lines(path: Path, may_be_truncated: bool) -> tuple[list[tuple[int,
 
 
 @contextlib.contextmanager
-def readable_os_errors(path: Path, advice: str = "") -> Iterator[None]:
-    """Turn OS errors, such as a full disk or a read-only folder, into a UserError that says what to do."""
+def readable_os_errors(path: Path, advice: str = "", option: str = "--results") -> Iterator[None]:
+    """Turn OS errors, such as a full disk or a read-only folder, into a UserError that says what to do; `option` is the
+    one that chooses the folder."""
     try:
         yield
     except OSError as error:
         reasons = {
             errno.ENOSPC: "the disk is full: free some space",
             errno.EDQUOT: "the disk quota is exceeded: free some space",
-            errno.EROFS: "the file system is read-only: choose another --results folder",
-            errno.EACCES: "permission denied: choose a --results folder you can write to",
-            errno.EPERM: "permission denied: choose a --results folder you can write to",
-            errno.ENOTDIR: "part of this path is a file, not a folder: choose another --results folder",
-            errno.EEXIST: "a file is in the way: choose another --results folder",
+            errno.EROFS: f"the file system is read-only: choose another {option} folder",
+            errno.EACCES: f"permission denied: choose a {option} folder you can write to",
+            errno.EPERM: f"permission denied: choose a {option} folder you can write to",
+            errno.ENOTDIR: f"part of this path is a file, not a folder: choose another {option} folder",
+            errno.EEXIST: f"a file is in the way: choose another {option} folder",
             errno.EISDIR: "a folder is in the way: remove it",
         }
         reason = reasons.get(error.errno or 0)
         if reason is None:
-            reason = f"{error.strerror or error}"
+            reason = f"{error.strerror or error}: choose another {option} folder"
         kind = NoSpaceError if error.errno in FULL else UserError
         raise kind(f"cannot write {path}: {reason}{advice}") from error
 
@@ -185,7 +186,7 @@ class AppendLog:
         if len(kept) < length or hashlib.sha256(kept).hexdigest() != position["sha256"]:
             raise UserError(
                 f"{self.path} is damaged: its first {length} bytes are not what the checkpoint recorded; "
-                f"restore the file, or delete {self.path.parent} to make the run again"
+                f"restore the file, or delete {self.path.parent} to rerun it"
             )
         if len(content) > length:
             with readable_os_errors(self.path), self.path.open("r+b") as stream:

@@ -13,7 +13,8 @@ from typing import Any
 
 from results import layout
 from results.errors import UserError
-from results.files import AppendLog, read_json, readable_os_errors, remove_partial, write_json
+from results.files import AppendLog, readable_os_errors, remove_partial, write_json
+from results.forms import read_config, read_machine, read_status
 from results.identity import changed_files, digest_of, identity_of
 from results.keys import RunKey
 from results.layout import AGAIN, LOST_CONFIG, lost_config, run_folder
@@ -23,7 +24,7 @@ from results.lock import RunLock
 def status_of(folder: Path) -> dict[str, Any]:
     """The status record of a run folder; state `absent` where there is none. Raises ResultsError for a damaged one."""
     file = folder / layout.STATUS
-    return read_json(file, AGAIN) if file.exists() else {"state": "absent", "step": 0, "wall_seconds": 0.0}
+    return read_status(file, AGAIN) if file.exists() else {"state": "absent", "step": 0, "wall_seconds": 0.0}
 
 
 def is_finished(folder: Path, total_steps: int) -> bool:
@@ -73,7 +74,7 @@ class RunFolder:
         if not file.exists():
             self._write_config()
             return
-        record = read_json(file, AGAIN)
+        record = read_config(file, AGAIN)
         found, wanted = identity_of(record), identity_of(self.record)
         if found == wanted:
             return
@@ -140,9 +141,9 @@ class RunFolder:
     def record_start(self, facts: Mapping[str, Any]) -> None:
         """Add the machine and code of this start to machine.json."""
         file = self.path / layout.MACHINE
-        record = read_json(file, AGAIN) if file.exists() else {**facts, "starts": []}
+        record = read_machine(file, AGAIN) if file.exists() else dict(facts)
         with readable_os_errors(self.path):
-            write_json(file, record | {"starts": [*record["starts"], dict(facts)]})
+            write_json(file, record | {"starts": [*record.get("starts", []), dict(facts)]})
 
     def close(self) -> None:
         """Release the lock."""

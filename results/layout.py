@@ -70,9 +70,9 @@ WRITTEN_LATER = (STATUS, EVALUATION, METRICS, CHECKPOINT, POLICY)
 """Files of a run folder that are written only after its config.json."""
 LOST_CONFIG = (
     "config.json is missing, so that the settings of this run are unknown and it is not counted: restore that file, or "
-    "delete the folder to make the run again"
+    "delete the folder to rerun it"
 )
-AGAIN = "delete its folder to make the run again"
+AGAIN = "delete its folder to rerun it"
 """Advice for a run folder with a damaged file."""
 _SEED_FOLDER = re.compile(r"seed_(\d+)")
 

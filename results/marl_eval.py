@@ -19,7 +19,6 @@ played again here: `absolute_metrics` repeats the last evaluation.
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import sys
@@ -29,7 +28,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from results.arguments import Parser
 from results.checks import group_runs, uncounted
+from results.commands import report_errors
 from results.errors import ResultsError, UserError
 from results.files import write_output
 from results.load import load_results
@@ -164,7 +165,7 @@ def _shared_metrics(runs: Sequence[Run], policy: str) -> tuple[list[str], list[s
     named = {name for run in runs for evaluation in _evaluations(run, policy) for name in evaluation.scores}
     keys = [_plain(name) for name in sorted(shared)]
     if len({*keys, RETURN, STEP_COUNT}) < len(keys) + 2:
-        raise ResultsError(f"scores {', '.join(sorted(shared))} are not told apart from each other or from {RETURN}")
+        raise ResultsError(f"scores {', '.join(sorted(shared))} coincide in name with each other or with {RETURN}")
     return sorted(shared), sorted(named - shared)
 
 
@@ -220,7 +221,7 @@ def _compact(kept: dict[tuple[str, str], dict[str, list[Run]]], policy: str) -> 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line: 0 when the file was written, 1 with one line on standard error otherwise. Runs left out are named
     on standard error."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m results.marl_eval", description="Write results in the JSON form of the marl-eval tools."
     )
     parser.add_argument(
@@ -248,4 +249,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(report_errors(main))

@@ -10,7 +10,6 @@ the transfer trials of the set's runs (`benchmark.transfer`), from their folders
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import sys
@@ -23,6 +22,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from results.arguments import Parser
 from results.columns import (
     evaluations_file,
     metrics_file,
@@ -31,6 +31,7 @@ from results.columns import (
     read_trials,
     trials_file,
 )
+from results.commands import report_errors
 from results.compact import COMPACT_NOTE, compacted, compacted_trials
 from results.episodes import (
     episodes_from_manifest,
@@ -177,7 +178,7 @@ def read_published(directory: Path) -> Results:
         }
         episodes = episodes_from_manifest(manifest.get("episodes", {}), directory, str(path))
         return Results(runs, references, tuple(manifest["notes"]), episodes)
-    except (KeyError, TypeError, pa.ArrowException) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
         raise ResultsError(f"corrupt file {path}: {error!r}; publish the runs again") from error
 
 
@@ -237,7 +238,7 @@ def _run_from_json(
     key = RunKey.of(value)
     return Run(
         key=key,
-        config=value["config"],
+        config={**value["config"]},
         machine=value["machine"],
         status=Status(**value["status"]),
         evaluations=tuple(evaluations.get(key, [])),
@@ -281,7 +282,7 @@ def _added(output: Path, packs: Sequence[Pack]) -> Results:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line: 0 when the set was written and read back, 1 with one line on standard error otherwise."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m results.publish",
         description="Publish every run below a folder, finished or not, as one set, or add the runs of GPU leases to a "
         "set. For the runs of a suite, once all are complete: python -m benchmark.sweep collect --suite SUITE",
@@ -325,4 +326,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(report_errors(main))

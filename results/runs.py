@@ -14,10 +14,11 @@ from results import layout
 from results.episodes import load_episodes
 from results.errors import ResultsError
 from results.files import read_json, read_json_lines
+from results.forms import read_config, read_machine, read_status
 from results.frames import evaluations_frame, metrics_frame
 from results.keys import RunKey
 from results.layout import LOST_CONFIG, folders_of_runs, lost_config, seed_folders
-from results.records import POLICIES, STATES, Evaluation, MetricRow, References, Results, Run, Status, Trial
+from results.records import POLICIES, Evaluation, MetricRow, References, Results, Run, Status, Trial
 
 __all__ = [
     "evaluations_frame",
@@ -86,12 +87,12 @@ def load_runs(directory: Path, wanted: Collection[RunKey] | None = None) -> Resu
 
 def load_run(folder: Path) -> Run:
     """The run in one folder. A truncated last line is left out, with a note, when the run has not finished."""
-    config = read_json(folder / layout.CONFIG)
+    config = read_config(folder / layout.CONFIG)
     key = _key_of(folder, config)
     machine_file = folder / layout.MACHINE
     notes: list[str] = []
     if machine_file.exists():
-        machine = read_json(machine_file)
+        machine = read_machine(machine_file)
     else:
         machine = {}
         notes.append("machine.json is missing: the run cannot say which code and hardware made it")
@@ -160,19 +161,16 @@ def _key_of(folder: Path, config: dict[str, Any]) -> RunKey:
 def _load_status(path: Path) -> Status:
     if not path.exists():
         return Status("running", 0, "status.json is missing: the run was killed before its first report", "", 0.0)
-    value = read_json(path)
-    state = value.get("state")
-    if state not in STATES:
-        raise ResultsError(f"corrupt file {path}: state is {state!r}, expected one of {', '.join(STATES)}")
+    value = read_status(path)
     try:
         return Status(
-            state=str(state),
+            state=value["state"],
             step=int(value["step"]),
-            message=str(value.get("message") or ""),
+            message=value.get("message", ""),
             updated=str(value.get("updated") or ""),
-            wall_seconds=float(value.get("wall_seconds") or 0.0),
+            wall_seconds=float(value["wall_seconds"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (OverflowError, ValueError) as error:  # not a number, or infinite
         raise ResultsError(f"corrupt file {path}: step and wall_seconds must be numbers") from error
 
 
@@ -193,7 +191,7 @@ def _load_evaluations(path: Path, may_be_truncated: bool, notes: list[str]) -> t
 
 def _evaluation(row: dict[str, Any], where: str) -> Evaluation:
     try:
-        policy, returns = str(row["policy"]), np.asarray(row["returns"], dtype=np.float32)
+        policy, returns = str(row["policy"]), _single(row["returns"])
         scores = {str(name): float(value) for name, value in (row.get("scores") or {}).items()}
         step = int(row["step"])
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -203,6 +201,12 @@ def _evaluation(row: dict[str, Any], where: str) -> Evaluation:
     if returns.ndim != 1 or not returns.size:
         raise ResultsError(f"corrupt file {where}: returns must be a list with one number for each episode")
     return Evaluation(step, policy, tuple(returns.tolist()), scores)
+
+
+def _single(returns: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Returns rounded to float32, where too large ones become infinite."""
+    with np.errstate(over="ignore"):
+        return np.asarray(returns, dtype=np.float32)
 
 
 def _load_interpretation(folder: Path, may_be_truncated: bool, notes: list[str], total_steps: int) -> list[MetricRow]:
@@ -356,10 +360,7 @@ def _load_references(directory: Path, tasks: set[str]) -> tuple[dict[str, Refere
 def references_from_json(task: str, value: dict[str, Any], where: str) -> References:
     """The reference policies of one task; `where` names the file in errors."""
     try:
-        returns = {
-            str(name): tuple(np.asarray(policy["returns"], dtype=np.float32).tolist())
-            for name, policy in value["policies"].items()
-        }
+        returns = {str(name): tuple(_single(policy["returns"]).tolist()) for name, policy in value["policies"].items()}
         full = value.get("full_evaluation", {}).get("policies", {})
         full_returns = {str(name): tuple(map(float, policy["returns"])) for name, policy in full.items()}
         references = References(task, int(value["evaluation_seed"]), int(value["episodes"]), returns, full_returns)

@@ -55,7 +55,10 @@ class SlurmLauncher(Launcher):
         return chosen if chosen != "auto" else "cuda" if self.profile.gpus else "cpu"
 
     def prepare(self) -> str:
-        """The CPU: settings are resolved equally everywhere, and a login node may lack the device of the jobs."""
+        """The CPU: settings are resolved equally everywhere, and a login node may lack the device of the jobs. Raises
+        UserError for a profile that there is not, or that is invalid; only a submission needs one."""
+        if self.options.profile:
+            self.profile.submitit_parameters()
         return "cpu"
 
     def refuse(self, runs: Sequence[PlannedRun]) -> None:
@@ -129,7 +132,9 @@ def submit(plans: Sequence[PlannedRun], results: Path, suite: str, profile: Prof
             jobs = executor.map_array(SweepJob(results, snapshot, device), part)
         except submitit.core.utils.FailedJobError as error:
             words = str(error).strip().splitlines()[-1].removeprefix("sbatch: error: ")
-            raise UserError(f"SLURM rejects the jobs: {words}; fix the profile, or --override it") from error
+            raise UserError(
+                f"SLURM rejects the jobs: {words}; fix the profile, --override it, or check with sinfo that it answers"
+            ) from error
         owned = {
             str(job.job_id): [request.key for request in requests] for job, requests in zip(jobs, part, strict=True)
         }

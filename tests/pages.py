@@ -87,7 +87,7 @@ def recipe(page: str, name: str) -> str:
 
 
 def commands(block: Block) -> list[Command]:
-    """The commands of a shell block: lines that end in a backslash or inside quotes go on."""
+    """The commands of a shell block: lines that end in a backslash or inside quotes continue."""
     found: list[Command] = []
     before: list[str] = []
     pending = ""

@@ -36,7 +36,7 @@ ALLOWED = {
     "results": {"results"},
     "figures": {"figures", "results"},
 }
-LIGHT = ("checks", "errors", "files", "folder", "identity", "keys", "layout", "lock", "paper", "records")
+LIGHT = ("checks", "errors", "files", "folder", "forms", "identity", "keys", "layout", "lock", "paper", "records")
 """Modules of results that a status needs: they load nothing heavy."""
 
 
@@ -143,6 +143,12 @@ def test_modules_explain_themselves() -> None:
                 assert ast.get_docstring(ast.parse(file.read_text())), f"{file} has no docstring"
 
 
+def deviations_named_in(file: Path) -> tuple[bool, set[str]]:
+    """Whether the docstring of a module refers to DEVIATIONS.md, and the ids that it names."""
+    _, marker, ids = (ast.get_docstring(ast.parse(file.read_text())) or "").partition("(see DEVIATIONS.md):")
+    return bool(marker), set(ids.split(".")[0].replace(",", " ").split())
+
+
 def test_deviations_named_in_code_are_explained() -> None:
     """Every id that a file refers to has a row in DEVIATIONS.md."""
     explained = {
@@ -150,11 +156,13 @@ def test_deviations_named_in_code_are_explained() -> None:
     }
     named = set()
     for file in (ROOT / "algorithms").glob("*.py"):
-        _, marker, ids = (ast.get_docstring(ast.parse(file.read_text())) or "").partition("(see DEVIATIONS.md):")
+        marker, ids = deviations_named_in(file)
         assert marker or file.name in ("__init__.py", "protocols.py", "maddpgs.py"), file
-        named |= set(ids.split(".")[0].replace(",", " ").split())
+        named |= ids
     assert named
-    named |= scenarios.DEVIATIONS.keys()
+    of_scenarios = deviations_named_in(Path(scenarios.__file__))[1]
+    assert "push-100" in of_scenarios
+    named |= of_scenarios
     assert named <= explained, named - explained
 
 
@@ -166,7 +174,7 @@ def test_recipe_for_an_algorithm_is_the_file() -> None:
 
 
 def test_recipe_for_an_algorithm_trains(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The file under another name, and the line that the page asks for, train on a task."""
+    """The file under another name, registered with the line on the page, trains on a task."""
     (tmp_path / "sum_from_the_page.py").write_text(recipe("algorithms/README.md", "algorithms/vdn.py"))
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setitem(ALGORITHMS, "sum", ("sum_from_the_page", "VDN"))
@@ -203,7 +211,7 @@ def test_recipe_for_a_policy_runs(monkeypatch: pytest.MonkeyPatch, capsys: Any) 
 
 
 def test_packages_are_typed() -> None:
-    """Their types are for those who use them too, and the file that says so is shipped."""
+    """Their type information is available to users, and py.typed is shipped."""
     assert '"*" = ["py.typed",' in (ROOT / "pyproject.toml").read_text()
     assert all((ROOT / package / "py.typed").exists() for package in PACKAGES)
 

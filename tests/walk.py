@@ -117,12 +117,12 @@ class Walk:
         self.environment |= {"HOME": str(folder / "home"), "PYTHONUNBUFFERED": "1"}
 
     def say(self, words: str) -> None:
-        """To the log and to whoever watches."""
+        """To the log and to standard output."""
         print(words, flush=True)
         print(words, file=self.log, flush=True)
 
     def begin(self) -> None:
-        """Clone the last commit; a clone that is there goes on as it is."""
+        """Clone the last commit; an existing clone is used as it is."""
         if self.clone.exists():
             self.say(f"{self.clone} is there: the walk goes on in it")
         else:
@@ -166,7 +166,7 @@ class Walk:
         self.say(f"{'FAILED' if failed else 'ended'}: exit status {status} after {seconds:.0f} s")
 
     def _one_line(self, before: int, says: str, status: int) -> bool:
-        """Whether what was printed since is one line of error that says so."""
+        """Whether the output since then is a one-line error with that text."""
         printed = self.path.read_bytes()[before:].decode(errors="replace").strip().splitlines()
         return status != 0 and len(printed) == 1 and printed[0].startswith("error: ") and says in printed[0]
 

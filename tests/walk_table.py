@@ -195,7 +195,7 @@ RECIPES = {
 """By name; every recipe of every page has a row."""
 
 MISTAKES = {
-    "python -m benchmark.train --task mpe/cooperative_navigation_16 --algorithm ip": "did you mean",
+    "python -m benchmark.train --task mpe/cooperative_navigatoin_15 --algorithm ip": "did you mean",
     "python -m benchmark.train --task game/echo_8 --algorithm ipp": "did you mean ip?",
     "python -m benchmark.train --task game/echo_8 --algorithm ip --set algorithm.hiden=3": "did you mean",
     "python -m benchmark.train --task game/echo_8 --algorithm ip --set algorithm.hidden=-1": "expected a positive",

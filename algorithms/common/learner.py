@@ -117,7 +117,7 @@ class OffPolicyLearner(ABC, Generic[ConfigT]):
 
     @classmethod
     def action_width_for(cls, spec: EnvironmentSpec, config: Any) -> int:
-        """Size of the action vectors that `act` returns and the replay memory stores; 0 for action indices."""
+        """Size of the action vectors that `act` returns and the replay buffer stores; 0 for action indices."""
         return spec.action_dim
 
     # Called by `build`

@@ -62,7 +62,7 @@ def _tensors(parts: Any) -> Iterator[Tensor]:
 
 
 def blank_batch(spec: EnvironmentSpec, size: int, action_width: int) -> Batch:
-    """A batch on the `meta` device with the shapes and types of the replay memory; a static graph is held once."""
+    """A batch on the `meta` device with the shapes and types of the replay buffer; a static graph is held once."""
     agents, graphs = spec.num_agents, 1 if spec.static_graph else size
 
     def blank(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -22,9 +22,9 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
 
-from envs.numba_cache import keep_somewhere
+from envs.numba_cache import ensure_cache_folder
 
-keep_somewhere(Path(__file__).parent)
+ensure_cache_folder(Path(__file__).parent)
 
 _CHUNK = 16
 """Number of exponentials computed at once."""

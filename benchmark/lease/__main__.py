@@ -27,6 +27,7 @@ from benchmark.lease.training import Trainer, look_up_memory
 from benchmark.modes import MODES
 from benchmark.profiling import gpu_timings
 from benchmark.profiling.gpu_timings import FILE, Entry, read_timings
+from results.arguments import Parser
 from results.files import read_json, readable_os_errors
 from results.keys import RunKey
 
@@ -179,7 +180,7 @@ class Lease:
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Command line of `python -m benchmark.lease`. Raises UserError for invalid values."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m benchmark.lease",
         description=benchmark.lease.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -204,7 +205,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of `python -m benchmark.lease`."""
     options = parse_arguments(arguments)
-    with readable_os_errors(options.output, "; choose another --output"):
+    with readable_os_errors(options.output, option="--output"):
         options.output.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, _end)
     with tempfile.TemporaryDirectory(prefix="lease-", ignore_cleanup_errors=True) as folder:

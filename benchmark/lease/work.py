@@ -7,7 +7,6 @@ python -m benchmark.lease.work runs CELLS.json --device cuda --results DIR --sec
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import gc
 import importlib.util
@@ -30,6 +29,7 @@ from benchmark.modes import MODES, obstacle
 from benchmark.requests import RunRequest
 from benchmark.units import GIB
 from results import layout
+from results.arguments import Parser
 from results.folder import is_finished, status_of
 from results.keys import RunKey
 from results.layout import run_folder
@@ -43,7 +43,7 @@ FEWEST_BLOCKS, MOST_BLOCKS = 2, 50
 TIMED_STEPS = 12
 """Timed environment steps."""
 TIMED_REPLAY = 20_000
-"""Transitions in the replay memory while training is timed."""
+"""Transitions in the replay buffer while training is timed."""
 BROKEN = 3
 """Exit status where the device no longer works in this process, so that a new one must continue."""
 
@@ -290,7 +290,7 @@ def make_runs(requests: Sequence[RunRequest], results: Path, device: str, second
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of `python -m benchmark.lease.work`."""
-    parser = argparse.ArgumentParser(prog="python -m benchmark.lease.work", description=first_line(__doc__))
+    parser = Parser(prog="python -m benchmark.lease.work", description=first_line(__doc__))
     parser.add_argument("work", choices=("facts", "timings", "runs"))
     parser.add_argument("given", nargs="?", type=Path, help="a JSON file: what to time, or which runs to make")
     parser.add_argument("--device", required=True)

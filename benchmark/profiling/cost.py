@@ -31,6 +31,7 @@ from benchmark.machine import machine_facts
 from benchmark.options import choose_device
 from benchmark.profiling.measure import TIMED, Cost
 from benchmark.units import GIB
+from results.arguments import Parser
 from results.files import readable_os_errors, write_atomically
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -140,7 +141,7 @@ def _say(text: str, end: str = "\n") -> None:
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Command line of `python -m benchmark.profiling.cost`. Raises UserError or UnknownAlgorithmError."""
-    parser = argparse.ArgumentParser(prog="python -m benchmark.profiling.cost", description=first_line(__doc__))
+    parser = Parser(prog="python -m benchmark.profiling.cost", description=first_line(__doc__))
     parser.add_argument("--algorithms", nargs="+", default=list(algorithms.ALGORITHMS), help="default: all")
     shapes = parser.add_mutually_exclusive_group()
     shapes.add_argument("--agents", nargs="+", type=int, default=list(AGENTS), help=f"default: {AGENTS}")
@@ -190,7 +191,7 @@ def main(arguments: list[str] | None = None) -> int:
     else:
         for suffix, text in texts.items():
             path = options.output.with_suffix(suffix)
-            with readable_os_errors(path):
+            with readable_os_errors(path, option="--output"):
                 write_atomically(path, text)
             _say(f"written: {path}")
     return 0 if complete else 130

@@ -225,7 +225,7 @@ def _optimisers(learner: Any) -> list[Any]:
 
 
 def _sampled(spec: EnvironmentSpec, action_width: int, batch_size: int) -> Batch:
-    """A batch sampled from a replay memory of two episodes."""
+    """A batch sampled from a replay buffer of two episodes."""
     replay = Replay(spec, 1, 2 * spec.episode_length, META, action_width=action_width)
     replay.episode = 2
     if spec.static_graph:

@@ -7,7 +7,7 @@ Every entry says where it was measured (`gpu`, `torch`, `commit`) and what was m
     what "training"     task, algorithm, agents, mode (`benchmark.modes`), copies; round_ms (one choice of actions and
                         one environment step of all copies), gradient_step_ms, block_ms, evaluation_ms (one whole
                         evaluation), first_block_ms (including compilation and capture), peak_gib, replay_gib (the
-                        replay memory's part of it), losses (of the first block)
+                        replay buffer's part of it), losses (of the first block)
     what "environment"  task, agents, copies; step_ms of all copies
     what "together"     task, algorithm, mode, runs; times_one: duration of that many runs in one process relative to
                         one run

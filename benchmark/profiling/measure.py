@@ -8,7 +8,6 @@ by an earlier one would hide the peak of the next. `benchmark.profiling.cost` ma
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from benchmark.config import OF_UPDATES
 from benchmark.console import first_line
 from benchmark.errors import report_errors
+from results.arguments import Parser, within
 
 WARM_UPS, TIMED = 1, 3
 """Numbers of untimed and timed updates; large ones take a minute each."""
@@ -37,12 +37,12 @@ class Cost:
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point of `python -m benchmark.profiling.measure`."""
-    parser = argparse.ArgumentParser(prog="python -m benchmark.profiling.measure", description=first_line(__doc__))
+    parser = Parser(prog="python -m benchmark.profiling.measure", description=first_line(__doc__))
     parser.add_argument("--algorithm", required=True)
     shape = parser.add_mutually_exclusive_group(required=True)
-    shape.add_argument("--agents", type=int, default=0)
+    shape.add_argument("--agents", type=within(2), default=0)
     shape.add_argument("--task", default="", help="a name, or the path of a CityFlow configuration")
-    parser.add_argument("--batch", type=int, required=True)
+    parser.add_argument("--batch", type=within(1), required=True)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--acceleration", choices=OF_UPDATES, default="none")
     options = parser.parse_args(arguments)

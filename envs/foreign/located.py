@@ -30,7 +30,7 @@ from envs.foreign.settings import Settings
 MOST_STEPS = 10_000
 """Number of steps after which an environment that has not ended is assumed to have no time limit."""
 MOST_ACTIONS = 256
-"""Maximum number of discrete actions; replay memories store them in a byte."""
+"""Maximum number of discrete actions; replay buffers store them in a byte."""
 PROBE_STEPS = 5
 """Number of steps over which two copies with the same seed must agree."""
 OWN = tuple(field.name for field in dataclasses.fields(Settings))

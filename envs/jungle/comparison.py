@@ -104,7 +104,7 @@ def verify(
     Differences are listed in the result's `failures`. Raises EnvironmentNotAvailableError if magent2 is requested but
     not installed, and ValueError for settings out of range.
     """
-    result = Comparison(f"{task}, {backend} beside {reference}")
+    result = Comparison(f"{task}, {backend} and {reference}")
     size, generator = jungle(task), torch.Generator().manual_seed(seed)
     most = max(1, min(MOST_COPIES, MOST_PAIRS // size.num_agents**2, episodes // CROWDED_EVERY))
     rounds = [(most, episodes // most), (episodes % most, 1)]
@@ -225,16 +225,16 @@ def happenings(
     occupied = _meets(aim, before)  # (env, agent, agent): whether each agent aims at the cell of each other
     walls, foods, agents = ((aim < 1) | (aim > side - 2)).any(-1), _meets(aim, food).any(-1), occupied.any(-1)
     struck = occupied & attacks[..., None]
-    blows, blocked = struck.sum(1), wants & ~moved
+    received, blocked = struck.sum(1), wants & ~moved
     counts: dict[str, Bool[Tensor, "..."]] = {
         "hits on food": attacks & foods,
         "hits on agents": attacks & agents,
         "hits on nothing or a wall": attacks & ~foods & ~agents,
         "mutual hits": (struck & struck.mT).triu(),
-        "agents with two blows in a step": blows == 2,
-        "agents with three blows in a step": blows == 3,
-        "agents with four blows in a step": blows == 4,
-        "victims that moved off in the same step": (blows > 0) & moved,
+        "agents hit twice in a step": received == 2,
+        "agents hit three times in a step": received == 3,
+        "agents hit four times in a step": received == 4,
+        "victims that moved away in the same step": (received > 0) & moved,
         "moves made": moved,
         "moves to where an agent has just left": moved & agents,
         "moves blocked by a wall": blocked & walls,

@@ -31,29 +31,30 @@ from envs.canvas import (
     WHITE,
     Brush,
     Colour,
+    LegendEntry,
     Point,
-    Sign,
+    agent_edges,
     draw_legend,
     draw_progress,
-    links,
+    draw_text,
     mix,
     page,
-    write,
 )
 from envs.jungle.environment import JungleEnvironment
 from envs.jungle.rules import NUM_MOVES, OFFSETS
 from envs.protocols import Environment
 
 AGENT_COLOUR, FOOD_COLOUR, MISS_COLOUR = BLUE, GREEN, GREY
-BLOW_COLOUR: Colour = (213, 94, 0)
-"""Colour of agents that hit another, their blows and the rings of their victims: the vermilion of Okabe and Ito."""
-MEAL_COLOUR = mix(FOOD_COLOUR, WHITE, 0.7)
+HIT_COLOUR: Colour = (213, 94, 0)
+"""Colour of agents that hit another, of their attacks and of the rings of their victims: the vermilion of Okabe and
+Ito."""
+EATING_COLOUR = mix(FOOD_COLOUR, WHITE, 0.7)
 """Colour of the centre of an agent that eats."""
-TAIL_COLOUR, TRACE_COLOUR = mix(AGENT_COLOUR, WHITE, 0.65), mix(BLOW_COLOUR, WHITE, 0.5)
+TAIL_COLOUR, TRACE_COLOUR = mix(AGENT_COLOUR, WHITE, 0.65), mix(HIT_COLOUR, WHITE, 0.5)
 """Colours of tails, and of the tails of victims that moved."""
 WALL_COLOUR, GRID_COLOUR = mix(EDGE, LINK, 0.4), mix(PAGE, WHITE, 0.25)
 PALETTE: tuple[Colour, ...] = (
-    *(AGENT_COLOUR, FOOD_COLOUR, BLOW_COLOUR, MEAL_COLOUR, TAIL_COLOUR, TRACE_COLOUR, WALL_COLOUR, GRID_COLOUR),
+    *(AGENT_COLOUR, FOOD_COLOUR, HIT_COLOUR, EATING_COLOUR, TAIL_COLOUR, TRACE_COLOUR, WALL_COLOUR, GRID_COLOUR),
     *NEUTRALS,
 )
 """All colours of the drawings."""
@@ -61,11 +62,11 @@ DISC, DIAMOND = 0.34, 0.4
 """Radii of agents and food, in cells."""
 SMALLEST_DISC = 1.5
 """Minimum radius, in pixels of a reference frame."""
-STROKE, MISS_WIDTH, BLOW_WIDTH = 0.22, 0.7, 0.8
-"""Width of the line from an agent to its food, in cells; width of a miss relative to that line; width of a blow's base
-relative to the disc."""
+STROKE, MISS_WIDTH, HIT_WIDTH = 0.22, 0.7, 0.8
+"""Width of the line from an agent to its food, in cells; width of a miss relative to that line; width of the base
+of an attack's wedge relative to the disc."""
 MISS, REACH = 0.85, 0.9
-"""Fractions of the distance to the centre of the struck cell over which misses and blows are drawn."""
+"""Fractions of the distance to the centre of the struck cell over which misses and attacks are drawn."""
 RING, GAP, CENTRE = 1.65, 1.35, 0.45
 """Radii of a victim's ring, of the white gap inside it, and of the centre of an agent that eats, relative to the
 disc."""
@@ -97,7 +98,7 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
-class Deeds:
+class Outcomes:
     """The actions of one copy's agents in the last step and their effects; empty at the beginning of an episode."""
 
     left: np.ndarray
@@ -128,8 +129,8 @@ def can_draw(environment: object) -> bool:
 
 
 def draw_jungle(environment: Environment, copy: int, size: int, neighbours: bool) -> np.ndarray:
-    """A frame as for `envs.drawing.draw`, captioned with the current step and the return, meals, hits and misses so
-    far."""
+    """A frame as for `envs.drawing.draw`, captioned with the current step and the return, food eaten, hits and
+    misses so far."""
     assert isinstance(environment, JungleEnvironment)
     if environment.state_dict()["time"] is None:
         raise RuntimeError("there is nothing to draw yet: call reset() first")
@@ -138,9 +139,9 @@ def draw_jungle(environment: Environment, copy: int, size: int, neighbours: bool
     brush = Brush(_background(view).copy())
     if neighbours:
         _draw_links(brush, view, position, environment.spec.max_neighbours)
-    _draw_units(brush, view, position, food, deeds_of(environment, copy))
+    _draw_units(brush, view, position, food, outcomes_of(environment, copy))
     frame = brush.image.reduce(SUPERSAMPLING)
-    write(frame, caption(environment, copy))
+    draw_text(frame, caption(environment, copy))
     draw_progress(frame, environment.time / environment.spec.episode_length)
     return np.asarray(frame).copy()
 
@@ -154,31 +155,31 @@ def caption(environment: JungleEnvironment, copy: int) -> list[tuple[str, str]]:
     meals, hits, misses = map(round, tally)
     return [
         (name, f"{step}    return {scores['return'][copy].item():,.1f}"),
-        ("", f"meals {meals:,}    hits {hits:,}    misses {misses:,}"),
+        ("", f"food {meals:,}    hits {hits:,}    misses {misses:,}"),
     ]
 
 
-def deeds_of(environment: JungleEnvironment, copy: int) -> Deeds:
+def outcomes_of(environment: JungleEnvironment, copy: int) -> Outcomes:
     """The actions of a copy's agents in the last step."""
     actions, left = environment.last_actions, environment.last_position
     position = environment.position[copy].cpu().numpy()
     if actions is None or left is None:
-        nobody = np.zeros(len(position), dtype=bool)
-        return Deeds(position, position, nobody, nobody, np.full(len(position), -1))
+        none = np.zeros(len(position), dtype=bool)
+        return Outcomes(position, position, none, none, np.full(len(position), -1))
     chosen, before, food = (tensor[copy].cpu().numpy() for tensor in (actions, left, environment.food))
     aim, attacks = before + np.array(OFFSETS)[chosen], chosen >= NUM_MOVES
     eats = attacks & _same(aim, food).any(1)
     struck = attacks[:, None] & _same(aim, before)
     hits = struck.any(1)
-    return Deeds(before, aim, eats, attacks & ~eats & ~hits, np.where(hits, struck.argmax(1), -1))
+    return Outcomes(before, aim, eats, attacks & ~eats & ~hits, np.where(hits, struck.argmax(1), -1))
 
 
-def heard_pairs(position: np.ndarray, count: int) -> list[tuple[int, int]]:
+def neighbour_pairs(position: np.ndarray, count: int) -> list[tuple[int, int]]:
     """Sorted pairs of agents of which one is among the `count` nearest neighbours of the other, ties by lower number.
     position: (agent, 2)."""
     squared = np.square(position[:, None] - position).sum(-1)
     nearest = np.argsort(squared, axis=1, kind="stable")[:, 1 : count + 1]  # an agent itself comes first
-    return links(nearest.tolist())
+    return agent_edges(nearest.tolist())
 
 
 def _same(cells: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -186,48 +187,48 @@ def _same(cells: np.ndarray, others: np.ndarray) -> np.ndarray:
     return (cells[:, None] == others).all(-1)
 
 
-def _draw_units(brush: Brush, view: View, position: np.ndarray, food: np.ndarray, deeds: Deeds) -> None:
+def _draw_units(brush: Brush, view: View, position: np.ndarray, food: np.ndarray, outcomes: Outcomes) -> None:
     """Draw food, agents and their actions, the more important ones on top."""
     stroke, disc, diamond = (
         max(width * view.cell * SUPERSAMPLING, least * brush.pixel)
         for width, least in ((STROKE, 0.5), (DISC, SMALLEST_DISC), (DIAMOND, SMALLEST_DISC))
     )
-    now, left, aim = (view.image_points(cells) for cells in (position, deeds.left, deeds.aim))
-    hits, is_hit = deeds.hits, deeds.is_hit
-    stayed = (position == deeds.left).all(1)
+    now, left, aim = (view.image_points(cells) for cells in (position, outcomes.left, outcomes.aim))
+    hits, is_hit = outcomes.hits, outcomes.is_hit
+    stayed = (position == outcomes.left).all(1)
     for agent in np.flatnonzero(~stayed).tolist():
         brush.wedge(left[agent], now[agent], disc, TRACE_COLOUR if is_hit[agent] else TAIL_COLOUR)
-    for agent in np.flatnonzero(deeds.misses).tolist():
+    for agent in np.flatnonzero(outcomes.misses).tolist():
         brush.line((now[agent], _between(now[agent], aim[agent], MISS)), MISS_COLOUR, MISS_WIDTH * stroke)
     for place in view.image_points(food):
         brush.diamond(place, diamond, FOOD_COLOUR)
-    for agent in np.flatnonzero(deeds.eats).tolist():
+    for agent in np.flatnonzero(outcomes.eats).tolist():
         brush.line((now[agent], aim[agent]), FOOD_COLOUR, stroke)
-    in_place = stayed[deeds.victim] & hits
+    in_place = stayed[outcomes.victim] & hits
     for agent in np.flatnonzero(hits & ~in_place).tolist():
-        _draw_blow(brush, now[agent], aim[agent], disc)  # an agent that has moved there since was not hit
+        _draw_hit(brush, now[agent], aim[agent], disc)  # an agent that has moved there since was not hit
     for agent, place in enumerate(now):
-        _draw_agent(brush, place, disc, deeds.eats[agent], hits[agent], is_hit[agent])
+        _draw_agent(brush, place, disc, outcomes.eats[agent], hits[agent], is_hit[agent])
     for agent in np.flatnonzero(in_place).tolist():
-        _draw_blow(brush, now[agent], aim[agent], disc)
+        _draw_hit(brush, now[agent], aim[agent], disc)
 
 
 def _draw_agent(brush: Brush, at: Point, radius: float, eats: bool, hits: bool, is_hit: bool) -> None:
     """Draw a disc, with a ring if the agent was hit and a light centre if it eats."""
     if is_hit:
-        brush.dot(at, RING * radius, BLOW_COLOUR)
+        brush.dot(at, RING * radius, HIT_COLOUR)
         brush.dot(at, GAP * radius, WHITE)
-    brush.disc(at, radius, BLOW_COLOUR if hits else AGENT_COLOUR)
+    brush.disc(at, radius, HIT_COLOUR if hits else AGENT_COLOUR)
     if eats:
-        brush.dot(at, CENTRE * radius, MEAL_COLOUR)
+        brush.dot(at, CENTRE * radius, EATING_COLOUR)
 
 
-def _draw_blow(brush: Brush, attacker: Point, struck: Point, radius: float) -> None:
+def _draw_hit(brush: Brush, attacker: Point, struck: Point, radius: float) -> None:
     """Draw a wedge with a thin edge that separates it from the struck disc."""
     tip = _between(attacker, struck, REACH)
-    brush.wedge(tip, attacker, BLOW_WIDTH * radius + RIM * brush.pixel, WHITE)
-    brush.wedge(tip, attacker, BLOW_WIDTH * radius, BLOW_COLOUR)
-    brush.dot(attacker, radius, BLOW_COLOUR)
+    brush.wedge(tip, attacker, HIT_WIDTH * radius + RIM * brush.pixel, WHITE)
+    brush.wedge(tip, attacker, HIT_WIDTH * radius, HIT_COLOUR)
+    brush.dot(attacker, radius, HIT_COLOUR)
 
 
 def _between(start: Point, end: Point, share: float) -> Point:
@@ -238,7 +239,7 @@ def _between(start: Point, end: Point, share: float) -> Point:
 def _draw_links(brush: Brush, view: View, position: np.ndarray, count: int) -> None:
     """Draw a line from each agent to each of its neighbours."""
     points = view.image_points(position)
-    for i, j in heard_pairs(position, count):
+    for i, j in neighbour_pairs(position, count):
         brush.line((points[i], points[j]), LINK, 0.8 * brush.pixel)
 
 
@@ -257,11 +258,11 @@ def _background(view: View) -> Image.Image:
         for edge in edges[1:-1]:
             brush.line(((edge, first), (edge, last)), GRID_COLOUR, brush.pixel)
             brush.line(((first, edge), (last, edge)), GRID_COLOUR, brush.pixel)
-    draw_legend(brush, _signs(brush))
+    draw_legend(brush, _legend(brush))
     return image
 
 
-def _signs(brush: Brush) -> list[Sign]:
+def _legend(brush: Brush) -> list[LegendEntry]:
     """The entries of the legend."""
 
     def agent(at: Point, radius: float, eats: bool = False, hits: bool = False, is_hit: bool = False) -> None:
@@ -272,10 +273,10 @@ def _signs(brush: Brush) -> list[Sign]:
         agent(at, radius)
 
     return [
-        Sign("food", partial(brush.diamond, fill=FOOD_COLOUR)),
-        Sign("agent", agent),
-        Sign("eats", partial(agent, eats=True)),
-        Sign("hits", partial(agent, hits=True)),
-        Sign("is hit", partial(agent, is_hit=True)),
-        Sign("misses", miss, 13.0),
+        LegendEntry("food", partial(brush.diamond, fill=FOOD_COLOUR)),
+        LegendEntry("agent", agent),
+        LegendEntry("eats", partial(agent, eats=True)),
+        LegendEntry("hits", partial(agent, hits=True)),
+        LegendEntry("is hit", partial(agent, is_hit=True)),
+        LegendEntry("misses", miss, 13.0),
     ]

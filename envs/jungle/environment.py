@@ -49,7 +49,7 @@ class JungleEnvironment:
 
     Actions are indices (env, agent) into {up, left, stay, right, down, hit up, hit left, hit right, hit down}. Attacks
     are resolved first, on the cells where agents stand; then agents move in the order of their numbers, each to a cell
-    that is free at that point. No agent dies and no food is used up: agents survive 400 blows, at most four per step,
+    that is free at that point. No agent dies and no food is used up: agents survive 400 attacks, at most four per step,
     and food survives more.
     """
 

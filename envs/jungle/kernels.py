@@ -18,7 +18,12 @@ _DY = np.array([-1, 0, 0, 0, 1, -1, 0, 0, 1])
 _MOST_AGENTS = 1024
 """A power of two such that a squared distance times it plus the number of an agent fits into 32 bits."""
 _FARTHEST = np.int32(2**31 - 1)
-_EFFORT, _MEAL, _BLOW, _WOUND = np.float32(-0.01), np.float32(1), np.float32(2), np.float32(-4)
+_ATTACK_PENALTY, _FOOD_REWARD, _HIT_REWARD, _VICTIM_PENALTY = (
+    np.float32(-0.01),
+    np.float32(1),
+    np.float32(2),
+    np.float32(-4),
+)
 
 
 class NumbaEngine:
@@ -85,28 +90,28 @@ def _advance(
 ) -> None:
     """Resolve all attacks on the initial positions, then move agent by agent."""
     envs, agents = actions.shape
-    blows = np.empty(agents, np.int64)
+    received = np.empty(agents, np.int64)
     for env in range(envs):
-        blows[:] = 0
+        received[:] = 0
         for agent in range(agents):
             action = actions[env, agent]
             paid = np.float32(0)
             if action >= _NUM_MOVES:
-                paid += _EFFORT
+                paid += _ATTACK_PENALTY
                 struck = ground[env, position[env, agent, 1] + _DY[action], position[env, agent, 0] + _DX[action]]
                 if struck == _FOOD:
-                    paid += _MEAL
+                    paid += _FOOD_REWARD
                     tally[env, 1] += 1
                 elif struck >= _FIRST:
-                    paid += _BLOW
-                    blows[struck - _FIRST] += 1
+                    paid += _HIT_REWARD
+                    received[struck - _FIRST] += 1
                     tally[env, 2] += 1
                 else:
                     tally[env, 3] += 1
             reward[env, agent] = paid
         for agent in range(agents):
-            for _ in range(blows[agent]):
-                reward[env, agent] += _WOUND
+            for _ in range(received[agent]):
+                reward[env, agent] += _VICTIM_PENALTY
             tally[env, 0] += reward[env, agent]
             action = actions[env, agent]
             if action < _NUM_MOVES and action != _STAY:

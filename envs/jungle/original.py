@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 from envs.errors import EnvironmentNotAvailableError
-from envs.jungle.rules import BLOW, EFFORT, MEAL, NUM_MOVES, VIEW_RADIUS, WOUND, Jungle
+from envs.jungle.rules import ATTACK_PENALTY, FOOD_REWARD, HIT_REWARD, NUM_MOVES, VICTIM_PENALTY, VIEW_RADIUS, Jungle
 from envs.shapes import Float, Int
 
 AGENT_HEALTH, FOOD_HEALTH = 400, 500
-"""Number of blows that units survive, as published."""
+"""Hit points of agents and food, as published."""
 SAFE_STEPS = 100
-"""Number of steps within which no agent can die, at four blows per step."""
+"""Number of steps within which no agent can die, at four attacks per step."""
 LARGEST_SIDE = 99
 """Largest map on which the engine moves agents in the order of their numbers; on larger ones it moves them strip by
 strip."""
@@ -99,11 +99,11 @@ class OriginalEngine:
 
 
 def tally(actions: np.ndarray, reward: np.ndarray) -> np.ndarray:
-    """Totals (env, 4) of a step as named by `rules.TALLY`, derived from the rewards (env, agent): not counting its
-    effort, an attack yields 0, 1 or 2, minus 4 for each blow received."""
+    """Totals (env, 4) of a step as named by `rules.TALLY`, derived from the rewards (env, agent): without the
+    attack penalty, an attack yields 0, 1 or 2, minus 4 for each attack received."""
     attacks = actions >= NUM_MOVES
-    struck = np.rint(reward - EFFORT * attacks) % -WOUND
-    parts = [reward.astype(np.float64), struck == MEAL, struck == BLOW, attacks & (struck == 0)]
+    struck = np.rint(reward - ATTACK_PENALTY * attacks) % -VICTIM_PENALTY
+    parts = [reward.astype(np.float64), struck == FOOD_REWARD, struck == HIT_REWARD, attacks & (struck == 0)]
     return np.stack([part.sum(-1, dtype=np.float64) for part in parts], axis=-1)
 
 
@@ -130,7 +130,7 @@ def _world(jungle: Jungle, health: int) -> Any:
         "step_reward": 0,
         "kill_reward": 0,
         "dead_penalty": 0,
-        "attack_penalty": EFFORT,
+        "attack_penalty": ATTACK_PENALTY,
     }
     food = agent | {
         "hp": health or FOOD_HEALTH,
@@ -143,7 +143,7 @@ def _world(jungle: Jungle, health: int) -> Any:
     }
     agents, foods = (config.add_group(config.register_agent_type(n, kind)) for n, kind in (("a", agent), ("f", food)))
     attacker, victim, eaten = AgentSymbol(agents, "any"), AgentSymbol(agents, "any"), AgentSymbol(foods, "any")
-    config.add_reward_rule(Event(attacker, "attack", eaten), receiver=attacker, value=MEAL)
-    config.add_reward_rule(Event(attacker, "attack", victim), receiver=attacker, value=BLOW)
-    config.add_reward_rule(Event(attacker, "attack", victim), receiver=victim, value=WOUND)
+    config.add_reward_rule(Event(attacker, "attack", eaten), receiver=attacker, value=FOOD_REWARD)
+    config.add_reward_rule(Event(attacker, "attack", victim), receiver=attacker, value=HIT_REWARD)
+    config.add_reward_rule(Event(attacker, "attack", victim), receiver=victim, value=VICTIM_PENALTY)
     return GridWorld(config)

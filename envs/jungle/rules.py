@@ -24,9 +24,9 @@ NUM_ACTIONS, NUM_MOVES = 9, 5
 OFFSETS = ((0, -1), (-1, 0), (0, 0), (1, 0), (0, 1), (0, -1), (-1, 0), (1, 0), (0, 1))
 """The cell that each action moves to or attacks, as an offset (x, y) from the agent."""
 
-EFFORT, MEAL, BLOW, WOUND = -0.01, 1.0, 2.0, -4.0
-"""Rewards of any attack, of an attack on food, of an attack on an agent, and of each blow received; added in float32,
-in this order."""
+ATTACK_PENALTY, FOOD_REWARD, HIT_REWARD, VICTIM_PENALTY = -0.01, 1.0, 2.0, -4.0
+"""Rewards for any attack, for hitting food, for hitting an agent, and for each attack received; added in float32, in
+this order."""
 
 TALLY = ("return", "food", "attacks", "misses")
 """Totals that engines compute for a step over all agents of a copy: reward, and attacks on food, agents and nothing."""

@@ -5,13 +5,23 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from envs.jungle.rules import BLOW, EFFORT, MEAL, NUM_MOVES, OFFSETS, STAY, VIEW_RADIUS, WOUND, Jungle
+from envs.jungle.rules import (
+    ATTACK_PENALTY,
+    FOOD_REWARD,
+    HIT_REWARD,
+    NUM_MOVES,
+    OFFSETS,
+    STAY,
+    VICTIM_PENALTY,
+    VIEW_RADIUS,
+    Jungle,
+)
 from envs.shapes import Bool, Float, Int
 
 FOOD, FREE, AGENT, WALL = -1.0, 0.0, 1.0, 2.0
 """Values of the cells of the ground, as observations show them; walls are not shown."""
-MOST_BLOWS = 4
-"""Maximum number of blows that an agent can receive in a step, one from each side."""
+MOST_HITS = 4
+"""Maximum number of attacks that an agent can receive in a step, one from each side."""
 
 
 class TorchEngine:
@@ -91,13 +101,13 @@ class TorchEngine:
         hits: Bool[Tensor, "env agent"],
         aim: Int[Tensor, "env agent"],
     ) -> Float[Tensor, "env agent"]:
-        """Rewards of all agents. Terms are added one by one, so that float32 rounds as in the original; blows are
-        integers, whose sum does not depend on the order."""
+        """Rewards of all agents. Terms are added one by one, so that float32 rounds as in the original; the
+        attacks received are integers, whose sum does not depend on the order."""
         struck = torch.zeros_like(self._ground, dtype=torch.int32).scatter_add_(1, aim, hits.int())
-        blows = struck.gather(1, self._cells)
-        reward = EFFORT * attacks.float() + (MEAL * meals + BLOW * hits)
-        for blow in range(MOST_BLOWS):
-            reward = reward + WOUND * (blows > blow)
+        received = struck.gather(1, self._cells)
+        reward = ATTACK_PENALTY * attacks.float() + (FOOD_REWARD * meals + HIT_REWARD * hits)
+        for count in range(MOST_HITS):
+            reward = reward + VICTIM_PENALTY * (received > count)
         return reward
 
     def _move(self, aim: Int[Tensor, "env agent"], wants: Bool[Tensor, "env agent"]) -> None:

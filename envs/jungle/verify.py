@@ -13,17 +13,17 @@ Exit code: 0 if everything agrees, 1 if something differs, 2 for wrong usage or 
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 
+from envs.commands import Parser, run
 from envs.errors import EnvironmentNotAvailableError
 from envs.jungle.rules import EPISODE_LENGTH, LARGEST, SMALLEST, exists
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m envs.jungle.verify", description="Compare Jungle with magent2.")
+    parser = Parser(prog="python -m envs.jungle.verify", description="Compare Jungle with magent2.")
     parser.add_argument("--task", default="magent/jungle_20", help="magent/jungle_N (default: %(default)s)")
     parser.add_argument("--episodes", type=int, default=2000, help="episodes to play (default: %(default)s)")
     parser.add_argument("--episode-length", type=int, default=EPISODE_LENGTH, help="its steps (default: %(default)s)")
@@ -51,4 +51,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

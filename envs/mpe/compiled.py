@@ -7,7 +7,7 @@ from pathlib import Path
 
 from numba import njit
 
-from envs.numba_cache import forget_stale
+from envs.numba_cache import delete_stale
 
-forget_stale("envs.mpe", Path(__file__).parent)
+delete_stale("envs.mpe", Path(__file__).parent)
 kernel = njit(cache=True, nogil=True)

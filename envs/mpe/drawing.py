@@ -27,14 +27,14 @@ from envs.canvas import (
     WHITE,
     Brush,
     Colour,
+    LegendEntry,
     Point,
-    Sign,
+    agent_edges,
     draw_legend,
     draw_progress,
-    links,
+    draw_text,
     mix,
     page,
-    write,
 )
 from envs.mpe.environment import ParticleEnvironment
 from envs.mpe.graph import nearest_agents_torch
@@ -98,7 +98,7 @@ def draw_particles(environment: Environment, copy: int, size: int, neighbours: b
     frame = brush.image.reduce(SUPERSAMPLING)
     length, score = environment.spec.episode_length, environment.scores()["return"][copy].item()
     name = scenario.task.partition("/")[2].replace("_", " ")
-    write(frame, [(name, f"step {time} of {length}    return {score:,.1f}")])
+    draw_text(frame, [(name, f"step {time} of {length}    return {score:,.1f}")])
     draw_progress(frame, time / length)
     return np.asarray(frame).copy()
 
@@ -131,9 +131,9 @@ class ParticleBrush(Brush):
 
 
 def _draw_links(brush: ParticleBrush, agents: np.ndarray, count: int) -> None:
-    heard = nearest_agents_torch(torch.from_numpy(agents)[None], count)[0].tolist()
+    neighbours = nearest_agents_torch(torch.from_numpy(agents)[None], count)[0].tolist()
     points = [brush.at(position) for position in agents]
-    for i, j in links(heard):
+    for i, j in agent_edges(neighbours):
         brush.line((points[i], points[j]), LINK, 0.8 * brush.pixel)
 
 
@@ -216,11 +216,11 @@ def _draw_tail(brush: ParticleBrush, size: float, position: np.ndarray, velocity
 def _background(view: View, scenario: Scenario) -> Image.Image:
     """The supersampled background: the square in which entities start, and the legend."""
     brush = ParticleBrush(page(view.size), view)
-    draw_legend(brush, _signs(brush, scenario))
+    draw_legend(brush, _legend(brush, scenario))
     return brush.image
 
 
-def _signs(brush: Brush, scenario: Scenario) -> list[Sign]:
+def _legend(brush: Brush, scenario: Scenario) -> list[LegendEntry]:
     """The entries of the legend."""
 
     def reached(at: Point, radius: float) -> None:
@@ -234,15 +234,20 @@ def _signs(brush: Brush, scenario: Scenario) -> list[Sign]:
     kinds = sorted(set(scenario.kinds))
     names = ["agent"] if len(kinds) == 1 else [f"kind {kind}" for kind in kinds]
     colours = [KIND_COLOURS[kind % len(KIND_COLOURS)] for kind in kinds]
-    agents = [Sign(name, partial(brush.disc, fill=colour)) for name, colour in zip(names, colours, strict=True)]
+    agents = [LegendEntry(name, partial(brush.disc, fill=colour)) for name, colour in zip(names, colours, strict=True)]
     if isinstance(scenario.reward, NavigationReward):
         touching, landmark = partial(brush.disc, fill=BLUE, rim=INK), partial(brush.ring, colour=INK)
-        return [*agents, Sign("touching", touching), Sign("landmark", landmark), Sign("reached", reached)]
+        return [
+            *agents,
+            LegendEntry("touching", touching),
+            LegendEntry("landmark", landmark),
+            LegendEntry("reached", reached),
+        ]
     if isinstance(scenario.reward, PushReward):
-        return [*agents, Sign("ball", partial(brush.disc, fill=BALL_COLOUR)), Sign("target", target)]
+        return [*agents, LegendEntry("ball", partial(brush.disc, fill=BALL_COLOUR)), LegendEntry("target", target)]
     prey, caught = partial(brush.diamond, fill=PREY_COLOUR), partial(brush.diamond, fill=PREY_COLOUR, rim=INK)
     obstacle = partial(brush.disc, fill=OBSTACLE_COLOUR)
-    return [*agents, Sign("prey", prey), Sign("caught", caught), Sign("obstacle", obstacle)]
+    return [*agents, LegendEntry("prey", prey), LegendEntry("caught", caught), LegendEntry("obstacle", obstacle)]
 
 
 def _distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -2,7 +2,9 @@
 
 Agents are numbered first, then scripted prey, then landmarks (obstacles; the ball and its target). Lengths are in world
 units, times in steps of 0.1 world seconds. The constants are those of the environments published with PIC (Liu et al.
-2019), on which the paper trains. Where these give none, `DEVIATIONS` lists the choice made here.
+2019), on which the paper trains.
+
+Deviations (see DEVIATIONS.md): push-100, navigation-sizes, shipped-prey.
 """
 
 from __future__ import annotations
@@ -22,21 +24,6 @@ EPISODE_LENGTH = 25
 NUM_ACTIONS = 5
 ACTION_DIM = 2
 PREY_ACCELERATION = 4.0
-
-DEVIATIONS = {
-    "push-100": "Cooperative push with 100 agents was never published. It takes the world of the 15-agent task "
-    "unchanged (half width 2, agents of size 0.02 that see 10 others, ball of size 0.2 and mass 8) and only adds "
-    "agents: the paper prints an observation of 28 numbers, which among the published sizes only that task has. "
-    "Nothing has to be scaled for the task to stay feasible: the ball is no heavier, 100 agents cover under 1 % of the "
-    "floor, and all of them can stand within the hit distance at once.",
-    "navigation-sizes": "Cooperative navigation with numbers of agents that were never published is there to play "
-    "policies that were trained at others: a square as crowded as that of 30 agents, the nearest landmarks and agents "
-    "seen by distance. Nothing that is published was trained there, and nothing is ranked.",
-    "shipped-prey": "By default the prey run a small network made by envs.mpe.train_prey instead of the published one, "
-    "whose weights are not part of this project; prey_weights='original' uses those. With 100 predators both are "
-    "caught about equally often; with fewer, the shipped prey are caught about twice as often.",
-}
-"""Deviations from the published tasks: identifier and reason."""
 
 
 class Order(IntEnum):
@@ -282,7 +269,7 @@ def _heterogeneous_navigation(num_agents: int) -> Scenario:
 
 
 def _push(num_agents: int) -> Scenario:
-    """Cooperative push: agents push a heavy ball to a target. For 100 agents see `DEVIATIONS`."""
+    """Cooperative push: agents push a heavy ball to a target. For 100 agents see push-100 in DEVIATIONS.md."""
     half_width, size, ball_size, ball_mass, target_distance, max_draws, seen, order = {
         3: (1.0, 0.06, 0.1, 2.0, 0.8, 1_000_000, 2, Order.INDEX),
         6: (1.0, 0.04, 0.1, 4.0, 0.8, 1_000_000, 5, Order.INDEX),

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
+import sys
 import time
 from pathlib import Path
 
+from envs.commands import Parser, run
 
-def main() -> None:
+
+def main() -> int:
     """Train both networks and write the weights file of the package."""
-    parser = argparse.ArgumentParser(prog="python -m envs.mpe.train_prey", description="Train the shipped prey.")
+    parser = Parser(prog="python -m envs.mpe.train_prey", description="Train the shipped prey.")
     parser.add_argument("--output", type=Path, help="weights file to write; default: the package's file")
     parser.add_argument("--iterations", type=int, help="gradient steps; default: as for the shipped weights")
     options = parser.parse_args()
@@ -32,7 +34,8 @@ def main() -> None:
     how = f"envs.mpe.train_prey, {iterations} iterations of {BATCH} episodes, seed {SEED}; " + "; ".join(notes)
     save(policies, output, how)
     print(f"wrote {output}")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(main))

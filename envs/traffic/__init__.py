@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from envs.numba_cache import forget_stale
+from envs.numba_cache import delete_stale
 from envs.traffic.cityflow.archive import Archive
 from envs.traffic.cityflow.interface import Engine
 from envs.traffic.engine.batch import BatchEngine
@@ -22,4 +22,4 @@ __all__ = [
     "load_network",
 ]
 
-forget_stale(__name__, Path(__file__).parent)
+delete_stale(__name__, Path(__file__).parent)

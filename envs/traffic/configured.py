@@ -105,7 +105,7 @@ def _located(config: Path, settings: EngineConfig, name: str) -> Path:
             return place.resolve()
     raise TrafficFileError(
         f"{config}: there is no file {' or '.join(map(str, places))}; expected {name!r} where 'dir' leads from the "
-        "folder of the configuration or the current one, or beside the configuration"
+        "folder of the configuration or the current one, or next to the configuration"
     )
 
 

@@ -22,6 +22,7 @@ from typing import NamedTuple, NoReturn
 
 from tqdm import tqdm
 
+from envs.commands import run
 from envs.data_folder import VARIABLE, data_folder
 from envs.errors import EnvironmentNotAvailableError, TrafficFileError
 from envs.traffic.files import write_atomically
@@ -77,7 +78,7 @@ def listing() -> list[str]:
 def fetch(
     names: Sequence[str],
     folder: Path,
-    beside: Path | None = None,
+    existing: Path | None = None,
     source: str = SOURCE,
     report: Callable[[str], None] = print,
 ) -> None:
@@ -86,7 +87,7 @@ def fetch(
     Args:
         names: names of the maps.
         folder: destination.
-        beside: folder from which existing copies are taken; by default the data folder.
+        existing: folder with copies that are used instead of downloads; by default the data folder.
         source: base address of all other files, as `source/owner/repository/revision/path`.
         report: receives a line about each map.
 
@@ -95,7 +96,7 @@ def fetch(
         EnvironmentNotAvailableError: a file cannot be obtained, is not the expected one, or cannot be written. Files
             completed before remain; incomplete files never exist.
     """
-    copies = data_folder() if beside is None else beside
+    copies = data_folder() if existing is None else existing
     for name in names:
         _require_name(name)
     for name in names:
@@ -112,13 +113,13 @@ def fetch(
         report(f"{name}: {origin}; now in {folder}")
 
 
-def _bring(file: DataFile, folder: Path, beside: Path, source: str) -> str:
+def _bring(file: DataFile, folder: Path, existing: Path, source: str) -> str:
     """Ensure that a file is in the folder; returns a description of its origin."""
-    target, copy = folder / file.name, beside / file.name
+    target, copy = folder / file.name, existing / file.name
     if _is_sound(target, file.sha256):
         return f"already in {folder}"
     if copy != target and copy.is_file():
-        content, origin = _read(copy), f"copied from {beside}"
+        content, origin = _read(copy), f"copied from {existing}"
         _require_checksum(content, file.sha256, str(copy))
     else:
         address = f"{source}/{file.repository}/{file.revision}/{urllib.parse.quote(file.path)}"
@@ -236,4 +237,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

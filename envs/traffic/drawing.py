@@ -22,14 +22,14 @@ from envs.canvas import (
     WHITE,
     Brush,
     Colour,
+    LegendEntry,
     Point,
-    Sign,
+    agent_edges,
     draw_legend,
     draw_progress,
-    links,
+    draw_text,
     mix,
     page,
-    write,
 )
 from envs.protocols import Environment
 from envs.traffic.engine.inspection import pool
@@ -86,7 +86,7 @@ def draw_traffic(environment: Environment, copy: int, size: int, neighbours: boo
         for point in points_of(vehicle_points(streets.tracks, signals.network, simulation)):
             brush.dot(point, 0.3 * streets.lane_width * SUPERSAMPLING, VEHICLE_COLOUR)
     frame = brush.image.reduce(SUPERSAMPLING)
-    write(frame, caption(environment, copy))
+    draw_text(frame, caption(environment, copy))
     draw_progress(frame, environment.decision / environment.spec.episode_length)
     return np.asarray(frame).copy()
 
@@ -150,8 +150,8 @@ def _open_strokes(streets: Streets, signals: Signals, actions: np.ndarray) -> li
 def _draw_neighbours(brush: Brush, signals: Signals, streets: Streets) -> None:
     points = points_of(streets.view.image_points(signals.network.points[signals.agents]))
     pixel = min(brush.pixel, streets.lane_width * SUPERSAMPLING)
-    heard = [row[present].tolist() for row, present in zip(signals.neighbours, signals.mask, strict=True)]
-    for i, j in links(heard):
+    neighbours = [row[present].tolist() for row, present in zip(signals.neighbours, signals.mask, strict=True)]
+    for i, j in agent_edges(neighbours):
         brush.line([points[i], points[j]], NEIGHBOUR_COLOUR, pixel)
     for point in points:
         brush.dot(point, 1.8 * pixel, NEIGHBOUR_COLOUR)
@@ -166,11 +166,11 @@ def _background(signals: Signals, size: int) -> Image.Image:
     for band, width in zip(streets.bands, streets.band_widths, strict=True):
         if width > 0:
             brush.line(band, QUEUE_COLOURS[0], width)
-    draw_legend(brush, _signs(brush, streets))
+    draw_legend(brush, _legend(brush, streets))
     return brush.image
 
 
-def _signs(brush: Brush, streets: Streets) -> list[Sign]:
+def _legend(brush: Brush, streets: Streets) -> list[LegendEntry]:
     """The entries of the legend."""
     swatch = 5.0
 
@@ -186,5 +186,8 @@ def _signs(brush: Brush, streets: Streets) -> list[Sign]:
     def vehicle(at: Point, radius: float) -> None:
         brush.dot(at, radius / 2, VEHICLE_COLOUR)
 
-    signs = [Sign("queue, none to full lane", scale, len(QUEUE_COLOURS) * swatch), Sign("green light", stroke)]
-    return [*signs, Sign("vehicle", vehicle)] if len(streets.tracks) else signs
+    entries = [
+        LegendEntry("queue, none to full lane", scale, len(QUEUE_COLOURS) * swatch),
+        LegendEntry("green light", stroke),
+    ]
+    return [*entries, LegendEntry("vehicle", vehicle)] if len(streets.tracks) else entries

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from envs.commands import run
 from envs.errors import TrafficFileError
 from envs.traffic.synthetic.grid import write_grid
 from envs.traffic.synthetic.trips import GridFlow
@@ -63,4 +64,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

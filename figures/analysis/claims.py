@@ -38,7 +38,7 @@ PAPER_SEEDS = 5
 WELL = 50.0
 """Normalised score in % that counts as doing well; the paper gives no number."""
 LEVEL = 0.95
-CLAIMED, OPPOSITE, UNDECIDED, ABSENT = "as claimed", "the other way", "undecided", "not measured"
+CLAIMED, OPPOSITE, UNDECIDED, ABSENT = "as claimed", "opposite", "undecided", "not measured"
 NOT_RUN, NOT_TESTED = "not run", "not tested"
 
 

@@ -161,7 +161,7 @@ def episode_steps(run: Run) -> int:
     except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise ResultsError(
             f"{run.key}: config.json does not say how long an episode is; expected environment.episode_seconds, "
-            "environment.decision_seconds and training.num_envs; make the run again"
+            "environment.decision_seconds and training.num_envs; rerun it"
         ) from error
 
 
@@ -176,7 +176,7 @@ def summaries_of(account: Account, algorithm: str, traffic: Traffic = "present")
             last = _last_quarter(numbers).mean(axis=0)
             rows.append([*numbers.mean(axis=0), last[0], last[3], last[5]])
     if not rows:
-        raise ValueError(f"no run of {algorithm} kept account on {account.task}")
+        raise ValueError(f"no run of {algorithm} recorded movements on {account.task}")
     return MatchSummaries(*map(summarise, np.array(rows).T))
 
 
@@ -219,7 +219,7 @@ def intervals_of(run: Run) -> list[Interval]:
         if set(volumes) != set(greens):
             raise ResultsError(
                 f"{run.key}, step {row.step}: vehicles are counted for {sorted(volumes)}, greens for "
-                f"{sorted(greens)}; expected the same movements: make the run again"
+                f"{sorted(greens)}; expected the same movements: rerun it"
             )
         if in_the_papers_part(start, run.total_steps) and any(volumes.values()) and any(greens.values()):
             arrivals, local = _named(row.values, ARRIVED), _named(row.values, AT_INTERSECTIONS)

@@ -31,8 +31,8 @@ LEARNED = 10.0
 """Normalised score in % from which on a run counts as having learned something."""
 
 POLICY_WORDS = (
-    "Each algorithm by its headline policy: sampled for those that learn a stochastic policy (IP, MADDPG, MADDPGS, "
-    "PIC), greedy for Q-learners."
+    "Each algorithm is represented by its headline policy: sampled for those that learn a stochastic policy (IP, "
+    "MADDPG, MADDPGS, PIC), greedy for Q-learners."
 )
 LEARNED_WORDS = (
     "Learned from: one team reward, the mean of the agents' (QMIX, VDN, and MADDPG, MADDPGS, PIC unless their critics "

@@ -31,7 +31,7 @@ from results.paper import COMPARED_ALGORITHMS
 DASH = "\u2013"
 ROUNDING = 1e-7
 """Relative difference below which means count as equal, because returns are rounded to float32."""
-UNFINISHED, NOT_FINITE, ALONE, COLLAPSED = "unfinished", "not finite", "alone", "collapsed"
+UNFINISHED, NOT_FINITE, ALONE, COLLAPSED = "unfinished", "not finite", "no competitor", "collapsed"
 """Reasons why an algorithm with runs has no rank."""
 
 

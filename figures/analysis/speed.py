@@ -49,7 +49,7 @@ def load_speed(path: Path = FILE) -> list[Measurement]:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ResultsError(
             f"cannot read {path}: {type(error).__name__} {error}; expected a list of measurements with date, hardware, "
-            f"what, setup, command and rows of task, copies and steps a second by suite, {HERE} among them"
+            f"what, setup, command and rows of task, copies and steps per second by suite, {HERE} among them"
         ) from error
 
 

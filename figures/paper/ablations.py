@@ -73,7 +73,7 @@ HEADER = (
 TABLE_CAPTION = (
     f"Final return, headline policy first ({POLICY}): a seed's mean over its last 3 evaluations, then mean \u00b1 "
     "sample standard deviation over the seeds that were evaluated to the end; Student's interval of the mean. The "
-    "interval of the difference is Welch's; where it contains 0, these seeds do not tell the two settings apart. "
+    "interval of the difference is Welch's; where it contains 0, these seeds do not separate the two settings. "
     "\u2193: no better than random play, so that no difference from it is an improvement."
 )
 
@@ -130,13 +130,13 @@ def _table_caption(analysis: Analysis) -> str:
 
 
 def trend_words(result: AblationResult) -> str:
-    """Trends of a panel in one sentence: `(d) Hops: sampled +85 a step (12 to 158), p = 0.03; greedy ...`."""
+    """Trends of a panel in one sentence: `(d) Hops: sampled +85 per step (12 to 158), p = 0.03; greedy ...`."""
     parts = []
     for policy, found in result.trends.items():
         digits = decimals(abs(found.slope) + found.half_width)
         low, high = (number(found.slope + sign * found.half_width, digits) for sign in (-1, 1))
         p = result.adjusted[policy]
-        parts.append(f"{policy} {number(found.slope, digits)} a step ({low} to {high}), p = {p:.2g}")
+        parts.append(f"{policy} {number(found.slope, digits)} per step ({low} to {high}), p = {p:.2g}")
     return f"{result.ablation.title.split(',')[0]}: {'; '.join(parts)}."
 
 

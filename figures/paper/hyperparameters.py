@@ -35,7 +35,7 @@ def _caption(analysis: Analysis) -> str:
     source = (
         "of variant default, the paper's settings" if usual else "of smaller runs, because variant default was not run"
     )
-    where = f"Values are {source}: {', '.join(shown)}. " if runs else "Nothing was run. "
+    where = f"Values are {source}: {', '.join(shown)}. " if runs else "No runs. "
     return (
         f"{where}Where algorithms or tasks differ, each value is named with them. Optimizer, nonlinearity and target "
         "update interval are fixed in the code. Deviation: rows of DEVIATIONS.md that say what differs, in which "

@@ -38,15 +38,15 @@ def scope_words(analysis: Analysis) -> str:
     present = set(analysis.tasks) & set(COMPARED_TASKS)
     usual = {task for task, variant in analysis.groups if variant == PAPER_VARIANT} & present
     without = [name for name in COMPARED_ALGORITHMS if name not in analysis.algorithms]
-    words = [f"Of the paper\u2019s {len(COMPARED_TASKS)} tasks these results hold {len(present) or 'none'}."]
+    words = [f"These results cover {len(present) or 'none'} of the paper\u2019s {len(COMPARED_TASKS)} tasks."]
     if present and not usual:
-        words.append("None was run with the paper\u2019s own settings; words in brackets name the variants that were.")
+        words.append("None was run with the paper\u2019s settings; brackets name the variants that were run.")
     elif len(usual) < len(present):
         words.append(
-            f"{len(usual)} of them {'was' if len(usual) == 1 else 'were'} run with the paper\u2019s own settings; "
-            "words in brackets name the variants of the others."
+            f"{len(usual)} of them {'was' if len(usual) == 1 else 'were'} run with the paper\u2019s settings; "
+            "brackets name the variants of the others."
         )
     if without:
         labels = [style.label for style in algorithm_styles(without).values()]
-        words.append(f"Without any run: {', '.join(labels)}.")
+        words.append(f"No runs: {', '.join(labels)}.")
     return " ".join(words)

@@ -22,9 +22,9 @@ from figures.style import (
 
 PLATFORM = "magent"
 PANELS = {
-    "return_per_agent": "return of an agent",
-    "attacks_per_agent": "blows dealt to other agents",
-    "food_per_agent": "meals",
+    "return_per_agent": "return per agent",
+    "attacks_per_agent": "attacks on other agents",
+    "food_per_agent": "food eaten",
 }
 """Scores of an evaluation, each a mean over agents, and the titles of their panels."""
 SIZE = PanelSize(width=2.5, height=1.9, left=0.55, right=0.35)
@@ -82,6 +82,6 @@ def dilemma_caption() -> str:
         f"{POLICY_WORDS} With each action an agent moves, stays, or attacks an adjacent cell. Attacking food pays "
         "0.99, attacking an agent pays 1.99 and costs the victim 4, attacking nothing costs 0.01. Attacks thus pay "
         "the attacker and harm the team: a learner with an individual reward learns them first. The team's return in "
-        "the learning curves is the return of an agent times the number of agents. Line: mean over seeds; band: one "
+        "the learning curves is the return per agent times the number of agents. Line: mean over seeds; band: one "
         "sample standard deviation to either side."
     )

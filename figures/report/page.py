@@ -88,7 +88,7 @@ def scores_page(table: Table) -> str:
 
 
 CHAPTERS = (
-    Chapter("headline", "Who wins, by how much, how sure", "headline.html"),
+    Chapter("headline", "Who wins, by how much, with what confidence", "headline.html"),
     Chapter("figures", "The paper\u2019s figures", "figures.html"),
     Chapter("paper", "The paper\u2019s tables and claims", "paper.html"),
     Chapter("comparison", "All tasks together", "comparison.html"),
@@ -157,7 +157,7 @@ def _tiles(analysis: Analysis) -> dict[str, object]:
         "tasks": len(analysis.tasks),
         "algorithms": len(analysis.algorithms),
         "seeds": len({run.key.seed for run in runs}),
-        "steps in all": count_text(sum(run.status.step for run in runs)),
+        "steps in total": count_text(sum(run.status.step for run in runs)),
         "computing time": total_text(runs).replace(" hours", " h").replace(" and ", " + "),
     }
 

@@ -28,15 +28,18 @@ SETTINGS = (
 )
 """Settings named in the caption."""
 LESSONS = {
-    "climbing": "the best pair of actions ruins both agents when one of them misses it, so that averaging over what "
-    "the other may do leads away from it; the second best pair reaches about 72 %, the action that looks safe 59 %",
-    "penalty": "two best pairs, a large penalty for mixing them and a safe action, which reaches about 73 %",
-    "two_step": "the first step pays nothing and decides what the second can pay; the safe branch reaches about 69 %",
-    "chain": "what an agent likes best must give way to what its neighbours on a chain do; it sees its own preferences "
-    "only, and the best joint action depends on those of all",
+    "climbing": "the best joint action is costly if one agent deviates from it, so that averaging over the other "
+    "agent's actions leads away from it; the second-best joint action reaches about 72 %, the seemingly safe one 59 %",
+    "penalty": "two optimal joint actions, a large penalty for mixing them, and a safe action that reaches about 73 %",
+    "two_step": "the first step pays nothing and determines the payoffs of the second; the safe branch reaches about "
+    "69 %",
+    "chain": "an agent has to trade its preferences off against its neighbours' actions on a chain; it observes only "
+    "its own preferences, but the best joint action depends on those of all agents",
     "ring": "like the chain, but closed",
-    "echo": "each agent must name what only its predecessor sees: without messages nothing beats guessing, 0 %",
-    "walk": "a single agent without messages: plain reinforcement learning, a near lure against a far reward",
+    "echo": "each agent must name the symbol that only its predecessor observes: without messages it can only guess, "
+    "which scores 0 %",
+    "walk": "a single agent without messages: standard reinforcement learning with a small reward nearby and a larger "
+    "one far away",
 }
 """Difficulty that each game poses to a learner."""
 
@@ -104,13 +107,14 @@ def markdown(analysis: Analysis) -> str:
 
 OTHER = "\u21b3 other policy"
 CAPTION = (
-    "Small games whose optimum is computed exactly. Each cell: the normalised score in % (0: random play, 100: the "
-    "optimum), mean over finished seeds of their last 3 evaluations, and how many seeds reach the optimum, that is "
-    f"score at least {REACHED:.0f} %; bold where all of them do. {POLICY_WORDS} Below each row, the other policies: "
-    "greedy where the headline policy is sampled, and the exploration policy for Q-learners. \u2020: no seed has "
-    "finished. The last two columns are mean returns of the reference policies on the same episodes. The table does "
-    "not show how algorithms scale, how many samples they need, or what they could reach with settings tuned for each "
-    "game; a cell below the optimum shows that these settings did not find it, not that the method cannot."
+    "Small games whose optimum is computed exactly. Each cell gives the normalised score in % (0: random play, 100: "
+    "the optimum), the mean over finished seeds of their last 3 evaluations, and the number of seeds that reach the "
+    f"optimum, that is, at least {REACHED:.0f} %; bold if all of them do. {POLICY_WORDS} The row below shows the "
+    "other policy: greedy if the headline policy is sampled, and the exploration policy for Q-learners. \u2020: no "
+    "seed has finished. The last two columns are mean returns of the reference policies on the same episodes. The "
+    "table does not show how algorithms scale, how many samples they need, or what they could reach with settings "
+    "tuned for each game; a score below the optimum means that these settings did not find it, not that the method "
+    "cannot."
 )
 
 
@@ -128,7 +132,7 @@ def settings_text(analysis: Analysis) -> str:
         values = dict.fromkeys(str(config[name]) for config in configs if name in config)
         if values:
             parts.append(f"{name} {' or '.join(values)}")
-    return f"Settings of these runs: {', '.join(parts)}; all others are in the config of each run."
+    return f"Settings of these runs: {', '.join(parts)}; all others are recorded in the config of each run."
 
 
 def _played(analysis: Analysis) -> list[Run]:

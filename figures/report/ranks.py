@@ -26,7 +26,7 @@ def table(analysis: Analysis) -> Table:
 def other_table(analysis: Analysis) -> Table | None:
     """Ranks on all other tasks and variants with two or more algorithms; None where there is none."""
     rows = analysis.other_rows
-    caption = f"Tasks that the paper does not have, and further settings of those that it has. {CAPTION}"
+    caption = f"Tasks that are not in the paper, and other settings of those that are. {CAPTION}"
     return rank_table(rows, caption) if rows else None
 
 
@@ -59,7 +59,14 @@ def mean_table(analysis: Analysis) -> Table:
     """Mean ranks over tasks, with a test of whether they differ by more than chance."""
     groups = analysis.mean_ranks
     names = list(algorithm_styles(name for group in groups for name in group.ranks))
-    header = ("Learned from", "Tasks", *map(algorithm_label, names), "Friedman p", "Critical difference", "Pairs apart")
+    header = (
+        "Learned from",
+        "Tasks",
+        *map(algorithm_label, names),
+        "Friedman p",
+        "Critical difference",
+        "Pairs that differ",
+    )
     rows: list[list[Cell]] = []
     for group in groups:
         tasks = counted(len(group.tasks), "task")
@@ -121,26 +128,26 @@ def missing_words(analysis: Analysis) -> str:
     present = {row.task for row in analysis.headline_rows}
     absent = [task for task in COMPARED_TASKS if task not in present]
     if not absent:
-        return f"All {len(COMPARED_TASKS)} tasks of the paper are here."
+        return f"All {len(COMPARED_TASKS)} tasks of the paper are included."
     titles = "; ".join(task_title(task) for task in absent)
     return (
-        f"Missing are {len(absent)} of the paper's {len(COMPARED_TASKS)} tasks, which lack runs of two algorithms in "
-        f"the shown settings: {titles}."
+        f"{len(absent)} of the paper's {len(COMPARED_TASKS)} tasks are missing, because fewer than two algorithms "
+        f"were run with the settings shown: {titles}."
     )
 
 
 def winner_words(row: RankRow) -> str:
-    """The winner of a row in a few words: `IP`, `IP or DGN: not told apart`, `nobody: ...`."""
+    """The winner of a row in a few words: `IP`, `no significant difference: IP and DGN`, `none ranked: ...`."""
     if not row.ranks:
         reasons = listed(sorted(set(row.unranked.values())))
-        return f"nobody ranked ({reasons})"
+        return f"none ranked ({reasons})"
     if row.winner is not None:
         return algorithm_label(row.winner)
     first = [name for name, rank in row.ranks.items() if rank.first == 1]
     if all(row.ranks[name].below_random for name in first):
-        return "nobody is better than random play"
+        return "none better than random play"
     names = listed([algorithm_label(name) for name in sorted(first, key=lambda name: row.ranks[name].place)])
-    return f"not told apart: {names}" if row.equal_steps else f"unequal steps: {names}"
+    return f"no significant difference: {names}" if row.equal_steps else f"unequal steps: {names}"
 
 
 CAPTION = (

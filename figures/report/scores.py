@@ -44,10 +44,8 @@ def policy_table(analysis: Analysis, other: bool, alone: bool | None = None) -> 
             row.append(_score_cell(present[name], other, mixed) if name in present else ABSENT)
         rows.append([*row, *_bounds(analysis.reference_means(task))])
     header = ("Task", *(style.label for style in styles.values()), "random", "100 %")
-    words = (
-        "The policy that is not the headline: greedy of those that learn a stochastic one, the noise of exploration of "
-    )
-    caption = f"{words}Q-learners." if other else MATRIX_CAPTION
+    words = "The other policy: greedy for algorithms that learn a stochastic policy, exploring for Q-learners."
+    caption = words if other else MATRIX_CAPTION
     return Table(header, rows, caption, bold, matrix=True)
 
 

@@ -34,7 +34,7 @@ def caption(analysis: Analysis) -> str:
         f"{measurement.hardware}, {measurement.date} ({measurement.command})."
         for measurement in analysis.speed
     ]
-    return " ".join([*parts, "These are speeds on one CPU core; on a GPU the order may be another."])
+    return " ".join([*parts, "These are speeds on one CPU core; the order may differ on a GPU."])
 
 
 def table(analysis: Analysis) -> Table:
@@ -51,9 +51,9 @@ def table(analysis: Analysis) -> Table:
                 [(title, title), (measurement.what, measurement.what), (str(row.copies), row.copies), *cells,
                  (text, max(ratios, default=ABSENT[1]))]
             )  # fmt: skip
-    header = ("Task", "What", "Copies", *("this project" if name == HERE else name for name in suites), "Times as fast")
+    header = ("Task", "Measured", "Copies", *("this project" if name == HERE else name for name in suites), "Speed-up")
     return Table(
-        header, rows, "Times as fast: this project over each other suite, in the order of the columns.", words=2
+        header, rows, "Speed-up: this project relative to each other suite, in the order of the columns.", words=2
     )
 
 
@@ -70,7 +70,7 @@ def suites_of(measurements: list[Measurement]) -> list[str]:
 
 def _draw_panel(axes: Axes, measurement: Measurement) -> None:
     axes.set_title(
-        f"{measurement.what[:1].upper()}{measurement.what[1:]} a second", loc="left", pad=8, fontweight="bold"
+        f"{measurement.what[:1].upper()}{measurement.what[1:]} per second", loc="left", pad=8, fontweight="bold"
     )
     suites = suites_of([measurement])
     for place, name in enumerate(suites):

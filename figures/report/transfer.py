@@ -13,7 +13,7 @@ from figures.analysis import Analysis
 from figures.analysis.policies import POLICY_WORDS
 from figures.analysis.statistics import mean_half_width
 from figures.analysis.transfer import TrialPanel, TrialScore, fall
-from figures.names import algorithm_label, task_title
+from figures.names import algorithm_label, counted, task_title
 from figures.panels import LEGEND_ROW, curve_handle
 from figures.style import (
     MUTED,
@@ -65,10 +65,11 @@ def draw_losses(analysis: Analysis) -> Figure | None:
 def sizes_caption(analysis: Analysis) -> str:
     """Caption of the figure."""
     return (
-        "Policies played with numbers of agents other than that of training (the vertical line), without further "
-        "training. Normalised score between random play (0 %) and the reference policy (100 %) at each N. "
-        f"{POLICY_WORDS} Points: mean over seeds of training, with Student's 95 % interval (none for a single seed). "
-        f"Dotted grey: other reference policies. No axis goes below {number(UNSEEN, 0)} %: the table has lower scores."
+        "Zero-shot transfer: policies evaluated with other numbers of agents than in training (the vertical line), "
+        "without further training. Normalised score between random play (0 %) and the reference policy (100 %) at "
+        f"each N. {POLICY_WORDS} Points: mean over training seeds, with Student's 95 % interval (none for a single "
+        f"seed). Dotted grey: other reference policies. No axis goes below {number(UNSEEN, 0)} %: the table has lower "
+        "scores."
     )
 
 
@@ -76,9 +77,10 @@ def losses_caption(analysis: Analysis) -> str:
     """Caption of the figure."""
     return (
         "Policies on their training task with lost messages: each directed edge loses its message independently at "
-        "each step. No policy was trained with losses. A policy without messages keeps its score exactly; the "
-        "decrease of the others shows how much their actions depend on messages. At 100 % no message arrives. Points "
-        "and intervals as in the figure for other numbers of agents; silent agents and late messages are in the table."
+        "each step. No policy was trained with lost messages. A policy without messages keeps its score exactly; the "
+        "decrease of the others shows how much their actions depend on messages. At 100 %, no message arrives. Points "
+        "and intervals as in the figure for other numbers of agents; the table includes silent agents and delayed "
+        "messages."
     )
 
 
@@ -120,9 +122,9 @@ TABLE_CAPTION = (
 )
 
 LOSSES_TABLE_CAPTION = (
-    "Return and normalised score in %: mean ± standard deviation over seeds of training, each a mean over the same "
-    "episodes. Points lost: percentage points against the same policies with all messages in time, mean over seeds of "
-    "their differences, with Student's interval."
+    "Return and normalised score in %: mean ± standard deviation over training seeds, each a mean over the same "
+    "episodes. Points lost: decrease of the normalised score in percentage points, relative to the same policy with "
+    "all messages delivered; mean over seeds, with Student's interval."
 )
 
 
@@ -130,8 +132,8 @@ def _loss(score: TrialScore) -> Cell:
     trial = score.trial
     words = [f"{100 * trial.drop:g} % lost"] if trial.drop else []
     words += [f"{100 * trial.drop_agents:g} % of agents silent"] if trial.drop_agents else []
-    words += [f"{trial.delay} step late"] if trial.delay else []
-    return (", ".join(words) or "all in time", ", ".join(words))
+    words += [f"delayed by {counted(trial.delay, 'step')}"] if trial.delay else []
+    return (", ".join(words) or "all delivered", ", ".join(words))
 
 
 def _fall(score: TrialScore, base: TrialScore | None) -> list[Cell]:

@@ -14,7 +14,7 @@ def generator() -> torch.Generator:
 
 
 def ring(num_agents: int, batch: int) -> Graph:
-    """Every agent hears the one before and the one after it."""
+    """A ring: the neighbours of every agent are its predecessor and its successor."""
     agent = torch.arange(num_agents)
     neighbours = torch.stack([(agent - 1) % num_agents, (agent + 1) % num_agents], dim=-1)
     return Graph(neighbours.expand(batch, -1, -1), torch.ones(batch, num_agents, 2, dtype=torch.bool))

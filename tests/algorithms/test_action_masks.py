@@ -436,9 +436,10 @@ LEARNING = {"ip": ACTOR_CRITIC | {"alpha": 0.05}} | dict.fromkeys(VECTOR_LEARNER
 
 @pytest.mark.parametrize("name", NAMES)
 def test_learns_around_a_lure(name: str, generator: torch.Generator) -> None:
-    """Act like the symbol seen, where one can: else any action pays nothing. Action 3 looks best and nobody has it.
+    """Match the observed symbol where that action is available; any other action pays nothing. Action 3 looks best, but
+    no agent has it.
 
-    The game goes on, so that a value of the lure would spoil the targets: with gamma = 1/2 values are at most 2.
+    The game continues, so that a value of the lure would spoil the targets: with gamma = 1/2 values are at most 2.
     """
     rows = ((True, True, True, False), (True, True, False, False), (False, True, True, False))
     problem = replace(spec(num_agents=3, observation_dim=3, num_actions=4), action_mask=rows)

@@ -28,7 +28,8 @@ def build(name: str, seed: int = 0, **settings: Any) -> Learner:
 
 
 def game(size: int, generator: torch.Generator, shift: int) -> Batch:
-    """One-step game with a known optimum of 1: act like the symbol seen by agent i - shift. Agent i hears i - 1."""
+    """One-step game with a known optimum of 1: match the symbol observed by agent i - shift. Agent i receives messages
+    from i - 1."""
     symbol = torch.randint(3, (size, 4), generator=generator)
     observation = torch.nn.functional.one_hot(symbol, 3).float()
     action = torch.randint(3, (size, 4), generator=generator)
@@ -54,7 +55,7 @@ def test_finds_the_known_optimum(name: str, generator: torch.Generator) -> None:
 
 
 def test_propagation_finds_what_only_a_neighbour_knows(generator: torch.Generator) -> None:
-    """The best action is what the agent heard sees: IP learns it; without messages nobody can."""
+    """The best action depends on the neighbour's observation: IP learns it, which is impossible without messages."""
     scores = {}
     settings: dict[str, dict[str, Any]] = {
         "attention": {},

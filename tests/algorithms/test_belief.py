@@ -22,7 +22,7 @@ def network(hops: int, aggregation: str, kinds: tuple[int, ...] = (0,) * 7) -> B
 
 
 def heard(graph: Graph, copy: int, agent: int) -> list[int]:
-    """Numbers of the agents that `agent` hears, in slot order."""
+    """Neighbours of `agent`, in slot order."""
     return [int(j) for j, m in zip(graph.neighbours[copy, agent], graph.mask[copy, agent], strict=True) if m]
 
 
@@ -85,7 +85,7 @@ def test_a_round_equals_brute_force(aggregation: str, start: bool, generator: to
 
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
 def test_two_agents_have_no_echo(aggregation: str, generator: torch.Generator) -> None:
-    """On a pair, what j says to i does not depend on i, after any number of rounds: i never hears itself."""
+    """With two agents, the message from j to i does not depend on i after any number of rounds."""
     torch.manual_seed(3)
     layer = BeliefLayer(HIDDEN, aggregation, 1)
     edges = DirectedEdges(ring(2, 1)._replace(mask=torch.tensor([[[True, False], [True, False]]])))

@@ -1,4 +1,4 @@
-"""DGN against brute force and values computed by hand; who hears whom; the regulariser."""
+"""DGN against brute force and values computed by hand; its neighbourhoods; the regulariser."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KERNELS = ("slots", "dense", "gather")
 
 
 class Hearing(torch.nn.Module):
-    """Q values from a table plus the number of agents heard, oneself included."""
+    """Q values from a table plus the size of the neighbourhood, the agent itself included."""
 
     def __init__(self, *values: float) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ def build(num_agents: int = 5, kinds: int = 1, **settings: Any) -> DGN:
 
 
 def alone(num_agents: int, batch: int) -> Graph:
-    """Nobody has neighbours."""
+    """No agent has neighbours."""
     shape = (batch, num_agents, 2)
     return Graph(torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.bool))
 
@@ -66,7 +66,7 @@ def gradient_of(learner: DGN) -> torch.Tensor:
 def layer_by_loops(
     layer: RelationLayer, h: torch.Tensor, graph: Graph
 ) -> tuple[torch.Tensor, list[list[dict[int, list[float]]]]]:
-    """Eqs. (2) and (3) one agent and one head at a time; the weights of each agent are listed by the agent heard."""
+    """Eqs. (2) and (3) one agent and one head at a time; the weights of each agent are indexed by its neighbours."""
     batch, agents, hidden = h.shape
     size = hidden // layer.heads
     parts = zip(layer.projection.weight.split(hidden), layer.projection.bias.split(hidden), strict=True)
@@ -94,8 +94,8 @@ def layer_by_loops(
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("activated", [True, False])
 def test_relation_layer_equals_brute_force(kernel: str, activated: bool, generator: torch.Generator) -> None:
-    """Features and weights, agents without neighbours and oneself among those heard; ReLUs on queries, keys and values
-    or none."""
+    """Features and weights, agents without neighbours, and the agent itself as a neighbour; ReLUs on queries, keys and
+    values or none."""
     torch.manual_seed(2)
     layer = RelationLayer(12, 3, activated)
     with torch.no_grad():
@@ -125,8 +125,8 @@ def test_activation_changes_the_relations(generator: torch.Generator) -> None:
 
 
 def test_q_values_by_hand(generator: torch.Generator) -> None:
-    """Eqs. (1) to (4) from the learner's weights: encoder, two relation layers, a head over all three features; beside
-    them the attention of the upper layer."""
+    """Eqs. (1) to (4) from the learner's weights: encoder, two relation layers, a head over all three features; and the
+    attention of the upper layer."""
     learner = build()
     graph, x = random_graph(3, 5, 2, generator), torch.randn(3, 5, 4, generator=generator)
     q = learner.q
@@ -275,7 +275,7 @@ def test_upper_relation_at_the_next_state_is_a_constant(generator: torch.Generat
 
 
 def fixed_batch(generator: torch.Generator) -> Batch:
-    """Three agents on a ring; at s' nobody has neighbours."""
+    """Three agents on a ring; at s' no agent has neighbours."""
     return random_batch(2, spec(3), generator)._replace(
         action=torch.tensor([[0, 1, 2], [2, 2, 2]]),
         reward=torch.tensor([[1.0, -1.0, 0.0], [0.5, 0.0, 2.0]]),
@@ -286,8 +286,8 @@ def fixed_batch(generator: torch.Generator) -> Batch:
 
 @pytest.mark.parametrize(("fixed", "heard"), [(True, 3), (False, 1)])
 def test_loss_by_hand(fixed: bool, heard: int, generator: torch.Generator) -> None:
-    """The slow copy's best value is 30 plus the number of agents heard at s', on the graph of s (three) or on that of
-    s' (oneself), whatever action the present network prefers. No half, mean over batch and agents."""
+    """The slow copy's best value is 30 plus the size of the neighbourhood at s', on the graph of s (three) or on that
+    of s' (the agent itself), whatever action the present network prefers. No half, mean over batch and agents."""
     learner = build(3, gamma=0.5, fixed_graph=fixed)
     learner.q, learner.target_q = Hearing(1.0, 3.0, 2.0), Hearing(10.0, 20.0, 30.0)  # type: ignore[assignment]
     loss, change, value = learner.terms(fixed_batch(generator))

@@ -160,7 +160,7 @@ def test_sums_have_one_order(generator: torch.Generator) -> None:
 
 
 def test_reverse_lists_name_every_reader(generator: torch.Generator) -> None:
-    """Against brute force: edges by the agent they read, in rising order; what is no agent's number comes to nobody."""
+    """Against brute force: edges sorted by the agent they read; an index that belongs to no agent reaches none."""
     agents, listed = 6, 4
     lists = torch.randint(-1, agents + 1, (5, agents, listed), generator=generator, dtype=torch.int32)
     for one, found in zip(lists.flatten(1).tolist(), slots.reverse_lists(lists).tolist(), strict=True):
@@ -388,7 +388,7 @@ def test_full_graphs_attend_the_fastest_way(kernel: str, agents: int, heads: int
 @pytest.mark.parametrize("loops", [True, False])
 @pytest.mark.parametrize(("agents", "heads"), [(5, 2), (16, 4), (20, 2), (40, 1), (40, 4)])
 def test_full_graphs_equal_explicit_lists(agents: int, heads: int, loops: bool, generator: torch.Generator) -> None:
-    """Whatever attends: messages, weights and gradients are those of lists of everybody in double precision."""
+    """With every kernel, messages, weights and gradients are those of complete neighbour lists in double precision."""
     given = [torch.randn(2, agents, heads, 8, generator=generator) for _ in range(3)]
     results = []
     for dtype in (torch.float32, torch.float64):

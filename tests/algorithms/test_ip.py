@@ -59,7 +59,8 @@ def fixed_batch(generator: torch.Generator) -> Batch:
 
 
 def test_q_loss_by_hand(generator: torch.Generator) -> None:
-    """Each agent of a ring of three hears both others. Vbar = 4 and gamma = 0.5: targets are r + 2, or r at an end."""
+    """Each agent of a ring of three has both others as neighbours. Vbar = 4 and gamma = 0.5: targets are r + 2, or r at
+    an end."""
     ip = learner(gamma=0.5)
     ip.q1, ip.q2 = ActionValue(1.0, 2.0, 3.0), ActionValue(0.0, 0.0, 0.0)  # type: ignore[assignment]
     ip.target_value = Constant(4.0)  # type: ignore[assignment]

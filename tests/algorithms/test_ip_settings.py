@@ -80,7 +80,7 @@ def test_full_graph_reaches_everybody_at_once(inference: str, generator: torch.G
 
 
 def test_full_neighbourhood_equals_explicit_lists(generator: torch.Generator) -> None:
-    """Sum minus self against lists of everybody, with every kernel, and with self loops."""
+    """The sum without the agent itself against complete neighbour lists, with every kernel, and with self loops."""
     values = torch.randn(2, 7, 6, generator=generator)
     query, key = (torch.randn(2, 7, 2, 3, generator=generator) for _ in range(2))
     for self_loops in (False, True):
@@ -101,7 +101,7 @@ def test_full_neighbourhood_equals_explicit_lists(generator: torch.Generator) ->
 def test_messages_are_switched_one_by_one(
     policy: bool, critic: bool, inference: str, generator: torch.Generator
 ) -> None:
-    """The networks keep their parts; what they hear follows the two settings."""
+    """The networks keep their parameters; the messages they receive follow the two settings."""
     ip = learner(
         policy_messages=policy, critic_messages=critic, hops=2, critic_hops=1, value_hops=1, inference=inference
     )
@@ -183,7 +183,7 @@ def test_one_q_instead_of_two(generator: torch.Generator) -> None:
 def test_tuned_alpha_moves_towards_the_target_entropy(
     target: float, direction: int, generator: torch.Generator
 ) -> None:
-    """A fresh policy's entropy is near log 3 = 1.1: alpha falls when less is asked for and rises when more is."""
+    """A fresh policy's entropy is near log 3 = 1.1: alpha falls if the target is lower and rises if it is higher."""
     ip = learner(tune_alpha=True, target_entropy=target, learning_rate=1e-3)
     before = float(ip.temperature())
     assert abs(before - 0.2) < 1e-6

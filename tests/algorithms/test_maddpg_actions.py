@@ -35,7 +35,7 @@ def test_continuous_behaviour_is_the_policy_and_noise_within_bounds(name: str, g
 
 @pytest.mark.parametrize("name", ["maddpg", "maddpgs", "pic"])
 def test_continuous_actions_reach_the_optimum(name: str, generator: torch.Generator) -> None:
-    """Everybody is paid for the distance of the own action to half of what it sees."""
+    """Every agent's reward depends on the distance of its action from half of its observation."""
     learner: Any = make(name, FORCES, config_type(name)(hidden=32, learning_rate=0.01))
     learner.schedule(0, 10_000)
     for _ in range(300):

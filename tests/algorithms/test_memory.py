@@ -1,4 +1,4 @@
-"""The memory of an update, told without taking it, is what an update on the CPU takes."""
+"""The estimated memory of an update is what an update on the CPU uses."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ PROBLEMS = {
 
 
 def taken(name: str, spec: EnvironmentSpec, config: Any, size: int) -> int:
-    """The most bytes of tensors in use at once during two updates on the CPU, beside networks and batch."""
+    """The most bytes of tensors in use at once during two updates on the CPU, excluding networks and batch."""
     learner = algorithms.make(name, spec, config)
     generator = torch.Generator().manual_seed(0)
     batch = random_batch(spec, size, learner.action_width, generator)

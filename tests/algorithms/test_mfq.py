@@ -47,7 +47,7 @@ def test_mean_action_is_that_of_the_neighbours(generator: torch.Generator) -> No
 
 
 def fixed_batch(generator: torch.Generator) -> Batch:
-    """Each agent of a ring of three hears both others."""
+    """Each agent of a ring of three has both others as neighbours."""
     return random_batch(2, spec(3), generator)._replace(
         action=torch.tensor([[0, 1, 2], [2, 2, 2]]),
         reward=torch.tensor([[1.0, -1.0, 0.0], [0.5, 0.0, 2.0]]),
@@ -56,9 +56,9 @@ def fixed_batch(generator: torch.Generator) -> Batch:
 
 
 def test_loss_by_hand(generator: torch.Generator) -> None:
-    """T = 1 and values (log 1, log 2, log 3) plus the mean action. At s' all neighbours are thought to play uniformly,
-    so their policies are (1, 2, 3) / 6, which is everybody's mean action, under which policies are softmax(value + it).
-    """
+    """T = 1 and values (log 1, log 2, log 3) plus the mean action. At s' all neighbours are assumed to play uniformly,
+    so their policies are (1, 2, 3) / 6, which is the mean action of every agent, under which policies are softmax(value
+    + it)."""
     learner = build(gamma=0.5, temperature=1.0)
     values = [math.log(1.0), math.log(2.0), math.log(3.0)]
     learner.q, learner.target_q = MeanAction(values, 1.0), MeanAction([10.0, 20.0, 30.0], 6.0)  # type: ignore[assignment]
@@ -108,7 +108,7 @@ def coordination(size: int, generator: torch.Generator) -> Batch:
 
 
 def test_values_depend_on_the_neighbours_action(generator: torch.Generator) -> None:
-    """Q learns what an action is worth beside each action of the neighbour: 1 for the same, 0 for another."""
+    """Q learns the value of an action for each action of the neighbour: 1 for the same, 0 for another."""
     learner = build(hidden=32, learning_rate=3e-3)
     for _ in range(300):
         learner.update(coordination(64, generator), generator)

@@ -84,8 +84,8 @@ def test_value_by_hand(form: str, pooling: str, value: float) -> None:
 @pytest.mark.parametrize("pooling", POOLINGS)
 @pytest.mark.parametrize("agents", SIZES)
 def test_critic_equals_the_literal_form(agents: int, pooling: str, form: str, generator: torch.Generator) -> None:
-    """Values, and gradients with respect to the input and every weight. The head's bias is taken off: published
-    features shrink with 1/N^2 beside it."""
+    """Values, and gradients with respect to the input and every weight. The head's bias is removed: published
+    features shrink with 1/N^2 relative to it."""
     network = critic(agents, critic=form, pooling=pooling)
     joint = joint_of(agents, generator).requires_grad_()
     values = network(joint), literal(network, joint, (0,) * agents, form, pooling)

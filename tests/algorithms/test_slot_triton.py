@@ -40,7 +40,8 @@ def kernels_for_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Shape(NamedTuple):
-    """A case: its sizes, whether one graph serves all copies, and whether agents hear themselves."""
+    """A case: its sizes, whether one graph serves all copies, and whether the neighbour lists include the agent
+    itself."""
 
     batch: int
     agents: int
@@ -116,8 +117,8 @@ def test_kernels_equal_the_dense_reference(shape: Shape) -> None:
 
 
 def star(agents: int) -> Graph:
-    """Everybody hears agent 0 and, but for two who hear nobody, their predecessor: the first has most of the readers,
-    the last none."""
+    """All agents but two, which have no neighbours, read agent 0 and their predecessor: the first has most of the
+    readers, the last none."""
     agent = torch.arange(agents)
     neighbours = torch.stack([torch.zeros_like(agent), (agent - 1) % agents], -1)[None]
     mask = torch.ones(1, agents, 2, dtype=torch.bool)
@@ -126,7 +127,7 @@ def star(agents: int) -> Graph:
 
 
 def test_agents_that_everybody_hears() -> None:
-    """More readers than are added up at once; agents without any; agents that hear nobody."""
+    """More readers than are added up at once; agents without any; agents without neighbours."""
     graph, shape = star(12), Shape(1, 12, 2, 2, 4)
     fused = neighbourhood(on_device(graph), fused=True)
     found = results(fused, [part.to(DEVICE) for part in shape.inputs()], 2)
@@ -216,7 +217,7 @@ def test_numbers_that_are_no_agents_give_no_numbers() -> None:
 
 @pytest.mark.filterwarnings("ignore:All-NaN slice:RuntimeWarning")
 def test_what_is_no_number_is_not_hidden() -> None:
-    """NaN reaches those who hear it and nobody else."""
+    """NaN reaches only the agents that have it as a neighbour."""
     graph = on_device(star(4))
     value = torch.ones(1, 4, 1, 8, device=DEVICE)
     value[0, 2] = float("nan")

@@ -1,4 +1,4 @@
-"""With one agent, who hears nobody, Intention Propagation is soft actor-critic: the same losses, the same solution."""
+"""With a single agent, Intention Propagation is soft actor-critic: the same losses, the same solution."""
 
 from __future__ import annotations
 

@@ -16,11 +16,10 @@ READS = ("_local_scalar_dense", "nonzero", "is_nonzero", "equal", "masked_select
 
 
 class Tape(TorchDispatchMode):
-    """Records the operations made inside; `play` makes them again, on the same tensors and with the same numbers.
+    """Records the operations made inside; `play` repeats them on the same tensors and with the same numbers.
 
-    What is drawn is drawn anew, as from generators that are registered with a CUDA graph. An operation that gives a new
-    tensor writes, when it is played, to the memory of the tensor that it gave when it was recorded.
-    """
+    Random numbers are drawn again, as from generators that are registered with a CUDA graph. An operation that gives a
+    new tensor writes, when it is played, to the memory of the tensor that it gave when it was recorded."""
 
     def __init__(self) -> None:
         super().__init__()

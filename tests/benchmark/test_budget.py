@@ -1,4 +1,4 @@
-"""A run is what was asked for: one that would learn nothing, or step beyond its budget at once, is refused."""
+"""A run that would take no gradient step, or exceed its budget in its first block, is rejected."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.slow
 def test_full_disk(undisturbed: dict[str, str], small_disk: Path) -> None:
-    """What was finished stays; the rest says what is wrong, and goes on when there is room."""
+    """Finished runs remain; the others report the problem, and continue once there is space."""
     results, ballast = small_disk / "results", small_disk / "ballast"
     first = sweep(results, "--tasks", "game/two_step_2")
     assert first.wait(timeout=PATIENCE) == 0

@@ -136,7 +136,7 @@ def test_threads_of_environments_are_positive_or_none() -> None:
 
 
 def test_environments_get_their_threads() -> None:
-    """As many as asked for, else as many as torch on a CPU, else one for every core."""
+    """As many as requested, otherwise as many as torch uses on a CPU, otherwise one per core."""
     for device, settings, threads in (
         ("cpu", {}, 1),
         ("cpu", {"training.threads": 2}, 2),

@@ -36,7 +36,7 @@ SMALL = {
 def test_page_trains_and_compares(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The ten lines of the page, as they stand there, on an environment in a file that nobody has installed."""
+    """The ten lines of the page, verbatim, on an environment in a file that is not installed."""
     code = recipe(PAGE, "your environment")
     assert len(list(filter(None, code.splitlines()))) <= 10
     (tmp_path / "my_world.py").write_text(
@@ -87,12 +87,12 @@ def advance(training: Training, blocks: int) -> dict[str, Any]:
 
 @pytest.mark.parametrize("algorithm", ["ip", "pic"])
 def test_a_run_goes_on_with_equal_numbers(algorithm: str) -> None:
-    """Blocks of ten rounds end in the midst of episodes of eight steps."""
+    """Blocks of ten rounds end in the middle of episodes of eight steps."""
     config = resolve(LINE, algorithm, 0, 400, SMALL | {"environment.continuous": True})
     whole, parts = Training(config), Training(config)
     advance(whole, 3)
     assert parts.load_state_dict(whole.state_dict())
-    assert not parts.began_anew
+    assert not parts.episode_restarted
     assert advance(whole, 3) == advance(parts, 3)
 
 
@@ -102,7 +102,7 @@ def test_a_run_that_cannot_go_on_begins_a_new_episode() -> None:
     whole.advance()
     assert whole.replay.time == 7
     parts.load_state_dict(whole.state_dict())
-    assert parts.began_anew
+    assert parts.episode_restarted
     assert parts.replay.time == 0
     parts.advance()
     assert parts.environment_step == 28

@@ -146,8 +146,8 @@ def test_page_locked_buffers_may_be_used_again_at_once() -> None:
 @pytest.mark.parametrize("task", FAMILIES[:3])
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_a_block_does_not_wait_for_the_device(algorithm: str, task: str) -> None:
-    """Act, environment steps within an episode, replay and update. Engines on the CPU take their actions by waiting for
-    the stream, which is no operation that is told off."""
+    """Act, environment steps within an episode, replay and update. Engines on the CPU receive their actions by waiting
+    for the stream, which is allowed."""
     training = Training(gpu_config(algorithm, task, training__update_interval=20, training__gradient_steps=2))
     training.advance()
     torch.cuda.synchronize()

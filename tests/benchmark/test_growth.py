@@ -1,4 +1,4 @@
-"""A finished run that is given more steps goes on from its checkpoint, as if it had always been that long."""
+"""A finished run that is extended continues from its checkpoint, as if it had always been that long."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class KilledError(Exception):
 
 
 def test_killed_while_growing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before its first step, when its folder is that of the longer run already; the same command goes on."""
+    """Before its first step, when its folder already is that of the longer run; the same command continues it."""
     whole = run(configured(900), tmp_path / "whole", quiet=True)
     run(configured(300), tmp_path / "grown", quiet=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -73,6 +74,29 @@ def test_a_module_that_there_is_not_is_one_line(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(sys, "path", list(sys.path))
     with pytest.raises(UserError, match=r"^--import nothing_here: there is no such module in .* or on PYTHONPATH$"):
         train.parse_arguments(["--import", "nothing_here", "--task", TASK, "--algorithm", "ip"])
-    (tmp_path / "needs_more.py").write_text("import something_that_is_missing\n")
-    with pytest.raises(ModuleNotFoundError, match="something_that_is_missing"):
-        train.parse_arguments(["--import", "needs_more", "--task", TASK, "--algorithm", "ip"])
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("needs_more", r"fails with ModuleNotFoundError: .*something_that_is_missing.* \(.*needs_more\.py, line 2\)"),
+        ("half_written", r"fails with SyntaxError: .* \(half_written\.py, line 1\); correct it$"),
+        ("divides", r"fails with ZeroDivisionError: division by zero \(.*divides\.py, line 1\); correct it$"),
+        ("divides.py", "expected the name of a module, such as my_tasks for the file my_tasks.py$"),
+        ("./divides", "expected the name of a module"),
+        (".divides", "expected the name of a module"),
+        ("", "expected the name of a module"),
+    ],
+)
+def test_a_module_that_fails_is_one_line(
+    name: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The line says where in the file of the user."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "needs_more.py").write_text("\nimport something_that_is_missing\n")
+    (tmp_path / "half_written.py").write_text("x = (\n")
+    (tmp_path / "divides.py").write_text("1 / 0\n")
+    with pytest.raises(UserError, match=f"^--import {re.escape(name)}: .*{words}") as raised:
+        train.parse_arguments(["--import", name, "--task", TASK, "--algorithm", "ip"])
+    assert "\n" not in str(raised.value)

@@ -40,7 +40,7 @@ def test_unknown_kernels_are_refused() -> None:
 
 
 def test_a_cpu_refuses_fused_kernels(tmp_path: Path) -> None:
-    """In one line that says what to do, before anything is written; a plan says so too."""
+    """With a one-line error that says what to do, before anything is written; also in a plan."""
     with pytest.raises(UserError, match=r"needs a CUDA device, but the run is on cpu.*kernels=reference") as error:
         train.run(config(**FUSED), tmp_path, quiet=True)
     assert "\n" not in str(error.value)

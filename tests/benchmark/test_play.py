@@ -156,10 +156,10 @@ def test_a_policy_plays_other_tasks_where_it_fits(
         (["cityflow/synthetic_5"], "there is no task 'cityflow/synthetic_5'"),
         (
             ["game/climbing_2"],
-            "game/climbing_2 has no pictures: only particle tasks (mpe/...), traffic tasks (cityflow/...) and jungle "
-            "tasks (magent/...) can be watched",
+            "game/climbing_2 cannot be rendered: only particle tasks (mpe/...), traffic tasks (cityflow/...) and "
+            "jungle tasks (magent/...) can be watched",
         ),
-        (["game/ring_30"], "game/ring_30 has no pictures"),
+        (["game/ring_30"], "game/ring_30 cannot be rendered"),
         (
             [TASK, "--policy", "gredy"],
             "there is no policy 'gredy'; did you mean greedy? expected one of greedy, random",

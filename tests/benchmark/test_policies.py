@@ -128,7 +128,7 @@ def test_other_navigation_keeps_density() -> None:
 
 
 def test_channel_loses_what_it_says() -> None:
-    """Drops are a share of the edges, silent agents are heard by nobody for the whole episode."""
+    """Drops affect a share of the edges; the messages of silent agents reach no agent for the whole episode."""
     step = envs.make("magent/jungle_60", 50).reset(0)
     edges = int(step.graph.mask.sum())
     heard = Channel(Losses(drop=0.25), stream(0, "messages", torch.device("cpu")))(step.observation, step.graph)
@@ -188,7 +188,7 @@ def test_losses_and_those_who_hear_nobody(trained: Path) -> None:
 
 
 def test_a_full_graph_loses_messages_too() -> None:
-    """Everybody hears everybody by a kernel that reads no lists; with nothing lost, lists give the same actions."""
+    """A complete graph uses a kernel without lists; with nothing lost, lists give the same actions."""
     import algorithms
 
     config = resolve(NAVIGATION, "ip", 0, 100, {"algorithm.hidden": 16, "algorithm.graph": "full"})
@@ -269,7 +269,7 @@ def test_sampled_actions_need_a_generator(trained: Path) -> None:
 
 
 def test_the_package_says_what_it_has() -> None:
-    """Without loading torch before a policy is asked for."""
+    """Without importing torch before a policy is requested."""
     code = (
         "import sys, benchmark\nassert 'torch' not in sys.modules\n"
         "assert callable(benchmark.load_policy)\n"

@@ -92,7 +92,7 @@ def test_the_episode_is_the_first_of_the_evaluation(
 
 
 def test_greedy_and_sampled_episodes_differ(results: Path) -> None:
-    """Else the test above could not tell them apart."""
+    """Otherwise the test above could not distinguish them."""
     folder = results / RUN / "seed_0"
     (greedy, one), (sampled, two) = (
         record_episode(folder, Recording(policy, size=64)) for policy in ("greedy", "sampled")
@@ -207,10 +207,10 @@ def test_games_have_no_pictures(
 ) -> None:
     folder = results / "game/ring_8/ip/default/seed_0"
     folder.mkdir(parents=True)
-    config = {"task": "game/ring_8", "algorithm": "ip", "variant": "default", "seed": 0}
+    config = {"task": "game/ring_8", "algorithm": "ip", "variant": "default", "seed": 0, "total_steps": 1}
     (folder / "config.json").write_text(json.dumps(config))
     assert command("--results", results, "--algorithms", "ip", monkeypatch=monkeypatch) == 0
-    assert "skipped game/ring_8 ip default seed 0: game tasks have no pictures" in capsys.readouterr().err
+    assert "skipped game/ring_8 ip default seed 0: game tasks cannot be rendered" in capsys.readouterr().err
 
 
 def test_a_suite_is_recorded_wherever_its_runs_lie(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ def make_spec(static: bool = False, agents: int = AGENTS) -> EnvironmentSpec:
 
 
 def make_step(number: int, ended: bool = False) -> Step:
-    """A step in which every value tells its number and its copy."""
+    """A step in which every value encodes its index and its copy."""
     value = number + 0.25 * torch.arange(ENVS).float()
     graph = Graph(
         torch.full((ENVS, AGENTS, NEIGHBOURS), number % AGENTS), torch.ones(ENVS, AGENTS, NEIGHBOURS, dtype=torch.bool)
@@ -46,7 +46,7 @@ def fill(replay: Replay, steps: int) -> list[tuple[float, float, int, float]]:
 @settings(max_examples=60)
 @given(steps=st.integers(1, 60), capacity=st.integers(1, 40), on_device=st.booleans())
 def test_draws_exactly_the_kept_transitions(steps: int, capacity: int, on_device: bool) -> None:
-    """Whatever was drawn happened, belongs together and is recent; everything recent can be drawn."""
+    """Every sampled transition occurred, is consistent and recent; every recent transition can be sampled."""
     replay = Replay(make_spec(), ENVS, capacity, torch.device("cpu"), counts_on_device=on_device)
     history = fill(replay, steps)
     kept = history[-len(replay) :]

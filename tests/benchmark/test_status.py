@@ -30,7 +30,7 @@ def write(results: Path, request: RunRequest = REQUEST, alive: bool | None = Non
     if status:
         record = {"step": 400, "total_steps": 1000, "wall_seconds": 20.0, "message": "", "scores": {}} | status
         (folder / "status.json").write_text(json.dumps(record))
-        (folder / "config.json").write_text(json.dumps({"task": request.key.task}))
+        (folder / "config.json").write_text(json.dumps({**request.key._asdict(), "total_steps": 1000}))
     if alive is not None:
         holder = {"host": "elsewhere", "pid": 1, "job": "7", "token": "0"}
         (folder / "lock").write_text(json.dumps(holder))

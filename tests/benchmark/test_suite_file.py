@@ -61,14 +61,17 @@ def test_what_is_left_out_has_defaults(tmp_path: Path) -> None:
     ("text", "words"),
     [
         ("tasks = [", "cannot be read"),
-        ('algorithms = ["ip"]', r"tasks = \[\]: expected a list of at least one str"),
+        ('algorithms = ["ip"]', r"tasks = \[\]: expected a list of a text or several"),
         (
             'tasks = ["game/echo_8"]\nalgorithms = ["ip"]\nsees = [1]',
             "sees: there is no such entry; did you mean",
         ),
         ('tasks = "game/echo_8"\nalgorithms = ["ip"]', "tasks = 'game/echo_8': expected a list"),
         ('tasks = ["game/echo_8"]\nalgorithms = ["ip"]\nseeds = [1, 1]', "the same one twice"),
-        ('tasks = ["game/echo_8"]\nalgorithms = ["ip"]\nseeds = [true]', "expected a list of at least one int"),
+        (
+            'tasks = ["game/echo_8"]\nalgorithms = ["ip"]\nseeds = [true]',
+            "expected a list of a whole number or several",
+        ),
     ],
 )
 def test_mistakes_in_a_file_are_named(text: str, words: str, tmp_path: Path) -> None:

@@ -231,7 +231,7 @@ def test_filters() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_stopped_sweep_stops_its_runs(number: signal.Signals, tmp_path: Path) -> None:
-    """No run is left behind: each writes a checkpoint and ends, and the sweep says how to go on."""
+    """No run is left behind: each writes a checkpoint and ends, and the sweep says how to continue."""
     command = [sys.executable, "-m", "benchmark.sweep", "--suite", "quick", "--tasks", TASK, "--algorithms", "iql"]
     command += ["--workers", "2", "--device", "cpu", "--results", str(tmp_path)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}

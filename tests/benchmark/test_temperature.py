@@ -65,7 +65,7 @@ def in_unit_of_advantages(advantages: torch.Tensor, alpha: float) -> float:
 @pytest.mark.slow
 def test_alpha_means_the_same_at_every_number_of_agents() -> None:
     """With standardised rewards alpha = 0.2 leaves policies of 200 agents nearly uniform (log 5 is 1.61); as a multiple
-    of the advantages' scale it asks for the same entropy everywhere."""
+    of the advantages' scale it leads to the same entropy everywhere."""
     by_reward, by_advantage = [], []
     for agents in AGENTS:
         advantages, deviation = measure(agents)

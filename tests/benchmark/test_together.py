@@ -35,7 +35,7 @@ LOGS = ("metrics.jsonl", "evaluation.jsonl", "interpretation.jsonl")
 
 
 def configs() -> list[RunConfig]:
-    """Two seeds of one algorithm, another, and a task that keeps account of what agents do."""
+    """Two seeds of one algorithm, another, and a task that records statistics."""
     traffic = SMALL | {"training.log_interval": 100, "training.evaluation_interval": 200}
     rarely = {"training_checkpoint_seconds": 1e6}
     return [

@@ -134,7 +134,7 @@ def test_ratio_of_updates_is_kept(envs: int, interval: int) -> None:
 
 @pytest.mark.parametrize("algorithm", ["ip", "iql"])
 def test_state_in_memory_is_complete(algorithm: str, tmp_path: Path) -> None:
-    """A training saved to disk and loaded into a fresh one goes on bit for bit, wherever an episode stands."""
+    """A training saved to disk and loaded into a fresh one continues bit for bit, at any point of an episode."""
     config = small_config(algorithm, training_update_interval=60)
     first, second = Training(config), Training(config)
     for _ in range(5):
@@ -239,7 +239,7 @@ def test_killed_run_ends_like_an_uninterrupted_one(where: str, count: int, tmp_p
 
 
 def test_stop_signal_writes_a_checkpoint(tmp_path: Path, uninterrupted: Path) -> None:
-    """SIGTERM, as schedulers send it: a checkpoint, exit, and the same numbers when it goes on."""
+    """SIGTERM, as schedulers send it: a checkpoint, exit, and the same numbers after resuming."""
     code = KILLER.replace("os.kill(os.getpid(), signal.SIGKILL)", "os.kill(os.getpid(), signal.SIGTERM)")
     code = code.replace('small_config("ip")', 'small_config("ip", training_checkpoint_seconds=1e6)')
     subprocess.run([sys.executable, "-c", code, "update", "30", str(tmp_path)], cwd=ROOT, capture_output=True)
@@ -374,7 +374,8 @@ def test_results_that_are_no_folder_are_refused(tmp_path: Path) -> None:
 
 
 def test_full_disk_leaves_the_last_checkpoint(tmp_path: Path, uninterrupted: Path) -> None:
-    """A file-size limit stands for a full disk: the write fails, the run says so and goes on once there is room."""
+    """A file-size limit stands for a full disk: the write fails, the run reports it and continues once there is
+    space."""
     begin_run(small_config("ip"), tmp_path, blocks=3)
     path = run_folder(tmp_path, small_config("ip").key)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -77,7 +77,7 @@ def test_published_set_keeps_them(finished: Path, tmp_path: Path) -> None:
 
 
 def test_killed_run_ends_like_an_uninterrupted_one(finished: Path, tmp_path: Path) -> None:
-    """Stopped after three blocks, in the midst of an episode, and run again: the same files."""
+    """Stopped after three blocks, in the middle of an episode, and resumed: the same files."""
     folder = RunFolder(tmp_path, config().record())
     writer = RunWriter(Training(config()), folder, Progress("", 600, quiet=True))
     writer.resume()
@@ -114,7 +114,7 @@ def test_defaults_of_tasks() -> None:
 
 
 def test_engine_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who knows the option that it was is told so."""
+    """The former option gives a hint."""
     monkeypatch.setattr(sys, "argv", ["train", "--task", TASK, "--algorithm", "iql", "--engine", "cityflow"])
     with pytest.raises(UserError, match=r"use --set environment\.engine=cityflow"):
         train.main()

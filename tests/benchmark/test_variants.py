@@ -81,7 +81,7 @@ def run_sweep(*arguments: str) -> int:
 def test_a_sweep_with_changed_settings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Its runs lie beside the suite's, and it is not collected in the suite's place."""
+    """Its runs are stored next to the suite's, and it is not collected in place of the suite."""
     monkeypatch.setattr(sys, "argv", [])
     part = ["--suite", "smoke", "--tasks", "game/two_step_2", "--algorithms", "iql", "--seeds", "0"]
     here = ["--results", str(tmp_path), "--device", "cpu"]

@@ -12,7 +12,7 @@ import torch
 import envs
 from envs import traffic
 from envs.drawing import draw
-from envs.numba_cache import forget_stale
+from envs.numba_cache import delete_stale
 from envs.traffic import Engine
 from envs.traffic.cityflow.replay import ReplayWriter
 from envs.traffic.synthetic.grid import grid_flow, grid_roadnet
@@ -38,4 +38,4 @@ def test_second_of_a_replay(benchmark: Any, tmp_path: Path) -> None:
 
 def test_kernels_are_up_to_date(benchmark: Any) -> None:
     """What every import of `envs.traffic` does."""
-    assert not benchmark(forget_stale, "envs.traffic", Path(traffic.__file__).parent)
+    assert not benchmark(delete_stale, "envs.traffic", Path(traffic.__file__).parent)

@@ -83,7 +83,7 @@ def drive(simulation: Simulation, seconds: int, at_once: int) -> float:
 
 @pytest.mark.parametrize("side", [7, 15])
 def test_ten_seconds(benchmark: Any, side: int) -> None:
-    """In the midst of traffic."""
+    """In dense traffic."""
     simulation = Simulation(*build(side))
     drive(simulation, 500, 10)
     benchmark(simulation.run, 10)
@@ -91,7 +91,8 @@ def test_ten_seconds(benchmark: Any, side: int) -> None:
 
 @pytest.mark.bench
 def test_speed_table(capsys: pytest.CaptureFixture[str]) -> None:
-    """Print steps per second beside CityFlow's: called one by one, ten at a time, and the ratio of the latter."""
+    """Print steps per second compared with CityFlow's: called one by one, ten at a time, and the ratio of the
+    latter."""
     rows = []
     for city in cities():
         simulation = Simulation(*build(city.side))

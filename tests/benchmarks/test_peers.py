@@ -1,4 +1,4 @@
-"""The measurement beside other suites: what it plays, how it counts, and where it writes."""
+"""The comparison with other suites: what it runs, how it counts, and where it writes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_every_installed_suite_plays_whole_episodes(name: str) -> None:
 
 
 def test_steps_of_all_copies_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock that goes on by one second an episode: 25 steps of 4 copies a second."""
+    """A clock that advances by one second per episode: 25 steps of 4 copies per second."""
     now = iter(range(100))
     monkeypatch.setattr(time, "perf_counter", lambda: float(next(now)))
     # begins at 0; looks at the clock before each episode and at the end: 4 episodes in 6 ticks

@@ -171,7 +171,5 @@ def test_what_cannot_be_drawn_is_refused() -> None:
     for size in (63, 2001, 100.0):
         with pytest.raises(ValueError, match="size must be"):
             draw(environment, size=size)  # type: ignore[arg-type]
-    with pytest.raises(
-        TypeError, match=r"particles \(mpe/...\), of traffic \(cityflow/...\) and of jungles .* not str"
-    ):
+    with pytest.raises(TypeError, match=r"particle \(mpe/...\), traffic \(cityflow/...\) and Jungle .* not str"):
         draw("mpe/cooperative_navigation_3")  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ import torch
 
 import envs
 from envs.errors import EnvironmentNotAvailableError, ForeignEnvironmentError, TaskError
-from envs.protocols import Environment, Replayed, Step
+from envs.protocols import Environment, Step, Unsaveable
 
 pytest.importorskip("pettingzoo", reason="these environments are PettingZoo's")
 
@@ -67,7 +67,7 @@ def test_a_task_has_a_name_settings_and_a_specification() -> None:
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("continuous", [False, True])
 def test_numbers_are_those_of_the_environment(workers: int, continuous: bool) -> None:
-    """Three copies, each with a seed of its own, in turn or in processes; a second episode goes on with other seeds."""
+    """Three copies with different seeds, one after another or in processes; the second episode has other seeds."""
     batch = envs.make(LINE, 3, workers=workers, continuous=continuous)
     steps = play(batch, LIMIT)
     score = batch.scores()["return"]
@@ -120,7 +120,7 @@ def test_everybody_can_be_paid_the_sum() -> None:
 
 
 def heard(step: Step) -> list[set[int]]:
-    """Whom each agent of the first copy hears."""
+    """The neighbours of each agent of the first copy."""
     return [
         {int(j) for j, there in zip(row, mask, strict=True) if there}
         for row, mask in zip(step.graph.neighbours[0], step.graph.mask[0], strict=True)
@@ -128,7 +128,8 @@ def heard(step: Step) -> list[set[int]]:
 
 
 def test_graphs() -> None:
-    """Everybody, the nearest by the place, whom infos list (never oneself), and the lower triangle in the state."""
+    """All agents, the nearest by position, those listed in the infos (never the agent itself), and the lower triangle
+    in the state."""
     assert heard(envs.make(LINE, 1).reset(0)) == [{1, 2}, {0, 2}, {0, 1}]
     assert heard(envs.make(LINE, 1, graph="infos").reset(0)) == [{2}, {2}, set()]
     assert heard(envs.make(LINE, 1, graph="state", columns="1:10").reset(0)) == [set(), {0}, {0, 1}]
@@ -162,7 +163,7 @@ def test_a_saved_state_goes_on_exactly(workers: int, continuous: bool) -> None:
     whole.reset(9)
     play(whole, 5, None)
     parts.load_state_dict(whole.state_dict())
-    assert isinstance(parts, Replayed)
+    assert isinstance(parts, Unsaveable)
     assert parts.continued
     actions = torch.full((2, 3, 1), 0.5) if continuous else torch.ones(2, 3, dtype=torch.int64)
     assert_same([whole.step(actions) for _ in range(3)], [parts.step(actions) for _ in range(3)])

@@ -1,4 +1,4 @@
-"""Environments on the host beside a learner elsewhere: the same episodes, one wait a step, nothing sent twice."""
+"""Host environments for a learner on another device: equal episodes, one synchronisation per step, no repeats."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 import envs
-from envs.host import HOST, HostEnvironment, InterpretableHostEnvironment, Staging, beside
+from envs.host import HOST, HostEnvironment, InterpretableHostEnvironment, Staging, on_device
 from envs.protocols import Interpretable, Step, Threaded
 from tests.waits import FETCHED, SENT, Waits
 
@@ -91,7 +91,7 @@ def test_buffers_are_used_again_and_copies_are_not() -> None:
 
 
 def test_engines_of_a_cpu_are_taken_beside_another_device() -> None:
-    """Where asked for, and always for traffic; a CPU has the environment itself."""
+    """If requested, and always for traffic; on a CPU the environment itself is returned."""
     device = torch.device("meta")
     for task, settings in TASKS.items():
         made = envs.make(task, 2, device, **settings)
@@ -112,6 +112,6 @@ def test_accounts_and_threads_are_those_of_the_host() -> None:
     assert city.take_statistics()["actions"]["all"] == 3 * 4
     city.use_threads(2)
     assert city.host.batch.threads == 2  # type: ignore[attr-defined]
-    jungle = beside(envs.make("magent/jungle_6", 1), torch.device("meta"))
+    jungle = on_device(envs.make("magent/jungle_6", 1), torch.device("meta"))
     assert not isinstance(jungle, Interpretable)
     jungle.use_threads(2)  # type: ignore[attr-defined]

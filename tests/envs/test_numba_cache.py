@@ -1,4 +1,4 @@
-"""Kernels that numba kept are forgotten when anything that they were compiled from has changed."""
+"""Cached kernels are deleted when any of their sources has changed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ spec = importlib.util.spec_from_file_location("cache", sys.argv[1])
 cache = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(cache)
 from tiny.outer import outer
-stale = sys.argv[2] == "check" and cache.forget_stale("tiny", Path("tiny").absolute())
+stale = sys.argv[2] == "check" and cache.delete_stale("tiny", Path("tiny").absolute())
 print(outer(), stale, sum(outer.stats.cache_hits.values()), outer.stats.cache_path)
 """
 
@@ -44,7 +44,8 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(*arguments: str, **variables: str) -> list[str]:
-    """What a new process says: result, whether something was forgotten, how often the cache was used, and where."""
+    """Output of a new process: the result, whether kernels were deleted, the number of cache hits, and the cache
+    folder."""
     command = [sys.executable, "-c", RUN, str(cache.__file__), *arguments]
     environment = {**os.environ, "PYTHONPATH": ".", **variables}
     return subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout.split()
@@ -70,13 +71,13 @@ def test_what_counts_as_a_change(tiny: Path) -> None:
     (tiny / "tool.py").write_text("from tiny.outer import outer\n")
     kept = tiny / "__pycache__"
     assert cache.cache_folder(tiny) == kept
-    assert cache.forget_stale("tiny", tiny)
+    assert cache.delete_stale("tiny", tiny)
     names = [f"outer.outer-4.{python}.nbi", f"outer.outer-4.{python}.1.nbc", "outer.outer-4.py27.nbi", "tool.pyc"]
 
     def forgets() -> list[str]:
         for name in names:
             (kept / name).touch()
-        stale = cache.forget_stale("tiny", tiny)
+        stale = cache.delete_stale("tiny", tiny)
         gone = [name for name in names if not (kept / name).exists()]
         assert stale == bool(gone)
         return gone
@@ -92,31 +93,31 @@ def test_what_counts_as_a_change(tiny: Path) -> None:
 
 
 def test_other_versions_of_numba_are_other_sources(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert cache.forget_stale("tiny", tiny)
+    assert cache.delete_stale("tiny", tiny)
     monkeypatch.setattr("numba.__version__", "0.1")
-    assert cache.forget_stale("tiny", tiny)
+    assert cache.delete_stale("tiny", tiny)
 
 
 def test_many_processes_at_once(tiny: Path) -> None:
     for number in range(5):
         (tiny / "inner.py").write_text(INNER.format(number))
         with ThreadPoolExecutor(8) as workers:
-            results = list(workers.map(lambda _: cache.forget_stale("tiny", tiny), range(16)))
+            results = list(workers.map(lambda _: cache.delete_stale("tiny", tiny), range(16)))
         assert any(results)
-        assert not cache.forget_stale("tiny", tiny)
+        assert not cache.delete_stale("tiny", tiny)
     assert [path.name for path in (tiny / "__pycache__").iterdir() if "stamp" in path.name] == [cache.STAMP]
 
 
 def test_a_stamp_that_cannot_be_written_is_no_error(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tiny / "__pycache__" / cache.STAMP).mkdir(parents=True)
-    assert cache.forget_stale("tiny", tiny)
+    assert cache.delete_stale("tiny", tiny)
     assert len(list((tiny / "__pycache__").iterdir())) == 1
 
 
 def test_numba_switched_off_keeps_nothing(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("numba.core.config.DISABLE_JIT", 1)
     assert cache.cache_folder(tiny) is None
-    assert not cache.forget_stale("tiny", tiny)
+    assert not cache.delete_stale("tiny", tiny)
 
 
 def test_no_place_to_keep_anything(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,7 +151,7 @@ def test_tools_that_only_use_the_engine_do_not_count() -> None:
 
 @pytest.mark.parametrize("name", PACKAGES)
 def test_importing_a_package_checks_it(name: str) -> None:
-    assert not cache.forget_stale(f"envs.{name}", ENVS / name)
+    assert not cache.delete_stale(f"envs.{name}", ENVS / name)
 
 
 CONSTANT = """
@@ -163,7 +164,7 @@ print(driving.stopping_speed(10.0, 2.0, 4.5, 20.0, 1.0), driving.stopping_speed.
 
 
 def test_an_edit_in_a_subpackage_forgets_the_kernels_of_all(tmp_path: Path) -> None:
-    """In a copy: a constant of the network's room changes, and kernels of the engine's and its own are forgotten."""
+    """In a copy: a constant of `network` changes, and the kernels of `engine` and `network` are deleted."""
     shutil.copytree(ENVS, tmp_path / "envs", ignore=shutil.ignore_patterns("__pycache__"))
     environment = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
     rooms = [tmp_path / "envs" / "traffic" / name / "__pycache__" for name in ("engine", "network")]
@@ -256,7 +257,7 @@ def without_folders(tmp_path: Path, case: str) -> str:
 
 
 def test_kernels_are_compiled_where_no_folder_can_be_written_to(tmp_path: Path) -> None:
-    """As in a checkout that belongs to somebody else, without a home; what was kept goes with the process."""
+    """As in a checkout of another user, without a home directory; the cache is removed with the process."""
     place, filled = without_folders(tmp_path, "temporary").split()
     assert Path(place).parent == tmp_path
     assert filled == "True"
@@ -265,6 +266,6 @@ def test_kernels_are_compiled_where_no_folder_can_be_written_to(tmp_path: Path) 
 
 def test_no_room_at_all_is_one_line(tmp_path: Path) -> None:
     said = without_folders(tmp_path, "none")
-    assert said.startswith("EnvironmentNotAvailableError: numba finds no folder for compiled code")
+    assert said.startswith("EnvironmentNotAvailableError: numba has no writable folder for compiled code")
     assert "\n" not in said
     assert "set NUMBA_CACHE_DIR" in said

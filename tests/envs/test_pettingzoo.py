@@ -252,7 +252,7 @@ def test_wrong_actions_are_refused(actions: dict[str, Any], message: str) -> Non
 def test_wrong_arguments_are_refused() -> None:
     with pytest.raises(ValueError, match="'rgb_array', not 'human'"):
         parallel_env(NAVIGATION, render_mode="human")
-    with pytest.raises(ValueError, match=r"game/climbing_2 has no pictures: leave render_mode='rgb_array' out"):
+    with pytest.raises(ValueError, match=r"game/climbing_2 cannot be rendered: omit render_mode='rgb_array'"):
         parallel_env("game/climbing_2", render_mode="rgb_array")
     with pytest.raises(ValueError, match="max_cycles must be None or at least 1, not 0"):
         parallel_env(NAVIGATION, max_cycles=0)

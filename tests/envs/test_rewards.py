@@ -1,4 +1,4 @@
-"""The three reward modes: what everyone, each, and nobody else is paid for."""
+"""The three reward modes: shared, local and difference."""
 
 from __future__ import annotations
 

@@ -209,6 +209,6 @@ def test_torn_line_of_a_finished_run_is_one_clear_error(tmp_path: Path, capsys: 
     assert main(["--results", str(tmp_path / "raw"), "--output", str(tmp_path / "out")]) == 1
     error = capsys.readouterr().err
     assert error == (
-        f"error: corrupt file {folder}/evaluation.jsonl, line 19: is truncated, although the run finished; run this "
-        "seed again\n"
+        f"error: corrupt file {folder}/evaluation.jsonl, line 19: is truncated, although the run finished; rerun this "
+        "seed\n"
     )

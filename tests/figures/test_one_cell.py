@@ -28,7 +28,7 @@ POLICIES = {"greedy": -412.375, "sampled": -467.125}
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The cell that is followed, and another beside it."""
+    """The cell under test, and another one."""
     root = tmp_path_factory.mktemp("raw")
     write_references(root, TASK, random=[-900.0, -880.0], max_pressure=[-380.0, -385.0])
     for seed in SEEDS:

@@ -84,7 +84,7 @@ def normalised_scores(run: Run, policy: str) -> dict[int, float]:
 
 
 def test_generated_parts_of_the_documents_are_those_of_the_published_runs() -> None:
-    """`python -m figures.documents` makes them anew."""
+    """`python -m figures.documents` regenerates them."""
     made = documents(analysed())
     assert [path.name for path, text in made.items() if path.read_text() != text] == []
     assert {path.relative_to(ROOT).as_posix() for path in made} == {part.file for part in parts()}
@@ -108,9 +108,10 @@ def test_every_algorithm_learns_small_navigation(agents: int, algorithm: str) ->
 
 
 @pytest.mark.parametrize("agents", [3, 6])
-def test_pic_learns_as_fast_as_its_own_program(agents: int) -> None:
-    """Gaps closed at equal environment steps, each on its own scale: ours, mean of three seeds, is at least as good on
-    the whole and at the end; a single point may be worse by the noise of the program's 20 episodes."""
+def test_pic_learns_as_fast_as_the_published_implementation(agents: int) -> None:
+    """Normalised scores at equal environment steps, each on the scale of its implementation: ours, mean of three seeds,
+    is at least as good overall and at the end; a single point may be worse by the noise of the program's 20
+    episodes."""
     program = PIC_PROGRAM[agents]
     scale = program["assignment"] - program["random"]  # type: ignore[operator]
     ours = [
@@ -175,7 +176,7 @@ PROPAGATION = ((6, ("shared", "local", "difference")), (15, ("shared", "differen
 
 
 def test_table_of_propagation_in_the_documents_is_that_of_the_published_runs() -> None:
-    """Two rounds, a deaf policy of the same size, no rounds."""
+    """Two rounds, a policy of the same size without messages, no rounds."""
     lines = ["| agents | reward | | M = 2 | deaf | M = 0 |", "|---:|---|---|---:|---:|---:|"]
     for agents, rewards in PROPAGATION:
         for reward in rewards:
@@ -417,7 +418,7 @@ def blows(run: Run, policy: str) -> list[float]:
 
 def jungle_table() -> str:
     """Rows: algorithms and reference policies; columns: final return, greedy and sampled, as the figures have it;
-    return of an agent; worst and last blows of the greedy policy."""
+    return per agent; maximum and final attacks of the greedy policy."""
     scores = {(score.algorithm, score.variant): score for score in analysed().scores if score.task == JUNGLE}
     lines = []
     for algorithm, variant in JUNGLE_RUNS:

@@ -1,4 +1,4 @@
-"""A suite is collected when all its runs are there and go together; if not, one is told why, and nothing changes."""
+"""A suite is collected when all its runs exist and match; otherwise the reasons are reported and nothing changes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def raw(tmp_path: Path) -> Path:
 
 
 def again(raw: Path, cell: RunKey, curves: Any = None, **changes: Any) -> Path:
-    """Make a run of the suite anew, with changes."""
+    """Rerun a run of the suite, with changes."""
     folder = raw / str(cell)
     if folder.exists():
         shutil.rmtree(folder)

@@ -1,4 +1,4 @@
-"""One writer for each run folder: on one machine by a lock, across machines by signs of life."""
+"""One writer for each run folder: on one machine by a lock, across machines by a heartbeat."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_job_that_was_moved_to_another_machine_goes_on(tmp_path: Path, monkeypat
 
 
 def test_process_number_that_was_given_out_again_is_no_holder(tmp_path: Path) -> None:
-    """After a restart of the machine another process may have it; nobody renews the time stamp."""
+    """After a restart of the machine another process may have it; the time stamp is not renewed."""
     record = {"host": platform.node(), "pid": os.getpid(), "job": "", "token": "0"}
     (tmp_path / LOCK).write_text(json.dumps(record))
     for age, alive in ((1.0, True), (2 * STALE_SECONDS, False)):
@@ -117,7 +117,7 @@ def test_process_number_that_was_given_out_again_is_no_holder(tmp_path: Path) ->
 
 
 def test_holder_whose_clock_is_wrong_is_not_taken_for_dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It gives signs of life while it is watched, however old they seem."""
+    """Its heartbeat continues while it is watched, however old the time stamps seem."""
     monkeypatch.setattr(lock, "WATCH_SECONDS", 5.0)
     write_holder(tmp_path, "elsewhere", age=2 * STALE_SECONDS)
     ages = iter((1.5 * STALE_SECONDS, 1.4 * STALE_SECONDS))
@@ -189,7 +189,7 @@ def test_a_run_that_another_sweep_has_is_no_failure(tmp_path: Path) -> None:
 def test_time_stamp_ahead_of_the_clock_is_watched_not_believed(
     ahead: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A clock that was a day ahead keeps nobody waiting for a day; a holder whose clock is ahead still shows."""
+    """A clock that was a day ahead does not cause a day of waiting; a holder whose clock is ahead is still detected."""
     monkeypatch.setattr(lock, "SETTLE_SECONDS", 0.01)
     monkeypatch.setattr(lock, "WATCH_SECONDS", 0.1)
     write_holder(tmp_path, "elsewhere", age=-ahead)

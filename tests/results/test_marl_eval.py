@@ -42,7 +42,7 @@ def runs_of(tree: dict[str, Any]) -> Iterator[tuple[tuple[str, str, str, str], d
 
 
 def check_form(tree: dict[str, Any]) -> None:
-    """What the README of marl-eval asks for, and what its readers of the file take for granted."""
+    """The requirements in the README of marl-eval, and the assumptions of its file readers."""
     lengths: dict[tuple[str, str], set[int]] = {}
     metrics: dict[str, set[frozenset[str]]] = {}
     for (environment, task, algorithm, name), steps in runs_of(tree):

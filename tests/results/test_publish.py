@@ -344,7 +344,7 @@ def test_a_damaged_episode_is_not_published(study: Path, tmp_path: Path, capsys:
 
 
 def test_too_many_bytes_of_episodes(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A set is refused; the collected form of a suite goes without, and says so."""
+    """A set is rejected; the collected form of a suite omits them, with a note."""
     write_episode(study / str(IP_0), bytes(MOST_BYTES - 3))
     write_episode(study / str(IP_1), b"GIF")
     publish(load_runs(study), tmp_path / "published")

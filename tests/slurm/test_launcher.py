@@ -1,4 +1,4 @@
-"""What jobs are told of the place that they were sent from."""
+"""What jobs know about the machine that submitted them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Profiles of clusters: what a file or a command line says is what sbatch is told, and mistakes are one clear line."""
+"""Cluster profiles: options of a file or command line reach sbatch, and mistakes give one clear line."""
 
 from __future__ import annotations
 
@@ -217,7 +217,7 @@ def test_a_job_asks_for_what_its_runs_need() -> None:
 
 
 def test_jobs_ask_for_gpus_in_one_way() -> None:
-    """Asked for in two ways, SLURM would give both or refuse."""
+    """Requested in two ways, SLURM would grant both or refuse."""
     assert "gpus_per_node" not in SMALL.submitit_parameters()
     assert override(SMALL, ["gpus=2", "extra.gres=disk:9"]).submitit_parameters()["gpus_per_node"] == 2
     for option, value in (("gres", "gpu:a100:1"), ("gpus-per-task", "1"), ("gpus", "a100:1")):

@@ -19,7 +19,7 @@ KEYS = [request.key for request in REQUESTS]
 
 @pytest.fixture
 def answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file with what squeue answers, from programs that stand in for SLURM's; scancel notes what it is told."""
+    """A file with the output of squeue, from programs that replace SLURM's; scancel records its arguments."""
     programs = tmp_path / "programs"
     programs.mkdir()
     scripts = {

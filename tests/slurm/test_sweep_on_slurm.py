@@ -121,7 +121,8 @@ def test_array_of_jobs(cluster: None, profile: Path, undisturbed: dict[str, str]
 def test_cancelled_requeued_and_raising_jobs(
     cluster: None, profile: Path, local: Path, undisturbed: dict[str, str], tmp_path: Path
 ) -> None:
-    """A run that raises, a job cancelled, one put back into the queue: each is told, and retry finishes the suite."""
+    """A run that raises, a job cancelled, one put back into the queue: each is reported, and retry finishes the
+    suite."""
     results = tmp_path / "results"
     bad = results / "game/two_step_2/iql/tiny/seed_0/metrics.jsonl"
     bad.mkdir(parents=True)  # a folder where a file must be written
@@ -140,7 +141,7 @@ def test_cancelled_requeued_and_raising_jobs(
 
 
 def test_controller_that_dies(cluster: None, profile: Path, undisturbed: dict[str, str], tmp_path: Path) -> None:
-    """slurmctld killed in the middle: status says that nobody answers, and all goes on when it is back."""
+    """slurmctld killed in the middle: status reports that it does not respond, and all continues once it is back."""
     results = tmp_path / "results"
     sweep(results, "submit", "--profile", profile)
     wait_until(results, lambda text: " running" in text.splitlines()[0])
@@ -158,7 +159,7 @@ def test_controller_that_dies(cluster: None, profile: Path, undisturbed: dict[st
 
 
 def test_without_accounting(cluster_turn: None, profile: Path, undisturbed: dict[str, str], tmp_path: Path) -> None:
-    """No sacct: nothing hangs, a cancelled job is told from a living one."""
+    """No sacct: nothing hangs, and a cancelled job is distinguished from a running one."""
     start_cluster(SLURM_DEV_ACCT="none")
     try:
         results = tmp_path / "results"
@@ -179,7 +180,7 @@ def test_without_accounting(cluster_turn: None, profile: Path, undisturbed: dict
 
 @pytest.mark.slow
 def test_time_limit(cluster: None, profile: Path, tmp_path: Path) -> None:
-    """A run longer than its job's limit: told in time, saved, queued again, and the same in the end."""
+    """A run longer than its job's limit: signalled in time, saved, requeued, and the same in the end."""
     only = ("--tasks", "game/two_step_2", "--algorithms", "ip")
     done = sweep(tmp_path / "local", *only, steps=40_000)
     assert done.returncode == 0, done.stdout + done.stderr

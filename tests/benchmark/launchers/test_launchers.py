@@ -1,4 +1,4 @@
-"""What every launcher is told and asks back, and what the one for debugging does."""
+"""The interface of every launcher, and the behaviour of the debug launcher."""
 
 from __future__ import annotations
 

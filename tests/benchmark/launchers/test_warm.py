@@ -94,7 +94,7 @@ def test_one_that_is_killed_takes_no_other_with_it(tmp_path: Path) -> None:
 
 @pytest.fixture
 def lonely() -> Iterator[list[int]]:
-    """Numbers of processes that nobody waits for; they are killed at the end."""
+    """Ids of processes without a waiting parent; they are killed at the end."""
     numbers: list[int] = []
     yield numbers
     for number in numbers:
@@ -102,7 +102,7 @@ def lonely() -> Iterator[list[int]]:
 
 
 def test_run_whose_server_was_killed_is_left_to_itself(tmp_path: Path, lonely: list[int]) -> None:
-    """The run goes on and has not failed; the next process gets a new server."""
+    """The run continues and has not failed; the next process gets a new server."""
     item = plan_runs([LONG], tmp_path, "cpu")[0]
     assert item.config is not None
     process = start(item.request, item.config, "cpu", tmp_path)

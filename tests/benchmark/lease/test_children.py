@@ -1,4 +1,4 @@
-"""Processes end when they are told to, with all that they have started."""
+"""Processes end when requested, with all their descendants."""
 
 from __future__ import annotations
 

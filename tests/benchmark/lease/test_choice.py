@@ -1,4 +1,4 @@
-"""Runs are made in the fastest mode that nothing speaks against, and as those before."""
+"""Runs use the fastest mode that passed its checks, and the mode of earlier runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What pytest said is understood, cut off or not; without it the lease goes on."""
+"""The output of pytest is parsed, complete or truncated; without it the lease continues."""
 
 from __future__ import annotations
 

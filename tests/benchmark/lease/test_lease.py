@@ -1,4 +1,4 @@
-"""The command: what is asked of it, what ends it early, and all of it rehearsed."""
+"""The command: its arguments, early ends, and a complete rehearsal."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_without_a_device_it_ends_at_once_and_says_so(tmp_path: Path) -> None:
 
 
 def test_sigterm_packs_what_is_there(tmp_path: Path) -> None:
-    """In the middle of the tests, and with reference policies being played: nothing of it goes on."""
+    """During the tests, and while reference policies are evaluated: no process is left running."""
     process = begin(tmp_path, "--seconds", "1500", "--rehearse")
     assert process.stdout is not None
     for line in process.stdout:
@@ -74,7 +74,8 @@ def test_sigterm_packs_what_is_there(tmp_path: Path) -> None:
 
 
 def test_a_lease_needs_few_packages() -> None:
-    """What it imports is torch, numpy, numba and tqdm, as for training; what tests need is asked for, not imported."""
+    """What it imports is torch, numpy, numba and tqdm, as for training; what the tests need is looked up, not
+    imported."""
     code = (
         "import sys\n"
         "for name in ('scipy', 'pandas', 'matplotlib', 'pettingzoo', 'PIL', 'pyarrow', 'jaxtyping', 'beartype',"
@@ -127,7 +128,7 @@ def test_timings_cover_every_mode_and_begin_with_what_runs_need(tmp_path: Path) 
 
 
 def made_up(tmp_path: Path, **arguments: Any) -> lease.Lease:
-    """A lease that has not begun, beside a pack with one run and a published set with another."""
+    """A lease that has not started, with a pack of one run and a published set of another."""
     run = {"task": programme.FIRST_TASKS[0], "algorithm": "iql", "variant": "default", "seed": 0}
     states = [run | {"seed": 1, "status": {"state": "finished"}}, run | {"seed": 2, "status": {"state": "failed"}}]
     (tmp_path / "published").mkdir()

@@ -26,7 +26,7 @@ def taken(stage: Stage, known: list[Entry] | None = None) -> list[Entry]:
 
 
 def given(stage: Stage) -> list[list[str]]:
-    """Algorithms that each process was asked for."""
+    """The algorithms requested from each process."""
     return [[item["algorithm"] for item in json.loads(text)] for text in stage.given]
 
 
@@ -43,7 +43,8 @@ def test_each_timing_says_where_it_is_from(stage: Stage) -> None:
 
 
 def test_a_process_that_breaks_is_followed_by_another(stage: Stage) -> None:
-    """The first breaks the device at its first item, and says so; the second dies at its first; the third does it."""
+    """The first breaks the device at its first item and reports it; the second dies at its first; the third completes
+    it."""
     stage.programs = [
         SAY + f"say(begin=0); say(end=0, error='no'); sys.exit({BROKEN})",
         SAY + "say(begin=0); sys.exit('segmentation fault')",

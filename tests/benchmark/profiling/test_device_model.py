@@ -105,7 +105,7 @@ def test_what_was_measured_takes_the_place_of_the_model(
 def test_a_device_model_is_for_estimates() -> None:
     with pytest.raises(UserError, match="--device-model needs --estimate"):
         sweep.parse_arguments(["plan", "--suite", "all", "--device-model", "h100"])
-    with pytest.raises(SystemExit):
+    with pytest.raises(UserError, match="invalid choice: 'abacus'"):
         sweep.parse_arguments(["plan", "--suite", "all", "--estimate", "--device-model", "abacus"])
     for name in MODELS:
         assert (

@@ -11,11 +11,11 @@ from envs.canvas import GREY, PAGE, WHITE, Colour, margin
 from envs.drawing import draw
 from envs.jungle.drawing import (
     AGENT_COLOUR,
-    BLOW_COLOUR,
     DISC,
+    EATING_COLOUR,
     FOOD_COLOUR,
     GAP,
-    MEAL_COLOUR,
+    HIT_COLOUR,
     MISS_COLOUR,
     RING,
     TAIL_COLOUR,
@@ -23,8 +23,8 @@ from envs.jungle.drawing import (
     WALL_COLOUR,
     View,
     caption,
-    deeds_of,
-    heard_pairs,
+    neighbour_pairs,
+    outcomes_of,
 )
 from envs.jungle.environment import JungleEnvironment
 from envs.jungle.rules import DOWN, HIT_DOWN, HIT_LEFT, HIT_RIGHT, HIT_UP, NUM_ACTIONS, NUM_MOVES, RIGHT, STAY
@@ -65,7 +65,7 @@ def ringed(environment: JungleEnvironment, frame: np.ndarray, x: int, y: int) ->
     """Whether a ring is around the middle of a cell: at its four corners."""
     reach = RING_MIDDLE / np.sqrt(2)
     colours = [pixel(environment, frame, x + dx, y + dy) for dx in (-reach, reach) for dy in (-reach, reach)]
-    return all(np.abs(np.subtract(colour, BLOW_COLOUR)).max() < 60 for colour in colours)
+    return all(np.abs(np.subtract(colour, HIT_COLOUR)).max() < 60 for colour in colours)
 
 
 @pytest.mark.parametrize("task", ["magent/jungle_6", "magent/jungle_20", "magent/jungle_100"])
@@ -108,7 +108,7 @@ def test_everything_is_on_its_cell(task: str) -> None:
 
 @pytest.mark.parametrize("backend", ["numba", "torch", "magent2"])
 def test_deeds_account_for_every_payment(backend: str) -> None:
-    """What is drawn is what was paid for, in a crowd with all kinds of blows, on every engine."""
+    """What is drawn is what was paid for, in a crowd with all kinds of attacks, on every engine."""
     environment, generator = make(num_envs=2, backend=backend), torch.Generator().manual_seed(0)
     kinds = np.zeros(4)
     for _ in range(8):
@@ -121,37 +121,37 @@ def test_deeds_account_for_every_payment(backend: str) -> None:
             step = environment.step(actions)
             gained = {name: 6 * (value - counts[name]).numpy() for name, value in environment.scores().items()}
             for copy in range(2):
-                deeds = deeds_of(environment, copy)
-                blows = np.bincount(deeds.victim[deeds.hits], minlength=6)
-                pay = -0.01 * (actions[copy].numpy() >= NUM_MOVES) + deeds.eats + 2 * deeds.hits - 4 * blows
+                outcomes = outcomes_of(environment, copy)
+                blows = np.bincount(outcomes.victim[outcomes.hits], minlength=6)
+                pay = -0.01 * (actions[copy].numpy() >= NUM_MOVES) + outcomes.eats + 2 * outcomes.hits - 4 * blows
                 assert np.allclose(pay, step.reward[copy].numpy(), atol=1e-5)
-                assert np.array_equal(deeds.left, before[copy])
-                assert np.array_equal(deeds.is_hit, blows > 0)
-                found = [deeds.eats.sum(), deeds.hits.sum(), deeds.misses.sum()]
+                assert np.array_equal(outcomes.left, before[copy])
+                assert np.array_equal(outcomes.is_hit, blows > 0)
+                found = [outcomes.eats.sum(), outcomes.hits.sum(), outcomes.misses.sum()]
                 assert np.allclose(found, [gained[f"{what}_per_agent"][copy] for what in ("food", "attacks", "misses")])
                 moved = (environment.position[copy].numpy() != before[copy]).any(1)
-                kinds += [*found, (deeds.is_hit & moved).sum()]
+                kinds += [*found, (outcomes.is_hit & moved).sum()]
     assert (kinds > 20).all(), "all kinds have happened: meals, hits, misses, victims that left"
 
 
 def test_one_that_eats() -> None:
     environment = scene(((4, 3), (12, 4)), (HIT_LEFT, STAY))
     frame = draw(environment, size=SIZE)
-    assert pixel(environment, frame, 4, 3) == MEAL_COLOUR
+    assert pixel(environment, frame, 4, 3) == EATING_COLOUR
     assert pixel(environment, frame, 4 - 0.7 * DISC, 3.0) == AGENT_COLOUR
     assert pixel(environment, frame, 3.5, 3) == FOOD_COLOUR, "a line to the food"
     assert pixel(environment, frame, 12, 4) == AGENT_COLOUR, "beside food, but does not eat"
     assert pixel(environment, frame, 12, 3.45) == WHITE
-    assert not (frame == BLOW_COLOUR).all(-1)[: -int(margin(SIZE))].any()
+    assert not (frame == HIT_COLOUR).all(-1)[: -int(margin(SIZE))].any()
 
 
 def test_one_that_hits_another() -> None:
     environment = scene(((6, 8), (7, 8), (12, 8)), (HIT_RIGHT, STAY, STAY))
     frame = draw(environment, size=SIZE)
-    assert pixel(environment, frame, 6, 8) == BLOW_COLOUR
+    assert pixel(environment, frame, 6, 8) == HIT_COLOUR
     assert pixel(environment, frame, 7 + 0.5 * DISC, 8) == AGENT_COLOUR
-    assert pixel(environment, frame, 6.5, 8) == BLOW_COLOUR, "a wedge between them"
-    assert pixel(environment, frame, 7 - 0.7 * DISC, 8) == BLOW_COLOUR, "that ends on the victim"
+    assert pixel(environment, frame, 6.5, 8) == HIT_COLOUR, "a wedge between them"
+    assert pixel(environment, frame, 7 - 0.7 * DISC, 8) == HIT_COLOUR, "that ends on the victim"
     assert ringed(environment, frame, 7, 8)
     assert not ringed(environment, frame, 6, 8)
     assert not ringed(environment, frame, 12, 8)
@@ -161,12 +161,12 @@ def test_those_who_hit_each_other_are_marked_as_both() -> None:
     environment = scene(((6, 8), (7, 8)), (HIT_RIGHT, HIT_LEFT))
     frame = draw(environment, size=SIZE)
     for x in (6, 7):
-        assert pixel(environment, frame, x, 8) == BLOW_COLOUR
+        assert pixel(environment, frame, x, 8) == HIT_COLOUR
         assert ringed(environment, frame, x, 8)
 
 
 def test_a_victim_that_left_is_ringed_where_it_is() -> None:
-    """The blow was no miss, and whoever has come to the place since was not hit."""
+    """The attack was not a miss, and an agent that has since moved to that cell was not hit."""
     environment = scene(((9, 10), (9, 9), (8, 9)), (HIT_UP, RIGHT, RIGHT))
     assert environment.position[0, 1:3].tolist() == [[10, 9], [9, 9]]
     frame = draw(environment, size=SIZE)
@@ -174,11 +174,11 @@ def test_a_victim_that_left_is_ringed_where_it_is() -> None:
     assert not ringed(environment, frame, 9, 9)
     assert pixel(environment, frame, 9, 9) == AGENT_COLOUR
     assert pixel(environment, frame, 9, 9 + 0.8 * DISC) == AGENT_COLOUR, "the wedge ends below its disc"
-    assert pixel(environment, frame, 9, 10) == BLOW_COLOUR
+    assert pixel(environment, frame, 9, 10) == HIT_COLOUR
     assert not (frame == MISS_COLOUR).all(-1)[margin_rows()].any()
     empty = scene(((9, 10), (9, 9)), (HIT_UP, RIGHT))
     frame = draw(empty, size=SIZE)
-    assert pixel(empty, frame, 9, 9.3) == BLOW_COLOUR, "a wedge to the cell that is free now"
+    assert pixel(empty, frame, 9, 9.3) == HIT_COLOUR, "a wedge to the cell that is free now"
     assert ringed(empty, frame, 10, 9)
     assert (frame == TRACE_COLOUR).all(-1).any(), "its tail"
     assert not (frame == TAIL_COLOUR).all(-1).any()
@@ -196,7 +196,7 @@ def test_a_blow_at_nothing_is_small_and_grey() -> None:
         assert pixel(environment, frame, *agent) == AGENT_COLOUR
         assert pixel(environment, frame, *struck) == MISS_COLOUR
     assert pixel(environment, frame, 6, 9) == WHITE
-    assert not (frame == BLOW_COLOUR).all(-1)[margin_rows()].any()
+    assert not (frame == HIT_COLOUR).all(-1)[margin_rows()].any()
 
 
 def test_those_that_moved_have_tails() -> None:
@@ -216,8 +216,8 @@ def test_nothing_was_done_at_the_beginning() -> None:
     environment.reset(seed=0)
     assert environment.last_position is None
     assert np.array_equal(draw(environment, size=SIZE), first)
-    deeds = deeds_of(environment, 0)
-    assert not (deeds.eats | deeds.hits | deeds.misses | deeds.is_hit).any()
+    outcomes = outcomes_of(environment, 0)
+    assert not (outcomes.eats | outcomes.hits | outcomes.misses | outcomes.is_hit).any()
 
 
 def test_deeds_after_a_state_was_loaded() -> None:
@@ -226,7 +226,7 @@ def test_deeds_after_a_state_was_loaded() -> None:
     first.reset(seed=0)
     first.step(torch.full((2, 6), RIGHT))
     second.load_state_dict(first.state_dict())
-    assert not deeds_of(second, 1).misses.any()
+    assert not outcomes_of(second, 1).misses.any()
     step = first.step(torch.full((2, 6), DOWN))
     second.step(torch.full((2, 6), DOWN)).observation.fill_(0)
     assert np.array_equal(draw(first, 1, SIZE), draw(second, 1, SIZE))
@@ -260,7 +260,7 @@ def test_words_above_the_map() -> None:
     assert name == "jungle 20"
     assert first == f"step 9 of 25    return {scores['return']:.1f}"
     meals, hits = round(20 * scores["food_per_agent"]), round(20 * scores["attacks_per_agent"])
-    assert second == f"meals {meals}    hits {hits}    misses 0"
+    assert second == f"food {meals}    hits {hits}    misses 0"
     assert min(meals, hits) > 10
     bar = (draw(environment, size=SIZE)[-1] == GREY).all(-1).sum()
     assert bar == round(SIZE * 9 / 25)
@@ -270,7 +270,7 @@ def test_neighbours_are_joined_by_lines() -> None:
     environment = make("magent/jungle_20")
     heard = environment.reset(seed=2).graph.neighbours[0].tolist()
     expected = {(min(i, j), max(i, j)) for i, others in enumerate(heard) for j in others}
-    assert heard_pairs(environment.position[0].numpy(), 4) == sorted(expected)
+    assert neighbour_pairs(environment.position[0].numpy(), 4) == sorted(expected)
     small = scene(((2, 8), (7, 8)), (STAY, STAY))
     plain, linked = draw(small, size=SIZE), draw(small, size=SIZE, neighbours=True)
     assert pixel(small, plain, 4.25, 8) == WHITE

@@ -103,9 +103,9 @@ def no_queues(engine: TorchEngine, aim: Tensor, wants: Tensor) -> None:
 
 
 def one_blow(engine: TorchEngine, attacks: Tensor, meals: Tensor, hits: Tensor, aim: Tensor) -> Tensor:
-    """Pay as if nobody could be struck more than once."""
+    """Rewards as if no agent could be hit more than once."""
     paid = PAY(engine, attacks, meals, hits, aim)
-    return torch.where(paid < tensors.WOUND, tensors.WOUND, paid)
+    return torch.where(paid < tensors.VICTIM_PENALTY, tensors.VICTIM_PENALTY, paid)
 
 
 def far_sight(engine: TorchEngine) -> tuple[Tensor, Tensor]:
@@ -125,8 +125,8 @@ MOVE, PAY, LOOK = TorchEngine._move, TorchEngine._pay, TorchEngine.look
         (TorchEngine, "_move", no_queues, "positions"),
         (TorchEngine, "_pay", one_blow, "rewards"),
         (TorchEngine, "look", far_sight, "observations"),
-        (tensors, "EFFORT", -0.010000001, "rewards"),  # one bit of float32
-        (tensors, "MOST_BLOWS", 3, "rewards"),
+        (tensors, "ATTACK_PENALTY", -0.010000001, "rewards"),  # one bit of float32
+        (tensors, "MOST_HITS", 3, "rewards"),
     ],
 )
 def test_a_comparison_notices_other_rules(

@@ -234,7 +234,7 @@ def test_actions_are_not_changed_and_integer_types_agree(backend: str, generator
 
 @pytest.mark.parametrize("backend", ["numba", "torch"])
 def test_bad_actions_are_refused(backend: str) -> None:
-    """Those for the original engine have a test beside its other traps."""
+    """Those for the original engine are tested with its other pitfalls."""
     environment, other = (make("magent/jungle_6", 2, backend) for _ in range(2))
     environment.reset(0), other.reset(0)
     bad: list[tuple[torch.Tensor, str]] = [
@@ -311,7 +311,7 @@ def test_scores_are_made_of_meals_hits_and_misses(backend: str, generator: torch
 
 
 def test_all_can_eat_all_the_time() -> None:
-    """The most that can be had: five agents beside three foods, 0.99 each in every step."""
+    """The maximum return: five agents next to three food units, 0.99 each in every step."""
     agents, foods = [(3, 2), (2, 3), (4, 3), (7, 2), (9, 2)], [(3, 3), (8, 2), (12, 12)]
     environment = set_out("numba", agents, foods, "magent/jungle_5")
     for _ in range(25):
@@ -322,7 +322,8 @@ def test_all_can_eat_all_the_time() -> None:
 
 @every_engine
 def test_three_neighbours_are_those_of_dgn(backend: str, generator: torch.Generator) -> None:
-    """There, agents hear the four nearest by squared distance, lower numbers first, of which they are the first."""
+    """There, neighbours are the four nearest by squared distance, lower numbers first, beginning with the agent
+    itself."""
     environment = make("magent/jungle_20", 8, backend, num_neighbours=3)
     cells = comparison.crowded_cells(environment.jungle, 8, generator)
     for begin in (lambda: environment.reset(0), lambda: environment.place(cells[:, :20], cells[:, 20:])):

@@ -127,7 +127,7 @@ def reached(engine: OriginalEngine, actions: torch.Tensor) -> None:
     ],
 )
 def test_taken_cells_and_walls_are_refused(cells: list[tuple[int, int]], message: str) -> None:
-    """The engine would leave the unit out, and go on with one less."""
+    """The engine would omit the unit and continue with one fewer."""
     with pytest.raises(ValueError, match=message):
         set_out("magent2", cells)
 
@@ -185,7 +185,7 @@ def test_the_tally_is_read_off_the_rewards() -> None:
 
 @pytest.mark.parametrize("missing", ["magent2", "magent2.gridworld"])
 def test_a_missing_engine_is_told(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With what to do about it; all else goes on without it."""
+    """With the remedy; everything else works without it."""
     monkeypatch.setitem(sys.modules, missing, None)
     if missing == "magent2":
         monkeypatch.setitem(sys.modules, "magent2.gridworld", None)

@@ -13,8 +13,8 @@ pytestmark = pytest.mark.parametrize("backend", ENGINES)
 
 BLANK, EATEN, HIT, STRUCK = -0.009999999776482582, 0.9900000095367432, 1.9900000095367432, -4.0
 BOTH, EATEN_3, HIT_4 = -2.009999990463257, -11.010000228881836, -14.010000228881836
-"""What steps pay, as rounded in float32: an attack on nothing, on food, on an agent, one blow received, both of these,
-food and three blows, a hit and four blows."""
+"""What steps pay, as rounded in float32: an attack on nothing, on food, on an agent, one attack received, both of
+these, food and three attacks received, a hit and four attacks received."""
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_moves_lead_to_the_cell_beside(backend: str, action: int, cell: tuple[in
 
 
 def test_walls_are_the_outer_ring(backend: str) -> None:
-    """18 x 18 cells with their wall: from 1 to 16. Whoever walks into it stays, unpunished."""
+    """18 x 18 cells with their wall: from 1 to 16. An agent that walks into it stays, without a penalty."""
     corners = [(1, 1), (16, 1), (1, 14), (16, 14)]
     environment = set_out(backend, corners, [(1, 15), (16, 15)])
     for actions in ((UP, UP, LEFT, RIGHT), (LEFT, RIGHT, DOWN, DOWN)):  # foods stand below the last two
@@ -69,7 +69,7 @@ def test_mutual_hits(backend: str) -> None:
 
 
 def test_four_on_one(backend: str) -> None:
-    """The victim loses 16, and has its own attack beside: here one on its left neighbour."""
+    """The victim loses 16, and also attacks: here its left neighbour."""
     around = [(5, 5), (5, 4), (4, 5), (6, 5), (5, 6)]
     blows = (HIT_DOWN, HIT_RIGHT, HIT_LEFT, HIT_UP)
     environment = set_out(backend, around)
@@ -85,7 +85,7 @@ def test_three_on_one_who_eats(backend: str) -> None:
 
 
 def test_whoever_walks_off_is_struck_all_the_same(backend: str) -> None:
-    """And whoever walks into a cell that is struck in the same step is not."""
+    """And an agent that enters an attacked cell in the same step is not hit."""
     environment = set_out(backend, [(5, 5), (6, 5), (9, 8), (10, 9)])
     step = act(environment, HIT_RIGHT, DOWN, HIT_RIGHT, UP)
     assert paid(step, 4) == [HIT, STRUCK, BLANK, 0]

@@ -28,10 +28,10 @@ def test_happenings_of_blows() -> None:
     mutual = counted([(5, 5), (6, 5)], [], HIT_RIGHT, HIT_LEFT)
     assert mutual == {"hits on agents": 2, "mutual hits": 1}
     off = counted([(5, 5), (6, 5)], [], HIT_RIGHT, UP)
-    assert off == {"hits on agents": 1, "victims that moved off in the same step": 1, "moves made": 1}
+    assert off == {"hits on agents": 1, "victims that moved away in the same step": 1, "moves made": 1}
     crowd = [(5, 5), (5, 4), (4, 5), (6, 5), (5, 6)]
     four = counted(crowd, [], STAY, HIT_DOWN, HIT_RIGHT, HIT_LEFT, HIT_UP)
-    assert four == {"hits on agents": 4, "agents with four blows in a step": 1}
+    assert four == {"hits on agents": 4, "agents hit four times in a step": 1}
     others = counted([(1, 5), (5, 5), (9, 5)], [(5, 4)], HIT_LEFT, HIT_UP, HIT_DOWN)
     assert others == {"hits on food": 1, "hits on nothing or a wall": 2}
 
@@ -96,9 +96,9 @@ def test_command_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mo
     arguments = ["--task", "magent/jungle_2", "--episodes", "3", "--episode-length", "5"]
     assert main(arguments) == 0
     out = capsys.readouterr().out
-    assert out.startswith("magent/jungle_2, numba beside magent2: 3 episodes, 15 steps: equal\n")
+    assert out.startswith("magent/jungle_2, numba and magent2: 3 episodes, 15 steps: equal\n")
     assert "moves made" in out
-    monkeypatch.setattr("envs.jungle.tensors.EFFORT", -0.02)
+    monkeypatch.setattr("envs.jungle.tensors.ATTACK_PENALTY", -0.02)
     assert main([*arguments, "--backend", "torch"]) == 1
     streams = capsys.readouterr()
     assert "3 episodes, 15 steps: differ" in streams.out

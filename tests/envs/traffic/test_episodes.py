@@ -1,4 +1,4 @@
-"""Episodes of traffic follow from the seed alone, and go on exactly from a saved state."""
+"""Episodes of traffic follow from the seed alone, and continue exactly from a saved state."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def test_threads_can_be_changed_at_any_time() -> None:
 @pytest.mark.parametrize("lane_change", [False, True])
 @pytest.mark.parametrize("steps", [0, 1, 37, 100])
 def test_a_saved_environment_continues_exactly(steps: int, lane_change: bool) -> None:
-    """Through a file, in the midst of an episode and at its ends, statistics and episodes to come included."""
+    """Through a file, in the middle of an episode and at its ends, statistics and episodes to come included."""
     original, resumed = (city(TASK, 2, lane_change=lane_change) for _ in range(2))
     original.reset(1)
     original.reset()

@@ -1,4 +1,4 @@
-"""Protocols by name, what they set, and what observations count besides vehicles."""
+"""Named protocols, their settings, and what observations contain besides vehicle counts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which rooms of city traffic know of which: imports lead down, from the tasks to the files, never up."""
+"""Imports between the packages of city traffic point down, from the tasks to the files, never up."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BELOW: dict[str, set[str]] = {
     "recordings": {"network", "cityflow"},
     "synthetic": {"files", "network"},
 }
-"""What each room may import. The tasks and commands, which lie above all rooms, may import every one of them."""
+"""The packages that each package may import. The tasks and commands above them may import every one."""
 
 
 def imported(file: Path) -> Iterator[str]:
@@ -52,7 +52,7 @@ def test_every_room_is_on_the_list() -> None:
 
 
 def test_the_canvas_knows_no_picture() -> None:
-    """Pictures stand on the canvas, and what chooses among them stands on the platforms: no circle."""
+    """Renderers import the canvas, and `envs.drawing` the platforms: there is no import cycle."""
     pictures = [ENVS / name / "drawing.py" for name in ("mpe", "jungle", "traffic")]
     assert {name for name in imported(ENVS / "canvas.py") if name.startswith("envs.")} == {"envs.protocols.Environment"}
     for file in pictures:

@@ -100,7 +100,7 @@ def test_a_single_signal_has_no_neighbours() -> None:
 
 
 def test_one_way_street() -> None:
-    """Neighbours hear each other whichever way the road goes; other sides than the west are not there."""
+    """Intersections are neighbours in both directions of a one-way road; only their western sides exist."""
     signals = signals_of(build_network(one_way([[], [0], [0, 1]])))
     assert [heard(signals, agent) for agent in range(2)] == [[1], [0]]
     assert names(signals, signals.lanes) == [["r0_0", "r0_1"], ["r1_0", "r1_1"]]
@@ -151,7 +151,8 @@ def lights(roadnet: Any) -> list[list[Any]]:
 
 
 def test_yellow_is_not_always_the_first_phase() -> None:
-    """At the end, in the middle, or beside another phase that opens nothing: the actions are the others in order."""
+    """At the end, in the middle, or with another phase that opens nothing: the actions are the other phases in
+    order."""
     usual = grid(1, 1)
     for place in (8, 3):
         roadnet = copy.deepcopy(grid_roadnet(1, 1))
@@ -293,7 +294,7 @@ def test_a_network_without_signals_is_refused() -> None:
     ],
 )
 def test_irregular_map(task: str, degrees: set[int], actions: set[int]) -> None:
-    """Lanes, neighbours and masks worked out from the JSON file once more."""
+    """Lanes, neighbours and masks derived independently from the JSON file."""
     signals = city_of(task).signals
     roadnet = json.loads(gzip.decompress(find(task.removeprefix("cityflow/")).roadnet.read_bytes()))
     agents = [node for node in roadnet["intersections"] if not node["virtual"]]

@@ -220,7 +220,8 @@ def test_what_is_missing_is_never_filled_in() -> None:
 
 
 def test_formulas_agree_with_rliable() -> None:
-    """Only where that library is there: it is no dependency. It asks for equal numbers of seeds (rows) on all tasks."""
+    """Only if that library, which is no dependency, is installed. It needs equal numbers of seeds (rows) on all
+    tasks."""
     try:
         metrics = importlib.import_module("rliable.metrics")
     except Exception as error:  # an installed one may fail at import with other versions of what it needs

@@ -185,7 +185,7 @@ def test_rankings_agree_differ_or_are_not_shown() -> None:
     others = {"maddpg": 0.0, "maddpgs": 10.0, "iql": 20.0}
     assert judged(claim, runs({"qmix": 50.0, **others})).verdict == "agrees"
     assert judged(claim, runs({"qmix": 20.5, **others})).verdict == "not shown (1 of 3 undecided)"
-    assert judged(claim, runs({"qmix": 15.0, **others})).verdict == "differs (1 of 3 the other way)"
+    assert judged(claim, runs({"qmix": 15.0, **others})).verdict == "differs (1 of 3 opposite)"
     assert judged(claim, []) == Finding("not run", "not tested")
     ours = judged(claim, runs({"qmix": 50.0, **others})).ours
     assert ours.startswith("QMIX 50.00 ± 1.58, IQL 20.00 ± 1.58, MADDPGS 10.00 ± 1.58, MADDPG 0.000 ± 1.581")
@@ -200,7 +200,7 @@ def test_rankings_agree_differ_or_are_not_shown() -> None:
 def test_only_finished_runs_with_the_papers_settings_and_length_test_anything(settings: dict[str, object]) -> None:
     levels = {"qmix": 15.0, "maddpg": 0.0, "maddpgs": 10.0, "iql": 20.0}
     verdict = judged("qmix-30", runs(levels, **settings)).verdict
-    assert verdict == "smaller runs: 2 of 3 as claimed, 1 the other way"
+    assert verdict == "smaller runs: 2 of 3 as claimed, 1 opposite"
     number = judged("score-ip-200", runs({"ip": -329_229.0}, task="mpe/cooperative_navigation_200", **settings),
                     "mpe/cooperative_navigation_200")  # fmt: skip
     assert number.verdict == "smaller runs: not comparable"
@@ -245,7 +245,7 @@ def test_spread_claims() -> None:
     swapped = runs({"ip": 0.0}, spread=40.0, task=task, steps=1_600_000) + [
         dataclasses.replace(run, key=run.key._replace(algorithm="dgn")) for run in flipped
     ]
-    assert judged("stable-225", swapped, task).verdict == "differs (1 of 1 the other way)"
+    assert judged("stable-225", swapped, task).verdict == "differs (1 of 1 opposite)"
 
 
 def test_doing_well_is_a_normalised_score_of_a_half() -> None:
@@ -255,7 +255,7 @@ def test_doing_well_is_a_normalised_score_of_a_half() -> None:
     names = ("iql", "maddpg", "maddpgs")
     for level, well in (
         (-20.0, "agrees"),
-        (-80.0, "differs (3 of 3 the other way)"),
+        (-80.0, "differs (3 of 3 opposite)"),
         (-50.0, "not shown (3 of 3 undecided)"),
     ):
         found = judged("well-15", runs(dict.fromkeys(names, level), task=task), task, references)
@@ -263,9 +263,7 @@ def test_doing_well_is_a_normalised_score_of_a_half() -> None:
     assert found.ours.startswith("IQL 50.0 ± 1.6 %")
     poor = {N30: References(N30, 0, 1, {"random": (-100.0,), "assignment": (0.0,)})}[N30]
     assert judged("badly-large", runs(dict.fromkeys(names, -80.0)), N30, poor).verdict == "agrees"
-    assert (
-        judged("badly-large", runs(dict.fromkeys(names, -20.0)), N30, poor).verdict == "differs (3 of 3 the other way)"
-    )
+    assert judged("badly-large", runs(dict.fromkeys(names, -20.0)), N30, poor).verdict == "differs (3 of 3 opposite)"
 
 
 def test_ablations_are_compared_with_their_own_base() -> None:
@@ -277,7 +275,7 @@ def test_ablations_are_compared_with_their_own_base() -> None:
     small = runs({"ip": -150.0}, task=task, steps=16_000, variant="small")
     other = runs({"ip": -100.0}, task=task, steps=16_000, variant="small-graph-full")
     found = judged("traffic-graph", base + small + other, task)
-    assert found.verdict == "smaller runs: 0 of 1 as claimed, 1 the other way"
+    assert found.verdict == "smaller runs: 0 of 1 as claimed, 1 opposite"
     assert found.ours.startswith(
         "IP (graph-full) \u2212100.0 ± 1.6, IP \u2212150.0 ± 1.6 (5 seeds, 16,000 steps, variant small"
     )
@@ -287,7 +285,7 @@ def test_enough_is_not_contradicted_or_differs() -> None:
     base, three = runs({"ip": 0.0}), runs({"ip": 0.5}, variant="hops-3")
     assert judged("hops-enough", base + three + runs({"ip": 0.0}, variant="hops-4")).verdict == "not contradicted"
     better = runs({"ip": 20.0}, variant="hops-4")
-    assert judged("hops-enough", base + three + better).verdict == "differs (1 of 2 the other way)"
+    assert judged("hops-enough", base + three + better).verdict == "differs (1 of 2 opposite)"
 
 
 def test_interpretation_claims() -> None:
@@ -307,7 +305,7 @@ def test_interpretation_claims() -> None:
         ]  # fmt: skip
 
     assert judged("closer", study("default"), task).verdict == "agrees"
-    assert judged("closer", study("default", swap=True), task).verdict == "differs (1 of 2 the other way)"
+    assert judged("closer", study("default", swap=True), task).verdict == "differs (1 of 2 opposite)"
     assert judged("closer", study("small"), task).verdict == "smaller runs: 2 of 2 as claimed"
     assert judged("interpretation", study("default"), task).verdict == "smaller runs: 2 of 6 as claimed, 4 not measured"
     assert judged("distance-ip", study("default"), task).verdict == "numbers not comparable"

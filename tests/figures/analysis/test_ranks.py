@@ -1,4 +1,4 @@
-"""The headline table: who is told apart from whom, by hand, and what the table says where there is little to say."""
+"""The headline table: significant differences by hand, and tables with few runs."""
 
 from __future__ import annotations
 
@@ -243,14 +243,16 @@ def test_nothing_below_random_play_wins() -> None:
     table = rank_table([ranked])
     assert table.rows[0][2][0] == "1 \u2193"
     assert not table.bold
-    assert winner_words(ranked) == "nobody is better than random play"
+    assert winner_words(ranked) == "none better than random play"
 
 
 def test_words_on_who_wins() -> None:
     assert winner_words(row(score("ip", [9.0, 9.2]), score("iql", [5.0, 5.2]))) == "IP"
-    assert winner_words(row(score("ip", [9.0, 9.2]), score("iql", [9.1, 9.3]))) == "not told apart: IQL and IP"
+    assert (
+        winner_words(row(score("ip", [9.0, 9.2]), score("iql", [9.1, 9.3]))) == "no significant difference: IQL and IP"
+    )
     assert winner_words(row(score("ip", [9.0, 9.2]), score("iql", [5.0, 5.2], steps=50))) == "unequal steps: IP"
-    assert winner_words(row(score("ip", [9.0, 9.2]), score("iql", []))) == "nobody ranked (alone and unfinished)"
+    assert winner_words(row(score("ip", [9.0, 9.2]), score("iql", []))) == "none ranked (no competitor and unfinished)"
 
 
 def test_a_new_seed_may_lie_further_off_than_the_mean() -> None:
@@ -293,7 +295,7 @@ def test_table_in_words(study: Results) -> None:
     start = "| Cooperative navigation, N = 15 | team reward | **1** | unfinished | 2 | 3 | 100.0 | 97.7 to 102.3 |"
     assert start in text
     assert "| Jungle, N = 20 (small) | team reward | 2 | not finite | **1** | 2 | 36.00 | 32.96 to 39.04 |" in text
-    assert "Missing are 11 of the paper's 13 tasks" in text
+    assert "11 of the paper's 13 tasks are missing" in text
     other = other_table(analysis)
     assert other is not None
     assert "| Cooperative navigation, N = 3 | team reward | 1\u20132 | 1\u20132 | 2 |" in other.markdown()
@@ -333,7 +335,7 @@ def test_table_without_runs_says_what_is_missing() -> None:
     empty = Analysis(Results(()))
     drawn = table(empty)
     assert drawn.rows == []
-    assert drawn.caption.startswith("Missing are 13 of the paper's 13 tasks")
+    assert drawn.caption.startswith("13 of the paper's 13 tasks are missing")
     assert "CityFlow: Manhattan, N = 96" in drawn.caption
     assert other_table(empty) is None
     assert scores_page(drawn)
@@ -348,4 +350,4 @@ def test_nothing_is_said_to_be_missing_when_all_is_there(tmp_path: Path) -> None
     for task in COMPARED_TASKS:
         write_finals(tmp_path, task, "ip", [1.0])
         write_finals(tmp_path, task, "iql", [2.0])
-    assert missing_words(Analysis(load_runs(tmp_path))) == "All 13 tasks of the paper are here."
+    assert missing_words(Analysis(load_runs(tmp_path))) == "All 13 tasks of the paper are included."

@@ -41,7 +41,7 @@ def test_the_file_of_the_project_says_when_where_and_how() -> None:
 
 def test_ratios_by_hand(analysis: Analysis) -> None:
     drawn = table(analysis)
-    assert drawn.header == ("Task", "What", "Copies", "this project", "other", "third", "Times as fast")
+    assert drawn.header == ("Task", "Measured", "Copies", "this project", "other", "third", "Speed-up")
     assert [text for text, _ in drawn.rows[0][2:]] == ["4", "600", "200", "1,200", "3.0 and 0.5"]
     assert "one core, 2026-01 (python -m example)" in caption(analysis)
 

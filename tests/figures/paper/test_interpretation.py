@@ -1,4 +1,4 @@
-"""Figure 7 draws what runs kept account of, says how much that is, and its table holds the same."""
+"""Figure 7 draws the recorded statistics and states their extent, and its table has the same values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables 1 and 2: the paper's own numbers, and what was run beside them."""
+"""Tables 1 and 2: the paper's numbers, and those of the runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report in a browser without a window: it works, asks for nothing, and fits a phone; needs Chromium."""
+"""The report in a headless browser: it works, loads nothing, and fits a phone; needs Chromium."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def test_named_figures_alone_are_drawn(
 
 
 def test_what_is_drawn_no_longer_is_taken_away(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Files of an earlier call alone: what somebody else put there stays, and drawing a few removes nothing."""
+    """Only files of an earlier call: other files remain, and drawing a few figures removes nothing."""
     (tmp_path / "notes.txt").write_text("mine")
     assert main(["--results", str(study), "--output", str(tmp_path)]) == 0
     listing = tmp_path / "files.txt"
@@ -72,7 +72,7 @@ def test_what_is_drawn_no_longer_is_taken_away(study: Path, tmp_path: Path, caps
     assert main(["--results", str(study), "--output", str(tmp_path), "--only", "ranks"]) == 0
     assert (tmp_path / "old.png").exists()
     assert main(["--results", str(study), "--output", str(tmp_path)]) == 0
-    assert f"removed {tmp_path / 'old.png'}, which is drawn no longer" in capsys.readouterr().out
+    assert f"removed {tmp_path / 'old.png'}, which is no longer drawn" in capsys.readouterr().out
     assert not (tmp_path / "old.png").exists()
     assert (tmp_path / "notes.txt").read_text() == "mine" == (tmp_path.parent / "outside.txt").read_text()
     names = {path.name for path in tmp_path.iterdir()}
@@ -113,9 +113,9 @@ def test_report_says_first_what_is_missing(drawn: Path) -> None:
     """The study has one task, which the paper does not have."""
     text = (drawn / "report.html").read_text()
     opening = text[text.index('<section id="headline"') : text.index('<section id="figures"')]
-    assert "Of the paper\u2019s 13 tasks these results hold none." in opening
+    assert "These results cover none of the paper\u2019s 13 tasks." in opening
     assert "Prey and predator, N = 100" in opening
-    assert "Without any run: MADDPG, MADDPGS, DGN." in opening
+    assert "No runs: MADDPG, MADDPGS, DGN." in opening
 
 
 def test_report_lists_what_failed_stopped_or_is_missing(drawn: Path) -> None:

@@ -77,7 +77,7 @@ def test_panels_and_tables(analysis: Analysis) -> None:
         "Cooperative navigation, N = 9",
     ]
     losses_table = transfer.losses_table(analysis)
-    assert [row[4][0] for row in losses_table.rows] == ["all in time", "1 step late", "50 % lost"]
+    assert [row[4][0] for row in losses_table.rows] == ["all delivered", "delayed by 1 step", "50 % lost"]
     assert losses_table.rows[2][-2][0] == "5.0"
     assert len({len(row) for row in losses_table.rows} | {len(losses_table.header)}) == 1
     assert "sampled for those" in transfer.sizes_caption(analysis)

@@ -23,7 +23,7 @@ def busy(**config: Any) -> Engine:
 
 
 def everything(engine: Engine) -> dict[str, Any]:
-    """All that can be asked, for comparisons."""
+    """The results of all queries, for comparisons."""
     return {
         "time": engine.get_current_time(),
         "count": engine.get_vehicle_count(),
@@ -40,7 +40,7 @@ def everything(engine: Engine) -> dict[str, Any]:
 
 
 def history(engine: Engine, steps: int) -> list[dict[str, Any]]:
-    """All that can be asked after each of some steps, with changing lights."""
+    """The results of all queries after each of some steps, with changing lights."""
     result = []
     for step in range(steps):
         engine.set_tl_phase("intersection_1_1", (step // 9 * 5) % 9)

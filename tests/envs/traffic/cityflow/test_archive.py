@@ -72,7 +72,7 @@ def test_a_loaded_engine_goes_on_exactly(tmp_path: Path, lane_change: bool, ligh
 
 
 def as_cityflow_writes(saved: dict[str, Any]) -> dict[str, Any]:
-    """A snapshot without what CityFlow does not tell, and with what only CityFlow tells."""
+    """A snapshot without the data that CityFlow omits, and with the data that only CityFlow writes."""
     document = {key: value for key, value in saved.items() if key not in ("interval", "toBeRouted")}
     vehicles = []
     for vehicle in saved["vehicles"]:
@@ -98,7 +98,7 @@ def as_cityflow_writes(saved: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("lane_change", [False, True])
 def test_snapshots_of_cityflow(tmp_path: Path, lane_change: bool) -> None:
-    """They go on as the engine would; where no route passes a road twice, nothing is lost."""
+    """They continue as the engine would; if no route visits a road twice, nothing is lost."""
     engine = town(lane_change)
     for _ in range(4):
         engine.run(20)

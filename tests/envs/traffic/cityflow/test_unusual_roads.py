@@ -33,7 +33,7 @@ def test_flows_without_route_are_switched_off() -> None:
 
 @pytest.mark.parametrize("lane_change", [False, True])
 def test_more_vehicles_than_slots(lane_change: bool) -> None:
-    """Nobody is lost when there are more slots, and the numbers are those of an engine that had them from the start."""
+    """No vehicle is lost when slots are added, and the numbers are those of an engine that had them from the start."""
     flows = [flow(STRAIGHT, interval=1.0) for _ in range(40)]
     growing, large = (make_engine(corridor(), flows, laneChange=lane_change) for _ in range(2))
     large.run(30)
@@ -124,7 +124,7 @@ def dead_end(length: float = 150.0) -> Any:
 
 
 def speed_before_the_end(speed: float, rest: float, gap: float, brake: float) -> float:
-    """CityFlow's speed behind somebody who stands at the end of the lane, for steps of a second."""
+    """CityFlow's speed behind a vehicle that stands at the end of the lane, for steps of a second."""
     c = speed * 1.0 / 2 + gap - 0.5 * 0.0 * 0.0 / 1.0 - rest
     a, b = 0.5 / brake, 0.5 * 1.0
     if b * b < 4 * a * c:
@@ -222,7 +222,7 @@ def test_vehicles_of_no_size() -> None:
 
 
 def test_a_lane_without_speed() -> None:
-    """Nobody moves on it, and whoever comes onto it brakes as hard as possible."""
+    """No vehicle moves on it, and a vehicle that enters it brakes as hard as possible."""
     roadnet = corridor(1)
     roadnet["roads"][1]["lanes"][0]["maxSpeed"] = 0.0
     engine = make_engine(roadnet, [flow(STRAIGHT, endTime=0)])
@@ -253,7 +253,7 @@ def test_roads_shorter_than_their_junctions(length: float) -> None:
 
 
 def test_several_links_between_the_same_lanes(tmp_path: Path) -> None:
-    """They are told apart in everything but their ids; vehicles take the first."""
+    """They differ in everything but their ids; vehicles take the first."""
     roadnet = corridor(1)
     (link,) = roadnet["intersections"][1]["roadLinks"]
     link["laneLinks"] = [

@@ -1,4 +1,5 @@
-"""What holds in every town: order, gaps, lights, limits, nobody lost, exact continuation, and no input that crashes.
+"""Invariants of every town: order, gaps, lights, limits, no vehicle lost, exact continuation, and no input that
+crashes.
 
 Small towns, flows and lights are drawn at random, with and without lane changes and in steps of different lengths.
 """
@@ -201,7 +202,7 @@ def gap(ahead: Vehicle, behind: Vehicle) -> float:
 @settings(max_examples=30)
 @given(towns())
 def test_vehicles_keep_their_order_and_do_not_collide(town: Town) -> None:
-    """The lists of vehicles keep their order, and nobody drives into the vehicle ahead: neighbours that came onto a
+    """The lists of vehicles keep their order, and no vehicle drives into the one ahead: neighbours that came onto a
     drivable from the same place, which is where they were neighbours before, never overlap. Where vehicles come from
     different places - lanes that merge, a buffer beside a lane link, a shadow - the one that is behind in the list may
     be ahead of the other's rear; but once two are neighbours without an overlap, they stay without one."""

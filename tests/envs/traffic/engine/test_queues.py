@@ -1,4 +1,4 @@
-"""What is kept up of lanes and lane links equals what is found anew from the vehicles; records fit the caches."""
+"""The incrementally updated state of lanes and lane links equals the recomputed one; records fit the caches."""
 
 from __future__ import annotations
 

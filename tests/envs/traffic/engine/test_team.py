@@ -1,4 +1,4 @@
-"""Several threads inside one simulation, and slots given out anew: the numbers stay those of one thread."""
+"""Several threads inside one simulation, and reassigned slots: the numbers remain those of one thread."""
 
 from __future__ import annotations
 

@@ -167,7 +167,7 @@ def test_curve_in_a_narrow_intersection() -> None:
 
 
 def test_parts_in_parallel_are_left_out_of_the_distance() -> None:
-    """The second line runs 10 m beside the first, then turns onto it: only the turn is counted."""
+    """The second line runs at 10 m from the first, then turns onto it: only the turn is counted."""
     first = [[0.0, 0.0], [20.0, 0.0]]
     second = [[0.0, 3.0], [10.0, 3.0], [14.0, -1.0]]
     crosses = crosses_of([first, second])

@@ -38,8 +38,8 @@ def test_arrays_are_those_of_the_file(network: Network) -> None:
 
 
 def test_trips_end_as_often_as_they_should(network: Network) -> None:
-    """Of those who have crossed an intersection and come to a road inside the grid, one in four ends there; the border
-    apart, nobody ends elsewhere. Within four standard deviations."""
+    """Of the trips that have crossed an intersection and reach a road inside the grid, one in four ends there; apart
+    from the border, none ends elsewhere. Within four standard deviations."""
     inside = ~network.virtual[network.arrays.road_to]
     arrived = ended = 0
     for route in routes_of(grid_flows(SIDE, SIDE, FLOW, network)):
@@ -51,7 +51,7 @@ def test_trips_end_as_often_as_they_should(network: Network) -> None:
 
 
 def test_all_roads_carry_the_same_load(network: Network) -> None:
-    """Vehicles that go on from a road, at the border and inside: 600 within the hour, five standard deviations."""
+    """Vehicles that continue from a road, at the border and inside: 600 within the hour, five standard deviations."""
     inside = ~network.virtual[network.arrays.road_to]
     counts = np.zeros(len(network.road_ids))
     for route in routes_of(grid_flows(SIDE, SIDE, FLOW, network)):
