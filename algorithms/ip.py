@@ -38,7 +38,8 @@ from torch import Tensor, nn
 
 from algorithms.common.actions import action_space
 from algorithms.common.config import Graphs, Kernels, OffPolicyConfig, renamed
-from algorithms.common.graph import DirectedEdges, Neighbourhood, full_graph, neighbourhood
+from algorithms.common.edges import DirectedEdges, full_graph
+from algorithms.common.graph import Neighbourhood, neighbourhood
 from algorithms.common.learner import Loss, OffPolicyLearner, Phase, without_parameter_gradients
 from algorithms.common.masks import largest_entropy
 from algorithms.common.micro_batches import Metrics

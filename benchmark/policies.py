@@ -166,7 +166,7 @@ class Policy:
 
     def acting(self, environment: Environment, policy: str, seed: int, losses: Losses = NO_LOSSES) -> Act:
         """The policy as a function of steps, for one episode. Losses are sampled from a separate stream."""
-        from algorithms.common.graph import full_graph
+        from algorithms.common.edges import full_graph
         from benchmark.evaluation import acting
         from benchmark.randomness import stream
 

@@ -8,7 +8,8 @@ from typing import ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from algorithms.common.graph import DirectedEdges, Neighbourhood
+from algorithms.common.edges import DirectedEdges
+from algorithms.common.graph import Neighbourhood
 from algorithms.protocols import EnvironmentSpec
 from envs.shapes import Float
 

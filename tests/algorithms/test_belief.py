@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from algorithms.common.graph import DirectedEdges
+from algorithms.common.edges import DirectedEdges
 from algorithms.common.networks import BeliefLayer, BeliefNetwork, LayerOptions, PropagationOptions
 from algorithms.protocols import Graph
 from tests.algorithms.conftest import random_graph, ring

@@ -12,18 +12,16 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from algorithms.common import graph as graphs
-from algorithms.common import slots
+from algorithms.common import edges, slots
+from algorithms.common.edges import DirectedEdges, full_graph
 from algorithms.common.graph import (
     DenseNeighbourhood,
-    DirectedEdges,
     FullNeighbourhood,
     FusedNeighbourhood,
     GatherNeighbourhood,
     Neighbourhood,
     SlotNeighbourhood,
     chosen_kernel,
-    full_graph,
     neighbourhood,
 )
 from algorithms.common.learner import without_parameter_gradients
@@ -198,7 +196,7 @@ def test_gathered_rows_are_added_up_in_order(
     told = torch.randn(BATCH, AGENTS, SLOTS + 1, SIZE, generator=generator).requires_grad_()
     results, names = [], []
     for devices in ((), ("cpu",)):
-        monkeypatch.setattr(graphs, "UNORDERED", devices)
+        monkeypatch.setattr(edges, "UNORDERED", devices)
         with Operations() as operations:
             if what == "edges":
                 output, inputs = DirectedEdges(graph).to_receivers(told), [told]

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from algorithms.common.graph import full_graph, neighbourhood
+from algorithms.common.edges import full_graph
+from algorithms.common.graph import neighbourhood
 from algorithms.ip import IP, Config
 from algorithms.protocols import Batch, EnvironmentSpec, Graph
 from tests.algorithms.conftest import random_batch, ring, spec

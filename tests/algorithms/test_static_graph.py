@@ -10,15 +10,8 @@ import torch
 from torch import Tensor
 
 import algorithms
-from algorithms.common.graph import (
-    DenseNeighbourhood,
-    DirectedEdges,
-    GatherNeighbourhood,
-    SlotNeighbourhood,
-    full_graph,
-    held_once,
-    neighbourhood,
-)
+from algorithms.common.edges import DirectedEdges, full_graph, held_once
+from algorithms.common.graph import DenseNeighbourhood, GatherNeighbourhood, SlotNeighbourhood, neighbourhood
 from algorithms.common.micro_batches import micro_batches
 from algorithms.protocols import Batch, EnvironmentSpec, Graph
 from benchmark.profiling.synthetic import random_batch as synthetic_batch

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from algorithms.common.graph import held_once
+from algorithms.common.edges import held_once
 from benchmark.replay import Replay, replay_bytes
 from envs.protocols import EnvironmentSpec, Graph, Step
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from algorithms import ALGORITHMS
-from algorithms.common import exploration, graph
+from algorithms.common import edges, exploration, graph
 from algorithms.iql import IQL
 from benchmark.config import resolve
 from benchmark.randomness import stream_seed
@@ -87,7 +87,7 @@ def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
         "benchmark.training.stream", lambda seed, name, _: torch.Generator().manual_seed(stream_seed(seed, name))
     )
     monkeypatch.setattr(exploration, "uniform_actions", uniform_actions)
-    monkeypatch.setattr(graph, "UNORDERED", ("cuda", "meta"))
+    monkeypatch.setattr(edges, "UNORDERED", ("cuda", "meta"))
     monkeypatch.setattr(graph, "COMPILED", ("cpu",))
 
 

@@ -17,7 +17,8 @@ import pytest
 from envs import traffic_names
 from envs.traffic.maps import MAPS, CityMap, DataFile
 from envs.traffic.synthetic import manhattan
-from envs.traffic.synthetic.manhattan import Road, encode, movements_at
+from envs.traffic.synthetic.manhattan import encode, movements_at
+from envs.traffic.synthetic.window import Road
 
 TASK = "cityflow/crooked_10"
 SIGNALS = {
