@@ -246,7 +246,9 @@ def test_results_that_are_a_file(action: str, tmp_path: Path, monkeypatch: pytes
 def test_advice_of_collect_is_one_that_helps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither a damaged file nor a folder without runs is accepted with --incomplete."""
     monkeypatch.setitem(SUITES, "smoke", lambda: [RunRequest(RunKey(TASK, "iql", "tiny", 0), 300, SMALL)])
-    with pytest.raises(UserError, match=r"none of the 1 runs that are wanted has begun$"):
+    with pytest.raises(
+        UserError, match=r"none of the 1 runs that are wanted has begun: make them, or name .* --results$"
+    ):
         call(monkeypatch, "collect", "--results", str(tmp_path))
     folder = run_folder(tmp_path, RunKey(TASK, "iql", "tiny", 0))
     folder.mkdir(parents=True)
