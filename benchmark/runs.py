@@ -60,16 +60,17 @@ class RunWriter:
                 if not self.training.load_state_dict(state["training"]):
                     notes.append("the replay buffer exceeded training.checkpoint_replay_gib and is being refilled")
                 block_began = state.get("block_began")
-            except (KeyError, RuntimeError, ValueError, TypeError) as error:
+                written = [(self.folder.logs[name], position) for name, position in state["logs"].items()]
+                self.wall_before = float(state["wall_seconds"])
+            except (AttributeError, KeyError, RuntimeError, ValueError, TypeError) as error:
                 raise UserError(
                     f"{self.folder.checkpoint} does not fit this version of the code ({str(error)[:120]}); "
                     f"delete {self.folder.path} to rerun it"
                 ) from error
             if self.training.episode_restarted:
                 notes.append("the environment did not return to the same state, so a new episode was started")
-            for name, position in state["logs"].items():
-                self.folder.logs[name].rewind(position)
-            self.wall_before = state["wall_seconds"]
+            for log, position in written:
+                log.rewind(position)
             self.progress.scores.update(status_of(self.folder.path).get("scores", {}))
             notes += self._growth()
             more = f": {'; '.join(notes)}" if notes else ""

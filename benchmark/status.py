@@ -19,7 +19,17 @@ from benchmark.errors import UserError
 from benchmark.requests import RunRequest
 from results.forms import read_config, read_status
 from results.keys import RunKey
-from results.layout import AGAIN, CONFIG, LOST_CONFIG, STATUS, lost_config, run_folder
+from results.layout import (
+    AGAIN,
+    CONFIG,
+    LOST_CONFIG,
+    LOST_STATUS,
+    STATUS,
+    WITHOUT_IT,
+    lost_config,
+    lost_status,
+    run_folder,
+)
 from results.lock import Holder, holder_of
 
 STATES = ("finished", "running", "queued", "stopped", "lost", "failed", "damaged", "absent")
@@ -108,11 +118,13 @@ def _read_record(folder: Path) -> tuple[dict[str, Any] | None, str]:
     """The contents of status.json, if it exists, and what is wrong with the folder, if anything."""
     if lost_config(folder):
         return None, LOST_CONFIG
+    if lost_status(folder):
+        return None, LOST_STATUS
     records = []
-    for name, read in ((CONFIG, read_config), (STATUS, read_status)):
+    for name, read, advice in ((CONFIG, read_config, AGAIN), (STATUS, read_status, WITHOUT_IT)):
         file = folder / name
         try:
-            records.append(read(file, AGAIN) if file.exists() else None)
+            records.append(read(file, advice) if file.exists() else None)
         except UserError as error:
             return None, str(error)
     return records[-1], ""

@@ -181,7 +181,10 @@ class AppendLog:
     def rewind(self, position: dict[str, Any]) -> None:
         """Truncate the file to `position`. Raises UserError where the part to keep is missing or has changed."""
         length = position["length"]
-        content = self.path.read_bytes() if self.path.exists() else b""
+        try:
+            content = self.path.read_bytes() if self.path.exists() else b""
+        except OSError as error:
+            raise UserError(f"cannot read {self.path}: {error.strerror or error}; restore the file") from error
         kept = content[:length]
         if len(kept) < length or hashlib.sha256(kept).hexdigest() != position["sha256"]:
             raise UserError(

@@ -17,14 +17,14 @@ from results.files import AppendLog, readable_os_errors, remove_partial, write_j
 from results.forms import read_config, read_machine, read_status
 from results.identity import changed_files, digest_of, identity_of
 from results.keys import RunKey
-from results.layout import AGAIN, LOST_CONFIG, lost_config, run_folder
+from results.layout import AGAIN, LOST_CONFIG, LOST_STATUS, WITHOUT_IT, lost_config, lost_status, run_folder
 from results.lock import RunLock
 
 
 def status_of(folder: Path) -> dict[str, Any]:
     """The status record of a run folder; state `absent` where there is none. Raises ResultsError for a damaged one."""
     file = folder / layout.STATUS
-    return read_status(file, AGAIN) if file.exists() else {"state": "absent", "step": 0, "wall_seconds": 0.0}
+    return read_status(file, WITHOUT_IT) if file.exists() else {"state": "absent", "step": 0, "wall_seconds": 0.0}
 
 
 def is_finished(folder: Path, total_steps: int) -> bool:
@@ -70,6 +70,8 @@ class RunFolder:
     def _check_or_write_config(self) -> None:
         if lost_config(self.path):
             raise UserError(f"{self.path}: {LOST_CONFIG}")
+        if lost_status(self.path):
+            raise UserError(f"{self.path}: {LOST_STATUS}")
         file = self.path / layout.CONFIG
         if not file.exists():
             self._write_config()
@@ -141,7 +143,7 @@ class RunFolder:
     def record_start(self, facts: Mapping[str, Any]) -> None:
         """Add the machine and code of this start to machine.json."""
         file = self.path / layout.MACHINE
-        record = read_machine(file, AGAIN) if file.exists() else dict(facts)
+        record = read_machine(file, WITHOUT_IT) if file.exists() else dict(facts)
         with readable_os_errors(self.path):
             write_json(file, record | {"starts": [*record.get("starts", []), dict(facts)]})
 

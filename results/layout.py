@@ -72,8 +72,13 @@ LOST_CONFIG = (
     "config.json is missing, so that the settings of this run are unknown and it is not counted: restore that file, or "
     "delete the folder to rerun it"
 )
+LOST_STATUS = (
+    "status.json is missing, although the run has a trained policy: restore that file, or delete the folder to rerun it"
+)
 AGAIN = "delete its folder to rerun it"
 """Advice for a run folder with a damaged file."""
+WITHOUT_IT = "restore it, or delete this file: an unfinished run continues from its checkpoint"
+"""Advice for a damaged file that a run can do without."""
 _SEED_FOLDER = re.compile(r"seed_(\d+)")
 
 
@@ -85,6 +90,11 @@ def run_folder(results: Path, key: RunKey) -> Path:
 def lost_config(folder: Path) -> bool:
     """Whether a run folder has files of a run but has lost the config.json with its settings."""
     return not (folder / CONFIG).exists() and any((folder / name).is_file() for name in WRITTEN_LATER)
+
+
+def lost_status(folder: Path) -> bool:
+    """Whether a run folder has the trained policy of a finished run but has lost the status.json that says so."""
+    return (folder / POLICY).exists() and not ((folder / STATUS).exists() or (folder / CHECKPOINT).exists())
 
 
 def seed_folders(directory: Path) -> Iterator[Path]:

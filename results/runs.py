@@ -65,7 +65,10 @@ def load_runs(directory: Path, wanted: Collection[RunKey] | None = None) -> Resu
         first = next(iter(lost))
         raise ResultsError(f"no run of {directory} can be counted: {len(lost)} as {first}: {lost[first]}")
     if not runs and wanted is not None:
-        raise ResultsError(f"{directory}: none of the {len(set(wanted))} runs that are wanted has begun")
+        raise ResultsError(
+            f"{directory}: none of the {len(set(wanted))} runs that are wanted has begun: make them, or name their "
+            "folder with --results"
+        )
     if not runs:
         raise ResultsError(
             f"no runs found in {directory}: expected run folders <task>/<algorithm>/<variant>/seed_<k>/ or published "

@@ -36,6 +36,8 @@ ALLOWED = {
     "results": {"results"},
     "figures": {"figures", "results"},
 }
+SENTENCES = {layout.LOST_CONFIG, layout.LOST_STATUS, layout.AGAIN, layout.WITHOUT_IT}
+"""Strings of the layout that are advice, not names."""
 LIGHT = ("checks", "errors", "files", "folder", "forms", "identity", "keys", "layout", "lock", "paper", "records")
 """Modules of results that a status needs: they load nothing heavy."""
 
@@ -108,7 +110,7 @@ def test_layout_is_described_once() -> None:
     ].rstrip()
     assert block in (ROOT / "results" / "README.md").read_text()
     names = {value for name, value in vars(layout).items() if name.isupper() and isinstance(value, str)}
-    names -= {layout.LOST_CONFIG, layout.AGAIN}
+    names -= SENTENCES
     assert len(names) == 23
     assert not {name for name in names if name not in block}
 
@@ -116,7 +118,7 @@ def test_layout_is_described_once() -> None:
 def test_names_of_runs_files_are_written_once() -> None:
     """No other module writes a file name of the layout as a string of its own."""
     names = {value for name, value in vars(layout).items() if name.isupper() and isinstance(value, str)}
-    names -= {layout.LOST_CONFIG, layout.AGAIN, layout.LOCK, layout.TENSORBOARD}  # the last two are words, too
+    names -= {*SENTENCES, layout.LOCK, layout.TENSORBOARD}  # the last two are words, too
     wrong = []
     for package in ("benchmark", "figures", "results", "slurm"):  # CityFlow has a config.json of its own
         for file in (ROOT / package).rglob("*.py"):

@@ -80,8 +80,19 @@ def test_wrong_names_and_numbers_are_explained() -> None:
         resolve(TASK, "ip", 0, -5)
     with pytest.raises(UserError, match="--seed -1"):
         resolve(TASK, "ip", -1, 100)
-    with pytest.raises(UserError, match="variant"):
-        resolve(TASK, "ip", 0, 100, variant="../elsewhere")
+    for variant in ("../elsewhere", "", "a b"):
+        with pytest.raises(UserError, match=f"variant '{variant}': use letters"):
+            resolve(TASK, "ip", 0, 100, variant=variant)
+
+
+def test_a_hint_names_what_is_similar_alone() -> None:
+    """Names of groups, which all settings share, make nothing similar."""
+    with pytest.raises(UserError, match=r"--set algorithm\.hiden: .*; did you mean algorithm\.hidden\?$"):
+        resolve(TASK, "ip", 0, 100, {"algorithm.hiden": "64"})
+    with pytest.raises(UserError, match=r"--set algorithm\.batch_sise: .*; did you mean training\.batch_size\?$"):
+        resolve(TASK, "ip", 0, 100, {"algorithm.batch_sise": "64"})
+    with pytest.raises(UserError, match=r"--set algorithm\.qqqqqq: no such setting here; the settings are: "):
+        resolve(TASK, "ip", 0, 100, {"algorithm.qqqqqq": "64"})
 
 
 def test_assignments() -> None:

@@ -83,6 +83,25 @@ def test_what_does_not_play_as_the_run_is_refused(trained: Path, tmp_path: Path)
         export.export(folder, tmp_path / "out")
 
 
+def test_an_export_is_whole_or_not_there(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What has failed, or was interrupted, can be tried again."""
+    folder, output = str(trained / "ip" / "test" / "seed_0"), str(tmp_path / "out")
+    assert report_errors(lambda: export.main([folder, "--output", output, "--size", "0"])) == 2
+    assert capsys.readouterr().err.startswith("error: argument --size: expected a whole number from 64 to 640, not '0'")
+
+    def interrupt(*_: object) -> bytes:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(export, "learning_curve", interrupt)
+        assert report_errors(lambda: export.main([folder, "--output", output])) == 130
+    assert not any(tmp_path.iterdir())
+    assert export.main([folder, "--output", output, "--size", "64"]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
 def test_damaged_and_missing_parts_are_one_line(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = trained / "ip" / "test" / "seed_0"
     written = export.export(folder, tmp_path / "out", Recording(size=64))

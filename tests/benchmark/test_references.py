@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
 import envs
+from benchmark import references
+from benchmark.errors import report_errors
 from benchmark.references import play
 
 NAVIGATION = "mpe/cooperative_navigation_3"
@@ -30,3 +35,17 @@ def test_particles_are_played_in_float64_unless_told_otherwise() -> None:
 def test_games_are_played_too(task: str) -> None:
     returns = {name: sum(play(task, name, 200, 0)) for name in envs.reference_policies(task)}
     assert returns["optimal"] > returns["random"]
+
+
+@pytest.mark.parametrize(
+    "given", [("--episodes", "0"), ("--episodes", "-1"), ("--seed", "-1"), ("--seed", "1e40"), ("--seed", "1.5")]
+)
+def test_wrong_numbers_are_one_line(
+    given: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["references", "--tasks", NAVIGATION, "--results", str(tmp_path), *given])
+    assert report_errors(references.main) == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith(f"error: argument {given[0]}: expected a whole number")
+    assert printed.count("\n") == 1
+    assert not any(tmp_path.iterdir())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,20 @@ def test_memory_of_a_system_without_proc(
         else:
             with pytest.raises(UserError, match="does not say how much memory it has"):
                 memory.available_bytes("cpu")
+
+
+def test_memory_under_a_limit_of_address_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`ulimit -v` counts what is mapped, of which the first number of statm is the pages."""
+    unlimited = memory.available_bytes("cpu")
+    monkeypatch.setattr(memory, "MAPPED", tmp_path / "statm")
+    memory.MAPPED.write_text("100 7 3 1 0 5 0\n")
+    page = resource.getpagesize()
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (130 * page, 140 * page))
+    assert memory.available_bytes("cpu") == 30 * page < unlimited
+    with pytest.raises(UserError, match=r"but 0\.00 GiB are free: lower --set"):
+        memory.require(resolve(TASK, "ip", 0, 30_000))
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert memory.available_bytes("cpu") > 30 * page
 
 
 def test_copies_for_evaluation_need_memory() -> None:

@@ -34,6 +34,9 @@ total_steps = 400
 """
 
 
+HEAD = 'tasks = ["game/echo_8"]\nalgorithms = ["iql"]\n'
+
+
 def written(folder: Path, text: str) -> Path:
     path = folder / "mine.toml"
     path.write_text(text)
@@ -49,6 +52,21 @@ def test_runs_are_all_combinations(tmp_path: Path) -> None:
     config = requests[-1].resolve()
     assert (config.training.batch_size, config.algorithm_settings.hidden) == (32, 32)
     assert requests_of(str(tmp_path / "mine.toml")) == requests
+
+
+def test_settings_stand_in_tables_too(tmp_path: Path) -> None:
+    """Without quotes TOML reads dots as tables; a byte order mark is no part of the file."""
+    tables = "[settings]\ntraining.batch_size = 32\n[settings.algorithm]\nhidden = [16, 32]\n"
+    quoted = '[settings]\n"training.batch_size" = 32\n"algorithm.hidden" = [16, 32]\n'
+    requests = read_suite(written(tmp_path, f"\ufeff{HEAD}{tables}"))
+    assert requests == read_suite(written(tmp_path, HEAD + quoted))
+    assert [request.key.variant for request in requests] == ["mine-hidden=16", "mine-hidden=32"]
+
+
+def test_a_variant_needs_a_name(tmp_path: Path) -> None:
+    (request,) = read_suite(written(tmp_path, f'{HEAD}variant = ""'))
+    with pytest.raises(UserError, match="variant '': use letters"):
+        request.resolve()
 
 
 def test_what_is_left_out_has_defaults(tmp_path: Path) -> None:
@@ -72,6 +90,13 @@ def test_what_is_left_out_has_defaults(tmp_path: Path) -> None:
             'tasks = ["game/echo_8"]\nalgorithms = ["ip"]\nseeds = [true]',
             "expected a list of a whole number or several",
         ),
+        (f"{HEAD}total_steps = 0", "total_steps = 0: expected a positive number of steps"),
+        (f"{HEAD}total_steps = 2e4", r"total_steps = 20000\.0: expected a whole number"),
+        (f"{HEAD}settings = [1]", r"settings = \[1\]: expected a table"),
+        (f"{HEAD}[settings]\n'algorithm.hidden' = []", r"algorithm\.hidden = \[\]: expected a text, a number"),
+        (f"{HEAD}[settings]\n'algorithm.hidden' = [[1]]", r"algorithm\.hidden = \[\[1\]\]: expected a text, a number"),
+        (f"{HEAD}[settings]\n'algorithm.hidden' = 1979-05-27", r"algorithm\.hidden = datetime.*: expected a text"),
+        (f"{HEAD}[settings]\n'algorithm.hidden' = [8, 8]", "the same one twice"),
     ],
 )
 def test_mistakes_in_a_file_are_named(text: str, words: str, tmp_path: Path) -> None:

@@ -219,10 +219,49 @@ def test_estimate_names_memory_and_time(
     assert not any(tmp_path.iterdir()), "an estimate starts nothing"
 
 
+@pytest.mark.parametrize("action", ["run", "plan", "retry"])
+@pytest.mark.parametrize("given", [["--profile", "gpu"], ["--override", "minutes=5", "gpus=1"]])
+def test_a_profile_without_slurm_is_refused(action: str, given: list[str], tmp_path: Path) -> None:
+    """Runs are not started on the login node because an option was forgotten."""
+    command = [action, "--suite", "smoke", "--results", str(tmp_path), *given]
+    with pytest.raises(UserError, match=f"^{' '.join(given)}: only --launcher slurm has profiles: add"):
+        sweep.parse_arguments(command)
+    assert sweep.parse_arguments([*command, "--launcher", "slurm"]).action == action
+
+
+def test_a_plan_looks_for_the_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    only = ("--results", str(tmp_path), "--tasks", "game/two_step_2", "--algorithms", "iql", "--launcher", "slurm")
+    assert call(monkeypatch, "plan", *only, "--profile", "cpu") == 0
+    with pytest.raises(UserError, match="no profile 'gqu'"):
+        call(monkeypatch, "plan", *only, "--profile", "gqu")
+
+
+@pytest.mark.parametrize("action", ["run", "plan", "status", "collect", "retry"])
+def test_results_that_are_a_file(action: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="file: this is a file; give the folder of the runs"):
+        call(monkeypatch, action, "--results", str(tmp_path / "file"))
+
+
+def test_advice_of_collect_is_one_that_helps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a damaged file nor a folder without runs is accepted with --incomplete."""
+    monkeypatch.setitem(SUITES, "smoke", lambda: [RunRequest(RunKey(TASK, "iql", "tiny", 0), 300, SMALL)])
+    with pytest.raises(
+        UserError, match=r"none of the 1 runs that are wanted has begun: make them, or name .* --results$"
+    ):
+        call(monkeypatch, "collect", "--results", str(tmp_path))
+    folder = run_folder(tmp_path, RunKey(TASK, "iql", "tiny", 0))
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{")
+    with pytest.raises(UserError, match=r"config\.json, line 1: not JSON .*make it again$"):
+        call(monkeypatch, "collect", "--results", str(tmp_path))
+
+
 def test_filters() -> None:
     requests = SUITES["quick"]()
     chosen = select(requests, [TASK], ["iql"], [7, 8, 9])
     assert [(c.key.task, c.key.algorithm, c.key.seed) for c in chosen] == [(TASK, "iql", seed) for seed in (7, 8, 9)]
+    assert select(requests, [TASK], ["iql"], [7, 8, 7, 9, 9]) == chosen, "a seed given twice is one run"
     wrong: list[dict[str, Any]] = [{"tasks": ["mpe/x"]}, {"names": ["x"]}]
     for filters in wrong:
         with pytest.raises(UserError, match="not in this suite"):

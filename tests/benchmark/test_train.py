@@ -326,7 +326,9 @@ def begin_run(config: RunConfig, results: Path, blocks: int) -> Path:
     return folder.path
 
 
-@pytest.mark.parametrize("damage", ["truncate", "overwrite", "garbage", "other"])
+@pytest.mark.parametrize(
+    "damage", ["truncate", "overwrite", "garbage", "empty", "other", "logs", "log", "wall_seconds"]
+)
 def test_damaged_checkpoint_is_explained(damage: str, tmp_path: Path) -> None:
     path = begin_run(small_config(), tmp_path, blocks=3)
     file = path / "checkpoint.pt"
@@ -335,8 +337,13 @@ def test_damaged_checkpoint_is_explained(damage: str, tmp_path: Path) -> None:
         file.write_bytes(content[: len(content) // 2])
     elif damage == "overwrite":
         file.write_bytes(b"\0" * len(content))
-    elif damage == "garbage":
-        file.write_text("not a checkpoint")
+    elif damage in ("garbage", "empty"):
+        file.write_text("not a checkpoint" * (damage == "garbage"))
+    elif damage in ("logs", "wall_seconds"):
+        state = torch.load(file, weights_only=True)
+        torch.save({name: value for name, value in state.items() if name != damage}, file)
+    elif damage == "log":
+        torch.save(torch.load(file, weights_only=True) | {"logs": {"diary": {"length": 3}}}, file)
     else:
         torch.save({"format": 1, "training": {}, "logs": {}}, file)
     with pytest.raises(UserError, match="delete") as caught:
@@ -352,6 +359,24 @@ def test_damaged_log_is_explained(name: str, tmp_path: Path) -> None:
     (path / name).write_bytes(content[:5] + b"X" + content[6:])
     with pytest.raises(UserError, match=f"{name} is damaged"):
         train.run(small_config(), tmp_path, quiet=True)
+    (path / name).unlink()
+    (path / name).mkdir()
+    with pytest.raises(UserError, match=f"cannot read .*{name}: .*; restore the file"):
+        train.run(small_config(), tmp_path, quiet=True)
+
+
+def test_a_damaged_status_can_be_done_without(tmp_path: Path) -> None:
+    """What the error advises: the run goes on from its checkpoint, and ends as if nothing had been."""
+    untouched = train.run(small_config(), tmp_path / "untouched", quiet=True)
+    path = begin_run(small_config(), tmp_path, blocks=4)
+    for name in ("status.json", "machine.json"):
+        (path / name).write_text("")
+        with pytest.raises(UserError, match=f"{name}.*or delete this file: an unfinished run continues"):
+            train.run(small_config(), tmp_path, quiet=True)
+        (path / name).unlink()
+    train.run(small_config(), tmp_path, quiet=True)
+    for name in ("metrics.jsonl", "evaluation.jsonl"):
+        assert (path / name).read_bytes() == (untouched / name).read_bytes()
 
 
 def test_folder_of_other_settings_is_refused(tmp_path: Path) -> None:
@@ -429,6 +454,8 @@ def test_estimate_of_a_large_run_needs_no_memory() -> None:
         (["--task", "mpe/cooperative_navigation_3", "--algorithm", "ip", "--total-steps", "-1"], "--total-steps -1"),
         (["--task", "mpe/cooperative_navigation_3", "--algorithm", "ip", "--set", "x=1"], "no such setting"),
         (["--task", "mpe/cooperative_navigation_3", "--algorithm", "ip", "--device", "tpu"], "--device tpu"),
+        (["--task", "mpe/cooperative_navigation_3", "--algorithm", "ip", "--device", "cpu:7"], "--device cpu:7"),
+        (["--task", "mpe/cooperative_navigation_3"], "required: --algorithm"),
         (
             ["--task", "cityflow/hangzhou_16", "--algorithm", "ip", "--set", "environment.vehicles=drawn"],
             "is for synthetic cities",
