@@ -37,7 +37,7 @@ def begin(output: Path, *arguments: str) -> subprocess.Popen[str]:
     ("arguments", "message"),
     [
         (["--seconds", "3"], "--seconds 3: expected 30 or more"),
-        (["--seconds", "nan"], "--seconds nan: expected 30 or more"),
+        (["--seconds", "nan"], "argument --seconds: expected a number, not 'nan'"),
         (["--seconds", "60", "--earlier", "nowhere"], "nowhere: not a pack of a lease"),
     ],
 )

@@ -78,5 +78,5 @@ def test_damaged_states_are_refused(damage: Any) -> None:
     damage(state["account"])
     with pytest.raises(ValueError, match=r"the account of signals is damaged: expected (arrived|greens) of shape"):
         environment.load_state_dict(state)
-    with pytest.raises(ValueError, match="not a state of a traffic environment of this version: account missing"):
+    with pytest.raises(ValueError, match="not a state of a traffic environment: account missing, as in a damaged file"):
         environment.load_state_dict({name: part for name, part in state.items() if name != "account"})
