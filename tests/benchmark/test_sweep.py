@@ -253,7 +253,7 @@ def test_advice_of_collect_is_one_that_helps(tmp_path: Path, monkeypatch: pytest
     folder = run_folder(tmp_path, RunKey(TASK, "iql", "tiny", 0))
     folder.mkdir(parents=True)
     (folder / "config.json").write_text("{")
-    with pytest.raises(UserError, match=r"config\.json, line 1: not JSON .*make it again$"):
+    with pytest.raises(UserError, match=r"config\.json, line 1: not JSON .*create it again$"):
         call(monkeypatch, "collect", "--results", str(tmp_path))
 
 
