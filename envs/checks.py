@@ -44,3 +44,9 @@ def neighbour_count(num_neighbours: int | None, num_agents: int) -> int:
             "choose a smaller number or None"
         )
     return num_neighbours
+
+
+def why_unreadable(error: Exception) -> str:
+    """Why numpy cannot read a file, in one line and without its advice to load what may run code."""
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return "it is not an .npz file" if "pickle" in reason else reason

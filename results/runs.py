@@ -66,8 +66,8 @@ def load_runs(directory: Path, wanted: Collection[RunKey] | None = None) -> Resu
         raise ResultsError(f"no run of {directory} can be counted: {len(lost)} as {first}: {lost[first]}")
     if not runs and wanted is not None:
         raise ResultsError(
-            f"{directory}: none of the {len(set(wanted))} runs that are wanted has begun: make them, or name their folder "
-            "with --results"
+            f"{directory}: none of the {len(set(wanted))} runs that are wanted has begun: make them, or name their "
+            "folder with --results"
         )
     if not runs:
         raise ResultsError(
