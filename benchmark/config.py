@@ -26,13 +26,15 @@ Made = TypeVar("Made")
 GROUPS = ("environment", "training", "algorithm")
 RENAMED = {"algorithm.piece": "algorithm.micro_batch"}
 """Earlier names of settings -> current names."""
-MOST_SEED = 2**31 - 1
+MOST_SEED, MOST_STEPS = 2**31 - 1, 2**63 - 1
 MOST_LABEL = 100
 """Most characters in the name of a variant."""
 MessageKernels = Literal["reference", "fused"]
 """Implementations of messages between neighbours on a GPU."""
 Acceleration = Literal["none", "compile", "cuda_graph", "cuda_blocks", "auto"]
 """Execution modes of training."""
+Threads = Annotated[int, Range(1, 1024)]
+"""A number of CPU threads; far greater ones end the process without a word."""
 MESSAGE_KERNELS, ACCELERATIONS = get_args(MessageKernels), get_args(Acceleration)
 OF_UPDATES = ("none", "compile", "cuda_graph")
 """Accelerations of updates only."""
@@ -77,9 +79,9 @@ class TrainingConfig:
     """Whether a finished run keeps its last checkpoint, from which a larger --total-steps continues it."""
     tensorboard: bool = False
     """Whether metrics are also written for TensorBoard, in the run's folder tensorboard; needs that package."""
-    threads: Count = 1
+    threads: Threads = 1
     """CPU threads; a setting because sums in another order round differently."""
-    environment_threads: Count | None = None
+    environment_threads: Threads | None = None
     """Threads that step copies of traffic tasks, without effect on numbers; none: `threads` on a CPU, one per core with
     a GPU."""
     synchronise_timing: bool = False
@@ -197,6 +199,10 @@ def resolve(
     task, overrides = located(task, overrides)
     if total_steps < 1:
         raise UserError(f"--total-steps {total_steps}: expected a positive number of environment steps")
+    if total_steps > MOST_STEPS:
+        raise UserError(
+            f"--total-steps {total_steps}: expected at most 2^63 - 1, as published sets hold steps in 64 bits"
+        )
     if seed < 0:
         raise UserError(f"--seed {seed}: expected zero or a positive whole number")
     if seed > MOST_SEED:

@@ -47,7 +47,20 @@ class MemoryEstimate:
 
 
 def estimate(config: RunConfig) -> MemoryEstimate:
-    """Memory of a run, without building it."""
+    """Memory of a run, without building it. Raises UserError for sizes that 64 bits cannot count."""
+    try:
+        return _estimate(config)
+    except (OverflowError, RuntimeError, TypeError) as error:  # torch raises all of them
+        reason = str(error).partition("\n")[0]
+        if "overflow" not in reason.lower():
+            raise
+        raise UserError(
+            f"{config.task} {config.algorithm} has sizes too large for any machine ({reason[:100]}): lower what was "
+            "given with --set"
+        ) from error
+
+
+def _estimate(config: RunConfig) -> MemoryEstimate:
     spec = config.spec()
     settings = config.training
     capacity = replay_capacity(config)
@@ -142,7 +155,8 @@ def require_for_all(configs: Sequence[RunConfig]) -> None:
 
 def require(config: RunConfig) -> MemoryEstimate:
     """The estimate. Raises UserError where the machine has less memory."""
-    needed, free = estimate(config), available_bytes(config.device)
+    needed = estimate(config)
+    free = available_bytes(config.device)
     if needed.total > free:
         raise UserError(
             f"{config.task} {config.algorithm} needs {needed} on {config.device}, but {free / GIB:.2f} GiB are free: "

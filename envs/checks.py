@@ -62,3 +62,9 @@ def require_complete(state: Collection[str], expected: Collection[str], kind: st
             f"this is not a state of {kind}: {missing} missing, as in a damaged file or one of another version; begin "
             "with reset() instead"
         )
+
+
+def why_unreadable(error: Exception) -> str:
+    """Why numpy cannot read a file, in one line and without its advice to load what may run code."""
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return "it is not an .npz file" if "pickle" in reason else reason

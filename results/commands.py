@@ -45,13 +45,25 @@ def report_errors(
             reason = str(error).partition("\n")[0] or "an allocation failed"
             _say(f"error: there is not enough memory ({reason}): free some, or choose something smaller")
             return UserError.exit_status
-        if not isinstance(error, OSError) or error.errno not in FULL:
+        if not isinstance(error, OSError) or error.errno not in (*FULL, *_OF_PATHS):
             raise
+        if error.errno in _OF_PATHS:
+            _say(f"error: {error.strerror}: {_shortened(error.filename)}: choose another file or folder")
+            return UserError.exit_status
         _say(f"error: cannot write {error.filename or 'a file'}: {error.strerror}: free some space")
         return NoSpaceError.exit_status
     except KeyboardInterrupt:
         _say(interrupted)
         return 130
+
+
+_OF_PATHS = (errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP, errno.EIO)
+"""Error numbers of paths that are wrong and of folders that cannot be used, wherever in a command that shows."""
+
+
+def _shortened(name: object) -> str:
+    text = str(name)
+    return text if len(text) <= 200 else f"{text[:200]}..."
 
 
 def end_quietly() -> None:

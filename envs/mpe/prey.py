@@ -8,7 +8,6 @@ published tasks come with fixed weights (`original`); this project ships its own
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from envs.checks import why_unreadable
 from envs.data_folder import VARIABLE, data_folder
 from envs.errors import PreyWeightsError
 from envs.mpe.scenarios import NUM_ACTIONS, PREY_ACCELERATION
@@ -74,10 +74,12 @@ def load_prey(which: str, observation_dim: int) -> PreyPolicy:
             arrays = [file[f"{prefix}{layer}_{part}"] for layer in LAYERS for part in ("weight", "bias")]
     except FileNotFoundError as error:
         raise PreyWeightsError(f"the prey weights {path} do not exist; {_HOW_TO_FIX}") from error
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise PreyWeightsError(f"{path} does not hold prey weights ({error}); {_HOW_TO_FIX}") from error
+    except Exception as error:  # damaged bytes make numpy, zipfile and zlib raise a dozen unrelated types
+        raise PreyWeightsError(f"{path} does not hold prey weights ({why_unreadable(error)}); {_HOW_TO_FIX}") from error
+    if any(array.dtype.kind not in "fiu" for array in arrays):
+        raise PreyWeightsError(f"{path} does not hold prey weights (some are not real numbers); {_HOW_TO_FIX}")
     w1, b1, w2, b2, w3, b3 = (torch.from_numpy(array.astype(np.float32)) for array in arrays)
-    sizes = [observation_dim, *(len(b) for b in (b1, b2)), NUM_ACTIONS]
+    sizes = [observation_dim, *(b.numel() for b in (b1, b2)), NUM_ACTIONS]
     expected = [size for i in range(3) for size in ((sizes[i + 1], sizes[i]), (sizes[i + 1],))]
     given = [tuple(array.shape) for array in arrays]
     if given != expected:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from envs.checks import why_unreadable
 from envs.errors import TraceError
 from envs.mpe.scenarios import (
     CONTACT_FORCE,
@@ -104,7 +105,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
     except FileNotFoundError as error:
         raise TraceError(f"{path}: no such file") from error
     except Exception as error:  # damaged bytes make numpy, zipfile and zlib raise a dozen unrelated types
-        raise TraceError(f"{path}: not a readable .npz file ({' '.join(str(error).split())})") from error
+        raise TraceError(f"{path}: not a readable .npz file ({why_unreadable(error)})") from error
     raise TraceError(f"{path}: holds a single array instead of an .npz archive")
 
 

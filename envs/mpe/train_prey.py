@@ -15,6 +15,8 @@ def main() -> int:
     parser.add_argument("--output", type=Path, help="weights file to write; default: the package's file")
     parser.add_argument("--iterations", type=int, help="gradient steps; default: as for the shipped weights")
     options = parser.parse_args()
+    if options.iterations is not None and options.iterations < 1:
+        parser.error(f"--iterations {options.iterations}: expected a positive number of gradient steps")
     import numpy as np
     import torch
 

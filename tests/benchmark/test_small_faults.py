@@ -72,6 +72,31 @@ def test_copies_for_evaluation_need_memory() -> None:
         memory.require(resolve(TASK, "ip", 0, 30_000, {"training.evaluation_episodes": 10**10}))
 
 
+@pytest.mark.parametrize("value", [2**33, 2**62, 10**24])
+@pytest.mark.parametrize("setting", ["algorithm.hidden", "training.batch_size"])
+def test_sizes_beyond_64_bits_are_one_line(setting: str, value: int) -> None:
+    with pytest.raises(UserError, match=r"too large for any machine|GiB are free") as raised:
+        memory.require(resolve(TASK, "iql", 0, 30_000, {setting: value}))
+    assert "\n" not in str(raised.value)
+
+
+def test_other_errors_of_an_algorithm_are_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> int:
+        raise RuntimeError("shapes differ")
+
+    monkeypatch.setattr(algorithms, "update_bytes", fail)
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        memory.require(resolve(TASK, "iql", 0, 30_000))
+
+
+@pytest.mark.parametrize("setting", ["training.threads", "training.environment_threads"])
+def test_numbers_of_threads_have_a_limit(setting: str) -> None:
+    """torch.set_num_threads ends the process for 100,000."""
+    assert resolve(TASK, "iql", 0, 30_000, {setting: 1024}).training
+    with pytest.raises(UserError, match=f"{setting}=100000: expected .*a whole number from 1 to 1024"):
+        resolve(TASK, "iql", 0, 30_000, {setting: "100000"})
+
+
 @pytest.mark.parametrize("algorithm", algorithms.ALGORITHMS)
 def test_memory_of_acting_is_known_for_every_algorithm(algorithm: str) -> None:
     config = resolve(TASK, algorithm, 0, 30_000)

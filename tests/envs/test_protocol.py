@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from jaxtyping import jaxtyped
@@ -323,9 +324,19 @@ def test_unknown_tasks() -> None:
 def test_prey_weights(tmp_path: Path) -> None:
     with pytest.raises(PreyWeightsError, match="do not exist"):
         envs.make("mpe/prey_and_predator_3", 1, prey_weights=str(tmp_path / "absent.npz"))
-    (tmp_path / "broken.npz").write_text("nothing")
-    with pytest.raises(PreyWeightsError, match="does not hold prey weights"):
-        envs.make("mpe/prey_and_predator_3", 1, prey_weights=str(tmp_path / "broken.npz"))
+    names = [f"{layer}_{part}" for layer in ("linear1", "linear2", "mu") for part in ("weight", "bias")]
+    (tmp_path / "text.npz").write_text("nothing")
+    (tmp_path / "empty.npz").touch()
+    np.save(tmp_path / "single.npy", np.zeros(3))
+    np.savez(tmp_path / "words.npz", **dict.fromkeys(names, np.array(["a"])))
+    for broken in ("text.npz", "empty.npz", "single.npy", "words.npz", "."):
+        with pytest.raises(PreyWeightsError, match="does not hold prey weights") as raised:
+            envs.make("mpe/prey_and_predator_3", 1, prey_weights=str(tmp_path / broken))
+        assert "\n" not in str(raised.value)
+        assert "pickle" not in str(raised.value), "numpy's advice is to load code"
+    np.savez(tmp_path / "flat.npz", **dict.fromkeys(names, np.array(1.0)))
+    with pytest.raises(PreyWeightsError, match=r"has layers \[\(\), "):
+        envs.make("mpe/prey_and_predator_3", 1, prey_weights=str(tmp_path / "flat.npz"))
 
 
 def test_listing_tasks_is_cheap() -> None:

@@ -44,6 +44,8 @@ LIBRARY = "libtorch_cpu.so: failed to map segment from shared object"
         (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), 2, "not enough memory (CUDA out of memory."),
         (ImportError(LIBRARY), 2, f"error: there is not enough memory ({LIBRARY})"),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), 2, "error: there is not enough memory"),
+        (OSError(errno.ENAMETOOLONG, "File name too long", "a" * 999), 2, f"too long: {'a' * 200}...: choose another"),
+        (OSError(errno.EACCES, "Permission denied", "a/b"), 2, "error: Permission denied: a/b: choose another file"),
         (OSError(errno.ENOSPC, "No space left on device", "a"), NoSpaceError.exit_status, "error: cannot write a: No"),
     ],
 )
@@ -59,7 +61,12 @@ def test_what_a_user_can_mend(
 
 @pytest.mark.parametrize(
     "error",
-    [RuntimeError("shapes differ"), OSError(errno.EIO, "I/O error"), ImportError("no such name"), KeyError("a")],
+    [
+        RuntimeError("shapes differ"),
+        OSError(errno.ECHILD, "No child processes"),
+        ImportError("no such name"),
+        KeyError("a"),
+    ],
 )
 def test_faults_of_the_project_keep_their_traceback(error: Exception) -> None:
     with pytest.raises(type(error)):

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from envs.checks import why_unreadable
 from envs.errors import TraceError
 
 TOTALS = (
@@ -337,7 +338,7 @@ def _readable(file: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise TraceError(f"{file}: no such file") from error
     except Exception as error:  # damaged bytes make numpy, zipfile, gzip and json raise a dozen unrelated types
-        raise TraceError(f"{file}: not readable ({' '.join(str(error).split()) or type(error).__name__})") from error
+        raise TraceError(f"{file}: not readable ({why_unreadable(error)})") from error
 
 
 def _bytes(file: Path) -> bytes:
