@@ -41,6 +41,7 @@ UNSET = (
     "PYTHONPATH",
     "VIRTUAL_ENV",
     "OMP_NUM_THREADS",
+    "PYTHONDONTWRITEBYTECODE",
 )
 """Variables that a newcomer does not have."""
 

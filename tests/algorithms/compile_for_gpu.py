@@ -1,9 +1,9 @@
 """Compiles the kernels of `slot_triton` for an H100, which need not be there, as its operators launch them.
 
-    python -m tests.algorithms.compile_for_gpu AGENTS GRAPHS HEADS SIZE
+    python -m tests.algorithms.compile_for_gpu AGENTS,GRAPHS,HEADS,SIZE ...
 
-Prints a line for each launch: the kernel, and its instructions that add in no fixed order. The last is that of a kernel
-which has some, to show that they are found.
+Prints a line for each launch: the sizes, the kernel, and its instructions that add in no fixed order. The last of all
+sizes is that of a kernel which has some, to show that they are found.
 """
 
 from __future__ import annotations
@@ -48,11 +48,15 @@ def launch(kernel: Any, *positional: Any, grid: Any, warmup: bool, **named: Any)
     """In place of `JITFunction.run`."""
     text = assembly(kernel, dict(zip(kernel.arg_names, positional, strict=False)) | named)
     assert ".visible .entry" in text
-    print(kernel.fn.__name__, len(re.findall(r"\b(?:atom|red)\.", text)))
+    print(case, kernel.fn.__name__, len(re.findall(r"\b(?:atom|red)\.", text)))
 
 
-def main(agents: int, graphs: int, heads: int, size: int) -> None:
-    triton.runtime.JITFunction.run = launch
+case = ""
+"""The sizes that are being compiled for."""
+
+
+def compile_for(agents: int, graphs: int, heads: int, size: int) -> None:
+    """Launch everything once."""
     lists = torch.zeros(graphs, agents, 3, dtype=torch.int32)
     projected = torch.zeros(2, agents, 3 * heads * size)
     query, key, value = slots.parts(projected, heads)
@@ -68,4 +72,6 @@ def main(agents: int, graphs: int, heads: int, size: int) -> None:
 
 
 if __name__ == "__main__":
-    main(*(int(number) for number in sys.argv[1:]))
+    triton.runtime.JITFunction.run = launch
+    for case in sys.argv[1:]:
+        compile_for(*map(int, case.split(",")))

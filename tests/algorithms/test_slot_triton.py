@@ -264,15 +264,27 @@ def test_learning_is_that_of_the_reference(name: str, settings: dict[str, Any], 
     assert max(float(part.abs().max()) for part in found[0]) > 1e-3
 
 
-@pytest.mark.parametrize("sizes", [(15, 2, 8, 16), (225, 1, 1, 128), (1, 1, 1, 8)])
-def test_kernels_compile_for_a_gpu_without_atomic_additions(sizes: tuple[int, ...], tmp_path: Path) -> None:
-    """Every launch is compiled to the code of an H100, which needs none. In a process where nothing is interpreted."""
+COMPILED = ("15,2,8,16", "225,1,1,128", "1,1,1,8")
+"""Agents, graphs, heads and size of a head."""
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[list[str]]]:
+    """Of each of these sizes: the launches, compiled to the code of an H100, in a process where nothing is
+    interpreted."""
     environment = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
-    command = [sys.executable, "-m", "tests.algorithms.compile_for_gpu", *map(str, sizes)]
-    environment["TRITON_CACHE_DIR"] = str(tmp_path)
+    environment["TRITON_CACHE_DIR"] = str(tmp_path_factory.mktemp("triton"))
+    command = [sys.executable, "-m", "tests.algorithms.compile_for_gpu", *COMPILED]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr[-2000:]
-    *kernels, control = [line.split() for line in done.stdout.splitlines()]
+    lines = [line.split() for line in done.stdout.splitlines()]
+    return {sizes: [words for case, *words in lines if case == sizes] for sizes in COMPILED}
+
+
+@pytest.mark.parametrize("sizes", COMPILED)
+def test_kernels_compile_for_a_gpu_without_atomic_additions(sizes: str, compiled: dict[str, list[list[str]]]) -> None:
+    """Every launch needs none."""
+    *kernels, control = compiled[sizes]
     assert {name for name, _ in kernels} == {
         "_attend",
         "_attend_backward_receivers",

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +70,8 @@ def assert_equal(one: Learner, two: Learner, tolerance: float) -> None:
 
 
 def compare_compiled(name: str, backend: str, problem: EnvironmentSpec = PROBLEM, size: int = 8) -> None:
-    """Compiled and plain updates of equal learners end in the same weights; run in a process of its own, because the
-    shape checks of the test suite cannot be traced."""
+    """Compiled and plain updates of equal learners end in the same weights; run in another process, because the shape
+    checks of the test suite cannot be traced."""
     from torch._dynamo.utils import counters
 
     torch.set_num_threads(1)
@@ -87,16 +89,56 @@ def compare_compiled(name: str, backend: str, problem: EnvironmentSpec = PROBLEM
     assert counters["stats"]["unique_graphs"] == graphs[0], "and at the first update alone"
 
 
+def fail_to_compile() -> None:
+    def broken(*_: Any) -> Any:
+        raise OSError("no space left\nfor the compiler")
+
+    learner = build("iql")
+    with pytest.raises(UserError, match=r"cannot be compiled \(.*\): --set training\.acceleration=none") as caught:
+        CompiledUpdate(learner, broken)(batches(learner)[0], torch.Generator())
+    assert "\n" not in str(caught.value)
+
+
+COMPILED: dict[str, Callable[[], None]] = {
+    **{name: partial(compare_compiled, name, "aot_eager") for name in algorithms.ALGORITHMS},
+    **{f"{name}, masked": partial(compare_compiled, name, "aot_eager", MASKED, 20) for name in ("iql", "ip")},
+    "a failing compiler": fail_to_compile,
+}
+"""What is tried with the back end that runs the traced operations without a compiler. Masked: of a batch that is large
+enough for the size of its micro-batches to be looked for."""
+
+
+def try_compiled() -> None:
+    """Print, as JSON, what each of them raised."""
+    raised = {}
+    for name, attempt in COMPILED.items():
+        torch._dynamo.reset()
+        torch._dynamo.utils.counters.clear()
+        try:
+            attempt()
+        except Exception:
+            raised[name] = traceback.format_exc()
+    print(json.dumps(raised))
+
+
+@pytest.fixture(scope="module")
+def raised() -> dict[str, str]:
+    """They share a process, as loading the tracer takes longer than any of them."""
+    return dict(json.loads(in_a_process("try_compiled()").splitlines()[-1]))
+
+
 @pytest.mark.parametrize("name", algorithms.ALGORITHMS)
-def test_compiled_updates_are_the_plain_ones(name: str) -> None:
-    """With the back end that runs the traced operations without a compiler."""
-    in_a_process(f"compare_compiled({name!r}, 'aot_eager')")
+def test_compiled_updates_are_the_plain_ones(name: str, raised: dict[str, str]) -> None:
+    assert name not in raised, raised[name]
 
 
 @pytest.mark.parametrize("name", ["iql", "ip"])
-def test_compiled_updates_mask_what_agents_lack(name: str) -> None:
-    """Of a batch that is large enough for the size of its micro-batches to be looked for."""
-    in_a_process(f"compare_compiled({name!r}, 'aot_eager', MASKED, 20)")
+def test_compiled_updates_mask_what_agents_lack(name: str, raised: dict[str, str]) -> None:
+    assert f"{name}, masked" not in raised, raised[f"{name}, masked"]
+
+
+def test_a_failing_compiler_is_one_line(raised: dict[str, str]) -> None:
+    assert "a failing compiler" not in raised, raised["a failing compiler"]
 
 
 @pytest.mark.slow
@@ -115,10 +157,12 @@ def test_compiled_updates_with_a_compiler(tmp_path: Path) -> None:
     assert two == pytest.approx(one, rel=1e-3)
 
 
-def in_a_process(call: str) -> None:
+def in_a_process(call: str) -> str:
+    """What a call of a function of this file printed."""
     code = f"from tests.benchmark.test_acceleration import *; {call}"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
 
 
 @pytest.fixture
@@ -223,20 +267,6 @@ def test_what_cannot_be_accelerated_says_why(tmp_path: Path, monkeypatch: pytest
         acceleration.require("compile", "cuda:1")
     with pytest.raises(UserError, match="expected one of none, compile, cuda_graph"):
         resolve("mpe/cooperative_navigation_3", "iql", 0, 100, {"training.acceleration": "jit"})
-
-
-def test_a_failing_compiler_is_one_line() -> None:
-    in_a_process("fail_to_compile()")
-
-
-def fail_to_compile() -> None:
-    def broken(*_: Any) -> Any:
-        raise OSError("no space left\nfor the compiler")
-
-    learner = build("iql")
-    with pytest.raises(UserError, match=r"cannot be compiled \(.*\): --set training\.acceleration=none") as caught:
-        CompiledUpdate(learner, broken)(batches(learner)[0], torch.Generator())
-    assert "\n" not in str(caught.value)
 
 
 def test_acceleration_is_part_of_what_makes_a_run() -> None:

@@ -9,36 +9,42 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from benchmark.requests import RunRequest
+from results.keys import RunKey
 from results.lock import holder_of
+from tests.benchmark.conftest import SMALL
 from tests.patience import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 LOGS = ("metrics.jsonl", "evaluation.jsonl")
-SUITE = """
-import os, sys
-from benchmark import suites, sweep
-from benchmark.requests import RunRequest
-from results.keys import RunKey
-from tests.benchmark.conftest import SMALL
+TASKS = ("mpe/cooperative_navigation_3", "game/two_step_2")
 
-def tiny():
-    tasks = ("mpe/cooperative_navigation_3", "game/two_step_2")
-    steps = int(os.environ.get("TINY_STEPS", 1500))
+
+def tiny(tasks: Sequence[str] = TASKS, steps: int = 1500) -> list[RunRequest]:
+    """Six runs of seconds for each task, which write a checkpoint after every block."""
     overrides = SMALL | {"training.evaluation_interval": 500}
     return [
         RunRequest(RunKey(task, name, "tiny", seed), steps, overrides)
-        for task in tasks for name in ("ip", "iql", "qmix") for seed in (0, 1)
+        for task in tasks
+        for name in ("ip", "iql", "qmix")
+        for seed in (0, 1)
     ]
 
-suites.SUITES["smoke"] = sweep.SUITES["smoke"] = tiny
+
+SUITE = """
+import sys
+from benchmark import sweep
+from tests.benchmark.test_chaos import tiny
+
+sweep.SUITES["smoke"] = tiny
 sys.exit(sweep.report_errors(sweep.main))
 """
-"""`benchmark.sweep` with a suite of twelve runs of seconds, which write a checkpoint after every block."""
+"""`benchmark.sweep` with them as its suite."""
 
 
 def sweep(results: Path, *arguments: str) -> subprocess.Popen[str]:

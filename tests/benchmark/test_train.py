@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import resource
 import signal
 import subprocess
@@ -16,7 +15,9 @@ import torch
 
 from benchmark import memory, train
 from benchmark.config import RunConfig, resolve
-from benchmark.errors import UserError
+from benchmark.errors import UserError, report_errors
+from benchmark.launchers.pool import environment_of
+from benchmark.launchers.warm import WarmProcess
 from benchmark.policies import load_policy
 from benchmark.progress import Progress
 from benchmark.rewards import RewardScale
@@ -150,78 +151,18 @@ def test_state_in_memory_is_complete(algorithm: str, tmp_path: Path) -> None:
     assert_same(*(training.replay.sample(64, torch.Generator().manual_seed(0)) for training in (first, second)))
 
 
-KILLER = """
-import os, signal, sys
-from pathlib import Path
-import torch
-from benchmark import evaluation, train
-from benchmark.training import Training
-from results import files
-from tests.benchmark.conftest import small_config
-
-where, count, results = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
-calls = 0
-
-def die_in(function, before=True):
-    def wrapped(*arguments, **options):
-        global calls
-        calls += 1
-        if calls == count and before:
-            os.kill(os.getpid(), signal.SIGKILL)
-        result = function(*arguments, **options)
-        if calls == count:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
-    return wrapped
-
-if where == "update":
-    Training._gradient_step = die_in(Training._gradient_step)
-elif where == "evaluation":
-    evaluation.play_episodes = die_in(evaluation.play_episodes)
-elif where == "log":
-    files.AppendLog.append = die_in(files.AppendLog.append, before=False)
-elif where == "checkpoint":
-    save = torch.save
-    def half(state, stream):
-        global calls
-        calls += 1
-        if calls == count:
-            stream.write(b"half a checkpoint")
-            stream.flush()
-            os.kill(os.getpid(), signal.SIGKILL)
-        save(state, stream)
-    torch.save = half
-elif where == "rename":
-    Path.replace = die_in(Path.replace, before=False)
-elif where == "truncated line":
-    append = files.AppendLog.append
-    def torn(self, record):
-        global calls
-        calls += 1
-        append(self, record)
-        if calls == count:
-            with self.path.open("r+b") as stream:
-                stream.truncate(self.path.stat().st_size - 5)
-            os.kill(os.getpid(), signal.SIGKILL)
-    files.AppendLog.append = torn
-torch.set_num_threads(1)
-train.run(small_config("ip"), results, quiet=True)
-"""
-
-
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.set_num_threads(1)
     return train.run(small_config("ip"), tmp_path_factory.mktemp("whole"), quiet=True)
 
 
-def killed_run(where: str, count: int, results: Path) -> Path:
-    """Start a run in a process that kills itself at the given moment."""
-    done = subprocess.run(
-        [sys.executable, "-c", KILLER, where, str(count), str(results)], cwd=ROOT, capture_output=True, timeout=PATIENCE
-    )
-    assert done.returncode == -signal.SIGKILL, done.stderr.decode()[-2000:]
-    return run_folder(results, small_config("ip").key)
+def killed_run(where: str, count: int, results: Path, number: int = signal.SIGKILL) -> tuple[Path, int]:
+    """The folder of a run, made in another process, that got a signal from itself at the given moment; and the exit
+    status. The process is warm: otherwise most of its time is that of imports."""
+    arguments = [where, str(count), str(int(number)), str(results)]
+    status = WarmProcess("tests.benchmark.killed", arguments, results / "output", environment_of(1)).wait()
+    return run_folder(results, small_config("ip").key), status
 
 
 @pytest.mark.parametrize(
@@ -230,7 +171,8 @@ def killed_run(where: str, count: int, results: Path) -> Path:
 )
 def test_killed_run_ends_like_an_uninterrupted_one(where: str, count: int, tmp_path: Path, uninterrupted: Path) -> None:
     """SIGKILL in the middle of an update, an evaluation, a log line, a checkpoint or a rename."""
-    path = killed_run(where, count, tmp_path)
+    path, status = killed_run(where, count, tmp_path)
+    assert status == -signal.SIGKILL, (tmp_path / "output").read_text()
     assert status_of(path)["state"] != "finished"
     train.run(small_config("ip"), tmp_path, quiet=True)
     assert logs(path) == logs(uninterrupted)
@@ -240,10 +182,8 @@ def test_killed_run_ends_like_an_uninterrupted_one(where: str, count: int, tmp_p
 
 def test_stop_signal_writes_a_checkpoint(tmp_path: Path, uninterrupted: Path) -> None:
     """SIGTERM, as schedulers send it: a checkpoint, exit, and the same numbers after resuming."""
-    code = KILLER.replace("os.kill(os.getpid(), signal.SIGKILL)", "os.kill(os.getpid(), signal.SIGTERM)")
-    code = code.replace('small_config("ip")', 'small_config("ip", training_checkpoint_seconds=1e6)')
-    subprocess.run([sys.executable, "-c", code, "update", "30", str(tmp_path)], cwd=ROOT, capture_output=True)
-    path = run_folder(tmp_path, small_config("ip").key)
+    path, status = killed_run("update", 30, tmp_path, signal.SIGTERM)
+    assert status == 130, (tmp_path / "output").read_text()
     assert (path / "checkpoint.pt").exists()
     train.run(small_config("ip"), tmp_path, quiet=True)
     assert logs(path) == logs(uninterrupted)
@@ -482,16 +422,29 @@ def test_estimate_of_a_large_run_needs_no_memory() -> None:
         ),
     ],
 )
-def test_command_line_errors_are_one_line(arguments: list[str], message: str, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmark.train", *arguments, "--results", str(tmp_path)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: ")
-    assert done.stderr.count("\n") == 1
-    assert message in done.stderr
+def test_command_line_errors_are_one_line(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["train", *arguments, "--results", str(tmp_path)])
+    assert report_errors(train.main) == 2
+    assert_one_line(capsys.readouterr().err, message)
     assert not any(tmp_path.iterdir()), "nothing is written for a command that is wrong"
+
+
+def assert_one_line(said: str, message: str) -> None:
+    assert said.startswith("error: ")
+    assert said.count("\n") == 1
+    assert message in said
+
+
+def test_the_command_itself_says_no_more() -> None:
+    """One of these as it is typed, with all that is imported before it is refused."""
+    arguments = ["--task", "mpe/cooperative_navigation_3", "--algorithm", "ip", "--device", "tpu"]
+    command = [sys.executable, "-m", "benchmark.train", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 2
+    assert_one_line(done.stderr, "--device tpu")

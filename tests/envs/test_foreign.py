@@ -64,8 +64,7 @@ def test_a_task_has_a_name_settings_and_a_specification() -> None:
     assert envs.spec(LINE, arguments="agents=1").max_neighbours == 1
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("continuous", [False, True])
+@pytest.mark.parametrize(("workers", "continuous"), [(0, False), (0, True), (2, True)])
 def test_numbers_are_those_of_the_environment(workers: int, continuous: bool) -> None:
     """Three copies with different seeds, one after another or in processes; the second episode has other seeds."""
     batch = envs.make(LINE, 3, workers=workers, continuous=continuous)
@@ -152,8 +151,7 @@ def test_an_episode_that_ends_by_itself_waits_for_the_time_limit() -> None:
     )
 
 
-@pytest.mark.parametrize("workers", [0, 1])
-@pytest.mark.parametrize("continuous", [False, True])
+@pytest.mark.parametrize(("workers", "continuous"), [(0, False), (0, True), (1, False)])
 def test_a_saved_state_goes_on_exactly(workers: int, continuous: bool) -> None:
     """The running episode is played again by its seeds and actions."""
     whole, parts = (envs.make(LINE, 2, continuous=continuous, workers=workers) for _ in range(2))

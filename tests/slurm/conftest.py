@@ -30,46 +30,54 @@ def cluster_script(*arguments: str, **environment: str) -> subprocess.CompletedP
     )
 
 
-refused: list[str] = []
-"""Why a cluster cannot be started here, once that is known: it is not tried again."""
-
-
 def start_cluster(**environment: str) -> None:
-    """Start it; skip the test, with the reason, where such a machine cannot have one."""
-    if not refused:
-        done = cluster_script("start", **environment)
-        reason = ((done.stderr or done.stdout).strip().splitlines() or ["no reason given"])[-1]
-        if done.returncode == CANNOT:
-            refused.append(reason)
-        else:
-            assert done.returncode == 0, reason
-    if refused:
-        pytest.skip(f"no SLURM can be started here: {refused[0]}")
+    """Start it, unless it is up; skip the test, with the reason, where such a machine cannot have one."""
+    done = cluster_script("start", **environment)
+    reason = ((done.stderr or done.stdout).strip().splitlines() or ["no reason given"])[-1]
+    if done.returncode == CANNOT:
+        pytest.skip(f"no SLURM can be started here: {reason}")
+    assert done.returncode == 0, reason
 
 
-def stop_cluster() -> None:
-    """End what jobs of the tests are left, and the cluster."""
+def cancel_jobs() -> None:
+    """End what jobs of the tests are left."""
     listed = subprocess.run(
         ["squeue", "--noheader", "--format=%A %j"], capture_output=True, text=True, timeout=PATIENCE
     )
     jobs = {line.split()[0] for line in listed.stdout.splitlines() if " sweep-smoke-" in line}
     if jobs:
         subprocess.run(["scancel", *jobs], check=True, timeout=PATIENCE)
+
+
+def stop_cluster() -> None:
+    """Stop it, if it is up."""
     done = cluster_script("stop")
     assert done.returncode == 0, done.stderr
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cluster_turn() -> Iterator[None]:
-    """Tests in other processes wait: a machine has one cluster."""
+    """Tests in other processes wait: a machine has one cluster. It is stopped after the last test."""
     with (Path(tempfile.gettempdir()) / "slurm-dev-tests.lock").open("w") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
+        start_cluster()
         yield
+        stop_cluster()
 
 
 @pytest.fixture
 def cluster(cluster_turn: None) -> Iterator[None]:
-    """A running SLURM with accounting, stopped afterwards: the next test may want another one."""
+    """A running SLURM with accounting."""
     start_cluster()
     yield
+    cancel_jobs()
+
+
+@pytest.fixture
+def bare_cluster(cluster_turn: None) -> Iterator[None]:
+    """A running SLURM without accounting."""
+    stop_cluster()
+    start_cluster(SLURM_DEV_ACCT="none")
+    yield
+    cancel_jobs()
     stop_cluster()

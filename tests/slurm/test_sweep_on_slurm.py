@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import json
-import os
 import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 
+from benchmark.suites import SUITES
+from benchmark.sweep import main, report_errors
 from results.publish import read_published
 from slurm.submissions import jobs_of
-from tests.benchmark.test_chaos import SUITE, logs
+from tests.benchmark.test_chaos import SUITE, TASKS, logs, tiny
 from tests.patience import PATIENCE
-from tests.slurm.conftest import ROOT, start_cluster, stop_cluster
+from tests.slurm.conftest import ROOT, start_cluster
 
 PROFILE = """
 partition = "gpu"
@@ -38,27 +42,38 @@ def profile(tmp_path: Path) -> Path:
     return file
 
 
-def sweep(results: Path, *arguments: str | Path, steps: int = 1500) -> subprocess.CompletedProcess[str]:
-    """One command on four runs of the suite of short runs, or on others where the arguments say so."""
-    command = [sys.executable, "-c", SUITE, *map(str, arguments), "--suite", "smoke", "--results", str(results)]
-    if "--algorithms" not in command:
-        command += ["--algorithms", "ip", "iql"]
-    return subprocess.run(
-        [*command, "--device", "cpu", "--seeds", "0"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "TINY_STEPS": str(steps)},
-    )
+class Done(NamedTuple):
+    """What became of a command."""
+
+    returncode: int
+    stdout: str
+    stderr: str
 
 
-def wait_until(results: Path, done: Callable[[str], bool], *only: str, steps: int = 1500) -> str:
+GAMES = ("game/two_step_2", "game/climbing_2")
+"""Tasks whose jobs compile nothing."""
+
+
+def sweep(results: Path, *arguments: str | Path, tasks: Sequence[str] = GAMES, steps: int = 1500) -> Done:
+    """The command, in this process, on four runs of the suite of short runs, or on others where the arguments say so.
+    The jobs are processes of their own."""
+    command = ["sweep", *map(str, arguments), "--suite", "smoke", "--results", str(results), "--device", "cpu"]
+    command += ["--seeds", "0"] + ([] if "--algorithms" in command else ["--algorithms", "ip", "iql"])
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setitem(SUITES, "smoke", lambda: tiny(tasks, steps))
+        patch.setattr(sys, "argv", command)
+        patch.setenv("OMP_NUM_THREADS", "1")
+        status = report_errors(main)
+    return Done(status, out.getvalue(), err.getvalue())
+
+
+def wait_until(results: Path, done: Callable[[str], bool], *only: str, **suite: Any) -> str:
     """The status, once it is as wanted; fails with the last one."""
     deadline = time.monotonic() + PATIENCE
-    while not done(text := sweep(results, "status", *only, steps=steps).stdout):
+    while not done(text := sweep(results, "status", *only, **suite).stdout):
         assert time.monotonic() < deadline, text
-        time.sleep(2)
+        time.sleep(1)
     return text
 
 
@@ -78,17 +93,19 @@ def ended(text: str) -> bool:
 
 
 @pytest.fixture(scope="module")
-def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def local(cluster_turn: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same runs, made here and left alone."""
     results = tmp_path_factory.mktemp("local")
-    done = sweep(results, "--workers", "2")
+    done = sweep(results, "--workers", "2", tasks=[*TASKS, *GAMES[1:]])
     assert done.returncode == 0, done.stdout + done.stderr
     return results
 
 
-@pytest.fixture
-def undisturbed(local: Path) -> dict[str, str]:
-    return logs(local)
+def assert_undisturbed(results: Path, local: Path, tasks: Sequence[str] = GAMES) -> None:
+    """The four runs have written what they wrote here."""
+    expected = {file: text for file, text in logs(local).items() if file.startswith(tuple(tasks))}
+    assert len(expected) == 8
+    assert logs(results) == expected
 
 
 def assert_collected_equal(results: Path, local: Path, folder: Path) -> None:
@@ -104,23 +121,28 @@ def assert_collected_equal(results: Path, local: Path, folder: Path) -> None:
     assert sets[0].references == sets[1].references
 
 
-def test_array_of_jobs(cluster: None, profile: Path, undisturbed: dict[str, str], tmp_path: Path) -> None:
-    """Four runs, two jobs: queued, made, collected; a second submission finds nothing to do."""
+def test_array_of_jobs(cluster: None, profile: Path, local: Path, tmp_path: Path) -> None:
+    """Four runs, two jobs: queued, made, collected; a second submission, as it is typed, finds nothing to do."""
     results = tmp_path / "results"
-    done = sweep(results, "submit", "--profile", profile, "--override", "runs_per_job=2")
+    done = sweep(results, "submit", "--profile", profile, "--override", "runs_per_job=2", tasks=TASKS)
     assert "4 runs queued in 2 jobs" in done.stdout, done.stdout + done.stderr
-    again = sweep(results, "submit", "--profile", profile)
+    command = [sys.executable, "-c", SUITE, "submit", "--profile", profile, "--suite", "smoke", "--results", results]
+    again = subprocess.run(
+        [*command, "--seeds", "0", "--algorithms", "ip", "iql", "--device", "cpu"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
     assert "0 runs queued in 0 jobs" in again.stdout, again.stdout + again.stderr
-    text = wait_until(results, ended)
+    text = wait_until(results, ended, tasks=TASKS)
     assert "4 runs: 4 finished" in text
-    assert logs(results) == undisturbed
-    collected = sweep(results, "collect", "--output", tmp_path / "collected")
+    assert_undisturbed(results, local, TASKS)
+    collected = sweep(results, "collect", "--output", tmp_path / "collected", tasks=TASKS)
     assert "collected 4 of 4 runs, 4 of them finished" in collected.stdout, collected.stderr
 
 
-def test_cancelled_requeued_and_raising_jobs(
-    cluster: None, profile: Path, local: Path, undisturbed: dict[str, str], tmp_path: Path
-) -> None:
+def test_cancelled_requeued_and_raising_jobs(cluster: None, profile: Path, local: Path, tmp_path: Path) -> None:
     """A run that raises, a job cancelled, one put back into the queue: each is reported, and retry finishes the
     suite."""
     results = tmp_path / "results"
@@ -136,11 +158,11 @@ def test_cancelled_requeued_and_raising_jobs(
     sweep(results, "retry", "--launcher", "slurm", "--profile", profile)
     text = wait_until(results, ended)
     assert "4 runs: 4 finished" in text
-    assert logs(results) == undisturbed
+    assert_undisturbed(results, local)
     assert_collected_equal(results, local, tmp_path / "sets")
 
 
-def test_controller_that_dies(cluster: None, profile: Path, undisturbed: dict[str, str], tmp_path: Path) -> None:
+def test_controller_that_dies(cluster: None, profile: Path, local: Path, tmp_path: Path) -> None:
     """slurmctld killed in the middle: status reports that it does not respond, and all continues once it is back."""
     results = tmp_path / "results"
     sweep(results, "submit", "--profile", profile)
@@ -155,27 +177,23 @@ def test_controller_that_dies(cluster: None, profile: Path, undisturbed: dict[st
     sweep(results, "retry", "--launcher", "slurm", "--profile", profile)
     text = wait_until(results, ended)
     assert "4 runs: 4 finished" in text
-    assert logs(results) == undisturbed
+    assert_undisturbed(results, local)
 
 
-def test_without_accounting(cluster_turn: None, profile: Path, undisturbed: dict[str, str], tmp_path: Path) -> None:
+def test_without_accounting(bare_cluster: None, profile: Path, local: Path, tmp_path: Path) -> None:
     """No sacct: nothing hangs, and a cancelled job is distinguished from a running one."""
-    start_cluster(SLURM_DEV_ACCT="none")
-    try:
-        results = tmp_path / "results"
-        sweep(results, "submit", "--profile", profile, "--override", "array_parallelism=1")
-        subprocess.run(["scancel", *running_jobs(results, at_least=1)], check=True)
-        done = sweep(results, "cancel", "--tasks", "game/two_step_2")
-        assert "2 jobs cancelled" in done.stdout, done.stdout + done.stderr
-        text = wait_until(results, ended)
-        assert "4 runs: 1 finished, 1 lost, 2 absent" in text
-        assert "its job ended without a message" in text
-        sweep(results, "retry", "--launcher", "slurm", "--profile", profile)
-        text = wait_until(results, ended)
-        assert "4 runs: 4 finished" in text
-        assert logs(results) == undisturbed
-    finally:
-        stop_cluster()
+    results = tmp_path / "results"
+    sweep(results, "submit", "--profile", profile, "--override", "array_parallelism=1")
+    subprocess.run(["scancel", *running_jobs(results, at_least=1)], check=True)
+    done = sweep(results, "cancel", "--tasks", "game/climbing_2")
+    assert "2 jobs cancelled" in done.stdout, done.stdout + done.stderr
+    text = wait_until(results, ended)
+    assert "4 runs: 1 finished, 1 lost, 2 absent" in text
+    assert "its job ended without a message" in text
+    sweep(results, "retry", "--launcher", "slurm", "--profile", profile)
+    text = wait_until(results, ended)
+    assert "4 runs: 4 finished" in text
+    assert_undisturbed(results, local)
 
 
 @pytest.mark.slow

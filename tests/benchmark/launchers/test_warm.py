@@ -110,6 +110,7 @@ def test_run_whose_server_was_killed_is_left_to_itself(tmp_path: Path, lonely: l
     server = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
     os.kill(server, signal.SIGKILL)
     assert process.wait() == SERVER_DIED
+    os.kill(lonely[0], signal.SIGSTOP)  # it is alive, as long as the test looks
     pool = Pool(tmp_path, 1, ["cpu"], [])
     pool.running[process] = (item, "cpu")
     pool._collect()
