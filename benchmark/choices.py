@@ -105,11 +105,25 @@ def lockstep() -> list[RunRequest]:
 FINE_TUNED = {"cityflow/synthetic_225": (10_000, 32, 1_000), "cityflow/synthetic_1225": (4_000, 16, 500)}
 """Task -> environment steps, transitions per gradient step, and steps between evaluations."""
 BEGUN = {"training.initial_policy": str(Path(results.__file__).parent / "policies" / "iql_synthetic_49")}
+CALM = {"algorithm.learning_rate_end": 0.0, "algorithm.epsilon_end": 0.01}
+"""A learning rate and exploration that decay until the end of a run, for Q-learning; the actor-critics have them by
+default."""
+SEGMENTS = {
+    "environment.observation": "segments",
+    "training.batch_size": 128,
+    "training.learning_starts": 128,
+    "training.evaluation_interval": 10_000,
+    "training.evaluation_episodes": 1,
+} | CALM
+"""IQL that observes the positions of vehicles on their lanes."""
 
 
 def fine_tuning() -> list[RunRequest]:
-    """IQL on larger numbers of signals, from scratch and from a policy trained on 49 signals, with the usual and with
-    little exploration."""
+    """IQL on 49 signals with detailed observations, to be evaluated on larger cities; and IQL on larger numbers of
+    signals, from scratch and from a policy trained on 49 signals, with the usual and with little exploration."""
+    detailed = [
+        RunRequest(RunKey("cityflow/synthetic_49", "iql", "segments", seed), 40_000, SEGMENTS) for seed in SEEDS
+    ]
     kinds: dict[str, dict[str, Any]] = {
         "anew": {},
         "anew-little": {"algorithm.epsilon_start": 0.05},
@@ -117,7 +131,7 @@ def fine_tuning() -> list[RunRequest]:
         "transferred-little": BEGUN | {"algorithm.epsilon_start": 0.05},
     }
     common = {"training.evaluation_episodes": 2, "training.log_interval": 500}
-    return [
+    return detailed + [
         RunRequest(
             RunKey(task, "iql", name, seed),
             steps,
@@ -144,9 +158,6 @@ GOALS: dict[str, Any] = {
     "training.evaluation_episodes": 4,
 }
 """LibSignal's rules, with observations that include the positions of vehicles on their lanes."""
-CALM = {"algorithm.learning_rate_end": 0.0, "algorithm.epsilon_end": 0.01}
-"""A learning rate and exploration that decay until the end of a run, for Q-learning; the actor-critics have them by
-default."""
 
 
 def goals() -> list[RunRequest]:

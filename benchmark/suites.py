@@ -14,7 +14,7 @@ temperature-cpu     an hour and a half on two cores: the scale of rewards and th
 lockstep-cpu        half an hour on two cores: IQL and IP with 4 copies of a task in lockstep, and with 100
 values-cpu          a quarter of an hour on two cores: MADDPG with critics of the team's reward or of each agent's
 goals-cpu           an hour and a half on two cores: travel times by the rules of published tables, two real maps
-transfer-cpu        twenty minutes on two cores: IQL on 225 and 1,225 signals, new or from a policy of 49
+transfer-cpu        an hour on two cores: IQL on 225 and 1,225 signals, new or from a policy of 49, and on 49 in detail
 table1-cpu          many hours on two cores: the 13 tasks of the paper, seven algorithms and two controls of IP
 reward-cpu          hours on two cores: the particle tasks of the paper with difference rewards
 why-cpu             hours on two cores: which parts of IP matter, by observations, rounds and inference
