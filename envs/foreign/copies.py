@@ -126,16 +126,16 @@ class Copy:
             place = seen[:, settings.span].astype(np.float64)
             distance = np.square(place[:, None] - place[None]).sum(-1)
             np.fill_diagonal(distance, np.inf)
-            heard = [list(row[: min(self.width, count - 1)]) for row in distance.argsort(1, kind="stable")]
+            lists = [list(row[: min(self.width, count - 1)]) for row in distance.argsort(1, kind="stable")]
         elif settings.graph == "infos":
-            heard = [self.listed(agent, infos) for agent in self.agents]
+            lists = [self.listed(agent, infos) for agent in self.agents]
         elif settings.graph == "state":
-            heard = self.of_state()
+            lists = self.of_state()
         else:
-            heard = [[j for j in range(count) if j != i] for i in range(count)]
+            lists = [[j for j in range(count) if j != i] for i in range(count)]
         neighbours = np.zeros((count, self.width), np.int64)
         mask = np.zeros((count, self.width), bool)
-        for i, others in enumerate(heard):
+        for i, others in enumerate(lists):
             if len(others) > self.width:
                 raise ForeignEnvironmentError(
                     f"{self.where}: {self.agents[i]} has {len(others)} neighbours; expected at most {self.width}: give "

@@ -102,6 +102,6 @@ class GameEnvironment:
 def static_graph(game: Game, spec: EnvironmentSpec, num_envs: int, device: torch.device) -> Graph:
     """The graph of a game, expanded over all copies."""
     slots = range(spec.max_neighbours)
-    neighbours = [[heard[slot] if slot < len(heard) else 0 for slot in slots] for heard in game.neighbours]
-    mask = [[slot < len(heard) for slot in slots] for heard in game.neighbours]
+    neighbours = [[adjacent[slot] if slot < len(adjacent) else 0 for slot in slots] for adjacent in game.neighbours]
+    mask = [[slot < len(adjacent) for slot in slots] for adjacent in game.neighbours]
     return Graph(*(torch.tensor(part, device=device)[None].expand(num_envs, -1, -1) for part in (neighbours, mask)))

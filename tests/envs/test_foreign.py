@@ -118,7 +118,7 @@ def test_everybody_can_be_paid_the_sum() -> None:
     torch.testing.assert_close(shared[-1].reward, expected)
 
 
-def heard(step: Step) -> list[set[int]]:
+def neighbour_sets(step: Step) -> list[set[int]]:
     """The neighbours of each agent of the first copy."""
     return [
         {int(j) for j, there in zip(row, mask, strict=True) if there}
@@ -129,13 +129,13 @@ def heard(step: Step) -> list[set[int]]:
 def test_graphs() -> None:
     """All agents, the nearest by position, those listed in the infos (never the agent itself), and the lower triangle
     in the state."""
-    assert heard(envs.make(LINE, 1).reset(0)) == [{1, 2}, {0, 2}, {0, 1}]
-    assert heard(envs.make(LINE, 1, graph="infos").reset(0)) == [{2}, {2}, set()]
-    assert heard(envs.make(LINE, 1, graph="state", columns="1:10").reset(0)) == [set(), {0}, {0, 1}]
+    assert neighbour_sets(envs.make(LINE, 1).reset(0)) == [{1, 2}, {0, 2}, {0, 1}]
+    assert neighbour_sets(envs.make(LINE, 1, graph="infos").reset(0)) == [{2}, {2}, set()]
+    assert neighbour_sets(envs.make(LINE, 1, graph="state", columns="1:10").reset(0)) == [set(), {0}, {0, 1}]
     step = envs.make(LINE, 1, graph="nearest", columns="0:1", num_neighbours=1, agents=4).reset(0)
     place = step.observation[0, :, 0]
     distance = (place[:, None] - place).abs().fill_diagonal_(9.0)
-    assert heard(step) == [{int(j)} for j in distance.argmin(1)]
+    assert neighbour_sets(step) == [{int(j)} for j in distance.argmin(1)]
 
 
 def test_an_episode_that_ends_by_itself_waits_for_the_time_limit() -> None:

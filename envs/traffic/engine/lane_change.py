@@ -214,8 +214,8 @@ def send_signal(t: Traffic, v: int, receiver: int) -> None:
     if receiver == NONE or t.vehicles[receiver].changing:
         return
     other, priority = t.vehicles[receiver], t.vehicles[v].priority
-    heard = other.received
-    if (heard == NONE or t.vehicles[heard].priority < priority) and (not other.sends or other.priority < priority):
+    last = other.received
+    if (last == NONE or t.vehicles[last].priority < priority) and (not other.sends or other.priority < priority):
         other.received = v
 
 

@@ -122,11 +122,11 @@ def test_deeds_account_for_every_payment(backend: str) -> None:
             gained = {name: 6 * (value - counts[name]).numpy() for name, value in environment.scores().items()}
             for copy in range(2):
                 outcomes = outcomes_of(environment, copy)
-                blows = np.bincount(outcomes.victim[outcomes.hits], minlength=6)
-                pay = -0.01 * (actions[copy].numpy() >= NUM_MOVES) + outcomes.eats + 2 * outcomes.hits - 4 * blows
+                received = np.bincount(outcomes.victim[outcomes.hits], minlength=6)
+                pay = -0.01 * (actions[copy].numpy() >= NUM_MOVES) + outcomes.eats + 2 * outcomes.hits - 4 * received
                 assert np.allclose(pay, step.reward[copy].numpy(), atol=1e-5)
                 assert np.array_equal(outcomes.left, before[copy])
-                assert np.array_equal(outcomes.is_hit, blows > 0)
+                assert np.array_equal(outcomes.is_hit, received > 0)
                 found = [outcomes.eats.sum(), outcomes.hits.sum(), outcomes.misses.sum()]
                 assert np.allclose(found, [gained[f"{what}_per_agent"][copy] for what in ("food", "attacks", "misses")])
                 moved = (environment.position[copy].numpy() != before[copy]).any(1)
@@ -241,7 +241,7 @@ def test_copies_and_engines_are_drawn_alike() -> None:
     for backend in ("numba", "torch"):
         pair, generator = make("magent/jungle_20", 2, backend), torch.Generator().manual_seed(0)
         pair.reset(seed=4)
-        assert not (draw(pair, 1, SIZE) == TAIL_COLOUR).all(-1).any(), "nobody has moved"
+        assert not (draw(pair, 1, SIZE) == TAIL_COLOUR).all(-1).any(), "no agent has moved"
         for _ in range(6):
             pair.step(torch.randint(NUM_ACTIONS, (2, 20), generator=generator))
         frames.append([draw(pair, copy, SIZE) for copy in range(2)])
@@ -268,8 +268,8 @@ def test_words_above_the_map() -> None:
 
 def test_neighbours_are_joined_by_lines() -> None:
     environment = make("magent/jungle_20")
-    heard = environment.reset(seed=2).graph.neighbours[0].tolist()
-    expected = {(min(i, j), max(i, j)) for i, others in enumerate(heard) for j in others}
+    neighbours = environment.reset(seed=2).graph.neighbours[0].tolist()
+    expected = {(min(i, j), max(i, j)) for i, others in enumerate(neighbours) for j in others}
     assert neighbour_pairs(environment.position[0].numpy(), 4) == sorted(expected)
     small = scene(((2, 8), (7, 8)), (STAY, STAY))
     plain, linked = draw(small, size=SIZE), draw(small, size=SIZE, neighbours=True)

@@ -51,7 +51,7 @@ def test_shapes_and_types(task: str, backend: str, generator: torch.Generator) -
         assert step.graph.neighbours.dtype == torch.int64
         assert step.graph.mask.all()
         assert 0 <= step.graph.neighbours.min() <= step.graph.neighbours.max() < spec.num_agents
-        assert (step.graph.neighbours != torch.arange(spec.num_agents)[:, None]).all(), "nobody hears itself"
+        assert (step.graph.neighbours != torch.arange(spec.num_agents)[:, None]).all(), "no agent is its own neighbour"
         assert step.terminated.shape == step.truncated.shape == (3,)
         assert step.terminated.dtype == step.truncated.dtype == torch.bool
         assert set(step.observation[..., :121].unique().tolist()) == {-1, 0, 1}
@@ -335,11 +335,11 @@ def test_three_neighbours_are_those_of_dgn(backend: str, generator: torch.Genera
 
 
 @every_engine
-def test_all_others_can_be_heard(backend: str) -> None:
+def test_all_others_can_be_neighbours(backend: str) -> None:
     environment = make("magent/jungle_6", 2, backend, num_neighbours=5)
     step = environment.reset(0)
-    heard = torch.cat((step.graph.neighbours, torch.arange(6).expand(2, 6)[..., None]), -1)
-    assert torch.equal(heard.sort(-1).values, torch.arange(6).expand(2, 6, 6))
+    group = torch.cat((step.graph.neighbours, torch.arange(6).expand(2, 6)[..., None]), -1)
+    assert torch.equal(group.sort(-1).values, torch.arange(6).expand(2, 6, 6))
     position = environment.position
     squared = (position[:, :, None] - position[:, None]).square().sum(-1).gather(2, step.graph.neighbours)
     assert (squared.diff(dim=-1) >= 0).all()

@@ -143,8 +143,8 @@ def test_the_engine_notices_a_unit_that_is_left_out(cell: tuple[int, int]) -> No
 
 @needs_it
 @pytest.mark.parametrize("length", [100, 101, 120, 200])
-def test_nobody_dies(length: int) -> None:
-    """One agent and one food each take four blows in every step; all is as at first, and as on our engine."""
+def test_no_agent_dies(length: int) -> None:
+    """An agent and a piece of food are attacked four times in every step: both engines stay equal, and all remain."""
     agents = [(3, 3), (3, 2), (2, 3), (4, 3), (3, 4), (9, 8), (8, 9), (10, 9), (9, 10)]
     foods = [(9, 9)]
     both = [set_out(name, agents, foods, "magent/jungle_10", episode_length=length) for name in ("magent2", "numba")]
@@ -163,9 +163,9 @@ def test_nobody_dies(length: int) -> None:
 
 
 def test_the_tally_is_read_off_the_rewards() -> None:
-    """Every deed with every number of blows: nothing, a miss, a meal, a hit."""
+    """Every outcome with every number of received attacks: nothing, a miss, a meal, a hit."""
     paid_for = {STAY: 0.0, RIGHT: 0.0}
-    for blows in range(5):
+    for attacks in range(5):
         for action, pay, kind in (
             *((action, pay, None) for action, pay in paid_for.items()),
             (HIT_UP, -0.01, 3),
@@ -173,18 +173,18 @@ def test_the_tally_is_read_off_the_rewards() -> None:
             (HIT_DOWN, 1.99, 2),
         ):
             reward = np.float32(pay)
-            for _ in range(blows):
+            for _ in range(attacks):
                 reward = reward + np.float32(-4)
             counts = tally(np.array([[action]], np.int32), np.array([[reward]], np.float32))
             expected = np.zeros((1, 4))
             expected[0, 0] = float(reward)
             if kind is not None:
                 expected[0, kind] = 1
-            assert np.array_equal(counts, expected), (action, blows)
+            assert np.array_equal(counts, expected), (action, attacks)
 
 
 @pytest.mark.parametrize("missing", ["magent2", "magent2.gridworld"])
-def test_a_missing_engine_is_told(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_engine_is_reported(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the remedy; everything else works without it."""
     monkeypatch.setitem(sys.modules, missing, None)
     if missing == "magent2":

@@ -71,10 +71,10 @@ def test_mutual_hits(backend: str) -> None:
 def test_four_on_one(backend: str) -> None:
     """The victim loses 16, and also attacks: here its left neighbour."""
     around = [(5, 5), (5, 4), (4, 5), (6, 5), (5, 6)]
-    blows = (HIT_DOWN, HIT_RIGHT, HIT_LEFT, HIT_UP)
+    attacks = (HIT_DOWN, HIT_RIGHT, HIT_LEFT, HIT_UP)
     environment = set_out(backend, around)
-    assert paid(act(environment, STAY, *blows), 5) == [-16, HIT, HIT, HIT, HIT]
-    assert paid(act(environment, HIT_LEFT, *blows), 5) == [HIT_4, HIT, BOTH, HIT, HIT]
+    assert paid(act(environment, STAY, *attacks), 5) == [-16, HIT, HIT, HIT, HIT]
+    assert paid(act(environment, HIT_LEFT, *attacks), 5) == [HIT_4, HIT, BOTH, HIT, HIT]
     assert environment.scores()["attacks_per_agent"] == pytest.approx(9 / 6)
 
 

@@ -24,7 +24,7 @@ def counted(agents: list[Cell], foods: list[Cell], *actions: int) -> dict[str, i
     return {name: count for name, count in counts.items() if count}
 
 
-def test_happenings_of_blows() -> None:
+def test_happenings_of_attacks() -> None:
     mutual = counted([(5, 5), (6, 5)], [], HIT_RIGHT, HIT_LEFT)
     assert mutual == {"hits on agents": 2, "mutual hits": 1}
     off = counted([(5, 5), (6, 5)], [], HIT_RIGHT, UP)
