@@ -2,13 +2,19 @@
 
 `check` executes the shape annotations of the code under test (see pyproject.toml); an int passes for a float, as
 everywhere in Python. Without beartype, as on a bare GPU node, annotations are left alone; pytest's header says so.
+
+Each process has one thread, as under `make test`: several tests run at once, and threads that wait for each other on
+shared cores make them many times slower.
 """
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
 
 try:
     from beartype import BeartypeConf, beartype
