@@ -99,6 +99,7 @@ CHANGES = {
         "--total-steps 1200 --set environment.N=3 --set environment.graph=nearest --set environment.columns=2:4",
     ),
     "python -m benchmark.train --task pettingzoo:mpe2.simple_spread_v3:parallel_env --algorithm iql $common "
+    "--total-steps 60000 --set training.evaluation_episodes=100 "
     "--set environment.N=3 --set environment.graph=nearest --set environment.columns=2:4": Change(
         LONG,
         instead="python -m benchmark.train --task pettingzoo:mpe2.simple_spread_v3:parallel_env --algorithm iql "
@@ -106,6 +107,7 @@ CHANGES = {
         "--total-steps 1200",
     ),
     "python -m benchmark.train --task pettingzoo:pettingzoo.sisl.pursuit_v5:parallel_env --algorithm iql $common "
+    "--total-steps 15000 --set training.evaluation_episodes=20 "
     "--set environment.max_cycles=50 --set environment.x_size=8 --set environment.y_size=8 "
     "--set environment.n_evaders=4 --set environment.n_pursuers=4 --set environment.n_catch=1 "
     "--set environment.surround=false": Change(
