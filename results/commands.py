@@ -45,11 +45,13 @@ def report_errors(
             reason = str(error).partition("\n")[0] or "an allocation failed"
             _say(f"error: there is not enough memory ({reason}): free some, or choose something smaller")
             return UserError.exit_status
-        if not isinstance(error, OSError) or error.errno not in (*FULL, *_OF_PATHS):
+        if not isinstance(error, OSError):
             raise
-        if error.errno in _OF_PATHS:
+        if error.errno in _OF_PATHS and error.filename is not None:
             _say(f"error: {error.strerror}: {_shortened(error.filename)}: choose another file or folder")
             return UserError.exit_status
+        if error.errno not in FULL:
+            raise
         _say(f"error: cannot write {error.filename or 'a file'}: {error.strerror}: free some space")
         return NoSpaceError.exit_status
     except KeyboardInterrupt:
