@@ -146,18 +146,20 @@ def fine_tuning() -> list[RunRequest]:
 
 
 GOAL_STEPS = {
-    "cityflow/hangzhou_16": {"ip": 72_000, "iql": 432_000},
-    "cityflow/manhattan_48": {"ip": 24_000, "iql": 240_000},
+    "cityflow/hangzhou_16": {"ip": 48_000, "iql": 216_000},
+    "cityflow/manhattan_48": {"ip": 24_000, "iql": 180_000},
 }
-"""Environment steps that take about a quarter of an hour on one core, by task and algorithm."""
+"""Environment steps that take 4 to 13 minutes on one core, by task and algorithm."""
 GOALS: dict[str, Any] = {
     "environment.protocol": "libsignal",
     "environment.observation": "segments",
     "training.batch_size": 128,
     "training.learning_starts": 128,
-    "training.evaluation_episodes": 4,
+    "training.evaluation_episodes": 2,
+    "algorithm.gamma": 0.8,
 }
-"""LibSignal's rules, with observations that include the positions of vehicles on their lanes."""
+"""LibSignal's rules, with observations that include the positions of vehicles on their lanes, and a discount of 0.8 per
+decision of 10 seconds: 0.9 and above end with longer travel times."""
 
 
 def goals() -> list[RunRequest]:
