@@ -115,16 +115,16 @@ def losses_table(analysis: Analysis) -> Table:
 
 
 WHAT = ("Trained on", "Algorithm", "Played on", "Policy")
-HEADER = (*WHAT, "Seeds", "Episodes", "Return", "Normalised score", "95 % interval")
+HEADER = (*WHAT, "Seeds", "Episodes", "Steps", "Return", "Normalised score", "95 % interval")
 TABLE_CAPTION = (
-    "Return and normalised score in %: mean ± standard deviation over seeds of training, each a mean over the same "
-    "episodes; the interval is Student's."
+    "Steps: length of an episode. Return and normalised score in %: mean ± standard deviation over seeds of training, "
+    "each a mean over the same episodes; the interval is Student's."
 )
 
 LOSSES_TABLE_CAPTION = (
-    "Return and normalised score in %: mean ± standard deviation over training seeds, each a mean over the same "
-    "episodes. Points lost: decrease of the normalised score in percentage points, relative to the same policy with "
-    "all messages delivered; mean over seeds, with Student's interval."
+    "Steps: length of an episode. Return and normalised score in %: mean ± standard deviation over training seeds, "
+    "each a mean over the same episodes. Points lost: decrease of the normalised score in percentage points, relative "
+    "to the same policy with all messages delivered; mean over seeds, with Student's interval."
 )
 
 
@@ -150,6 +150,7 @@ def _row(score: TrialScore) -> list[Cell]:
     label, normalised, count = algorithm_label(score.algorithm), score.normalised, len(score.trial.returns)
     row: list[Cell] = [(trained, trained), (label, label), (played, played), (score.trial.policy, score.trial.policy)]
     row += [(str(score.returns.count), score.returns.count), (f"{count:,}", count)]
+    row.append((f"{score.trial.steps:,}", score.trial.steps))
     row.append((plus_minus(score.returns), score.returns.mean))
     if normalised is None:
         return [*row, ABSENT, ABSENT]
@@ -169,6 +170,9 @@ def _draw(panels: Sequence[TrialPanel], dodge: Callable[[float, float], float]) 
     columns, rows = legend_shape(len(styles), columns_used * (SIZE.left + SIZE.width + SIZE.right), entry_width=0.98)
     figure, axes = panel_grid(len(panels), COLUMNS, SIZE, rows * LEGEND_ROW + 0.1)
     for index, (panel, panel_axes) in enumerate(zip(panels, axes, strict=True)):
+        ambiguous = sum(other.trained_on == panel.trained_on for other in panels) > 1
+        title = task_title(panel.trained_on) + (f", {panel.steps} steps" if ambiguous else "")
+        panel_axes.set_title(f"Trained on {title}", loc="left", pad=8, fontweight="bold")
         _draw_panel(panel_axes, panel, styles, dodge)
         if index % COLUMNS == 0:
             panel_axes.set_ylabel("normalised score (%)")
@@ -184,7 +188,6 @@ def _draw_panel(
 ) -> None:
     """Draw one panel. `dodge` shifts positions by a fraction, so that the intervals of several curves do not
     overlap."""
-    axes.set_title(f"Trained on {task_title(panel.trained_on)}", loc="left", pad=8, fontweight="bold")
     axes.axhline(0, color=MUTED, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
     axes.axhline(100, color=MUTED, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
     lowest = 0.0

@@ -90,3 +90,22 @@ def test_nothing_tried_draws_nothing(tmp_path: Path) -> None:
     assert transfer.draw_sizes(analysis) is None
     assert transfer.draw_losses(analysis) is None
     assert not transfer.sizes_table(analysis).rows
+
+
+def test_trials_of_other_lengths_are_distinguished(tmp_path: Path) -> None:
+    """Episodes of another length have rows and panels of their own, and titles that say so."""
+    folder = write_run(tmp_path, {"greedy": [(4000, [-250.0])]}, algorithm="iql")
+    rows = [
+        trial(task, [-250.0, -250.0], steps=steps)
+        for steps in (25, 90)
+        for task in (TASK, "mpe/cooperative_navigation_9")
+    ]
+    (folder / "transfer.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    analysis = Analysis(load_results(tmp_path))
+    with figure_style():
+        figure = transfer.draw_sizes(analysis)
+    assert figure is not None
+    assert [axes.get_title(loc="left").rpartition(", ")[2] for axes in figure.axes] == ["25 steps", "90 steps"]
+    table = transfer.sizes_table(analysis)
+    column = table.header.index("Steps")
+    assert sorted(row[column][0] for row in table.rows) == ["25", "25", "90", "90"]
