@@ -53,8 +53,8 @@ def parts() -> tuple[Part, ...]:
     return (
         Part("algorithms/README.md", "proof table", proof.markdown),
         Part("algorithms/README.md", "ablations", lambda analysis: ablations.table(analysis).markdown()),
-        Part("benchmark/POLICIES.md", "transfer", lambda analysis: transfer.sizes_table(analysis).markdown()),
-        Part("benchmark/POLICIES.md", "lost messages", lambda analysis: transfer.losses_table(analysis).markdown()),
+        Part("benchmark/POLICIES.md", "transfer", transfer.sizes_page),
+        Part("benchmark/POLICIES.md", "lost messages", transfer.losses_page),
         Part("README.md", "findings", findings.summary),
         Part("README.md", "speed", findings.speed_summary),
         Part("results/FINDINGS.md", "", findings.page),

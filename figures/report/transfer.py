@@ -13,7 +13,7 @@ from figures.analysis import Analysis
 from figures.analysis.policies import POLICY_WORDS
 from figures.analysis.statistics import mean_half_width
 from figures.analysis.transfer import TrialPanel, TrialScore, fall
-from figures.names import algorithm_label, counted, task_title
+from figures.names import agents_of, algorithm_label, counted, task_title
 from figures.panels import LEGEND_ROW, curve_handle
 from figures.style import (
     MUTED,
@@ -26,6 +26,7 @@ from figures.style import (
     short_number,
 )
 from figures.tables import ABSENT, Cell, Table, interval, number, plus_minus
+from results.keys import natural_key
 
 SIZE = PanelSize(width=2.9, height=2.1, left=0.72, right=0.85)
 COLUMNS = 2
@@ -112,6 +113,78 @@ def losses_table(analysis: Analysis) -> Table:
         rows += [[*_row(score)[:4], _loss(score), *_row(score)[4:-1], *_fall(score, base)] for score in scores]
     header = (*WHAT, "Messages", *HEADER[4:-1], "Points lost", "95 % interval")
     return Table(header, rows, LOSSES_TABLE_CAPTION, words=5)
+
+
+def sizes_page(analysis: Analysis) -> str:
+    """Markdown for a page: a table for each training task, with a row for each policy and a column for each task."""
+    groups: dict[tuple[str, int], list[TrialScore]] = {}
+    for score in analysis.trial_scores:
+        if score.whole and score.normalised is not None:
+            groups.setdefault((score.trained_on, score.trial.steps), []).append(score)
+    parts = []
+    for (trained_on, steps), scores in groups.items():
+        tasks = sorted(
+            {score.trial.task for score in scores}, key=lambda task: (not _alike(task, trained_on), natural_key(task))
+        )
+        titles = [f"N = {agents_of(task):,}" if _alike(task, trained_on) else _short(task) for task in tasks]
+        rows = _pivoted(scores, tasks, lambda score: score.trial.task)
+        table = Table((*POLICY, *titles), rows, words=2).markdown().strip()
+        parts.append(f"Trained on {task_title(trained_on)}, episodes of {steps} steps:\n\n{table}")
+    return "\n\n".join((*parts, PAGE_CAPTION))
+
+
+def losses_page(analysis: Analysis) -> str:
+    """Markdown for a page: a table for each training task, with a row for each policy and a column for each loss."""
+    groups: dict[tuple[str, int], list[TrialScore]] = {}
+    for score in analysis.trial_scores:
+        if score.trial.task == score.trained_on and score.normalised is not None:
+            groups.setdefault((score.trained_on, score.trial.steps), []).append(score)
+    parts = []
+    for (trained_on, _), scores in groups.items():
+        kinds = list(dict.fromkeys(_loss(score)[0] for score in sorted(scores, key=lambda score: score.trial.place)))
+        tried = [score for score in scores if _policy_of(score) in {_policy_of(s) for s in scores if not s.whole}]
+        if tried:
+            rows = _pivoted(tried, kinds, lambda score: str(_loss(score)[0]))
+            table = Table((*POLICY, *kinds), rows, words=2).markdown().strip()
+            parts.append(f"{task_title(trained_on)}:\n\n{table}")
+    return "\n\n".join((*parts, PAGE_CAPTION))
+
+
+POLICY = ("Algorithm", "Policy", "Seeds")
+PAGE_CAPTION = (
+    "Normalised score in % (random play 0, the reference policy 100), mean ± standard deviation over training seeds. "
+    "The report has the returns and intervals."
+)
+
+
+def _pivoted(
+    scores: Sequence[TrialScore], places: Sequence[str], place_of: Callable[[TrialScore], str]
+) -> list[list[Cell]]:
+    """A row for each policy, with its normalised score at each place; of several, that on the most episodes."""
+    found: dict[tuple[str, str], dict[str, TrialScore]] = {}
+    for score in scores:
+        kept = found.setdefault(_policy_of(score), {})
+        place = place_of(score)
+        if place not in kept or len(score.trial.returns) > len(kept[place].trial.returns):
+            kept[place] = score
+    rows: list[list[Cell]] = []
+    for (label, policy), kept in found.items():
+        seeds = max(score.returns.count for score in kept.values())
+        cells = [plus_minus(kept[place].normalised, 0) if place in kept else ABSENT[0] for place in places]
+        rows.append([(label, label), (policy, policy), (str(seeds), seeds), *((cell, cell) for cell in cells)])
+    return rows
+
+
+def _policy_of(score: TrialScore) -> tuple[str, str]:
+    return f"{algorithm_label(score.algorithm)} ({score.variant})", score.trial.policy
+
+
+def _alike(task: str, trained_on: str) -> bool:
+    return task.rpartition("_")[0] == trained_on.rpartition("_")[0]
+
+
+def _short(task: str) -> str:
+    return task_title(task).partition(": ")[2] or task_title(task)
 
 
 WHAT = ("Trained on", "Algorithm", "Played on", "Policy")

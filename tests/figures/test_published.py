@@ -350,6 +350,28 @@ FORTY_NINE_RUNS = [(name, "small") for name in COMPARED_ALGORITHMS]
 FORTY_NINE_RUNS += [(name, "small-penalty") for name in ("maddpg", "maddpgs", "pic")]
 
 
+def goals_table() -> str:
+    """Rows: algorithms; columns: average travel time (s) of the final policy on each map, greedy and sampled."""
+    lines = []
+    for algorithm in ("ip", "iql"):
+        cells = []
+        for task in ("cityflow/hangzhou_16", "cityflow/manhattan_48"):
+            for policy in POLICIES:
+                if runs_of(task, algorithm, "libsignal"):
+                    times = travel_times(task, algorithm, "libsignal", policy, hour=False)
+                    assert len(times) == 3
+                    cells.append(f"{np.mean(times):.1f} ± {np.std(times, ddof=1):.1f}")
+                else:
+                    cells.append("no runs yet")
+        lines.append(f"| {algorithm.upper()}, this project | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def test_table_of_protocols_in_the_documents_is_that_of_the_published_runs() -> None:
+    text = (ROOT / "envs" / "traffic" / "README.md").read_text()
+    assert goals_table() in text.split("### Protocols\n")[1]
+
+
 def forty_nine_table() -> str:
     """Rows: algorithms and reference policies; columns: 1000 s and the whole hour, greedy and sampled; how far greens
     are from traffic, for the settings that Figure 7 shows."""

@@ -84,6 +84,18 @@ def test_panels_and_tables(analysis: Analysis) -> None:
     assert "keeps its score exactly" in transfer.losses_caption(analysis)
 
 
+def test_tables_of_the_page(analysis: Analysis) -> None:
+    """One row for each policy; scores by hand; no row where no reference policy bounds the scale."""
+    sizes = transfer.sizes_page(analysis).splitlines()
+    assert sizes[0] == "Trained on Cooperative navigation, N = 3, episodes of 25 steps:"
+    assert sizes[2] == "| Algorithm | Policy | Seeds | N = 3 | N = 9 |"
+    assert sizes[4] == "| IP (default) | sampled | 2 | 55 ± 7 | 80 ± 7 |"
+    assert not any("IQL" in line for line in sizes)
+    losses = transfer.losses_page(analysis).splitlines()
+    assert losses[2] == "| Algorithm | Policy | Seeds | all delivered | delayed by 1 step | 50 % lost |"
+    assert losses[4] == "| IP (default) | sampled | 2 | 55 ± 7 | 42 ± 4 | 50 ± 7 |"
+
+
 def test_nothing_tried_draws_nothing(tmp_path: Path) -> None:
     write_run(tmp_path, {"greedy": [(4000, [-250.0])]})
     analysis = Analysis(load_results(tmp_path))
