@@ -53,6 +53,14 @@ class Comparison:
         """The different numbers of seeds that an algorithm has on a task."""
         return {values.size for strata in self.normalised_scores.values() for values in strata}
 
+    @property
+    def single_seeds(self) -> int:
+        """Number of tasks on which some algorithm has one seed, whose spread no interval can reflect."""
+        return sum(
+            any(strata[place].size == 1 for strata in self.normalised_scores.values())
+            for place in range(len(self.tasks))
+        )
+
     def runs(self, name: str) -> int:
         """Runs of one algorithm on all tasks."""
         return sum(values.size for values in self.normalised_scores[name])

@@ -143,6 +143,11 @@ def over_tasks(analysis: Analysis) -> Topic | None:
         f"Over {counted(len(compared.tasks), 'task')} that every algorithm finished, the interquartile mean of the "
         f"normalised score is {listed(texts)}{star}."
     )
+    if compared.single_seeds:
+        short += (
+            f" {counted(compared.single_seeds, 'task')} of these {'has' if compared.single_seeds == 1 else 'have'} a "
+            "single seed for some algorithm; the intervals below leave out its spread and are too narrow."
+        )
     lines = [
         f"IP outperforms {algorithm_label(name)}{marks[name]} with probability {number(chance.value, 2)} "
         f"(95 % {number(chance.low, 2)} to {number(chance.high, 2)})."

@@ -34,6 +34,8 @@ LINES = ("-", "--", ":", "-.")
 """Line styles for the variants of one algorithm in a panel, in turn."""
 BOUNDS = ("random", "optimal", "assignment", "max_pressure", "greedy")
 """Reference policies at 0 and 100 %, which need no separate line."""
+MOST_APART = 5.0
+"""Number of curves from which on a point's neighbours move closer together, so that all stay at their place."""
 UNSEEN = -30.0
 """Lower limit of the vertical axes, normalised score in %; lower scores are only in the table."""
 
@@ -270,12 +272,12 @@ def _draw_panel(
             continue
         axes.plot(*zip(*shown, strict=True), color=MUTED, linewidth=0.9, linestyle=":", zorder=2)
         axes.annotate(
-            name.replace("_", " "), shown[-1], (4, 0), textcoords="offset points", color=MUTED, fontsize=8, va="center"
+            name.replace("_", " "), shown[-1], (9, 0), textcoords="offset points", color=MUTED, fontsize=8, va="center"
         )
         lowest = min(lowest, *(normalised for _, normalised in shown))
     drawn: dict[str, int] = {}
     for index, curve in enumerate(panel.curves):
-        shift = index - (len(panel.curves) - 1) / 2
+        shift = (index - (len(panel.curves) - 1) / 2) * min(1.0, MOST_APART / len(panel.curves))
         style, nth = styles[curve.algorithm], drawn.get(curve.algorithm, 0)
         drawn[curve.algorithm] = nth + 1
         normalised_scores = [(place, score.normalised) for place, score in curve.points if score.normalised is not None]

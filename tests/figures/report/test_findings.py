@@ -56,6 +56,18 @@ def test_over_tasks_in_words(study: Analysis) -> None:
     assert "Over 2 tasks that every algorithm finished" in found["All tasks together"]
     assert "is IP 65 % and IQL 50 %." in found["All tasks together"]
     assert "By mean rank, no two algorithms differ significantly." in found["Ranks over tasks"]
+    assert "single seed" not in found["All tasks together"]
+
+
+def test_tasks_with_a_single_seed_are_counted(tmp_path: Path) -> None:
+    """Such a task adds nothing to an interval, which would look certain."""
+    for task, top in ((NAVIGATION, "assignment"), (JUNGLE, "greedy")):
+        write_references(tmp_path, task, random=[0.0], **{top: [100.0]})
+    for algorithm in ("ip", "iql"):
+        write_normalised(tmp_path, JUNGLE, algorithm, [80.0, 82.0])
+        write_normalised(tmp_path, NAVIGATION, algorithm, [30.0])
+    words = by_title(Analysis(load_runs(tmp_path)))["All tasks together"]
+    assert "1 task of these has a single seed for some algorithm" in words
 
 
 def test_nothing_below_random_play_is_called_better(study: Analysis) -> None:
