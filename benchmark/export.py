@@ -170,6 +170,9 @@ def card(scores: Mapping[str, Any], name: str) -> str:
     evaluation, episode, made = scores["evaluation"], scores["episode"], scores["made_by"]
     changed = " with changes that were not committed" if made["dirty"] else ""
     hardware = made["gpu"] or made["cpu"]
+    episodes = (
+        "return of 1 episode" if evaluation["episodes"] == 1 else f"mean return over {evaluation['episodes']} episodes"
+    )
     rows = [(f"trained, {policy}", scored["mean"]) for policy, scored in evaluation["policies"].items()]
     rows += [(f"reference: {policy}", value) for policy, value in evaluation["references"].items()]
     return "\n".join(
@@ -180,7 +183,7 @@ def card(scores: Mapping[str, Any], name: str) -> str:
             f"{scores['wall_seconds'] / 60:.0f} minutes on {hardware} ({made['cores']} cores), torch {made['torch']}, "
             f"commit `{made['commit']}`{changed}. All settings are in `{CONFIG}`.",
             "",
-            f"| mean return over {evaluation['episodes']} episodes (seed {evaluation['seed']}) | |",
+            f"| {episodes} (seed {evaluation['seed']}) | |",
             "|---|---:|",
             *(f"| {row} | {value:,.2f} |" for row, value in rows),
             "",

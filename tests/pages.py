@@ -27,6 +27,7 @@ PAGES = (
     "CHANGELOG.md",
     "results/FINDINGS.md",
     "results/policies/iql_synthetic_49/card.md",
+    "results/policies/iql_segments_49/card.md",
 )
 """In the order in which a newcomer meets them. Pages of test data are not among them."""
 SHELL = "sh"
