@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import benchmark
 from algorithms import ALGORITHMS
 from benchmark.config import resolve
 from benchmark.launchers import LAUNCHERS, LaunchOptions, launcher
@@ -210,6 +211,14 @@ def test_recipe_for_a_policy_runs(monkeypatch: pytest.MonkeyPatch, capsys: Any) 
     assert ast.literal_eval(first) == pytest.approx(scores["evaluation"]["policies"]["greedy"]["returns"], rel=0.05)
     assert len(ast.literal_eval(other)) == 1
     assert shape == "torch.Size([4, 9])"
+
+
+@pytest.mark.slow
+def test_a_shipped_policy_controls_a_large_city() -> None:
+    """Trained on 49 signals, on 1,225 that it has never seen: below 240 s, where max pressure has 258.8 s."""
+    policy = benchmark.load_policy(ROOT / "results/policies/iql_segments_49")
+    (reward,) = policy.evaluate("cityflow/synthetic_1225", 1).returns
+    assert reward == pytest.approx(-238.22, rel=0.005)
 
 
 def test_packages_are_typed() -> None:
