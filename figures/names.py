@@ -14,6 +14,8 @@ ALGORITHM_LABELS = {
 PLATFORM_TITLES = {"mpe": "MPE", "cityflow": "CityFlow", "magent": "MAgent", "game": "Matrix and toy games"}
 SPEAKING_PLATFORMS = ("mpe", "magent", "game")
 """Platforms whose task names need no platform in front of them."""
+CITIES = {"newyork": "New York", "los angeles": "Los Angeles"}
+"""Cities whose titles have several capital letters."""
 
 
 def algorithm_label(name: str) -> str:
@@ -29,7 +31,8 @@ def task_title(task: str, variant: str = "default") -> str:
     """
     platform, words = platform_of(task), task.rsplit("/", 1)[-1].split("_")
     count = f", N = {words.pop()}" if len(words) > 1 and words[-1].isdigit() else ""
-    title = " ".join(words)
+    name = " ".join(words)
+    title = CITIES.get(name, name)
     prefix = "" if platform in SPEAKING_PLATFORMS else f"{platform_title(platform)}: "
     suffix = "" if variant == "default" else f" ({variant.replace('_', ' ')})"
     return f"{prefix}{title[:1].upper()}{title[1:]}{count}{suffix}"

@@ -47,7 +47,8 @@ def collect(
     missing = set(wanted) - damaged - {run.key for run in found.runs}
     stale = {run.key for run in found.runs if run.config_hash != hashes.get(run.key, run.config_hash)}
     kept = _without(found, stale)
-    wrong = [_text(issue) for issue in merge_seeds([*_absent(missing, stale, damaged), *_unfit(kept)])]
+    issues = merge_seeds([*_absent(missing, stale, damaged), *_unfit(kept)])
+    wrong = [_text(issue) for issue in (_brief(issues) if incomplete else issues)]
     if wrong and not incomplete:
         shown = "; ".join(wrong[:SHOWN]) + (f"; and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else "")
         raise IncompleteError(f"not collected: {shown}")
@@ -85,6 +86,20 @@ def _absent(missing: Collection[RunKey], stale: Collection[RunKey], damaged: Col
         for kind, keys, message in kinds
         for key in sorted(keys, key=RunKey.order)
     ]
+
+
+def _brief(issues: Sequence[Issue]) -> list[Issue]:
+    """The issues, with one for each task where many kinds of runs are missing."""
+    missing = [issue for issue in issues if issue.kind == "missing"]
+    if len(missing) <= SHOWN:
+        return list(issues)
+    counts: Counter[str] = Counter()
+    for issue in missing:
+        counts[issue.subject.rsplit("/", 2)[0]] += len(issue.seeds)
+    by_task = [
+        Issue("missing", task, f"{count} run{'s' if count > 1 else ''} never begun") for task, count in counts.items()
+    ]
+    return [*by_task, *(issue for issue in issues if issue.kind != "missing")]
 
 
 def _unfit(results: Results) -> list[Issue]:

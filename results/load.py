@@ -127,7 +127,7 @@ def _joined(
     if settings != other_settings:
         kept = (folder, these) if these.episodes >= other.episodes else (other_folder, other)
         words = " and ".join(
-            f"{episodes} episodes of seed {seed} in {where.name}"
+            f"{episodes} episode{'s' if episodes != 1 else ''} of seed {seed} in {where.name}"
             for where, (seed, episodes) in ((folder, settings), (other_folder, other_settings))
         )
         note = f"reference policies of {these.task} were played on {words}: those in {kept[0].name} are used"

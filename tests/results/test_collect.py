@@ -185,6 +185,13 @@ def test_an_incomplete_set_says_what_is_wrong(raw: Path) -> None:
     assert lines[-1] == "collected 3 of 4 runs, 2 of them finished; checksums verified"
 
 
+def test_many_missing_runs_are_counted_by_task(raw: Path) -> None:
+    """A suite that has only begun needs no line for each of its runs."""
+    wanted = [*WANTED, *(RunKey(TASK, "iql", f"variant-{number}", seed) for number in range(12) for seed in (0, 1))]
+    collect(raw, wanted, raw / "collected", "small", incomplete=True)
+    assert read_published(raw / "collected").notes == (f"collected although missing: {TASK}: 24 runs never begun",)
+
+
 @pytest.mark.parametrize("incomplete", [False, True])
 def test_nothing_and_corrupt_files_are_refused_in_any_case(raw: Path, incomplete: bool) -> None:
     (raw / str(WANTED[0]) / "evaluation.jsonl").write_text("{\n{\n")

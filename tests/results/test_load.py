@@ -32,6 +32,7 @@ RUNS = {
     "signals": 60,
     "table1-cpu": 82,
     "temperature-cpu": 60,
+    "transfer-cpu": 12,
     "values-cpu": 12,
 }
 SHARED = 3
@@ -151,7 +152,7 @@ def test_of_reference_policies_on_other_episodes_the_most_are_kept_and_it_is_sai
         result = merged(sets)
         assert result.references == many.references
         assert len(result.notes) == 1
-        assert "1 episodes of seed 7 in a" in result.notes[0]
+        assert "1 episode of seed 7 in a" in result.notes[0]
         assert result.notes[0].endswith("those in b are used")
     other = with_references(results, seed=8, random=[5.0])
     assert merged({Path("a"): few, Path("b"): other}).references == few.references
@@ -193,9 +194,9 @@ def test_shipped_sets_are_whole() -> None:
         counted = any(name.startswith("interpretation/") for r in results.runs for m in r.metrics for name in m.values)
         assert counted == any(run.key.task.startswith("cityflow/") for run in results.runs)
     results = load_results(SHIPPED)
-    assert len(results.runs) == sum(RUNS.values()) - SHARED == 714
-    assert sum(len(run.evaluations) for run in results.runs) == 16_264
-    assert sum(len(row.values) for run in results.runs for row in run.metrics) == 602_036
+    assert len(results.runs) == sum(RUNS.values()) - SHARED == 726
+    assert sum(len(run.evaluations) for run in results.runs) == 16_492
+    assert sum(len(row.values) for run in results.runs for row in run.metrics) == 620_936
     assert results.notes[0] == COMPACT_NOTE
     sizes = {path: path.stat().st_size for path in SHIPPED.rglob("*.*") if path.is_file()}
     assert sum(size for path, size in sizes.items() if path.suffix != ".gif") < 9_000_000

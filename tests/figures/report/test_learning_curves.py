@@ -152,6 +152,7 @@ def test_names_numbers_and_legends_read_well() -> None:
     assert task_title("mpe/cooperative_navigation_30") == "Cooperative navigation, N = 30"
     assert task_title("cityflow/synthetic_49", "full_graph") == "CityFlow: Synthetic, N = 49 (full graph)"
     assert task_title("magent/jungle_20") == "Jungle, N = 20"
+    assert task_title("cityflow/newyork_16") == "CityFlow: New York, N = 16"
     assert [short_number(value) for value in (-9500, -17000, 1.25e6, 0.5)] == [
         "\u22129500",
         "\u221217k",
