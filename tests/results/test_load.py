@@ -21,6 +21,7 @@ from tests.figures.synthetic import TASK, write_references, write_run, write_stu
 SHIPPED = Path(__file__).resolve().parents[2] / "results" / "published"
 RUNS = {
     "ablations-cpu": 45,
+    "goals-cpu": 6,
     "hops-cpu": 18,
     "interpretation-cpu": 30,
     "jungle": 39,
@@ -194,9 +195,9 @@ def test_shipped_sets_are_whole() -> None:
         counted = any(name.startswith("interpretation/") for r in results.runs for m in r.metrics for name in m.values)
         assert counted == any(run.key.task.startswith("cityflow/") for run in results.runs)
     results = load_results(SHIPPED)
-    assert len(results.runs) == sum(RUNS.values()) - SHARED == 726
-    assert sum(len(run.evaluations) for run in results.runs) == 16_492
-    assert sum(len(row.values) for run in results.runs for row in run.metrics) == 620_936
+    assert len(results.runs) == sum(RUNS.values()) - SHARED == 732
+    assert sum(len(run.evaluations) for run in results.runs) == 16_648
+    assert sum(len(row.values) for run in results.runs for row in run.metrics) == 659_399
     assert results.notes[0] == COMPACT_NOTE
     sizes = {path: path.stat().st_size for path in SHIPPED.rglob("*.*") if path.is_file()}
     assert sum(size for path, size in sizes.items() if path.suffix != ".gif") < 9_000_000
