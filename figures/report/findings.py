@@ -145,8 +145,8 @@ def over_tasks(analysis: Analysis) -> Topic | None:
     )
     if compared.single_seeds:
         short += (
-            f" {counted(compared.single_seeds, 'task')} of these {'has' if compared.single_seeds == 1 else 'have'} a "
-            "single seed for some algorithm; the intervals below leave out its spread and are too narrow."
+            f" {compared.single_seeds} of these tasks {'has' if compared.single_seeds == 1 else 'have'} a single seed "
+            "for some algorithm; intervals leave out its spread and are too narrow."
         )
     lines = [
         f"IP outperforms {algorithm_label(name)}{marks[name]} with probability {number(chance.value, 2)} "

@@ -67,7 +67,7 @@ def test_tasks_with_a_single_seed_are_counted(tmp_path: Path) -> None:
         write_normalised(tmp_path, JUNGLE, algorithm, [80.0, 82.0])
         write_normalised(tmp_path, NAVIGATION, algorithm, [30.0])
     words = by_title(Analysis(load_runs(tmp_path)))["All tasks together"]
-    assert "1 task of these has a single seed for some algorithm" in words
+    assert "1 of these tasks has a single seed for some algorithm" in words
 
 
 def test_nothing_below_random_play_is_called_better(study: Analysis) -> None:
