@@ -158,6 +158,7 @@ def learning_curve(run: Run) -> bytes:
         rows = [evaluation for evaluation in run.evaluations if evaluation.policy == name]
         axes.plot([row.step for row in rows], [mean(row.returns) for row in rows], style, label=name)
     axes.set(xlabel="environment steps", ylabel="return")
+    axes.locator_params(axis="x", nbins=5)  # so that long numbers do not overlap
     axes.legend(frameon=False)
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=100, metadata={"Software": None})

@@ -103,7 +103,7 @@ def fall(base: TrialScore, other: TrialScore) -> Summary | None:
 
 def size_panels(scores: Sequence[TrialScore]) -> list[TrialPanel]:
     """Normalised score over the number of agents with all messages delivered: a panel for each training task."""
-    alike = [score for score in scores if score.whole and _series(score.trial.task) == _series(score.trained_on)]
+    alike = [score for score in scores if score.whole and series(score.trial.task) == series(score.trained_on)]
     return _panels(alike, lambda score: float(score.trial.agents))
 
 
@@ -117,7 +117,8 @@ def loss_panels(scores: Sequence[TrialScore]) -> list[TrialPanel]:
     return _panels(there, lambda score: 100 * score.trial.drop)
 
 
-def _series(task: str) -> str:
+def series(task: str) -> str:
+    """What a task has in common with the same task for other numbers of agents."""
     return task.rpartition("_")[0]
 
 

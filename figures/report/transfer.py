@@ -12,7 +12,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from figures.analysis import Analysis
 from figures.analysis.policies import POLICY_WORDS
 from figures.analysis.statistics import mean_half_width
-from figures.analysis.transfer import TrialPanel, TrialScore, fall
+from figures.analysis.transfer import TrialPanel, TrialScore, fall, series
 from figures.names import agents_of, algorithm_label, counted, task_title
 from figures.panels import LEGEND_ROW, curve_handle
 from figures.style import (
@@ -125,11 +125,11 @@ def sizes_page(analysis: Analysis) -> str:
             groups.setdefault((score.trained_on, score.trial.steps), []).append(score)
     parts = []
     for (trained_on, steps), scores in groups.items():
-        tasks = sorted(
-            {score.trial.task for score in scores}, key=lambda task: (not _alike(task, trained_on), natural_key(task))
-        )
-        titles = [f"N = {agents_of(task):,}" if _alike(task, trained_on) else _short(task) for task in tasks]
-        rows = _pivoted(scores, tasks, lambda score: score.trial.task)
+        same = series(trained_on)
+        tasks = {score.trial.task for score in scores}
+        columns = sorted(tasks, key=lambda task: (series(task) != same, natural_key(task)))
+        titles = [f"N = {agents_of(task):,}" if series(task) == same else _short(task) for task in columns]
+        rows = _pivoted(scores, columns, lambda score: score.trial.task)
         table = Table((*POLICY, *titles), rows, words=2).markdown().strip()
         parts.append(f"Trained on {task_title(trained_on)}, episodes of {steps} steps:\n\n{table}")
     return "\n\n".join((*parts, PAGE_CAPTION))
@@ -144,8 +144,9 @@ def losses_page(analysis: Analysis) -> str:
     parts = []
     for (trained_on, _), scores in groups.items():
         kinds = list(dict.fromkeys(_loss(score)[0] for score in sorted(scores, key=lambda score: score.trial.place)))
-        tried = [score for score in scores if _policy_of(score) in {_policy_of(s) for s in scores if not s.whole}]
-        if tried:
+        with_losses = {_policy_of(score) for score in scores if not score.whole}
+        if with_losses:
+            tried = [score for score in scores if _policy_of(score) in with_losses]
             rows = _pivoted(tried, kinds, lambda score: str(_loss(score)[0]))
             table = Table((*POLICY, *kinds), rows, words=2).markdown().strip()
             parts.append(f"{task_title(trained_on)}:\n\n{table}")
@@ -179,10 +180,6 @@ def _pivoted(
 
 def _policy_of(score: TrialScore) -> tuple[str, str]:
     return f"{algorithm_label(score.algorithm)} ({score.variant})", score.trial.policy
-
-
-def _alike(task: str, trained_on: str) -> bool:
-    return task.rpartition("_")[0] == trained_on.rpartition("_")[0]
 
 
 def _short(task: str) -> str:
