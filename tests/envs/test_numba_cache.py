@@ -143,7 +143,14 @@ def test_sources_of_kernels(name: str) -> None:
 def test_tools_that_only_use_the_engine_do_not_count() -> None:
     counted = cache.kernel_sources("envs.traffic", ENVS / "traffic")
     needed = ("engine.basics", "engine.step", "engine.state", "engine.handles", "engine.pointer")
-    needed += ("network.layout", "network.map", "network.geometry", "network.routes", "files.json_objects")
+    needed += (
+        "network.layout",
+        "network.map",
+        "network.geometry",
+        "network.crosses",
+        "network.routes",
+        "files.json_objects",
+    )
     assert {f"envs.traffic.{module}" for module in needed} <= counted.keys()
     unneeded = ("cityflow", "cityflow.interface", "environment", "synthetic.grid", "data", "recordings.verify")
     assert not {f"envs.traffic.{module}" for module in unneeded} & counted.keys()

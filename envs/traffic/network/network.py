@@ -14,13 +14,8 @@ from numba import njit
 
 from envs.errors import TrafficFileError
 from envs.traffic.files import LARGEST_COORDINATE, Roadnet, parse_roadnet, read_json_file
-from envs.traffic.network.geometry import (
-    SEGMENT_LENGTH,
-    find_crosses,
-    lane_polylines,
-    link_polylines,
-    polyline_lengths,
-)
+from envs.traffic.network.crosses import find_crosses
+from envs.traffic.network.geometry import SEGMENT_LENGTH, lane_polylines, link_polylines, polyline_lengths
 from envs.traffic.network.layout import NetworkArrays
 from envs.traffic.network.map import Map, make_map
 

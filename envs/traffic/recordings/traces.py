@@ -10,18 +10,24 @@ vehicles), `lists.json.gz` (vehicles by lane) and `geometry.json.gz` (lengths an
 
 from __future__ import annotations
 
-import gzip
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from envs.checks import why_unreadable
 from envs.errors import TraceError
+from envs.traffic.recordings.fields import (
+    check_range,
+    checked_list,
+    checked_object,
+    integer,
+    number_array,
+    read_arrays,
+    read_bytes,
+    read_json,
+    text_array,
+)
 
 TOTALS = (
     "vehicle_count",
@@ -151,8 +157,8 @@ def load_case(path: Path) -> Case:
         raise TraceError(
             f"{path}: no case.json in it, so this is not the folder of a case; for all cases in it give {path}/*/"
         )
-    about = _object(file, _json(file))
-    steps = _integer(file, about, "steps")
+    about = checked_object(file, read_json(file))
+    steps = integer(file, about, "steps")
     if steps < 1:
         raise TraceError(f"{file}: steps is {steps} instead of a positive number")
     if (path / "script.json.gz").exists():
@@ -162,8 +168,8 @@ def load_case(path: Path) -> Case:
 
 def _script_case(path: Path, steps: int) -> Case:
     file = path / "script.json.gz"
-    content = _object(file, _json(file), "config", "ops", "states")
-    inputs = _inputs(path, file, _object(file, content["config"]))
+    content = checked_object(file, read_json(file), "config", "ops", "states")
+    inputs = _inputs(path, file, checked_object(file, content["config"]))
     states = _by_step(file, content["states"], steps, STATE_NAMES)
     return Case(path, steps, inputs, script=_calls(file, steps, content["ops"]), states=states)
 
@@ -171,8 +177,8 @@ def _script_case(path: Path, steps: int) -> Case:
 def _trace_case(path: Path, about: dict[str, Any], steps: int) -> Case:
     inputs = _inputs(path, path / "case.json", about)
     file = path / "trace.npz"
-    arrays = _arrays(file)
-    repeats = _integer(path / "case.json", about, "repeats") if inputs.lane_change else 1
+    arrays = read_arrays(file)
+    repeats = integer(path / "case.json", about, "repeats") if inputs.lane_change else 1
     names, shape = (LANE_CHANGE_TOTALS, (repeats, steps)) if inputs.lane_change else (TOTALS, (steps,))
     lists, geometry = path / "lists.json.gz", path / "geometry.json.gz"
     return Case(
@@ -181,7 +187,7 @@ def _trace_case(path: Path, about: dict[str, Any], steps: int) -> Case:
         inputs,
         exact=bool(about.get("exact", True)),
         phases=_phases(path, about, arrays, steps),
-        totals={name: _numbers(file, arrays, name, shape).reshape(repeats, steps) for name in names},
+        totals={name: number_array(file, arrays, name, shape).reshape(repeats, steps) for name in names},
         lanes=_lane_counts(file, arrays, steps, inputs.lane_change),
         vehicles=_vehicle_rows(path, steps),
         lists=_lists(lists, steps) if lists.exists() else {},
@@ -196,30 +202,30 @@ def _inputs(path: Path, file: Path, about: dict[str, Any]) -> Inputs:
             raise TraceError(f"{file}: {name} is {about.get(name)!r}")
     return Inputs(
         interval=float(about["interval"]),
-        seed=_integer(file, about, "seed"),
+        seed=integer(file, about, "seed"),
         rl_traffic_light=about["rlTrafficLight"],
         lane_change=about["laneChange"],
-        roadnet=_bytes(path / "roadnet.json.gz"),
-        flow=_bytes(path / "flow.json.gz"),
+        roadnet=read_bytes(path / "roadnet.json.gz"),
+        flow=read_bytes(path / "flow.json.gz"),
     )
 
 
 def _phases(path: Path, about: dict[str, Any], arrays: dict[str, np.ndarray], steps: int) -> Phases | None:
     if about.get("phase_every") is None:
         return None
-    every = _integer(path / "case.json", about, "phase_every")
+    every = integer(path / "case.json", about, "phase_every")
     if every < 1:
         raise TraceError(f"{path / 'case.json'}: phase_every is {every} instead of null or a positive number")
-    intersections = _texts(path / "trace.npz", arrays, "intersections")
+    intersections = text_array(path / "trace.npz", arrays, "intersections")
     shape = (-(-steps // every), len(intersections))
-    return Phases(every, intersections, _numbers(path / "trace.npz", arrays, "schedule", shape))
+    return Phases(every, intersections, number_array(path / "trace.npz", arrays, "schedule", shape))
 
 
 def _calls(file: Path, steps: int, content: Any) -> tuple[Call, ...]:
     """The calls of a script, which must use known methods, be ordered by step, and load only saved snapshots."""
     calls: list[Call] = []
     saved = []
-    for entry in _list(file, "ops", content):
+    for entry in checked_list(file, "ops", content):
         if not isinstance(entry, list) or len(entry) != 4 or not isinstance(entry[2], list):
             raise TraceError(f"{file}: an entry of ops is {str(entry)[:80]}, not [step, method, arguments, result]")
         call = Call(*entry)
@@ -238,14 +244,14 @@ def _calls(file: Path, steps: int, content: Any) -> tuple[Call, ...]:
 
 
 def _lane_counts(file: Path, arrays: dict[str, np.ndarray], steps: int, lane_change: bool) -> LaneCounts:
-    ids = _texts(file, arrays, "lane_ids")
+    ids = text_array(file, arrays, "lane_ids")
     if lane_change:
         none = np.zeros((0, len(ids)), np.int64)
-        return LaneCounts(ids, none[:, 0], none, none, _numbers(file, arrays, "lane_count_mean", (len(ids),)))
-    times = _numbers(file, arrays, "lane_steps", None).ravel()
-    _check_range(file, "lane_steps", times, 0, steps)
+        return LaneCounts(ids, none[:, 0], none, none, number_array(file, arrays, "lane_count_mean", (len(ids),)))
+    times = number_array(file, arrays, "lane_steps", None).ravel()
+    check_range(file, "lane_steps", times, 0, steps)
     shape = (len(times), len(ids))
-    vehicles, waiting = (_numbers(file, arrays, name, shape) for name in ("lane_count", "lane_waiting"))
+    vehicles, waiting = (number_array(file, arrays, name, shape) for name in ("lane_count", "lane_waiting"))
     return LaneCounts(ids, times, vehicles, waiting, None)
 
 
@@ -258,31 +264,31 @@ def _vehicle_rows(path: Path, steps: int) -> VehicleRows | None:
 
 
 def _rows_of_archive(file: Path, steps: int) -> VehicleRows:
-    arrays = _arrays(file)
-    step = _numbers(file, arrays, "step", None).ravel().astype(np.int64)
-    _check_range(file, "step", step, 0, steps)
+    arrays = read_arrays(file)
+    step = number_array(file, arrays, "step", None).ravel().astype(np.int64)
+    check_range(file, "step", step, 0, steps)
     if (np.diff(step) < 0).any():
         raise TraceError(f"{file}: step does not ascend")
     numbers = {
-        name: _numbers(file, arrays, recorded, step.shape, finite=recorded != "gap")
+        name: number_array(file, arrays, recorded, step.shape, finite=recorded != "gap")
         for recorded, name in VEHICLE_COLUMNS.items()
     }
-    vehicles, drivables = _texts(file, arrays, "vehicle_ids"), _texts(file, arrays, "drivable_ids")
+    vehicles, drivables = text_array(file, arrays, "vehicle_ids"), text_array(file, arrays, "drivable_ids")
     names = {}
     for column, ids in {"vehicle": vehicles, "drivable": drivables, "leader": vehicles, "blocker": vehicles}.items():
-        indices = _numbers(file, arrays, column, step.shape)
-        _check_range(file, column, indices, -1, len(ids))
+        indices = number_array(file, arrays, column, step.shape)
+        check_range(file, column, indices, -1, len(ids))
         names[column] = np.array([*ids, ""])[indices]
     stride = int(np.gcd.reduce(step)) or steps  # recording interval; steps without vehicles have no rows
     return VehicleRows(np.arange(0, steps, stride), step, names | numbers)
 
 
 def _rows_of_json(file: Path, steps: int) -> VehicleRows:
-    content = _object(file, _json(file), "fields", "steps")
-    recorded = _list(file, "steps", content["steps"])
+    content = checked_object(file, read_json(file), "fields", "steps")
+    recorded = checked_list(file, "steps", content["steps"])
     if len(recorded) != steps:
         raise TraceError(f"{file}: holds {len(recorded)} steps instead of {steps}")
-    rows = [row for vehicles in recorded for row in _list(file, "steps", vehicles)]
+    rows = [row for vehicles in recorded for row in checked_list(file, "steps", vehicles)]
     kinds = (str, str, float, float, int, float, int)
     for row in rows:
         if not isinstance(row, list) or [type(value) for value in row] != list(kinds):
@@ -298,24 +304,24 @@ def _rows_of_json(file: Path, steps: int) -> VehicleRows:
 def _by_step(file: Path, content: Any, steps: int, names: tuple[str, ...]) -> dict[int, dict[str, Any]]:
     """Entries keyed by step, each of which must contain all of `names`."""
     found = {}
-    for key, entry in _object(file, content).items():
+    for key, entry in checked_object(file, content).items():
         if not key.isdigit() or int(key) >= steps:
             raise TraceError(f"{file}: {key!r} is not a step from 0 to {steps - 1}")
-        found[int(key)] = _object(file, entry, *names)
+        found[int(key)] = checked_object(file, entry, *names)
     return found
 
 
 def _lists(file: Path, steps: int) -> dict[int, dict[str, Any]]:
-    lists = _by_step(file, _json(file), steps, LIST_NAMES)
+    lists = _by_step(file, read_json(file), steps, LIST_NAMES)
     for entry in lists.values():
-        _object(file, entry["info"])
-        _object(file, entry["leader"])
+        checked_object(file, entry["info"])
+        checked_object(file, entry["leader"])
     return lists
 
 
 def _geometry(file: Path) -> dict[str, dict[str, Any]]:
     """The geometry with numbers in the engine's types; JSON may write a length of 24.0 as 24."""
-    content = _object(file, _json(file), "lanes", "lanelinks")
+    content = checked_object(file, read_json(file), "lanes", "lanelinks")
     try:
         lanes = {lane: [float(length), int(segments)] for lane, (length, segments) in content["lanes"].items()}
         links = {
@@ -328,89 +334,3 @@ def _geometry(file: Path) -> dict[str, dict[str, Any]]:
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise TraceError(f"{file}: lengths and crosses are not in the expected form ({error!r})") from error
     return {"lanes": lanes, "lanelinks": links}
-
-
-@contextmanager
-def _readable(file: Path) -> Iterator[None]:
-    """Convert any error from reading a file to a one-line TraceError."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise TraceError(f"{file}: no such file") from error
-    except Exception as error:  # damaged bytes make numpy, zipfile, gzip and json raise a dozen unrelated types
-        raise TraceError(f"{file}: not readable ({why_unreadable(error)})") from error
-
-
-def _bytes(file: Path) -> bytes:
-    with _readable(file):
-        content = gzip.decompress(file.read_bytes())
-    if not content:
-        raise TraceError(f"{file}: empty")
-    return content
-
-
-def _json(file: Path) -> Any:
-    content = _bytes(file) if file.suffix == ".gz" else None
-    with _readable(file):
-        return json.loads(file.read_bytes() if content is None else content)
-
-
-def _arrays(file: Path) -> dict[str, np.ndarray]:
-    with _readable(file), np.load(file, allow_pickle=False) as archive:
-        return dict(archive)
-
-
-def _object(file: Path, content: Any, *names: str) -> dict[str, Any]:
-    if not isinstance(content, dict):
-        raise TraceError(f"{file}: holds {str(content)[:40]} where an object is expected")
-    missing = [name for name in names if name not in content]
-    if missing:
-        raise TraceError(f"{file}: {', '.join(missing)} missing")
-    return content
-
-
-def _list(file: Path, name: str, content: Any) -> list[Any]:
-    if not isinstance(content, list):
-        raise TraceError(f"{file}: {name} holds {str(content)[:40]} where a list is expected")
-    return content
-
-
-def _integer(file: Path, about: dict[str, Any], name: str) -> int:
-    value = about.get(name)
-    if type(value) is not int:
-        raise TraceError(f"{file}: {name} is {value!r} instead of a whole number")
-    return value
-
-
-def _texts(file: Path, arrays: dict[str, np.ndarray], name: str) -> tuple[str, ...]:
-    array = _field(file, arrays, name)
-    if array.dtype.kind != "U" or array.ndim != 1:
-        raise TraceError(f"{file}: {name} holds {array.dtype} {array.shape} instead of a list of text")
-    return tuple(array.tolist())
-
-
-def _numbers(
-    file: Path, arrays: dict[str, np.ndarray], name: str, shape: tuple[int, ...] | None, finite: bool = True
-) -> np.ndarray:
-    array = _field(file, arrays, name)
-    if array.dtype.kind not in "fiu":
-        raise TraceError(f"{file}: {name} holds {array.dtype} instead of numbers")
-    if shape is not None and array.shape != shape:
-        raise TraceError(f"{file}: {name} has the shape {array.shape} instead of {shape}")
-    if finite and not np.isfinite(array).all():
-        where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-        raise TraceError(f"{file}: {name} is not finite at {where}")
-    return array
-
-
-def _field(file: Path, arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
-    if name not in arrays:
-        raise TraceError(f"{file}: the field {name} is missing")
-    return arrays[name]
-
-
-def _check_range(file: Path, name: str, values: np.ndarray, lowest: int, end: int) -> None:
-    if values.dtype.kind not in "iu":
-        raise TraceError(f"{file}: {name} holds {values.dtype} instead of whole numbers")
-    if len(values) and not lowest <= values.min() <= values.max() < end:
-        raise TraceError(f"{file}: {name} goes from {values.min()} to {values.max()}, outside of {lowest} to {end - 1}")

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from envs.traffic.network import load_network
-from envs.traffic.network.geometry import find_crosses, lane_polylines, link_polylines, polyline_lengths, sort_like_cpp
+from envs.traffic.network.crosses import find_crosses, sort_like_cpp
+from envs.traffic.network.geometry import lane_polylines, link_polylines, polyline_lengths
 from tests.beside import GOLDEN, needs_recordings
 
 DATA = Path(__file__).parents[1] / "data"
