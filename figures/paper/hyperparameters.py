@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from figures.analysis import Analysis
-from figures.analysis.claims import Entry, find_setting, load_paper, setting_runs
+from figures.analysis.paper_values import Entry, load_paper
 from figures.analysis.selection import PAPER_VARIANT
+from figures.analysis.settings import find_setting, setting_runs
 from figures.names import task_title
 from figures.tables import DASH, Cell, Table
 

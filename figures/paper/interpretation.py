@@ -12,7 +12,6 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from figures.analysis import Analysis
-from figures.analysis.claims import load_paper
 from figures.analysis.curves import Curve
 from figures.analysis.interpretation import (
     HALF_COUNT,
@@ -24,6 +23,7 @@ from figures.analysis.interpretation import (
     summaries_of,
     widths,
 )
+from figures.analysis.paper_values import load_paper
 from figures.analysis.selection import PAPER_VARIANT
 from figures.analysis.statistics import across_seeds
 from figures.names import algorithm_label, task_title

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from figures.analysis import Analysis
-from figures.analysis.claims import Entry, load_paper
+from figures.analysis.paper_values import Entry, load_paper
 from figures.analysis.selection import PAPER_VARIANT
 from figures.names import algorithm_label, platform_of, platform_title
 from figures.tables import DASH, Cell, Table

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from figures.analysis import Analysis
-from figures.analysis.claims import MISSING, PAPER_SEEDS, WELL, Entry, Finding, find, load_paper
+from figures.analysis.claims import PAPER_SEEDS, WELL, find
+from figures.analysis.paper_values import MISSING, Entry, Finding, load_paper
 from figures.analysis.policies import POLICY_WORDS
 from figures.names import task_title
 from figures.tables import DASH, Cell, Table

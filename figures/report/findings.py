@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 from figures.analysis import Analysis
 from figures.analysis.arms import ArmDifference, arm_differences
-from figures.analysis.claims import NOT_TESTED, find, load_paper
+from figures.analysis.claims import CLAIMS, find
 from figures.analysis.interpretation import Account, MatchSummaries, local_summaries_of, summaries_of
+from figures.analysis.paper_values import NOT_TESTED, load_paper
 from figures.analysis.policies import COLLAPSED_WORDS, LEARNED_WORDS, POLICY_WORDS
 from figures.analysis.ranks import RankRow
 from figures.analysis.scores import task_scale
@@ -17,6 +18,7 @@ from figures.analysis.speed import HERE
 from figures.analysis.statistics import Summary
 from figures.names import algorithm_label, counted, listed, task_title
 from figures.paper.ablations import trend_words
+from figures.report.claims import outcome_words, sections
 from figures.report.coverage import scope_words
 from figures.report.ranks import pairs_apart, winner_words
 from figures.report.scaling import panel_title
@@ -39,6 +41,8 @@ class Topic:
     """Summary in one sentence or two."""
     lines: list[str] = field(default_factory=list)
     """The evidence, one sentence per line."""
+    body: str = ""
+    """Further evidence as Markdown."""
 
 
 def topics(analysis: Analysis) -> list[Topic]:
@@ -72,6 +76,8 @@ def page(analysis: Analysis) -> str:
         parts += [f"## {topic.title}", topic.short]
         if topic.lines:
             parts.append("\n".join(f"- {line}" for line in topic.lines))
+        if topic.body:
+            parts.append(topic.body)
     return "\n\n".join(parts) + "\n"
 
 
@@ -312,25 +318,20 @@ def _collapses(analysis: Analysis) -> Topic | None:
 
 
 def _claims(analysis: Analysis) -> Topic:
-    kinds = ("ranking", "spread", "enough", "well", "badly", "divergence", "closer", "score", "distance")
     verdicts = Counter[str]()
-    lines = []
     for entry in load_paper():
-        if entry.kind not in kinds:
-            continue
-        for task in entry.tasks or ("",):
-            finding = find(analysis, entry, task)
-            measured = finding.verdict != NOT_TESTED
-            verdicts["tested" if measured and not finding.verdict.startswith("smaller runs") else "other"] += 1
-            if measured and entry.kind not in ("score", "distance"):
-                lines.append(f"{entry.text} ({task_title(task) if task else entry.where}): {finding.verdict}.")
+        if entry.kind in (*CLAIMS, "score", "distance"):
+            for task in entry.tasks or ("",):
+                verdict = find(analysis, entry, task).verdict
+                smaller = verdict == NOT_TESTED or verdict.startswith("smaller runs")
+                verdicts["other" if smaller else "tested"] += 1
     tested = verdicts["tested"]
     short = (
         f"Of the paper's {verdicts.total()} results and claims, counted per task, {tested or 'none'} "
-        f"{'has' if tested < 2 else 'have'} been tested by runs with the paper's settings and length; findings of "
-        "smaller runs are listed separately."
+        f"{'has' if tested < 2 else 'have'} been tested by runs with the paper's settings and length. "
+        f"{outcome_words(analysis)}"
     )
-    return Topic("The paper's claims", short, lines)
+    return Topic("The paper's claims", short, body=sections(analysis))
 
 
 def _speed(analysis: Analysis) -> Topic | None:

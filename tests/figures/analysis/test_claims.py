@@ -13,20 +13,10 @@ import pytest
 
 import envs
 from benchmark import suites
-from figures.analysis import Analysis, claims, interpretation
-from figures.analysis.claims import (
-    CLAIMED,
-    FILE,
-    KINDS,
-    OPPOSITE,
-    UNDECIDED,
-    Entry,
-    Finding,
-    compare_means,
-    compare_spreads,
-    find,
-    load_paper,
-)
+from figures.analysis import Analysis, interpretation
+from figures.analysis.claims import CLAIMED, OPPOSITE, UNDECIDED, compare_means, compare_spreads, find
+from figures.analysis.paper_values import FILE, KINDS, Entry, Finding, load_paper
+from figures.analysis.settings import find_setting
 from figures.analysis.statistics import Summary
 from figures.paper import values
 from results.errors import ResultsError
@@ -157,7 +147,7 @@ def test_what_is_said_of_this_project_is_so() -> None:
     }
     said = {entry.id: entry.here for entry in load_paper() if entry.here and entry.where != "Table 2"}
     assert said == {name: str(value) for name, value in facts.items()}
-    verdicts = {name: claims.find_setting(Analysis(Results(())), ENTRIES[name]).verdict for name in facts}
+    verdicts = {name: find_setting(Analysis(Results(())), ENTRIES[name]).verdict for name in facts}
     assert [name for name, verdict in verdicts.items() if verdict != "agrees"] == [
         "observation-prey", "observation-heterogeneous", "interval-first"
     ]  # fmt: skip

@@ -8,7 +8,8 @@ from typing import Any
 
 from algorithms.common.learner import OffPolicyLearner
 from figures.analysis import Analysis
-from figures.analysis.claims import Entry, describe, load_paper, setting_of, setting_runs
+from figures.analysis.paper_values import Entry, load_paper
+from figures.analysis.settings import describe, setting_of, setting_runs
 from figures.paper import hyperparameters, tasks
 from figures.tables import DASH
 from results.keys import RunKey

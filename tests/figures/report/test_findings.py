@@ -38,7 +38,7 @@ def study(tmp_path: Path) -> Analysis:
 
 
 def by_title(analysis: Analysis) -> dict[str, str]:
-    return {topic.title: " ".join([topic.short, *topic.lines]) for topic in topics(analysis)}
+    return {topic.title: " ".join([topic.short, *topic.lines, topic.body]) for topic in topics(analysis)}
 
 
 def test_who_wins_in_words(study: Analysis) -> None:
@@ -87,7 +87,8 @@ def test_claims_between_unequals_say_so(tmp_path: Path) -> None:
     for path in tmp_path.rglob("config.json"):
         path.write_text(json.dumps(json.loads(path.read_text()) | {"environment": {"reward": "local"}}))
     words = by_title(Analysis(load_runs(tmp_path)))["The paper's claims"]
-    assert "(Jungle, N = 20): smaller runs: 1 of 6 as claimed, 5 not measured; unequal rewards." in words
+    assert "In part: Jungle, N = 20 (1 of 6)." in words
+    assert "| Jungle, N = 20 | 2 | 4,000 (0.4 %) | 80.5 ± 0.7 % | **+60.0 ± 3.0\\*** |" in words
 
 
 def test_the_page_has_every_topic_and_the_summary_ten_lines_at_most(study: Analysis) -> None:
