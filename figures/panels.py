@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter
+from numpy.typing import ArrayLike
 
 from figures.analysis.curves import Curve
 from figures.analysis.scores import SCALE_TOPS
@@ -69,6 +70,8 @@ class Panel:
     step_label: str = "environment steps"
     log_steps: bool = False
     """Whether the horizontal axis is logarithmic, which leaves out points at 0."""
+    close_up: bool = False
+    """Whether the vertical axis is fitted to the curves alone, so that small differences between them are visible."""
 
 
 def draw_panels(
@@ -135,22 +138,31 @@ def draw_panel(axes: Axes, panel: Panel, styles: Mapping[str, AlgorithmStyle], h
         axes.set_xlabel(panel.step_label)
     else:
         format_steps_axis(axes, last_step, panel.step_label)
-    low, high = value_range([value for value in extremes if math.isfinite(value)], panel.references)
+    ends = () if panel.close_up else SCALE_ENDS
+    low, high = value_range([value for value in extremes if math.isfinite(value)], panel.references, ends)
     axes.set_ylim(low, high)
     format_value_axis(axes)
     _draw_references(axes, panel.references, (low, high), height)
 
 
-def draw_curve(axes: Axes, curve: SeedMeans, style: AlgorithmStyle, offset: int = 0) -> None:
-    """Mean as a line and one standard deviation as a band; the line is thin where not all seeds have reached the step.
+def draw_curve(
+    axes: Axes,
+    curve: SeedMeans,
+    style: AlgorithmStyle,
+    offset: int = 0,
+    band: tuple[ArrayLike, ArrayLike] | None = None,
+) -> None:
+    """Mean as a line, with a band around it; the line is thin where not all seeds have reached the step.
 
     Args:
         offset: shift of the markers along the curve, so that those of different algorithms do not overlap.
+        band: lower and upper edge at each step; by default one standard deviation to either side.
     """
     complete, steps, mean = curve.complete, curve.steps, curve.mean
     if curve.count.max() > 1:
-        std = np.where(complete, curve.std, np.nan)
-        axes.fill_between(steps, mean - std, mean + std, color=style.colour, alpha=0.16, linewidth=0, zorder=2)
+        edges = (mean - curve.std, mean + curve.std) if band is None else band
+        low, high = (np.where(complete, edge, np.nan) for edge in edges)
+        axes.fill_between(steps, low, high, color=style.colour, alpha=0.16, linewidth=0, zorder=2)
     if not complete.all():
         axes.plot(steps, mean, color=style.colour, linewidth=0.6, zorder=3)
     every = max(1, len(steps) // 6)
@@ -177,13 +189,15 @@ def seeds_text(curves: Mapping[str, Curve], styles: Mapping[str, AlgorithmStyle]
     return "; ".join([text, ", ".join(exceptions)]) if exceptions else text
 
 
-def value_range(extremes: Iterable[float], references: Mapping[str, float]) -> tuple[float, float]:
-    """Limits of the vertical axis, which include all curves, both ends of the normalised score, and other references
-    that lie near them.
+def value_range(
+    extremes: Iterable[float], references: Mapping[str, float], ends: Sequence[str] = SCALE_ENDS
+) -> tuple[float, float]:
+    """Limits of the vertical axis, which include all curves, the references named by `ends`, and others that lie near
+    them.
 
     A reference that would extend the axis by more than half is left outside, and its label says where it is.
     """
-    inside = [*extremes, *(references[name] for name in SCALE_ENDS if name in references)]
+    inside = [*extremes, *(references[name] for name in ends if name in references)]
     if not inside:
         return 0.0, 1.0
     low, high = min(inside), max(inside)

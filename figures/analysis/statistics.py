@@ -60,6 +60,9 @@ class SeedMeans:
     """Sample standard deviation; NaN for a single seed."""
     count: Values
     """Number of seeds with a value at that step."""
+    lowest: Values
+    highest: Values
+    """Smallest and largest value of a seed."""
 
     @property
     def complete(self) -> NDArray[np.bool_]:
@@ -86,7 +89,8 @@ def across_seeds(seeds: Sequence[tuple[ArrayLike, ArrayLike]]) -> SeedMeans:
     mean = np.where(present, table, 0.0).sum(axis=0) / np.maximum(count, 1)
     squares = (np.where(present, table - mean, 0.0) ** 2).sum(axis=0)
     std = np.where(count > 1, np.sqrt(squares / np.maximum(count - 1, 1)), np.nan)
-    return SeedMeans(steps, mean, std, count.astype(float))
+    lowest, highest = (reduce(table, axis=0, initial=np.nan) for reduce in (np.fmin.reduce, np.fmax.reduce))
+    return SeedMeans(steps, mean, std, count.astype(float), lowest, highest)
 
 
 def final_score(steps: ArrayLike, values: ArrayLike, last: int = FINAL_EVALUATIONS) -> float:

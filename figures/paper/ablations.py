@@ -20,7 +20,7 @@ from figures.style import AlgorithmStyle, PanelSize
 from figures.tables import DASH, Cell, Table, decimals, number, plus_minus
 
 MARKERS = "osDv^PX*"
-SIZE = PanelSize(width=2.9, height=2.1, right=1.0, bottom=1.08)
+SIZE = PanelSize(width=2.9, height=2.1, right=1.35, bottom=1.08)
 POLICY = headline_policy(ALGORITHM)
 BELOW = " \u2193"
 """Mark of scores no better than random play."""
@@ -40,7 +40,7 @@ def caption(analysis: Analysis) -> str:
     parts = [
         f"Intention Propagation alone, {POLICY} policy, with random play as a dashed line. The runs of a panel differ "
         "only in the named setting; with 30 agents the paper's default is 8 neighbours, and 2 hops everywhere. "
-        f"{CURVES_EXPLAINED}"
+        f"{CURVES_EXPLAINED} The vertical axis is fitted to the curves; an arrow points to a reference outside it."
     ]
     variants = {result.ablation.title[:3]: result.base for result in analysis.ablations}
     other = [f"{letter} {name}" for letter, name in variants.items() if name not in ("", PAPER_VARIANT)]
@@ -145,7 +145,7 @@ def _panel(analysis: Analysis, result: AblationResult) -> Panel:
     curves = {setting.label: learning_curve(setting.runs, POLICY, analysis.evaluations) for setting in result.settings}
     bounds = {name: mean for name, mean in analysis.reference_means(task).items() if name in SCALE_ENDS}
     note = "" if result.base in ("", PAPER_VARIANT) else f"variants {result.base}"
-    return Panel(result.ablation.title, curves, bounds, note, value_label(task))
+    return Panel(result.ablation.title, curves, bounds, note, value_label(task), close_up=True)
 
 
 def _styles(panel: Panel) -> dict[str, AlgorithmStyle]:

@@ -61,7 +61,7 @@ def draw(analysis: Analysis) -> Figure | None:
     handles: list[Line2D | Patch] = [curve_handle(style) for style in styles.values()]
     handles.append(Line2D([], [], color=MUTED, linewidth=0.9, linestyle="--", label="equal green"))
     if any(run.key.seed != account.runs[0].key.seed for account in shown for run in account.runs):
-        handles.append(Patch(color=GRID, label="± 1 std"))
+        handles.append(Patch(color=GRID, label="range over seeds"))
     if any(not run.status.finished for account in shown for run in account.runs):
         handles.append(Line2D([], [], color=INK, linewidth=0.6, label="fewer seeds"))
     panels = [(account, kind) for account in shown for kind in TRAFFIC if account.counts(kind)]
@@ -86,14 +86,13 @@ def caption(analysis: Analysis) -> str:
         "vehicles on incoming roads, or among the vehicles that arrive there, and g their shares in the greens of the "
         "sampled policy, during training. Lower values mean that green follows traffic more closely. A movement is a "
         "heading of arrival and a turn, over all intersections; right turns, which need no green, are left out. Line: "
-        "mean over seeds; band: one sample standard deviation to either side; hairline: not all seeds have reached "
-        "the step. Dashed line: equal green for every movement, mean over all runs of the panel. The paper shows the "
-        "last 69 of 80 parts of a run, 20,000 steps each; here the same part of each run is shown, in the intervals "
-        "of its log, merged until each spans at least an episode of all its copies, because traffic builds up during "
-        "an episode. Where a deviation is larger than its mean, the band extends below the axis. Vehicles present are "
-        "counted at every decision, so that a movement without green fills up and weighs more; an arrival is counted "
-        "once. Runs whose logs have no arrivals have one panel. The table also has the divergences at each "
-        "intersection.",
+        "mean over seeds; band: from the lowest to the highest seed; hairline: not all seeds have reached the step. "
+        "Dashed line: equal green for every movement, mean over all runs of the panel. The paper shows the last 69 of "
+        "80 parts of a run, 20,000 steps each; here the same part of each run is shown, in the intervals of its log, "
+        "merged until each spans at least an episode of all its copies, because traffic builds up during an episode. "
+        "Vehicles present are counted at every decision, so that a movement without green fills up and weighs more; "
+        "an arrival is counted once. Runs whose logs have no arrivals have one panel. The table also has the "
+        "divergences at each intersection.",
     ]
     other = [
         f"{task_title(account.task)}: variant {account.variant}"
@@ -148,7 +147,8 @@ def _draw_panel(axes: Axes, account: Account, kind: Traffic, styles: dict[str, A
     axes.set_yscale("log")
     for index, (name, style) in reversed(list(enumerate(styles.items()))):
         if name in curves:
-            draw_curve(axes, curves[name].means, style, offset=index)
+            means = curves[name].means
+            draw_curve(axes, means, style, offset=index, band=(means.lowest, means.highest))
     even = across_seeds([_series(account, kind, run, "even_divergence") for run in runs])
     axes.plot(even.steps, even.mean, color=MUTED, linewidth=0.9, linestyle="--", zorder=3.5)
     values = np.concatenate([*(_series(account, kind, run, "divergence")[1] for run in runs), even.mean])

@@ -41,6 +41,8 @@ def test_curve_meets_only_at_shared_steps() -> None:
     assert list(curve.mean) == [2.0, 2.0, 9.0, 5.0]
     assert list(curve.count) == [2, 1, 1, 2]
     assert list(curve.complete) == [True, False, False, True]
+    assert list(curve.lowest) == [1.0, 2.0, 9.0, 3.0]
+    assert list(curve.highest) == [3.0, 2.0, 9.0, 7.0]
     assert curve.std[0] == pytest.approx(math.sqrt(2.0))
     assert math.isnan(curve.std[1])
     assert not across_seeds([]).steps.size

@@ -32,7 +32,14 @@ from tests.figures.synthetic import TASK, both, rising, write_lines, write_refer
 
 def curve(counts: list[int]) -> SeedMeans:
     size = len(counts)
-    return SeedMeans(np.arange(size, dtype=float), np.ones(size), np.full(size, 0.5), np.array(counts, dtype=float))
+    return SeedMeans(
+        np.arange(size, dtype=float),
+        np.ones(size),
+        np.full(size, 0.5),
+        np.array(counts, dtype=float),
+        np.zeros(size),
+        np.ones(size),
+    )
 
 
 def test_one_seed_has_no_band_and_several_have() -> None:
@@ -136,6 +143,7 @@ def test_a_far_reference_does_not_squash_the_curves() -> None:
     assert low == pytest.approx(-484.0)
     assert high == pytest.approx(-176.0)
     assert value_range([-400.0, -300.0], {"stay": -420.0})[0] < -420.0
+    assert value_range([-400.0, -300.0], {"random": -410.0, "assignment": 90.0}, ends=())[1] < 0.0, "fitted to curves"
     assert value_range([], {}) == (0.0, 1.0)
     assert value_range([0.0], {}) == pytest.approx((-0.05, 0.05))
 
