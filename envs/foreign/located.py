@@ -33,7 +33,7 @@ MOST_ACTIONS = 256
 """Maximum number of discrete actions; replay buffers store them in a byte."""
 PROBE_STEPS = 5
 """Number of steps over which two copies with the same seed must agree."""
-OWN = tuple(field.name for field in dataclasses.fields(Settings))
+SETTINGS = tuple(field.name for field in dataclasses.fields(Settings))
 
 
 class Facts(NamedTuple):
@@ -62,7 +62,7 @@ def locate(task: str, given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     creator = creator_of(source)
     arguments = parse_arguments(str(given.get("arguments") or ""))
     for key, value in given.items():
-        if key not in OWN:
+        if key not in SETTINGS:
             arguments[key] = _read(value, _parameters(source).get(key)) if isinstance(value, str) else value
     _require_arguments(source, creator, arguments)
     text = join_arguments(arguments)
@@ -79,7 +79,7 @@ def locate(task: str, given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
             "another --results folder"
         )
     FOUND[name] = source
-    kept = {key: value for key, value in given.items() if key in OWN}
+    kept = {key: value for key, value in given.items() if key in SETTINGS}
     return name, kept | {"source": source, "package": package} | ({"arguments": text} if text else {})
 
 
@@ -324,7 +324,8 @@ def _require_arguments(source: str, creator: Callable[..., Any], arguments: Mapp
     for key in arguments:
         if not open_ended and key not in names:
             hint = (
-                closest(key, [*names, *OWN]) or f"arguments: {', '.join(names) or 'none'}; settings: {', '.join(OWN)}"
+                closest(key, [*names, *SETTINGS])
+                or f"arguments: {', '.join(names) or 'none'}; settings: {', '.join(SETTINGS)}"
             )
             raise ForeignEnvironmentError(f"--set environment.{key}: {source} has no such argument; {hint}")
 

@@ -79,11 +79,11 @@ class Simulation:
         another network, interval, flow or kind of engine."""
         fresh = new_state(self.map, self.flows.arrays, self.interval, self.lane_change, 0)
         given = {name: part for group in state for name, part in group._asdict().items()}
-        for name, own in ((name, own) for group in fresh for name, own in group._asdict().items()):
+        for name, expected in ((name, part) for group in fresh for name, part in group._asdict().items()):
             if name in SHARED:  # entries beyond the given ones belong to pushed vehicles
-                fits = np.array_equal(given[name][: len(own)], own)
+                fits = np.array_equal(given[name][: len(expected)], expected)
             else:
-                fits = name in SLOTS or np.shape(given[name]) == np.shape(own)
+                fits = name in SLOTS or np.shape(given[name]) == np.shape(expected)
             if not fits:
                 raise ValueError(f"the state belongs to another road network, interval or flow: {name} does not fit")
         if not self.lane_change and state.traffic.vehicles["partner_type"][inspection.pool(state)].any():
