@@ -107,7 +107,7 @@ def rewards() -> list[RunRequest]:
         for task in REWARD_TASKS
         for name in PAID_THEMSELVES
         for seed in range(3)
-        for request in _with_controls(_budgeted(task, name, seed, BUDGETS[task], "difference"))
+        for request in _with_controls(_budgeted(task, name, seed, BUDGETS[task], "table1-difference"))
     ]
 
 

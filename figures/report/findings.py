@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from figures.analysis import Analysis
-from figures.analysis.arms import ArmDifference, arm_differences
 from figures.analysis.claims import CLAIMS, find
+from figures.analysis.contrasts import QUESTIONS, Contrast, Question, contrasts
 from figures.analysis.interpretation import Account, MatchSummaries, local_summaries_of, summaries_of
 from figures.analysis.paper_values import NOT_TESTED, load_paper
 from figures.analysis.policies import COLLAPSED_WORDS, LEARNED_WORDS, POLICY_WORDS
@@ -23,7 +23,7 @@ from figures.report.coverage import scope_words
 from figures.report.ranks import pairs_apart, winner_words
 from figures.report.scaling import panel_title
 from figures.report.speed import copies_text
-from figures.tables import interval, number, plus_minus
+from figures.tables import DASH, Cell, decimals, interval, markdown_lines, number, plus_minus
 from results.checks import algorithm_order
 from results.errors import ResultsError
 from results.paper import COMPARED_TASKS
@@ -43,6 +43,8 @@ class Topic:
     """The evidence, one sentence per line."""
     body: str = ""
     """Further evidence as Markdown."""
+    summarised: bool = True
+    """Whether the README's summary includes it."""
 
 
 def topics(analysis: Analysis) -> list[Topic]:
@@ -52,7 +54,7 @@ def topics(analysis: Analysis) -> list[Topic]:
         _winners(analysis),
         over_tasks(analysis),
         _ranks(analysis),
-        _propagation(analysis),
+        *(_question(analysis, question) for question in QUESTIONS),
         _ablations(analysis),
         _interpretation(analysis),
         _scaling(analysis),
@@ -83,7 +85,8 @@ def page(analysis: Analysis) -> str:
 
 def summary(analysis: Analysis) -> str:
     """One line for each topic, as a Markdown list."""
-    return "\n".join(f"- {topic.title}: {topic.short[:1].lower()}{topic.short[1:]}" for topic in topics(analysis)[:10])
+    shown = [topic for topic in topics(analysis) if topic.summarised]
+    return "\n".join(f"- {topic.title}: {topic.short[:1].lower()}{topic.short[1:]}" for topic in shown[:10])
 
 
 def speed_summary(analysis: Analysis) -> str:
@@ -187,33 +190,47 @@ def _ranks(analysis: Analysis) -> Topic | None:
     return Topic("Ranks over tasks", short, lines)
 
 
-def _propagation(analysis: Analysis) -> Topic | None:
-    found = arm_differences(analysis)
+def _question(analysis: Analysis, question: Question) -> Topic | None:
+    found = contrasts(analysis, question)
     if not found:
         return None
     parts = []
-    for other in dict.fromkeys(arm.other for arm in found):
-        here = [arm for arm in found if arm.other == other]
-        sure = [arm for arm in here if arm.adjusted_p < LEVEL and not arm.below_random]
-        better = sum(arm.difference > 0 for arm in sure)
-        parts.append(f"than {_arm(other)} in {better} of {len(here)} settings (worse in {len(sure) - better})")
+    for other in dict.fromkeys(one.other for one in found):
+        here = [one for one in found if one.other == other]
+        tested = [one for one in here if one.adjusted_p is not None]
+        sure = [one for one in tested if (one.adjusted_p or 0.0) < LEVEL and not one.below_random]
+        better = sum(one.difference > 0 for one in sure)
+        if not tested:
+            parts.append(f"than {other} in none of {counted(len(here), 'setting')}, all with a single seed")
+            continue
+        untested = f"; {len(here) - len(tested)} more with a single seed" if len(tested) < len(here) else ""
+        parts.append(
+            f"than {other} in {better} of {counted(len(tested), 'setting')} (worse in {len(sure) - better}{untested})"
+        )
     short = (
-        f"Two propagation rounds are significantly better {listed(parts)}; p values are corrected for all "
-        "comparisons, and no policy below random play counts as better."
+        f"{question.subject} significantly better {'; '.join(parts)}. p values are corrected for all comparisons, and no "
+        "policy below random play counts as better."
     )
-    return Topic("Effect of propagation in navigation", short, [_arm_words(arm) for arm in found])
+    rows = [_contrast_row(one) for one in found]
+    bold = {(row, 5) for row, one in enumerate(found) if one.adjusted_p is not None and one.adjusted_p < LEVEL}
+    header = ["Task", "Algorithm", "Compared with", "Score", "Of the other", "Difference", "p"]
+    table = "\n".join(markdown_lines(header, rows, bold, words=3))
+    return Topic(question.title, short, body=table, summarised=question is QUESTIONS[0])
 
 
-def _arm(name: str) -> str:
-    return {"deaf": "a policy of the same size without messages", "M0": "no propagation rounds"}.get(name, name)
-
-
-def _arm_words(arm: ArmDifference) -> str:
-    title = task_title(arm.task, arm.base)
-    span = interval(arm.difference, arm.half_width, 1)
-    words = f"{number(arm.difference, 1)} points (95 % {span})"
-    useless = "; both no better than random play" if arm.below_random else ""
-    return f"{title}: two rounds compared with {_arm(arm.other)}: {words}, p = {arm.adjusted_p:.2g}{useless}."
+def _contrast_row(one: Contrast) -> list[Cell]:
+    digits, unit = (1, " %") if one.normalised else (decimals(one.difference), "")
+    half = f" ± {number(one.half_width, digits)}" if one.half_width is not None else ""
+    useless = ", neither above random play" if one.below_random else ""
+    texts = [
+        task_title(one.task, one.variant),
+        algorithm_label(one.algorithm),
+        one.other,
+        *(f"{plus_minus(summary, 1 if one.normalised else None)}{unit}" for summary in (one.first, one.second)),
+        ("+" if one.difference > 0 else "") + number(one.difference, digits) + half + useless,
+        DASH if one.adjusted_p is None else f"{one.adjusted_p:.2g}",
+    ]
+    return [(text, text) for text in texts]
 
 
 def _ablations(analysis: Analysis) -> Topic | None:

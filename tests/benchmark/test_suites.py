@@ -99,3 +99,12 @@ def test_goals_are_by_the_rules_of_published_tables() -> None:
         run = resolve(key.task, key.algorithm, key.seed, request.total_steps, request.overrides, key.variant)
         assert (run.environment.protocol, run.environment.episode_seconds) == ("libsignal", 3600)
         assert run.algorithm_settings.learning_rate_end == 0
+
+
+def test_suites_share_only_runs_with_equal_settings() -> None:
+    """Published sets are read together, where a run found twice with different settings is an error."""
+    known: dict[RunKey, tuple[int, object]] = {}
+    for suite, requests in SUITES.items():
+        for request in requests():
+            settings = (request.total_steps, dict(request.overrides))
+            assert known.setdefault(request.key, settings) == settings, f"{suite}: {request.key}"

@@ -72,12 +72,12 @@ def test_tasks_with_a_single_seed_are_counted(tmp_path: Path) -> None:
 
 def test_nothing_below_random_play_is_called_better(study: Analysis) -> None:
     """Two rounds are significantly above a policy without messages, and both are worse than random play."""
-    words = by_title(study)["Effect of propagation in navigation"]
+    words = by_title(study)["Effect of messages"]
     assert (
-        "significantly better than a policy of the same size without messages in 0 of 1 settings (worse in 0)" in words
+        "is significantly better than a policy of the same size without messages in 0 of 1 setting (worse in 0)."
+        in words
     )
-    assert "70.0 points" in words
-    assert "both no better than random play" in words
+    assert "| **+70.0 ± 6.1, neither above random play** | 0.00041 |" in words
 
 
 def test_claims_between_unequals_say_so(tmp_path: Path) -> None:

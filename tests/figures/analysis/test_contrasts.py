@@ -1,0 +1,84 @@
+"""Pairs of variants: found by name, corrected together, never better than nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmark.suites import requests_of
+from figures.analysis import Analysis
+from figures.analysis.contrasts import QUESTIONS, contrasts
+from results.runs import load_runs
+from tests.figures.synthetic import both, write_references, write_run
+
+TASK = "mpe/cooperative_navigation_6"
+MESSAGES, REWARDS, *OTHERS = QUESTIONS
+DEAF, ISAC, NO_ROUNDS = (
+    "a policy of the same size without messages",
+    "policy and critics of the same size without messages",
+    "no propagation rounds",
+)
+
+
+def write_arm(root: Path, variant: str, normalised_scores: list[float], algorithm: str = "ip") -> None:
+    for seed, normalised in enumerate(normalised_scores):
+        write_run(root, both([(4000, [normalised])]), task=TASK, algorithm=algorithm, variant=variant, seed=seed)
+
+
+def test_differences_by_hand(tmp_path: Path) -> None:
+    write_references(tmp_path, TASK, random=[0.0], assignment=[100.0])
+    write_arm(tmp_path, "shared-M2", [20.0, 22.0])
+    write_arm(tmp_path, "shared-deaf", [10.0, 12.0])
+    write_arm(tmp_path, "shared-M0", [20.5, 21.5])
+    write_arm(tmp_path, "local-M2", [-5.0, -6.0])
+    write_arm(tmp_path, "local-deaf", [-90.0, -91.0])
+    write_arm(tmp_path, "alone-M2", [1.0, 2.0])
+    write_arm(tmp_path, "shared", [70.0, 72.0])  # other runs, whose counterpart is not that of shared-M2
+    found = {(one.variant, one.other): one for one in contrasts(Analysis(load_runs(tmp_path)), MESSAGES)}
+    assert set(found) == {("shared-M2", DEAF), ("shared-M2", NO_ROUNDS), ("local-M2", DEAF)}
+    deaf, no_rounds = found["shared-M2", DEAF], found["shared-M2", NO_ROUNDS]
+    assert deaf.difference == pytest.approx(10.0)
+    assert deaf.half_width == pytest.approx(4.3027 * 2**0.5, rel=1e-4)  # variances 2 and 2 over two seeds each
+    assert no_rounds.difference == 0.0
+    assert found["local-M2", DEAF].below_random
+    assert not deaf.below_random
+    assert no_rounds.adjusted_p == 1.0
+    assert deaf.adjusted_p is not None
+    assert deaf.adjusted_p > 0.02, "corrected for three comparisons"
+
+
+def test_a_single_seed_is_shown_and_not_tested(tmp_path: Path) -> None:
+    write_references(tmp_path, TASK, random=[0.0], assignment=[100.0])
+    write_arm(tmp_path, "table1", [20.0])
+    write_arm(tmp_path, "table1-deaf", [10.0, 11.0])
+    write_arm(tmp_path, "table1-isac", [5.0])
+    found = {one.other: one for one in contrasts(Analysis(load_runs(tmp_path)), MESSAGES)}
+    assert {name: one.difference for name, one in found.items()} == {DEAF: 9.5, ISAC: 15.0}
+    assert all(one.half_width is None is one.adjusted_p for one in found.values())
+
+
+def test_pairs_are_of_one_algorithm(tmp_path: Path) -> None:
+    for algorithm, score in (("ip", 20.0), ("iql", 30.0), ("dgn", 40.0)):
+        write_arm(tmp_path, "table1", [score, score + 1], algorithm)
+    for algorithm, score in (("ip", 25.0), ("iql", 36.0), ("qmix", 0.0)):
+        write_arm(tmp_path, "table1-difference", [score, score + 1], algorithm)
+    analysis = Analysis(load_runs(tmp_path))
+    found = contrasts(analysis, REWARDS)
+    assert {one.algorithm: one.difference for one in found} == {"ip": 5.0, "iql": 6.0}
+    assert not any(one.normalised for one in found), "the task has no reference policies here"
+    assert not any(contrasts(analysis, question) for question in (MESSAGES, *OTHERS))
+
+
+@pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: question.title)
+def test_suites_have_runs_for_every_question(question) -> None:  # type: ignore[no-untyped-def]
+    requests = [request for suite in ("table1-cpu", "reward-cpu", "why-cpu") for request in requests_of(suite)]
+    cells = {(request.key.task, request.key.algorithm, request.key.variant) for request in requests}
+    known = {task: {variant for name, _, variant in cells if name == task} for task, _, _ in cells}
+    pairs = {
+        (task, variant, other)
+        for task, algorithm, variant in cells
+        for other in question.others(variant, known[task])
+        if (task, algorithm, other) in cells
+    }
+    assert pairs
