@@ -208,8 +208,8 @@ def _question(analysis: Analysis, question: Question) -> Topic | None:
             f"than {other} in {better} of {counted(len(tested), 'setting')} (worse in {len(sure) - better}{untested})"
         )
     short = (
-        f"{question.subject} significantly better {'; '.join(parts)}. p values are corrected for all comparisons, and no "
-        "policy below random play counts as better."
+        f"{question.subject} significantly better {'; '.join(parts)}. p values are corrected for all comparisons, and "
+        "no policy below random play counts as better."
     )
     rows = [_contrast_row(one) for one in found]
     bold = {(row, 5) for row, one in enumerate(found) if one.adjusted_p is not None and one.adjusted_p < LEVEL}
