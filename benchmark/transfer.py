@@ -187,7 +187,7 @@ class Yardsticks:
 def read_trials(folder: Path) -> list[Trial]:
     """The trials of a run. Raises ResultsError where the file is damaged."""
     from results.files import read_json_lines
-    from results.runs import trials_from_json
+    from results.json_records import trials_from_json
 
     rows, _ = read_json_lines(folder / TRANSFER, may_be_truncated=True)
     return list(trials_from_json([row for _, row in rows], str(folder / TRANSFER)))

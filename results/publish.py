@@ -45,11 +45,12 @@ from results.episodes import (
 )
 from results.errors import ResultsError, UserError
 from results.files import read_json, write_together
+from results.json_records import full_evaluations_from_json, references_from_json
 from results.keys import RunKey
 from results.layout import seed_folders
 from results.packs import Pack, add_timings, read_pack, with_packs
 from results.records import Evaluation, MetricRow, Results, Run, Status, Trial
-from results.runs import INTERPRETATION, full_evaluations_from_json, load_runs, references_from_json
+from results.runs import INTERPRETATION, load_runs
 
 GPU_TIMINGS = Path("results/gpu_timings.json")
 FORMAT = 2

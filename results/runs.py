@@ -8,14 +8,18 @@ from pathlib import Path
 from sys import intern
 from typing import Any, TypeVar
 
-import numpy as np
-
 from results import layout
 from results.episodes import load_episodes
 from results.errors import ResultsError
 from results.files import read_json, read_json_lines
 from results.forms import read_config, read_machine, read_status
 from results.frames import evaluations_frame, metrics_frame
+from results.json_records import (
+    evaluation_from_json,
+    full_evaluations_from_json,
+    references_from_json,
+    trials_from_json,
+)
 from results.keys import RunKey
 from results.layout import LOST_CONFIG, folders_of_runs, lost_config, seed_folders
 from results.records import POLICIES, Evaluation, MetricRow, References, Results, Run, Status, Trial
@@ -25,9 +29,7 @@ __all__ = [
     "load_run",
     "load_runs",
     "metrics_frame",
-    "references_from_json",
     "thin",
-    "trials_from_json",
 ]
 
 Row = TypeVar("Row", Evaluation, MetricRow)
@@ -182,7 +184,7 @@ def _load_evaluations(path: Path, may_be_truncated: bool, notes: list[str]) -> t
     notes.extend([truncated] if truncated else [])
     by_policy: dict[str, list[Evaluation]] = {policy: [] for policy in POLICIES}
     for number, row in rows:
-        evaluation = _evaluation(row, f"{path}, line {number}")
+        evaluation = evaluation_from_json(row, f"{path}, line {number}")
         _append_newest(by_policy[evaluation.policy], evaluation, path.name, notes)
     evaluations = [evaluation for policy in POLICIES for evaluation in by_policy[policy]]
     for policy, its in by_policy.items():
@@ -190,26 +192,6 @@ def _load_evaluations(path: Path, may_be_truncated: bool, notes: list[str]) -> t
         if broken:
             notes.append(f"{policy} returns are not finite from step {broken[0]} on ({len(broken)} evaluations)")
     return tuple(sorted(evaluations, key=lambda evaluation: (evaluation.step, evaluation.policy)))
-
-
-def _evaluation(row: dict[str, Any], where: str) -> Evaluation:
-    try:
-        policy, returns = str(row["policy"]), _single(row["returns"])
-        scores = {str(name): float(value) for name, value in (row.get("scores") or {}).items()}
-        step = int(row["step"])
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ResultsError(f"corrupt file {where}: expected step, policy, returns (numbers) and scores") from error
-    if policy not in POLICIES:
-        raise ResultsError(f"corrupt file {where}: policy is {policy!r}, expected one of {', '.join(POLICIES)}")
-    if returns.ndim != 1 or not returns.size:
-        raise ResultsError(f"corrupt file {where}: returns must be a list with one number for each episode")
-    return Evaluation(step, policy, tuple(returns.tolist()), scores)
-
-
-def _single(returns: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Returns rounded to float32, where too large ones become infinite."""
-    with np.errstate(over="ignore"):
-        return np.asarray(returns, dtype=np.float32)
 
 
 def _load_interpretation(folder: Path, may_be_truncated: bool, notes: list[str], total_steps: int) -> list[MetricRow]:
@@ -226,51 +208,12 @@ def _load_full_evaluation(path: Path) -> tuple[Evaluation, ...]:
     return full_evaluations_from_json(read_json(path).get("evaluations", []), str(path)) if path.exists() else ()
 
 
-def full_evaluations_from_json(rows: list[dict[str, Any]], where: str) -> tuple[Evaluation, ...]:
-    """Evaluations on longer episodes; `where` names the file in errors."""
-    return tuple(_evaluation(row, where) for row in rows)
-
-
 def _load_trials(path: Path, notes: list[str]) -> tuple[Trial, ...]:
     """Trials of the trained policies. A truncated last line is left out with a note: the command that adds lines
     repeats the trial."""
     rows, truncated = read_json_lines(path, may_be_truncated=True)
     notes.extend([truncated] if truncated else [])
     return trials_from_json([row for _, row in rows], str(path))
-
-
-def trials_from_json(rows: list[dict[str, Any]], where: str) -> tuple[Trial, ...]:
-    """Trials, only the last of equal ones; `where` names the file in errors."""
-    found: dict[tuple[Any, ...], Trial] = {}
-    for number, row in enumerate(rows, start=1):
-        try:
-            references = {
-                str(name): tuple(map(float, returns)) for name, returns in (row.get("references") or {}).items()
-            }
-            trial = Trial(
-                task=str(row["task"]),
-                agents=int(row["agents"]),
-                policy=str(row["policy"]),
-                seed=int(row["seed"]),
-                steps=int(row["steps"]),
-                returns=tuple(map(float, row["returns"])),
-                scores={str(name): float(value) for name, value in (row.get("scores") or {}).items()},
-                drop=float(row.get("drop", 0.0)),
-                drop_agents=float(row.get("drop_agents", 0.0)),
-                delay=int(row.get("delay", 0)),
-                references=references,
-                commit=str(row.get("commit") or ""),
-            )
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ResultsError(
-                f"corrupt file {where}, line {number}: expected task, agents, policy, seed, steps and returns (numbers)"
-            ) from error
-        if trial.policy not in POLICIES or not trial.returns:
-            raise ResultsError(
-                f"corrupt file {where}, line {number}: expected a policy, {' or '.join(POLICIES)}, and its returns"
-            )
-        found[trial.place] = trial
-    return tuple(found.values())
 
 
 def _load_metrics(
@@ -358,20 +301,3 @@ def _load_references(directory: Path, tasks: set[str]) -> tuple[dict[str, Refere
         if found.setdefault(task, references) != references:
             raise ResultsError(f"{path}: a second references.json for {task} with other numbers; keep one")
     return found, notes
-
-
-def references_from_json(task: str, value: dict[str, Any], where: str) -> References:
-    """The reference policies of one task; `where` names the file in errors."""
-    try:
-        returns = {str(name): tuple(_single(policy["returns"]).tolist()) for name, policy in value["policies"].items()}
-        full = value.get("full_evaluation", {}).get("policies", {})
-        full_returns = {str(name): tuple(map(float, policy["returns"])) for name, policy in full.items()}
-        references = References(task, int(value["evaluation_seed"]), int(value["episodes"]), returns, full_returns)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ResultsError(
-            f"corrupt file {where}: expected evaluation_seed, episodes and policies, each with its returns"
-        ) from error
-    wrong = [name for name, values in returns.items() if len(values) != references.episodes]
-    if wrong:
-        raise ResultsError(f"corrupt file {where}: {', '.join(wrong)} must have {references.episodes} returns")
-    return references

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from figures.analysis import Analysis
 from figures.analysis.claims import CLAIMS, find
-from figures.analysis.contrasts import QUESTIONS, Contrast, Question, contrasts
+from figures.analysis.contrasts import QUESTIONS, Question
 from figures.analysis.interpretation import Account, MatchSummaries, local_summaries_of, summaries_of
 from figures.analysis.paper_values import NOT_TESTED, load_paper
 from figures.analysis.policies import COLLAPSED_WORDS, LEARNED_WORDS, POLICY_WORDS
@@ -18,18 +18,16 @@ from figures.analysis.speed import HERE
 from figures.analysis.statistics import Summary
 from figures.names import algorithm_label, counted, listed, task_title
 from figures.paper.ablations import trend_words
+from figures.report import contrasts
 from figures.report.claims import outcome_words, sections
 from figures.report.coverage import scope_words
 from figures.report.ranks import pairs_apart, winner_words
 from figures.report.scaling import panel_title
 from figures.report.speed import copies_text
-from figures.tables import DASH, Cell, decimals, interval, markdown_lines, number, plus_minus
+from figures.tables import interval, number, plus_minus
 from results.checks import algorithm_order
 from results.errors import ResultsError
 from results.paper import COMPARED_TASKS
-
-LEVEL = 0.05
-"""Significance level of the tests after correction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +52,7 @@ def topics(analysis: Analysis) -> list[Topic]:
         _winners(analysis),
         over_tasks(analysis),
         _ranks(analysis),
-        *(_question(analysis, question) for question in QUESTIONS),
+        *(_answer(analysis, question) for question in QUESTIONS),
         _ablations(analysis),
         _interpretation(analysis),
         _scaling(analysis),
@@ -190,47 +188,9 @@ def _ranks(analysis: Analysis) -> Topic | None:
     return Topic("Ranks over tasks", short, lines)
 
 
-def _question(analysis: Analysis, question: Question) -> Topic | None:
-    found = contrasts(analysis, question)
-    if not found:
-        return None
-    parts = []
-    for other in dict.fromkeys(one.other for one in found):
-        here = [one for one in found if one.other == other]
-        tested = [one for one in here if one.adjusted_p is not None]
-        sure = [one for one in tested if (one.adjusted_p or 0.0) < LEVEL and not one.below_random]
-        better = sum(one.difference > 0 for one in sure)
-        if not tested:
-            parts.append(f"than {other} in none of {counted(len(here), 'setting')}, all with a single seed")
-            continue
-        untested = f"; {len(here) - len(tested)} more with a single seed" if len(tested) < len(here) else ""
-        parts.append(
-            f"than {other} in {better} of {counted(len(tested), 'setting')} (worse in {len(sure) - better}{untested})"
-        )
-    short = (
-        f"{question.subject} significantly better {'; '.join(parts)}. p values are corrected for all comparisons, and "
-        "no policy below random play counts as better."
-    )
-    rows = [_contrast_row(one) for one in found]
-    bold = {(row, 5) for row, one in enumerate(found) if one.adjusted_p is not None and one.adjusted_p < LEVEL}
-    header = ["Task", "Algorithm", "Compared with", "Score", "Of the other", "Difference", "p"]
-    table = "\n".join(markdown_lines(header, rows, bold, words=3))
-    return Topic(question.title, short, body=table, summarised=question is QUESTIONS[0])
-
-
-def _contrast_row(one: Contrast) -> list[Cell]:
-    digits, unit = (1, " %") if one.normalised else (decimals(one.difference), "")
-    half = f" ± {number(one.half_width, digits)}" if one.half_width is not None else ""
-    useless = ", neither above random play" if one.below_random else ""
-    texts = [
-        task_title(one.task, one.variant),
-        algorithm_label(one.algorithm),
-        one.other,
-        *(f"{plus_minus(summary, 1 if one.normalised else None)}{unit}" for summary in (one.first, one.second)),
-        ("+" if one.difference > 0 else "") + number(one.difference, digits) + half + useless,
-        DASH if one.adjusted_p is None else f"{one.adjusted_p:.2g}",
-    ]
-    return [(text, text) for text in texts]
+def _answer(analysis: Analysis, question: Question) -> Topic | None:
+    found = contrasts.answer(analysis, question)
+    return Topic(question.title, found[0], body=found[1], summarised=question is QUESTIONS[0]) if found else None
 
 
 def _ablations(analysis: Analysis) -> Topic | None:
@@ -241,7 +201,7 @@ def _ablations(analysis: Analysis) -> Topic | None:
         f"{result.ablation.title.split(',')[0].split(') ')[1].lower()} ({policy}, p = {p:.2g})"
         for result in ran
         for policy, p in result.adjusted.items()
-        if p < LEVEL
+        if p < contrasts.LEVEL
     ]
     short = (
         f"The score of IP has a significant trend in {listed(rising) or 'no ordered setting'}; more hops also mean "
@@ -299,7 +259,7 @@ def _scaling(analysis: Analysis) -> Topic | None:
             if curve.trend is None or curve.adjusted_p is None:
                 continue
             made += 1
-            falling += curve.adjusted_p < LEVEL and curve.trend.slope < 0
+            falling += curve.adjusted_p < contrasts.LEVEL and curve.trend.slope < 0
             agents = ", ".join(str(point.agents) for point in curve.points)
             span = interval(curve.trend.slope, curve.trend.half_width, 1)
             lines.append(
