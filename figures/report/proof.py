@@ -73,9 +73,13 @@ def verdict(score: Score, policy: str | None = None) -> Verdict | None:
 
 
 def table(analysis: Analysis) -> Table:
-    """Table with a row for each game and variant by the headline policies, and one by the other policies below it; bold
-    where every seed reached the optimum. Without rows where the results hold no games."""
-    games = [cell for cell in analysis.scores_of if platform_of(cell[0]) == PLATFORM]
+    """Table with a row for each game, in the variant that figures show, by the headline policies, and one by the other
+    policies below it; bold where every seed reached the optimum. Without rows where the results hold no games."""
+    games = [
+        (task, variant)
+        for task, variant in analysis.scores_of
+        if platform_of(task) == PLATFORM and variant == analysis.shown.get(task)
+    ]
     styles = algorithm_styles(score.algorithm for cell in games for score in analysis.scores_of[cell])
     header = ("Game", *(style.label for style in styles.values()), "Random", "Optimal")
     rows: list[list[Cell]] = []
@@ -136,4 +140,6 @@ def settings_text(analysis: Analysis) -> str:
 
 
 def _played(analysis: Analysis) -> list[Run]:
-    return [run for run in analysis.results.runs if platform_of(run.key.task) == PLATFORM]
+    """The runs in the table."""
+    games = [task for task in analysis.tasks if platform_of(task) == PLATFORM]
+    return [run for task in games for run in analysis.shown_runs(task)]
