@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, replace
 
 from figures.analysis.analysis import Analysis
 from figures.analysis.scores import Score
-from figures.analysis.statistics import Summary, holm, mean_difference
+from figures.analysis.statistics import Summary, Trend, holm, mean_difference, trend
 
 WITHOUT = {
     "deaf": "a policy of the same size without messages",
@@ -136,3 +137,23 @@ def _contrast(score: Score, other: Score | None, words: str) -> list[Contrast]:
             score.below_random and other.below_random,
         )
     ]
+
+
+ROUNDS = re.compile(r"rounds-(?P<count>\d+)(?P<deaf>-deaf)?")
+"""Names of variants with a number of propagation rounds in all networks, with and without messages."""
+
+
+def round_trends(analysis: Analysis) -> dict[tuple[str, bool], Trend]:
+    """Trend of the normalised score over the number of rounds: (task, whether there are messages) -> points per round.
+
+    More rounds are also a deeper network; without messages, that is all they are.
+    """
+    points: dict[tuple[str, bool], list[tuple[int, float]]] = {}
+    for score in analysis.scores:
+        named = ROUNDS.fullmatch(score.variant)
+        if named and not score.provisional:
+            finals = score.normalised_seeds.get(score.policy, ())
+            key = score.task, named["deaf"] is None
+            points.setdefault(key, []).extend((int(named["count"]), final) for final in finals)
+    found = {key: trend([count for count, _ in pairs], [final for _, final in pairs]) for key, pairs in points.items()}
+    return {key: line for key, line in found.items() if line is not None}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from figures.analysis import Analysis
 from figures.analysis.claims import CLAIMS, find
-from figures.analysis.contrasts import QUESTIONS, Question
+from figures.analysis.contrasts import QUESTIONS, Question, round_trends
 from figures.analysis.interpretation import Account, MatchSummaries, local_summaries_of, summaries_of
 from figures.analysis.paper_values import NOT_TESTED, load_paper
 from figures.analysis.policies import COLLAPSED_WORDS, LEARNED_WORDS, POLICY_WORDS
@@ -207,7 +207,12 @@ def _ablations(analysis: Analysis) -> Topic | None:
         f"The score of IP has a significant trend in {listed(rising) or 'no ordered setting'}; more hops also mean "
         "more parameters."
     )
-    return Topic("Graph, neighbours and hops", short, [trend_words(result)[4:] for result in ran if result.trends])
+    lines = [trend_words(result)[4:] for result in ran if result.trends]
+    for (task, messages), line in round_trends(analysis).items():
+        who = "IP" if messages else "IP without messages in the policy"
+        words = f"{number(line.slope, 2)} points per round (95 % {interval(line.slope, line.half_width, 2)})"
+        lines.append(f"{task_title(task)}, rounds in all networks: {who}: {words}, p = {line.p:.2g}.")
+    return Topic("Graph, neighbours and hops", short, lines)
 
 
 def _interpretation(analysis: Analysis) -> Topic | None:

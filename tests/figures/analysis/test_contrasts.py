@@ -8,7 +8,7 @@ import pytest
 
 from benchmark.suites import requests_of
 from figures.analysis import Analysis
-from figures.analysis.contrasts import QUESTIONS, contrasts
+from figures.analysis.contrasts import QUESTIONS, contrasts, round_trends
 from results.runs import load_runs
 from tests.figures.synthetic import both, write_references, write_run
 
@@ -68,6 +68,20 @@ def test_pairs_are_of_one_algorithm(tmp_path: Path) -> None:
     assert {one.algorithm: one.difference for one in found} == {"ip": 5.0, "iql": 6.0}
     assert not any(one.normalised for one in found), "the task has no reference policies here"
     assert not any(contrasts(analysis, question) for question in (MESSAGES, *OTHERS))
+
+
+def test_trends_over_rounds(tmp_path: Path) -> None:
+    """Two points a round with messages, one without; scores are returns between 0 and 50."""
+    write_references(tmp_path, TASK, random=[0.0], assignment=[50.0])
+    for count in (1, 2, 3, 4):
+        write_arm(tmp_path, f"rounds-{count}", [10.0 + count, 12.0 + count])
+        write_arm(tmp_path, f"rounds-{count}-deaf", [20.0 + count / 2])
+    found = round_trends(Analysis(load_runs(tmp_path)))
+    assert set(found) == {(TASK, True), (TASK, False)}
+    assert found[TASK, True].slope == pytest.approx(2.0)
+    assert found[TASK, True].count == 8
+    assert found[TASK, False].slope == pytest.approx(1.0)
+    assert found[TASK, False].half_width == pytest.approx(0.0, abs=1e-6)
 
 
 @pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: question.title)
