@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+
+from scipy import stats
 
 from figures.analysis.analysis import Analysis
 from figures.analysis.scores import Score
-from figures.analysis.statistics import Summary, Trend, holm, mean_difference, trend
+from figures.analysis.statistics import Summary, Trend, holm, mean_difference, mean_half_width, summarise, trend
 
 WITHOUT = {
     "deaf": "a policy of the same size without messages",
@@ -137,6 +139,42 @@ def _contrast(score: Score, other: Score | None, words: str) -> list[Contrast]:
             score.below_random and other.below_random,
         )
     ]
+
+
+FEWEST_TASKS = 5
+"""Number of tasks from which differences are combined."""
+
+
+@dataclass(frozen=True, slots=True)
+class PairedDifference:
+    """The mean of one contrast over tasks, in points of the normalised score. The unit of replication is the task, so
+    that tasks with a single seed count as well."""
+
+    algorithm: str
+    variant: str
+    other: str
+    tasks: int
+    mean: float
+    half_width: float
+    """Half width of Student's 95 % interval."""
+    p: float
+    """Two-sided p value of Wilcoxon's signed-rank test."""
+
+
+def over_tasks(found: Sequence[Contrast]) -> list[PairedDifference]:
+    """The contrasts that at least `FEWEST_TASKS` tasks with a normalised score share."""
+    groups: dict[tuple[str, str, str], list[float]] = {}
+    for one in found:
+        if one.normalised:
+            groups.setdefault((one.algorithm, one.variant, one.other), []).append(one.difference)
+    combined = []
+    for name, differences in groups.items():
+        if len(differences) >= FEWEST_TASKS:
+            summary = summarise(differences)
+            p = float(stats.wilcoxon(differences).pvalue) if any(differences) else 1.0
+            half_width = mean_half_width(summary) or 0.0
+            combined.append(PairedDifference(*name, len(differences), summary.mean, half_width, p))
+    return combined
 
 
 ROUNDS = re.compile(r"rounds-(?P<count>\d+)(?P<deaf>-deaf)?")

@@ -2,41 +2,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from figures.analysis import Analysis
-from figures.analysis.contrasts import Contrast, Question, contrasts
-from figures.names import algorithm_label, counted, task_title
-from figures.tables import DASH, Cell, decimals, markdown_lines, number, plus_minus
+from figures.analysis.contrasts import Contrast, PairedDifference, Question, contrasts, over_tasks
+from figures.names import algorithm_label, counted, listed, task_title
+from figures.tables import DASH, Cell, decimals, interval, markdown_lines, number, plus_minus
 
 LEVEL = 0.05
 """Significance level of the tests after correction."""
 
 
+RULES = (
+    "Scores of the headline policy; p values by Welch's test, corrected by Holm for all pairs of the table. A pair "
+    "with a single seed has none, but counts in the mean over tasks. No policy below random play counts as better."
+)
+
+
 def answer(analysis: Analysis, question: Question) -> tuple[str, str] | None:
-    """A sentence, and a table of the pairs as Markdown; None where none was run."""
+    """The answer in sentences, and a table of the pairs as Markdown; None where none was run."""
     found = contrasts(analysis, question)
     if not found:
         return None
-    parts = []
-    for other in dict.fromkeys(one.other for one in found):
-        here = [one for one in found if one.other == other]
-        tested = [one for one in here if one.adjusted_p is not None]
-        sure = [one for one in tested if (one.adjusted_p or 0.0) < LEVEL and not one.below_random]
-        better = sum(one.difference > 0 for one in sure)
-        if not tested:
-            parts.append(f"than {other} in none of {counted(len(here), 'setting')}, all with a single seed")
-            continue
-        untested = f"; {len(here) - len(tested)} more with a single seed" if len(tested) < len(here) else ""
-        parts.append(
-            f"than {other} in {better} of {counted(len(tested), 'setting')} (worse in {len(sure) - better}{untested})"
-        )
-    short = (
-        f"{question.subject} significantly better {'; '.join(parts)}. p values are corrected for all comparisons, and "
-        "no policy below random play counts as better."
-    )
+    sentences = [_significant(question, found), *_over_tasks(found)]
     rows = [_contrast_row(one) for one in found]
     bold = {(row, 5) for row, one in enumerate(found) if one.adjusted_p is not None and one.adjusted_p < LEVEL}
     header = ["Task", "Algorithm", "Compared with", "Score", "Of the other", "Difference", "p"]
-    return short, "\n".join(markdown_lines(header, rows, bold, words=3))
+    table = "\n".join(markdown_lines(header, rows, bold, words=3))
+    return " ".join(sentences), f"{RULES}\n\n{table}"
+
+
+def _significant(question: Question, found: list[Contrast]) -> str:
+    """How often a difference is significant, by what is compared."""
+    parts = []
+    for other in dict.fromkeys(one.other for one in found if one.adjusted_p is not None):
+        tested = [one for one in found if one.other == other and one.adjusted_p is not None]
+        sure = [one for one in tested if (one.adjusted_p or 0.0) < LEVEL and not one.below_random]
+        better = sum(one.difference > 0 for one in sure)
+        settings = counted(len(tested), "setting")
+        parts.append(f"than {other} in {better} of {settings} (worse in {len(sure) - better})")
+    if not parts:
+        return f"{counted(len(found), 'pair')}, none with several seeds on both sides."
+    return f"{question.subject} significantly better {listed(parts)}."
+
+
+def _over_tasks(found: list[Contrast]) -> Iterator[str]:
+    """Mean differences over tasks, one sentence for each variant of an algorithm."""
+    groups: dict[tuple[str, str], list[PairedDifference]] = {}
+    for paired in over_tasks(found):
+        groups.setdefault((paired.algorithm, paired.variant), []).append(paired)
+    for (algorithm, variant), parts in groups.items():
+        words = [
+            f"from {paired.other} is {_signed(paired.mean, 1)} points (95 % "
+            f"{interval(paired.mean, paired.half_width, 1)}, Wilcoxon p = {paired.p:.2g}, {paired.tasks} tasks)"
+            for paired in parts
+        ]
+        yield f"Over tasks (variant {variant}), the mean difference of {algorithm_label(algorithm)} {listed(words)}."
+
+
+def _signed(value: float, digits: int) -> str:
+    return ("+" if value > 0 else "") + number(value, digits)
 
 
 def _contrast_row(one: Contrast) -> list[Cell]:
@@ -48,7 +73,7 @@ def _contrast_row(one: Contrast) -> list[Cell]:
         algorithm_label(one.algorithm),
         one.other,
         *(f"{plus_minus(summary, 1 if one.normalised else None)}{unit}" for summary in (one.first, one.second)),
-        ("+" if one.difference > 0 else "") + number(one.difference, digits) + half + useless,
+        _signed(one.difference, digits) + half + useless,
         DASH if one.adjusted_p is None else f"{one.adjusted_p:.2g}",
     ]
     return [(text, text) for text in texts]

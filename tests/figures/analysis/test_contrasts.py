@@ -8,7 +8,7 @@ import pytest
 
 from benchmark.suites import requests_of
 from figures.analysis import Analysis
-from figures.analysis.contrasts import QUESTIONS, contrasts, round_trends
+from figures.analysis.contrasts import QUESTIONS, contrasts, over_tasks, round_trends
 from results.runs import load_runs
 from tests.figures.synthetic import both, write_references, write_run
 
@@ -21,9 +21,11 @@ DEAF, ISAC, NO_ROUNDS = (
 )
 
 
-def write_arm(root: Path, variant: str, normalised_scores: list[float], algorithm: str = "ip") -> None:
+def write_arm(
+    root: Path, variant: str, normalised_scores: list[float], algorithm: str = "ip", task: str = TASK
+) -> None:
     for seed, normalised in enumerate(normalised_scores):
-        write_run(root, both([(4000, [normalised])]), task=TASK, algorithm=algorithm, variant=variant, seed=seed)
+        write_run(root, both([(4000, [normalised])]), task=task, algorithm=algorithm, variant=variant, seed=seed)
 
 
 def test_differences_by_hand(tmp_path: Path) -> None:
@@ -82,6 +84,23 @@ def test_trends_over_rounds(tmp_path: Path) -> None:
     assert found[TASK, True].count == 8
     assert found[TASK, False].slope == pytest.approx(1.0)
     assert found[TASK, False].half_width == pytest.approx(0.0, abs=1e-6)
+
+
+def test_differences_over_tasks_by_hand(tmp_path: Path) -> None:
+    """1 to 5 points on five tasks: standard error 0.707, t of four degrees of freedom 2.776; of the 32 patterns of
+    signs, the two with equal signs are the most extreme. Four tasks with the other control are too few."""
+    for number in range(1, 6):
+        task = f"mpe/cooperative_navigation_{number + 5}"
+        write_references(tmp_path, task, random=[0.0], assignment=[100.0])
+        write_arm(tmp_path, "table1", [20.0 + number], task=task)
+        write_arm(tmp_path, "table1-deaf", [20.0], task=task)
+        if number > 1:
+            write_arm(tmp_path, "table1-isac", [0.0], task=task)
+    (paired,) = over_tasks(contrasts(Analysis(load_runs(tmp_path)), MESSAGES))
+    assert (paired.algorithm, paired.variant, paired.other, paired.tasks) == ("ip", "table1", DEAF, 5)
+    assert paired.mean == pytest.approx(3.0)
+    assert paired.half_width == pytest.approx(2.776 * 0.7071, rel=1e-3)
+    assert paired.p == pytest.approx(2 / 32)
 
 
 @pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: question.title)
