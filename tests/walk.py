@@ -3,7 +3,7 @@
 In a fresh clone of the last commit, with an empty home, every command and every recipe of every page is run to its
 end, in order; then a handful of mistakes; then the project is installed in a fresh environment and used from another
 folder. What takes days, or needs what the machine lacks, is shortened or left out, for the reason that
-`tests.walk_table` gives. The log, with a summary at its end, is DIR/walk.log. The walk takes about an hour on two
+`tests.walk_table` gives. The log, with a summary at its end, is DIR/walk.log. The walk takes about half an hour on two
 cores, and fetches packages.
 """
 
