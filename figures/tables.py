@@ -91,6 +91,11 @@ def number(value: float | None, digits: int | None = None) -> str:
     return f"{value:,.{decimals(value) if digits is None else digits}f}".replace("-", "\u2212")
 
 
+def signed(value: float, digits: int) -> str:
+    """A difference for display, with its sign."""
+    return ("+" if value > 0 else "") + number(value, digits)
+
+
 def plus_minus(summary: Summary | None, digits: int | None = None) -> str:
     """`mean ± std`; only the mean for a single seed; a dash when there is no score."""
     if summary is None:

@@ -79,14 +79,13 @@ def find(analysis: Analysis, entry: Entry, task: str) -> Finding:
         return find_setting(analysis, entry)
     if entry.kind == "distance" or entry.kind in INTERPRETED:
         return _interpreted(analysis, entry, task)
-    scores = _scores(analysis, entry, task)
     if entry.kind == "score":
-        return _number(entry, task, scores.get(entry.better[0]))
+        return _number(entry, task, _scores(analysis, entry, task).get(entry.better[0]))
     found = evidence(analysis, entry, task)
     if found is None:
         return MISSING
     verdict = _verdict(entry, found.counts, found.tested)
-    sides = {side: scores.get(side) for side in _sides(entry)}
+    sides = {side: found.scores.get(side) for side in _sides(entry)}
     measured = _measured(entry, sides, found.values)
     return Finding(measured, verdict if verdict == NOT_TESTED else verdict + _unequal(sides))
 

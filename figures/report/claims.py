@@ -23,7 +23,7 @@ from figures.analysis.paper_values import Entry, load_paper
 from figures.analysis.scores import task_scale
 from figures.analysis.statistics import Summary, mean_half_width, welch_half_width
 from figures.names import listed, task_title
-from figures.tables import DASH, Cell, decimals, markdown_lines, number, plus_minus
+from figures.tables import DASH, Cell, decimals, markdown_lines, number, plus_minus, signed
 
 RULES = (
     "Each table has a row for each task (and algorithm claimed to be better). Rankings: its normalised score in % (or "
@@ -180,7 +180,11 @@ def _row(
     factor = scale[1] if scale is not None else None
     outcomes = {pair.worse: pair.outcome for pair in found.comparisons if pair.better == better}
     marked = [place for place, side in enumerate(("", *others)) if outcomes.get(side) in (CLAIMED, OPPOSITE)]
-    texts = [case.title, _span([str(count) for count in found.seeds]), _steps_text(case, found)]
+    texts = [
+        task_title(case.task, found.variant),
+        _span([str(count) for count in found.seeds]),
+        _steps_text(case, found),
+    ]
     texts.append(_value_text(case, better, found))
     return texts + [_other_text(case, found, better, side, factor) for side in others], marked
 
@@ -217,8 +221,7 @@ def _other_text(case: Case, found: Evidence, better: str, side: str, factor: flo
         difference, half = one.mean - other.mean, welch_half_width(one, other)
         digits = decimals(difference) if factor is None else 1
         points = factor or 1.0
-        sign = "+" if difference > 0 else ""
-        text = sign + number(difference * points, digits)
+        text = signed(difference * points, digits)
         text += f" ± {number(half * points, digits)}" if half is not None else ""
     return text + _marks(found, better, side)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from figures.analysis import Analysis
 from figures.analysis.contrasts import Contrast, PairedDifference, Question, contrasts, over_tasks
 from figures.names import algorithm_label, counted, listed, task_title
-from figures.tables import DASH, Cell, decimals, interval, markdown_lines, number, plus_minus
+from figures.tables import DASH, Cell, decimals, interval, markdown_lines, number, plus_minus, signed
 
 LEVEL = 0.05
 """Significance level of the tests after correction."""
@@ -15,7 +15,8 @@ LEVEL = 0.05
 
 RULES = (
     "Scores of the headline policy; p values by Welch's test, corrected by Holm for all pairs of the table. A pair "
-    "with a single seed has none, but counts in the mean over tasks. No policy below random play counts as better."
+    "with a single seed has none, but counts in the mean over tasks. **Bold**: p < 0.05. No policy below "
+    "random play counts as better."
 )
 
 
@@ -53,15 +54,11 @@ def _over_tasks(found: list[Contrast]) -> Iterator[str]:
         groups.setdefault((paired.algorithm, paired.variant), []).append(paired)
     for (algorithm, variant), parts in groups.items():
         words = [
-            f"from {paired.other} is {_signed(paired.mean, 1)} points (95 % "
+            f"from {paired.other} is {signed(paired.mean, 1)} points (95 % "
             f"{interval(paired.mean, paired.half_width, 1)}, Wilcoxon p = {paired.p:.2g}, {paired.tasks} tasks)"
             for paired in parts
         ]
         yield f"Over tasks (variant {variant}), the mean difference of {algorithm_label(algorithm)} {listed(words)}."
-
-
-def _signed(value: float, digits: int) -> str:
-    return ("+" if value > 0 else "") + number(value, digits)
 
 
 def _contrast_row(one: Contrast) -> list[Cell]:
@@ -73,7 +70,7 @@ def _contrast_row(one: Contrast) -> list[Cell]:
         algorithm_label(one.algorithm),
         one.other,
         *(f"{plus_minus(summary, 1 if one.normalised else None)}{unit}" for summary in (one.first, one.second)),
-        _signed(one.difference, digits) + half + useless,
+        signed(one.difference, digits) + half + useless,
         DASH if one.adjusted_p is None else f"{one.adjusted_p:.2g}",
     ]
     return [(text, text) for text in texts]

@@ -37,7 +37,7 @@ def test_differences_with_welchs_interval() -> None:
     assert "Runs: 2 seeds, 1.5 % of the steps." in text
     assert "Tested" not in text
     assert row(text) == [
-        "Cooperative navigation, N = 30", "2", "15,000 (1.5 %)", "50.00 ± 1.41",
+        "Cooperative navigation, N = 30 (small)", "2", "15,000 (1.5 %)", "50.00 ± 1.41",
         "**+50.00 ± 6.08**", "+5.00 ± 6.08", "**\u221210.00 ± 6.08**",
     ]  # fmt: skip
 
