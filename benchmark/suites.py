@@ -3,12 +3,10 @@
 smoke        minutes: every available scenario and algorithm of the paper once, as a check that all of them work
 quick        half an hour on two cores: visible learning with small numbers of agents
 proof        half an hour on two cores: which algorithms find the known optimum of each matrix and toy game
-propagation  an hour on two cores: IP with and without its rounds, by kind of reward
 signals      an hour on two cores: traffic signals of a synthetic city and a real one
 jungle       two hours on two cores: Jungle and its dilemma
 pic          ten minutes on two cores: PIC as in recorded runs of its original program
-ablations-cpu       three quarters of an hour on two cores: graph, neighbours and hops of IP, small
-interpretation-cpu  half an hour on two cores: greens and waiting vehicles at 49 signals, small
+ablations-cpu       half an hour on two cores: graph and neighbours of IP, small
 hops-cpu            an hour on two cores: IP with one round of Q, and with the policy's two
 temperature-cpu     an hour and a half on two cores: the scale of rewards and the weight of the entropy of IP
 lockstep-cpu        half an hour on two cores: IQL and IP with 4 copies of a task in lockstep, and with 100
@@ -32,7 +30,6 @@ from benchmark.choices import fine_tuning, goals, hops, lockstep, temperature
 from benchmark.errors import UserError
 from benchmark.evidence import rewards, table_1, why
 from benchmark.requests import (
-    CONTROLS,
     FEW_TRANSITIONS,
     SMALL_SIGNALS,
     SMALL_STEPS,
@@ -109,43 +106,6 @@ def difference_run(algorithm: str, seed: int) -> RunRequest:
     if algorithm == "ip":
         overrides |= {"algorithm.credit": "own"}
     return RunRequest(RunKey("mpe/cooperative_navigation_15", algorithm, "difference", seed), 15_000, overrides)
-
-
-PROPAGATION: dict[str, dict[str, Any]] = {
-    "M2": {"algorithm.hops": 2},
-    "deaf": {"algorithm.hops": 2} | CONTROLS["deaf"],
-    "M0": {"algorithm.hops": 0, "algorithm.value_hops": 2},
-}
-"""IP with two rounds; a policy of the same size without messages; a policy without rounds."""
-
-
-def propagation() -> list[RunRequest]:
-    """IP with and without intention propagation, see `PROPAGATION`, with shared, local and difference rewards."""
-    sizes = {6: 20_000, 15: 15_000, 30: 15_000}
-    rewards = {
-        6: ("shared", "local", "difference"),
-        15: ("shared", "local", "difference"),
-        30: ("shared", "difference"),
-    }
-    runs = [(n, reward, policy) for n in sizes for reward in rewards[n] for policy in PROPAGATION]
-    return [_propagation_run(n, reward, policy, seed, sizes[n]) for n, reward, policy in runs for seed in (0, 1, 2)]
-
-
-def _propagation_run(agents: int, reward: str, policy: str, seed: int, steps: int) -> RunRequest:
-    """A run with the true neighbour order, so that agents observe their nearest neighbours, and with the credit that
-    the reward requires."""
-    overrides = FEW_TRANSITIONS | {
-        "environment.reward": reward,
-        "environment.neighbour_order": "true",
-        "training.evaluation_interval": steps // 10,
-        "training.evaluation_episodes": 400 if agents < 30 else 200,
-        "algorithm.learning_rate": 0.003,
-        "algorithm.credit": "own" if reward == "difference" else "team",
-    }
-    overrides |= PROPAGATION[policy]
-    return RunRequest(
-        RunKey(f"mpe/cooperative_navigation_{agents}", "ip", f"{reward}-{policy}", seed), steps, overrides
-    )
 
 
 PENALISED = ("maddpg", "maddpgs", "pic")
@@ -288,12 +248,18 @@ INTERPRETED_TASK = "cityflow/synthetic_49"
 
 
 def _ablated(task: str) -> dict[str, dict[str, Any]]:
-    """IP with its default settings, under the name "", and variants that differ from it in one setting."""
+    """IP with its default settings, under the name "", and variants with another graph or number of neighbours."""
     if task in GRAPH_TASKS:
         return {"": {}, "graph-full": {"algorithm.graph": "full"}}
     neighbours = {f"neighbours-{count}": {"environment.num_neighbours": count} for count in NEIGHBOURS if count != 8}
-    hops = {f"hops-{count}": {"algorithm.hops": count, "algorithm.critic_hops": None} for count in HOPS}
-    return {"": {}} | neighbours | hops
+    return {"": {}} | neighbours
+
+
+def _hops(task: str) -> dict[str, dict[str, Any]]:
+    """Variants of IP by the number of rounds in all its networks."""
+    if task in GRAPH_TASKS:
+        return {}
+    return {f"hops-{count}": {"algorithm.hops": count, "algorithm.critic_hops": None} for count in HOPS}
 
 
 def ablations() -> list[RunRequest]:
@@ -303,7 +269,7 @@ def ablations() -> list[RunRequest]:
             RunKey(task, "ip", variant or "default", seed), default_total_steps(task), paper_settings(task) | overrides
         )
         for task in (*GRAPH_TASKS, NEIGHBOUR_TASK)
-        for variant, overrides in _ablated(task).items()
+        for variant, overrides in (_ablated(task) | _hops(task)).items()
         for seed in PAPER_SEEDS
     ]
 
@@ -314,8 +280,8 @@ def interpretation() -> list[RunRequest]:
 
 
 def ablations_cpu() -> list[RunRequest]:
-    """`ablations` with few steps, small batches and three seeds. Navigation uses difference rewards and the true
-    neighbour order, because nothing is learned from the team's reward in so few steps."""
+    """`ablations` with few steps, small batches and three seeds; the hops are in `why-cpu`. Navigation uses difference
+    rewards and the true neighbour order, because nothing is learned from the team's reward in so few steps."""
     difference = FEW_TRANSITIONS | {
         "environment.reward": "difference",
         "environment.neighbour_order": "true",
@@ -333,30 +299,14 @@ def ablations_cpu() -> list[RunRequest]:
     ]
 
 
-def interpretation_cpu() -> list[RunRequest]:
-    """All algorithms on 49 signals with a hundredth of the paper's steps, small batches and a learning rate that suits
-    them, three seeds. The runs of IP are those of `ablations-cpu`; `small-penalty` is for MADDPG, MADDPGS and PIC, as
-    in `signals`."""
-    kinds: list[tuple[str, str, dict[str, Any]]] = [(name, "small", {}) for name in COMPARED_ALGORITHMS]
-    kinds += [(name, "small-penalty", PENALTY) for name in PENALISED]
-    steps = SMALL_STEPS[INTERPRETED_TASK]
-    return [
-        RunRequest(RunKey(INTERPRETED_TASK, name, variant, seed), steps, SMALL_SIGNALS | small_batch_rate(name) | more)
-        for name, variant, more in kinds
-        for seed in (0, 1, 2)
-    ]
-
-
 SUITES = {
     "smoke": smoke,
     "quick": quick,
     "proof": proof,
-    "propagation": propagation,
     "signals": signals,
     "jungle": jungle,
     "pic": pic,
     "ablations-cpu": ablations_cpu,
-    "interpretation-cpu": interpretation_cpu,
     "hops-cpu": hops,
     "temperature-cpu": temperature,
     "lockstep-cpu": lockstep,

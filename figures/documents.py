@@ -47,14 +47,27 @@ class Part:
 
 def parts() -> tuple[Part, ...]:
     """All generated parts."""
-    from figures.paper import ablations  # imported late, so that help is quick
+    from figures.pages import jungle, learning, traffic  # imported late, so that help is quick
+    from figures.paper import ablations
     from figures.report import findings, proof, transfer
 
     return (
         Part("algorithms/README.md", "proof table", proof.markdown),
+        Part("algorithms/README.md", "small navigation", learning.small_navigation),
+        Part("algorithms/README.md", "pic program", learning.pic_program),
+        Part("algorithms/README.md", "messages", learning.messages),
+        Part("algorithms/README.md", "numbers of rounds", learning.numbers_of_rounds),
         Part("algorithms/README.md", "ablations", lambda analysis: ablations.table(analysis).markdown()),
+        Part("algorithms/README.md", "rounds of critics", learning.critic_rounds),
+        Part("algorithms/README.md", "temperatures", learning.temperatures),
+        Part("algorithms/README.md", "critics of maddpg", learning.critic_targets),
+        Part("algorithms/README.md", "copies in lockstep", learning.lockstep),
         Part("benchmark/POLICIES.md", "transfer", transfer.sizes_page),
         Part("benchmark/POLICIES.md", "lost messages", transfer.losses_page),
+        Part("envs/jungle/README.md", "jungle table", jungle.learning),
+        Part("envs/traffic/README.md", "protocols", traffic.protocols),
+        Part("envs/traffic/README.md", "signals table", traffic.small_cities),
+        Part("envs/traffic/README.md", "49 signals", traffic.forty_nine),
         Part("README.md", "findings", findings.summary),
         Part("README.md", "speed", findings.speed_summary),
         Part("results/FINDINGS.md", "", findings.page),

@@ -83,12 +83,13 @@ def decimals(value: float) -> int:
 
 
 def number(value: float | None, digits: int | None = None) -> str:
-    """A number for display: thousands separated, a true minus sign; a dash when there is none."""
+    """A number for display: thousands separated, a true minus sign, zero without one; a dash when there is none."""
     if value is None:
         return DASH
     if not math.isfinite(value):
         return "not finite"
-    return f"{value:,.{decimals(value) if digits is None else digits}f}".replace("-", "\u2212")
+    text = f"{value:,.{decimals(value) if digits is None else digits}f}"
+    return text.replace("-", "\u2212" if text.strip("-0.") else "")
 
 
 def signed(value: float, digits: int) -> str:

@@ -20,6 +20,8 @@ from results.records import Results, Run
 ALGORITHM = "ip"
 DEFAULTS = ("road graph", "k = 8", "2 hops")
 """Labels of IP's default settings."""
+PAPER_BASES = (PAPER_VARIANT, "hops-2")
+"""Variants with the default settings in runs of the paper's size; the second has two rounds in all networks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +94,10 @@ class AblationResult:
 
     @property
     def base(self) -> str:
-        """The shortest variant name, which is that of the unchanged settings; empty without runs."""
-        names = {run.key.variant for setting in self.settings for run in setting.runs}
-        return min(names, key=lambda name: (name != PAPER_VARIANT, len(name), name), default="")
+        """The variant with the default setting or, without it, the shortest name; empty without runs."""
+        unchanged = [self.default] if self.default is not None else self.settings
+        names = {run.key.variant for setting in unchanged for run in setting.runs}
+        return min(names, key=lambda name: (name not in PAPER_BASES, len(name), name), default="")
 
     @property
     def default(self) -> Setting | None:
@@ -115,8 +118,9 @@ def ablation_results(results: Results) -> list[AblationResult]:
 def ablated_runs(results: Results, ablation: Ablation) -> dict[Any, tuple[Run, ...]]:
     """Value of the ablated setting -> the runs of IP with that value, whose configurations otherwise agree.
 
-    Of several such groups, the one with the paper's settings (its default variant) is preferred, then the one with most
-    values, then the one with most runs. Empty where fewer than two values were run.
+    Of several such groups, the one with the paper's settings (`PAPER_BASES`) is preferred, then the one with most
+    values, then the one with most runs, then the one with the shortest variant names. Empty where fewer than two values
+    were run.
     """
     groups: dict[str, dict[Any, list[Run]]] = defaultdict(lambda: defaultdict(list))
     for run in results.runs:
@@ -129,9 +133,10 @@ def ablated_runs(results: Results, ablation: Ablation) -> dict[Any, tuple[Run, .
     if not compared:
         return {}
 
-    def preference(group: dict[Any, list[Run]]) -> tuple[bool, int, int]:
+    def preference(group: dict[Any, list[Run]]) -> tuple[bool, int, int, int]:
         runs = [run for part in group.values() for run in part]
-        return any(run.key.variant == PAPER_VARIANT for run in runs), len(group), len(runs)
+        names = {run.key.variant for run in runs}
+        return not names.isdisjoint(PAPER_BASES), len(group), len(runs), -min(map(len, names))
 
     best = max(compared, key=preference)
     return {value: tuple(best[value]) for value in sorted(best, key=lambda level: _order(ablation.label(level)))}

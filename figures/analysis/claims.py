@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from scipy import stats
 
+from figures.analysis.ablations import PAPER_BASES
 from figures.analysis.analysis import Analysis
 from figures.analysis.interpretation import Account, summaries_of
 from figures.analysis.paper_values import MISSING, NOT_TESTED, Entry, Finding
@@ -29,6 +30,8 @@ PAPER_SEEDS = 5
 WELL = 50.0
 """Normalised score in % that counts as doing well; the paper gives no number."""
 LEVEL = 0.95
+TWO_HOPS = ("hops-2", "rounds-2")
+"""Variants of the suites `ablations` and `why-cpu` with two rounds in all networks, with which others are compared."""
 BAR = Summary(WELL, 0.0, 2)
 """The level of doing well, without an error, so that Welch's interval is that of the mean alone."""
 CLAIMED, OPPOSITE, UNDECIDED, ABSENT = "as claimed", "opposite", "undecided", "not measured"
@@ -153,7 +156,7 @@ def _base_variant(analysis: Analysis, entry: Entry, task: str) -> str | None:
     scores = analysis.scores_by_cell
     variants = sorted(
         {variant for name, variant, _ in scores if name == task},
-        key=lambda variant: (variant != PAPER_VARIANT, variant),
+        key=lambda variant: (variant != TWO_HOPS[0], variant != PAPER_VARIANT, variant),
     )
     for base in variants:
         names = {(task, _variant_of(base, side), side.partition(":")[0]) for side in ablated}
@@ -163,9 +166,15 @@ def _base_variant(analysis: Analysis, entry: Entry, task: str) -> str | None:
 
 
 def _variant_of(base: str, side: str) -> str:
-    """The variant of an ablation of a base variant: `graph-full` of `default`, `small-hops-3` of `small`."""
+    """The variant of an ablation of a base variant: `graph-full` of `default`, `small-neighbours-3` of `small`,
+    `hops-3` of `hops-2`, `rounds-3` of `rounds-2`."""
     ablation = side.partition(":")[2]
-    return base if not ablation else ablation if base == PAPER_VARIANT else f"{base}-{ablation}"
+    if not ablation:
+        return base
+    name, _, value = ablation.rpartition("-")
+    if base in TWO_HOPS and name == "hops":
+        return f"{base.rpartition('-')[0]}-{value}"
+    return ablation if base == PAPER_VARIANT else f"{base}-{ablation}"
 
 
 def side_label(side: str) -> str:
@@ -181,7 +190,7 @@ def _value(entry: Entry, score: Score) -> Summary | None:
 def _tests(entry: Entry, score: Score) -> bool:
     """Whether a score comes from finished runs with the paper's settings and length."""
     long_enough = score.steps == entry.steps if entry.kind == "score" else score.steps >= entry.steps
-    settings = {_variant_of(PAPER_VARIANT, side) for side in _sides(entry)}
+    settings = {_variant_of(base, side) for base in PAPER_BASES for side in _sides(entry)}
     return score.variant in settings and long_enough and not score.provisional and not score.unfinished
 
 

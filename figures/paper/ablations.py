@@ -8,10 +8,9 @@ import seaborn
 from matplotlib.figure import Figure
 
 from figures.analysis import Analysis
-from figures.analysis.ablations import ALGORITHM, AblationResult, Setting
+from figures.analysis.ablations import ALGORITHM, PAPER_BASES, AblationResult, Setting
 from figures.analysis.curves import learning_curve
 from figures.analysis.policies import headline_policy, other_policy
-from figures.analysis.selection import PAPER_VARIANT
 from figures.analysis.statistics import Summary, mean_half_width, welch_half_width
 from figures.names import counted
 from figures.panels import CURVES_EXPLAINED, SCALE_ENDS, Panel, draw_panels
@@ -43,7 +42,7 @@ def caption(analysis: Analysis) -> str:
         f"{CURVES_EXPLAINED} The vertical axis is fitted to the curves; an arrow points to a reference outside it."
     ]
     variants = {result.ablation.title[:3]: result.base for result in analysis.ablations}
-    other = [f"{letter} {name}" for letter, name in variants.items() if name not in ("", PAPER_VARIANT)]
+    other = [f"{letter} {name}" for letter, name in variants.items() if name not in ("", *PAPER_BASES)]
     if other:
         parts.append(f"Not the paper's settings, but those of smaller runs (variants): {', '.join(other)}.")
     absent = [letter for letter, name in variants.items() if not name]
@@ -144,7 +143,7 @@ def _panel(analysis: Analysis, result: AblationResult) -> Panel:
     task = result.ablation.task
     curves = {setting.label: learning_curve(setting.runs, POLICY, analysis.evaluations) for setting in result.settings}
     bounds = {name: mean for name, mean in analysis.reference_means(task).items() if name in SCALE_ENDS}
-    note = "" if result.base in ("", PAPER_VARIANT) else f"variants {result.base}"
+    note = "" if result.base in ("", *PAPER_BASES) else f"variants {result.base}"
     return Panel(result.ablation.title, curves, bounds, note, value_label(task), close_up=True)
 
 

@@ -15,7 +15,7 @@ from figures.analysis.policies import COLLAPSED_WORDS, LEARNED_WORDS, POLICY_WOR
 from figures.analysis.ranks import RankRow
 from figures.analysis.scores import task_scale
 from figures.analysis.speed import HERE
-from figures.analysis.statistics import Summary
+from figures.analysis.statistics import Summary, welch_half_width
 from figures.names import algorithm_label, counted, listed, task_title
 from figures.paper.ablations import trend_words
 from figures.report import contrasts
@@ -223,7 +223,9 @@ def _interpretation(analysis: Analysis) -> Topic | None:
         ordered = sorted(names, key=lambda name: found[name].last_divergence.mean)
         title = task_title(account.task, account.variant)
         even = found[ordered[0]].last_even_divergence.mean
-        nearest.append(f"{algorithm_label(ordered[0])} on {title}")
+        ends = closest({name: (found[name].last_divergence, found[name].last_even_divergence) for name in names})
+        whole = closest({name: (found[name].divergence, found[name].even_divergence) for name in names})
+        nearest.append(f"{ends} in the last quarter of training, {whole} over all of it ({title})")
         last = [f"{algorithm_label(name)} {plus_minus(found[name].last_divergence, 3)}" for name in ordered]
         mean = [f"{algorithm_label(name)} {number(found[name].divergence.mean, 3)}" for name in ordered]
         lines.append(
@@ -233,8 +235,25 @@ def _interpretation(analysis: Analysis) -> Topic | None:
         lines += _arrivals(account, names)
     if not nearest:
         return None
-    short = f"The green shares closest to those of the vehicles present are those of {listed(nearest)}."
+    short = (
+        f"The green shares closest to the shares of the vehicles present are those of {'; '.join(nearest)}. Algorithms "
+        "named together do not differ significantly."
+    )
     return Topic("Green and traffic", short, lines)
+
+
+def closest(found: Mapping[str, tuple[Summary, Summary]]) -> str:
+    """The algorithm with the smallest mean divergence, and all that Welch's interval does not distinguish from it,
+    where they are closer than equal green (second of each pair)."""
+    divergences = {name: divergence for name, (divergence, _) in found.items()}
+    first, *others = by_mean(divergences)
+    close = [first]
+    for name in others:
+        half_width = welch_half_width(divergences[first], divergences[name])
+        apart = half_width is not None and divergences[name].mean - divergences[first].mean > half_width
+        if not apart and divergences[name].mean < found[name][1].mean:
+            close.append(name)
+    return listed([algorithm_label(name) for name in close])
 
 
 def _arrivals(account: Account, names: Sequence[str]) -> Iterator[str]:

@@ -20,26 +20,22 @@ from tests.figures.synthetic import TASK, write_references, write_run, write_stu
 
 SHIPPED = Path(__file__).resolve().parents[2] / "results" / "published"
 RUNS = {
-    "ablations-cpu": 45,
+    "ablations-cpu": 36,
     "goals-cpu": 6,
     "hops-cpu": 18,
-    "interpretation-cpu": 30,
     "jungle": 39,
     "lockstep-cpu": 24,
     "pic": 6,
     "proof": 245,
-    "propagation": 45,
     "quick": 51,
     "reward-cpu": 10,
     "signals": 60,
-    "table1-cpu": 135,
+    "table1-cpu": 146,
     "temperature-cpu": 60,
     "transfer-cpu": 12,
     "values-cpu": 12,
-    "why-cpu": 46,
+    "why-cpu": 70,
 }
-SHARED = 3
-"""Runs of IP on 49 signals, which are in two of the sets."""
 LAST = {"greedy": [(4000, [-1.0, -2.0])]}
 
 
@@ -197,9 +193,9 @@ def test_shipped_sets_are_whole() -> None:
         counted = any(name.startswith("interpretation/") for r in results.runs for m in r.metrics for name in m.values)
         assert counted == any(run.key.task.startswith("cityflow/") for run in results.runs)
     results = load_results(SHIPPED)
-    assert len(results.runs) == sum(RUNS.values()) - SHARED == 841
-    assert sum(len(run.evaluations) for run in results.runs) == 18_484
-    assert sum(len(row.values) for run in results.runs for row in run.metrics) == 783_796
+    assert len(results.runs) == sum(RUNS.values()) == 795
+    assert sum(len(run.evaluations) for run in results.runs) == 17_024
+    assert sum(len(row.values) for run in results.runs for row in run.metrics) == 700_744
     assert results.notes[0] == COMPACT_NOTE
     sizes = {path: path.stat().st_size for path in SHIPPED.rglob("*.*") if path.is_file()}
     assert sum(size for path, size in sizes.items() if path.suffix != ".gif") < 9_000_000

@@ -282,6 +282,18 @@ def test_enough_is_not_contradicted_or_differs() -> None:
     assert judged("hops-enough", base + three + better).verdict == "differs (1 of 2 opposite)"
 
 
+@pytest.mark.parametrize(
+    ("name", "verdict"),
+    [("hops", "differs (2 of 2 opposite)"), ("rounds", "smaller runs: 0 of 2 as claimed, 2 opposite")],
+)
+def test_more_hops_are_compared_with_two_in_all_networks(name: str, verdict: str) -> None:
+    """Rather than with the default, whose Q has one; also in the suites of a CPU, whose variants have other names."""
+    default, small = runs({"ip": 20.0}), runs({"ip": 20.0}, variant="small")
+    others = [run for hops in (3, 4) for run in runs({"ip": 10.0}, variant=f"{name}-{hops}")]
+    two = runs({"ip": 0.0}, variant=f"{name}-2")
+    assert judged("hops-enough", default + small + two + others).verdict == verdict
+
+
 def test_interpretation_claims() -> None:
     """The smaller divergence is the better one, and distances are shown without being compared with the paper's."""
     task, total = "cityflow/synthetic_49", 1_600_000

@@ -173,6 +173,16 @@ def test_ablations_compare_runs_that_differ_in_one_setting_only(tmp_path: Path) 
     assert (rows["1 hop"]["Seeds"], rows["1 hop"]["95 % interval"]) == ("1", DASH)  # one seed has no interval
 
 
+def test_hops_with_messages_are_preferred_to_those_without(tmp_path: Path) -> None:
+    for hops in (1, 2):
+        ablate(tmp_path, f"rounds-{hops}-deaf", -400.0, hops=hops, messages=[])
+        ablate(tmp_path, f"rounds-{hops}", -300.0, hops=hops)
+    result = Analysis(load_runs(tmp_path)).ablations[3]
+    assert [run.key.variant for setting in result.settings for run in setting.runs] == ["rounds-1", "rounds-2"]
+    assert result.base == "rounds-2"
+    assert "those of smaller runs (variants): (d) rounds-2." in ablations.caption(Analysis(load_runs(tmp_path)))
+
+
 def test_ordered_settings_are_tested_by_a_trend(tmp_path: Path) -> None:
     """Neighbours 3, 4 and 8 with two seeds each: 10 more a neighbour, give or take one."""
     for seed in (0, 1):

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from figures.analysis import Analysis
-from figures.report.findings import page, summary, topics
+from figures.analysis.statistics import Summary
+from figures.report.findings import closest, page, summary, topics
 from results.records import Results
 from results.runs import load_runs
 from tests.figures.synthetic import both, write_references, write_run
@@ -103,3 +104,16 @@ def test_without_runs_little_is_said() -> None:
     found = by_title(Analysis(Results(())))
     assert set(found) == {"What was run", "The paper's claims", "Speed"}
     assert found["What was run"].startswith("These results cover none of the paper\u2019s 13 tasks.")
+
+
+def test_closest_are_all_that_are_not_told_apart_and_closer_than_equal_green() -> None:
+    """Half of Welch's interval: 0.022 between IQL and IP, 0.047 between IQL and DGN, 2.7 between IQL and PIC."""
+    divergences = {
+        "dgn": Summary(0.085, 0.019, 3),
+        "ip": Summary(0.014, 0.009, 3),
+        "pic": Summary(1.948, 1.1, 3),
+        "iql": Summary(0.012, 0.001, 3),
+    }
+    equal_green = Summary(0.1, 0.01, 3)
+    assert closest({name: (value, equal_green) for name, value in divergences.items()}) == "IQL and IP"
+    assert closest({"pic": (divergences["pic"], equal_green)}) == "PIC"
