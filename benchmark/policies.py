@@ -289,6 +289,8 @@ def load_policy(path: str | Path, device: str = "cpu", city: str = "") -> Policy
         learner = algorithms.make(config.algorithm, spec, config.algorithm_settings, device)
         learner.schedule(config.total_steps, config.total_steps)
         learner.load_state_dict(weights)
+    except MENDABLE:
+        raise
     except (KeyError, TypeError, RuntimeError) as error:
         detail = str(error).splitlines()[0][:120]
         raise UserError(f"{file} does not fit this version of the code ({detail}): train the run again") from error

@@ -245,7 +245,11 @@ def _conditions(scores: list[Score]) -> str:
     seeds, steps = sorted({score.seeds for score in scores}), sorted({score.steps for score in scores})
     bases = list(dict.fromkeys(score.variant for score in scores))
     unfinished = ", unfinished" if any(score.unfinished for score in scores) else ""
-    return f"{_span(seeds)} seeds, {_span(steps)} steps, variant {bases[0]}{unfinished}"
+    return f"{_seeds_text(seeds)}, {_span(steps)} steps, variant {bases[0]}{unfinished}"
+
+
+def _seeds_text(counts: list[int]) -> str:
+    return f"{_span(counts)} {'seed' if counts[-1] == 1 else 'seeds'}"
 
 
 def _span(values: list[int]) -> str:
@@ -308,7 +312,7 @@ def _run_conditions(variant: str, runs: Sequence[Run]) -> str:
     seeds = Counter(run.key.algorithm for run in runs).values()
     unfinished = "" if all(run.status.finished for run in runs) else ", unfinished"
     steps = sorted({run.status.step for run in runs})
-    return f"{_span(sorted(seeds))} seeds, {_span(steps)} steps, variant {variant}{unfinished}"
+    return f"{_seeds_text(sorted(seeds))}, {_span(steps)} steps, variant {variant}{unfinished}"
 
 
 def _account_tests(account: Account, entry: Entry) -> bool:

@@ -20,12 +20,14 @@ from benchmark import evaluate, transfer
 from benchmark.config import resolve
 from benchmark.errors import MENDABLE, report_errors
 from benchmark.messages import Channel, Losses, received_spec
-from benchmark.policies import Policy, check_fit, sized
+from benchmark.policies import Policy, check_fit, load_policy, sized
 from benchmark.randomness import stream
 from benchmark.runs import run
 from envs.mpe.scenarios import scenario
+from envs.traffic.tasks import listed_city
 from results.files import read_json
 from results.keys import RunKey
+from results.layout import CONFIG
 from results.publish import main as publish_command
 from results.publish import publish, read_published
 from results.records import Run
@@ -34,6 +36,7 @@ from tests.benchmark.conftest import SMALL
 from tests.beside import needs_map
 from tests.patience import PATIENCE
 
+ROOT = Path(__file__).resolve().parents[2]
 NAVIGATION = "mpe/cooperative_navigation_6"
 PAIRS = [
     (NAVIGATION, "ip"),
@@ -362,3 +365,13 @@ def test_which_maps_fit() -> None:
     wide = envs.spec("cityflow/manhattan_96")
     with pytest.raises(MENDABLE, match="with observations of 20 numbers, cityflow/manhattan_96 has 30"):
         check_fit("cityflow/synthetic_49", trained, "cityflow/manhattan_96", wide)
+
+
+def test_a_policy_whose_map_is_not_here_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The map is missing: the policy is all right."""
+    monkeypatch.setenv("IPB_DATA", str(tmp_path / "nothing"))
+    listed_city.cache_clear()
+    folder = Path(shutil.copytree(ROOT / "results" / "policies" / "iql_synthetic_49", tmp_path / "policy"))
+    (folder / CONFIG).write_text((folder / CONFIG).read_text().replace("synthetic_49", "manhattan_48"))
+    with pytest.raises(envs.EnvironmentNotAvailableError, match=r"get it with python -m envs\.traffic\.data fetch"):
+        load_policy(folder)
