@@ -115,6 +115,9 @@ def _winners(analysis: Analysis) -> Topic | None:
         "Among algorithms that learned from the same reward, one is significantly better than all others in "
         f"{len(sure)} of {counted(len(rows), 'comparison')}: {listed(sure) or 'none'}."
     )
+    untested = sum(row.lead is not None and row.lead.half_width is None for row in rows)
+    if untested:
+        short += f" {untested} of the comparisons {'has' if untested == 1 else 'have'} a single seed and test nothing."
     return Topic("Who wins", short, [_row_words(analysis, row) for row in rows])
 
 
@@ -127,12 +130,9 @@ def _row_words(analysis: Analysis, row: RankRow) -> str:
     scale = task_scale(analysis.results.references.get(row.task))
     factor, unit = (scale[1], " points") if scale is not None else (1.0, "")
     reached = f" with a normalised score of {plus_minus(score.normalised, 0)} %" if score.normalised is not None else ""
-    half = None if row.lead.half_width is None else row.lead.half_width * factor
-    lead = number(row.lead.difference * factor, 1)
-    words = (
-        f"{best} first{reached}, {lead}{unit} ahead of {second} (95 % "
-        f"{interval(row.lead.difference * factor, half, 1)})"
-    )
+    lead, half_width = row.lead.difference * factor, row.lead.half_width
+    span = "" if half_width is None else f" (95 % {interval(lead, half_width * factor, 1)})"
+    words = f"{best} first{reached}, {number(lead, 1)}{unit} ahead of {second}{span}"
     return f"{title}: {words}; {winner_words(row) if row.winner is None else 'significant'}."
 
 

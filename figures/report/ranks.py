@@ -147,7 +147,10 @@ def winner_words(row: RankRow) -> str:
     if all(row.ranks[name].below_random for name in first):
         return "none better than random play"
     names = listed([algorithm_label(name) for name in sorted(first, key=lambda name: row.ranks[name].place)])
-    return f"no significant difference: {names}" if row.equal_steps else f"unequal steps: {names}"
+    if not row.equal_steps:
+        return f"unequal steps: {names}"
+    tested = row.lead is None or row.lead.half_width is not None
+    return f"{'no significant difference' if tested else 'single seed, not tested'}: {names}"
 
 
 CAPTION = (

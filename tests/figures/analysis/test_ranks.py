@@ -251,6 +251,7 @@ def test_words_on_who_wins() -> None:
     assert (
         winner_words(row(score("ip", [9.0, 9.2]), score("iql", [9.1, 9.3]))) == "no significant difference: IQL and IP"
     )
+    assert winner_words(row(score("ip", [9.0]), score("iql", [5.0]))) == "single seed, not tested: IP and IQL"
     assert winner_words(row(score("ip", [9.0, 9.2]), score("iql", [5.0, 5.2], steps=50))) == "unequal steps: IP"
     assert winner_words(row(score("ip", [9.0, 9.2]), score("iql", []))) == "none ranked (no competitor and unfinished)"
 
