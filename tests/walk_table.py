@@ -131,7 +131,7 @@ CHANGES = {
     "python -m benchmark.sweep submit --suite all --profile gpu": Change(CLUSTER),
     "python -m benchmark.sweep retry --suite all --launcher slurm --profile gpu": Change(CLUSTER),
     "python -m benchmark.sweep cancel --suite all --tasks cityflow/synthetic_1225": Change(CLUSTER),
-    "python -m benchmark.sweep collect --suite all --compact --output results/published/all": Change(
+    "python -m benchmark.sweep collect --suite all --compact --output results/published/paper": Change(
         "needs all runs of the paper, which take days"
     ),
     "sudo slurm/dev_cluster.sh start": Change("installs and starts SLURM, as root"),

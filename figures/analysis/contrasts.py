@@ -15,7 +15,7 @@ from figures.analysis.statistics import Summary, Trend, holm, mean_difference, m
 WITHOUT = {
     "deaf": "a policy of the same size without messages",
     "isac": "policy and critics of the same size without messages",
-    "M0": "no propagation rounds",
+    "M0": "a policy without propagation rounds",
 }
 """End of a variant's name -> what it is."""
 FULL = "-M2"

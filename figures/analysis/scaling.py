@@ -19,6 +19,14 @@ SERIES = {
     "synthetic traffic signals": "cityflow/synthetic_",
 }
 """Prefixes of task names, for families of tasks that differ only in the number of agents."""
+DEFAULTS = {
+    "actions": "discrete",
+    "neighbour_order": "published",
+    "observe_agents": True,
+    "observation": "counts",
+    "protocol": "paper",
+}
+"""Environment settings that change what a score means, and their defaults; runs with other values are left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +48,7 @@ class ScalingCurve:
     """One algorithm over the numbers of agents it was run with, the smallest first."""
 
     algorithm: str
+    learned_from: str
     points: tuple[ScalingPoint, ...]
     trend: Trend | None
     """Trend of the normalised score in % per doubling of N; None below two numbers of agents or three seeds."""
@@ -60,8 +69,8 @@ class ScalingPanel:
 def scaling_panels(scores: Sequence[Score], groups: Groups) -> list[ScalingPanel]:
     """A panel for each series and reward that was run with two or more numbers of agents.
 
-    For each task and reward, the variant with most of the paper's algorithms is shown; among equals, that with most
-    runs, then that with the longest runs.
+    For each task and reward, the variant with most of the paper's algorithms is shown among those with the default
+    observations and actions; among equals, that with most runs, then that with the longest runs.
     """
     by_cell: dict[tuple[str, str], list[Score]] = {}
     for score in scores:
@@ -81,7 +90,7 @@ def _chosen(groups: Groups, prefix: str) -> dict[tuple[str, str], tuple[str, str
     """(task, reward) -> the task and variant shown."""
     found: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for (task, variant), algorithms in groups.items():
-        if task.startswith(prefix) and agents_of(task) is not None:
+        if task.startswith(prefix) and agents_of(task) is not None and _has_defaults(algorithms):
             found.setdefault((task, _reward(algorithms)), []).append((task, variant))
 
     def preference(cell: tuple[str, str]) -> tuple[int, int, int, str]:
@@ -92,6 +101,11 @@ def _chosen(groups: Groups, prefix: str) -> dict[tuple[str, str], tuple[str, str
     return {key: min(cells, key=preference) for key, cells in found.items()}
 
 
+def _has_defaults(algorithms: Mapping[str, Sequence[Run]]) -> bool:
+    settings = [run.config.get("environment", {}) for runs in algorithms.values() for run in runs]
+    return all(found.get(name, value) == value for found in settings for name, value in DEFAULTS.items())
+
+
 def _reward(algorithms: Mapping[str, Sequence[Run]]) -> str:
     """Reward setting of most runs of a cell."""
     rewards = [str(run.config.get("environment", {}).get("reward", "")) for runs in algorithms.values() for run in runs]
@@ -100,6 +114,7 @@ def _reward(algorithms: Mapping[str, Sequence[Run]]) -> str:
 
 def _curves(scores: Sequence[Score]) -> tuple[ScalingCurve, ...]:
     points: dict[str, list[ScalingPoint]] = {}
+    rewards: dict[str, str] = {}
     for score in scores:
         normalised_scores, agents = score.normalised_seeds.get(score.policy, ()), agents_of(score.task)
         if (
@@ -113,12 +128,13 @@ def _curves(scores: Sequence[Score]) -> tuple[ScalingCurve, ...]:
             agents, score.task, score.variant, score.steps, score.normalised, normalised_scores, score.collapsed
         )
         points.setdefault(score.algorithm, []).append(point)
+        rewards[score.algorithm] = score.learned_from
     curves = []
     for name in algorithm_order(set(points)):
         ordered = sorted(points[name], key=lambda point: point.agents)
         pairs = [(math.log2(point.agents), normalised) for point in ordered for normalised in point.normalised_seeds]
         found = trend([level for level, _ in pairs], [normalised for _, normalised in pairs])
-        curves.append(ScalingCurve(name, tuple(ordered), found))
+        curves.append(ScalingCurve(name, rewards[name], tuple(ordered), found))
     return tuple(curves)
 
 

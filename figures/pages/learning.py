@@ -113,7 +113,13 @@ def pic_program(analysis: Analysis) -> str:
 
 VIEWS = {"published": "in the published order", "blind": "not at all"}
 """Prefix of a variant of `why-cpu` -> how agents observe one another."""
-NETWORKS = {"M2": "M = 2", "q-2": "and of Q", "deaf": "deaf", "isac": "and critics", "M0": "M = 0"}
+NETWORKS = {
+    "M2": "IP",
+    "q-2": "two rounds in Q",
+    "deaf": "policy without messages",
+    "isac": "policy and critics without messages",
+    "M0": "policy without rounds",
+}
 """Suffix of a variant of `why-cpu` -> head of its column."""
 
 

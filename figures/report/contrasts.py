@@ -28,7 +28,7 @@ def answer(analysis: Analysis, question: Question) -> tuple[str, str] | None:
     sentences = [_significant(question, found), *_over_tasks(found)]
     rows = [_contrast_row(one) for one in found]
     bold = {(row, 5) for row, one in enumerate(found) if one.adjusted_p is not None and one.adjusted_p < LEVEL}
-    header = ["Task", "Algorithm", "Compared with", "Score", "Of the other", "Difference", "p"]
+    header = ["Task", "Algorithm", "Compared with", "Score", "Score of the other", "Difference", "p"]
     table = "\n".join(markdown_lines(header, rows, bold, words=3))
     return " ".join(sentences), f"{RULES}\n\n{table}"
 

@@ -38,7 +38,11 @@ def scope_words(analysis: Analysis) -> str:
     present = set(analysis.tasks) & set(COMPARED_TASKS)
     usual = {task for task, variant in analysis.groups if variant == PAPER_VARIANT} & present
     without = [name for name in COMPARED_ALGORITHMS if name not in analysis.algorithms]
-    words = [f"These results cover {len(present) or 'none'} of the paper\u2019s {len(COMPARED_TASKS)} tasks."]
+    total = len(COMPARED_TASKS)
+    covered = f"{len(present) or 'none'} of the paper\u2019s {total} tasks"
+    if len(present) == total:
+        covered = f"all {total} of the paper\u2019s tasks"
+    words = [f"These results cover {covered}."]
     if present and not usual:
         words.append("None was run with the paper\u2019s settings; brackets name the variants that were run.")
     elif len(usual) < len(present):

@@ -22,7 +22,6 @@ from figures.report import contrasts
 from figures.report.claims import outcome_words, sections
 from figures.report.coverage import scope_words
 from figures.report.ranks import pairs_apart, winner_words
-from figures.report.scaling import panel_title
 from figures.report.speed import copies_text
 from figures.tables import interval, number, plus_minus
 from results.checks import algorithm_order
@@ -101,7 +100,8 @@ def speed_summary(analysis: Analysis) -> str:
 def _coverage(analysis: Analysis) -> Topic:
     runs = analysis.results.runs
     states = Counter(run.status.state for run in runs)
-    short = f"{scope_words(analysis)} {counted(len(runs), 'run')}, {states['finished']:,} of them finished."
+    finished = "all" if states["finished"] == len(runs) else f"{states['finished']:,} of them"
+    short = f"{scope_words(analysis)} {counted(len(runs), 'run')}, {finished} finished."
     present = [task_title(task, analysis.shown[task]) for task in COMPARED_TASKS if task in analysis.shown]
     return Topic("What was run", short, [f"Of the paper's tasks: {'; '.join(present) or 'none'}."])
 
@@ -146,9 +146,10 @@ def over_tasks(analysis: Analysis) -> Topic | None:
     marks = {name: "*" if compared.unequal[name] else "" for name in ordered}
     texts = [f"{algorithm_label(name)}{marks[name]} {number(normalised_scores[name].value, 0)} %" for name in ordered]
     star = " (* learned from the team's reward where others learned from each agent's)" if any(marks.values()) else ""
+    known = sum(task in COMPARED_TASKS for task, _ in compared.tasks)
     short = (
-        f"Over {counted(len(compared.tasks), 'task')} that every algorithm finished, the interquartile mean of the "
-        f"normalised score is {listed(texts)}{star}."
+        f"Over {counted(len(compared.tasks), 'task')} with a normalised score that every algorithm finished ({known} "
+        f"of the paper's), the interquartile mean of that score is {listed(texts)}{star}."
     )
     if compared.single_seeds:
         short += (
@@ -197,21 +198,24 @@ def _ablations(analysis: Analysis) -> Topic | None:
     ran = [result for result in analysis.ablations if result.settings]
     if not ran:
         return None
-    rising = [
-        f"{result.ablation.title.split(',')[0].split(') ')[1].lower()} ({policy}, p = {p:.2g})"
-        for result in ran
-        for policy, p in result.adjusted.items()
-        if p < contrasts.LEVEL
-    ]
-    short = (
-        f"The score of IP has a significant trend in {listed(rising) or 'no ordered setting'}; more hops also mean "
-        "more parameters."
-    )
+    rising = []
+    for result in ran:
+        found = [f"{policy} p = {p:.2g}" for policy, p in result.adjusted.items() if p < contrasts.LEVEL]
+        if found:
+            rising.append(f"{result.ablation.title.split(',')[0].split(') ')[1].lower()} ({', '.join(found)})")
+    short = f"The score of IP has a significant trend in {listed(rising) or 'no ordered setting'}; more hops also mean "
+    short += "more parameters and depth."
     lines = [trend_words(result)[4:] for result in ran if result.trends]
-    for (task, messages), line in round_trends(analysis).items():
+    trends = round_trends(analysis)
+    for (task, messages), line in trends.items():
         who = "IP" if messages else "IP without messages in the policy"
         words = f"{number(line.slope, 2)} points per round (95 % {interval(line.slope, line.half_width, 2)})"
         lines.append(f"{task_title(task)}, rounds in all networks: {who}: {words}, p = {line.p:.2g}.")
+        if messages and (deaf := trends.get((task, False))) is not None:
+            short += (
+                f" {task_title(task)}: a round more in all networks is worth {number(line.slope, 2)} points (p = "
+                f"{line.p:.2g}), and {number(deaf.slope, 2)} (p = {deaf.p:.2g}) without messages in the policy."
+            )
     return Topic("Graph, neighbours and hops", short, lines)
 
 
@@ -286,15 +290,16 @@ def _scaling(analysis: Analysis) -> Topic | None:
             falling += curve.adjusted_p < contrasts.LEVEL and curve.trend.slope < 0
             agents = ", ".join(str(point.agents) for point in curve.points)
             span = interval(curve.trend.slope, curve.trend.half_width, 1)
-            lines.append(
-                f"{panel_title(panel)}: {algorithm_label(curve.algorithm)} {number(curve.trend.slope, 1)} points per "
-                f"doubling of N (95 % {span}), p = {curve.adjusted_p:.2g}, N = {agents}."
+            learned = (
+                f"{panel.series.capitalize()}: {algorithm_label(curve.algorithm)}, learned from {curve.learned_from}"
             )
+            slope = f"{number(curve.trend.slope, 1)} points per doubling of N (95 % {span})"
+            lines.append(f"{learned}, {slope}, p = {curve.adjusted_p:.2g}, N = {agents}.")
     if not made:
         return None
     short = (
         f"The normalised score decreases significantly with N in {falling} of {made} curves; the runs also differ in "
-        "length and reference policy, so this is not a scaling law."
+        "length, batch and reference policy, so this is not a scaling law."
     )
     return Topic("Scaling with the number of agents", short, lines)
 
@@ -354,7 +359,7 @@ def _speed(analysis: Analysis) -> Topic | None:
     hardware: Sequence[str] = list(
         dict.fromkeys(f"{measurement.hardware}, {measurement.date}" for measurement in analysis.speed)
     )
-    short = f"Environments step {listed(spans)} ({'; '.join(hardware)})."
+    short = f"Environments run {listed(spans)} ({'; '.join(hardware)})."
     return Topic("Speed", short, lines)
 
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from figures.analysis import Analysis
-from figures.analysis.policies import COLLAPSED_WORDS, POLICY_WORDS, REWARDS
+from figures.analysis.policies import COLLAPSED_WORDS, LEARNED_WORDS, POLICY_WORDS, REWARDS
 from figures.analysis.scaling import ScalingCurve, ScalingPanel
 from figures.analysis.statistics import mean_half_width
 from figures.names import algorithm_label
@@ -49,9 +49,10 @@ def caption(analysis: Analysis) -> str:
     return (
         f"Normalised score in % against the number of agents on a logarithmic axis. {POLICY_WORDS} Points: mean over "
         "seeds, with Student's 95 % interval (none for a single seed); hollow: collapsed. For every task, the variant "
-        "with most algorithms among those with the panel's reward is shown. These runs differ in more than N: they "
-        f"are {span} environment steps long, and the reference policy at 100 % differs with N, so that a slope is not "
-        f"yet a scaling law. Slopes are in the table. {COLLAPSED_WORDS}"
+        "with most algorithms among those with the panel's reward and the default observations and actions is shown. "
+        f"These runs differ in more than N: they are {span} environment steps long, with batches of different sizes, "
+        "and the reference policy at 100 % differs with N, so that a slope is not yet a scaling law. Slopes are in the "
+        f"table. The title of a panel names the reward that its environments pay. {LEARNED_WORDS} {COLLAPSED_WORDS}"
     )
 
 
@@ -63,7 +64,7 @@ def table(analysis: Analysis) -> Table:
     return Table(HEADER, rows, TABLE_CAPTION, words=3)
 
 
-HEADER = ("Series", "Reward", "Algorithm", "Slope", "95 % interval", "p (Holm)", "Normalised score by N, steps")
+HEADER = ("Series", "Learned from", "Algorithm", "Slope", "95 % interval", "p (Holm)", "Normalised score by N, steps")
 TABLE_CAPTION = (
     "Slope: change of the normalised score, in percentage points, per doubling of N: least squares through all seeds, "
     "with Student's interval; p values corrected by Holm for all slopes of the table. Points: normalised score in %, "
@@ -78,8 +79,7 @@ def panel_title(panel: ScalingPanel) -> str:
 
 def _row(panel: ScalingPanel, curve: ScalingCurve) -> list[Cell]:
     label = algorithm_label(curve.algorithm)
-    reward = REWARDS.get(panel.reward, panel.reward)
-    row: list[Cell] = [(panel.series, panel.series), (reward, reward), (label, label)]
+    row: list[Cell] = [(text, text) for text in (panel.series, curve.learned_from, label)]
     if curve.trend is None or curve.adjusted_p is None:
         row += [ABSENT, (DASH, -math.inf), ABSENT]
     else:

@@ -17,7 +17,7 @@ MESSAGES, REWARDS, *OTHERS = QUESTIONS
 DEAF, ISAC, NO_ROUNDS = (
     "a policy of the same size without messages",
     "policy and critics of the same size without messages",
-    "no propagation rounds",
+    "a policy without propagation rounds",
 )
 
 

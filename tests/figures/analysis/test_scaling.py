@@ -24,6 +24,7 @@ def write_normalised(
     variant: str = "default",
     reward: str = "shared",
     steps: int = 4000,
+    **environment: str,
 ) -> None:
     """Runs with these normalised scores in %, one a seed."""
     task = f"mpe/cooperative_navigation_{agents}"
@@ -35,7 +36,7 @@ def write_normalised(
         )
         config = json.loads((folder / "config.json").read_text())
         (folder / "config.json").write_text(
-            json.dumps(config | {"environment": {"reward": reward}, "total_steps": steps})
+            json.dumps(config | {"environment": environment | {"reward": reward}, "total_steps": steps})
         )
 
 
@@ -58,11 +59,14 @@ def test_slopes_are_for_a_doubling_of_n(tmp_path: Path) -> None:
 
 
 def test_rewards_are_kept_apart_and_the_fullest_variant_is_shown(tmp_path: Path) -> None:
+    """Among those with the default actions."""
     for agents in (3, 6):
         write_normalised(tmp_path, agents, [10.0], variant="one")
         for name in ("ip", "iql"):
             write_normalised(tmp_path, agents, [20.0], algorithm=name, variant="two")
         write_normalised(tmp_path, agents, [30.0], variant="difference", reward="difference")
+        for name in ("ip", "iql", "dgn"):
+            write_normalised(tmp_path, agents, [40.0], algorithm=name, variant="forces", actions="continuous")
     panels = Analysis(load_runs(tmp_path)).scaling
     assert [(panel.reward, [curve.algorithm for curve in panel.curves]) for panel in panels] == [
         ("difference", ["iql"]),

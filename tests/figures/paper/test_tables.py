@@ -204,7 +204,7 @@ def test_table_1_says_what_was_run() -> None:
 def test_tables_of_the_published_runs() -> None:
     results = load_results(ROOT / "results" / "published")
     rows = {row[2][0]: [text for text, _ in row] for row in tasks.table(Analysis(results)).rows}
-    assert rows["cityflow/hangzhou_16"][3:] == ["signals", "7 algorithms \u00d7 3 seeds", "16", "20,000", "20,000"]
+    assert rows["cityflow/hangzhou_16"][3:] == ["table1", "7 algorithms \u00d7 3 seeds", "16", "30,000", "30,000"]
     second = cells(results)
     assert second["discount of reward"]["Here"] == "0.95"
     assert second["learning rate of all networks"]["Here"].startswith("0.003 (IP, MADDPG, MADDPGS, PIC)")
