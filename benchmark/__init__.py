@@ -1,13 +1,12 @@
 """Training, evaluation and sweeps.
 
-training    `training` is the loop in memory, built from `replay`, `rewards`, `evaluation`, `acceleration` and `blocks`
-runs        `runs` resumes, logs, evaluates and finishes one in its folder; `train` is the command, `config` the
-settings suites      `suites` lists `requests` for runs, `plan` resolves them, `status` reports progress, `sweep` runs
-them launchers   `launchers` runs them locally or on a cluster, `together` in one process, `lease` on a GPU for some
-minutes policies    `policies` loads trained policies, `evaluate` and `transfer` test them elsewhere, `messages` drops
-messages,
-            `export` writes them to share; `play` and `record` draw episodes; `references` plays reference policies
-profiling   `profiling` measures, counts and predicts the cost of training; `memory` the memory of a run
+* Training: `training` is the loop in memory, built from `replay`, `rewards`, `evaluation`, `acceleration`, `blocks`.
+* Runs: `runs` resumes, logs, evaluates and finishes one in its folder; `train` is the command, `config` the settings.
+* Suites: `suites` lists `requests` for runs, `plan` resolves them, `status` reports progress, `sweep` runs them.
+* Launchers: `launchers` runs them locally or on a cluster, `together` in one process, `lease` on a GPU for minutes.
+* Policies: `policies` loads trained policies, `evaluate` and `transfer` test them elsewhere, `messages` drops messages,
+  `export` writes them to share; `play` and `record` draw episodes; `references` plays reference policies.
+* Profiling: `profiling` measures, counts and predicts the cost of training; `memory` the memory of a run.
 """
 
 from __future__ import annotations

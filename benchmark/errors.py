@@ -7,9 +7,10 @@ from collections.abc import Callable
 from algorithms import AlgorithmError
 from envs.errors import TaskError
 from results import commands
+from results.commands import lacks_memory
 from results.errors import FULL, InUseError, NoSpaceError, UserError
 
-__all__ = ["FULL", "MENDABLE", "InUseError", "NoSpaceError", "UserError", "report_errors"]
+__all__ = ["FULL", "MENDABLE", "InUseError", "NoSpaceError", "UserError", "lacks_memory", "report_errors"]
 
 MENDABLE = (UserError, TaskError, AlgorithmError)
 """Base classes of all errors whose message is sufficient for a user: errors of runs, environments and algorithms."""

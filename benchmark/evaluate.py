@@ -31,6 +31,7 @@ from benchmark.options import add_import, add_settings
 from results.arguments import Parser
 from results.files import write_output
 from results.records import POLICIES, Trial
+from results.words import counted
 
 if TYPE_CHECKING:
     from benchmark.policies import Policy
@@ -69,7 +70,7 @@ def in_words(trial: Trial) -> str:
     """A trial and its result in one line."""
     count = len(trial.returns)
     spread = f" ± {stdev(trial.returns):.2f}" if count > 1 else ""
-    words = [f"{trial.task}, {trial.policy}: return {mean(trial.returns):.2f}{spread} over {count} episodes"]
+    words = [f"{trial.task}, {trial.policy}: return {mean(trial.returns):.2f}{spread} over {counted(count, 'episode')}"]
     words += [f"{100 * trial.drop:g} % of messages lost"] if trial.drop else []
     words += [f"{100 * trial.drop_agents:g} % of agents silent"] if trial.drop_agents else []
     words += ["messages one step late"] if trial.delay else []
@@ -78,7 +79,7 @@ def in_words(trial: Trial) -> str:
 
 
 def deaf(policy: Policy) -> str:
-    """Note that losses have no effect on this policy; empty where they have."""
+    """Note that losses have no effect on this policy."""
     return f"{policy.config.algorithm} uses no messages here, so that losses have no effect"
 
 

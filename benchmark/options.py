@@ -12,6 +12,7 @@ from pathlib import Path
 
 from benchmark.config import parse_assignments
 from benchmark.errors import MENDABLE, UserError
+from results.words import counted
 
 IMPORT_VARIABLE = "BENCHMARK_IMPORT"
 """Environment variable that passes the modules of `--import` to child processes, separated by commas."""
@@ -28,7 +29,9 @@ def choose_device(name: str) -> str:
     if not re.fullmatch(r"cuda(:\d+)?", name, re.ASCII):
         raise UserError(f"--device {name}: expected auto, cpu, cuda or cuda:K")
     if int(name.partition(":")[2] or "0") >= torch.cuda.device_count():
-        raise UserError(f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices; use cpu")
+        raise UserError(
+            f"--device {name}: this machine has {counted(torch.cuda.device_count(), 'CUDA device')}; use cpu"
+        )
     return name
 
 

@@ -22,9 +22,13 @@ from results.forms import read_config
 from results.identity import changed_files, hash_of
 from results.keys import RunKey
 from results.layout import AGAIN, CONFIG, run_folder
+from results.words import counted
 
 if TYPE_CHECKING:
     from envs.protocols import EnvironmentSpec
+
+NOT_TO_MAKE = ("finished", "stale", "damaged", "refused")
+"""States of runs that a sweep does not make, and whose cost is not counted."""
 
 
 @dataclass(slots=True)
@@ -200,11 +204,7 @@ def refuse_what_needs_more(plans: Sequence[PlannedRun], memory_gib: float) -> No
 
 
 def _to_check(plans: Sequence[PlannedRun]) -> Iterator[Any]:
-    return (
-        item
-        for item in plans
-        if item.config is not None and item.state not in ("finished", "stale", "damaged", "refused")
-    )
+    return (item for item in plans if item.config is not None and item.state not in NOT_TO_MAKE)
 
 
 def print_plan(plans: Sequence[PlannedRun], states: Mapping[RunKey, RunState]) -> None:
@@ -214,12 +214,13 @@ def print_plan(plans: Sequence[PlannedRun], states: Mapping[RunKey, RunState]) -
         reason = f": {item.reason}" if item.reason else ""
         print(f"{item.state:<12} {item.name}, {item.request.total_steps} steps{reason}")
     counts = Counter(item.state for item in plans)
-    print(f"{len(plans)} runs: " + ", ".join(f"{count} {state}" for state, count in sorted(counts.items())))
+    print(f"{counted(len(plans), 'run')}: " + ", ".join(f"{count} {state}" for state, count in sorted(counts.items())))
     left = seconds_left(plans, states)
     if left is not None:
         seconds, known, unknown = left
         others = f"; {unknown} more are not predicted yet (--estimate measures)" if unknown else ""
-        print(f"about {duration(seconds)} of running time remain for {known} runs, by the speed of those begun{others}")
+        runs = counted(known, "run")
+        print(f"about {duration(seconds)} of running time remain for {runs}, by the speed of those begun{others}")
 
 
 def seconds_left(plans: Sequence[PlannedRun], states: Mapping[RunKey, RunState]) -> tuple[float, int, int] | None:
@@ -231,7 +232,7 @@ def seconds_left(plans: Sequence[PlannedRun], states: Mapping[RunKey, RunState])
             rates[key.kind].append(state.steps_per_second)
     seconds, known, unknown = 0.0, 0, 0
     for item in plans:
-        if item.config is None or item.state in ("finished", "stale", "damaged", "refused"):
+        if item.config is None or item.state in NOT_TO_MAKE:
             continue
         known_rates = rates.get(item.key.kind)
         if known_rates is None:
@@ -251,7 +252,7 @@ def print_estimates(plans: Sequence[PlannedRun], workers: int) -> None:
     per_kind: dict[tuple[str, str, str], tuple[str, float]] = {}
     total = 0.0
     for item in plans:
-        if item.config is None or item.state == "finished":
+        if item.config is None or item.state in NOT_TO_MAKE:
             continue
         key = item.key.kind
         if key not in per_kind:
@@ -262,10 +263,11 @@ def print_estimates(plans: Sequence[PlannedRun], workers: int) -> None:
             print(f"{' '.join(key):<64} {needed}{fits}, {duration(seconds)} a run", flush=True)
         total += per_kind[key][1]
     unavailable = sum(item.config is None for item in plans)
-    print(f"total: about {duration(total / workers)} with {workers} workers, each on a core of its own;", end=" ")
+    workforce = counted(workers, "worker")
+    print(f"total: about {duration(total / workers)} with {workforce}, each on a core of its own;", end=" ")
     print("where two share one, about half as long again")
     if unavailable:
-        print(f"not counted: {unavailable} runs that are unavailable (--dry-run lists them)")
+        print(f"not counted: {counted(unavailable, 'run')}, which cannot be made (--dry-run lists them)")
 
 
 def print_modelled(plans: Sequence[PlannedRun], name: str, timings: Sequence[Mapping[str, Any]]) -> None:
@@ -282,7 +284,7 @@ def print_modelled(plans: Sequence[PlannedRun], name: str, timings: Sequence[Map
     print(f"before: eager, 4 copies, fp32; after: captured blocks, {copies}, TF32, fused attention")
     kinds: dict[tuple[str, str, str], list[RunConfig]] = defaultdict(list)
     for item in plans:
-        if item.config is not None and item.state != "finished":
+        if item.config is not None and item.state not in NOT_TO_MAKE:
             kinds[item.key.kind].append(item.config)
     totals = [0.0, 0.0]
     measured = 0
@@ -296,9 +298,11 @@ def print_modelled(plans: Sequence[PlannedRun], name: str, timings: Sequence[Map
         totals = [total + more for total, more in zip(totals, hours, strict=True)]
         measured += sum(map(bool, marks))
         note = "".join(f"; {mark}" for mark in marks if mark)
-        print(f"{' '.join(key):<52} {len(configs)} runs {hours[0]:9.2f} -> {hours[1]:7.2f} h{note}", flush=True)
+        print(
+            f"{' '.join(key):<52} {counted(len(configs), 'run')} {hours[0]:9.2f} -> {hours[1]:7.2f} h{note}", flush=True
+        )
     print(f"total: {totals[0]:.1f} GPU-hours before, {totals[1]:.1f} after; one run at a time on one GPU")
     print(f"measured: {measured} of {2 * len(kinds)} numbers, the others are modelled")
     unavailable = sum(item.config is None for item in plans)
     if unavailable:
-        print(f"not counted: {unavailable} runs that are unavailable (--dry-run lists them)")
+        print(f"not counted: {counted(unavailable, 'run')}, which cannot be made (--dry-run lists them)")

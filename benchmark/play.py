@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import envs
 from benchmark.config import environment_settings, parse_assignments
-from benchmark.errors import UserError, report_errors
+from benchmark.errors import MENDABLE, UserError, lacks_memory, report_errors
 from benchmark.gif import WATCHED, camera, write_gif
 from benchmark.options import add_import, add_settings
 from envs.canvas import LARGEST, REFERENCE, SMALLEST
@@ -94,7 +94,7 @@ def _frame_writer(
     if options.episodes * pixels > MOST_PIXELS:
         episodes = MOST_PIXELS // pixels
         choice = f"choose at most {episodes}, or a smaller --size" if episodes else "choose a smaller --size"
-        raise UserError(f"{options.episodes} episodes are too many for one GIF of --size {options.size}: {choice}")
+        raise UserError(f"--episodes {options.episodes} is too many for one GIF of --size {options.size}: {choice}")
     frame = camera(environment, options.size, options.neighbours)
     return lambda: frames.append(frame())
 
@@ -159,9 +159,11 @@ def _trained_policy(
 
     try:
         policy = load_policy(path, city=changes.get("map", ""))
-    except (UserError, TrafficFileError):
+    except MENDABLE:
         raise
     except Exception as error:  # damaged bytes make the readers raise a dozen unrelated types
+        if lacks_memory(error):
+            raise
         raise UserError(f"{path} is not a policy that can be played ({type(error).__name__}: {error})") from error
     environment = policy.environment(options.task, 1, changes)
     return environment, acting(policy.learner_for(environment.spec), generator, greedy=not options.sampled)

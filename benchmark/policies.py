@@ -24,7 +24,7 @@ import algorithms
 import envs
 from algorithms.protocols import EnvironmentSpec, Graph, Learner
 from benchmark.config import RunConfig, TrainingConfig
-from benchmark.errors import MENDABLE, UserError
+from benchmark.errors import MENDABLE, UserError, lacks_memory
 from benchmark.messages import NO_LOSSES, Channel, Losses, received_spec, through, uses_messages
 from benchmark.tasks import training_defaults
 from envs.shapes import Float
@@ -108,7 +108,7 @@ class Policy:
         Args:
             task: by default that of training.
             agents: number of agents, where it differs from the task's.
-            episodes: by default as many as an evaluation of the task has, and at most as many as this run's had.
+            episodes: by default as many as an evaluation of the task has.
             losses: lost or late messages.
             full: play the longer episodes of tasks that have them, such as a whole hour of traffic.
             settings: settings of the environment; all others are those of training, where the task has them.
@@ -291,8 +291,10 @@ def load_policy(path: str | Path, device: str = "cpu", city: str = "") -> Policy
         learner.load_state_dict(weights)
     except MENDABLE:
         raise
-    except (KeyError, TypeError, RuntimeError) as error:
-        detail = str(error).splitlines()[0][:120]
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        if lacks_memory(error):
+            raise
+        detail = str(error).partition("\n")[0][:120]
         raise UserError(f"{file} does not fit this version of the code ({detail}): train the run again") from error
     return Policy(config, learner)
 

@@ -40,6 +40,7 @@ from results.folder import status_of
 from results.forms import read_config
 from results.keys import RunKey
 from results.layout import AGAIN, CONFIG, FACTS, GIF, POLICY, seed_folders
+from results.words import counted
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -100,8 +101,8 @@ class EpisodeRecorder:
             self._record_kind(" ".join(kind), same)
             done += len(same)
             self.progress.advance_to(done)
-        total = f"{len(self.recorded)} episodes recorded ({sum(self.recorded) / 1000:.0f} kB)"
-        print(f"{total}, {self.there} were there, {self.skipped} runs skipped, {self.failed} failed")
+        total = f"{counted(len(self.recorded), 'episode')} recorded ({sum(self.recorded) / 1000:.0f} kB)"
+        print(f"{total}, {self.there} were there, {counted(self.skipped, 'run')} skipped, {self.failed} failed")
         return int(self.failed > 0)
 
     def _record_kind(self, name: str, runs: Sequence[RunAt]) -> None:

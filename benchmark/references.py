@@ -56,7 +56,13 @@ def is_written(task: str, results: Path, episodes: int, seed: int, city: Mapping
     file = results / task / REFERENCES
     record = read_json(file) if file.exists() else {}
     cities = [{**(of or {}), "map": ""} for of in (record.get("environment"), city)]  # wherever the city's files are
-    return record.get("evaluation_seed") == seed and record.get("episodes") == episodes and cities[0] == cities[1]
+    known = set(envs.reference_policies(task)) <= set(record.get("policies", {}))
+    return (
+        known
+        and record.get("evaluation_seed") == seed
+        and record.get("episodes") == episodes
+        and cities[0] == cities[1]
+    )
 
 
 def write_references(

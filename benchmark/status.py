@@ -31,6 +31,7 @@ from results.layout import (
     run_folder,
 )
 from results.lock import Holder, holder_of
+from results.words import counted
 
 STATES = ("finished", "running", "queued", "stopped", "lost", "failed", "damaged", "absent")
 """States of a run. `stopped`: begun, but no process works on it. `lost`: likewise, after its job ended without a
@@ -157,7 +158,7 @@ def summary(states: Iterable[RunState]) -> str:
     """Summary in one line: `455 runs: 120 finished, 4 running, ...`."""
     counts = Counter(run.state for run in states)
     parts = [f"{counts[state]} {state}" for state in STATES if counts[state]]
-    return f"{sum(counts.values())} runs: {', '.join(parts) or 'none'}"
+    return f"{counted(sum(counts.values()), 'run')}: {', '.join(parts) or 'none'}"
 
 
 def duration(seconds: float | None) -> str:

@@ -1,6 +1,6 @@
 """Suites: named sets of runs.
 
-smoke        minutes: every available scenario and algorithm of the paper once, as a check that all of them work
+smoke        minutes: every available scenario and algorithm of the paper, two seeds, as a check that all of them work
 quick        half an hour on two cores: visible learning with small numbers of agents
 proof        half an hour on two cores: which algorithms find the known optimum of each matrix and toy game
 signals      an hour on two cores: traffic signals of a synthetic city and a real one

@@ -49,6 +49,7 @@ from results.files import readable_os_errors
 from results.keys import RunKey
 from results.layout import COLLECTED, SWEEP
 from results.lock import RunLock
+from results.words import counted
 
 ACTIONS = {
     "run": "make unfinished runs, here or on a cluster, and collect (the default)",
@@ -129,7 +130,7 @@ class Sweep:
         before = sum(item.state == "finished" for item in plans)
         tell(f"{outcome.made} finished now, {before} had finished before, {outcome.failed} failed")
         if outcome.elsewhere:
-            tell(f"{outcome.elsewhere} runs were made, or are being made, by other processes")
+            tell(f"made, or being made, by other processes: {counted(outcome.elsewhere, 'run')}")
         return self._collect_if_whole(bool(left_out or outcome.failed or outcome.unplayed))
 
     def submit(self) -> int:
@@ -143,7 +144,7 @@ class Sweep:
         """Cancel the jobs that have these runs."""
         keys = {request.key for request in self.requests}
         numbers = [number for one in self.launchers.values() for number in one.cancel(keys)]
-        tell(f"{len(numbers)} jobs cancelled" + (f": {', '.join(numbers)}" if numbers else ""))
+        tell(f"{counted(len(numbers), 'job')} cancelled" + (f": {', '.join(numbers)}" if numbers else ""))
         others = {one.holder for one in self._states().values() if one.holder is not None and not one.holder.job}
         for holder in sorted(map(str, others)):
             tell(f"running without a scheduler: {holder}; stop its sweep with Ctrl-C")
@@ -194,7 +195,8 @@ class Sweep:
             references = missing_references((item.config for item in plans if item.config is not None), self.results)
             numbers = self.launcher.submit(todo, references)
         if self.launcher.detached:
-            tell(f"{len(todo)} runs queued in {len(numbers)} jobs" + (f": {numbers[0]} ..." if numbers else ""))
+            queued = f"{counted(len(todo), 'run')} queued in {counted(len(numbers), 'job')}"
+            tell(queued + (f": {numbers[0]} ..." if numbers else ""))
         return plans, _report_left_out(plans, self.options)
 
     def _report(self) -> tuple[str, list[RunState]]:
@@ -245,7 +247,7 @@ class Sweep:
 def _report_left_out(plans: Sequence[PlannedRun], options: argparse.Namespace) -> bool:
     """Report the runs left out, with the reasons. Returns whether any of the reasons can be fixed here."""
     for reason, count in Counter(item.reason for item in plans if item.config is None).items():
-        tell(f"unavailable: {count} runs: {reason}")
+        tell(f"unavailable: {counted(count, 'run')}: {reason}")
     states = ("refused", "stale", "damaged", *(() if options.action == "retry" else ("failed",)))
     left_out = [item for item in plans if item.state in states]
     for item in left_out:
@@ -254,7 +256,7 @@ def _report_left_out(plans: Sequence[PlannedRun], options: argparse.Namespace) -
     for state in ("queued", "running"):
         count = sum(item.state == state for item in plans)
         if count:
-            tell(f"{state}: {count} runs belong to other processes")
+            tell(f"{state}, of other processes: {counted(count, 'run')}")
     return bool(left_out)
 
 

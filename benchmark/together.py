@@ -25,6 +25,7 @@ from benchmark.process import process_state
 from results.arguments import Parser
 from results.folder import is_finished, status_of
 from results.layout import run_folder
+from results.words import counted
 
 if TYPE_CHECKING:
     import torch
@@ -155,7 +156,7 @@ def main() -> int:
                 print(f"elsewhere: {outcome}")
             elif isinstance(outcome, Exception):
                 failed.append(f"FAILED: {run_folder(results, config.key)}: {outcome}")
-    print(*failed, f"{len(configs)} runs, {len(failed)} failed or unavailable", sep="\n")
+    print(*failed, f"{counted(len(configs), 'run')}, {len(failed)} failed or unavailable", sep="\n")
     return int(bool(failed))
 
 

@@ -53,9 +53,9 @@ class Training:
         self.generators = {name: stream(config.seed, name, self.device) for name in _GENERATORS}
         capacity = replay_capacity(config)
         observation_dtype = getattr(torch, self.settings.observation_dtype)
-        self.records = acceleration.captures_blocks(self.settings.acceleration, self.device)
+        self.captures = acceleration.captures_blocks(self.settings.acceleration, self.device)
         """Whether steps are captured as CUDA graphs."""
-        counts_on_device = self.records or self.device.type != "cpu"
+        counts_on_device = self.captures or self.device.type != "cpu"
         width = self.learner.action_width
         self.replay = Replay(
             self.spec, self.settings.num_envs, capacity, self.device, observation_dtype, width, counts_on_device
@@ -80,7 +80,7 @@ class Training:
         """Choose between eager steps and steps that are captured after their first calls."""
         self._play: Callable[[], None] = self._act_and_step
         self._learn: Callable[[], None] = self._learn_from_batch
-        if not self.records:
+        if not self.captures:
             return
         if not isinstance(self.learner, OffPolicyLearner):
             raise UserError("training.acceleration=cuda_blocks needs a learner made from OffPolicyLearner: choose none")
@@ -90,7 +90,7 @@ class Training:
         if isinstance(self.environment, Capturable) and self.environment.capturable:
             self.current = copied_step(self.current)
             self._rollout = CapturedFunction(self._roll, [self.generators["actions"]], self.device)
-            self._play = self._play_recorded
+            self._play = self._play_captured
 
     def advance(self) -> None:
         """One block: about `update_interval` environment steps with the current policy, then the gradient steps due."""
@@ -114,7 +114,7 @@ class Training:
 
     def _begin_episode(self) -> None:
         step = self.environment.reset()
-        if self._play == self._play_recorded:
+        if self._play == self._play_captured:
             overwrite(self.current, step)
         else:
             self.current = step
@@ -131,7 +131,7 @@ class Training:
             self.replay.add(actions, self.current)
             self.reward_scale.observe(self.current.reward)
 
-    def _play_recorded(self) -> None:
+    def _play_captured(self) -> None:
         """The captured form of `_act_and_step`; counters in Python advance here."""
         assert isinstance(self.environment, Capturable)
         with self._timed("environment"):
@@ -171,7 +171,7 @@ class Training:
         *totals, mean, deviation = read([*sums.values(), scale.mean(), scale.standard_deviation()])
         record |= {name: total / count for name, total in zip(sums, totals, strict=True)}
         record |= {"reward/mean": mean, "reward/std": deviation}
-        self.metrics.clear(in_place=self.records)
+        self.metrics.clear(in_place=self.captures)
         self.ended_returns = []
         for name, value in record.items():
             if not math.isfinite(value):

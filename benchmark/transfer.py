@@ -34,6 +34,7 @@ from results.arguments import Parser, within
 from results.files import readable_os_errors, write_atomically
 from results.layout import TRANSFER
 from results.records import POLICIES, Trial
+from results.words import counted
 
 if TYPE_CHECKING:
     from benchmark.policies import Policy
@@ -75,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     runs = select(find(options.results), options, options.results)
     yardsticks = Yardsticks(trials for _, folder in runs if (trials := read_trials(folder)))
     tried = [try_run(folder, options, losses, yardsticks) for _, folder in runs]
-    tell(f"{sum(tried)} trials in {sum(map(bool, tried))} of {len(runs)} runs")
+    tell(f"{counted(sum(tried), 'trial')} in {sum(map(bool, tried))} of {counted(len(runs), 'run')}")
     return int(not any(tried))
 
 

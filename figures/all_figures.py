@@ -11,7 +11,7 @@ import pandas as pd
 from figures.analysis import Analysis
 from figures.analysis.scores import Aggregate, ReferenceScore
 from figures.drawing import Drawing, svg_text, write_figure
-from figures.registry import CURVES, EXHIBITS, HEADLINE, Exhibit, exhibits
+from figures.registry import CURVES, HEADLINE, Exhibit, exhibits
 from figures.report.page import Shown, build_report, scores_page
 from figures.style import figure_style
 from figures.tables import score_table, scores_frame
@@ -53,7 +53,7 @@ def draw_all(analysis: Analysis, output: Path) -> Iterator[str]:
 def draw_some(analysis: Analysis, output: Path, names: Sequence[str]) -> Iterator[str]:
     """Write only the named figures and tables, without the report; yields lines like `draw_all`. Raises ResultsError
     for an unknown name."""
-    known = {exhibit.name: exhibit for exhibit in EXHIBITS}
+    known = {exhibit.name: exhibit for exhibit in exhibits(analysis)}
     if absent := [name for name in names if name not in known]:
         raise ResultsError(f"--only {' '.join(absent)}: no such figure or table; there are {', '.join(known)}")
     with figure_style():

@@ -57,8 +57,3 @@ def platform_title(platform: str) -> str:
 def listed(words: list[str]) -> str:
     """Words joined as `a, b and c`."""
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
-
-
-def counted(count: int, noun: str) -> str:
-    """Count with its noun: `1 task`, `2 tasks`."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -18,7 +18,7 @@ end_quietly()
 def load_results(directory: str | Path) -> Results:
     """The runs and reference policies of a published set, of a folder of such sets, or of a folder of runs.
 
-    Raises `results.records.ResultsError`, see `results.load.load_results`.
+    Raises `results.errors.ResultsError`, see `results.load.load_results`.
     """
     from results import load
 

@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from results.commands import lacks_memory
 from results.errors import UserError
 from results.files import REMEDY, readable_os_errors, write_atomically
 
@@ -42,12 +43,18 @@ _DAMAGE = (
 
 
 def load_checkpoint(path: Path, device: str, advice: str = REMEDY) -> dict[str, Any]:
-    """Read a checkpoint. Raises UserError, with `advice`, where the file is damaged."""
+    """Read a checkpoint. Raises UserError where the file cannot be read and, with `advice`, where it is damaged."""
     import torch
 
     try:
+        path.open("rb").close()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    try:
         state = torch.load(path, map_location=device, weights_only=True)
     except _DAMAGE as error:
+        if lacks_memory(error):
+            raise
         detail = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         if isinstance(error, pickle.UnpicklingError):  # whose message is advice about pickles
             detail = "it is not a file that torch.save has written"

@@ -10,6 +10,7 @@ from typing import Any
 
 from results.paper import COMPARED_ALGORITHMS, COMPARED_TASKS
 from results.records import POLICIES, Results, Run
+from results.words import counted
 
 SCORED_EVALUATIONS = 3
 """Number of last evaluations of each policy whose mean is a run's final score."""
@@ -37,7 +38,7 @@ def find_issues(results: Results) -> tuple[Issue, ...]:
     dirty = [run for run in results.runs if _any_dirty(run)]
     if dirty:
         issues.append(
-            Issue("note", f"{len(dirty)} run(s)", "made with uncommitted changes: its commit is not the code")
+            Issue("note", counted(len(dirty), "run"), "made with uncommitted changes: its commit is not the code")
         )
     issues += [Issue("note", "results folder", note) for note in results.notes]
     order = ("failed", "unfinished", "missing", "differs", "note")

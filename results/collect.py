@@ -16,6 +16,7 @@ from results.layout import LOST_CONFIG
 from results.publish import publish, verify, without_episodes, written
 from results.records import Results, Run
 from results.runs import load_runs
+from results.words import counted
 
 SHOWN = 10
 """Largest number of items that an error lists."""
@@ -124,7 +125,7 @@ def _code_notes(runs: Sequence[Run]) -> list[str]:
     if len(versions) == 1 and not any(dirty for _, dirty in versions):
         return []
     listed = ", ".join(
-        f"{commit}{' with uncommitted changes' if dirty else ''} ({count} runs)"
+        f"{commit}{' with uncommitted changes' if dirty else ''} ({counted(count, 'run')})"
         for (commit, dirty), count in versions.most_common()
     )
     return [f"the runs were not all made by one unmodified commit: {listed}"]

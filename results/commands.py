@@ -41,7 +41,7 @@ def report_errors(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except (MemoryError, RuntimeError, OSError, ImportError) as error:
-        if _lacks_memory(error):
+        if lacks_memory(error):
             reason = str(error).partition("\n")[0] or "an allocation failed"
             _say(f"error: there is not enough memory ({reason}): free some, or choose something smaller")
             return UserError.exit_status
@@ -82,7 +82,8 @@ def _report_interruption(kind: type[BaseException], error: BaseException, trace:
         sys.__excepthook__(kind, error, trace)
 
 
-def _lacks_memory(error: Exception) -> bool:
+def lacks_memory(error: Exception) -> bool:
+    """Whether an error says that there is not enough memory, on the CPU or on a GPU."""
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
     return isinstance(error, MemoryError) or any(words in str(error) for words in WITHOUT_MEMORY)

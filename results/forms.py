@@ -35,7 +35,7 @@ def read_status(path: Path, remedy: str = REMEDY) -> dict[str, Any]:
         given = repr(record.get("state"))
         raise ResultsError(f"corrupt file {path}: state is {given}, expected one of {', '.join(STATES)}; {remedy}")
     if "step" not in record:
-        raise ResultsError(f"corrupt file {path}: step and wall_seconds must be numbers; {remedy}")
+        raise ResultsError(f"corrupt file {path}: step is missing; {remedy}")
     _require(path, record, _STATUS, remedy)
     scores = record.get("scores", {})
     _require(path, scores, dict.fromkeys(scores, _NUMBER), remedy)

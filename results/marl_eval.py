@@ -35,6 +35,7 @@ from results.errors import ResultsError, UserError
 from results.files import write_output
 from results.load import load_results
 from results.records import POLICIES, Evaluation, Results, Run
+from results.words import counted
 
 RETURN, STEP_COUNT, ABSOLUTE = "return", "step_count", "absolute_metrics"
 ABSOLUTE_NOTE = (
@@ -215,7 +216,10 @@ def _compact(kept: dict[tuple[str, str], dict[str, list[Run]]], policy: str) -> 
             shorter += any(len(evaluation.returns) < len(evaluations[-1].returns) for evaluation in evaluations)
     if not shorter:
         return []
-    return [f"of {shorter} run(s) from compact sets, earlier evaluations hold one number, the mean over their episodes"]
+    return [
+        f"of {counted(shorter, 'run')} from compact sets, earlier evaluations hold one number, the mean over their "
+        "episodes"
+    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -244,7 +248,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"left out: {line}", file=sys.stderr)
     for line in found.notes:
         print(f"note: {line}")
-    print(f"wrote {options.output}: {found.runs} run(s), {len(found.left_out)} left out")
+    print(f"wrote {options.output}: {counted(found.runs, 'run')}, {len(found.left_out)} left out")
     return 0
 
 

@@ -51,6 +51,7 @@ from results.layout import seed_folders
 from results.packs import Pack, add_timings, read_pack, with_packs
 from results.records import Evaluation, MetricRow, Results, Run, Status, Trial
 from results.runs import INTERPRETATION, load_runs
+from results.words import counted
 
 GPU_TIMINGS = Path("results/gpu_timings.json")
 FORMAT = 2
@@ -317,12 +318,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(*written(publish(results, options.output, options.suite)), sep="\n")
         verify(options.output)
         if packs:
-            print(f"{add_timings(options.timings, packs)} timings in {options.timings}")
+            print(f"{counted(add_timings(options.timings, packs), 'timing')} in {options.timings}")
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     unfinished = sum(not run.status.finished for run in results.runs)
-    print(f"published {len(results.runs)} runs, {unfinished} of them unfinished or failed; checksums verified")
+    print(
+        f"published {counted(len(results.runs), 'run')}, {unfinished} of them unfinished or failed; checksums verified"
+    )
     return 0
 
 

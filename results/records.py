@@ -124,7 +124,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class References:
-    """Scripted policies on the evaluation episodes of one task: policy name -> return of every episode."""
+    """Reference policies on the evaluation episodes of one task: policy name -> return of every episode."""
 
     task: str
     evaluation_seed: int

@@ -23,6 +23,7 @@ from results.json_records import (
 from results.keys import RunKey
 from results.layout import LOST_CONFIG, folders_of_runs, lost_config, seed_folders
 from results.records import POLICIES, Evaluation, MetricRow, References, Results, Run, Status, Trial
+from results.words import counted
 
 __all__ = [
     "evaluations_frame",
@@ -68,8 +69,8 @@ def load_runs(directory: Path, wanted: Collection[RunKey] | None = None) -> Resu
         raise ResultsError(f"no run of {directory} can be counted: {len(lost)} as {first}: {lost[first]}")
     if not runs and wanted is not None:
         raise ResultsError(
-            f"{directory}: none of the {len(set(wanted))} runs that are wanted has begun: make them, or name their "
-            "folder with --results"
+            f"{directory}: none of the wanted runs has begun ({len(set(wanted))}): make them, or name their folder "
+            "with --results"
         )
     if not runs:
         raise ResultsError(
@@ -190,7 +191,9 @@ def _load_evaluations(path: Path, may_be_truncated: bool, notes: list[str]) -> t
     for policy, its in by_policy.items():
         broken = [evaluation.step for evaluation in its if not all(map(math.isfinite, evaluation.returns))]
         if broken:
-            notes.append(f"{policy} returns are not finite from step {broken[0]} on ({len(broken)} evaluations)")
+            notes.append(
+                f"{policy} returns are not finite from step {broken[0]} on ({counted(len(broken), 'evaluation')})"
+            )
     return tuple(sorted(evaluations, key=lambda evaluation: (evaluation.step, evaluation.policy)))
 
 
@@ -260,7 +263,9 @@ def _append_newest(rows: list[Row], row: Row, name: str, notes: list[str]) -> No
     while rows and rows[-1].step >= row.step:
         rows.pop()
     if len(rows) < length:
-        notes.append(f"{name}: resumed at step {row.step}, which replaced {length - len(rows)} earlier line(s)")
+        notes.append(
+            f"{name}: resumed at step {row.step}, which replaced {counted(length - len(rows), 'earlier line')}"
+        )
     rows.append(row)
 
 

@@ -12,6 +12,7 @@ from benchmark.options import devices_of, import_all
 from benchmark.plan import PlannedRun
 from benchmark.references import missing_references
 from benchmark.requests import RunRequest
+from results.words import counted
 
 
 class SweepJob:
@@ -43,7 +44,7 @@ class SweepJob:
         self._pool.run(plans)
         failed = [f"{item.name}: {item.reason}" for item in self._pool.failed]
         if self._pool.unplayed:
-            failed.append(f"{self._pool.unplayed} tasks have no reference policies")
+            failed.append(f"no reference policies for {counted(self._pool.unplayed, 'task')}")
         if failed:
             raise RuntimeError("; ".join(failed))
 

@@ -39,6 +39,7 @@ class SlurmLauncher(Launcher):
 
     def __init__(self, options: LaunchOptions) -> None:
         self.options = options
+        self.submitted: set[RunKey] = set()
 
     @cached_property
     def profile(self) -> Profile:
@@ -69,6 +70,7 @@ class SlurmLauncher(Launcher):
     def submit(self, runs: Sequence[PlannedRun], references: Sequence[Sequence[RunConfig]]) -> list[str]:
         """Queue the runs; the first job of a task plays its reference policies. Returns the numbers of the jobs."""
         options = self.options
+        self.submitted |= {item.key for item in runs}
         return submit(runs, options.results, options.suite, self.profile, self.device) if runs else []
 
     def jobs(self) -> Jobs:
@@ -95,7 +97,9 @@ class SlurmLauncher(Launcher):
             if not any(run.state in ("queued", "running") for run in states):
                 tell(text)
                 count = Counter(run.state for run in states)
-                return Outcome(count["finished"], count["failed"] + count["lost"] + count["stopped"])
+                failed = sum(count[state] for state in ("failed", "lost", "stopped", "damaged"))
+                made = sum(run.state == "finished" and run.request.key in self.submitted for run in states)
+                return Outcome(made, failed)
             time.sleep(POLL_SECONDS)
 
 

@@ -28,8 +28,8 @@ def require_slurm() -> None:
     missing = [name for name in ("sbatch", "srun", "squeue", "scancel") if shutil.which(name) is None]
     if missing:
         raise UserError(
-            f"--launcher slurm needs SLURM, and {', '.join(missing)} are not found: run this on a login node, or "
-            "choose --launcher local"
+            f"--launcher slurm needs SLURM, and there is no {' and no '.join(missing)} here: run this on a login node, "
+            "or choose --launcher local"
         )
 
 

@@ -26,6 +26,7 @@ from benchmark.units import GIB
 from results.files import read_json
 from results.keys import RunKey
 from results.layout import CONFIG
+from results.words import counted
 
 START_SECONDS = 15.0
 """Seconds from the start of a process of runs to its first step."""
@@ -75,7 +76,7 @@ class Trainer:
     def run(self) -> None:
         """Run both lanes concurrently, until no further group finishes in time."""
         site = self.site
-        site.say(f"{len(self.missing())} runs are missing; they are made in mode {self.mode}")
+        site.say(f"missing: {counted(len(self.missing()), 'run')}, to be made in mode {self.mode}")
         self._say_what_is_left_out()
         while site.left > 0:
             for lane in self.lanes:
@@ -139,7 +140,7 @@ class Trainer:
             if (request.key.task, request.key.algorithm) not in known:
                 reasons[f"{request.key.task}: {self._obstacle(request)}"] += 1
         for reason, count in reasons.items():
-            self.site.say(f"left out: {count} runs of {reason}")
+            self.site.say(f"left out: {counted(count, 'run')} of {reason}")
 
     def _obstacle(self, request: RunRequest) -> str:
         try:
@@ -158,7 +159,7 @@ class Trainer:
         lane.child = self.site.work("runs", *limits, given=as_json(lane.group.requests))
         self.site.say(
             f"begun: {lane.group}, {lane.group.predicted:.0f} s predicted of {self.site.left:.0f} left; "
-            f"{len(chosen) - 1} groups wait in lane {lane.name}"
+            f"{counted(len(chosen) - 1, 'group')} waiting in lane {lane.name}"
         )
 
     def _take(self, lane: Lane) -> None:

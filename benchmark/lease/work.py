@@ -2,7 +2,7 @@
 
 python -m benchmark.lease.work facts --device cuda                   one line of JSON
 python -m benchmark.lease.work timings ITEMS.json --device cuda      a line for each item, when it begins and ends
-python -m benchmark.lease.work runs CELLS.json --device cuda --results DIR --seconds S     a line for each run
+python -m benchmark.lease.work runs REQUESTS.json --device cuda --results DIR --seconds S     a line for each run
 """
 
 from __future__ import annotations

@@ -116,7 +116,7 @@ def contrasts(analysis: Analysis, question: Question) -> list[Contrast]:
 
 
 def _contrast(score: Score, other: Score | None, words: str) -> list[Contrast]:
-    if other is None or score.provisional or other.provisional:
+    if other is None or not score.comparable or not other.comparable:
         return []
     normalised = score.normalised is not None and other.normalised is not None
     first, second = (one.normalised if normalised else one.summary for one in (score, other))
@@ -184,14 +184,17 @@ ROUNDS = re.compile(r"rounds-(?P<count>\d+)(?P<deaf>-deaf)?")
 def round_trends(analysis: Analysis) -> dict[tuple[str, bool], Trend]:
     """Trend of the normalised score over the number of rounds: (task, whether there are messages) -> points per round.
 
-    More rounds are also a deeper network; without messages, that is all they are.
+    More rounds are also a deeper network; without messages, that is all they are. The p values have Holm's correction
+    over all these trends.
     """
     points: dict[tuple[str, bool], list[tuple[int, float]]] = {}
     for score in analysis.scores:
         named = ROUNDS.fullmatch(score.variant)
-        if named and not score.provisional:
+        if named and score.comparable:
             finals = score.normalised_seeds.get(score.policy, ())
             key = score.task, named["deaf"] is None
             points.setdefault(key, []).extend((int(named["count"]), final) for final in finals)
     found = {key: trend([count for count, _ in pairs], [final for _, final in pairs]) for key, pairs in points.items()}
-    return {key: line for key, line in found.items() if line is not None}
+    lines = {key: line for key, line in found.items() if line is not None}
+    adjusted = holm([line.p for line in lines.values()])
+    return {key: replace(line, p=p) for (key, line), p in zip(lines.items(), adjusted, strict=True)}

@@ -78,8 +78,9 @@ def collapsed(run: Run, scale: tuple[float, float] | None) -> bool:
         scale: (offset, factor) of the normalised score in %, as given by `statistics.normalisation`; without one no
         policy counts as collapsed.
     """
+    continuous = run.config.get("environment", {}).get("actions") == "continuous"  # their entropy has no lower bound
     low = [step for step, value in entropies(run) if value < ENTROPY_BOUND]
-    if not low or scale is None:
+    if continuous or not low or scale is None:
         return False
     offset, factor = scale
     policy = headline_policy(run.key.algorithm)

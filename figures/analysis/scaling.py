@@ -120,7 +120,7 @@ def _curves(scores: Sequence[Score]) -> tuple[ScalingCurve, ...]:
         if (
             score.normalised is None
             or agents is None
-            or score.provisional
+            or not score.comparable
             or not all(map(math.isfinite, normalised_scores))
         ):
             continue

@@ -84,6 +84,12 @@ class Score:
         return self.seed_finals.get(self.policy, ())
 
     @property
+    def comparable(self) -> bool:
+        """Whether the score may be compared with others: some seed has finished, and none diverged, because leaving
+        that seed out would flatter the algorithm."""
+        return not self.provisional and not self.diverged
+
+    @property
     def collapsed(self) -> bool:
         """Whether most seeds collapsed."""
         return 2 * self.collapsed_seeds > self.seeds > 0

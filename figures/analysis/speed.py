@@ -33,7 +33,7 @@ class Measurement:
     """Year and month."""
     hardware: str
     what: str
-    """environment steps or gradient steps."""
+    """The unit: environment steps or simulated seconds."""
     setup: str
     command: str
     """Command that repeats the measurement."""

@@ -220,7 +220,6 @@ class Friedman:
 
     ranks: dict[str, float]
     """Mean rank over tasks, 1 for the best."""
-    tasks: int
     p: float
     """p value under equal algorithms: Friedman's chi square with Iman and Davenport's correction."""
     critical_difference: float
@@ -247,12 +246,13 @@ def friedman(tasks: Sequence[Mapping[str, float]]) -> Friedman | None:
     count, size = len(tasks), len(names)
     if count < 2 or not 2 <= size <= len(NEMENYI) + 1:
         return None
-    means = ranks(np.array([[task[name] for name in names] for task in tasks])).mean(axis=0)
+    values = np.array([[task[name] for name in names] for task in tasks], dtype=np.float32)  # sums in any order tie
+    means = ranks(values).mean(axis=0)
     chi = 12 * count / (size * (size + 1)) * (float((means**2).sum()) - size * (size + 1) ** 2 / 4)
     left = count * (size - 1) - chi
     p = float(stats.f.sf((count - 1) * chi / left, size - 1, (size - 1) * (count - 1))) if left > 1e-12 else 0.0
     difference = NEMENYI[size - 2] * math.sqrt(size * (size + 1) / (6 * count))
-    return Friedman(dict(zip(names, map(float, means), strict=True)), count, p, difference)
+    return Friedman(dict(zip(names, map(float, means), strict=True)), p, difference)
 
 
 def ranks(values: ArrayLike) -> Values:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from figures.analysis import Analysis
 from figures.analysis.statistics import summarise
 from figures.tables import DASH, Cell, markdown_lines, plus_minus
+from results.checks import uncounted
 from results.records import Evaluation, Run
 
 ScoreName = tuple[str, str, str]
@@ -34,9 +35,9 @@ def return_cell(analysis: Analysis, name: ScoreName, policy: str, digits: int = 
 
 
 def runs_of(analysis: Analysis, name: ScoreName) -> Sequence[Run]:
-    """Runs by seed; none where it was not run."""
+    """The runs that count, by seed; none where it was not run."""
     task, variant, algorithm = name
-    return analysis.groups.get((task, variant), {}).get(algorithm, [])
+    return [run for run in analysis.groups.get((task, variant), {}).get(algorithm, []) if not uncounted(run)]
 
 
 def over_seeds(values: Sequence[float], digits: int = 0) -> str:

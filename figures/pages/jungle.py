@@ -33,7 +33,8 @@ def learning(analysis: Analysis) -> str:
         cell = (TASK, variant, name)
         score, runs = analysis.scores_by_cell.get(cell), runs_of(analysis, cell)
         returns = [return_cell(analysis, cell, policy) for policy in ("greedy", "sampled")]
-        per_agent = number(score.summaries["greedy"].mean / AGENTS, 1) if score else DASH
+        greedy = score.summaries.get("greedy") if score else None
+        per_agent = number(greedy.mean / AGENTS if greedy else None, 1)
         counts = [attacks(run, "greedy") for run in runs]
         worst, last = ([max(series) for series in counts], [series[-1] for series in counts])
         hits = (number(float(np.mean(values)), 0) if values else DASH for values in (worst, last))

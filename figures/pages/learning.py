@@ -1,4 +1,4 @@
-"""Tables of algorithms/README.md: small navigation, propagation, and settings of the learners."""
+"""Tables of algorithms/README.md: small navigation, messages and rounds, and settings of the learners."""
 
 from __future__ import annotations
 

@@ -12,11 +12,11 @@ from figures.analysis.ablations import ALGORITHM, PAPER_BASES, AblationResult, S
 from figures.analysis.curves import learning_curve
 from figures.analysis.policies import headline_policy, other_policy
 from figures.analysis.statistics import Summary, mean_half_width, welch_half_width
-from figures.names import counted
 from figures.panels import CURVES_EXPLAINED, SCALE_ENDS, Panel, draw_panels
 from figures.paper.curves import value_label
 from figures.style import AlgorithmStyle, PanelSize
 from figures.tables import DASH, Cell, Table, decimals, number, plus_minus
+from results.words import counted
 
 MARKERS = "osDv^PX*"
 SIZE = PanelSize(width=2.9, height=2.1, right=1.35, bottom=1.08)

@@ -115,7 +115,8 @@ def binned_curve(seeds: Sequence[Points], bin_width: float) -> BinnedCurve:
     """
     if bin_width <= 0:
         bin_width = 1.0
-    places = [np.maximum(np.ceil(np.asarray(steps) / bin_width), 1).astype(int) for steps, _ in seeds]
+    rounding = 1e-9  # 57 / (57 / 50) is slightly more than 50
+    places = [np.maximum(np.ceil(np.asarray(steps) / bin_width - rounding), 1).astype(int) for steps, _ in seeds]
     length = max(int(bins.max()) for bins in places) + 1
     counts = np.array([np.bincount(bins, minlength=length) for bins in places])
     sums = np.array(

@@ -3,7 +3,7 @@ each baseline."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -21,10 +21,11 @@ from figures.analysis.comparison import (
     profile_thresholds,
 )
 from figures.analysis.policies import POLICY_WORDS
-from figures.names import algorithm_label, counted, listed, task_title
+from figures.names import algorithm_label, listed, task_title
 from figures.panels import LEGEND_ROW, curve_handle
 from figures.style import MUTED, AlgorithmStyle, PanelSize, algorithm_styles, panel_grid
 from results.paper import COMPARED_ALGORITHMS
+from results.words import counted
 
 PANEL = PanelSize(width=2.55, height=2.1, left=0.96, right=0.34)
 UNEQUAL = "*"
@@ -64,7 +65,7 @@ def draw_intervals(
     axes: Axes, compared: Comparison, estimates: Mapping[str, Estimate], styles: dict[str, AlgorithmStyle]
 ) -> None:
     """Interquartile mean of the normalised score, one row per algorithm."""
-    _title(axes, "Normalised score", compared, list(compared.normalised_scores))
+    _title(axes, "Normalised score", compared)
     _dots(axes, compared, estimates, styles)
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}".replace("-", "\u2212"))
@@ -75,7 +76,7 @@ def draw_profiles(
     axes: Axes, compared: Comparison, shares: Mapping[str, Profile], styles: dict[str, AlgorithmStyle]
 ) -> None:
     """Share of runs above a given normalised score, one curve per algorithm."""
-    _title(axes, "Performance profile", compared, list(compared.normalised_scores))
+    _title(axes, "Performance profile", compared)
     thresholds = profile_thresholds(compared)
     for index, (name, style) in reversed(list(enumerate(styles.items()))):
         profile = shares[name]
@@ -104,7 +105,7 @@ def draw_improvement(
     axes: Axes, compared: Comparison, estimates: Mapping[str, Estimate], styles: dict[str, AlgorithmStyle]
 ) -> None:
     """Probability that IP beats each baseline, one row per baseline, with a line at one half."""
-    _title(axes, f"{styles[OURS].label} against each baseline", compared, list(compared.normalised_scores))
+    _title(axes, f"{styles[OURS].label} against each baseline", compared)
     axes.axvline(0.5, color=MUTED, linewidth=0.9, linestyle=(0, (4, 2)), zorder=1)
     _dots(axes, compared, estimates, styles)
     axes.set(xlim=(-0.03, 1.03), xticks=[0, 0.25, 0.5, 0.75, 1])
@@ -149,7 +150,7 @@ def caption(analysis: Analysis) -> str:
 BRACKETS = "Words in brackets name settings other than the paper's."
 
 
-def _title(axes: Axes, title: str, compared: Comparison, names: Sequence[str]) -> None:
+def _title(axes: Axes, title: str, compared: Comparison) -> None:
     """Title of a panel and, below it, the numbers of tasks and runs behind it."""
     counts = sorted({compared.runs(name) for name in names})
     runs = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"

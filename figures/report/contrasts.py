@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from figures.analysis import Analysis
 from figures.analysis.contrasts import Contrast, PairedDifference, Question, contrasts, over_tasks
-from figures.names import algorithm_label, counted, listed, task_title
+from figures.names import algorithm_label, listed, task_title
 from figures.tables import DASH, Cell, decimals, interval, markdown_lines, number, plus_minus, signed
+from results.words import counted
 
 LEVEL = 0.05
 """Significance level of the tests after correction."""

@@ -9,10 +9,11 @@ from figures.analysis import Analysis
 from figures.analysis.policies import COLLAPSED_WORDS, LEARNED_WORDS, POLICY_WORDS
 from figures.analysis.ranks import MeanRanks, RankRow
 from figures.analysis.scores import task_scale
-from figures.names import algorithm_label, counted, listed, task_title
+from figures.names import algorithm_label, listed, task_title
 from figures.style import algorithm_styles
 from figures.tables import ABSENT, DASH, Cell, Table, decimals, interval, number, plus_minus
 from results.paper import COMPARED_TASKS
+from results.words import counted
 
 BELOW = "\u2193"
 
@@ -162,7 +163,8 @@ CAPTION = (
     "next, in units of return, with that interval, and with the wider prediction interval for the difference of one "
     f"new seed of each. \u2193: no better than random play. {LEARNED_WORDS} {COLLAPSED_WORDS} Words in brackets name "
     "settings other than the paper's. A dash marks a cell that was not run or is in another row; unfinished: no "
-    "finished seed was evaluated; not finite: a seed diverged; alone: no other algorithm has a score to compare with. "
+    "finished seed was evaluated; not finite: a seed diverged; no competitor: no other algorithm has a score to "
+    "compare with. "
     "\u2021: scores were reached after unequal numbers of steps, so that nothing is bold."
 )
 MEAN_CAPTION = (

@@ -1,4 +1,4 @@
-"""Measured speed of environments and gradient steps, in this project and others."""
+"""Measured speed of environments, in this project and others."""
 
 from __future__ import annotations
 

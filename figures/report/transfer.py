@@ -13,7 +13,7 @@ from figures.analysis import Analysis
 from figures.analysis.policies import POLICY_WORDS
 from figures.analysis.statistics import mean_half_width
 from figures.analysis.transfer import TrialPanel, TrialScore, fall, series
-from figures.names import agents_of, algorithm_label, counted, task_title
+from figures.names import agents_of, algorithm_label, task_title
 from figures.panels import LEGEND_ROW, curve_handle
 from figures.style import (
     MUTED,
@@ -27,6 +27,7 @@ from figures.style import (
 )
 from figures.tables import ABSENT, Cell, Table, interval, number, plus_minus
 from results.keys import natural_key
+from results.words import counted
 
 SIZE = PanelSize(width=2.9, height=2.1, left=0.72, right=0.85)
 COLUMNS = 2

@@ -81,6 +81,15 @@ def test_bands_and_completeness_by_hand(tmp_path: Path) -> None:
     assert complete == [0] * 49 + [1]
 
 
+@pytest.mark.parametrize("last", [57, 69, 1824])
+def test_the_last_step_is_in_the_last_bin(tmp_path: Path, last: int) -> None:
+    """Although last / (last / 50) may exceed 50."""
+    write_run(tmp_path, {}, metrics=[{"step": last, "loss/q": 2.0}], total_steps=last)
+    data = json.loads(chart_data(load_runs(tmp_path).runs, algorithm_styles(["ip"])) or "")
+    ((_, mean, _, _),) = data["charts"][0]["curves"]
+    assert mean == [None] * (BINS - 1) + [2]
+
+
 def test_names_cannot_end_the_script_that_holds_them(tmp_path: Path) -> None:
     write_run(tmp_path, {}, metrics=[{"step": 4000, "</script><b>": 2.0}])
     text = chart_data(load_runs(tmp_path).runs, algorithm_styles(["ip"])) or ""
