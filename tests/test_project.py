@@ -20,7 +20,7 @@ from benchmark.suites import SUITES
 from benchmark.training import Training
 from envs.mpe import scenarios
 from figures import __main__ as drawing_command
-from figures import all_figures, registry
+from figures import registry
 from results import layout
 from results.paper import COMPARED_ALGORITHMS
 from tests.figures.synthetic import write_study
@@ -242,7 +242,6 @@ def test_recipe_for_a_figure_draws(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     code = recipe("figures/README.md", "a figure")
     assert len(code.splitlines()) < 40
     monkeypatch.setattr(registry, "EXHIBITS", list(registry.EXHIBITS))
-    monkeypatch.setattr(all_figures, "EXHIBITS", registry.EXHIBITS)
     exec(compile(code, "recipe", "exec"), {})
     write_study(tmp_path / "runs")
     arguments = ["--results", str(tmp_path / "runs"), "--output", str(tmp_path / "drawn")]

@@ -152,7 +152,7 @@ BRACKETS = "Words in brackets name settings other than the paper's."
 
 def _title(axes: Axes, title: str, compared: Comparison) -> None:
     """Title of a panel and, below it, the numbers of tasks and runs behind it."""
-    counts = sorted({compared.runs(name) for name in names})
+    counts = sorted({compared.runs(name) for name in compared.normalised_scores})
     runs = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     words = f"{len(compared.tasks)} tasks, {runs} runs of each algorithm"
     axes.set_title(title, loc="left", pad=17, fontweight="bold")

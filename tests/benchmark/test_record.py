@@ -108,7 +108,7 @@ def test_equal_runs_give_equal_files(results: Path, monkeypatch: pytest.MonkeyPa
     arguments = ["-m", "benchmark.record", "--results", str(results), "--size", "64"]
     done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=True)
     assert f"{folder / 'episode.gif'}: 26 frames, " in done.stderr
-    assert done.stdout.startswith("1 episodes recorded (")
+    assert done.stdout.startswith("1 episode recorded (")
     contents, written = [file.read_bytes() for file in files], files[0].stat().st_mtime_ns
     assert command("--results", results, "--size", 64, monkeypatch=monkeypatch) == 0
     assert files[0].stat().st_mtime_ns == written, "it was there already"
@@ -175,8 +175,8 @@ def test_unfinished_runs_are_skipped_and_the_next_seed_is_taken(
     assert f"skipped {' '.join(RUN.as_posix().rsplit('/', 2))} seed 0: the run is not finished" in printed.err
     assert "(its status: running)" in printed.err
     assert [path.parent.name for path in results.rglob("episode.gif")] == ["seed_1"]
-    assert "1 episodes recorded" in printed.out
-    assert "1 runs skipped, 0 failed" in printed.out
+    assert "1 episode recorded" in printed.out
+    assert "1 run skipped, 0 failed" in printed.out
 
 
 def test_runs_without_a_policy_are_skipped(

@@ -119,7 +119,7 @@ def words_of(path: Path) -> str:
         f"{TASK}/maddpgs/default 2 finished, but was last evaluated at step 2,000 of 4,000",
         f"{TASK}/dgn/default 2 finished, but greedy returns are not finite at step 4,000: no score counts it",
         f"{TASK}/dgn/default 1 greedy returns are not finite from step 0 on (9 evaluations)",
-        f"{TASK}/dgn/default 2 sampled returns are not finite from step 4000 on (1 evaluations)",
+        f"{TASK}/dgn/default 2 sampled returns are not finite from step 4000 on (1 evaluation)",
         f"{TASK}/ip/default/seed_0 was found twice with the same config: the most advanced copy is used",
     ],
 )

@@ -197,7 +197,7 @@ def test_nothing_and_corrupt_files_are_refused_in_any_case(raw: Path, incomplete
     (raw / str(WANTED[0]) / "evaluation.jsonl").write_text("{\n{\n")
     assert "evaluation.jsonl, line 1: is not JSON" in refusal(raw, incomplete=incomplete)
     shutil.rmtree(raw / TASK)
-    assert "none of the 4 runs that are wanted has begun" in refusal(raw, incomplete=incomplete)
+    assert "none of the wanted runs has begun (4)" in refusal(raw, incomplete=incomplete)
 
 
 def test_a_long_list_is_cut(raw: Path) -> None:
@@ -221,8 +221,8 @@ def test_several_commits_and_changed_code_are_noted(raw: Path, dirty: bool) -> N
     assert f"note: {note}" in lines
     changed = " with uncommitted changes" if dirty else ""
     assert note.startswith("the runs were not all made by one unmodified commit: 0123456789 (3 runs), ")
-    assert "aaaaaaaaaa (1 runs)" in note
-    assert f"bbbbbbbbbb{changed} (1 runs)" in note
+    assert "aaaaaaaaaa (1 run)" in note
+    assert f"bbbbbbbbbb{changed} (1 run)" in note
 
 
 def test_one_commit_with_changes_is_noted(raw: Path) -> None:

@@ -106,7 +106,7 @@ def test_published_results_have_the_form(policy: str, tmp_path: Path, capsys: py
     said = capsys.readouterr()
     count = check_numbers(tree, results, policy)
     assert count + said.err.count("left out: ") == len(results.runs)
-    assert said.out.endswith(f"{count} run(s), {said.err.count('left out: ')} left out\n")
+    assert said.out.endswith(f"{count} runs, {said.err.count('left out: ')} left out\n")
     assert set(tree) == {run.key.task.split("/")[0] for run in results.runs}
 
 
@@ -142,7 +142,7 @@ def test_what_does_not_fit_is_left_out_and_named(tmp_path: Path, capsys: pytest.
         f"left out: {NAVIGATION}/ip/default/seed_7: has no evaluation of the greedy policy",
     ]
     assert f"note: {ABSOLUTE_NOTE}\n" in said.out
-    assert said.out.endswith("3 run(s), 5 left out\n")
+    assert said.out.endswith("3 runs, 5 left out\n")
 
 
 def test_hand_written_run(tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def test_compact_sets_say_so(tmp_path: Path) -> None:
     found = export(results)
     steps = found.tree["mpe"]["cooperative_navigation_3"]["ip"]["seed_0"]
     assert [len(step["return"]) for step in steps.values()] == [1, 1, 2, 2, 2, 2]
-    assert found.notes[1].startswith("of 1 run(s) from compact sets, earlier evaluations hold one number")
+    assert found.notes[1].startswith("of 1 run from compact sets, earlier evaluations hold one number")
 
 
 def test_names_that_become_one_are_refused(tmp_path: Path) -> None:

@@ -205,9 +205,9 @@ def test_time_limit(cluster: None, profile: Path, tmp_path: Path) -> None:
     limit = ("minutes=1", "signal_seconds=40", "max_requeues=20")
     results = tmp_path / "results"
     done = sweep(results, "submit", "--profile", profile, *only, "--override", *limit, steps=40_000)
-    assert "1 runs queued in 1 jobs" in done.stdout, done.stdout + done.stderr
+    assert "1 run queued in 1 job" in done.stdout, done.stdout + done.stderr
     text = wait_until(results, ended, *only, steps=40_000)
-    assert "1 runs: 1 finished" in text
+    assert "1 run: 1 finished" in text
     starts = json.loads(next(results.rglob("machine.json")).read_text())["starts"]
     assert len(starts) >= 2, "it was never stopped"
     assert starts[1]["from_step"] > 0
