@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tell(in_words(trial), *([] if policy.uses_messages or not losses.any else [deaf(policy)]))
     if options.json is not None:
         record = {"run": str(options.run), **policy.config.key._asdict(), "trial": asdict(trial)}
-        write_output(options.json, json.dumps(record, indent=2) + "\n")
+        write_output(options.json, json.dumps(record, indent=2) + "\n", option="--json")
     return 0
 
 

@@ -16,11 +16,11 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import envs
 from benchmark.console import first_line, tell
@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     torch.set_num_threads(1)  # sums in one order, so that equal policies give equal episodes
     runs = select(find(options.results), options, options.results)
-    yardsticks = Yardsticks(trials for _, folder in runs if (trials := read_trials(folder)))
+    yardsticks = Yardsticks()
     tried = [try_run(folder, options, losses, yardsticks) for _, folder in runs]
     tell(f"{counted(sum(tried), 'trial')} in {sum(map(bool, tried))} of {counted(len(runs), 'run')}")
     return int(not any(tried))
@@ -127,8 +127,9 @@ def try_task(
         if trial.place in there:
             continue
         made = policy.evaluate(task, len(trial.returns), trial.seed, kind, losses=lost, full=options.full)
-        made = replace(made, references=yardsticks.on(policy, made, options.full), commit=commit())
-        write_trials(folder, [*read_trials(folder), made])
+        earlier = read_trials(folder)
+        made = replace(made, references=yardsticks.on(policy, made, options.full, earlier), commit=commit())
+        write_trials(folder, [*earlier, made])
         tell(f"{policy.config.key.label}: {in_words(made)}")
     return len(kinds) * len(losses)
 
@@ -158,31 +159,34 @@ def planned(policy: Policy, task: str, kind: str, losses: Losses, options: argpa
 
 
 class Yardsticks:
-    """Returns of reference policies on the episodes of trials; each policy is played once, or taken from earlier
-    trials."""
+    """Returns of reference policies on the episodes of trials; each policy is played once for the same settings of the
+    environment, or taken from earlier trials of the same run."""
 
-    def __init__(self, known: Iterator[list[Trial]]) -> None:
-        self._returns: dict[tuple[Any, ...], dict[str, tuple[float, ...]]] = {
-            self._episodes(trial): trial.references for trials in known for trial in trials if trial.references
-        }
+    def __init__(self) -> None:
+        self._returns: dict[tuple[str, int, int, str], dict[str, tuple[float, ...]]] = {}
 
-    def on(self, policy: Policy, trial: Trial, full: bool) -> dict[str, tuple[float, ...]]:
-        """Returns of every reference policy on the episodes of a trial."""
-        key = self._episodes(trial)
+    def on(self, policy: Policy, trial: Trial, full: bool, earlier: Sequence[Trial]) -> dict[str, tuple[float, ...]]:
+        """Returns of every reference policy on the episodes of a trial; `earlier` holds the run's other trials."""
+        longer = envs.full_evaluation(trial.task) if full else {}
+        settings = {name: value for name, value in policy.settings_for(trial.task).items() if name != "dtype"} | longer
+        key = trial.task, trial.seed, len(trial.returns), repr(sorted(settings.items()))
         if key not in self._returns:
             from benchmark.references import play
 
-            longer = envs.full_evaluation(trial.task) if full else {}
-            settings = {name: value for name, value in policy.settings_for(trial.task).items() if name != "dtype"}
-            self._returns[key] = {
-                name: tuple(play(trial.task, name, len(trial.returns), trial.seed, **(settings | longer)))
-                for name in envs.reference_policies(trial.task)
-            }
+            known = [made.references for made in earlier if made.references and _episodes(made) == _episodes(trial)]
+            self._returns[key] = (
+                known[0]
+                if known
+                else {
+                    name: tuple(play(trial.task, name, len(trial.returns), trial.seed, **settings))
+                    for name in envs.reference_policies(trial.task)
+                }
+            )
         return self._returns[key]
 
-    @staticmethod
-    def _episodes(trial: Trial) -> tuple[Any, ...]:
-        return trial.task, trial.seed, trial.steps, len(trial.returns)
+
+def _episodes(trial: Trial) -> tuple[str, int, int, int]:
+    return trial.task, trial.seed, trial.steps, len(trial.returns)
 
 
 def read_trials(folder: Path) -> list[Trial]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from results.arguments import Parser
 from results.commands import report_errors
-from results.errors import ResultsError
+from results.errors import ResultsError, UserError
 from results.files import write_output
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if not options.check:
                 write_output(path, content)
             print(f"{'differs from the results:' if options.check else 'wrote'} {path.relative_to(ROOT)}")
-    except (OSError, ResultsError) as error:
+    except (OSError, UserError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return int(options.check and bool(stale))

@@ -118,23 +118,21 @@ def write_json(path: Path, record: Mapping[str, Any]) -> None:
     write_atomically(path, json.dumps(record, indent=2, default=str) + "\n")
 
 
-def write_output(path: Path, content: str | bytes) -> None:
-    """Write a file that a command was asked for atomically, creating its folder. Raises ResultsError where it cannot be
-    written."""
-    try:
+def write_output(path: Path, content: str | bytes, option: str = "--output") -> None:
+    """Write a file that a command was asked for atomically, creating its folder; `option` is the one that chooses it.
+    Raises UserError where it cannot be written."""
+    with readable_os_errors(path, option=option):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, content)
-    except OSError as error:
-        raise ResultsError(f"cannot write {path}: {error.strerror or error}; choose another --output") from error
 
 
 def write_together(folder: Path, contents: Mapping[str, bytes]) -> None:
     """Write several files of a folder together, possibly in subfolders, and leave other files unchanged.
 
     All files are first written to a hidden folder and then moved to their places in the given order, so that an earlier
-    failure leaves the old files unchanged. Raises ResultsError where the folder cannot be written.
+    failure leaves the old files unchanged. Raises UserError where the folder cannot be written.
     """
-    try:
+    with readable_os_errors(folder, option="--output"):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".", suffix=PARTIAL) as hidden:
             for name, data in contents.items():
@@ -144,8 +142,6 @@ def write_together(folder: Path, contents: Mapping[str, bytes]) -> None:
             for name in contents:
                 (folder / name).parent.mkdir(exist_ok=True)
                 (Path(hidden) / name).replace(folder / name)
-    except OSError as error:
-        raise ResultsError(f"cannot write {folder}: {error.strerror or error}; choose another --output") from error
 
 
 class AppendLog:

@@ -174,7 +174,7 @@ def add_timings(path: Path, packs: Sequence[Pack]) -> int:
         about |= {_timing_key(entry): entry for entry in pack.timings if entry.get("gpu")}
     if about:
         record = {"format": TIMINGS_FORMAT, "timings": list(about.values())}
-        write_output(path, json.dumps(record, indent=1) + "\n")
+        write_output(path, json.dumps(record, indent=1) + "\n", option="--timings")
     return len(about)
 
 

@@ -84,7 +84,7 @@ def publish(results: Results, output: Path, suite: str = "") -> tuple[Path, ...]
 
     The manifest is written last and contains the checksums of the others. If the replacement of an older set is
     interrupted, the older set remains or, between the moves of two files, a set that readers reject. Raises
-    ResultsError when the folder cannot be written, when sets or run folders lie in it, or when its episodes are too
+    UserError when the folder cannot be written, and ResultsError when sets or run folders lie in it, or when its episodes are too
     large or differ from the recorded ones.
     """
     _refuse_to_hide(output, suite or "NAME")

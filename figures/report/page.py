@@ -113,6 +113,7 @@ def _facts(analysis: Analysis, shown: Sequence[Shown], absent: Sequence[str]) ->
         by_chapter[exhibit.chapter].append(exhibit)
     missing = [heading for heading in absent if heading.startswith("Figure")]
     names = algorithm_styles(set(COMPARED_ALGORITHMS) | analysis.algorithms)
+    pictures = episode_pictures(analysis)
     return {
         "chapters": by_chapter,
         "figures": missing,
@@ -132,8 +133,8 @@ def _facts(analysis: Analysis, shown: Sequence[Shown], absent: Sequence[str]) ->
         "references": reference_table(analysis),
         "settings_text": settings_text(analysis) if by_chapter.get("proof") else "",
         "lessons": lessons_of(analysis),
-        "episodes": episode_pictures(analysis),
-        "more_episodes": len(analysis.results.episodes) - len(episode_pictures(analysis)),
+        "episodes": pictures,
+        "more_episodes": len(analysis.results.episodes) - len(pictures),
         "blocks": blocks(analysis),
         "chart_caption": CAPTION,
         "total": total_text(analysis.results.runs),

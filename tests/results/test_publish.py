@@ -16,7 +16,7 @@ from figures.analysis.scores import final_scores
 from results.collect import collect
 from results.compact import COMPACT_NOTE, WHOLE_EVALUATIONS, compacted
 from results.episodes import MOST_BYTES, published_name, read_gif
-from results.errors import ResultsError
+from results.errors import NoSpaceError, ResultsError
 from results.files import write_output
 from results.keys import RunKey
 from results.layout import GIF
@@ -387,7 +387,7 @@ def test_a_set_that_could_not_be_written_leaves_the_old_one(
         return write_bytes(self, data)
 
     monkeypatch.setattr(Path, "write_bytes", write)
-    with pytest.raises(ResultsError, match=r"cannot write .*published: No space left on device"):
+    with pytest.raises(NoSpaceError, match=r"cannot write .*published: the disk is full"):
         publish(replace(old, runs=old.runs[:2]), output)
     check_contents(output, old)
 
@@ -416,7 +416,7 @@ def test_a_set_of_which_some_files_took_their_places_is_refused(
         check_contents(output, new)
         assert [path.name for path in done] == FILES
         return
-    with pytest.raises(ResultsError, match="cannot write"):
+    with pytest.raises(NoSpaceError, match="cannot write"):
         publish(new, output)
     if moved == 0:
         check_contents(output, old)
@@ -433,7 +433,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path, monkey
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", refuse)
-    with pytest.raises(ResultsError, match=r"file\.txt: No space left on device"):
+    with pytest.raises(NoSpaceError, match=r"file\.txt: the disk is full"):
         write_output(path, "new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]

@@ -184,7 +184,7 @@ def test_output_that_cannot_be_written_is_one_clear_line(
     (tmp_path / "file").write_text("in the way")
     assert main(["--results", str(study), "--output", str(tmp_path / "file")]) == 1
     error = capsys.readouterr().err
-    assert re.fullmatch(r"error: cannot write .*scores\.csv: .*; choose another --output\n", error)
+    assert re.fullmatch(r"error: cannot write .*scores\.csv: .*: choose another --output folder\n", error)
 
 
 def test_corrupt_line_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
