@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from scipy import stats
 
+from figures import LEVEL
 from figures.analysis.ablations import PAPER_BASES
 from figures.analysis.analysis import Analysis
 from figures.analysis.interpretation import Account, summaries_of
@@ -29,12 +30,11 @@ from results.records import Run
 PAPER_SEEDS = 5
 WELL = 50.0
 """Normalised score in % that counts as doing well; the paper gives no number."""
-LEVEL = 0.95
 TWO_HOPS = ("hops-2", "rounds-2")
 """Variants of the suites `ablations` and `why-cpu` with two rounds in all networks, with which others are compared."""
 BAR = Summary(WELL, 0.0, 2)
 """The level of doing well, without an error, so that Welch's interval is that of the mean alone."""
-CLAIMED, OPPOSITE, UNDECIDED, ABSENT = "as claimed", "opposite", "undecided", "not measured"
+CLAIMED, OPPOSITE, UNDECIDED, NOT_MEASURED = "as claimed", "opposite", "undecided", "not measured"
 CLAIMS = ("ranking", "spread", "enough", "well", "badly", "divergence", "closer")
 """Kinds of entries that are claims."""
 INTERPRETED = ("divergence", "closer")
@@ -50,7 +50,7 @@ class Comparison:
     worse: str
     """The other one; empty where the claim names a level instead of an algorithm."""
     outcome: str
-    """`CLAIMED`, `OPPOSITE`, `UNDECIDED` or `ABSENT`."""
+    """`CLAIMED`, `OPPOSITE`, `UNDECIDED` or `NOT_MEASURED`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +202,7 @@ def _comparisons(entry: Entry, values: dict[str, Summary]) -> tuple[Comparison, 
         for worse in entry.worse or ("",):
             one, other = values.get(better), BAR if not worse else values.get(worse)
             if one is None or other is None or (entry.kind == "spread" and None in (one.std, other.std)):
-                outcome = ABSENT
+                outcome = NOT_MEASURED
             else:
                 outcome = compare(other, one) if entry.kind == "badly" else compare(one, other)
             found.append(Comparison(better, worse, outcome))
@@ -211,10 +211,10 @@ def _comparisons(entry: Entry, values: dict[str, Summary]) -> tuple[Comparison, 
 
 def _verdict(entry: Entry, counts: Counter[str], tested: bool) -> str:
     total, opposite = counts.total(), counts[OPPOSITE]
-    if counts[ABSENT] == total:
+    if counts[NOT_MEASURED] == total:
         return NOT_TESTED
     if not tested:
-        said = [f"{counts[name]} {name}" for name in (OPPOSITE, UNDECIDED, ABSENT) if counts[name]]
+        said = [f"{counts[name]} {name}" for name in (OPPOSITE, UNDECIDED, NOT_MEASURED) if counts[name]]
         return ", ".join([f"smaller runs: {counts[CLAIMED]} of {total} {CLAIMED}", *said])
     if opposite:
         return f"differs ({opposite} of {total} {OPPOSITE})"
@@ -283,7 +283,7 @@ def _interpreted(analysis: Analysis, entry: Entry, task: str) -> Finding:
     ours = f"{', '.join(texts)} ({_run_conditions(found.variant, runs)})"
     if entry.kind == "distance":
         return Finding(ours, "numbers not comparable" if found.tested else "smaller runs: not comparable")
-    return Finding(ours, _verdict(entry, found.counts, found.tested and not found.counts[ABSENT]))
+    return Finding(ours, _verdict(entry, found.counts, found.tested and not found.counts[NOT_MEASURED]))
 
 
 def _interpreted_evidence(analysis: Analysis, entry: Entry, task: str) -> Evidence | None:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from figures.analysis import Analysis
 from figures.analysis.claims import (
-    ABSENT,
     CLAIMED,
     CLAIMS,
     INTERPRETED,
+    NOT_MEASURED,
     OPPOSITE,
     UNDECIDED,
     WELL,
@@ -57,7 +57,7 @@ class Case:
     @property
     def measured(self) -> bool:
         """Whether at least one comparison could be made."""
-        return self.evidence is not None and self.evidence.counts[ABSENT] < self.comparisons
+        return self.evidence is not None and self.evidence.counts[NOT_MEASURED] < self.comparisons
 
 
 def cases_of(analysis: Analysis) -> dict[str, list[Case]]:

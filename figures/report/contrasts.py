@@ -10,7 +10,7 @@ from figures.names import algorithm_label, listed, task_title
 from figures.tables import DASH, Cell, decimals, interval, markdown_lines, number, plus_minus, signed
 from results.words import counted
 
-LEVEL = 0.05
+SIGNIFICANCE = 0.05
 """Significance level of the tests after correction."""
 
 
@@ -28,7 +28,7 @@ def answer(analysis: Analysis, question: Question) -> tuple[str, str] | None:
         return None
     sentences = [_significant(question, found), *_over_tasks(found)]
     rows = [_contrast_row(one) for one in found]
-    bold = {(row, 5) for row, one in enumerate(found) if one.adjusted_p is not None and one.adjusted_p < LEVEL}
+    bold = {(row, 5) for row, one in enumerate(found) if one.adjusted_p is not None and one.adjusted_p < SIGNIFICANCE}
     header = ["Task", "Algorithm", "Compared with", "Score", "Score of the other", "Difference", "p"]
     table = "\n".join(markdown_lines(header, rows, bold, words=3))
     return " ".join(sentences), f"{RULES}\n\n{table}"
@@ -39,7 +39,7 @@ def _significant(question: Question, found: list[Contrast]) -> str:
     parts = []
     for other in dict.fromkeys(one.other for one in found if one.adjusted_p is not None):
         tested = [one for one in found if one.other == other and one.adjusted_p is not None]
-        sure = [one for one in tested if (one.adjusted_p or 0.0) < LEVEL and not one.below_random]
+        sure = [one for one in tested if (one.adjusted_p or 0.0) < SIGNIFICANCE and not one.below_random]
         better = sum(one.difference > 0 for one in sure)
         settings = counted(len(tested), "setting")
         parts.append(f"than {other} in {better} of {settings} (worse in {len(sure) - better})")

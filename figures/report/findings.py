@@ -203,7 +203,7 @@ def _ablations(analysis: Analysis) -> Topic | None:
         return None
     rising = []
     for result in ran:
-        found = [f"{policy} p = {p:.2g}" for policy, p in result.adjusted.items() if p < contrasts.LEVEL]
+        found = [f"{policy} p = {p:.2g}" for policy, p in result.adjusted.items() if p < contrasts.SIGNIFICANCE]
         if found:
             rising.append(f"{result.ablation.title.split(',')[0].split(') ')[1].lower()} ({', '.join(found)})")
     short = f"The score of IP has a significant trend in {listed(rising) or 'no ordered setting'}; more hops also mean "
@@ -290,7 +290,7 @@ def _scaling(analysis: Analysis) -> Topic | None:
             if curve.trend is None or curve.adjusted_p is None:
                 continue
             made += 1
-            falling += curve.adjusted_p < contrasts.LEVEL and curve.trend.slope < 0
+            falling += curve.adjusted_p < contrasts.SIGNIFICANCE and curve.trend.slope < 0
             agents = ", ".join(str(point.agents) for point in curve.points)
             span = interval(curve.trend.slope, curve.trend.half_width, 1)
             learned = (

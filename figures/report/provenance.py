@@ -16,7 +16,7 @@ from results.records import Results, Run
 DIRTY_NOTE = "+ after a commit: made with uncommitted changes."
 CELL_KEYS = IDENTITY_KEYS | {"task", "algorithm", "variant"}
 """Config entries already named in the headings and tables around the settings."""
-ABSENT = object()
+NO_VALUE = object()
 
 
 def duration(seconds: float) -> str:
@@ -88,14 +88,14 @@ def _settings(runs: Sequence[Run]) -> dict[str, str]:
     """Dotted name of every setting -> its value as JSON."""
     flat = [flatten(run.config) for run in runs]
     names = dict.fromkeys(name for config in flat for name in config if name not in CELL_KEYS)
-    return {name: _by_seed(runs, [config.get(name, ABSENT) for config in flat]) for name in names}
+    return {name: _by_seed(runs, [config.get(name, NO_VALUE) for config in flat]) for name in names}
 
 
 def _by_seed(runs: Sequence[Run], values: Sequence[Any]) -> str:
     """Value of a setting: `0.01`; where seeds differ `0.01 (seed 0), 0.02 (seeds 1, 2)`."""
     seeds: dict[str, list[int]] = {}
     for run, value in zip(runs, values, strict=True):
-        text = "absent" if value is ABSENT else json.dumps(value, ensure_ascii=False)
+        text = "absent" if value is NO_VALUE else json.dumps(value, ensure_ascii=False)
         seeds.setdefault(text, []).append(run.key.seed)
     if len(seeds) == 1:
         return next(iter(seeds))
