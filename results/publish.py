@@ -83,8 +83,8 @@ def publish(results: Results, output: Path, suite: str = "") -> tuple[Path, ...]
     files, the GIFs of episodes, the manifest.
 
     The manifest is written last and contains the checksums of the others. If the replacement of an older set is
-    interrupted, the older set remains or, between the moves of two files, a set that readers reject. Raises
-    UserError when the folder cannot be written, and ResultsError when sets or run folders lie in it, or when its episodes are too
+    interrupted, the older set remains or, between the moves of two files, a set that readers reject. Raises UserError
+    when the folder cannot be written, and ResultsError when sets or run folders lie in it, or when its episodes are too
     large or differ from the recorded ones.
     """
     _refuse_to_hide(output, suite or "NAME")

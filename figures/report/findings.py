@@ -194,7 +194,7 @@ def _ranks(analysis: Analysis) -> Topic | None:
 
 def _answer(analysis: Analysis, question: Question) -> Topic | None:
     found = contrasts.answer(analysis, question)
-    return Topic(question.title, found[0], body=found[1], summarised=question is QUESTIONS[0]) if found else None
+    return Topic(question.title, found[0], body=found[1], summarised=question in QUESTIONS[:2]) if found else None
 
 
 def _ablations(analysis: Analysis) -> Topic | None:
