@@ -83,7 +83,7 @@ def forty_nine(analysis: Analysis) -> str:
 
 
 QUOTED = (
-    ("MaxPressure, LibSignal", "365.06", "", "", ""),
+    ("MaxPressure, [LibSignal](https://arxiv.org/abs/2211.10649)", "365.06", "", "", ""),
     (
         "FRAP, PressLight, MPLight, CoLight, LibSignal (its published table, CityFlow)",
         "327.8, 330.6, 331.3, 337.1",
@@ -91,8 +91,14 @@ QUOTED = (
         "",
         "",
     ),
-    ("Advanced-XLight", "323.3", "", "", ""),
-    ("best published: MAPPO with a hypernetwork, 250 episodes, three seeds", "314.3 ± 0.5", "", "177.8 ± 1.2", ""),
+    ("[Advanced-XLight](https://arxiv.org/abs/2112.10107)", "323.3", "", "", ""),
+    (
+        "best published number known: MAPPO with a hypernetwork, 250 episodes, three seeds",
+        "314.3 ± 0.5",
+        "",
+        "177.8 ± 1.2",
+        "",
+    ),
     ("`max_pressure`, this project", "365.06", "", "203.08", ""),
     ("`sotl`, this project", "344.48", "", "334.95", ""),
 )
