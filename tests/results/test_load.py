@@ -28,13 +28,13 @@ RUNS = {
     "pic": 6,
     "proof": 245,
     "quick": 51,
-    "reward-cpu": 28,
+    "reward-cpu": 40,
     "signals": 60,
     "table1-cpu": 180,
     "temperature-cpu": 60,
     "transfer-cpu": 12,
     "values-cpu": 12,
-    "why-cpu": 70,
+    "why-cpu": 86,
 }
 LAST = {"greedy": [(4000, [-1.0, -2.0])]}
 
@@ -193,9 +193,9 @@ def test_shipped_sets_are_whole() -> None:
         counted = any(name.startswith("interpretation/") for r in results.runs for m in r.metrics for name in m.values)
         assert counted == any(run.key.task.startswith("cityflow/") for run in results.runs)
     results = load_results(SHIPPED)
-    assert len(results.runs) == sum(RUNS.values()) == 847
-    assert sum(len(run.evaluations) for run in results.runs) == 18_094
-    assert sum(len(row.values) for run in results.runs for row in run.metrics) == 761_514
+    assert len(results.runs) == sum(RUNS.values()) == 875
+    assert sum(len(run.evaluations) for run in results.runs) == 18_422
+    assert sum(len(row.values) for run in results.runs for row in run.metrics) == 766_486
     assert results.notes[0] == COMPACT_NOTE
     sizes = {path: path.stat().st_size for path in SHIPPED.rglob("*.*") if path.is_file()}
     assert sum(size for path, size in sizes.items() if path.suffix != ".gif") < 9_000_000
