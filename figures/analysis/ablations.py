@@ -35,6 +35,8 @@ class Ablation:
     label: Callable[[Any], str]
     level: Callable[[Any], float] | None = None
     """Position of a value on an ordered scale; None where values have no order."""
+    unit: str = ""
+    """Unit of that scale, in words."""
 
 
 def _graph(value: Any) -> str:
@@ -59,8 +61,11 @@ ABLATIONS = (
         "environment.num_neighbours",
         _neighbours,
         lambda value: 8.0 if value is None else float(value),
+        "neighbour",
     ),
-    Ablation("mpe/cooperative_navigation_30", "(d) Hops, navigation, N = 30", "algorithm_settings.hops", _hops, float),
+    Ablation(
+        "mpe/cooperative_navigation_30", "(d) Hops, navigation, N = 30", "algorithm_settings.hops", _hops, float, "hop"
+    ),
 )
 
 

@@ -129,13 +129,15 @@ def _table_caption(analysis: Analysis) -> str:
 
 
 def trend_words(result: AblationResult) -> str:
-    """Trends of a panel in one sentence: `(d) Hops: sampled +85 per step (12 to 158), p = 0.03; greedy ...`."""
+    """Trends of a panel in one sentence: `(d) Hops: sampled +85 per hop (12 to 158), p = 0.03; greedy ...`."""
     parts = []
     for policy, found in result.trends.items():
         digits = decimals(abs(found.slope) + found.half_width)
         low, high = (number(found.slope + sign * found.half_width, digits) for sign in (-1, 1))
         p = result.adjusted[policy]
-        parts.append(f"{policy} {number(found.slope, digits)} per step ({low} to {high}), p = {p:.2g}")
+        parts.append(
+            f"{policy} {number(found.slope, digits)} per {result.ablation.unit} ({low} to {high}), p = {p:.2g}"
+        )
     return f"{result.ablation.title.split(',')[0]}: {'; '.join(parts)}."
 
 

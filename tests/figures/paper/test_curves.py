@@ -198,7 +198,7 @@ def test_ordered_settings_are_tested_by_a_trend(tmp_path: Path) -> None:
     assert graphs.trends == hops.trends == {}
     caption = ablations.table(Analysis(load_runs(tmp_path))).caption
     assert "corrected by Holm for 1 trend of each policy" in caption
-    assert "(c) Neighbours: sampled 8.74 per step (8.18 to 9.30)" in caption
+    assert "(c) Neighbours: sampled 8.74 per neighbour (8.18 to 9.30)" in caption
 
 
 def test_random_play_is_shown_and_what_is_below_it_is_marked(tmp_path: Path) -> None:
