@@ -166,7 +166,13 @@ def measure_originals(hardware: str) -> list[dict[str, Any]]:
             command,
             jungle,
         ),
-        facts("seconds of traffic", "random phases every 10 s; CityFlow on a quiet machine", command, traffic),
+        facts(
+            hardware,
+            "simulated seconds",
+            "random phases every 10 s; CityFlow recorded on a quiet machine",
+            command,
+            traffic,
+        ),
     ]
 
 
