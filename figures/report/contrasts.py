@@ -26,7 +26,8 @@ def answer(analysis: Analysis, question: Question) -> tuple[str, str] | None:
     found = contrasts(analysis, question)
     if not found:
         return None
-    sentences = [_significant(question, found), *_over_tasks(found)]
+    combined = list(_over_tasks(found))
+    sentences = [_significant(question, found), *(combined or _higher(found))]
     rows = [_contrast_row(one) for one in found]
     bold = {(row, 5) for row, one in enumerate(found) if one.adjusted_p is not None and one.adjusted_p < SIGNIFICANCE}
     header = ["Task", "Algorithm", "Compared with", "Score", "Score of the other", "Difference", "p"]
@@ -46,6 +47,18 @@ def _significant(question: Question, found: list[Contrast]) -> str:
     if not parts:
         return f"{counted(len(found), 'pair')}, none with several seeds on both sides."
     return f"{question.subject} significantly better {listed(parts)}."
+
+
+def _higher(found: list[Contrast]) -> Iterator[str]:
+    """How often the mean is higher, where some pairs have a single seed."""
+    if all(one.adjusted_p is not None for one in found):
+        return
+    parts = []
+    for other in dict.fromkeys(one.other for one in found):
+        pairs = [one for one in found if one.other == other]
+        higher = sum(one.difference > 0 and not one.below_random for one in pairs)
+        parts.append(f"than for {other} in {higher} of {counted(len(pairs), 'pair')}")
+    yield f"Single seeds included, the mean is higher {listed(parts)}."
 
 
 def _over_tasks(found: list[Contrast]) -> Iterator[str]:

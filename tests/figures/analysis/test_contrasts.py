@@ -9,6 +9,7 @@ import pytest
 from benchmark.suites import requests_of
 from figures.analysis import Analysis
 from figures.analysis.contrasts import QUESTIONS, contrasts, over_tasks, round_trends
+from figures.report.contrasts import answer
 from results.runs import load_runs
 from tests.figures.synthetic import both, write_references, write_run
 
@@ -101,6 +102,22 @@ def test_differences_over_tasks_by_hand(tmp_path: Path) -> None:
     assert paired.mean == pytest.approx(3.0)
     assert paired.half_width == pytest.approx(2.776 * 0.7071, rel=1e-3)
     assert paired.p == pytest.approx(2 / 32)
+
+
+def test_single_seeds_count_in_how_often_a_mean_is_higher(tmp_path: Path) -> None:
+    """Two tasks: with two seeds 30 points higher, with one seed lower. Without single seeds nothing is said."""
+    other = "mpe/cooperative_navigation_200"
+    for task, scores in ((TASK, [40.0, 41.0]), (other, [5.0])):
+        write_references(tmp_path, task, random=[0.0], assignment=[100.0])
+        write_arm(tmp_path, "table1", [10.0, 11.0][: len(scores)], task=task)
+        write_arm(tmp_path, "table1-difference", scores, task=task)
+    question = next(question for question in QUESTIONS if "difference rewards" in question.title)
+    words, table = answer(Analysis(load_runs(tmp_path)), question) or ("", "")
+    assert words.endswith("the mean is higher than for learning from the team's reward in 1 of 2 pairs.")
+    assert "in 1 of 1 setting (worse in 0)" in words
+    assert table.count("| IP |") == 2
+    alone = Analysis(load_runs(tmp_path, [run.key for run in load_runs(tmp_path).runs if run.key.task == TASK]))
+    assert "Single seeds" not in (answer(alone, question) or ("", ""))[0]
 
 
 @pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: question.title)
