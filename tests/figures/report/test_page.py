@@ -52,9 +52,9 @@ def test_everything_is_written_and_announced(
 def test_named_figures_alone_are_drawn(
     study: Path, drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    wanted = ["--only", "ranks", "table_2", "figure_3"]
+    wanted = ["--only", "ranks", "table_2", "figure_3", "curves-mpe"]
     assert main(["--results", str(study), "--output", str(tmp_path), *wanted]) == 0
-    assert {path.name for path in tmp_path.iterdir()} == {"ranks.md", "table_2.md"}
+    assert {path.name for path in tmp_path.iterdir()} == {"ranks.md", "table_2.md", "curves-mpe.png"}
     for path in tmp_path.iterdir():
         assert path.read_bytes() == (drawn / path.name).read_bytes()
     assert "nothing to draw for Figure 3" in capsys.readouterr().out
