@@ -144,9 +144,6 @@ CHANGES = {
         "the suite was shortened",
         instead=f"python -m benchmark.sweep collect --suite quick --compact --output my_quick {ONE}",
     ),
-    "python -m figures.compare results/published/quick results/quick": Change(
-        "the suite was shortened", instead="python -m figures.compare my_quick results/quick"
-    ),
     "BENCHMARK_COMMIT=COMMIT python3 -m benchmark.lease --output DIR --seconds 540": Change("needs a GPU"),
     "python -m results.publish --packs DIR --output results/published/paper --suite all --compact": Change(LEASE),
 }
