@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import envs
 from benchmark.config import environment_settings, parse_assignments
-from benchmark.errors import MENDABLE, UserError, lacks_memory, report_errors
+from benchmark.errors import UserError, report_errors, says_enough
 from benchmark.gif import WATCHED, camera, write_gif
 from benchmark.options import add_import, add_settings
 from envs.canvas import LARGEST, REFERENCE, SMALLEST
@@ -159,10 +159,8 @@ def _trained_policy(
 
     try:
         policy = load_policy(path, city=changes.get("map", ""))
-    except MENDABLE:
-        raise
     except Exception as error:  # damaged bytes make the readers raise a dozen unrelated types
-        if lacks_memory(error):
+        if says_enough(error):
             raise
         raise UserError(f"{path} is not a policy that can be played ({type(error).__name__}: {error})") from error
     environment = policy.environment(options.task, 1, changes)

@@ -24,7 +24,7 @@ import algorithms
 import envs
 from algorithms.protocols import EnvironmentSpec, Graph, Learner
 from benchmark.config import RunConfig, TrainingConfig
-from benchmark.errors import MENDABLE, UserError, lacks_memory
+from benchmark.errors import MENDABLE, UserError, says_enough
 from benchmark.messages import NO_LOSSES, Channel, Losses, received_spec, through, uses_messages
 from benchmark.tasks import training_defaults
 from envs.shapes import Float
@@ -289,10 +289,8 @@ def load_policy(path: str | Path, device: str = "cpu", city: str = "") -> Policy
         learner = algorithms.make(config.algorithm, spec, config.algorithm_settings, device)
         learner.schedule(config.total_steps, config.total_steps)
         learner.load_state_dict(weights)
-    except MENDABLE:
-        raise
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        if lacks_memory(error):
+        if says_enough(error):
             raise
         detail = str(error).partition("\n")[0][:120]
         raise UserError(f"{file} does not fit this version of the code ({detail}): train the run again") from error

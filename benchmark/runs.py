@@ -13,7 +13,7 @@ import envs
 from benchmark import acceleration, kernels, memory, tensorboard
 from benchmark.budget import require_learning
 from benchmark.config import RunConfig
-from benchmark.errors import MENDABLE, UserError, lacks_memory
+from benchmark.errors import UserError, says_enough
 from benchmark.machine import files_of, machine_facts
 from benchmark.progress import Progress
 from benchmark.signals import stopping
@@ -62,10 +62,8 @@ class RunWriter:
                 block_began = state.get("block_began")
                 written = [(self.folder.logs[name], position) for name, position in state["logs"].items()]
                 self.wall_before = float(state["wall_seconds"])
-            except MENDABLE:
-                raise
             except (AttributeError, KeyError, RuntimeError, ValueError, TypeError) as error:
-                if lacks_memory(error):
+                if says_enough(error):
                     raise
                 raise UserError(
                     f"{self.folder.checkpoint} does not fit this version of the code ({str(error)[:120]}); "

@@ -78,6 +78,9 @@ def forty_nine(analysis: Analysis) -> str:
         summary = summaries_of(account, name) if account is not None else None
         greens = [plus_minus(value, 3) for value in (summary.distance, summary.divergence)] if summary else [DASH] * 2
         rows.append([algorithm_label(name), *_times(analysis, (FORTY_NINE, "table1", name)), *greens])
+    ours = summaries_of(account, "ip") if account is not None else None
+    equal = [plus_minus(value, 3) for value in (ours.even_distance, ours.even_divergence)] if ours else [DASH] * 2
+    rows.append(["equal green, in the traffic of IP", "", "", "", "", *equal])
     rows += [[f"`{name}`", *_reference_times(analysis, FORTY_NINE, name), "", ""] for name in HEURISTICS]
     return markdown(("", *HEADS, "distance", "KL, nats"), rows, words=1)
 

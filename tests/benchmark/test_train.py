@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 
+import envs
 from benchmark import memory, train
 from benchmark.config import RunConfig, resolve
 from benchmark.errors import UserError, report_errors
@@ -290,6 +291,24 @@ def test_damaged_checkpoint_is_explained(damage: str, tmp_path: Path) -> None:
         train.run(small_config(), tmp_path, quiet=True)
     assert "\n" not in str(caught.value)
     assert file.exists(), "nothing is deleted behind the user's back"
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory"), envs.EnvironmentNotAvailableError("fetch the map")]
+)
+def test_what_is_no_damage_does_not_ask_to_delete_the_run(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Too little memory and a missing map, although both are runtime errors."""
+
+    def load(*_: object) -> None:
+        raise error
+
+    begin_run(small_config(), tmp_path, blocks=4)
+    monkeypatch.setattr(Training, "load_state_dict", load)
+    with pytest.raises(type(error)) as caught:
+        train.run(small_config(), tmp_path, quiet=True)
+    assert caught.value is error
 
 
 @pytest.mark.parametrize("name", LOGS)
